@@ -1,0 +1,79 @@
+"""One exception tree and one warning tree: every message says what, where, and what to do."""
+
+from __future__ import annotations
+
+
+class RemlaxError(Exception):
+    """Base class of every error that remlax raises on purpose."""
+
+
+class DataError(RemlaxError, ValueError):
+    """The data frames cannot be used as they are (missing cells, misaligned imputations, wrong types)."""
+
+
+class FormulaError(RemlaxError, ValueError):
+    """The model formula cannot be read, or names something that is not there."""
+
+
+class DesignError(RemlaxError, ValueError):
+    """Formula and data fit together, but the model they describe is not identified."""
+
+
+class ModelSizeError(RemlaxError, MemoryError):
+    """The model needs more memory than there is; the message names the bytes."""
+
+
+class FitError(RemlaxError, RuntimeError):
+    """A fit failed and the caller asked for an exception."""
+
+
+class PoolingError(RemlaxError, ValueError):
+    """The fits cannot be pooled (one fit only, different terms, failed fits)."""
+
+
+class FileFormatError(RemlaxError, ValueError):
+    """A file is damaged, of an unknown layout, or written by a newer version."""
+
+
+class SimulationError(RemlaxError, RuntimeError):
+    """A simulation study cannot be run or resumed as asked."""
+
+
+class ImputationError(RemlaxError, ValueError):
+    """The incomplete data cannot be imputed as asked."""
+
+
+class MissingExtraError(RemlaxError, ImportError):
+    """An optional library is needed; the message says what to install."""
+
+
+class RemlaxWarning(UserWarning):
+    """Base class of every warning that remlax emits."""
+
+
+class DroppedRowsWarning(RemlaxWarning):
+    """Rows with missing values were left out of a single fit."""
+
+
+class RankDeficientWarning(RemlaxWarning):
+    """Fixed-effect columns were dropped because others determine them."""
+
+
+class SingularFitWarning(RemlaxWarning):
+    """A fit lies on the boundary of the parameter space."""
+
+
+class ConvergenceWarning(RemlaxWarning):
+    """A fit did not meet the convergence criterion."""
+
+
+class PoolingWarning(RemlaxWarning):
+    """The pooled numbers leave something out, or rest on an approximation."""
+
+
+class ImputationWarning(RemlaxWarning):
+    """Imputations are usable only with care."""
+
+
+class DataWarning(RemlaxWarning):
+    """The data look other than intended."""
