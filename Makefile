@@ -1,0 +1,50 @@
+# Every target makes its own virtual environment when there is none, or when what it depends on has changed.
+# make test VENV=.venv-ci    uses another folder for the environment
+# make test PYTHON=python3.12    makes it with another Python
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+BENCHMARKS ?= hsb
+
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEVELOP := $(VENV)/.installed-develop
+REQUIREMENTS := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow lint bench bench-quick clean
+
+demo: $(RUNTIME)
+	$(BIN)/python examples/hsb_vignette.py
+
+test: $(DEVELOP)
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
+
+test-slow: $(DEVELOP)
+	$(BIN)/python -m pytest -m slow -n $(JOBS)
+
+lint: $(DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(RUNTIME)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
+
+bench-quick: $(RUNTIME)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --quick; done
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(DEVELOP): $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,lint,dask,tables]"
+	touch $(RUNTIME) $@
