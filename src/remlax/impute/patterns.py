@@ -1,0 +1,151 @@
+"""Which cells are missing: flags, fractions and the table of missing-data patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from remlax.errors import ImputationError
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class PatternIndex:
+    """The distinct rows of a table of observed-cell flags.
+
+    Attributes
+    ----------
+    observed
+        (S, p) flags, True where the pattern's column is observed; the fully observed pattern, if any, comes
+        first, then patterns by rising number of missing cells.
+    row_pattern
+        (n,) index of every row's pattern.
+    counts
+        (S,) rows per pattern.
+    """
+
+    observed: BoolArray
+    row_pattern: IntArray
+    counts: IntArray
+
+
+def index_patterns(observed: BoolArray) -> PatternIndex:
+    """Find the distinct missing-data patterns of an (n, p) table of observed-cell flags."""
+    distinct, inverse, counts = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
+    # np.unique sorts False before True; reversed within equal counts, columns on the left go missing last.
+    order = np.lexsort((-np.arange(len(distinct)), (~distinct).sum(axis=1)))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return PatternIndex(distinct[order], rank[inverse.reshape(-1)], counts[order])
+
+
+def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list[str]:
+    """Return the named columns as a list, or raise an ImputationError that names the absent ones."""
+    if isinstance(columns, str):
+        columns = [columns]
+    absent = [c for c in columns if c not in data.columns]
+    if absent:
+        raise ImputationError(
+            f"{role} names {', '.join(map(repr, absent))}, not among the columns of the data "
+            f"({', '.join(map(str, data.columns))})."
+        )
+    return list(columns)
+
+
+def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Flag the missing cells of a data frame.
+
+    Parameters
+    ----------
+    data
+        The data frame, n rows.
+    columns
+        The columns to look at; default all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        (n, p) True where the cell is missing, with the index and the column names of `data`.
+
+    Raises
+    ------
+    ImputationError
+        If a name in `columns` is not a column of `data`.
+
+    Examples
+    --------
+    >>> missing_flags(pd.DataFrame({"a": [1.0, None], "b": [1, 2]})).sum().tolist()
+    [1, 0]
+    """
+    return data[check_columns(data, list(data.columns) if columns is None else columns, "columns=")].isna()
+
+
+def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Series[float]:
+    """Fraction of missing cells in every column (Amelia's "fraction missing", a number in [0, 1]).
+
+    Parameters
+    ----------
+    data
+        The data frame.
+    columns
+        The columns to look at; default all.
+
+    Returns
+    -------
+    pandas.Series
+        One number per column, named `fraction_missing`.
+
+    Raises
+    ------
+    ImputationError
+        If a name in `columns` is not a column of `data`.
+
+    Examples
+    --------
+    >>> fraction_missing(pd.DataFrame({"a": [1.0, None], "b": [1, 2]}))["a"]
+    np.float64(0.5)
+    """
+    return missing_flags(data, columns).mean().rename("fraction_missing")
+
+
+def pattern_table(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Table of missing-data patterns, as mice's `md.pattern` prints it.
+
+    Parameters
+    ----------
+    data
+        The data frame.
+    columns
+        The columns to look at; default all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pattern: for every column 1 (observed) or 0 (missing), then `n_rows` (rows with that
+        pattern) and `n_missing` (columns missing in it). Complete rows come first, then patterns by rising
+        `n_missing`; columns by rising number of missing cells.
+
+    Raises
+    ------
+    ImputationError
+        If a name in `columns` is not a column of `data`.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"a": [1.0, None, None], "b": [1.0, 2.0, 3.0]})
+    >>> pattern_table(frame)
+       b  a  n_rows  n_missing
+    0  1  1       1          0
+    1  1  0       2          1
+    """
+    flags = missing_flags(data, columns)
+    flags = flags[flags.sum().sort_values(kind="stable").index]
+    index = index_patterns(~flags.to_numpy())
+    table = pd.DataFrame(index.observed.astype(int), columns=flags.columns)
+    return table.assign(n_rows=index.counts, n_missing=(~index.observed).sum(axis=1))
