@@ -1,1 +1,66 @@
-"""remlax.pooling."""
+"""Rubin's rules and multi-parameter tests over plain arrays; knows no model.
+
+Layer: after `core`, before `results`; imports only NumPy, SciPy and `remlax.errors`.
+"""
+
+from remlax.pooling._pooled_test import PooledTest as PooledTest
+from remlax.pooling.adjust import Adjustment as Adjustment
+from remlax.pooling.adjust import adjust_p_values as adjust_p_values
+from remlax.pooling.adjust import tukey_p_value as tukey_p_value
+from remlax.pooling.boundary import at_boundary as at_boundary
+from remlax.pooling.boundary import chibar_p_value as chibar_p_value
+from remlax.pooling.likelihood import Ariv as Ariv
+from remlax.pooling.likelihood import d3 as d3
+from remlax.pooling.likelihood import d4 as d4
+from remlax.pooling.montecarlo import ImputationsNeeded as ImputationsNeeded
+from remlax.pooling.montecarlo import MonteCarloError as MonteCarloError
+from remlax.pooling.montecarlo import how_many_imputations as how_many_imputations
+from remlax.pooling.montecarlo import jackknife_error as jackknife_error
+from remlax.pooling.montecarlo import mean_error as mean_error
+from remlax.pooling.rubin import PooledColumns as PooledColumns
+from remlax.pooling.rubin import RubinPool as RubinPool
+from remlax.pooling.rubin import ScalarPool as ScalarPool
+from remlax.pooling.rubin import linear as linear
+from remlax.pooling.rubin import pool_rubin as pool_rubin
+from remlax.pooling.rubin import pool_scalars as pool_scalars
+from remlax.pooling.scales import FISHER_Z as FISHER_Z
+from remlax.pooling.scales import LOG as LOG
+from remlax.pooling.scales import LOGIT as LOGIT
+from remlax.pooling.scales import Scale as Scale
+from remlax.pooling.scales import TransformedPool as TransformedPool
+from remlax.pooling.scales import pool_transformed as pool_transformed
+from remlax.pooling.tests import d1 as d1
+from remlax.pooling.tests import d2 as d2
+from remlax.pooling.tests import wald_statistics as wald_statistics
+
+__all__ = [
+    "FISHER_Z",
+    "LOG",
+    "LOGIT",
+    "Adjustment",
+    "Ariv",
+    "ImputationsNeeded",
+    "MonteCarloError",
+    "PooledColumns",
+    "PooledTest",
+    "RubinPool",
+    "ScalarPool",
+    "Scale",
+    "TransformedPool",
+    "adjust_p_values",
+    "at_boundary",
+    "chibar_p_value",
+    "d1",
+    "d2",
+    "d3",
+    "d4",
+    "how_many_imputations",
+    "jackknife_error",
+    "linear",
+    "mean_error",
+    "pool_rubin",
+    "pool_scalars",
+    "pool_transformed",
+    "tukey_p_value",
+    "wald_statistics",
+]

@@ -1,0 +1,264 @@
+"""Pooling on the scale where an estimate is nearest to normal: log, Fisher z, logit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from remlax.errors import PoolingError, PoolingWarning
+from remlax.pooling._checks import (
+    FloatArray,
+    as_float,
+    check_conf_level,
+    check_count,
+    check_dfcom,
+    check_variances,
+    name_imputations,
+)
+from remlax.pooling.rubin import PooledColumns, columns
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A monotone transformation of a parameter.
+
+    Attributes
+    ----------
+    name : str
+        Name for tables.
+    forward, inverse : callable
+        To the transformed scale, and back.
+    derivative : callable
+        Derivative of `forward` at a value on the natural scale: var(forward(x)) = derivative(x)^2 var(x).
+    inverse_derivative : callable
+        Derivative of `inverse` at a value on the transformed scale.
+    low, high : float
+        Closed range of the natural scale; its ends lie at infinity on the transformed scale.
+    """
+
+    name: str
+    forward: Callable[[FloatArray], FloatArray]
+    inverse: Callable[[FloatArray], FloatArray]
+    derivative: Callable[[FloatArray], FloatArray]
+    inverse_derivative: Callable[[FloatArray], FloatArray]
+    low: float
+    high: float
+
+
+def _sech_squared(z: FloatArray) -> FloatArray:
+    return np.asarray(1.0 / np.cosh(np.clip(z, -350.0, 350.0)) ** 2)
+
+
+#: Standard deviations, variances and their ratios (Stata's lns parameters).
+LOG = Scale("log", np.log, np.exp, np.reciprocal, np.exp, 0.0, inf)
+#: Correlations: Fisher's z = atanh(r) (Stata's atr parameters; Schafer 1997, ch. 4).
+FISHER_Z = Scale("fisher_z", np.arctanh, np.tanh, lambda r: 1.0 / (1.0 - r**2), _sech_squared, -1.0, 1.0)
+#: Shares such as the intraclass correlation.
+LOGIT = Scale(
+    "logit",
+    special.logit,
+    special.expit,
+    lambda share: 1.0 / (share * (1.0 - share)),
+    lambda z: special.expit(z) * special.expit(-z),
+    0.0,
+    1.0,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TransformedPool:
+    """Parameters pooled on a transformed scale; arrays of shape (..., p) unless stated.
+
+    Attributes
+    ----------
+    scale : str
+        Name of the scale.
+    m : int
+        Number of imputations handed in.
+    m_used : array of int
+        Number of imputations behind the pooled numbers.
+    excluded : array of bool, shape (..., m, p)
+        Which values were left out: on the boundary, undefined, or without a variance.
+    mean : array
+        Plain mean of the natural-scale values over every imputation that has one, boundary values included
+        (what merTools and mitml print). It differs from `estimate` (Jensen).
+    estimate, std_error, conf_low, conf_high : array
+        Back-transformed pooled estimate; delta-method standard error on the natural scale; back-transformed
+        limits. NaN where fewer than two imputations are left.
+    transformed : PooledColumns
+        Rubin's rules on the transformed scale (estimate, std_error, riv, lambda_, fmi, df, ...).
+    ubar, b, t : array
+        Within, between and total variance on the transformed scale.
+    """
+
+    scale: str
+    m: int
+    m_used: npt.NDArray[np.int64]
+    excluded: npt.NDArray[np.bool_]
+    mean: FloatArray
+    estimate: FloatArray
+    std_error: FloatArray
+    conf_low: FloatArray
+    conf_high: FloatArray
+    transformed: PooledColumns
+    ubar: FloatArray
+    b: FloatArray
+    t: FloatArray
+
+
+def pool_transformed(
+    values: npt.ArrayLike,
+    variances: npt.ArrayLike,
+    scale: Scale,
+    *,
+    dfcom: npt.ArrayLike = inf,
+    conf_level: float = 0.95,
+    names: Sequence[str] | None = None,
+) -> TransformedPool:
+    """Pool standard deviations, correlations or shares by Rubin's rules on a transformed scale.
+
+    The estimate and the limits are back-transformed; the standard error is that of the transformed scale
+    times the derivative of the back-transformation at the pooled estimate (delta method).
+
+    Parameters
+    ----------
+    values : array_like, shape (..., m, p)
+        Estimates on the natural scale; NaN where undefined (a correlation with a zero standard deviation).
+    variances : array_like, shape (..., m, p)
+        Their variances ON THE TRANSFORMED SCALE; NaN where there is none (a fit on the boundary).
+    scale : Scale
+        `LOG`, `FISHER_Z` or `LOGIT`.
+    dfcom : float or array_like, shape (..., p), default inf
+        Complete-data degrees of freedom.
+    conf_level : float, default 0.95
+        Level of the confidence limits.
+    names : sequence of str, optional
+        Names of the p parameters, for the warning.
+
+    Returns
+    -------
+    TransformedPool
+
+    Raises
+    ------
+    PoolingError
+        Fewer than two imputations, shapes that do not fit, values outside the range of the scale, infinite or
+        negative variances, or degrees of freedom that are not positive.
+
+    Warns
+    -----
+    PoolingWarning
+        A value lies on the boundary (SD = 0, correlation = +-1), where the transformed scale is infinite, is
+        NaN, or has no variance. It is left out of the pooled numbers, whose count of imputations falls
+        (`m_used`), and kept in `mean`; the message says which parameter and which imputations.
+
+    References
+    ----------
+    van Buuren, S. (2018). Flexible Imputation of Missing Data, 2nd ed., sec. 5.2.2. Chapman & Hall/CRC.
+    Schafer, J. L. (1997). Analysis of Incomplete Multivariate Data, ch. 4. Chapman & Hall.
+
+    Examples
+    --------
+    >>> pooled = pool_transformed([[1.0], [4.0]], [[0.1], [0.1]], LOG)
+    >>> float(pooled.estimate[0]), float(pooled.mean[0])
+    (2.0, 2.5)
+    """
+    x = as_float(values, "values", 2)
+    u = as_float(variances, "variances", 2)
+    if u.shape != x.shape:
+        raise PoolingError(f"The variances have the shape {u.shape}, and the values the shape {x.shape}.")
+    m = x.shape[-2]
+    check_count(m)
+    check_conf_level(conf_level)
+    check_variances(u, -2)
+    _check_range(x, u, scale)
+    used = (x > scale.low) & (x < scale.high) & np.isfinite(u)
+    if not used.all():
+        warnings.warn(_describe(used, names), PoolingWarning, stacklevel=2)
+    # any interior value stands in for those left out; their weight is zero
+    phi = scale.forward(np.where(used, x, 0.5))
+    m_used, qbar, ubar, b = _masked_moments(phi, np.where(used, u, 0.0), used)
+    pooled = columns(m_used, qbar, ubar, b, check_dfcom(dfcom, qbar.shape), conf_level)
+    return TransformedPool(
+        scale=scale.name,
+        m=m,
+        m_used=m_used,
+        excluded=~used,
+        mean=_mean_of_known(x),
+        estimate=scale.inverse(pooled.estimate),
+        std_error=scale.inverse_derivative(pooled.estimate) * pooled.std_error,
+        conf_low=scale.inverse(pooled.conf_low),
+        conf_high=scale.inverse(pooled.conf_high),
+        transformed=pooled,
+        ubar=ubar,
+        b=b,
+        t=ubar + (1.0 + 1.0 / np.maximum(m_used, 1)) * b,
+    )
+
+
+def _check_range(x: FloatArray, u: FloatArray, scale: Scale) -> None:
+    """Refuse values that the scale cannot hold, and infinite ones."""
+    outside = (x < scale.low) | (x > scale.high) | np.isinf(x)
+    if outside.any():
+        where = np.unique(np.nonzero(outside)[-2]) + 1
+        raise PoolingError(
+            f"The scale {scale.name!r} holds values from {scale.low:g} to {scale.high:g}; those of "
+            f"{name_imputations(where)} (counted from 1) lie outside or are infinite."
+        )
+    if np.isinf(u).any():
+        where = np.unique(np.nonzero(np.isinf(u))[-2]) + 1
+        raise PoolingError(
+            f"The variances of {name_imputations(where)} (counted from 1) are infinite; hand in NaN for a "
+            "value without a variance."
+        )
+
+
+def _masked_moments(
+    phi: FloatArray, u: FloatArray, used: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
+    """Count, mean, within and between variance over the imputations used; NaN with fewer than two."""
+    m_used = used.sum(axis=-2, dtype=np.int64)
+    enough = m_used >= 2
+    count = np.where(enough, m_used, 2)
+    # deviations from the first value used, so that identical imputations give b = 0 exactly
+    first = np.take_along_axis(phi, used.argmax(axis=-2)[..., None, :], axis=-2)
+    shifted = np.where(used, phi - first, 0.0)
+    mean = shifted.sum(axis=-2) / count
+    b = np.where(used, shifted - mean[..., None, :], 0.0)
+    b = (b**2).sum(axis=-2) / (count - 1)
+    qbar = first[..., 0, :] + mean
+    return m_used, *(np.where(enough, a, np.nan) for a in (qbar, u.sum(axis=-2) / count, b))
+
+
+def _mean_of_known(x: FloatArray) -> FloatArray:
+    """Mean over the imputations that have a value; NaN where none has."""
+    known = ~np.isnan(x)
+    count = known.sum(axis=-2)
+    total = np.where(known, x, 0.0).sum(axis=-2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _describe(used: npt.NDArray[np.bool_], names: Sequence[str] | None) -> str:
+    """Say which values are left out."""
+    m, p = used.shape[-2:]
+    labels = [f"parameter {j + 1}" for j in range(p)] if names is None else list(names)
+    parts = []
+    for j in range(p):
+        left_out = ~used[..., j]
+        if not left_out.any():
+            continue
+        if used.ndim == 2:
+            where = name_imputations(np.nonzero(left_out)[0] + 1)
+            parts.append(f"{labels[j]}: {left_out.sum()} of {m} ({where})")
+        else:
+            parts.append(f"{labels[j]}: {left_out.sum()} of {left_out.size} values")
+    return (
+        "Values on the boundary of the parameter space or without a variance are left out of the pooled "
+        f"estimate, standard error and limits, and kept in the plain mean. Left out: {'; '.join(parts)}."
+    )
