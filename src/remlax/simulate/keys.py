@@ -1,0 +1,157 @@
+"""Counter-based random keys: the randomness of a replication is a pure function of where it stands.
+
+``key(seed, scenario, replication, stream)`` depends on these four and on nothing else. So the data of a
+replication are the same however the replications are cut into blocks, in whatever order, process or session
+they run, and whichever other scenarios there are.
+
+Promised bit by bit: the keys, on every device and platform (integer arithmetic: Threefry-2x32, Salmon et al.
+2011); the draws made from a key with one version of JAX on one kind of device, for one dtype. Promised to
+rounding only (1e-12 relative in float64): numbers computed from the draws with sums or matrix products, since
+XLA orders these by the size of the batch. Not promised: equal draws in float32 and float64; both are draws of
+the same law, but different numbers. `versions` records what the draws depend on.
+"""
+
+from __future__ import annotations
+
+import enum
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SimulationError
+from .fingerprint import digest
+
+IMPLEMENTATION = "threefry2x32"  # named, so that a user's jax_default_prng_impl does not change a study
+
+
+class Stream(enum.IntEnum):
+    """What a key is for; one replication has one key per stream."""
+
+    DATA = 0
+    AMPUTATION = 1
+    METHOD = 2
+
+
+def keys(
+    seed: int,
+    scenario: str,
+    replications: Sequence[int] | NDArray[np.integer],
+    stream: Stream,
+    name: str = "",
+) -> jax.Array:
+    """Make the keys of many replications.
+
+    Parameters
+    ----------
+    seed
+        The study's base seed, 0 to 2**64 - 1.
+    scenario
+        The 16 hexadecimal digits of `scenario_id`.
+    replications
+        Numbers of the replications, 0 to 2**32 - 1, in any order.
+    stream
+        What the keys are for.
+    name
+        Name of the method, for `Stream.METHOD`: each method has keys of its own.
+
+    Returns
+    -------
+    jax.Array
+        (R,) typed keys.
+
+    Raises
+    ------
+    SimulationError
+        A number is out of range, or the scenario is not such a name.
+
+    Examples
+    --------
+    >>> from remlax.simulate.fingerprint import scenario_id
+    >>> three = keys(1, scenario_id({"J": 30}), [0, 1, 2], Stream.DATA)
+    >>> two = keys(1, scenario_id({"J": 30}), [2, 1], Stream.DATA)
+    >>> bool((three[::-1][:2] == two).all())
+    True
+    """
+    number = np.asarray(replications)
+    if number.ndim != 1 or (number.size and (number.min() < 0 or number.max() >= 2**32)):
+        raise SimulationError("Replications are numbered from 0 to 2**32 - 1.")
+    if not 0 <= seed < 2**64:
+        raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed}.")
+    base = jax.random.wrap_key_data(jnp.array(_words(seed), dtype=jnp.uint32), impl=IMPLEMENTATION)
+    for word in _words(_hexadecimal(scenario)):
+        base = jax.random.fold_in(base, np.uint32(word))
+    words = (
+        [np.uint32(stream), *map(np.uint32, _words(int(digest(name), 16)))] if name else [np.uint32(stream)]
+    )
+    folded: jax.Array = _fold(base, number.astype(np.uint32), np.array(words, dtype=np.uint32))
+    return folded
+
+
+def key(seed: int, scenario: str, replication: int, stream: Stream, name: str = "") -> jax.Array:
+    """Make the key of one replication; see `keys`."""
+    return keys(seed, scenario, [replication], stream, name)[0]
+
+
+def integer_seed(key: jax.Array) -> int:
+    """Turn a key into a seed for other generators: a whole number below 2**64.
+
+    Examples
+    --------
+    >>> seed = integer_seed(key(1, "00000000000000ff", 0, Stream.METHOD, "emb"))
+    >>> 0 <= seed < 2**64
+    True
+    """
+    high, low = np.asarray(jax.random.key_data(key), dtype=np.uint64)
+    return int(high) << 32 | int(low)
+
+
+def generator(key: jax.Array) -> np.random.Generator:
+    """Make a NumPy generator from a key, for methods written in NumPy.
+
+    Examples
+    --------
+    >>> first, again = (generator(key(1, "00000000000000ff", 0, Stream.METHOD, "emb")) for _ in range(2))
+    >>> bool(first.normal() == again.normal())
+    True
+    """
+    return np.random.Generator(np.random.Philox(key=integer_seed(key)))
+
+
+def versions() -> dict[str, str]:
+    """Record what draws and results depend on besides the key: versions, flags and platform."""
+    packages = {
+        name: metadata.version(name) for name in ("remlax", "jax", "jaxlib", "numpy", "pandas", "scipy")
+    }
+    return packages | {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "backend": jax.default_backend(),
+        "prng": IMPLEMENTATION,
+        "threefry_partitionable": str(jax.config.values["jax_threefry_partitionable"]),
+    }
+
+
+@jax.jit
+def _fold(base: jax.Array, replications: jax.Array, words: jax.Array) -> jax.Array:
+    def one(replication: jax.Array) -> jax.Array:
+        found = jax.random.fold_in(base, replication)
+        for word in words:
+            found = jax.random.fold_in(found, word)
+        return found
+
+    return jax.vmap(one)(replications)
+
+
+def _words(number: int) -> tuple[int, int]:
+    return number >> 32, number & 0xFFFFFFFF
+
+
+def _hexadecimal(scenario: str) -> int:
+    if len(scenario) != 16 or not set(scenario) <= set("0123456789abcdef"):
+        raise SimulationError(f"{scenario!r} is not a scenario's name; make it with scenario_id(parameters).")
+    return int(scenario, 16)

@@ -1,0 +1,167 @@
+"""Keys against a Threefry written in NumPy, and the promises on chunking, order, scenarios and dtypes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from remlax.errors import SimulationError
+from remlax.simulate.fingerprint import canonical_json, digest, scenario_id
+from remlax.simulate.keys import Stream, generator, integer_seed, key, keys, versions
+
+SCENARIO = scenario_id({"J": 30, "icc": 0.1})
+
+
+def threefry(k: tuple[int, int], x: tuple[int, int]) -> tuple[int, int]:
+    """Threefry-2x32, 20 rounds (Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3)."""
+    mask = 0xFFFFFFFF
+    schedule = (*k, k[0] ^ k[1] ^ 0x1BD11BDA)
+    a, b = (x[0] + k[0]) & mask, (x[1] + k[1]) & mask
+    for block in range(5):
+        for r in ((13, 15, 26, 6), (17, 29, 16, 24))[block % 2]:
+            a = (a + b) & mask
+            b = ((b << r | b >> (32 - r)) & mask) ^ a
+        a = (a + schedule[(block + 1) % 3]) & mask
+        b = (b + schedule[(block + 2) % 3] + block + 1) & mask
+    return a, b
+
+
+def test_threefry_known_answer() -> None:
+    # the Random123 library's known-answer file
+    assert threefry((0, 0), (0, 0)) == (0x6B200159, 0x99BA4EFE)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 3, 2**64 - 1])
+@pytest.mark.parametrize("name", ["", "emb"])
+def test_key_is_the_chain_of_hashed_counters(seed: int, name: str) -> None:
+    scenario = int(SCENARIO, 16)
+    counters = [scenario >> 32, scenario & 0xFFFFFFFF, 123456, int(Stream.METHOD)]
+    if name:
+        hashed = int(hashlib.blake2s(b'"emb"', digest_size=8).hexdigest(), 16)
+        counters += [hashed >> 32, hashed & 0xFFFFFFFF]
+    k = (seed >> 32, seed & 0xFFFFFFFF)
+    for counter in counters:
+        k = threefry(k, (0, counter))
+    found = key(seed, SCENARIO, 123456, Stream.METHOD, name)
+    assert tuple(jax.random.key_data(found).tolist()) == k
+    assert integer_seed(found) == k[0] * 2**32 + k[1]
+
+
+def test_keys_do_not_depend_on_chunks_order_or_x64() -> None:
+    whole = jax.random.key_data(keys(3, SCENARIO, range(100), Stream.DATA))
+    for size in (1, 7, 64):
+        parts = [keys(3, SCENARIO, range(i, min(i + size, 100)), Stream.DATA) for i in range(0, 100, size)]
+        assert jnp.array_equal(jnp.concatenate([jax.random.key_data(part) for part in parts]), whole)
+    order = np.random.default_rng(0).permutation(100)
+    assert jnp.array_equal(jax.random.key_data(keys(3, SCENARIO, order, Stream.DATA)), whole[order])
+    with jax.enable_x64(True):
+        assert np.array_equal(jax.random.key_data(keys(3, SCENARIO, range(100), Stream.DATA)), whole)
+
+
+@pytest.mark.parametrize("draw", ["normal", "gamma", "t", "permutation"])
+def test_draws_are_bitwise_equal_however_replications_are_chunked(draw: str) -> None:
+    function = {
+        "normal": lambda k: jax.random.normal(k, (40,), dtype=jnp.float64),
+        "gamma": lambda k: jax.random.gamma(k, 2.5, (40,), dtype=jnp.float64),
+        "t": lambda k: jax.random.t(k, 5.0, (40,), dtype=jnp.float64),
+        "permutation": lambda k: jax.random.permutation(k, 40),
+    }[draw]
+    batch = jax.jit(jax.vmap(function))
+    with jax.enable_x64(True):
+        whole = np.asarray(batch(keys(3, SCENARIO, range(28), Stream.DATA)))
+        for size in (1, 7):
+            parts = [batch(keys(3, SCENARIO, range(i, i + size), Stream.DATA)) for i in range(0, 28, size)]
+            assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_streams_methods_scenarios_and_seeds_differ() -> None:
+    other = scenario_id({"J": 30, "icc": 0.2})
+    made = [key(3, SCENARIO, 0, stream) for stream in Stream]
+    made += [key(3, SCENARIO, 0, Stream.METHOD, name) for name in ("a", "b")]
+    made += [
+        key(3, other, 0, Stream.DATA),
+        key(4, SCENARIO, 0, Stream.DATA),
+        key(3, SCENARIO, 1, Stream.DATA),
+    ]
+    assert len({integer_seed(k) for k in made}) == len(made)
+    assert generator(made[3]).normal() != generator(made[4]).normal()
+
+
+def test_keys_ignore_the_users_default_generator() -> None:
+    expected = integer_seed(key(3, SCENARIO, 5, Stream.DATA))
+    with jax.default_prng_impl("rbg"):
+        assert integer_seed(key(3, SCENARIO, 5, Stream.DATA)) == expected
+
+
+def test_versions_name_what_draws_depend_on() -> None:
+    found = versions()
+    assert found["jax"] == jax.__version__
+    assert found["threefry_partitionable"] == "True"
+    assert all(isinstance(value, str) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1, SCENARIO, [0]), "seed must lie"),
+        ((2**64, SCENARIO, [0]), "seed must lie"),
+        ((1, "3", [0]), "not a scenario's name"),
+        ((1, SCENARIO, [-1]), "numbered from 0"),
+        ((1, SCENARIO, [2**32]), "numbered from 0"),
+    ],
+)
+def test_mistakes_are_named(arguments: tuple[int, str, list[int]], message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        keys(*arguments, Stream.DATA)
+
+
+def test_scenario_id_is_blake2s_of_sorted_json() -> None:
+    expected = hashlib.blake2s(b'{"J":30,"icc":0.1,"kind":"t"}', digest_size=8).hexdigest()
+    assert scenario_id({"kind": "t", "icc": 0.1, "J": 30}) == expected
+    assert scenario_id({"icc": np.float64(0.1), "J": np.int64(30), "kind": np.str_("t")}) == expected
+    assert scenario_id({"icc": 0.1, "J": 30.0, "kind": "t"}) == expected
+
+
+def test_canonical_json_tells_values_apart() -> None:
+    values = [0, 1, True, False, None, "1", 0.5, -math.inf, [1], [[1]], {"a": 1}, {"b": 1}, "", []]
+    assert len({canonical_json(value) for value in values}) == len(values)
+    assert canonical_json({3, 1, 2}) == "[1,2,3]"
+    assert canonical_json((1.0, np.array([2, 3]))) == "[1,[2,3]]"
+    assert canonical_json(-0.0) == "0"
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    y: float = 2.0
+
+
+def test_functions_and_dataclasses_have_fingerprints_that_follow_their_content() -> None:
+    def make(c: float, body: str = "x + c") -> object:
+        space: dict[str, object] = {"c": c}
+        exec(
+            f"def outer(c):\n    def f(x):\n        'a docstring'\n        return {body}\n    return f", space
+        )
+        return space["outer"](c)  # type: ignore[operator]
+
+    assert digest(make(1.0)) == digest(make(1.0)) == digest(make(1.0, "x + c  # a comment"))
+    assert digest(make(1.0)) != digest(make(2.0))
+    assert digest(make(1.0)) != digest(make(1.0, "x * c"))
+    assert digest(make(1.0, "x + 3")) != digest(make(1.0, "x + 4"))
+    assert digest(Point(1.0)) == digest(Point(1, 2)) != digest(Point(1.5))
+    assert digest(functools.partial(make, 1.0)) != digest(functools.partial(make, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "NaN"), ({1: 2}, "must be strings"), (object(), "no stable form")]
+)
+def test_values_without_a_stable_form_are_refused(value: object, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        scenario_id({"p": value})
