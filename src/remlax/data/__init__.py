@@ -1,1 +1,6 @@
-"""remlax.data."""
+"""Data frames on their way in: imputed data sets, and small data sets for examples."""
+
+from . import datasets as datasets
+from .imputed import ImputedData as ImputedData
+
+__all__ = ["ImputedData", "datasets"]

@@ -1,0 +1,169 @@
+"""What must hold for data frames before they can be imputations of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+
+Label = Hashable
+FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
+MAX_NAMED = 6  # a message names this many offenders, then counts the rest
+
+
+def check_frame(frame: object, where: str) -> pd.DataFrame:
+    """Return `frame` if it is a non-empty pandas DataFrame with unique text column names.
+
+    Parameters
+    ----------
+    frame : object
+        What the user passed.
+    where : str
+        What to call it in a message, e.g. ``"imputation 3"``.
+
+    Raises
+    ------
+    DataError
+        Not a DataFrame, no rows or columns, column names duplicated or not text.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        kind = f"{type(frame).__module__}.{type(frame).__qualname__}".removeprefix("builtins.")
+        how = ".to_pandas()" if hasattr(frame, "to_pandas") else "pandas.DataFrame(...)"
+        raise DataError(f"{where} is a {kind}, not a pandas DataFrame: convert it with {how} first")
+    if frame.shape[0] == 0 or frame.shape[1] == 0:
+        raise DataError(
+            f"{where} is empty ({frame.shape[0]} rows, {frame.shape[1]} columns): leave it out or fill it"
+        )
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"{where} has more than one column named {name!r}: rename or drop all but one")
+    not_text = [name for name in frame.columns if not isinstance(name, str)]
+    if not_text:
+        raise DataError(f"{where} has the column name {not_text[0]!r}, which is not text: rename the column")
+    return frame
+
+
+def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.DataFrame, ...]:
+    """Check frames one by one and against the first; return them with its column order and category order.
+
+    Raises
+    ------
+    DataError
+        Also where columns, column types or sets of categories differ between the frames.
+    """
+    checked = [check_frame(frame, name) for frame, name in zip(frames, names, strict=True)]
+    first, *rest = checked
+    conformed = [conform(frame, first, name, names[0]) for frame, name in zip(rest, names[1:], strict=True)]
+    return (first.copy(deep=False), *conformed)
+
+
+def conform(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str) -> pd.DataFrame:
+    """Return a shallow copy of `frame` with the columns, and the order of categories, of `first`."""
+    if not frame.columns.equals(first.columns):
+        _check_same_columns(frame, first, name, first_name)
+        frame = frame[list(first.columns)]
+    frame = frame.copy(deep=False)
+    for column, dtype, wanted in zip(first.columns, frame.dtypes, first.dtypes, strict=True):
+        if isinstance(wanted, pd.CategoricalDtype) and isinstance(dtype, pd.CategoricalDtype):
+            if _check_categories(column, dtype, wanted, name, first_name):
+                frame[column] = frame[column].cat.set_categories(wanted.categories)
+        elif dtype != wanted or pd.api.types.is_object_dtype(dtype):
+            kinds = column_kind(frame[column]), column_kind(first[column])
+            if kinds[0] != kinds[1]:
+                raise DataError(
+                    f"column {column!r} holds {kinds[0]} in {name} but {kinds[1]} in {first_name}: "
+                    "give it one type everywhere"
+                )
+    return frame
+
+
+def _check_same_columns(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str) -> None:
+    lacking = first.columns.difference(frame.columns, sort=False)
+    extra = frame.columns.difference(first.columns, sort=False)
+    for columns, has, lacks in ((lacking, first_name, name), (extra, name, first_name)):
+        if len(columns):
+            raise DataError(
+                f"{lacks} lacks {'the column' if len(columns) == 1 else 'the columns'} {_listed(columns)} "
+                f"that {has} has: give all data sets the same columns"
+            )
+
+
+def _check_categories(
+    column: str, dtype: pd.CategoricalDtype, wanted: pd.CategoricalDtype, name: str, first_name: str
+) -> bool:
+    """Return whether the same categories come in another order; raise where the types are not the same."""
+    if bool(dtype.ordered) != bool(wanted.ordered):
+        words = {True: "an ordered factor", False: "an unordered factor"}
+        raise DataError(
+            f"column {column!r} is {words[bool(dtype.ordered)]} in {name} but "
+            f"{words[bool(wanted.ordered)]} in {first_name}: give it one type everywhere"
+        )
+    if dtype.categories.equals(wanted.categories):
+        return False
+    if set(dtype.categories) == set(wanted.categories) and not wanted.ordered:
+        return True
+    order = " in this order" if wanted.ordered else ""
+    raise DataError(
+        f"column {column!r} has the categories {_listed(dtype.categories)} in {name} but "
+        f"{_listed(wanted.categories)} in {first_name}: give it one pandas.CategoricalDtype "
+        f"with all categories{order} everywhere"
+    )
+
+
+def column_kind(column: pd.Series) -> str:
+    """Name what a column holds: integers and floats are one kind, strings of any storage another."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "categories"
+    if pd.api.types.is_bool_dtype(dtype):
+        return "truth values"
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "numbers"
+    if pd.api.types.is_object_dtype(dtype):
+        held = pd.api.types.infer_dtype(column, skipna=True)
+        words = {"string": "text", "boolean": "truth values", "empty": "missing cells only"}
+        return words.get(held, f"Python objects ({held})")
+    return "text" if pd.api.types.is_string_dtype(dtype) else f"values of type {dtype}"
+
+
+def same_values(left: pd.Series, right: pd.Series) -> bool:
+    """Tell whether two conformed columns of equal length hold the same values; missing equals missing."""
+    if pd.api.types.is_numeric_dtype(left.dtype) and pd.api.types.is_numeric_dtype(right.dtype):
+        return _same_numbers(_as_floats(left), _as_floats(right))
+    if left.dtype == right.dtype:
+        return bool(left.array.equals(right.array))
+    return bool(left.astype(object).equals(right.astype(object)))
+
+
+def _as_floats(column: pd.Series) -> FloatArray:
+    if isinstance(column.dtype, np.dtype):
+        return column.to_numpy()
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _same_numbers(left: FloatArray, right: FloatArray) -> bool:
+    if left.__array_interface__ == right.__array_interface__:
+        return True  # the same memory: imputations that share a column need no look at it
+    differ = left != right
+    if not differ.any():
+        return True
+    return bool(np.isnan(left[differ]).all() and np.isnan(right[differ]).all())
+
+
+def missing_cells(frames: Sequence[pd.DataFrame], labels: Sequence[Label], column: str) -> list[str]:
+    """Say per imputation how many cells of a column are missing, e.g. ``["12 in imputation 3"]``."""
+    counts = [len(frame) - int(frame[column].count()) for frame in frames]
+    return [f"{n} in imputation {label}" for n, label in zip(counts, labels, strict=True) if n]
+
+
+def shortened(items: Sequence[str]) -> str:
+    """Join the first few items of a message and count the rest."""
+    more = len(items) - MAX_NAMED
+    return ", ".join(items[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _listed(names: pd.Index) -> str:
+    return shortened([repr(name) for name in names])

@@ -1,0 +1,373 @@
+"""K completed copies of one data set, checked once and handed on as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
+from typing import overload
+
+import pandas as pd
+
+from ..errors import DataError
+from .checks import Label, check_frame, check_frames, conform, missing_cells, same_values, shortened
+from .long import ID, IMP, split_long, stack_long
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImputedData:
+    """K completed data sets with equal columns: what mice calls a mids object.
+
+    Build it with `from_frames` or `from_long`, which check the data. It behaves as a sequence of K
+    DataFrames; a slice is an ImputedData again. The data sets need not have the same number of rows
+    (bootstrap resamples do not).
+
+    Parameters
+    ----------
+    frames : tuple of pandas.DataFrame
+        The K data sets. They share memory with the frames they were made from: do not write into them.
+    labels : tuple
+        What each data set is called in tables and messages; 1..K where nothing else is given.
+    original : pandas.DataFrame or None
+        The incomplete data, where known.
+
+    See Also
+    --------
+    ImputedData.from_frames, ImputedData.from_long
+
+    Notes
+    -----
+    Integers and floating-point numbers count as one type of column, as do strings of any storage.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import remlax as rx
+    >>> one = pd.DataFrame({"y": [1.0, 2.0, 3.0], "g": ["a", "a", "b"]})
+    >>> imp = rx.ImputedData.from_frames([one, one.assign(y=[1.0, 2.5, 3.0])])
+    >>> imp
+    ImputedData: 2 imputations of 3 rows x 2 columns; differing: y
+    >>> imp[1]["y"].tolist()
+    [1.0, 2.5, 3.0]
+    """
+
+    frames: tuple[pd.DataFrame, ...]
+    labels: tuple[Label, ...]
+    original: pd.DataFrame | None = None
+
+    @classmethod
+    def from_frames(cls, frames: Iterable[pd.DataFrame] | Mapping[Label, pd.DataFrame]) -> ImputedData:
+        """Check K data frames and keep them together.
+
+        Parameters
+        ----------
+        frames : list or dict of pandas.DataFrame
+            At least one. The keys of a dict become the labels; those of a list are 1..K. Columns and
+            categories are put in the order of the first frame; the rows stay as they are.
+
+        Returns
+        -------
+        ImputedData
+
+        Raises
+        ------
+        DataError
+            No frame; something that is not a pandas DataFrame; an empty frame; duplicated column names;
+            columns, column types or sets of categories that differ between the frames.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import remlax as rx
+        >>> sets = {"a": pd.DataFrame({"y": [1.0]}), "b": pd.DataFrame({"y": [2.0]})}
+        >>> rx.ImputedData.from_frames(sets).labels
+        ('a', 'b')
+        """
+        if isinstance(frames, Mapping):
+            labels, given = tuple(frames), list(frames.values())
+        else:
+            given = _as_list(frames)
+            labels = tuple(range(1, len(given) + 1))
+        if not given:
+            raise DataError("there is no data set: give at least one DataFrame")
+        return cls(check_frames(given, [f"imputation {label}" for label in labels]), labels)
+
+    @classmethod
+    def from_long(cls, frame: pd.DataFrame, imp: str = IMP, id: str | None = ID) -> ImputedData:
+        """Split one long frame, as ``mice::complete(..., "long")`` makes it, into its imputations.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            The imputations below each other.
+        imp : str, default ".imp"
+            Column that says which imputation a row belongs to. Rows where it is 0 are the incomplete
+            original, kept aside as `original`.
+        id : str or None, default ".id"
+            Column that names the rows of a set. Where all sets have the same names, the rows are put in the
+            order of the first set; unless they are just 1, 2, 3, ... the names become the index. None, or a
+            column that is not there: rows are taken in the order in which they stand.
+
+        Returns
+        -------
+        ImputedData
+            Labels are the sorted values of `imp` where these are whole numbers, else its values as they first
+            appear.
+
+        Raises
+        ------
+        DataError
+            `imp` is not a column or has missing cells; there is nothing but an original; as in `from_frames`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import remlax as rx
+        >>> long = pd.DataFrame({".imp": [0, 0, 1, 1, 2, 2], "x": [5.0, None, 5.0, 3.0, 5.0, 4.0]})
+        >>> imp = rx.ImputedData.from_long(long)
+        >>> imp.labels, int(imp.original["x"].isna().sum())
+        ((1, 2), 1)
+        """
+        check_frame(frame, "the long frame")
+        if imp not in frame.columns:
+            raise DataError(
+                f"the long frame has no column {imp!r} that numbers the imputations; its columns are "
+                f"{shortened([repr(name) for name in frame.columns])}: name the column with imp="
+            )
+        n_missing = int(frame[imp].isna().sum())
+        if n_missing:
+            raise DataError(
+                f"column {imp!r} has {n_missing} missing cells: say which imputation each row is of"
+            )
+        sets = split_long(frame, imp, id if id is not None and id in frame.columns else None)
+        original = sets.pop(0, None)
+        if not sets:
+            raise DataError(f"column {imp!r} is 0 in every row: there is an original but no imputation of it")
+        return cls.from_frames(sets).with_original(original)
+
+    @property
+    def K(self) -> int:
+        """Number of imputations."""
+        return len(self.frames)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names, the same in every imputation."""
+        return tuple(self.frames[0].columns)
+
+    @cached_property
+    def aligned(self) -> bool:
+        """Whether all imputations have the same number of rows, so that row i is the same unit in each."""
+        return len({len(frame) for frame in self.frames}) == 1
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of each imputation.
+
+        Raises
+        ------
+        DataError
+            The imputations have different numbers of rows.
+        """
+        if not self.aligned:
+            sizes = sorted(len(frame) for frame in self.frames)
+            raise DataError(
+                f"the imputations have between {sizes[0]} and {sizes[-1]} rows, "
+                "so there is no one number of rows: take len() of each"
+            )
+        return len(self.frames[0])
+
+    @cached_property
+    def varying(self) -> frozenset[str]:
+        """Columns that differ between imputations; a missing cell equals a missing cell.
+
+        Raises
+        ------
+        DataError
+            The imputations have different numbers of rows, and so cannot be compared row by row.
+        """
+        if not self.aligned:
+            raise DataError(
+                "imputations with different numbers of rows cannot be compared row by row: "
+                "check .aligned first"
+            )
+        first, *rest = self.frames
+        return frozenset(
+            str(name)
+            for name, column in first.items()
+            if not all(same_values(column, frame[name]) for frame in rest)
+        )
+
+    def check_complete(self, columns: Iterable[str]) -> None:
+        """Raise where one of `columns` has a missing cell in any imputation.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            The variables that a model uses.
+
+        Raises
+        ------
+        DataError
+            Names every column, imputation and number of missing cells (the first few, then a count), or a
+            column that is not there.
+        """
+        problems = []
+        for name in dict.fromkeys(columns):
+            if name not in self.frames[0].columns:
+                raise DataError(
+                    f"the imputations have no column {name!r}; they have "
+                    f"{shortened([repr(column) for column in self.columns])}"
+                )
+            shared = self.aligned and name not in self.varying
+            if shared and not self.frames[0][name].hasnans:
+                continue
+            counts = missing_cells(self.frames, self.labels, name)
+            if counts:
+                problems.append(f"{name!r} ({shortened(counts)})")
+        if problems:
+            raise DataError(
+                f"missing cells in variables of the model: {shortened(problems)}: "
+                "impute these variables too, or leave them out of the model"
+            )
+
+    def with_original(self, original: pd.DataFrame | None) -> ImputedData:
+        """Return the same imputations with another incomplete original, or with none.
+
+        Parameters
+        ----------
+        original : pandas.DataFrame or None
+            The data before imputation: the same columns and, where the imputations are aligned, the same
+            rows.
+
+        Raises
+        ------
+        DataError
+            Columns, column types or number of rows do not fit the imputations.
+        """
+        if original is None:
+            return replace(self, original=None)
+        check_frame(original, "the original")
+        if self.aligned and len(original) != self.n_rows:
+            raise DataError(
+                f"the original has {len(original)} rows but the imputations have {self.n_rows}: "
+                "give the same rows in the same order, or none using with_original(None)"
+            )
+        first_name = f"imputation {self.labels[0]}"
+        return replace(self, original=conform(original, self.frames[0], "the original", first_name))
+
+    def map(self, fn: Callable[[pd.DataFrame], pd.DataFrame]) -> ImputedData:
+        """Apply a function to every imputation, and to the original if there is one.
+
+        Parameters
+        ----------
+        fn : callable
+            Takes a DataFrame and returns a new one, for example with a derived column. It must not write into
+            the frame that it is given.
+
+        Returns
+        -------
+        ImputedData
+            With the same labels, checked as by `from_frames`.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> imp = rx.datasets.hsb_imputed().map(lambda d: d.assign(ses2=d["ses"] ** 2))
+        >>> "ses2" in imp.varying
+        True
+        """
+        mapped = {
+            label: fn(frame.copy(deep=False)) for label, frame in zip(self.labels, self.frames, strict=True)
+        }
+        original = None if self.original is None else fn(self.original.copy(deep=False))
+        return ImputedData.from_frames(mapped).with_original(original)
+
+    def to_long(self, include_original: bool = False) -> pd.DataFrame:
+        """Put the imputations below each other; the inverse of `from_long`.
+
+        Parameters
+        ----------
+        include_original : bool, default False
+            Put the incomplete original first, as imputation 0.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``.imp`` (the label), ``.id`` (1, 2, 3, ... where the index of a set is the default one,
+            else its index), then the variables.
+
+        Raises
+        ------
+        DataError
+            A variable is called ``.imp`` or ``.id``; there is no original to include.
+        """
+        taken = [name for name in (IMP, ID) if name in self.columns]
+        if taken:
+            raise DataError(f"a variable is called {taken[0]!r}, which the long layout needs: rename it")
+        if 0 in self.labels:
+            raise DataError("an imputation has the label 0, which the long layout keeps for the original")
+        sets = dict(zip(self.labels, self.frames, strict=True))
+        if include_original:
+            if self.original is None:
+                raise DataError("there is no original to include: add it using with_original()")
+            sets = {0: self.original, **sets}
+        return stack_long(sets)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return (frame.copy(deep=False) for frame in self.frames)
+
+    @overload
+    def __getitem__(self, index: int) -> pd.DataFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> ImputedData: ...
+    def __getitem__(self, index: int | slice) -> pd.DataFrame | ImputedData:
+        """Return the imputation at a position (from 0), or an ImputedData of a slice."""
+        if isinstance(index, slice):
+            if not self.frames[index]:
+                raise DataError(f"positions {index.start}:{index.stop} hold none of the {self.K} imputations")
+            return ImputedData(self.frames[index], self.labels[index], self.original)
+        return self.frames[index].copy(deep=False)
+
+    def __repr__(self) -> str:
+        return f"ImputedData: {self._summary()}"
+
+    def _repr_html_(self) -> str:
+        first = self.frames[0]
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(str(first[name].dtype))}</td><td>{self._differs(name)}</td>"
+            f"<td>{'' if self.original is None else int(self.original[name].isna().sum())}</td></tr>"
+            for name in self.columns
+        )
+        head = "<tr><th>variable</th><th>type</th><th>differs</th><th>missing in original</th></tr>"
+        return f"<p><b>ImputedData</b>: {escape(self._summary())}</p><table>{head}{rows}</table>"
+
+    def _differs(self, name: str) -> str:
+        return "yes" if self.aligned and name in self.varying else ""
+
+    def _summary(self) -> str:
+        sizes = sorted(len(frame) for frame in self.frames)
+        rows = str(sizes[0]) if self.aligned else f"{sizes[0]} to {sizes[-1]}"
+        text = f"{self.K} imputation{'s' * (self.K > 1)} of {rows} rows x {len(self.columns)} columns"
+        if self.aligned:
+            differing = shortened([name for name in self.columns if name in self.varying])
+            text += f"; differing: {differing or 'none'}"
+        if self.original is not None:
+            n_missing = int(self.original.isna().to_numpy().sum())
+            text += f"; {n_missing} missing cells in the original"
+        return text
+
+
+def _as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
+    if isinstance(frames, pd.DataFrame) or hasattr(frames, "to_pandas"):
+        raise DataError(
+            "one data frame was given where several are needed: put it in a list, "
+            "or use ImputedData.from_long if it holds all imputations below each other"
+        )
+    if not isinstance(frames, Iterable) or isinstance(frames, str):
+        raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
+    return list(frames)

@@ -1,0 +1,75 @@
+"""The long layout of mice: imputations below each other, numbered by one column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from .checks import Label
+
+IMP, ID = ".imp", ".id"
+
+
+def split_long(frame: pd.DataFrame, imp: str, id: str | None) -> dict[Label, pd.DataFrame]:
+    """Split a long frame by label; numeric labels (also when written as text) are sorted."""
+    numbers = pd.to_numeric(frame[imp].astype(object), errors="coerce")
+    numeric = bool(numbers.notna().all() and (numbers % 1 == 0).all())
+    labels = numbers.astype(np.int64) if numeric else frame[imp].astype(object)
+    groups = labels.groupby(labels, sort=numeric).indices
+    drop = [imp] if id is None else [imp, id]
+    values = frame.drop(columns=drop)
+    sets: dict[Label, pd.DataFrame] = {}
+    order = pd.Index([])
+    for label, rows in groups.items():
+        part = values.iloc[rows]
+        if id is None:
+            sets[_plain(label)] = part.reset_index(drop=True)
+            continue
+        names = pd.Index(frame[id].iloc[rows]).rename(None)
+        part = part.set_axis(names, axis="index")
+        if not sets:
+            order = names
+        elif not names.equals(order) and _same_names(names, order):
+            part = part.loc[order]
+        sets[_plain(label)] = part.reset_index(drop=True) if _counts_rows(part.index) else part
+    return sets
+
+
+def _same_names(names: pd.Index, others: pd.Index) -> bool:
+    """Tell whether two sets of rows have the same unique names, in any order."""
+    return (
+        len(names) == len(others) and names.is_unique and others.is_unique and bool(names.isin(others).all())
+    )
+
+
+def _plain(label: Label) -> Label:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _counts_rows(names: pd.Index) -> bool:
+    return pd.api.types.is_numeric_dtype(names.dtype) and bool(
+        (names.to_numpy() == np.arange(1, len(names) + 1)).all()
+    )
+
+
+def _row_names(frame: pd.DataFrame) -> pd.Index:
+    if frame.index.equals(pd.RangeIndex(len(frame))):
+        return pd.RangeIndex(1, len(frame) + 1)
+    return frame.index
+
+
+def stack_long(sets: Mapping[Label, pd.DataFrame]) -> pd.DataFrame:
+    """Put data sets below each other, with the label and the row name of each row in front."""
+    parts = [
+        pd.concat(
+            [
+                pd.DataFrame({IMP: [label] * len(frame), ID: _row_names(frame)}),
+                frame.reset_index(drop=True),
+            ],
+            axis="columns",
+        )
+        for label, frame in sets.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
