@@ -1,0 +1,303 @@
+"""Many data sets at once: the only room where ``jax.vmap`` meets the lanes.
+
+Lanes run in chunks about the size of the cache, on as many threads as there are cores; a failed lane is run again
+alone from other starts. Nothing a lane does changes its neighbours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from . import inference, optimize
+from .criterion import profiled_deviance, value_grad_hess
+from .optimize import CONVERGED, LBFGS, Newton, Optimum
+from .structure import Index, Structure, Values
+
+# bytes of cross-products per chunk of lanes: about the L2 cache of one core
+CHUNK_BYTES = 2**20
+MAX_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Cross-products of m data sets with one structure.
+
+    Parameters
+    ----------
+    structure : Structure
+    index : Index
+        Built over the union of the lanes' levels; a block that a lane lacks is zero there.
+    values : Values
+        Every leaf has a leading lane axis (m, ...).
+    """
+
+    structure: Structure
+    index: Index
+    values: Values
+
+    @property
+    def n_lanes(self) -> int:
+        """Number m of data sets."""
+        return int(self.values.n_obs.shape[0])
+
+    def lanes(self, which: np.ndarray) -> Stack:
+        """Take some lanes."""
+        return Stack(self.structure, self.index, jax.tree.map(lambda a: a[which], self.values))
+
+
+@dataclass(frozen=True)
+class BatchFit:
+    """Optimum of every lane.
+
+    theta (m, d); value (m,); grad (m, d); hess (m, d, d); decrement (m,), in units of deviance;
+    evaluations, iterations, status, starts (m,): integers.
+    """
+
+    theta: np.ndarray
+    value: np.ndarray
+    grad: np.ndarray
+    hess: np.ndarray
+    decrement: np.ndarray
+    evaluations: np.ndarray
+    iterations: np.ndarray
+    status: np.ndarray
+    starts: np.ndarray
+
+
+def _over_lanes(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a kernel of (theta, index, values) over lanes; the index is shared."""
+    return jax.vmap(kernel, in_axes=(0, None, 0))
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _newton_lanes(
+    theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure
+) -> Optimum:
+    def one(t: Array, i: Index, v: Values) -> Optimum:
+        return optimize.newton(t, structure, i, v, max_iter)
+
+    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure", "options"))
+def _lbfgs_lanes(
+    start: Optimum, index: Index, values: Values, structure: Structure, options: LBFGS
+) -> tuple[Array, Array]:
+    def one(s: Optimum, i: Index, v: Values) -> tuple[Array, Array]:
+        return optimize.lbfgs(s, structure, i, v, options)
+
+    return _over_lanes(one)(start, index, values)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _solve_lanes(
+    theta: Array, index: Index, values: Values, structure: Structure
+) -> inference.Solution:
+    def one(t: Array, i: Index, v: Values) -> inference.Solution:
+        return inference.solve(t, structure, i, v)
+
+    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _modes_lanes(
+    theta_gamma: tuple[Array, Array], index: Index, values: Values, structure: Structure
+) -> inference.Modes:
+    def one(tg: tuple[Array, Array], i: Index, v: Values) -> inference.Modes:
+        return inference.conditional_modes(tg[0], tg[1], structure, i, v)
+
+    return _over_lanes(one)(theta_gamma, index, values)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _deviance_lanes(
+    theta: Array, index: Index, values: Values, structure: Structure
+) -> Array:
+    def one(t: Array, i: Index, v: Values) -> Array:
+        return profiled_deviance(t, structure, i, v)
+
+    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+
+
+def fit_batch(
+    theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100
+) -> Optimum:
+    """Fit a stack of data sets by Newton's method: pure JAX, to be called inside one's own ``jax.jit``.
+
+    Parameters
+    ----------
+    theta : Array (m, d)
+        Starts, for instance ``structure.theta_map.start()`` repeated.
+    structure, index
+        Shared by all lanes.
+    values : Values
+        Stacked: every leaf with a leading lane axis.
+
+    Returns
+    -------
+    Optimum
+        Every leaf with a leading lane axis; ``status`` 0 means converged.
+    """
+    return _newton_lanes(theta, index, values, jnp.asarray(max_iter), structure)
+
+
+def chunk_size(stack: Stack, threads: int) -> int:
+    """Lanes per chunk: a power of two that fits the cache and gives every thread work."""
+    per_lane = sum(leaf.nbytes for leaf in jax.tree.leaves(stack.values)) / stack.n_lanes
+    if stack.structure.crossed:
+        per_lane = max(per_lane, 8.0 * stack.structure.n_dense**2)
+    fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(per_lane, 1.0))))
+    share = max(1, -(-stack.n_lanes // threads))
+    return int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
+
+
+def run_chunks(stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any]) -> Any:
+    """Run a program over chunks of lanes on a pool of threads and join the results on the host.
+
+    ``per_lane`` is a pytree of arrays with a leading lane axis. Every chunk has the same number of lanes (the last is
+    filled with copies of its first), so that one compiled program serves all.
+    """
+    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    size = chunk_size(stack, threads)
+    lanes = np.arange(stack.n_lanes)
+    pieces = [lanes[i : i + size] for i in range(0, len(lanes), size)]
+
+    def run(piece: np.ndarray) -> Any:
+        filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
+        with jax.enable_x64(True):
+            arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
+            out = program(arguments, stack.lanes(filled))
+            return jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
+
+    if len(pieces) == 1:
+        results = [run(pieces[0])]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            results = list(pool.map(run, pieces))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+
+def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
+    def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
+        args = (part.structure)
+        if isinstance(optimizer, Newton):
+            found = _newton_lanes(t, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
+            return found, found.evaluations, found.evaluations
+        start = _newton_lanes(t, part.index, part.values, np.int64(WARM_STEPS), part.structure)
+        middle, iterations = _lbfgs_lanes(start, part.index, part.values, part.structure, optimizer)
+        found = _newton_lanes(middle, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
+        return found, start.evaluations + found.evaluations, iterations
+
+    found, evaluations, iterations = run_chunks(stack, theta, program)
+    return BatchFit(
+        found.theta,
+        found.value,
+        found.grad,
+        found.hess,
+        found.decrement,
+        evaluations,
+        iterations,
+        found.status,
+        np.ones(stack.n_lanes, np.int64),
+    )
+
+
+# exact Newton steps before L-BFGS takes over; their last Hessian is its preconditioner
+WARM_STEPS = 4
+
+
+def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) -> BatchFit:
+    """Optimise every lane; run failed lanes, and lanes on the boundary, again from other starts.
+
+    Parameters
+    ----------
+    stack : Stack
+    optimizer : LBFGS or Newton
+    near_zero : ndarray (d,)
+        Size below which a diagonal entry of theta counts as being on the boundary.
+
+    Returns
+    -------
+    BatchFit
+    """
+    theta_map = stack.structure.theta_map
+    start = np.broadcast_to(theta_map.start(), (stack.n_lanes, theta_map.n_theta)).copy()
+    best = _fit_once(stack, start, optimizer)
+    for attempt in range(3):
+        failed = (best.status != CONVERGED) & np.isfinite(stack.values.ww).all(axis=(1, 2))
+        again = failed.copy()
+        if attempt == 0 and theta_map.n_theta > 1:
+            diagonal = theta_map.diagonal
+            again |= (np.abs(best.theta[:, diagonal]) < near_zero[diagonal]).any(axis=1)
+        which = np.flatnonzero(again)
+        if not len(which):
+            break
+        other = _fit_once(stack.lanes(which), _other_start(best, which, theta_map.start(), attempt), Newton())
+        best = _take_better(best, which, other)
+    return best
+
+
+def _other_start(best: BatchFit, which: np.ndarray, start: np.ndarray, attempt: int) -> np.ndarray:
+    """Leave a saddle along its most negative curvature; otherwise start near 0, then far out."""
+    theta = np.where(np.isfinite(best.theta[which]), best.theta[which], start[None])
+    out = np.empty_like(theta)
+    for row, lane in enumerate(which):
+        size, vectors = np.linalg.eigh(np.nan_to_num(best.hess[lane]))
+        if best.status[lane] == optimize.SADDLE and size[0] < 0:
+            out[row] = theta[row] + 0.2 * (attempt + 1) * vectors[:, 0]
+        else:
+            out[row] = start * (0.05, 10.0, 0.3)[attempt]
+    return out
+
+
+def _take_better(best: BatchFit, which: np.ndarray, other: BatchFit) -> BatchFit:
+    """Keep the new result of a lane where it is better: converged before not converged, then lower by more than noise."""
+    old_ok, new_ok = best.status[which] == CONVERGED, other.status == CONVERGED
+    old = np.where(np.isfinite(best.value[which]), best.value[which], np.inf)
+    lower = other.value < old - 1e-9 * np.maximum(1.0, np.abs(other.value)) * 1e-2
+    better = np.where(old_ok == new_ok, lower, new_ok & (other.value < old + 1e-6))
+    out = {}
+    for name in BatchFit.__dataclass_fields__:
+        merged = getattr(best, name).copy()
+        merged[which[better]] = getattr(other, name)[better]
+        out[name] = merged
+    out["evaluations"][which] = best.evaluations[which] + other.evaluations
+    out["starts"][which] = best.starts[which] + 1
+    return BatchFit(**out)
+
+
+def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
+    """Solve every lane at its theta (m, d); arrays on the host."""
+
+    def program(t: np.ndarray, part: Stack) -> inference.Solution:
+        return _solve_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+
+
+def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference.Modes:
+    """Conditional modes and variances of every lane; arrays on the host."""
+
+    def program(tg: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.Modes:
+        return _modes_lanes(tg, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
+
+
+def deviance_stack(stack: Stack, theta: np.ndarray) -> np.ndarray:
+    """Criterion of every lane at its theta (m, d)."""
+
+    def program(t: np.ndarray, part: Stack) -> Array:
+        return _deviance_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return np.asarray(run_chunks(stack, theta, program))

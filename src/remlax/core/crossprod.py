@@ -1,0 +1,209 @@
+"""Cross-products of one data set, conditioned: the n rows are read twice here and never again.
+
+Cross-products square the condition number, so X is rotated to an orthonormal basis (Cholesky QR, twice:
+Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015, Electron. Trans. Numer. Anal. 44) and y replaced by its scaled
+least-squares residual before they are formed. The steps take a chunk of rows each, so that a long data set
+streams through a fixed amount of memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import solve_triangular
+
+from .structure import Structure, Values
+
+
+class Table(NamedTuple):
+    """One table of cross-products: Z_left' [Z_right ... (W)] summed over the levels of a code column."""
+
+    left: int
+    rights: tuple[int, ...]
+    with_w: bool
+    size: int
+
+
+class Conditioning(NamedTuple):
+    """Rotation of X and the least-squares coefficients: W = [X inverse, y - X beta].
+
+    ``pivot`` is the smallest length of a column after the columns before it are projected out, relative to its own.
+    """
+
+    inverse: Array
+    beta: Array
+    log_det: Array
+    pivot: Array
+
+
+class Raw(NamedTuple):
+    """Accumulated cross-products before the second rotation."""
+
+    ww: Array
+    tables: tuple[Array, ...]
+
+
+class Rows(NamedTuple):
+    """A chunk of rows of one data set, already multiplied by the square roots of the weights.
+
+    x (n, p); y (n,); z: one (n, q) array per factor; codes: one integer (n,) array per table.
+    Rows of zeros are exact padding.
+    """
+
+    x: Array
+    y: Array
+    z: tuple[Array, ...]
+    codes: tuple[Array, ...]
+
+
+class Rotation(NamedTuple):
+    """X = (orthonormal basis) R; beta = R^-1 (gamma * y_scale) + ols."""
+
+    inverse: Array
+    ols: Array
+    log_det: Array
+    y_scale: Array
+
+
+def chain_tables(structure: Structure) -> tuple[Table, ...]:
+    """Return the tables that a chain of nested factors needs, one per factor."""
+    return tuple(
+        Table(f, tuple(range(f, structure.n_factors)), True, structure.n_levels[f])
+        for f in range(structure.n_factors)
+    )
+
+
+def gram(x: Array, y: Array) -> Array:
+    """[X y]'[X y] of a chunk of rows."""
+    both = jnp.concatenate([x, y[:, None]], axis=1)
+    return both.T @ both
+
+
+def condition(total: Array) -> Conditioning:
+    """Find the rotation and the least-squares coefficients from [X y]'[X y]."""
+    p = total.shape[0] - 1
+    scale = jnp.sqrt(jnp.diagonal(total)[:p])
+    xx = total[:p, :p] / (scale[:, None] * scale[None, :])
+    chol = jnp.linalg.cholesky(xx, symmetrize_input=False)
+    inverse = solve_triangular(chol, jnp.eye(p, dtype=total.dtype), lower=True).T / scale[:, None]
+    beta = inverse @ (inverse.T @ total[:p, p])
+    pivots = jnp.diagonal(chol)
+    smallest = jnp.min(pivots, initial=1.0)
+    return Conditioning(inverse, beta, 2 * jnp.sum(jnp.log(pivots * scale)), smallest)
+
+
+def start_raw(tables: tuple[Table, ...], q: tuple[int, ...], w: int, dtype: jnp.dtype) -> Raw:
+    """Zero accumulators."""
+    widths = [sum(q[g] for g in t.rights) + (w if t.with_w else 0) for t in tables]
+    return Raw(
+        jnp.zeros((w, w), dtype),
+        tuple(jnp.zeros((t.size, q[t.left] * k), dtype) for t, k in zip(tables, widths, strict=True)),
+    )
+
+
+def add_rows(raw: Raw, rows: Rows, conditioning: Conditioning, tables: tuple[Table, ...]) -> Raw:
+    """Add one chunk of rows to the cross-products."""
+    wcols = jnp.concatenate(
+        [rows.x @ conditioning.inverse, (rows.y - rows.x @ conditioning.beta)[:, None]], axis=1
+    )
+    out = []
+    for table, old, codes in zip(tables, raw.tables, rows.codes, strict=True):
+        left = rows.z[table.left]
+        right = jnp.concatenate([rows.z[g] for g in table.rights] + [wcols] * table.with_w, axis=1)
+        products = (left[:, :, None] * right[:, None, :]).reshape(left.shape[0], -1)
+        out.append(old + jax.ops.segment_sum(products, codes, table.size))
+    return Raw(raw.ww + wcols.T @ wcols, tuple(out))
+
+
+def finish(
+    raw: Raw, first: Conditioning, n_obs: Array, q: tuple[int, ...], tables: tuple[Table, ...]
+) -> tuple[Array, tuple[Array, ...], Rotation]:
+    """Rotate a second time and scale y: return W'W, the tables as (q, r, size), and the rotation."""
+    second = condition(raw.ww)
+    p = raw.ww.shape[0] - 1
+    rss = raw.ww[p, p] - second.beta @ raw.ww[:p, p]
+    y_scale = jnp.sqrt(rss / n_obs)
+    turn = jnp.zeros_like(raw.ww).at[:p, :p].set(second.inverse)
+    turn = turn.at[:p, p].set(-second.beta / y_scale).at[p, p].set(1 / y_scale)
+    ww = turn.T @ raw.ww @ turn
+    out = []
+    for table, data in zip(tables, raw.tables, strict=True):
+        cube = jnp.moveaxis(data.reshape(table.size, q[table.left], -1), 0, 2)
+        if table.with_w:
+            split = cube.shape[1] - (p + 1)
+            cube = jnp.concatenate([cube[:, :split], jnp.einsum("iwl,wv->ivl", cube[:, split:], turn)], axis=1)
+        out.append(cube)
+    rotation = Rotation(
+        first.inverse @ second.inverse,
+        first.beta + first.inverse @ second.beta,
+        first.log_det + second.log_det,
+        y_scale,
+    )
+    return ww, tuple(out), rotation
+
+
+def cross_products(
+    x: Array,
+    y: Array,
+    z: tuple[Array, ...],
+    codes: tuple[Array, ...],
+    structure: Structure,
+    weights: Array | None = None,
+) -> tuple[Values, Rotation]:
+    """Form the conditioned cross-products of one data set with one or several nested factors.
+
+    Parameters
+    ----------
+    x : Array (n, p)
+        Fixed-effect columns, of full rank.
+    y : Array (n,)
+        Response (minus any offset).
+    z : tuple of Array (n, q)
+        Random-effect columns of each factor, finest factor first.
+    codes : tuple of integer Array (n,)
+        Level of every row in each factor, ``0 .. n_levels - 1``.
+    structure : Structure
+        ``n_levels`` may exceed the levels that occur; ``n_fixed`` is p.
+    weights : Array (n,), optional
+        Precision weights; a row of weight 0 is padding and does not count.
+
+    Returns
+    -------
+    values : Values
+        Input of ``profiled_deviance`` and ``fit_batch``.
+    rotation : Rotation
+        Takes estimates back to the columns of ``x``.
+    """
+    n_obs = jnp.asarray(x.shape[0], y.dtype)
+    log_w = jnp.zeros((), y.dtype)
+    if weights is not None:
+        n_obs = jnp.sum(weights > 0).astype(y.dtype)
+        log_w = jnp.sum(jnp.where(weights > 0, jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0))
+        root = jnp.sqrt(weights)
+        x, y, z = x * root[:, None], y * root, tuple(part * root[:, None] for part in z)
+    rows = Rows(x, y, z, codes)
+    tables = chain_tables(structure)
+    first = condition(gram(x, y))
+    raw = add_rows(start_raw(tables, structure.q, x.shape[1] + 1, y.dtype), rows, first, tables)
+    ww, cubes, rotation = finish(raw, first, n_obs, structure.q, tables)
+    return chain_values(ww, cubes, rotation, n_obs, log_w, structure), rotation
+
+
+def chain_values(
+    ww: Array, cubes: tuple[Array, ...], rotation: Rotation, n_obs: Array, log_w: Array, structure: Structure
+) -> Values:
+    """Put finished tables of a chain into the form that the criterion reads."""
+    q = structure.q
+    return Values(
+        zz=tuple(c[:, : q[f]] for f, c in enumerate(cubes)),
+        zr=tuple(c[:, q[f] :] for f, c in enumerate(cubes)),
+        ww=ww,
+        n_obs=n_obs,
+        n_fixed=jnp.asarray(rotation.ols.shape[0], ww.dtype),
+        constant=rotation.log_det - log_w,
+        constant_ml=-log_w,
+        log_scale=2 * jnp.log(rotation.y_scale),
+    )

@@ -1,0 +1,246 @@
+"""Optimise theta for one data set: jaxopt L-BFGS, preconditioned, and a safeguarded Newton method.
+
+theta is unconstrained: the criterion depends on Lambda Lambda' only, so an optimum on the boundary is an interior
+stationary point. Convergence is judged by the Newton decrement g'H^-1 g, in units of deviance, and certified by a
+positive semidefinite Hessian over all coordinates. jaxopt is imported here alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxopt import LBFGS as JaxoptLBFGS
+
+from . import criterion
+from .structure import Index, Structure, Values
+
+CONVERGED, MAX_ITER, NOT_FINITE, SADDLE = 0, 1, 2, 3
+STATUS_TEXT = {
+    CONVERGED: "converged",
+    MAX_ITER: "iteration limit",
+    NOT_FINITE: "not finite",
+    SADDLE: "saddle point",
+}
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """jaxopt's L-BFGS in preconditioned coordinates, finished by exact Newton steps.
+
+    Parameters
+    ----------
+    max_iter : int, default 100
+        L-BFGS iterations per data set.
+    tol : float, default 1e-5
+        Gradient norm in the preconditioned coordinates at which L-BFGS hands over to Newton steps; its square
+        approximates the Newton decrement.
+    """
+
+    max_iter: int = 100
+    tol: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Safeguarded Newton with the exact Hessian.
+
+    Parameters
+    ----------
+    max_iter : int, default 100
+        Evaluations of criterion, gradient and Hessian per data set.
+    """
+
+    max_iter: int = 100
+
+
+class NewtonState(NamedTuple):
+    """One lane of the Newton iteration."""
+
+    theta: Array
+    value: Array
+    grad: Array
+    hess: Array
+    step: Array
+    decrement: Array
+    positive: Array
+    length: Array
+    evaluations: Array
+    last: Array
+    done: Array
+
+
+class Optimum(NamedTuple):
+    """Where one lane ended: theta (d,), derivatives there, and the verdict."""
+
+    theta: Array
+    value: Array
+    grad: Array
+    hess: Array
+    decrement: Array
+    evaluations: Array
+    status: Array
+
+
+DECREMENT_TOL = 1e-8
+POLISH_BELOW = 1e-7
+PIVOT_FLOOR = 1e-9
+NOISE = 1e-13
+
+
+def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
+    """Solve H step = -g with pivots made positive (Gill & Murray 1974): step, decrement, smallest raw pivot.
+
+    Written out over the d x d entries: d is small, and tiny batched LAPACK calls are slow on every device.
+    """
+    d = grad.shape[0]
+    scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hess))), jnp.asarray(1e-300, hess.dtype))
+    lower: list[list[Array]] = [[] for _ in range(d)]
+    pivots: list[Array] = []
+    smallest = jnp.asarray(jnp.inf, hess.dtype)
+    for j in range(d):
+        raw = hess[j, j] - sum(lower[j][k] ** 2 * pivots[k] for k in range(j))
+        smallest = jnp.minimum(smallest, raw / scale)
+        pivots.append(jnp.maximum(jnp.abs(raw), PIVOT_FLOOR * scale))
+        for i in range(j + 1, d):
+            s = hess[i, j] - sum(lower[i][k] * lower[j][k] * pivots[k] for k in range(j))
+            lower[i].append(s / pivots[j])
+    forward: list[Array] = []
+    for i in range(d):
+        forward.append(-grad[i] - sum(lower[i][k] * forward[k] for k in range(i)))
+    step: list[Array] = [jnp.zeros((), hess.dtype)] * d
+    for i in reversed(range(d)):
+        step[i] = forward[i] / pivots[i] - sum(lower[k][i] * step[k] for k in range(i + 1, d))
+    out = jnp.stack(step)
+    return out, -grad @ out, smallest
+
+
+def _limit(step: Array, theta: Array) -> Array:
+    """Keep a step from leaving the region where the quadratic model says anything."""
+    reach = 2.0 * jnp.maximum(jnp.max(jnp.abs(theta)), 1.0)
+    size = jnp.max(jnp.abs(step))
+    return step * jnp.minimum(1.0, reach / jnp.where(size > 0, size, 1.0))
+
+
+def newton(
+    theta: Array, structure: Structure, index: Index, values: Values, max_iter: Array
+) -> Optimum:
+    """Minimise the criterion from theta by Newton steps with backtracking, one evaluation per iteration.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+        Start.
+    max_iter : Array, integer scalar
+        Evaluations allowed; a traced number, so that one compiled program serves every stage.
+
+    Returns
+    -------
+    Optimum
+    """
+
+    def judge(s: NewtonState, t: Array, length: Array) -> NewtonState:
+        found = criterion.value_grad_hess(t, structure, index, values)
+        finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
+        # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
+        wanted = s.value - 1e-4 * length * s.decrement + NOISE * jnp.abs(s.value)
+        better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
+        step, decrement, smallest = modified_solve(found.hess, found.grad)
+        limited = _limit(step, t)
+        moved = NewtonState(
+            theta=t,
+            value=found.value,
+            grad=found.grad,
+            hess=found.hess,
+            step=limited,
+            decrement=jnp.maximum(decrement, 0.0),
+            positive=smallest > -1e-7,
+            length=jnp.ones_like(length),
+            evaluations=s.evaluations + 1,
+            # one more exact step once the quadratic model is exact to rounding
+            last=decrement <= POLISH_BELOW,
+            done=s.last | (decrement <= 1e-16),
+        )
+        # minimum of the parabola through value, slope and the rejected value
+        slope = -s.decrement * length
+        bend = found.value - s.value - slope
+        shrink = jnp.where(finite & (bend > 0), jnp.clip(-slope / (2 * bend), 0.1, 0.5), 0.2)
+        stayed = s._replace(
+            length=length * shrink,
+            evaluations=s.evaluations + 1,
+            done=s.last | ~jnp.isfinite(s.value) | (length < 1e-10),
+        )
+        return jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
+
+    def body(s: NewtonState) -> NewtonState:
+        return judge(s, s.theta + s.length * s.step, s.length)
+
+    def going(s: NewtonState) -> Array:
+        return ~s.done & (s.evaluations < max_iter)
+
+    d, dtype = theta.shape[0], theta.dtype
+    zero = jnp.zeros((), dtype)
+    first = NewtonState(
+        theta=theta,
+        value=jnp.asarray(jnp.inf, dtype),
+        grad=jnp.zeros(d, dtype),
+        hess=jnp.zeros((d, d), dtype),
+        step=jnp.zeros(d, dtype),
+        decrement=zero,
+        positive=jnp.asarray(False),
+        length=jnp.ones((), dtype),
+        evaluations=jnp.zeros((), jnp.int32),
+        last=jnp.asarray(False),
+        done=jnp.asarray(False),
+    )
+    s = jax.lax.while_loop(going, body, first)
+    status = jnp.where(s.positive, CONVERGED, SADDLE)
+    status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
+    status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
+    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, status.astype(jnp.int32))
+
+
+def preconditioner(hess: Array) -> Array:
+    """Return C with C C' = H^-1 after the eigenvalues of H are floored."""
+    size, vectors = jnp.linalg.eigh(hess)
+    floor = 1e-3 * jnp.max(jnp.abs(size)) + jnp.finfo(hess.dtype).tiny
+    return vectors / jnp.sqrt(jnp.maximum(jnp.abs(size), floor))[None, :]
+
+
+def lbfgs(
+    start: Optimum, structure: Structure, index: Index, values: Values, options: LBFGS
+) -> tuple[Array, Array]:
+    """Minimise by jaxopt L-BFGS over phi in theta = theta0 + C phi, so that its first step is a Newton step.
+
+    Parameters
+    ----------
+    start : Optimum
+        A few Newton steps from the cold start; its Hessian is the preconditioner.
+
+    Returns
+    -------
+    theta : Array (d,)
+    iterations : Array, integer scalar
+    """
+    turn = preconditioner(start.hess)
+
+    def fun(phi: Array) -> tuple[Array, Array]:
+        value, grad = criterion.value_and_grad(start.theta + turn @ phi, structure, index, values)
+        return value - start.value, grad @ turn
+
+    solver = JaxoptLBFGS(
+        fun,
+        value_and_grad=True,
+        maxiter=options.max_iter,
+        tol=options.tol,
+        linesearch="backtracking",
+        maxls=20,
+        implicit_diff=False,
+        history_size=5,
+    )
+    phi, state = solver.run(jnp.zeros_like(start.theta))
+    theta = start.theta + turn @ phi
+    return jnp.where(jnp.all(jnp.isfinite(theta)), theta, start.theta), state.iter_num

@@ -1,0 +1,128 @@
+"""Which levels of crossed factors meet: index arrays computed once on the host, shared by all lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .structure import Index, Structure
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The distinct pairs of levels of two factors that occur in the data.
+
+    left, right (C,): levels; codes (n,): the cell of every row.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    codes: np.ndarray
+
+
+def find_cells(left: np.ndarray, right: np.ndarray, n_right: int) -> Cells:
+    """Number the distinct (left, right) pairs of levels."""
+    keys, codes = np.unique(left.astype(np.int64) * n_right + right, return_inverse=True)
+    return Cells(keys // n_right, keys % n_right, codes.reshape(-1).astype(np.int32))
+
+
+@dataclass(frozen=True)
+class CrossedIndex:
+    """Index arrays of a crossed model and where each table of cross-products goes.
+
+    Parameters
+    ----------
+    index : Index
+    entry_source : tuple of ndarray
+        For each dense factor: position in the entry list of its table's cells, flattened as (cell, column).
+    base_source : list of (ndarray, ndarray)
+        For each table of the dense block, in ``crossed_tables`` order: positions in ``keys`` and the (flat) elements of
+        the table that go there.
+    """
+
+    index: Index
+    order: np.ndarray
+    base_source: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+
+def pair_count(cells: tuple[Cells, ...], q: tuple[int, ...], n_levels: int) -> int:
+    """Count the pairs of entries that update the dense block, without building them."""
+    per_level = np.zeros(n_levels, np.int64)
+    for part, width in zip(cells, q[1:], strict=True):
+        per_level += width * np.bincount(part.left, minlength=n_levels)
+    return int(np.sum(per_level * (per_level + 1) // 2))
+
+
+def build_crossed(
+    structure: Structure, first: tuple[Cells, ...], dense: dict[tuple[int, int], Cells]
+) -> CrossedIndex:
+    """Build the pair list of the Schur complement.
+
+    Parameters
+    ----------
+    structure : Structure
+    first : tuple of Cells
+        Cells of the eliminated factor with each dense factor.
+    dense : dict
+        Cells of dense factors (g, h), g < h, numbered from 0 among the dense factors.
+
+    Returns
+    -------
+    CrossedIndex
+    """
+    slices = structure.dense_slices()
+    size = structure.n_dense
+    level, col = [], []
+    for (start, _, q), cells in zip(slices, first, strict=True):
+        level.append(np.repeat(cells.left, q))
+        col.append((start + cells.right[:, None] * q + np.arange(q)).reshape(-1))
+    entry_level, entry_col = np.concatenate(level), np.concatenate(col)
+    order = np.lexsort((entry_col, entry_level))
+    entry_level, entry_col = entry_level[order], entry_col[order]
+
+    # within a level the entries are sorted by column, so left >= right gives the lower triangle
+    counts = np.bincount(entry_level, minlength=structure.n_levels[0])
+    ends = np.cumsum(counts)[entry_level]
+    reps = ends - np.arange(len(entry_level))
+    right = np.repeat(np.arange(len(entry_level)), reps)
+    offset = np.arange(len(right)) - np.repeat(np.cumsum(reps) - reps, reps)
+    left = right + offset
+    pair_flat = entry_col[left] * size + entry_col[right]
+
+    base_flat, elements = _base_positions(structure, dense)
+    keys = np.unique(np.concatenate([pair_flat, *base_flat]))
+    key = np.searchsorted(keys, pair_flat)
+    by_key = np.argsort(key, kind="stable")
+    index = Index(
+        entry_level=entry_level.astype(np.int32),  # type: ignore[arg-type]
+        entry_col=entry_col.astype(np.int32),  # type: ignore[arg-type]
+        pair_left=left[by_key].astype(np.int32),  # type: ignore[arg-type]
+        pair_right=right[by_key].astype(np.int32),  # type: ignore[arg-type]
+        pair_key=key[by_key].astype(np.int32),  # type: ignore[arg-type]
+        keys=keys,  # type: ignore[arg-type]
+    )
+    sources = tuple((np.searchsorted(keys, f), e) for f, e in zip(base_flat, elements, strict=True))
+    return CrossedIndex(index, order, sources)
+
+
+def _base_positions(
+    structure: Structure, dense: dict[tuple[int, int], Cells]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Flat positions in the dense block, and elements of the tables, of Z_2'Z_2's lower triangle."""
+    slices, size = structure.dense_slices(), structure.n_dense
+    flats, elements = [], []
+    for start, levels, q in slices:
+        first = start + np.arange(levels)[:, None, None] * q
+        row, col = first + np.arange(q)[None, :, None], first + np.arange(q)[None, None, :]
+        lower = np.broadcast_to(row >= col, (levels, q, q)).reshape(-1)
+        flats.append((row * size + col).reshape(-1)[lower])
+        elements.append(np.flatnonzero(lower))
+    for (g, h), cells in sorted(dense.items()):
+        (start_g, _, q_g), (start_h, _, q_h) = slices[g], slices[h]
+        # factor h comes later in the block: its columns are the rows of the lower triangle
+        col = (start_g + cells.left * q_g)[:, None, None] + np.arange(q_g)[None, :, None]
+        row = (start_h + cells.right * q_h)[:, None, None] + np.arange(q_h)[None, None, :]
+        flats.append((row * size + col).reshape(-1))
+        elements.append(np.arange(len(cells.left) * q_g * q_h))
+    return flats, elements

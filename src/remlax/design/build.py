@@ -1,0 +1,254 @@
+"""From a formula and data frames to row arrays: the only place where pandas becomes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..data.imputed import ImputedData
+from ..errors import DataError, DesignError
+from .evaluate import evaluate
+from .formula import MixedFormula
+from .groups import GroupingFactor, grouping_factor
+from .model_matrix import ModelMatrix, model_matrix
+from .rows import RowArray
+from .syntax import variables
+
+RowInput = str | np.ndarray | Sequence[float] | Sequence[np.ndarray] | pd.Series | None
+
+
+@dataclass(frozen=True)
+class TermColumns:
+    """One random term: its column names, its rows, and which grouping factor it belongs to."""
+
+    group: str
+    names: tuple[str, ...]
+    rows: RowArray
+    factor: int
+
+
+@dataclass(frozen=True)
+class ModelRows:
+    """Everything that the model reads from the data frames.
+
+    Parameters
+    ----------
+    formula : MixedFormula
+    labels : tuple
+        Labels of the K data sets.
+    offsets : ndarray of int, (K + 1,)
+        First row of each data set in the stacked rows.
+    fixed : ModelMatrix
+        Names and reusable specification of the fixed part.
+    x, y : RowArray
+    terms : tuple of TermColumns
+        In formula order.
+    factors : tuple of GroupingFactor
+        In formula order; ``codes`` are those of ``factor_rows``.
+    factor_rows : tuple of RowArray
+        Codes per data set.
+    weights, offset : RowArray or None
+    index : tuple of pandas.Index
+        Row labels of each data set that are in the model.
+    n_dropped : int
+        Rows left out because of missing cells (single fits only).
+    """
+
+    formula: MixedFormula
+    labels: tuple[object, ...]
+    offsets: np.ndarray
+    fixed: ModelMatrix
+    x: RowArray
+    y: RowArray
+    terms: tuple[TermColumns, ...]
+    term_specs: tuple[ModelMatrix, ...]
+    factors: tuple[GroupingFactor, ...]
+    factor_rows: tuple[RowArray, ...]
+    weights: RowArray | None
+    offset: RowArray | None
+    index: tuple[pd.Index, ...]
+    n_dropped: int = 0
+
+    @property
+    def n_lanes(self) -> int:
+        """Number K of data sets."""
+        return len(self.labels)
+
+    def n_rows(self, k: int) -> int:
+        """Rows of data set k."""
+        return int(self.offsets[k + 1] - self.offsets[k])
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where columns come from: the stacked frame, or the first frame where nothing needed differs."""
+
+    frames: tuple[pd.DataFrame, ...]
+    long: pd.DataFrame
+    varying: frozenset[str]
+    aligned: bool
+    offsets: np.ndarray
+
+    def shared(self, columns: Sequence[str]) -> bool:
+        return len(self.frames) == 1 or (self.aligned and not self.varying.intersection(columns))
+
+    def frame(self, columns: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
+        if self.shared(columns):
+            return self.frames[0], None
+        return self.long, self.offsets
+
+
+def read_rows(
+    formula: MixedFormula,
+    data: ImputedData,
+    weights: RowInput = None,
+    offset: RowInput = None,
+    n_dropped: int = 0,
+) -> ModelRows:
+    """Evaluate the formula once for all data sets.
+
+    Stateful transforms (scale, poly, splines) are fitted to the stacked rows, so that the K coefficients estimate the
+    same thing. Columns that do not differ between the data sets are evaluated once.
+
+    Raises
+    ------
+    DataError, FormulaError, DesignError
+    """
+    named = [name for name in (weights, offset) if isinstance(name, str)]
+    columns = list(dict.fromkeys([*formula.variables, *(v for name in named for v in variables(name))]))
+    sources = _sources(data, columns)
+    fixed, x = _matrix(formula.fixed, sources, "fixed part")
+    y = _column(formula.response, sources)
+    _check_response(y, formula.response, sources, data.labels)
+
+    factors: list[GroupingFactor] = []
+    factor_rows: list[RowArray] = []
+    position: dict[str, int] = {}
+    terms, specs = [], []
+    for term in formula.random:
+        if term.group_label not in position:
+            frame, starts = sources.frame(term.group)
+            position[term.group_label] = len(factors)
+            factors.append(grouping_factor(frame, term.group, term.group_label))
+            factor_rows.append(RowArray(factors[-1].codes, starts))
+        spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
+        if not spec.names:
+            raise DesignError(
+                f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)"
+            )
+        terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
+        specs.append(spec)
+
+    parts = [_column(expr, sources) for expr in formula.offsets]
+    if offset is not None:
+        parts.append(_row_input(offset, "offset", sources, data))
+    return ModelRows(
+        formula=formula,
+        labels=tuple(data.labels),
+        offsets=sources.offsets,
+        fixed=fixed,
+        x=x,
+        y=y,
+        terms=tuple(terms),
+        term_specs=tuple(specs),
+        factors=tuple(factors),
+        factor_rows=tuple(factor_rows),
+        weights=None if weights is None else _weights(_row_input(weights, "weights", sources, data), data),
+        offset=_sum_rows(parts, sources),
+        index=tuple(frame.index for frame in sources.frames),
+        n_dropped=n_dropped,
+    )
+
+
+def _sources(data: ImputedData, columns: list[str]) -> _Sources:
+    frames = tuple(frame[columns] for frame in data.frames)
+    sizes = [len(frame) for frame in frames]
+    aligned = data.aligned
+    varying = frozenset(data.varying).intersection(columns) if aligned else frozenset(columns)
+    same = len(frames) == 1 or (aligned and not varying)
+    long = frames[0] if same else pd.concat(frames, ignore_index=True)
+    return _Sources(frames, long, varying, aligned, np.concatenate([[0], np.cumsum(sizes)]))
+
+
+def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[ModelMatrix, RowArray]:
+    frame, starts = sources.frame(variables(rhs))
+    found = model_matrix(rhs, frame, what=what)
+    return found, RowArray(found.values, starts)
+
+
+def _column(expr: str, sources: _Sources) -> RowArray:
+    frame, starts = sources.frame(variables(expr))
+    return RowArray(evaluate(expr, frame), starts)
+
+
+def _check_response(y: RowArray, name: str, sources: _Sources, labels: Sequence[object]) -> None:
+    for k in range(1 if y.offsets is None else len(sources.frames)):
+        values = y.lane(k)
+        if values.min() == values.max():
+            where = f" in imputation {labels[k]}" if len(labels) > 1 else ""
+            raise DataError(f"the response {name!r} is constant{where}: there is nothing to explain")
+
+
+def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData) -> RowArray:
+    """Weights or offset: an expression, one array for all data sets, or one array per data set."""
+    if isinstance(given, str):
+        return _column(given, sources)
+    sizes = np.diff(sources.offsets)
+    parts = given if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1 else None
+    if parts is None:
+        values = _numeric(given, what)
+        if (sizes != len(values)).any():
+            raise DataError(f"{what} has {len(values)} values, but the data sets have {_sizes(sizes)} rows")
+        return RowArray(values, None)
+    if len(parts) != len(sizes):
+        raise DataError(f"{what} holds {len(parts)} arrays for {len(sizes)} data sets: give one each")
+    arrays = [_numeric(part, what) for part in parts]
+    for k, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
+        if len(array) != size:
+            raise DataError(
+                f"{what} has {len(array)} values for imputation {data.labels[k]}, which has {size} rows"
+            )
+    return RowArray(np.concatenate(arrays), sources.offsets)
+
+
+def _sizes(sizes: np.ndarray) -> str:
+    unique = sorted({int(s) for s in sizes})
+    return str(unique[0]) if len(unique) == 1 else f"{unique[0]} to {unique[-1]}"
+
+
+def _numeric(given: object, what: str) -> np.ndarray:
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{what} must be numbers, a column name, or one array per data set") from None
+    if values.ndim != 1:
+        raise DataError(f"{what} must be one-dimensional, not of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise DataError(f"{what} has {int((~np.isfinite(values)).sum())} missing or infinite values")
+    return values
+
+
+def _weights(weights: RowArray, data: ImputedData) -> RowArray:
+    """Refuse weights that are not positive."""
+    bad = weights.values <= 0
+    if bad.any():
+        where = ""
+        if weights.offsets is not None and len(data.labels) > 1:
+            lane = int(np.searchsorted(weights.offsets, int(np.argmax(bad)), side="right")) - 1
+            where = f" (first in imputation {data.labels[lane]})"
+        raise DataError(
+            f"weights must be positive: {int(bad.sum())} are zero or negative{where}; leave those rows out of the data"
+        )
+    return weights
+
+
+def _sum_rows(parts: list[RowArray], sources: _Sources) -> RowArray | None:
+    if not parts:
+        return None
+    if all(part.offsets is None for part in parts):
+        return RowArray(np.sum([part.values for part in parts], axis=0), None)
+    lanes = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
+    return RowArray(np.concatenate(lanes), sources.offsets)

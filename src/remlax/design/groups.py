@@ -1,0 +1,89 @@
+"""Grouping factors: rows to levels, which factor is nested in which, and the order of elimination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class GroupingFactor:
+    """One grouping factor over the union of all data sets.
+
+    Parameters
+    ----------
+    label : str
+        As lme4 prints it, ``a`` or ``a:b``.
+    levels : ndarray of str
+        Names of the levels that occur, in the order of the factor.
+    codes : ndarray of int32, (n,)
+        Level of every row of the stacked data sets (of one data set where the groups are shared).
+    """
+
+    label: str
+    levels: np.ndarray
+    codes: np.ndarray
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels that occur."""
+        return len(self.levels)
+
+    def nested_in(self, other: GroupingFactor) -> bool:
+        """Tell whether every level of this factor lies in one level of the other."""
+        parent = self.parents(other)
+        return bool(np.array_equal(parent[self.codes], other.codes))
+
+    def parents(self, other: GroupingFactor) -> np.ndarray:
+        """Return a level of the other factor that each level of this one meets."""
+        parent = np.zeros(self.n_levels, np.int32)
+        parent[self.codes] = other.codes
+        return parent
+
+
+def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Codes and level names of one column, levels in R's order; unused levels are dropped."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        raw = column.cat.codes.to_numpy()
+        used, codes = np.unique(raw, return_inverse=True)
+        names = [level_name(v) for v in np.asarray(column.cat.categories, dtype=object)[used]]
+        return codes.reshape(-1), names
+    codes, uniques = pd.factorize(column, sort=True)
+    return codes, [level_name(v) for v in np.asarray(uniques, dtype=object)]
+
+
+def level_name(value: object) -> str:
+    """Print a level as R does: 1.0 as 1."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def grouping_factor(frame: pd.DataFrame, columns: tuple[str, ...], label: str) -> GroupingFactor:
+    """Factorize one grouping expression (the interaction of its columns) once for all data sets."""
+    codes, names = _column_levels(frame[columns[0]])
+    codes = codes.astype(np.int64)
+    for column in columns[1:]:
+        more, more_names = _column_levels(frame[column])
+        used, codes = np.unique(codes * len(more_names) + more, return_inverse=True)
+        codes = codes.reshape(-1)
+        names = [f"{names[k // len(more_names)]}:{more_names[k % len(more_names)]}" for k in used]
+    return GroupingFactor(label, np.asarray(names, dtype=object), codes.astype(np.int32))
+
+
+def elimination_order(factors: list[GroupingFactor], widths: list[int]) -> tuple[list[int], bool]:
+    """Order factors for elimination, most columns first, and say whether they form no chain.
+
+    Returns
+    -------
+    order : list of int
+    crossed : bool
+        False where every factor is nested in the next.
+    """
+    finest = sorted(range(len(factors)), key=lambda i: -factors[i].n_levels)
+    chain = all(factors[a].nested_in(factors[b]) for i, a in enumerate(finest) for b in finest[i + 1 :])
+    if chain:
+        return finest, False
+    return sorted(range(len(factors)), key=lambda i: -factors[i].n_levels * widths[i]), True

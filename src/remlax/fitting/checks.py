@@ -1,0 +1,79 @@
+"""Is the model identified? Each way in which it is not has a sentence of its own."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..core.stack import aliased_columns
+from ..design.build import ModelRows
+from ..errors import DesignError, RankDeficientWarning
+
+
+def check_groups(rows: ModelRows) -> None:
+    """Refuse factors with one level, one level per row, and more random effects than rows, as lme4 does.
+
+    Raises
+    ------
+    DesignError
+    """
+    for k in range(rows.n_lanes if any(f.offsets is not None for f in rows.factor_rows) else 1):
+        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+        n = rows.n_rows(k)
+        present = [int(np.count_nonzero(np.bincount(f.lane(k)))) for f in rows.factor_rows]
+        for factor, levels in zip(rows.factors, present, strict=True):
+            if levels < 2:
+                raise DesignError(
+                    f"the grouping factor {factor.label!r} has only one level{where}: its variance cannot be estimated"
+                )
+            if levels >= n and rows.weights is None:
+                raise DesignError(
+                    f"the grouping factor {factor.label!r} has {levels} levels for {n} rows{where}: with one row per "
+                    "level its variance cannot be told from the residual variance"
+                )
+        for term in rows.terms:
+            effects = len(term.names) * present[term.factor]
+            if effects >= n and rows.weights is None:
+                raise DesignError(
+                    f"the term ({' + '.join(term.names)} | {term.group}) has {effects} random effects for {n} rows"
+                    f"{where}: its variances cannot be told from the residual variance; use fewer columns in the term"
+                )
+
+
+def independent_columns(rows: ModelRows) -> np.ndarray:
+    """Find the fixed-effect columns to keep, by QR of the pooled rows; warn about the others.
+
+    Raises
+    ------
+    DesignError
+        A column is determined by the others in some data sets only.
+    """
+    names = np.asarray(rows.fixed.names, dtype=object)
+    dropped = aliased_columns(rows.x.values)
+    keep = np.setdiff1d(np.arange(len(names)), dropped)
+    if dropped:
+        what = "column" if len(dropped) == 1 else "columns"
+        warnings.warn(
+            f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
+            + ", ".join(str(names[j]) for j in dropped),
+            RankDeficientWarning,
+            stacklevel=5,
+        )
+    if rows.x.offsets is not None:
+        _check_lanes(rows, keep, names)
+    return keep
+
+
+def _check_lanes(rows: ModelRows, keep: np.ndarray, names: np.ndarray) -> None:
+    culprits: dict[str, list[str]] = {}
+    for k in range(rows.n_lanes):
+        for j in aliased_columns(rows.x.lane(k)[:, keep]):
+            culprits.setdefault(str(names[keep[j]]), []).append(str(rows.labels[k]))
+    if culprits:
+        name, lanes = next(iter(culprits.items()))
+        listed = ", ".join(lanes[:5]) + (", ..." if len(lanes) > 5 else "")
+        raise DesignError(
+            f"the fixed-effect column {name!r} is determined by the others in imputation {listed} but not in all: "
+            f"its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
+        )

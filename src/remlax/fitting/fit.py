@@ -1,0 +1,202 @@
+"""Fit a stack and express what was found in the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..core import batch
+from ..core.optimize import CONVERGED, LBFGS, NOT_FINITE, Newton
+from ..core.structure import ThetaMap
+from .assemble import Assembled, z_columns
+
+# lme4's isSingular(tol = 1e-4)
+SINGULAR_TOL = 1e-4
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Conditional modes of one term over all data sets: modes (K, levels, q), variances (K, levels, q, q)."""
+
+    modes: np.ndarray
+    variances: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """K fitted models, as arrays with a leading axis of data sets, in the user's units.
+
+    Parameters
+    ----------
+    model : Assembled
+    optimizer : LBFGS or Newton
+    opt : BatchFit
+        In internal units.
+    theta : ndarray (K, d)
+        lme4's order and scale, diagonal of Lambda not negative.
+    beta : ndarray (K, p)
+    vcov : ndarray (K, p, p)
+    sigma : ndarray (K,)
+    criterion : ndarray (K,)
+        REML criterion or ML deviance.
+    status : ndarray of int (K,)
+    singular : ndarray of bool (K,)
+    """
+
+    model: Assembled
+    optimizer: LBFGS | Newton
+    opt: batch.BatchFit
+    theta: np.ndarray
+    beta: np.ndarray
+    vcov: np.ndarray
+    sigma: np.ndarray
+    criterion: np.ndarray
+    gamma: np.ndarray
+    log_l2: np.ndarray
+    log_rx2: np.ndarray
+    status: np.ndarray
+    singular: np.ndarray
+
+    @property
+    def n_lanes(self) -> int:
+        """Number K of data sets."""
+        return len(self.sigma)
+
+    @property
+    def theta_map(self) -> ThetaMap:
+        """Layout of theta."""
+        return self.model.layout.structure.theta_map
+
+    @property
+    def reml(self) -> bool:
+        """Whether the criterion is REML."""
+        return self.model.layout.structure.reml
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Boolean (K,)."""
+        return self.status == CONVERGED
+
+    def relative_factor(self, term: int) -> np.ndarray:
+        """Lambda of one term, (K, q, q)."""
+        layout = self.model.layout.terms[term]
+        out = np.zeros((self.n_lanes, layout.q, layout.q))
+        col, row = np.triu_indices(layout.q)
+        out[:, row, col] = self.theta[:, layout.theta]
+        return out
+
+    def covariance(self, term: int) -> np.ndarray:
+        """Covariance matrix of one term's random effects, (K, q, q)."""
+        lam = self.relative_factor(term)
+        return self.sigma[:, None, None] ** 2 * (lam @ lam.swapaxes(1, 2))
+
+    def deviance(self, lane: int, theta: np.ndarray, *, reml: bool) -> float:
+        """Criterion of one data set at a theta in lme4's order and scale."""
+        one = self.model.stack.lanes(np.array([lane]))
+        one = replace(one, structure=replace(one.structure, reml=reml))
+        return float(batch.deviance_stack(one, (theta * self.model.theta_scale)[None])[0])
+
+    @cached_property
+    def factor_modes(self) -> tuple[Modes, ...]:
+        """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
+        found = batch.modes_stack(self.model.stack, self.theta * self.model.theta_scale[None], self.gamma)
+        out = []
+        for f, (modes, variances) in enumerate(zip(found.modes, found.variances, strict=True)):
+            levels, scale = self.model.layout.factors[f].n_levels, self.model.z_scale[f]
+            user = modes[:, :levels] * (self.model.y_scale[:, None, None] / scale[None, None])
+            spread = variances[:, :levels] / (scale[:, None] * scale[None, :])[None, None]
+            out.append(Modes(user, spread * self.sigma[:, None, None, None] ** 2))
+        return tuple(out)
+
+    def modes(self, term: int) -> Modes:
+        """Conditional modes of one term."""
+        layout = self.model.layout.terms[term]
+        both, cols = self.factor_modes[layout.factor], layout.columns
+        return Modes(both.modes[:, :, cols], both.variances[:, :, cols, cols])
+
+    def fitted_values(self, lane: int, *, random: bool = True) -> np.ndarray:
+        """X beta (+ Z b) + offset of one data set, in row order."""
+        rows, layout = self.model.rows, self.model.layout
+        out = rows.x.lane(lane)[:, self.model.keep] @ self.beta[lane]
+        if random:
+            for f, z in enumerate(z_columns(rows, layout, lane)):
+                codes = rows.factor_rows[layout.factor_source[f]].lane(lane)
+                out = out + np.einsum("ij,ij->i", z, self.factor_modes[f].modes[lane][codes])
+        return out if rows.offset is None else out + rows.offset.lane(lane)
+
+
+def canonical_theta(theta: np.ndarray, theta_map: ThetaMap) -> np.ndarray:
+    """Make the diagonal of every Lambda non-negative; a zero pivot becomes a zero column.
+
+    The criterion depends on Lambda Lambda' only, so columns may change sign, and where a pivot is zero the columns
+    may be rotated into each other.
+    """
+    out = theta.copy()
+    col = np.asarray(theta_map.col)
+    factor = np.asarray(theta_map.factor)
+    for a in np.flatnonzero(theta_map.diagonal):
+        column = (col == col[a]) & (factor == factor[a])
+        flip = out[:, a] < 0
+        out[np.ix_(flip, column)] *= -1.0
+        below = column.copy()
+        below[a] = False
+        if below.any():
+            for lane in np.flatnonzero((np.abs(out[:, a]) < 1e-7) & (np.abs(out[:, below]) > 0).any(axis=1)):
+                out[lane] = _recanonical(out[lane], theta_map, int(factor[a]))
+    return out
+
+
+def _recanonical(theta: np.ndarray, theta_map: ThetaMap, factor: int) -> np.ndarray:
+    """Cholesky of Lambda Lambda' with zero pivots giving zero columns."""
+    where, row, col = theta_map.entries(factor)
+    q = theta_map.q[factor]
+    lam = np.zeros((q, q))
+    lam[row, col] = theta[where]
+    d = lam @ lam.T
+    floor = 1e-14 * max(float(np.max(np.diag(d))), 1e-300)
+    new = np.zeros((q, q))
+    for j in range(q):
+        pivot = d[j, j] - new[j, :j] @ new[j, :j]
+        if pivot > floor:
+            new[j, j] = np.sqrt(pivot)
+            new[j + 1 :, j] = (d[j + 1 :, j] - new[j + 1 :, :j] @ new[j, :j]) / new[j, j]
+    out = theta.copy()
+    out[where] = new[row, col]
+    return out
+
+
+def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
+    """Optimise all data sets jointly and solve for the coefficients at the optimum."""
+    theta_map = model.layout.structure.theta_map
+    opt = batch.fit_stack(model.stack, optimizer, SINGULAR_TOL * model.theta_scale)
+    theta = canonical_theta(opt.theta / model.theta_scale[None], theta_map)
+    return solve_at(model, optimizer, opt, theta)
+
+
+def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: batch.BatchFit, theta: np.ndarray) -> Fitted:
+    """Express the solution at a user's theta (K, d) in the user's units."""
+    theta_map, p = model.layout.structure.theta_map, len(model.keep)
+    solution = batch.solve_stack(model.stack, theta * model.theta_scale[None])
+    gamma = np.asarray(solution.gamma)
+    sigma = np.asarray(solution.sigma) * model.y_scale
+    beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
+    unscaled = np.asarray(solution.unscaled_cov)[:, :p, :p]
+    vcov = np.einsum("kia,kab,kjb->kij", model.inverse, unscaled, model.inverse) * sigma[:, None, None] ** 2
+    status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), opt.status, NOT_FINITE)
+    return Fitted(
+        model=model,
+        optimizer=optimizer,
+        opt=opt,
+        theta=theta,
+        beta=beta,
+        vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
+        sigma=sigma,
+        criterion=np.asarray(solution.value),
+        gamma=gamma,
+        log_l2=np.asarray(solution.log_l2),
+        log_rx2=np.asarray(solution.log_rx2),
+        status=status,
+        singular=(np.abs(theta[:, theta_map.diagonal]) < SINGULAR_TOL).any(axis=1),
+    )

@@ -1,0 +1,190 @@
+"""The layout of theta and of the random-effects columns: lme4's order outside, elimination order inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.crossprod import Table, chain_tables
+from ..core.pairs import Cells, CrossedIndex, build_crossed, find_cells, pair_count
+from ..core.stack import grid
+from ..core.structure import Structure, ThetaMap
+from ..design.build import ModelRows
+from ..design.groups import GroupingFactor, elimination_order
+from ..errors import ModelSizeError
+from .memory import available_bytes, human_bytes
+
+
+@dataclass(frozen=True)
+class TermLayout:
+    """One random term: where its columns stand in its factor and its entries in theta.
+
+    Parameters
+    ----------
+    group : str
+    names : tuple of str
+        Column names.
+    factor : int
+        Grouping factor, in elimination order.
+    start : int
+        First column inside the factor's block.
+    theta : slice
+        Its entries of theta.
+    source : int
+        Position in the formula.
+    """
+
+    group: str
+    names: tuple[str, ...]
+    factor: int
+    start: int
+    theta: slice
+    source: int
+
+    @property
+    def q(self) -> int:
+        """Number of columns."""
+        return len(self.names)
+
+    @property
+    def columns(self) -> slice:
+        """Columns inside the factor's block."""
+        return slice(self.start, self.start + self.q)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Labels and index arrays of a model, computed once for all data sets.
+
+    Parameters
+    ----------
+    terms : tuple of TermLayout
+        In lme4's order.
+    factors : tuple of GroupingFactor
+        In elimination order.
+    factor_source : tuple of int
+        Their positions in ``ModelRows.factors``.
+    structure : Structure
+    tables : tuple of Table
+    table_codes : tuple
+        For each table, the code of every row (stacked rows, or one data set's where shared).
+    ancestors, crossed
+        Index arrays of a chain or of a crossed model.
+    """
+
+    terms: tuple[TermLayout, ...]
+    factors: tuple[GroupingFactor, ...]
+    factor_source: tuple[int, ...]
+    structure: Structure
+    tables: tuple[Table, ...]
+    table_codes: tuple[np.ndarray, ...]
+    ancestors: tuple[tuple[np.ndarray, ...], ...]
+    crossed: CrossedIndex | None
+
+
+def lme4_order(levels: list[int]) -> list[int]:
+    """Order of the terms: by decreasing number of levels, ties reversed, as ``mkReTrms`` does; unchanged where sorted."""
+    if all(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+        return list(range(len(levels)))
+    return sorted(range(len(levels)), key=lambda i: (levels[i], i))[::-1]
+
+
+def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
+    """Lay out a model.
+
+    Raises
+    ------
+    ModelSizeError
+        The dense block of a crossed model does not fit in memory.
+    """
+    widths = [0] * len(rows.factors)
+    for term in rows.terms:
+        widths[term.factor] += len(term.names)
+    order, crossed = elimination_order(list(rows.factors), widths)
+    factors = tuple(rows.factors[i] for i in order)
+    terms = _layout_terms(rows, order)
+    theta_map = _theta_map(terms, tuple(widths[i] for i in order))
+    n_levels = [grid(f.n_levels, 4) for f in factors]
+    if crossed:
+        n_levels[1:] = [f.n_levels for f in factors[1:]]
+    structure = Structure(theta_map, tuple(n_levels), grid(len(rows.fixed.names)), crossed, reml)
+    if not crossed:
+        ancestors = tuple(
+            tuple(_padded(fine.parents(coarse), n_levels[f]) for coarse in factors[f + 1 :])
+            for f, fine in enumerate(factors)
+        )
+        codes = tuple(f.codes for f in factors)
+        return Layout(terms, factors, tuple(order), structure, chain_tables(structure), codes, ancestors, None)
+    return _crossed_layout(terms, factors, tuple(order), structure)
+
+
+def _padded(parents: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros(size, np.int32)
+    out[: len(parents)] = parents
+    return out
+
+
+def _layout_terms(rows: ModelRows, order: list[int]) -> tuple[TermLayout, ...]:
+    inside = {source: position for position, source in enumerate(order)}
+    filled = [0] * len(order)
+    out, theta = [], 0
+    for source in lme4_order([rows.factors[t.factor].n_levels for t in rows.terms]):
+        term = rows.terms[source]
+        q, factor = len(term.names), inside[term.factor]
+        size = q * (q + 1) // 2
+        out.append(TermLayout(term.group, term.names, factor, filled[factor], slice(theta, theta + size), source))
+        filled[factor] += q
+        theta += size
+    return tuple(out)
+
+
+def _theta_map(terms: tuple[TermLayout, ...], q: tuple[int, ...]) -> ThetaMap:
+    factor: list[int] = []
+    row: list[int] = []
+    col: list[int] = []
+    for term in terms:
+        for j in range(term.q):
+            for i in range(j, term.q):
+                factor.append(term.factor)
+                row.append(term.start + i)
+                col.append(term.start + j)
+    return ThetaMap(q, tuple(factor), tuple(row), tuple(col))
+
+
+def _crossed_layout(
+    terms: tuple[TermLayout, ...], factors: tuple[GroupingFactor, ...], source: tuple[int, ...], structure: Structure
+) -> Layout:
+    q, k = structure.q, len(factors)
+    first = tuple(find_cells(factors[0].codes, f.codes, f.n_levels) for f in factors[1:])
+    _refuse_too_large(structure, first, factors)
+    dense: dict[tuple[int, int], Cells] = {
+        (g, h): find_cells(factors[g + 1].codes, factors[h + 1].codes, factors[h + 1].n_levels)
+        for g in range(k - 1)
+        for h in range(g + 1, k - 1)
+    }
+    crossed = build_crossed(structure, first, dense)
+    tables = [Table(f, (f,), True, structure.n_levels[f]) for f in range(k)]
+    codes = [f.codes for f in factors]
+    for g, cells in enumerate(first, start=1):
+        tables.append(Table(0, (g,), False, len(cells.left)))
+        codes.append(cells.codes)
+    for (g, h), cells in sorted(dense.items()):
+        tables.append(Table(g + 1, (h + 1,), False, len(cells.left)))
+        codes.append(cells.codes)
+    assert len(q) == k  # one width per factor
+    return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), (), crossed)
+
+
+def _refuse_too_large(structure: Structure, first: tuple[Cells, ...], factors: tuple[GroupingFactor, ...]) -> None:
+    """Compute the memory of the dense block and of the pair list before anything is allocated."""
+    pairs = pair_count(first, structure.q, structure.n_levels[0])
+    # the block, its factor, its inverse and their derivatives; four index arrays and two products per pair
+    needed = 8 * structure.n_dense**2 * (6 + structure.theta_map.n_theta) + 48 * pairs
+    if needed > available_bytes():
+        names = " and ".join(repr(f.label) for f in factors[1:])
+        raise ModelSizeError(
+            f"the crossed grouping factors {names} form a dense block of {structure.n_dense} columns, which needs about "
+            f"{human_bytes(needed)} of memory; {human_bytes(available_bytes())} are free. Use fewer levels (or nested "
+            "factors, which need no dense block), or a machine with more memory"
+        )
