@@ -1,0 +1,165 @@
+"""A design split into its shape, for which code is compiled, and its numbers, which may change freely."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .design import Distribution, Drawn, MultilevelDesign, columns_of, highest
+
+
+class FactorShape(NamedTuple):
+    """A grouping factor without its drawn numbers."""
+
+    name: str
+    most: int  # levels per parent level, at most
+    parent: int  # place of the parent, -1 for none
+    assigned: bool
+    drawn: bool
+
+
+class CovariateShape(NamedTuple):
+    """A covariate without its numbers."""
+
+    name: str
+    kind: str
+    level: int  # place of the factor, -1 for rows
+    above: tuple[int, ...]
+
+
+class RandomShape(NamedTuple):
+    """A random term without its numbers."""
+
+    factor: int
+    terms: tuple[tuple[str, ...], ...]
+    kind: str
+
+
+class Structure(NamedTuple):
+    """What compiled code depends on."""
+
+    factors: tuple[FactorShape, ...]
+    size: int
+    size_drawn: bool
+    covariates: tuple[CovariateShape, ...]
+    fixed: tuple[tuple[str, ...], ...]
+    random: tuple[RandomShape, ...]
+    error: str
+    response: str
+
+
+class Values(NamedTuple):
+    """Numbers that may change without a new compilation."""
+
+    counts: tuple[jax.Array, ...]  # log probabilities of 0..most levels, per factor drawn; last: rows
+    covariates: tuple[jax.Array, ...]  # mean, sd, then root shares: above..., own
+    beta: tuple[jax.Array, ...]
+    roots: tuple[jax.Array, ...]  # (q, q) with root root' = covariance of the effects
+    laws: tuple[jax.Array, ...]  # parameter of each term's law; last: the errors'
+    sigma: jax.Array
+
+
+def structure_of(design: MultilevelDesign) -> Structure:
+    """The part of a design that compiled code is made for."""
+    place = {factor.name: i for i, factor in enumerate(design.factors)} | {None: -1}
+    return Structure(
+        factors=tuple(
+            FactorShape(f.name, highest(f.levels), place[f.within], f.assigned, isinstance(f.levels, Drawn))
+            for f in design.factors
+        ),
+        size=highest(design.size),
+        size_drawn=isinstance(design.size, Drawn),
+        covariates=tuple(
+            CovariateShape(c.name, c.kind, place[c.level], tuple(place[name] for name in c.icc))
+            for c in design.covariates
+        ),
+        fixed=tuple(columns_of(term) for term in design.beta),
+        random=tuple(
+            RandomShape(place[r.factor], tuple(columns_of(term) for term in r.sd), r.distribution.kind)
+            for r in design.random
+        ),
+        error=design.error.kind,
+        response=design.response,
+    )
+
+
+def values_of(design: MultilevelDesign) -> Values:
+    """The part of a design that is handed to compiled code, in JAX's default float."""
+    dtype = jnp.result_type(float)
+    array = partial(jnp.asarray, dtype=dtype)
+    numbers = (*(factor.levels for factor in design.factors), design.size)
+    covariates = []
+    for c in design.covariates:
+        shares = [*c.icc.values(), max(0.0, 1 - math.fsum(c.icc.values()))]
+        covariates.append(array([c.mean, c.sd, *map(math.sqrt, shares)]))
+    laws = [*(term.distribution for term in design.random), design.error]
+    return Values(
+        counts=tuple(array(_log_weights(number)) for number in numbers if isinstance(number, Drawn)),
+        covariates=tuple(covariates),
+        beta=tuple(array(value) for value in design.beta.values()),
+        roots=tuple(array(_root(term.covariance)) for term in design.random),
+        laws=tuple(array(_finite(law)) for law in laws),
+        sigma=array(design.sigma),
+    )
+
+
+def _log_weights(number: Drawn) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        logs: NDArray[np.float64] = np.log(np.array([0.0] * number.low + list(number.weights)))
+    return logs
+
+
+def _finite(law: Distribution) -> float:
+    return 1.0 if law.kind == "normal" else law.parameter
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Symmetric root: exists for singular covariances too (an SD of 0, a correlation of 1)."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root
+
+
+class Layout(NamedTuple):
+    """Rows of a design, before anything is drawn."""
+
+    codes: tuple[NDArray[np.int32] | None, ...]  # per factor; None if assigned
+    within: tuple[NDArray[np.int32] | None, ...]  # number of the level within its parent
+    levels: tuple[int, ...]
+    cell: NDArray[np.int32]
+    position: NDArray[np.int32]  # of the row in its cell
+
+
+def layout_of(shape: Structure) -> Layout:
+    """Rows of the design: every cell of the crossed and nested factors, ``size`` times."""
+    codes: list[NDArray[np.int32] | None] = []
+    index: list[NDArray[np.int32] | None] = []
+    levels: list[int] = []
+    cells = 1
+    for f in shape.factors:
+        if f.assigned:
+            codes.append(None)
+            index.append(None)
+            levels.append(f.most)
+            continue
+        codes = [None if c is None else np.repeat(c, f.most) for c in codes]
+        index = [None if i is None else np.repeat(i, f.most) for i in index]
+        own = np.tile(np.arange(f.most, dtype=np.int32), cells)
+        above = codes[f.parent] if f.parent >= 0 else None
+        codes.append(own if above is None else (above * f.most + own).astype(np.int32))
+        index.append(own)
+        levels.append(f.most * (levels[f.parent] if f.parent >= 0 else 1))
+        cells *= f.most
+    return Layout(
+        codes=tuple(None if c is None else np.repeat(c, shape.size) for c in codes),
+        within=tuple(None if i is None else np.repeat(i, shape.size) for i in index),
+        levels=tuple(levels),
+        cell=np.repeat(np.arange(cells, dtype=np.int32), shape.size),
+        position=np.tile(np.arange(shape.size, dtype=np.int32), cells),
+    )
