@@ -79,9 +79,8 @@ def d3(
         )
     check_finite(common, "likelihood-ratio statistics at pooled parameters", -1)
     m = own.shape[-1]
-    common_mean = common.mean(axis=-1)
-    r = _truncate((m + 1.0) / (k * (m - 1.0)) * (own.mean(axis=-1) - common_mean), ariv)
-    return _likelihood_test("D3", common_mean, k, r, large_sample_df(m, k, r))
+    r = _truncate((m + 1.0) / (k * (m - 1.0)) * (own - common).mean(axis=-1), ariv)
+    return _likelihood_test("D3", common.mean(axis=-1), k, r, large_sample_df(m, k, r))
 
 
 def d4(

@@ -184,7 +184,8 @@ def pool_transformed(
     # any interior value stands in for those left out; their weight is zero
     phi = scale.forward(np.where(used, x, 0.5))
     m_used, qbar, ubar, b = _masked_moments(phi, np.where(used, u, 0.0), used)
-    pooled = columns(m_used, qbar, ubar, b, check_dfcom(dfcom, qbar.shape), conf_level)
+    count = np.maximum(m_used, 2)  # with fewer every number is NaN
+    pooled = columns(count, qbar, ubar, b, check_dfcom(dfcom, qbar.shape), conf_level)
     return TransformedPool(
         scale=scale.name,
         m=m,
@@ -198,7 +199,7 @@ def pool_transformed(
         transformed=pooled,
         ubar=ubar,
         b=b,
-        t=ubar + (1.0 + 1.0 / np.maximum(m_used, 1)) * b,
+        t=ubar + (1.0 + 1.0 / count) * b,
     )
 
 

@@ -106,7 +106,8 @@ def d1(
     df2, note, grave = _d1_df(m, k, r, nu_com)
     if grave:
         warnings.warn(note, PoolingWarning, stacklevel=2)
-    return PooledTest("D1", statistic, k, df2, f_upper(statistic, k, df2), r, nu_com, note)
+    p_value = f_upper(statistic, k, df2)
+    return PooledTest("D1", np.asarray(statistic), k, np.asarray(df2), p_value, np.asarray(r), nu_com, note)
 
 
 def d2(statistics: npt.ArrayLike, k: int) -> PooledTest:
@@ -148,7 +149,9 @@ def d2(statistics: npt.ArrayLike, k: int) -> PooledTest:
     m = d.shape[-1]
     note = "" if (d >= 0).all() else "Statistics below zero by rounding count as 0."
     d = np.maximum(d, 0.0)
-    r = (1.0 + 1.0 / m) * np.var(np.sqrt(d), axis=-1, ddof=1)
+    roots = np.sqrt(d)
+    # from the first one, so that equal statistics give r = 0 exactly
+    r = (1.0 + 1.0 / m) * np.var(roots - roots[..., :1], axis=-1, ddof=1)
     statistic = (d.mean(axis=-1) / k - (m + 1.0) / (m - 1.0) * r) / (1.0 + r)
     df2 = k ** (-3.0 / m) * (m - 1.0) * squared_inflation(r)
     return large_sample_test("D2", statistic, k, df2, r, note)
