@@ -1,0 +1,144 @@
+"""Columns of a pandas frame as plain values: numbers, truth values or categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from ..errors import DataError, FormulaError
+from .rcalls import Array, Factor
+from .tokens import nearest
+
+
+def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "formula") -> None:
+    """Check that every name is a column.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Column names that a formula uses.
+    frame : DataFrame
+        The data.
+    what : str, default "formula"
+        Where the names stand, for the message.
+
+    Raises
+    ------
+    FormulaError
+        Names the first missing column and the columns whose names are nearest.
+    DataError
+        If a name belongs to several columns.
+    """
+    for name in names:
+        if name not in frame.columns:
+            known = [column for column in frame.columns if isinstance(column, str)]
+            hint = nearest(name, known) or f"; the columns are {_some(known)}"
+            raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
+        if not isinstance(frame[name], pd.Series):
+            raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
+    """Read one complete column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The data, n rows.
+    name : str
+        Column to read.
+    what : str
+        Where the name stands, for messages.
+
+    Returns
+    -------
+    ndarray (n,) or Factor
+        float64 for numbers of any dtype, bool for truth values; strings and categories become a Factor
+        without its unused categories (strings sorted; an ordered Categorical carries ``contr.poly``).
+
+    Raises
+    ------
+    FormulaError
+        If there is no such column.
+    DataError
+        For missing or infinite cells, and for dates and other things that are neither numbers nor categories.
+    """
+    require_columns((name,), frame, what)
+    series = frame[name]
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categorical(series, name, what)
+    if types.is_bool_dtype(dtype):
+        _refuse_missing(series, name, what)
+        return series.to_numpy(dtype=np.bool_)
+    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
+        return _numbers(series, name, what)
+    if types.is_string_dtype(dtype) or types.is_object_dtype(dtype):
+        return _objects(series, name, what)
+    advice = ""
+    if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype) or "period" in str(dtype):
+        advice = ": turn it into a number first (days since a date, for example) or into strings"
+    raise DataError(
+        f"column {name!r} in the {what} is of type {dtype}, neither numbers nor categories{advice}"
+    )
+
+
+def _numbers(series: pd.Series[Any], name: str, what: str) -> Array:
+    if isinstance(series.dtype, np.dtype):
+        values: Array = series.to_numpy(dtype=np.float64)
+    else:
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if not np.isfinite(values).all():
+        _refuse_missing(series, name, what)
+        infinite = np.flatnonzero(~np.isfinite(values))
+        raise DataError(f"column {name!r} in the {what} has {_cells(infinite.size, 'infinite')} "
+                        f"(the first at row {series.index[infinite[0]]!r})")  # fmt: skip
+    return values
+
+
+def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+    _refuse_missing(series, name, what)
+    categories = series.cat.categories
+    codes = series.cat.codes.to_numpy().astype(np.intp)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
+    if used.size < len(categories):
+        renumber = np.zeros(len(categories), dtype=np.intp)
+        renumber[used] = np.arange(used.size)
+        codes = renumber[codes]
+    contrast = "contr.poly" if series.cat.ordered else "contr.treatment"
+    return Factor(codes, tuple(categories[int(k)] for k in used), contrast)
+
+
+def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+    _refuse_missing(series, name, what)
+    codes, levels = pd.factorize(series)
+    kinds = {type(level).__name__ for level in levels}
+    if kinds <= {"bool", "bool_"} and kinds:
+        return np.asarray(levels, dtype=np.bool_)[codes]
+    if not kinds <= {"str", "str_"}:
+        raise DataError(
+            f"column {name!r} in the {what} holds Python objects of type {', '.join(sorted(kinds))}; "
+            "make it numeric (pandas.to_numeric) or turn every cell into a string"
+        )
+    order = np.argsort(np.asarray(levels, dtype=object), kind="stable")
+    return Factor(np.argsort(order)[codes], tuple(levels[k] for k in order))
+
+
+def _refuse_missing(series: pd.Series[Any], name: str, what: str) -> None:
+    missing = np.flatnonzero(series.isna().to_numpy())
+    if missing.size:
+        raise DataError(f"column {name!r} in the {what} has {_cells(missing.size, 'missing')} "
+                        f"(the first at row {series.index[missing[0]]!r})")  # fmt: skip
+
+
+def _cells(count: int, kind: str) -> str:
+    return f"{count} {kind} cell{'s' if count > 1 else ''}"

@@ -1,0 +1,307 @@
+"""Model matrices: R's meaning of a right side, formulaic's coding and names, one float64 array.
+
+formulaic is asked once, about one row, which columns the terms make (coding, order, names); the n rows are
+then written straight into the result. It never sees an expression: every factor reaches it finished.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+from formulaic.materializers.types import FactorValues
+from formulaic.parser.types import Factor as Variable
+from formulaic.parser.types import Term
+from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
+from numpy.typing import NDArray
+
+from ..errors import DataError, FormulaError
+from .evaluate import Evaluator, evaluate
+from .rcalls import Array, Columns, Factor, State, level_name
+from .syntax import Node, columns_in, parse, variables
+from .terms import TermList, expand, label
+
+__all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
+
+MAX_POLY_LEVELS = 95  # R's own limit of contr.poly
+
+# Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
+# (its key), the indicator of a level (its position) or weights by level.
+_Selector: TypeAlias = "str | int | NDArray[np.float64] | None"
+_Block: TypeAlias = "dict[str, _Selector]"  # the columns of one factor, by what is appended to its name
+_Value: TypeAlias = "Array | Factor | Columns"
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixSpec:
+    """How to build the matrix again, on other data.
+
+    Attributes
+    ----------
+    rhs : str
+        The right side.
+    what : str
+        Which part of the model it is, for messages.
+    names : tuple of str
+        Column names (p).
+    variables : tuple of str
+        The data columns used.
+    """
+
+    rhs: str
+    what: str
+    names: tuple[str, ...]
+    variables: tuple[str, ...]
+    _factors: tuple[Node, ...]
+    _levels: tuple[tuple[Any, ...] | None, ...]  # of the categorical factors
+    _plan: tuple[tuple[tuple[int, _Selector], ...], ...]  # per column: the factors multiplied
+    _states: dict[str, State]
+
+    def build(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Build the matrix on `frame` with the categories and transform states of the first data.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            n rows, complete in `variables`.
+
+        Returns
+        -------
+        ndarray (n, p)
+            float64, Fortran-ordered.
+
+        Raises
+        ------
+        FormulaError
+            If a column is not there.
+        DataError
+            For a category that the first data did not have, a column that changed between numbers and
+            categories, missing cells, and values that are not finite.
+        """
+        states = {text: dict(state) for text, state in self._states.items()}
+        evaluator = Evaluator(frame, states, self.what)
+        values = [
+            _matched(_categories(evaluator.term(node)), levels, label(node), self.what)
+            for node, levels in zip(self._factors, self._levels, strict=True)
+        ]
+        return _fill(len(frame), values, self._plan, self.names, self.what)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelMatrix:
+    """A model matrix.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Column names (p).
+    values : ndarray (n, p)
+        float64, Fortran-ordered.
+    spec : MatrixSpec
+        Builds the same columns on other data; holds no data itself.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    spec: MatrixSpec
+
+    def rebuild(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Build the same columns (n, p) on other data; see `MatrixSpec.build`."""
+        return self.spec.build(frame)
+
+
+def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> ModelMatrix:
+    """Build the model matrix of a right side.
+
+    Operators and functions mean what they mean in R: ``x*z + f``, ``I(x^2)``, ``poly(x, 2)``, ``scale(x)``,
+    ``factor(f)``. Strings, truth values and unordered categories are coded against their first category,
+    ordered categories by orthogonal polynomials. Categories without rows are dropped. The columns of ``f:g``
+    without ``f`` and ``g`` are formulaic's (full rank), which span the same space as R's.
+
+    Parameters
+    ----------
+    rhs : str
+        Right side without bars and offsets, ``"1 + x + f"``; the intercept is implied as in R.
+    frame : DataFrame
+        The data, n rows, complete in the columns used. For several imputations pass them stacked, so that all
+        share one set of categories and one state of ``poly``, ``scale`` and splines.
+    what : str, default "fixed part"
+        Which part of the model this is, for messages.
+
+    Returns
+    -------
+    ModelMatrix
+        Names as formulaic's: ``Intercept``, ``x``, ``f[T.b]``, ``x:f[T.b]``, ``poly(x, 2)[1]``; of an ordered
+        factor as R's: ``f.L``, ``f.Q``, ``f.C``, ``f^4``. ``"0"`` gives p = 0.
+
+    Raises
+    ------
+    FormulaError
+        If `rhs` cannot be read or names something that is not there.
+    DataError
+        For missing cells, values that are not finite, a factor with one category, dates.
+
+    Examples
+    --------
+    >>> data = pd.DataFrame({"x": [1.0, 2.0, 3.0], "f": ["a", "b", "b"]})
+    >>> model_matrix("I(x^2) + f", data).names
+    ('Intercept', 'I(x^2)', 'f[T.b]')
+    """
+    tree = parse(rhs)
+    terms = expand(tree, rhs)
+    if not len(frame):
+        raise DataError(f"the data have no rows to build the {what} from")
+    states: dict[str, State] = {}
+    evaluator = Evaluator(frame, states, what)
+    used = sorted({i for term in terms.terms for i in term})
+    nodes = [terms.factors[i] for i in used]
+    values = [_categories(evaluator.term(node)) for node in nodes]
+    for node, value in zip(nodes, values, strict=True):
+        _check_levels(value, label(node), what)
+    names, plan = _structure(terms, dict(zip(used, values, strict=True)))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
+    levels = tuple(value.levels if isinstance(value, Factor) else None for value in values)
+    variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
+    spec = MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, states)
+    return ModelMatrix(names, _fill(len(frame), values, plan, names, what), spec)
+
+
+def _categories(value: _Value) -> _Value:
+    """Truth values are a factor with two levels, whether or not both occur, as in R."""
+    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
+        return Factor(value.astype(np.intp), (False, True), logical=True)
+    return value
+
+
+def _check_levels(value: _Value, name: str, what: str) -> None:
+    if not isinstance(value, Factor):
+        return
+    if len(value.levels) < 2:
+        raise DataError(f"{name!r} in the {what} has only one category ({value.levels[0]!r}) in these data; "
+                        "leave it out of the formula")  # fmt: skip
+    if len({level_name(level) for level in value.levels}) < len(value.levels):
+        raise DataError(
+            f"{name!r} in the {what} has different categories that are written the same; rename them"
+        )
+    if value.contrast == "contr.poly" and len(value.levels) > MAX_POLY_LEVELS:
+        count = len(value.levels)
+        raise DataError(f"the ordered factor {name!r} in the {what} has {count} categories, too many for "
+                        "polynomial contrasts; make it numeric or unordered")  # fmt: skip
+
+
+def _matched(value: _Value, levels: tuple[Any, ...] | None, name: str, what: str) -> _Value:
+    """Recode a factor of new data to the categories of the first data."""
+    if isinstance(value, Factor) != (levels is not None):
+        now, before = ("numeric", "categorical") if levels is not None else ("categorical", "numeric")
+        raise DataError(f"{name!r} in the {what} is {now} here and was {before} in the data of the fit")
+    if not isinstance(value, Factor) or levels is None or value.levels == levels:
+        return value
+    position = {level: k for k, level in enumerate(levels)}
+    unseen = [level for level in value.levels if level not in position]
+    if unseen:
+        raise DataError(
+            f"{name!r} in the {what} has the unseen category {unseen[0]!r}"
+            f"{f' and {len(unseen) - 1} more' if unseen[1:] else ''}; the data of the fit have "
+            f"{', '.join(map(repr, levels[:10]))}{', ...' if levels[10:] else ''}"
+        )
+    codes = np.array([position[level] for level in value.levels], dtype=np.intp)[value.codes]
+    return Factor(codes, levels, value.contrast, value.logical)
+
+
+def _block(value: _Value, reduced: bool) -> _Block:
+    """The columns that a factor makes, alone; `reduced` leaves out what the intercept already says."""
+    if isinstance(value, np.ndarray):
+        return {"": None}
+    if isinstance(value, Columns):
+        return {f"[{key}]": key for key in value.parts}
+    names = [level_name(level) for level in value.levels]
+    if not reduced:
+        return {f"[{name}]": k for k, name in enumerate(names)}
+    contrasts, form = _CODINGS.get(value.contrast, (None, "[T.{}]"))
+    if contrasts is None:
+        return {form.format(name): k for k, name in enumerate(names) if k}
+    weights = np.asarray(contrasts.get_coding_matrix(names, reduced_rank=True), dtype=np.float64)
+    columns = contrasts.get_coding_column_names(names, reduced_rank=True)
+    return {form.format(column): weights[:, k] for k, column in enumerate(columns)}
+
+
+_CODINGS: dict[str, tuple[Contrasts, str]] = {
+    "contr.sum": (SumContrasts(), "[S.{}]"),
+    "contr.helmert": (HelmertContrasts(), "[H.{}]"),
+    "contr.poly": (PolyContrasts(), "{}"),
+}
+
+
+def _structure(
+    terms: TermList, values: dict[int, _Value]
+) -> tuple[tuple[str, ...], tuple[tuple[tuple[int, _Selector], ...], ...]]:
+    """Ask formulaic, about one row, which columns the terms make."""
+    slots = {label(terms.factors[i]): slot for slot, i in enumerate(values)}
+    context = {label(terms.factors[i]): _one_row(value) for i, value in values.items()}
+    intercept = [Term([Variable("1", eval_method="literal")])] if terms.intercept else []
+    products = [Term([Variable(label(terms.factors[i])) for i in term]) for term in terms.terms]
+    matrix = Formula([*intercept, *products]).get_model_matrix(pd.DataFrame(index=[0]), context=context)
+    ordered = list(values.values())
+    names: list[str] = []
+    plan: list[tuple[tuple[int, _Selector], ...]] = []
+    for term in matrix.model_spec.structure:
+        names.extend(term.columns)
+        for scoped in term.scoped_terms:
+            factors = [(slots[part.factor.expr], part.reduced) for part in scoped.factors]
+            blocks = [
+                [(slot, s) for s in _block(ordered[slot], reduced).values()] for slot, reduced in factors
+            ]
+            # the first factor runs fastest, in R as in formulaic
+            plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
+    return tuple(names), tuple(plan)
+
+
+def _one_row(value: _Value) -> FactorValues[Any]:
+    """One row of a finished factor, in the form in which formulaic takes values that it need not evaluate."""
+    if not isinstance(value, Factor):
+        row = dict.fromkeys(_block(value, reduced=False), np.ones(1))
+        return FactorValues(row, kind="numerical", format="{name}{field}")
+
+    def encode(values: Any, *, reduced_rank: bool, **_: Any) -> FactorValues[Any]:
+        row = dict.fromkeys(_block(value, reduced_rank), np.ones(1))
+        return FactorValues(row, kind="categorical", format="{name}{field}", spans_intercept=not reduced_rank)
+
+    return FactorValues(np.ones(1), kind="categorical", spans_intercept=True, encoder=encode)
+
+
+def _fill(
+    n: int,
+    values: list[_Value],
+    plan: tuple[tuple[tuple[int, _Selector], ...], ...],
+    names: tuple[str, ...],
+    what: str,
+) -> NDArray[np.float64]:
+    out = np.empty((n, len(plan)), order="F")
+    for j, pieces in enumerate(plan):
+        column = out[:, j]
+        if not pieces:
+            column[:] = 1.0
+            continue
+        column[:] = _select(values[pieces[0][0]], pieces[0][1])
+        with np.errstate(over="ignore", invalid="ignore"):  # reported just below, by name
+            for slot, selector in pieces[1:]:
+                column *= _select(values[slot], selector)
+        if len(pieces) > 1 and not np.isfinite(column).all():
+            raise DataError(f"{names[j]!r} in the {what} overflows: the product of its columns is not finite")
+    return out
+
+
+def _select(value: _Value, selector: _Selector) -> Array:
+    if isinstance(value, Columns):
+        return value.parts[str(selector)]
+    if isinstance(value, Factor):
+        return (
+            selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
+        )
+    return value

@@ -1,0 +1,300 @@
+"""The functions a formula may call, with R's meaning, and the kinds of value they pass around."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
+from formulaic.transforms import poly as orthogonal_poly
+from formulaic.transforms import scale as standardise
+from numpy.typing import NDArray
+
+CONTRASTS = ("contr.treatment", "contr.sum", "contr.helmert", "contr.poly")
+
+Array: TypeAlias = NDArray[Any]
+State: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`."""
+
+    codes: NDArray[np.intp]
+    levels: tuple[Any, ...]
+    contrast: str = "contr.treatment"
+    logical: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Several numeric columns (n,) made by one call, by the name each gets in brackets."""
+
+    parts: Mapping[str, Array]
+
+
+# what an expression can be worth: numbers or truth values (n,), categories, columns, or a literal
+Value: TypeAlias = "Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
+
+
+class CallError(Exception):
+    """A function cannot do what is asked; the evaluator adds the term and makes it a FormulaError."""
+
+
+@dataclass(frozen=True)
+class RFunction:
+    """An allowed function; a stateful one takes first a dict that it fills once and then obeys."""
+
+    call: Callable[..., Value]
+    stateful: bool = False
+
+    def check(self, args: Sequence[object], named: Mapping[str, object]) -> None:
+        """Raise TypeError unless the function takes these arguments."""
+        inspect.signature(self.call).bind(*([None] if self.stateful else []), *args, **named)
+
+
+def numeric(value: Value) -> Array | float:
+    """`value` as float64 numbers, truth values as 0 and 1; categories and text are refused."""
+    if isinstance(value, np.ndarray):
+        return value if value.dtype == np.float64 else value.astype(np.float64)
+    if isinstance(value, bool | int | float | np.bool_):
+        return np.float64(value)
+    if isinstance(value, Factor):
+        raise CallError("numbers are needed and a categorical variable is given")
+    if isinstance(value, Columns):
+        raise CallError(f"one column is needed and {len(value.parts)} are given")
+    raise CallError(f"numbers are needed and {value!r} is given")
+
+
+def vector(value: Value) -> Array:
+    """`value` as a float64 column (n,)."""
+    found = numeric(value)
+    if not isinstance(found, np.ndarray):
+        raise CallError("a column is needed and a constant is given")
+    return found
+
+
+def _whole(value: Value, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < least:
+        raise CallError(f"{name} must be a whole number of at least {least}")
+    return int(value)
+
+
+def _flag(value: Value, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise CallError(f"{name} must be TRUE or FALSE")
+    return value
+
+
+def _elementwise(ufunc: np.ufunc) -> Callable[[Value], Value]:
+    def call(x: Value) -> Value:
+        result: Value = ufunc(numeric(x))
+        return result
+
+    return call
+
+
+def _log(x: Value, base: Value | None = None) -> Value:
+    result: Value = np.log(numeric(x)) if base is None else np.log(numeric(x)) / np.log(numeric(base))
+    return result
+
+
+def _round(x: Value, digits: Value = 0.0) -> Value:
+    result: Value = np.round(numeric(x), _whole(digits, "digits", 0))
+    return result
+
+
+def _ifelse(test: Value, yes: Value, no: Value) -> Value:
+    return np.where(vector(test) != 0, numeric(yes), numeric(no)).astype(np.float64)
+
+
+def _pmin(x: Value, y: Value) -> Value:
+    result: Value = np.minimum(numeric(x), numeric(y))
+    return result
+
+
+def _pmax(x: Value, y: Value) -> Value:
+    result: Value = np.maximum(numeric(x), numeric(y))
+    return result
+
+
+def _identity(x: Value) -> Value:
+    return x
+
+
+def _as_numeric(x: Value) -> Value:
+    return numeric(x)
+
+
+def _combine(*values: Value) -> Value:
+    if not values or any(isinstance(value, np.ndarray | Factor | Columns | tuple) for value in values):
+        raise CallError("c() makes a list of literals, e.g. c(1, 2.5)")
+    return tuple(values)
+
+
+def _offset(x: Value) -> Value:
+    raise CallError("offset() can only be added to the fixed part as a whole")
+
+
+def _factor(x: Value) -> Value:
+    """R's factor(): levels in sorted order; an ordered or unordered factor stays what it is."""
+    if isinstance(x, Factor):
+        return x
+    column = x if isinstance(x, np.ndarray) and x.dtype == np.bool_ else vector(x)
+    levels, codes = np.unique(column, return_inverse=True)
+    return Factor(codes.reshape(-1), tuple(levels.tolist()))
+
+
+def _contrasts(x: Value, contr: Value | None = None) -> Value:
+    factor = _factor(x)
+    assert isinstance(factor, Factor)
+    if contr is None:
+        return factor
+    if not isinstance(contr, str) or contr not in CONTRASTS:
+        raise CallError(f"the contrasts are {', '.join(CONTRASTS)}")
+    return replace(factor, contrast=contr)
+
+
+def _relevel(state: State, x: Value, ref: Value) -> Value:
+    factor = _factor(x)
+    assert isinstance(factor, Factor)
+    if state.setdefault("done", False):
+        return factor  # the levels are fixed by now; new data are matched to them by value
+    names = [level_name(level) for level in factor.levels]
+    wanted = level_name(ref)
+    if wanted not in names:
+        raise CallError(f"{wanted!r} is not a category (there are {', '.join(map(repr, names[:10]))})")
+    state["done"] = True
+    first = names.index(wanted)
+    order = [first, *(k for k in range(len(names)) if k != first)]
+    return replace(
+        factor, codes=np.argsort(order)[factor.codes], levels=tuple(factor.levels[k] for k in order)
+    )
+
+
+def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Value:
+    column, d = vector(x), _whole(degree, "degree", 1)
+    if _flag(raw, "raw"):
+        return Columns({str(k): column**k for k in range(1, d + 1)})
+    if "alpha" not in state and not _more_values_than(column, d):
+        raise CallError(f"degree {d} needs more than {d} different values")
+    basis = np.asarray(orthogonal_poly(column, d, _state=state))
+    return Columns({str(k + 1): basis[:, k] for k in range(d)})
+
+
+def _more_values_than(column: Array, count: int) -> bool:
+    # the first rows settle it for all but strange columns
+    return np.unique(column[: 100 + 10 * count]).size > count or np.unique(column).size > count
+
+
+def _scale(state: State, x: Value, center: Value = True, scale: Value = True) -> Value:
+    if isinstance(center, np.ndarray | Factor | Columns) or isinstance(scale, np.ndarray | Factor | Columns):
+        raise CallError("center and scale are TRUE, FALSE or a number")
+    result: Value = standardise(vector(x), center=center, scale=scale, _state=state)
+    return result
+
+
+def _center(state: State, x: Value) -> Value:
+    return _scale(state, x, scale=False)
+
+
+def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[str, Any]) -> Value:
+    column = vector(x)
+    for name in ("df", "degree"):
+        if options.get(name) is not None:
+            options[name] = _whole(options[name], name, 0 if name == "degree" else 1)
+    knots = options["knots"]
+    if knots is not None:
+        options["knots"] = [numeric(k) for k in (knots if isinstance(knots, tuple) else (knots,))]
+    for name in ("lower_bound", "upper_bound"):
+        if options[name] is not None:
+            options[name] = float(numeric(options[name]))
+    try:
+        basis = function(column, _state=state, **options)
+    except (ValueError, TypeError, np.linalg.LinAlgError) as error:
+        raise CallError(str(error)) from None
+    return Columns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
+
+
+def _bs(
+    state: State,
+    x: Value,
+    df: Value | None = None,
+    knots: Value | None = None,
+    degree: Value = 3.0,
+    intercept: Value = False,
+    *,
+    include_intercept: Value = False,
+    lower_bound: Value | None = None,
+    upper_bound: Value | None = None,
+    extrapolation: Value = "raise",
+) -> Value:
+    both = _flag(intercept, "intercept") or _flag(include_intercept, "include_intercept")
+    options = {"df": df, "knots": knots, "degree": degree, "include_intercept": both}
+    bounds = {"lower_bound": lower_bound, "upper_bound": upper_bound, "extrapolation": extrapolation}
+    return _spline(basis_spline, state, x, {**options, **bounds})
+
+
+def _cubic(function: Callable[..., Any]) -> Callable[..., Value]:
+    def call(
+        state: State,
+        x: Value,
+        df: Value | None = None,
+        knots: Value | None = None,
+        *,
+        lower_bound: Value | None = None,
+        upper_bound: Value | None = None,
+        constraints: Value | None = None,
+        extrapolation: Value = "extend",
+    ) -> Value:
+        bounds = {"lower_bound": lower_bound, "upper_bound": upper_bound, "extrapolation": extrapolation}
+        options = {"df": df, "knots": knots, "constraints": constraints, **bounds}
+        return _spline(function, state, x, options)
+
+    return call
+
+
+_UFUNCS = {
+    "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
+    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceiling": np.ceil, "ceil": np.ceil,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "square": np.square, "cbrt": np.cbrt,
+}  # fmt: skip
+_NUMPY = {name: RFunction(_elementwise(ufunc)) for name, ufunc in _UFUNCS.items()} | {
+    "log": RFunction(_log),
+    "round": RFunction(_round),
+}
+
+FUNCTIONS: dict[str, RFunction] = {
+    "I": RFunction(_identity),
+    **_NUMPY,
+    "pmin": RFunction(_pmin),
+    "pmax": RFunction(_pmax),
+    "ifelse": RFunction(_ifelse),
+    "as.numeric": RFunction(_as_numeric),
+    "factor": RFunction(_factor),
+    "as.factor": RFunction(_factor),
+    "C": RFunction(_contrasts),
+    "relevel": RFunction(_relevel, stateful=True),
+    "poly": RFunction(_poly, stateful=True),
+    "scale": RFunction(_scale, stateful=True),
+    "center": RFunction(_center, stateful=True),
+    "bs": RFunction(_bs, stateful=True),
+    "cr": RFunction(_cubic(natural_cubic_spline), stateful=True),
+    "cs": RFunction(_cubic(natural_cubic_spline), stateful=True),
+    "cc": RFunction(_cubic(cyclic_cubic_spline), stateful=True),
+    "c": RFunction(_combine),
+    "offset": RFunction(_offset),
+    **{f"np.{name}": function for name, function in _NUMPY.items()},
+}
+
+
+def level_name(level: object) -> str:
+    """A category as it is written in coefficient names: whole numbers without a decimal point, as in R."""
+    if isinstance(level, float | np.floating):
+        return f"{level:.15g}"
+    return str(level)

@@ -1,0 +1,94 @@
+"""Words of the formula language, and how its errors are phrased."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ..errors import FormulaError
+
+CONSTANTS = {"TRUE": True, "FALSE": False, "True": True, "False": False, "pi": 3.141592653589793}
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?L?)
+      | (?P<string>"[^"\\]*"|'[^'\\]*')
+      | (?P<quoted>`[^`]+`)
+      | (?P<op>\*\*|\|\||&&|==|!=|<=|>=|%[^%\s]*%|[-+*/^:|~(),=<>!&])""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word of a formula: kind is "number", "string", "name", "quoted", "op" or "end"."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def clip(text: str, width: int = 120) -> str:
+    """Shorten `text` for a message."""
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def problem(text: str, message: str) -> FormulaError:
+    """Build the error that shows the formula and what is wrong with it."""
+    return FormulaError(f"cannot read {clip(text)!r}: {clip(message, 500)}")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Say which known names look like `name`; empty where none does."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def is_syntactic(name: str) -> bool:
+    """Whether `name` can be written in a formula without backticks."""
+    starts = bool(name) and (name[0].isidentifier() or (name[0] == "." and not name[1:2].isdigit()))
+    return starts and name not in CONSTANTS and all(_continues(c) for c in name)
+
+
+def _continues(char: str) -> bool:
+    return char == "." or ("a" + char).isidentifier()
+
+
+def tokenize(text: str) -> list[Token]:
+    """Cut `text` into tokens, without the blanks and with an "end" token."""
+    if not isinstance(text, str):
+        raise FormulaError(f"a formula is text such as 'y ~ x + (1 | g)', not {type(text).__name__}")
+    tokens, at = [], 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is not None:
+            kind, end = str(match.lastgroup), match.end()
+            if kind == "number" and end < len(text) and _continues(text[end]):
+                raise problem(text, f"{_word(text, at)!r} is neither a number nor a name; "
+                              "put a column name that starts with a digit in backticks")  # fmt: skip
+        elif text[at].isidentifier() or text[at] == ".":
+            kind, end = "name", at + len(_word(text, at))
+        else:
+            raise problem(text, _stray(text[at]))
+        if kind != "space":
+            tokens.append(Token(kind, text[at:end], at, end))
+        at = end
+    return [*tokens, Token("end", "", at, at)]
+
+
+def _word(text: str, at: int) -> str:
+    end = at
+    while end < len(text) and _continues(text[end]):
+        end += 1
+    return text[at:end]
+
+
+def _stray(char: str) -> str:
+    if char in "\"'`":
+        return f"a quote ({char}) is opened and never closed, or is empty, or holds a backslash"
+    if char in "[]{}":
+        return f"{char!r} has no meaning in a formula (no subscripts, lists or code)"
+    return f"{char!r} has no meaning in a formula; put unusual column names in backticks"
