@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from remlax.design.columns import require_columns
 from remlax.design.model_matrix import evaluate, model_matrix
+from remlax.design.rcalls import FUNCTIONS
 from remlax.errors import DataError, FormulaError
 
 BAD = pd.DataFrame(
@@ -171,6 +174,9 @@ ERRORS = [
     ("factor(poly(x, 2))", FormulaError, "one column is needed and 2 are given"),
     ("bs(x, df=2)", FormulaError, "'bs(x, df=2)' in the fixed part: Invalid value for `df`"),
     ("bs(x, df=1.5)", FormulaError, "df must be a whole number of at least 1"),
+    ("bs(x, knots=c('a', 2))", FormulaError, "a knot must be a number"),
+    ("cr(x, df=4, lower_bound=TRUE)", FormulaError, "lower_bound must be a number"),
+    ("I(offset(x=x))", FormulaError, "offset(): "),
     ("cr(x)", FormulaError, "'cr(x)' in the fixed part: Must specify either 'df' or 'knots'"),
     ("bs(x, df=5, extrapolation='no')", FormulaError, "'no' is not a valid SplineExtrapolation"),
     ("I(offset(x))", FormulaError, "offset() can only be added to the fixed part as a whole"),
@@ -257,3 +263,51 @@ def test_too_many_ordered_categories():
         DataError, match="the ordered factor 'o' in the fixed part has 96 categories, too many"
     ):
         model_matrix("o", pd.DataFrame({"o": o}))
+
+
+PIECES = ["x", "z", "f", "b", "o", "1", "0", "-1", "2", "3", "1e400", "1.5", "'a'", "TRUE", "c(1, 2)"]
+PIECES += [
+    "c(-0.5, 0.5)",
+    "'center'",
+    "'clip'",
+    "contr.sum",
+    "pi",
+    "x > 0",
+    "f == 'a'",
+    "!b",
+    "x^2",
+    "poly(x, 2)",
+    "scale(z)",
+    "factor(b)",
+]
+OPTIONS = ["df", "knots", "degree", "raw", "center", "scale", "base", "digits", "contr", "ref"]
+OPTIONS += ["intercept", "lower_bound", "upper_bound", "constraints", "extrapolation", "x"]
+
+
+def random_call(rng: random.Random) -> str:
+    args = rng.choices(PIECES, k=rng.choice([1, 1, 1, 2, 3]))
+    args += [f"{rng.choice(OPTIONS)}={rng.choice(PIECES)}" for _ in range(rng.choice([0, 0, 1, 2]))]
+    call = f"{rng.choice(list(FUNCTIONS))}({', '.join(args)})"
+    operator = rng.choice(["+", "*", "/", "^", "==", ">", "&", "%/%"])
+    return rng.choice([call, call, f"I({call} {operator} {rng.choice(PIECES)})", f"f*{call}"])
+
+
+def test_random_calls_are_evaluated_or_refused_and_rebuilt_alike():
+    values = np.random.default_rng(0)
+    data = pd.DataFrame(
+        {"x": values.normal(size=30), "z": values.uniform(1, 9, 30), "b": values.random(30) > 0.5}
+    )
+    data["f"] = values.choice(list("abc"), 30)
+    data["o"] = pd.Categorical(values.choice(list("lmh"), 30), ordered=True)
+    rng = random.Random(1)
+    built = 0
+    for _ in range(4000):
+        rhs = random_call(rng)
+        try:
+            found = model_matrix(rhs, data)
+        except (FormulaError, DataError):
+            continue
+        assert np.isfinite(found.values).all(), rhs
+        assert np.array_equal(found.rebuild(data), found.values), rhs
+        built += 1
+    assert built > 200

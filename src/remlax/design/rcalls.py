@@ -83,6 +83,12 @@ def _whole(value: Value, name: str, least: int) -> int:
     return int(value)
 
 
+def _number(value: Value, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CallError(f"{name} must be a number")
+    return float(value)
+
+
 def _flag(value: Value, name: str) -> bool:
     if not isinstance(value, bool):
         raise CallError(f"{name} must be TRUE or FALSE")
@@ -135,7 +141,7 @@ def _combine(*values: Value) -> Value:
     return tuple(values)
 
 
-def _offset(x: Value) -> Value:
+def _offset(x: Value, /) -> Value:
     raise CallError("offset() can only be added to the fixed part as a whole")
 
 
@@ -191,8 +197,9 @@ def _more_values_than(column: Array, count: int) -> bool:
 
 
 def _scale(state: State, x: Value, center: Value = True, scale: Value = True) -> Value:
-    if isinstance(center, np.ndarray | Factor | Columns) or isinstance(scale, np.ndarray | Factor | Columns):
-        raise CallError("center and scale are TRUE, FALSE or a number")
+    for option in (center, scale):
+        if not isinstance(option, bool | int | float):
+            raise CallError("center and scale are TRUE, FALSE or a number")
     result: Value = standardise(vector(x), center=center, scale=scale, _state=state)
     return result
 
@@ -208,10 +215,10 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
             options[name] = _whole(options[name], name, 0 if name == "degree" else 1)
     knots = options["knots"]
     if knots is not None:
-        options["knots"] = [numeric(k) for k in (knots if isinstance(knots, tuple) else (knots,))]
+        options["knots"] = [_number(k, "a knot") for k in (knots if isinstance(knots, tuple) else (knots,))]
     for name in ("lower_bound", "upper_bound"):
         if options[name] is not None:
-            options[name] = float(numeric(options[name]))
+            options[name] = _number(options[name], name)
     try:
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
