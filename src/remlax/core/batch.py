@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from . import inference, optimize
-from .criterion import profiled_deviance, value_grad_hess
+from .criterion import profiled_deviance
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .structure import Index, Structure, Values
 
@@ -80,9 +80,7 @@ def _over_lanes(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @partial(jax.jit, static_argnames=("structure",))
-def _newton_lanes(
-    theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure
-) -> Optimum:
+def _newton_lanes(theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure) -> Optimum:
     def one(t: Array, i: Index, v: Values) -> Optimum:
         return optimize.newton(t, structure, i, v, max_iter)
 
@@ -100,9 +98,7 @@ def _lbfgs_lanes(
 
 
 @partial(jax.jit, static_argnames=("structure",))
-def _solve_lanes(
-    theta: Array, index: Index, values: Values, structure: Structure
-) -> inference.Solution:
+def _solve_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> inference.Solution:
     def one(t: Array, i: Index, v: Values) -> inference.Solution:
         return inference.solve(t, structure, i, v)
 
@@ -120,18 +116,24 @@ def _modes_lanes(
 
 
 @partial(jax.jit, static_argnames=("structure",))
-def _deviance_lanes(
-    theta: Array, index: Index, values: Values, structure: Structure
-) -> Array:
+def _deviance_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> Array:
     def one(t: Array, i: Index, v: Values) -> Array:
         return profiled_deviance(t, structure, i, v)
 
     return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
 
 
-def fit_batch(
-    theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100
-) -> Optimum:
+@partial(jax.jit, static_argnames=("structure",))
+def _information_lanes(
+    theta_sigma: tuple[Array, Array], index: Index, values: Values, structure: Structure
+) -> inference.VarianceInformation:
+    def one(ts: tuple[Array, Array], i: Index, v: Values) -> inference.VarianceInformation:
+        return inference.variance_information(ts[0], ts[1], structure, i, v)
+
+    return _over_lanes(one)(theta_sigma, index, values)  # type: ignore[no-any-return]
+
+
+def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100) -> Optimum:
     """Fit a stack of data sets by Newton's method: pure JAX, to be called inside one's own ``jax.jit``.
 
     Parameters
@@ -148,7 +150,8 @@ def fit_batch(
     Optimum
         Every leaf with a leading lane axis; ``status`` 0 means converged.
     """
-    return _newton_lanes(theta, index, values, jnp.asarray(max_iter), structure)
+    found: Optimum = _newton_lanes(theta, index, values, jnp.asarray(max_iter), structure)
+    return found
 
 
 def chunk_size(stack: Stack, threads: int) -> int:
@@ -189,7 +192,7 @@ def run_chunks(stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any]
 
 def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
     def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
-        args = (part.structure)
+        args = part.structure
         if isinstance(optimizer, Newton):
             found = _newton_lanes(t, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
             return found, found.evaluations, found.evaluations
@@ -261,7 +264,7 @@ def _other_start(best: BatchFit, which: np.ndarray, start: np.ndarray, attempt: 
 
 
 def _take_better(best: BatchFit, which: np.ndarray, other: BatchFit) -> BatchFit:
-    """Keep the new result of a lane where it is better: converged before not converged, then lower by more than noise."""
+    """Keep the new result where it is better: converged before not converged, then lower by more than noise."""
     old_ok, new_ok = best.status[which] == CONVERGED, other.status == CONVERGED
     old = np.where(np.isfinite(best.value[which]), best.value[which], np.inf)
     lower = other.value < old - 1e-9 * np.maximum(1.0, np.abs(other.value)) * 1e-2
@@ -292,6 +295,15 @@ def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference
         return _modes_lanes(tg, part.index, part.values, part.structure)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
+
+
+def information_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray) -> inference.VarianceInformation:
+    """Information about (theta, log sigma) of every lane; arrays on the host."""
+
+    def program(ts: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.VarianceInformation:
+        return _information_lanes(ts, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (theta, sigma), program)  # type: ignore[no-any-return]
 
 
 def deviance_stack(stack: Stack, theta: np.ndarray) -> np.ndarray:

@@ -62,9 +62,7 @@ def profiled_deviance(theta: Array, structure: Structure, index: Index, values: 
     return assemble(logdet, jnp.linalg.cholesky(m, symmetrize_input=False), structure, values)
 
 
-def value_and_grad(
-    theta: Array, structure: Structure, index: Index, values: Values
-) -> tuple[Array, Array]:
+def value_and_grad(theta: Array, structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
     """Return the criterion and its exact gradient; analytic for one factor, reverse mode for several."""
     if structure.n_factors == 1:
         found = _one_factor(theta, structure, values, hessian=False)

@@ -71,8 +71,7 @@ class Rotation(NamedTuple):
 def chain_tables(structure: Structure) -> tuple[Table, ...]:
     """Return the tables that a chain of nested factors needs, one per factor."""
     return tuple(
-        Table(f, tuple(range(f, structure.n_factors)), True, structure.n_levels[f])
-        for f in range(structure.n_factors)
+        Table(f, tuple(range(f, structure.n_factors)), True, structure.n_levels[f]) for f in range(structure.n_factors)
     )
 
 
@@ -106,9 +105,7 @@ def start_raw(tables: tuple[Table, ...], q: tuple[int, ...], w: int, dtype: jnp.
 
 def add_rows(raw: Raw, rows: Rows, conditioning: Conditioning, tables: tuple[Table, ...]) -> Raw:
     """Add one chunk of rows to the cross-products."""
-    wcols = jnp.concatenate(
-        [rows.x @ conditioning.inverse, (rows.y - rows.x @ conditioning.beta)[:, None]], axis=1
-    )
+    wcols = jnp.concatenate([rows.x @ conditioning.inverse, (rows.y - rows.x @ conditioning.beta)[:, None]], axis=1)
     out = []
     for table, old, codes in zip(tables, raw.tables, rows.codes, strict=True):
         left = rows.z[table.left]

@@ -96,9 +96,7 @@ def marginal(theta: Array, structure: Structure, index: Index, values: Values) -
     return _marginal_chain(lams, structure, index, values)
 
 
-def _marginal_chain(
-    lams: tuple[Array, ...], structure: Structure, index: Index, values: Values
-) -> tuple[Array, Array]:
+def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
     """Eliminate nested factors, finest first; each update is a segment sum into the ancestor's block."""
     zz, zr = list(values.zz), list(values.zr)
     w = structure.n_fixed + 1
@@ -126,6 +124,7 @@ def _marginal_crossed(
     """Eliminate the first factor; the others form one dense block, updated over a list of pairs."""
     assert index.keys is not None  # for the type checker: a crossed Index has its arrays
     assert index.entry_level is not None
+    assert index.pair_key is not None
     assert index.entry_col is not None
     assert values.entry is not None
     assert values.base is not None
@@ -138,9 +137,7 @@ def _marginal_crossed(
     met = jnp.einsum("ijl->lij", pinv)[index.entry_level]
     through = jnp.einsum("eij,ej->ei", met, entry)
     pairs = jnp.sum(entry[index.pair_left] * through[index.pair_right], axis=1)
-    lower = values.base - jax.ops.segment_sum(
-        pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True
-    )
+    lower = values.base - jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
     size = structure.n_dense
     block = jnp.zeros(size * size, entry.dtype).at[index.keys].set(lower, mode="drop").reshape(size, size)
     block = block + jnp.tril(block, -1).T

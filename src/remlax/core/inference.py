@@ -61,9 +61,7 @@ class Modes(NamedTuple):
     variances: tuple[Array, ...]
 
 
-def conditional_modes(
-    theta: Array, gamma: Array, structure: Structure, index: Index, values: Values
-) -> Modes:
+def conditional_modes(theta: Array, gamma: Array, structure: Structure, index: Index, values: Values) -> Modes:
     """Conditional modes and variances of the random effects given beta and theta (Bates et al. 2015, eq. 58).
 
     A level without rows has mode 0 and its prior variance.
@@ -108,9 +106,7 @@ def _parts_of(values: Values, structure: Structure) -> tuple[tuple[Array, ...], 
     return (*zy, values.dense_w[:, -1]), (*values.zz, values.base)
 
 
-def _with_parts(
-    values: Values, zy: tuple[Array, ...], zz: tuple[Array, ...], structure: Structure
-) -> Values:
+def _with_parts(values: Values, zy: tuple[Array, ...], zz: tuple[Array, ...], structure: Structure) -> Values:
     k = len(values.zr)
     zr = tuple(part.at[:, -1].set(col) for part, col in zip(values.zr, zy[:k], strict=True))
     out = replace(values, zr=zr, zz=zz[:k])
@@ -120,9 +116,7 @@ def _with_parts(
     return out
 
 
-def _crossed_modes(
-    by_zy: tuple[Array, ...], by_zz: tuple[Array, ...], structure: Structure, index: Index
-) -> Modes:
+def _crossed_modes(by_zy: tuple[Array, ...], by_zz: tuple[Array, ...], structure: Structure, index: Index) -> Modes:
     """Cut the dense block's derivatives into levels."""
     assert index.keys is not None  # a crossed Index has its keys
     modes = [-0.5 * by_zy[0].T]
@@ -138,3 +132,46 @@ def _crossed_modes(
         # an off-diagonal key stands for two entries of the symmetric block
         variances.append(jnp.where((row == col), found, found / 2))
     return Modes(tuple(modes), tuple(variances))
+
+
+class VarianceInformation(NamedTuple):
+    """Second derivatives of the unprofiled deviance and first derivatives of vcov(beta) in (theta, log sigma).
+
+    hess (d + 1, d + 1); d_cov (p, p, d + 1): derivatives of sigma^2 (X'V^-1 X)^-1, conditioned coordinates.
+    """
+
+    hess: Array
+    d_cov: Array
+
+
+def variance_information(
+    theta: Array, sigma: Array, structure: Structure, index: Index, values: Values
+) -> VarianceInformation:
+    """Differentiate the unprofiled REML or ML deviance (Kuznetsova, Brockhoff & Christensen 2017, section 3.1).
+
+    Parameters
+    ----------
+    theta : Array (d,)
+    sigma : Array, scalar
+        Residual SD in units of the scaled response.
+
+    Returns
+    -------
+    VarianceInformation
+    """
+    n, p = degrees(structure, values), structure.n_fixed
+
+    def pieces(par: Array) -> tuple[Array, Array]:
+        logdet, m = marginal(par[:-1], structure, index, values)
+        chol = jnp.linalg.cholesky(m, symmetrize_input=False)
+        pivots = jnp.log(jnp.diagonal(chol))
+        fixed = 2 * jnp.sum(pivots[:-1]) if structure.reml else jnp.zeros((), m.dtype)
+        r2 = jnp.exp(2 * pivots[-1])
+        deviance = logdet + fixed + r2 * jnp.exp(-2 * par[-1]) + 2 * n * par[-1]
+        inverse = solve_triangular(chol[:p, :p], jnp.eye(p, dtype=m.dtype), lower=True)
+        return deviance, jnp.exp(2 * par[-1]) * (inverse.T @ inverse)
+
+    par = jnp.concatenate([theta, jnp.log(sigma)[None]])
+    hess = jax.jacfwd(jax.grad(lambda x: pieces(x)[0]))(par)
+    d_cov = jax.jacfwd(lambda x: pieces(x)[1])(par)
+    return VarianceInformation((hess + hess.T) / 2, d_cov)

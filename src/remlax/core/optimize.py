@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxopt
 from jax import Array
-from jaxopt import LBFGS as JaxoptLBFGS
 
 from . import criterion
 from .structure import Index, Structure, Values
@@ -125,9 +125,7 @@ def _limit(step: Array, theta: Array) -> Array:
     return step * jnp.minimum(1.0, reach / jnp.where(size > 0, size, 1.0))
 
 
-def newton(
-    theta: Array, structure: Structure, index: Index, values: Values, max_iter: Array
-) -> Optimum:
+def newton(theta: Array, structure: Structure, index: Index, values: Values, max_iter: Array) -> Optimum:
     """Minimise the criterion from theta by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters
@@ -173,7 +171,8 @@ def newton(
             evaluations=s.evaluations + 1,
             done=s.last | ~jnp.isfinite(s.value) | (length < 1e-10),
         )
-        return jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
+        chosen: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
+        return chosen
 
     def body(s: NewtonState) -> NewtonState:
         return judge(s, s.theta + s.length * s.step, s.length)
@@ -206,13 +205,11 @@ def newton(
 def preconditioner(hess: Array) -> Array:
     """Return C with C C' = H^-1 after the eigenvalues of H are floored."""
     size, vectors = jnp.linalg.eigh(hess)
-    floor = 1e-3 * jnp.max(jnp.abs(size)) + jnp.finfo(hess.dtype).tiny
-    return vectors / jnp.sqrt(jnp.maximum(jnp.abs(size), floor))[None, :]
+    floor = 1e-3 * jnp.max(jnp.abs(size)) + 1e-300
+    return jnp.asarray(vectors / jnp.sqrt(jnp.maximum(jnp.abs(size), floor))[None, :])
 
 
-def lbfgs(
-    start: Optimum, structure: Structure, index: Index, values: Values, options: LBFGS
-) -> tuple[Array, Array]:
+def lbfgs(start: Optimum, structure: Structure, index: Index, values: Values, options: LBFGS) -> tuple[Array, Array]:
     """Minimise by jaxopt L-BFGS over phi in theta = theta0 + C phi, so that its first step is a Newton step.
 
     Parameters
@@ -231,7 +228,7 @@ def lbfgs(
         value, grad = criterion.value_and_grad(start.theta + turn @ phi, structure, index, values)
         return value - start.value, grad @ turn
 
-    solver = JaxoptLBFGS(
+    solver = jaxopt.LBFGS(
         fun,
         value_and_grad=True,
         maxiter=options.max_iter,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .structure import Index, Structure
+from .structure import Index, Structure, host_leaf
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ def pair_count(cells: tuple[Cells, ...], q: tuple[int, ...], n_levels: int) -> i
     return int(np.sum(per_level * (per_level + 1) // 2))
 
 
-def build_crossed(
-    structure: Structure, first: tuple[Cells, ...], dense: dict[tuple[int, int], Cells]
-) -> CrossedIndex:
+def build_crossed(structure: Structure, first: tuple[Cells, ...], dense: dict[tuple[int, int], Cells]) -> CrossedIndex:
     """Build the pair list of the Schur complement.
 
     Parameters
@@ -95,12 +93,12 @@ def build_crossed(
     key = np.searchsorted(keys, pair_flat)
     by_key = np.argsort(key, kind="stable")
     index = Index(
-        entry_level=entry_level.astype(np.int32),  # type: ignore[arg-type]
-        entry_col=entry_col.astype(np.int32),  # type: ignore[arg-type]
-        pair_left=left[by_key].astype(np.int32),  # type: ignore[arg-type]
-        pair_right=right[by_key].astype(np.int32),  # type: ignore[arg-type]
-        pair_key=key[by_key].astype(np.int32),  # type: ignore[arg-type]
-        keys=keys,  # type: ignore[arg-type]
+        entry_level=host_leaf(entry_level.astype(np.int32)),
+        entry_col=host_leaf(entry_col.astype(np.int32)),
+        pair_left=host_leaf(left[by_key].astype(np.int32)),
+        pair_right=host_leaf(right[by_key].astype(np.int32)),
+        pair_key=host_leaf(key[by_key].astype(np.int32)),
+        keys=host_leaf(keys),
     )
     sources = tuple((np.searchsorted(keys, f), e) for f, e in zip(base_flat, elements, strict=True))
     return CrossedIndex(index, order, sources)

@@ -17,7 +17,7 @@ from . import crossprod
 from .batch import Stack
 from .crossprod import Conditioning, Raw, Rotation, Rows, Table
 from .pairs import CrossedIndex
-from .structure import Index, Structure, Values
+from .structure import Index, Structure, Values, host_leaf
 
 ROWS_PER_CHUNK = 65_536
 # below this a column is close enough to aliased that the cross-products cannot tell: look at the rows
@@ -27,7 +27,7 @@ ALIASED_PIVOT = 1e-7
 
 @dataclass(frozen=True)
 class LaneRows:
-    """Rows of one data set on the host: x (n, p), y (n,), z per factor (n, q), codes per table (n,), weights or None."""
+    """Rows of one data set on the host: x (n, p), y (n,), z per factor (n, q), codes per table (n,), weights."""
 
     x: np.ndarray
     y: np.ndarray
@@ -52,7 +52,7 @@ def grid(n: int, least: int = 1) -> int:
     if n <= least:
         return least
     octave = 2 ** int(np.ceil(np.log2(n)))
-    return octave * 3 // 4 if n <= octave * 3 // 4 and octave >= 4 else octave
+    return int(octave * 3 // 4 if n <= octave * 3 // 4 and octave >= 4 else octave)
 
 
 def aliased_columns(x: np.ndarray) -> list[int]:
@@ -104,9 +104,9 @@ def _chunks(lane: LaneRows, *, tables: bool) -> Iterator[Rows]:
         for code in lane.codes if tables else ():
             whole = np.zeros(size, np.int32)
             whole[: part.stop - part.start] = code[part]
-            codes.append(whole)
-        z = tuple(padded(a) for a in lane.z) if tables else ()
-        yield Rows(padded(lane.x), padded(lane.y), z, tuple(codes))  # type: ignore[arg-type]
+            codes.append(host_leaf(whole))
+        z = tuple(host_leaf(padded(a)) for a in lane.z) if tables else ()
+        yield Rows(host_leaf(padded(lane.x)), host_leaf(padded(lane.y)), z, tuple(codes))
 
 
 def _qr_conditioning(lane: LaneRows) -> Conditioning:
@@ -117,7 +117,8 @@ def _qr_conditioning(lane: LaneRows) -> Conditioning:
     basis, r = np.linalg.qr(x / scale)
     inverse = np.linalg.inv(r) / scale[:, None]
     log_det = 2 * np.sum(np.log(np.abs(np.diag(r)) * scale))
-    return Conditioning(inverse, inverse @ (basis.T @ y), log_det, np.float64(1.0))  # type: ignore[arg-type]
+    beta = inverse @ (basis.T @ y)
+    return Conditioning(host_leaf(inverse), host_leaf(beta), host_leaf(log_det), host_leaf(1.0))
 
 
 def condition_lane(
@@ -146,13 +147,13 @@ def condition_lane(
             # written so that NaN counts as doubtful
             if not float(first.pivot) > SUSPICIOUS_PIVOT:
                 return None
-        raw: Raw = crossprod.start_raw(tables, q, p + 1, np.dtype(np.float64))  # type: ignore[arg-type]
+        raw: Raw = crossprod.start_raw(tables, q, p + 1, np.dtype(np.float64))
         for rows in _chunks(lane, tables=True):
             raw = _add_rows(raw, rows, first, tables)
         ww, cubes, rotation = _finish(raw, first, np.float64(len(lane.y)), q, tables)
         host: Any = jax.tree.map(np.asarray, (ww, cubes, rotation))
     log_w = 0.0 if lane.weights is None else float(np.sum(np.log(lane.weights)))
-    return Conditioned(*host, n_obs=len(lane.y), log_w=log_w)
+    return Conditioned(host[0], host[1], host[2], len(lane.y), log_w)
 
 
 def map_lanes(function: Callable[[int], Any], n_lanes: int) -> list[Any]:
@@ -209,7 +210,7 @@ def build_stack(
         for lane in lanes
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *values)
-    index = Index(ancestors=ancestors) if crossed is None else crossed.index  # type: ignore[arg-type]
+    index = Index(tuple(tuple(host_leaf(a) for a in row) for row in ancestors)) if crossed is None else crossed.index
     return Stack(structure, index, stacked)
 
 
@@ -219,14 +220,14 @@ def _lane_values(
     q = structure.q
     constant_ml = -lane.log_w
     values = Values(
-        zz=tuple(c[:, : q[f]] for f, c in enumerate(lane.cubes[: structure.n_factors])),  # type: ignore[arg-type]
-        zr=tuple(c[:, q[f] :] for f, c in enumerate(lane.cubes[: structure.n_factors])),  # type: ignore[arg-type]
-        ww=lane.ww,  # type: ignore[arg-type]
-        n_obs=np.float64(lane.n_obs),  # type: ignore[arg-type]
-        n_fixed=np.float64(p),  # type: ignore[arg-type]
-        constant=np.float64(constant_ml + float(lane.rotation.log_det)),  # type: ignore[arg-type]
-        constant_ml=np.float64(constant_ml),  # type: ignore[arg-type]
-        log_scale=np.float64(2 * np.log(float(lane.rotation.y_scale))),  # type: ignore[arg-type]
+        zz=tuple(host_leaf(c[:, : q[f]]) for f, c in enumerate(lane.cubes[: structure.n_factors])),
+        zr=tuple(host_leaf(c[:, q[f] :]) for f, c in enumerate(lane.cubes[: structure.n_factors])),
+        ww=host_leaf(lane.ww),
+        n_obs=host_leaf(float(lane.n_obs)),
+        n_fixed=host_leaf(float(p)),
+        constant=host_leaf(constant_ml + float(lane.rotation.log_det)),
+        constant_ml=host_leaf(constant_ml),
+        log_scale=host_leaf(2 * np.log(float(lane.rotation.y_scale))),
     )
     if crossed is None:
         return values
@@ -258,7 +259,7 @@ def _crossed_values(
         values,
         zz=values.zz[:1],
         zr=values.zr[:1],
-        entry=np.concatenate(entries)[crossed.order],  # type: ignore[arg-type]
-        base=base,  # type: ignore[arg-type]
-        dense_w=np.concatenate(dense_w),  # type: ignore[arg-type]
+        entry=host_leaf(np.concatenate(entries)[crossed.order]),
+        base=host_leaf(base),
+        dense_w=host_leaf(np.concatenate(dense_w)),
     )

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import Array
+
+
+def host_leaf(values: npt.ArrayLike) -> Array:
+    """Hold a NumPy array where a jax Array is declared: it stays on the host until a compiled program takes it."""
+    return cast(Array, np.asarray(values))
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class ThetaMap:
     @property
     def diagonal(self) -> np.ndarray:
         """Boolean mask of the entries of theta on a diagonal of Lambda, shape (d,)."""
-        return np.asarray(self.row) == np.asarray(self.col)
+        return np.equal(self.row, self.col)
 
     def start(self) -> np.ndarray:
         """lme4's start: Lambda is the identity."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..data.imputed import ImputedData
 from ..errors import DataError, DesignError
+from .columns import require_columns
 from .evaluate import evaluate
 from .formula import MixedFormula
 from .groups import GroupingFactor, grouping_factor
@@ -82,6 +83,12 @@ class ModelRows:
         return int(self.offsets[k + 1] - self.offsets[k])
 
 
+def needed_columns(formula: MixedFormula, weights: RowInput = None, offset: RowInput = None) -> list[str]:
+    """Columns of the data that the model reads, in order of appearance."""
+    named = [name for name in (weights, offset) if isinstance(name, str)]
+    return list(dict.fromkeys([*formula.variables, *(v for name in named for v in variables(name))]))
+
+
 @dataclass(frozen=True)
 class _Sources:
     """Where columns come from: the stacked frame, or the first frame where nothing needed differs."""
@@ -117,8 +124,8 @@ def read_rows(
     ------
     DataError, FormulaError, DesignError
     """
-    named = [name for name in (weights, offset) if isinstance(name, str)]
-    columns = list(dict.fromkeys([*formula.variables, *(v for name in named for v in variables(name))]))
+    columns = needed_columns(formula, weights, offset)
+    require_columns(columns, data.frames[0])
     sources = _sources(data, columns)
     fixed, x = _matrix(formula.fixed, sources, "fixed part")
     y = _column(formula.response, sources)
@@ -136,9 +143,7 @@ def read_rows(
             factor_rows.append(RowArray(factors[-1].codes, starts))
         spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
         if not spec.names:
-            raise DesignError(
-                f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)"
-            )
+            raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
         terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
         specs.append(spec)
 
@@ -208,9 +213,7 @@ def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData)
     arrays = [_numeric(part, what) for part in parts]
     for k, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         if len(array) != size:
-            raise DataError(
-                f"{what} has {len(array)} values for imputation {data.labels[k]}, which has {size} rows"
-            )
+            raise DataError(f"{what} has {len(array)} values for imputation {data.labels[k]}, which has {size} rows")
     return RowArray(np.concatenate(arrays), sources.offsets)
 
 

@@ -90,9 +90,7 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     )
 
 
-def lane_rows(
-    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, k: int
-) -> LaneRows:
+def lane_rows(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, k: int) -> LaneRows:
     """Gather the rows of one data set, random-effects columns scaled."""
     x = rows.x.lane(k)
     y = rows.y.lane(k)

@@ -24,6 +24,14 @@ class Modes:
     variances: np.ndarray
 
 
+@dataclass(frozen=True)
+class Information:
+    """Hessian of the unprofiled deviance in (theta, log sigma), (K, d+1, d+1), and d vcov(beta), (K, p, p, d+1)."""
+
+    hess: np.ndarray
+    d_cov: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """K fitted models, as arrays with a leading axis of data sets, in the user's units.
@@ -77,7 +85,7 @@ class Fitted:
     @property
     def converged(self) -> np.ndarray:
         """Boolean (K,)."""
-        return self.status == CONVERGED
+        return np.asarray(self.status == CONVERGED)
 
     def relative_factor(self, term: int) -> np.ndarray:
         """Lambda of one term, (K, q, q)."""
@@ -90,7 +98,7 @@ class Fitted:
     def covariance(self, term: int) -> np.ndarray:
         """Covariance matrix of one term's random effects, (K, q, q)."""
         lam = self.relative_factor(term)
-        return self.sigma[:, None, None] ** 2 * (lam @ lam.swapaxes(1, 2))
+        return np.asarray(self.sigma[:, None, None] ** 2 * (lam @ lam.swapaxes(1, 2)))
 
     def deviance(self, lane: int, theta: np.ndarray, *, reml: bool) -> float:
         """Criterion of one data set at a theta in lme4's order and scale."""
@@ -110,6 +118,20 @@ class Fitted:
             out.append(Modes(user, spread * self.sigma[:, None, None, None] ** 2))
         return tuple(out)
 
+    @cached_property
+    def information(self) -> Information:
+        """Information about the variance parameters, and how vcov(beta) depends on them."""
+        found = batch.information_stack(
+            self.model.stack, self.theta * self.model.theta_scale[None], self.sigma / self.model.y_scale
+        )
+        p = len(self.model.keep)
+        # user's theta = internal theta / theta_scale; log sigma only shifts
+        jacobian = np.append(self.model.theta_scale, 1.0)
+        hess = np.asarray(found.hess) * jacobian[:, None] * jacobian[None, :]
+        d_cov = np.asarray(found.d_cov)[:, :p, :p] * jacobian * self.model.y_scale[:, None, None, None] ** 2
+        inverse = self.model.inverse
+        return Information(hess, np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse))
+
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
         layout = self.model.layout.terms[term]
@@ -124,7 +146,7 @@ class Fitted:
             for f, z in enumerate(z_columns(rows, layout, lane)):
                 codes = rows.factor_rows[layout.factor_source[f]].lane(lane)
                 out = out + np.einsum("ij,ij->i", z, self.factor_modes[f].modes[lane][codes])
-        return out if rows.offset is None else out + rows.offset.lane(lane)
+        return np.asarray(out if rows.offset is None else out + rows.offset.lane(lane))
 
 
 def canonical_theta(theta: np.ndarray, theta_map: ThetaMap) -> np.ndarray:

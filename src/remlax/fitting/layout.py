@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,8 +85,8 @@ class Layout:
 
 
 def lme4_order(levels: list[int]) -> list[int]:
-    """Order of the terms: by decreasing number of levels, ties reversed, as ``mkReTrms`` does; unchanged where sorted."""
-    if all(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+    """Order the terms by decreasing number of levels, ties reversed, as lme4 does; unchanged where sorted."""
+    if all(a >= b for a, b in pairwise(levels)):
         return list(range(len(levels)))
     return sorted(range(len(levels)), key=lambda i: (levels[i], i))[::-1]
 
@@ -153,7 +154,10 @@ def _theta_map(terms: tuple[TermLayout, ...], q: tuple[int, ...]) -> ThetaMap:
 
 
 def _crossed_layout(
-    terms: tuple[TermLayout, ...], factors: tuple[GroupingFactor, ...], source: tuple[int, ...], structure: Structure
+    terms: tuple[TermLayout, ...],
+    factors: tuple[GroupingFactor, ...],
+    source: tuple[int, ...],
+    structure: Structure,
 ) -> Layout:
     q, k = structure.q, len(factors)
     first = tuple(find_cells(factors[0].codes, f.codes, f.n_levels) for f in factors[1:])
@@ -184,7 +188,7 @@ def _refuse_too_large(structure: Structure, first: tuple[Cells, ...], factors: t
     if needed > available_bytes():
         names = " and ".join(repr(f.label) for f in factors[1:])
         raise ModelSizeError(
-            f"the crossed grouping factors {names} form a dense block of {structure.n_dense} columns, which needs about "
-            f"{human_bytes(needed)} of memory; {human_bytes(available_bytes())} are free. Use fewer levels (or nested "
+            f"the crossed grouping factors {names} form a dense block of {structure.n_dense} columns, which needs "
+            f"about {human_bytes(needed)} of memory; {human_bytes(available_bytes())} are free. Use fewer levels (or nested "
             "factors, which need no dense block), or a machine with more memory"
         )

@@ -1,0 +1,192 @@
+"""lmer and lmer_list: formula and data frames in, fits out. Composition only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from .core.optimize import LBFGS, Newton
+from .data import ImputedData
+from .design.build import ModelRows, RowInput, needed_columns, read_rows
+from .design.formula import parse_formula
+from .errors import ConvergenceWarning, DataError, DroppedRowsWarning, SingularFitWarning
+from .fitting.assemble import assemble
+from .fitting.fit import Fitted, fit_assembled
+from .results import LmerFit, LmerFitList
+
+Optimizer = LBFGS | Newton
+
+
+def lmer(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    reml: bool = True,
+    weights: RowInput = None,
+    offset: RowInput = None,
+    optimizer: Optimizer | None = None,
+) -> LmerFit:
+    """Fit a linear mixed model to one data frame.
+
+    Rows with missing cells in the model's variables are left out, as lme4 does, with a warning that counts them.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``.
+    data : pandas.DataFrame
+    reml : bool, default True
+        REML or maximum likelihood.
+    weights : str or array_like (n,), optional
+        Precision weights: a column (or expression), or values.
+    offset : str or array_like (n,), optional
+        Known part of the response; adds to any ``offset()`` in the formula.
+    optimizer : LBFGS or Newton, default ``LBFGS()``
+
+    Returns
+    -------
+    LmerFit
+
+    Raises
+    ------
+    FormulaError
+        The formula cannot be read or names a column that is not there.
+    DataError
+        The data cannot be used; the message names the column.
+    DesignError
+        The model is not identified.
+    ModelSizeError
+        The model does not fit in memory.
+
+    Warns
+    -----
+    DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+
+    References
+    ----------
+    Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1).
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> round(fit.criterion(), 4)
+    1743.6283
+    """
+    parsed = parse_formula(formula)
+    frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
+    dropped = 0 if kept is None else int((~kept).sum())
+    rows = read_rows(
+        parsed,
+        ImputedData.from_frames([frame]),
+        weights=_kept(weights, kept),
+        offset=_kept(offset, kept),
+        n_dropped=dropped,
+    )
+    fitted = _fit(rows, reml=reml, optimizer=optimizer)
+    return LmerFit(fitted, 0)
+
+
+def lmer_list(
+    formula: str,
+    datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],
+    *,
+    reml: bool = True,
+    weights: RowInput = None,
+    offset: RowInput = None,
+    optimizer: Optimizer | None = None,
+) -> LmerFitList:
+    """Fit one linear mixed model to several data sets at once.
+
+    The formula is evaluated once over all data sets, so that transforms such as ``scale(x)`` have one state and the K
+    coefficients estimate the same thing. No row is ever left out: a missing cell is an error.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax.
+    datasets : ImputedData, or list or dict of pandas.DataFrame
+        K data sets with the same columns; rows and groups may differ (bootstrap resamples).
+    reml : bool, default True
+    weights, offset : str or array_like, optional
+        A column (or expression), one array for all, or one array per data set.
+    optimizer : LBFGS or Newton, default ``LBFGS()``
+
+    Returns
+    -------
+    LmerFitList
+
+    Raises
+    ------
+    FormulaError, DataError, DesignError, ModelSizeError
+        As `lmer`; the message names the imputation.
+
+    Warns
+    -----
+    RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+    >>> len(fits), fits.fixef().shape
+    (5, (5, 2))
+    """
+    parsed = parse_formula(formula)
+    data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
+    data.check_complete(needed_columns(parsed, weights, offset))
+    rows = read_rows(parsed, data, weights=weights, offset=offset)
+    fitted = _fit(rows, reml=reml, optimizer=optimizer)
+    return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
+
+
+def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None) -> Fitted:
+    fitted = fit_assembled(assemble(rows, reml=reml), LBFGS() if optimizer is None else optimizer)
+    _warn(fitted)
+    return fitted
+
+
+def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
+    ImputedData.from_frames([data])
+    present = [name for name in columns if name in data.columns]
+    kept = data[present].notna().all(axis=1).to_numpy()
+    if kept.all():
+        return data, None
+    if not kept.any():
+        raise DataError(f"every row has a missing cell in one of {', '.join(present)}: nothing is left to fit")
+    worst = data[present].isna().sum()
+    detail = ", ".join(f"{name} {n}" for name, n in worst.items() if n)
+    warnings.warn(
+        f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})",
+        DroppedRowsWarning,
+        stacklevel=3,
+    )
+    return data.loc[kept], kept
+
+
+def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
+    """Take the rows that are kept from an array of weights or offsets."""
+    if given is None or isinstance(given, str) or kept is None:
+        return given
+    values = np.asarray(given)
+    return values[kept] if values.shape == kept.shape else given
+
+
+def _warn(fitted: Fitted) -> None:
+    labels, several = fitted.model.rows.labels, fitted.n_lanes > 1
+    failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
+    singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
+    if failed:
+        where = f" in imputation {', '.join(str(labels[k]) for k in failed)}" if several else ""
+        warnings.warn(f"the fit did not converge{where}: see convergence()", ConvergenceWarning, stacklevel=4)
+    if singular:
+        where = f" in imputation {', '.join(str(labels[k]) for k in singular)}" if several else ""
+        warnings.warn(
+            f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1",
+            SingularFitWarning,
+            stacklevel=4,
+        )

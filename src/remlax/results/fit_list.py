@@ -1,0 +1,162 @@
+"""Fits of one model to several data sets: what merTools calls a merModList."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..core.optimize import STATUS_TEXT
+from ..fitting.fit import Fitted
+from .fit import LmerFit
+from .pooled import DfCom, OnFailure, PooledLmer, pool_fits
+from .printing import Summary, block, significant
+from .tables import varcorr_frame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LmerFitList(Sequence[LmerFit]):
+    """K fits of one formula, made by `lmer_list`; a sequence of `LmerFit` whose slices are lists of fits again.
+
+    Parameters
+    ----------
+    fitted_stack : Fitted
+    lanes : tuple of int
+        The data sets of the stack that are in this list.
+    """
+
+    fitted_stack: Fitted
+    lanes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    @overload
+    def __getitem__(self, index: int) -> LmerFit: ...
+    @overload
+    def __getitem__(self, index: slice) -> LmerFitList: ...
+    def __getitem__(self, index: int | slice) -> LmerFit | LmerFitList:
+        if isinstance(index, slice):
+            return LmerFitList(self.fitted_stack, self.lanes[index])
+        return LmerFit(self.fitted_stack, self.lanes[index])
+
+    def __iter__(self) -> Iterator[LmerFit]:
+        return (LmerFit(self.fitted_stack, lane) for lane in self.lanes)
+
+    @property
+    def labels(self) -> list[object]:
+        """Labels of the data sets."""
+        return [self.fitted_stack.model.rows.labels[k] for k in self.lanes]
+
+    @property
+    def formula(self) -> str:
+        """The model formula."""
+        return self.fitted_stack.model.rows.formula.text
+
+    def fixef(self) -> pd.DataFrame:
+        """Coefficients of every fit: one row per data set, one column per term (K, p)."""
+        index = pd.Index(self.labels, name="imp")
+        return pd.DataFrame(
+            self.fitted_stack.beta[list(self.lanes)], index=index, columns=self.fitted_stack.model.fixed_names
+        )
+
+    def varcorr(self) -> pd.DataFrame:
+        """Variance components of every fit, long: imp, group, var1, var2, vcov, sdcor."""
+        return varcorr_frame(self.fitted_stack, self.lanes)
+
+    def convergence(self) -> pd.DataFrame:
+        """How every optimisation went: status, Newton decrement, evaluations, singularity.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per data set.
+        """
+        stack, k = self.fitted_stack, np.asarray(self.lanes)
+        return pd.DataFrame(
+            {
+                "converged": stack.converged[k],
+                "status": [STATUS_TEXT[int(s)] for s in stack.status[k]],
+                "singular": stack.singular[k],
+                "criterion": stack.criterion[k],
+                "decrement": stack.opt.decrement[k],
+                "gradient_norm": np.max(np.abs(stack.opt.grad[k]), axis=1),
+                "iterations": stack.opt.iterations[k],
+                "evaluations": stack.opt.evaluations[k],
+                "starts": stack.opt.starts[k],
+            },
+            index=pd.Index(self.labels, name="imp"),
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """One row of facts per fit (merTools: ``lapply(modList, modelInfo)``)."""
+        table = pd.concat([fit.glance() for fit in self], ignore_index=True)
+        table.insert(0, "imp", self.labels)
+        return table
+
+    def pool(
+        self,
+        dfcom: DfCom | npt.ArrayLike = "satterthwaite",
+        conf_level: float = 0.95,
+        on_failure: OnFailure = "raise",
+    ) -> PooledLmer:
+        """Pool the fits by Rubin's rules.
+
+        Parameters
+        ----------
+        dfcom : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+            Complete-data degrees of freedom: Satterthwaite's, averaged over the fits, per coefficient;
+            n - p; a number, or one per coefficient; ``math.inf`` gives Rubin (1987).
+        conf_level : float, default 0.95
+        on_failure : {"raise", "warn", "drop"}, default "raise"
+            What to do when a fit did not converge: raise an error; warn and pool all fits whose numbers are finite;
+            leave the failed ones out, which changes K and is said in every print-out.
+
+        Returns
+        -------
+        PooledLmer
+
+        Raises
+        ------
+        PoolingError
+            Fewer than two fits, or a failed fit under ``on_failure="raise"``.
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+        Barnard, J. and Rubin, D. B. (1999). Biometrika 86, 948-955.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().tidy("fixed")[["term", "estimate"]].round(3).values.tolist()
+        [['Intercept', 12.657], ['ses', 2.383]]
+        """
+        return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure)
+
+    def summary(self) -> Summary:
+        """Print criterion, residual SD, coefficients and verdict of every fit."""
+        table = self.convergence()
+        columns = {
+            "imp": [str(v) for v in self.labels],
+            "criterion": [f"{v:.2f}" for v in table["criterion"]],
+            "sigma": significant(self.fitted_stack.sigma[list(self.lanes)]),
+        }
+        for name, values in self.fixef().items():
+            columns[str(name)] = significant(values.to_numpy())
+        columns["status"] = [
+            s + (", singular" if g else "") for s, g in zip(table["status"], table["singular"], strict=True)
+        ]
+        title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
+        return Summary(f"{title}\n\n{block(columns)}")
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()

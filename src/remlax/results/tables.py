@@ -1,0 +1,100 @@
+"""Labelled tables built from the arrays of a fitted stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..fitting.fit import Fitted
+from .printing import block
+
+
+def term_labels(fitted: Fitted) -> list[str]:
+    """Group labels of the terms, with lme4's suffixes where several terms share a factor: g, g.1."""
+    seen: dict[str, int] = {}
+    out = []
+    for term in fitted.model.layout.terms:
+        count = seen.get(term.group, 0)
+        out.append(term.group if not count else f"{term.group}.{count}")
+        seen[term.group] = count + 1
+    return out
+
+
+def to_correlation(cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SDs (..., q) and correlations (..., q, q); a correlation with a zero SD is NaN."""
+    sd = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    outer = sd[..., :, None] * sd[..., None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sd, np.where(outer > 0, cov / outer, np.nan)
+
+
+def varcorr_frame(fitted: Fitted, lanes: Sequence[int]) -> pd.DataFrame:
+    """VarCorr of several data sets: imp, group, var1, var2, vcov, sdcor in lme4's row order."""
+    lanes = list(lanes)
+    parts = []
+    for i, (label, term) in enumerate(zip(term_labels(fitted), fitted.model.layout.terms, strict=True)):
+        cov = fitted.covariance(i)[lanes]
+        sd, cor = to_correlation(cov)
+        for a in range(term.q):
+            parts.append(_rows(fitted, lanes, label, term.names[a], None, cov[:, a, a], sd[:, a]))
+        for a in range(term.q):
+            for b in range(a + 1, term.q):
+                parts.append(_rows(fitted, lanes, label, term.names[a], term.names[b], cov[:, a, b], cor[:, a, b]))
+    sigma = fitted.sigma[lanes]
+    parts.append(_rows(fitted, lanes, "Residual", None, None, sigma**2, sigma))
+    order = np.concatenate([np.arange(len(lanes)) * len(parts) + j for j in range(len(parts))])
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+def _rows(
+    fitted: Fitted,
+    lanes: list[int],
+    group: str,
+    var1: str | None,
+    var2: str | None,
+    vcov: np.ndarray,
+    sdcor: np.ndarray,
+) -> pd.DataFrame:
+    n = len(lanes)
+    return pd.DataFrame(
+        {
+            "imp": [fitted.model.rows.labels[k] for k in lanes],
+            "group": [group] * n,
+            "var1": pd.Series([var1] * n, dtype=object),
+            "var2": pd.Series([var2] * n, dtype=object),
+            "vcov": vcov,
+            "sdcor": sdcor,
+        }
+    )
+
+
+def ran_pars(fitted: Fitted, lane: int) -> pd.DataFrame:
+    """SDs and correlations of one fit with broom.mixed's names: group, term, estimate."""
+    table = varcorr_frame(fitted, [lane])
+    return pd.DataFrame({"group": table["group"], "term": ran_par_names(table), "estimate": table["sdcor"]})
+
+
+def ran_par_names(varcorr: pd.DataFrame) -> list[str]:
+    """broom.mixed's names: sd__x, cor__x.z, sd__Observation."""
+    out = []
+    for var1, var2 in zip(varcorr["var1"], varcorr["var2"], strict=True):
+        if var1 is None:
+            out.append("sd__Observation")
+        elif var2 is None:
+            out.append(f"sd__{var1}")
+        else:
+            out.append(f"cor__{var1}.{var2}")
+    return out
+
+
+def cor_frame(vcov: pd.DataFrame) -> str:
+    """Print the correlations of coefficients, lower triangle."""
+    _, cor = to_correlation(vcov.to_numpy())
+    names = [str(n) for n in vcov.columns]
+    columns = {"": names[1:]}
+    for j, name in enumerate(names[:-1]):
+        columns[name[:7]] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
+    return block(columns)
