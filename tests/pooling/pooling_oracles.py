@@ -68,9 +68,7 @@ class RandomIntercept:
         residual = self.y - self.X @ beta
         total = sigma2 + self.sizes * tau2
         log_det = ((self.sizes - 1) * log(sigma2) + np.log(total)).sum()
-        quadratic = (
-            residual @ residual - (tau2 / total * np.bincount(self.codes, residual) ** 2).sum()
-        ) / sigma2
+        quadratic = (residual @ residual - (tau2 / total * np.bincount(self.codes, residual) ** 2).sum()) / sigma2
         return -0.5 * (len(self.y) * log(2 * pi) + log_det + quadratic)
 
     def fit(self):

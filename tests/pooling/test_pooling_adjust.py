@@ -79,9 +79,7 @@ def test_tukey_by_quadrature(t, n, df):
         """P(range of n standard normal variables > width), from its upper tail."""
         z = np.linspace(-9, 9 + width, 3001)
         inside = 1 - stats.norm.cdf(z - width) / stats.norm.cdf(z)
-        return n * integrate.simpson(
-            stats.norm.pdf(z) * stats.norm.cdf(z) ** (n - 1) * (1 - inside ** (n - 1)), x=z
-        )
+        return n * integrate.simpson(stats.norm.pdf(z) * stats.norm.cdf(z) ** (n - 1) * (1 - inside ** (n - 1)), x=z)
 
     def integrand(s):
         return beyond(np.sqrt(2) * t * s) * 2 * df * s * stats.chi2.pdf(df * s * s, df)

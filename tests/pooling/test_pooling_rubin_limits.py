@@ -69,9 +69,7 @@ def test_identical_imputations_in_a_large_sample_give_the_normal_limit():
     assert pool.df[0] == inf
     assert pool.fmi[0] == 0.0
     assert_allclose(pool.p_value[0], 2 * stats.norm.sf(4.0), rtol=1e-13)
-    assert_allclose(
-        [pool.conf_low[0], pool.conf_high[0]], 2 + 0.5 * stats.norm.ppf([0.025, 0.975]), rtol=1e-13
-    )
+    assert_allclose([pool.conf_low[0], pool.conf_high[0]], 2 + 0.5 * stats.norm.ppf([0.025, 0.975]), rtol=1e-13)
 
 
 def test_infinite_dfcom_is_rubin_1987_and_the_limit_of_large_ones():
@@ -89,9 +87,7 @@ def test_no_within_variance():
     assert_array_equal([large.lambda_[0], large.riv[0], large.fmi[0], large.df[0]], [1.0, inf, 1.0, 3.0])
     assert_allclose(large.std_error[0], np.sqrt(2.5), rtol=1e-12)
     small = pool_scalars(q, np.zeros((4, 1)), dfcom=20)
-    assert_array_equal(
-        [small.df[0], small.p_value[0], small.conf_low[0], small.conf_high[0]], [0, 1, -inf, inf]
-    )
+    assert_array_equal([small.df[0], small.p_value[0], small.conf_low[0], small.conf_high[0]], [0, 1, -inf, inf])
 
 
 @pytest.mark.parametrize("dfcom", [inf, 20.0])

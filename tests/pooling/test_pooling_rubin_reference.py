@@ -193,7 +193,5 @@ def test_contrast_of_the_reference_case_equals_pooling_the_contrast():
     assert_allclose(combined.statistic, (direct.estimate - [0.5, 6.0]) / direct.std_error, rtol=1e-12)
     single = pool_rubin(q, u, dfcom=30)
     j = names.index("meanses")
-    assert_allclose(
-        [combined.estimate[1], combined.std_error[1]], [2 * single.estimate[j], 2 * single.std_error[j]]
-    )
+    assert_allclose([combined.estimate[1], combined.std_error[1]], [2 * single.estimate[j], 2 * single.std_error[j]])
     assert_allclose(combined.df[1], single.df[j], rtol=1e-12)
