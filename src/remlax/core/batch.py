@@ -192,7 +192,6 @@ def run_chunks(stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any]
 
 def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
     def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
-        args = part.structure
         if isinstance(optimizer, Newton):
             found = _newton_lanes(t, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
             return found, found.evaluations, found.evaluations

@@ -7,16 +7,21 @@ positive semidefinite Hessian over all coordinates. jaxopt is imported here alon
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxopt
 from jax import Array
 
 from . import criterion
 from .structure import Index, Structure, Values
+
+with warnings.catch_warnings():
+    # jaxopt announces at import that it is no longer developed; docs/ says why it is used
+    warnings.filterwarnings("ignore", message="JAXopt", category=DeprecationWarning)
+    import jaxopt
 
 CONVERGED, MAX_ITER, NOT_FINITE, SADDLE = 0, 1, 2, 3
 STATUS_TEXT = {

@@ -188,7 +188,7 @@ def _refuse_too_large(structure: Structure, first: tuple[Cells, ...], factors: t
     if needed > available_bytes():
         names = " and ".join(repr(f.label) for f in factors[1:])
         raise ModelSizeError(
-            f"the crossed grouping factors {names} form a dense block of {structure.n_dense} columns, which needs "
-            f"about {human_bytes(needed)} of memory; {human_bytes(available_bytes())} are free. Use fewer levels (or nested "
-            "factors, which need no dense block), or a machine with more memory"
+            f"the crossed grouping factors {names} form a dense block of {structure.n_dense} columns, which "
+            f"needs about {human_bytes(needed)} of memory; {human_bytes(available_bytes())} are free. Use fewer levels "
+            "(or nested factors, which need no dense block), or a machine with more memory"
         )

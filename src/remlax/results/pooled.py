@@ -339,7 +339,7 @@ def _choose(fitted: Fitted, lanes: tuple[int, ...], on_failure: OnFailure) -> tu
     names = ", ".join(f"{fitted.model.rows.labels[k]} ({STATUS_TEXT[int(fitted.status[k])]})" for k in failed)
     if on_failure == "raise":
         raise PoolingError(
-            f"the fit failed in imputation {names}: look at fits.convergence(), or pool with on_failure='drop' or 'warn'"
+            f"the fit failed in imputation {names}: look at fits.convergence(), or use on_failure='drop' or 'warn'"
         )
     usable = [k for k in failed if on_failure == "warn" and np.isfinite(fitted.vcov[k]).all()]
     left_out = [k for k in failed if k not in usable]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,12 @@ def varcorr_frame(fitted: Fitted, lanes: Sequence[int]) -> pd.DataFrame:
     for i, (label, term) in enumerate(zip(term_labels(fitted), fitted.model.layout.terms, strict=True)):
         cov = fitted.covariance(i)[lanes]
         sd, cor = to_correlation(cov)
-        for a in range(term.q):
-            parts.append(_rows(fitted, lanes, label, term.names[a], None, cov[:, a, a], sd[:, a]))
-        for a in range(term.q):
-            for b in range(a + 1, term.q):
-                parts.append(_rows(fitted, lanes, label, term.names[a], term.names[b], cov[:, a, b], cor[:, a, b]))
+        names = term.names
+        parts += [_rows(fitted, lanes, label, names[a], None, cov[:, a, a], sd[:, a]) for a in range(term.q)]
+        parts += [
+            _rows(fitted, lanes, label, names[a], names[b], cov[:, a, b], cor[:, a, b])
+            for a, b in combinations(range(term.q), 2)
+        ]
     sigma = fitted.sigma[lanes]
     parts.append(_rows(fitted, lanes, "Residual", None, None, sigma**2, sigma))
     order = np.concatenate([np.arange(len(lanes)) * len(parts) + j for j in range(len(parts))])
