@@ -56,6 +56,10 @@ class ModelRows:
         Row labels of each data set that are in the model.
     n_dropped : int
         Rows left out because of missing cells (single fits only).
+    data : ImputedData or None
+        The data sets themselves, for reference cases, refits and files; shares memory with the caller's frames.
+    given_weights, given_offset
+        What the caller gave as weights and offset.
     """
 
     formula: MixedFormula
@@ -72,6 +76,9 @@ class ModelRows:
     offset: RowArray | None
     index: tuple[pd.Index, ...]
     n_dropped: int = 0
+    data: ImputedData | None = None
+    given_weights: RowInput = None
+    given_offset: RowInput = None
 
     @property
     def n_lanes(self) -> int:
@@ -165,6 +172,9 @@ def read_rows(
         offset=_sum_rows(parts, sources),
         index=tuple(frame.index for frame in sources.frames),
         n_dropped=n_dropped,
+        data=data,
+        given_weights=weights,
+        given_offset=offset,
     )
 
 
