@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, nan
 
 import hypothesis.extra.numpy as hnp
@@ -237,12 +238,15 @@ def test_unit_contrasts_return_the_parameters():
 
 
 def test_a_contrast_that_does_not_vary_between_imputations():
-    # q1 - q2 is the same in each imputation: its B is zero, and rounding must not make it negative
-    x = np.array([0.1, 0.7, 1.3, 2.9])
+    # q1 - q2 is the same in each imputation: L B L' is zero, and may be -1e-16 in floating point
+    x = np.array([-0.8, -1.3, -0.2, 0.4])
     pool = pool_rubin(np.stack([x, x + 0.3], axis=1), np.tile(np.eye(2), (4, 1, 1)))
     contrast = linear(pool, [[1.0, -1.0]])
     assert 0 <= contrast.riv[0] < 1e-14
     assert_allclose(contrast.estimate, -0.3, rtol=1e-12)
+    below = replace(pool, b=np.array([[1.0, 1.0], [1.0, 1.0 - 2.0**-53]]))
+    contrast = linear(below, [[1.0, -1.0]])
+    assert_array_equal([contrast.riv[0], contrast.lambda_[0], contrast.df[0]], [0.0, 0.0, inf])
 
 
 def test_leading_axes_are_replications():

@@ -166,8 +166,10 @@ def test_dependent_components_are_refused():
     for matrix in (np.ones((2, 2)), np.diag([1.0, 0.0]), np.outer([1, 1e6], [1, 1e6])):
         with pytest.raises(PoolingError, match=message):
             d1(q, np.tile(matrix, (3, 1, 1)))
-    # small is not singular
-    assert np.isfinite(d1(q, np.tile(np.diag([1e-12, 1e12]), (3, 1, 1))).statistic)
+    # neither different units nor a correlation near one is singular
+    for matrix in (np.diag([1e-20, 1e20]), np.array([[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]])):
+        expected = q[0] @ np.linalg.solve(matrix, q[0]) / 2
+        assert_allclose(d1(q, np.tile(matrix, (3, 1, 1))).statistic, expected, rtol=1e-6)
 
 
 # ---- D2
