@@ -153,9 +153,7 @@ def test_binary_covariates_have_their_probability_and_latent_correlation() -> No
     tau = stats.norm.ppf(0.3)
     both = stats.multivariate_normal.cdf([tau, tau], cov=[[1, 0.4], [0.4, 1]])
     close((x[:, :, 0] * x[:, :, 1]).mean(1), both)
-    close(
-        (half[:, :, 0] * half[:, :, 1]).mean(1), 0.25 + math.asin(0.4) / (2 * math.pi)
-    )  # Sheppard's formula
+    close((half[:, :, 0] * half[:, :, 1]).mean(1), 0.25 + math.asin(0.4) / (2 * math.pi))  # Sheppard's formula
     np.testing.assert_array_equal(data.columns["y"].reshape(x.shape), x)
 
 
@@ -216,9 +214,7 @@ def test_assigned_factor_is_uniform_and_differs_between_replications() -> None:
     area = data.codes["area"]
     for level in range(4):
         close((area == level).mean(1), 0.25)
-    np.testing.assert_array_equal(
-        data.columns["y"], np.take_along_axis(data.effects[0][..., 0], area, axis=1)
-    )
+    np.testing.assert_array_equal(data.columns["y"], np.take_along_axis(data.effects[0][..., 0], area, axis=1))
 
 
 def test_drawn_sizes_and_levels_are_padding_with_weight_zero() -> None:
@@ -275,15 +271,11 @@ def test_draws_do_not_depend_on_chunks_order_or_numbers_of_the_design() -> None:
 def test_numbers_of_a_design_do_not_compile_anew() -> None:
     from remlax.simulate.generate import _generate_batch
 
-    design = MultilevelDesign(
-        [Factor("g", 3)], 2, {"x": 1.0}, [RandomTerm("g", {"1": 1.0})], 1.0, [Covariate("x")]
-    )
+    design = MultilevelDesign([Factor("g", 3)], 2, {"x": 1.0}, [RandomTerm("g", {"1": 1.0})], 1.0, [Covariate("x")])
     draw(design, 2)
     before = _generate_batch._cache_size()
     draw(
-        dataclasses.replace(
-            design, beta={"x": 7.0}, sigma=0.1, covariates=[Covariate("x", mean=3.0, sd=9.0)]
-        ),
+        dataclasses.replace(design, beta={"x": 7.0}, sigma=0.1, covariates=[Covariate("x", mean=3.0, sd=9.0)]),
         2,
     )
     assert _generate_batch._cache_size() == before
@@ -309,9 +301,7 @@ def test_index_covariate_counts_rows_in_a_cell() -> None:
 def test_perfect_correlation_and_zero_sd_are_allowed() -> None:
     term = RandomTerm("g", {"1": 2.0, "x": 1.0}, correlation=1.0)
     (b,) = draw(MultilevelDesign([Factor("g", 30)], 1, {}, [term], 1.0, [Covariate("x")]), 3).effects
-    np.testing.assert_allclose(
-        b[..., 0], 2 * b[..., 1], rtol=0, atol=1e-7
-    )  # root of a singular matrix: sqrt(eps)
+    np.testing.assert_allclose(b[..., 0], 2 * b[..., 1], rtol=0, atol=1e-7)  # root of a singular matrix: sqrt(eps)
     assert b[..., 0].std() > 1
     (b,) = draw(MultilevelDesign([Factor("g", 30)], 1, {}, [RandomTerm("g", {"1": 0.0})], 1.0), 3).effects
     assert (b == 0).all()

@@ -146,9 +146,7 @@ class Point:
 def test_functions_and_dataclasses_have_fingerprints_that_follow_their_content() -> None:
     def make(c: float, body: str = "x + c") -> object:
         space: dict[str, object] = {"c": c}
-        exec(
-            f"def outer(c):\n    def f(x):\n        'a docstring'\n        return {body}\n    return f", space
-        )
+        exec(f"def outer(c):\n    def f(x):\n        'a docstring'\n        return {body}\n    return f", space)
         return space["outer"](c)  # type: ignore[operator]
 
     assert digest(make(1.0)) == digest(make(1.0)) == digest(make(1.0, "x + c  # a comment"))

@@ -138,9 +138,7 @@ def test_mcse_of_standard_errors_against_jackknife_and_bootstrap() -> None:
     for measure, value in statistic.items():
         mcse = cell(table, measure, method="a")["mcse"]
         # z and other are not exactly bivariate normal: their fourth cross moments are random, SD ~ 3/sqrt(n)
-        assert mcse == pytest.approx(jackknife(both, value), rel=0.05 if "precision" in measure else 0.025), (
-            measure
-        )
+        assert mcse == pytest.approx(jackknife(both, value), rel=0.05 if "precision" in measure else 0.025), measure
         # 600 bootstrap draws know their SD to 1/sqrt(1200) = 2.9 %: three of those on top
         assert mcse == pytest.approx(np.std([value(both[i]) for i in draws]), rel=0.13), measure
 
@@ -148,19 +146,13 @@ def test_mcse_of_standard_errors_against_jackknife_and_bootstrap() -> None:
 def test_t_intervals_bias_eliminated_coverage_and_power() -> None:
     estimate, se, degrees = np.array([0.0, 1.0, 2.0, 5.0]), 1.0, np.array([1.0, 2.0, 5.0, math.inf])
     frame = rows(estimate, std_error=se, df=degrees, method="a")
-    quantile = np.array(
-        [12.7062047362, 4.3026527297, 2.5705818356, 1.9599639845]
-    )  # printed tables of Student's t
+    quantile = np.array([12.7062047362, 4.3026527297, 2.5705818356, 1.9599639845])  # printed tables of Student's t
     made = intervals(frame)
     np.testing.assert_allclose(made["conf_high"] - made["estimate"], quantile, rtol=1e-10)
     table = performance(frame, truth=5.0, by=("method",))
     covered = np.abs(estimate - 5) <= quantile
     assert cell(table, "coverage")["estimate"] == covered.mean() == 0.75
-    assert (
-        cell(table, "bias_eliminated_coverage")["estimate"]
-        == (np.abs(estimate - 2) <= quantile).mean()
-        == 0.75
-    )
+    assert cell(table, "bias_eliminated_coverage")["estimate"] == (np.abs(estimate - 2) <= quantile).mean() == 0.75
     assert cell(table, "power")["estimate"] == (estimate > quantile).mean() == 0.25
     assert cell(table, "width")["estimate"] == pytest.approx(2 * quantile.mean(), rel=1e-10)
 
@@ -195,10 +187,7 @@ def test_all_and_converged_summaries_and_failed_rows() -> None:
     assert cell(table, "bias")["n"] == 4
     assert cell(table, "bias", summary="converged")["estimate"] == pytest.approx(1 / 3)
     for summary in ("all", "converged"):
-        found = {
-            m: cell(table, m, summary=summary)["estimate"]
-            for m in ("n_replications", "n_estimates", "n_failed")
-        }
+        found = {m: cell(table, m, summary=summary)["estimate"] for m in ("n_replications", "n_estimates", "n_failed")}
         assert found == {
             "n_replications": 6,
             "n_estimates": 4,
@@ -222,11 +211,7 @@ def test_relative_precision_pairs_replications_and_is_scale_free() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 40))
     reference = rows(a, method="ref", replication=np.arange(40), term="x")
-    other = (
-        rows(a + b, method="new", replication=np.arange(40), term="x")
-        .sample(frac=1, random_state=2)
-        .iloc[:-5]
-    )
+    other = rows(a + b, method="new", replication=np.arange(40), term="x").sample(frac=1, random_state=2).iloc[:-5]
     frame = pd.concat([other, reference])
     table = performance(frame, truth=0.0, by=("method", "term"), reference_method="ref")
     pairs = reference.merge(other, on="replication", suffixes=("_ref", "_new"))
@@ -240,9 +225,7 @@ def test_relative_precision_pairs_replications_and_is_scale_free() -> None:
     scaled = performance(
         frame.assign(estimate=frame["estimate"] * 7), truth=0.0, by=("method", "term"), reference_method="ref"
     )
-    assert cell(scaled, "relative_precision", method="new")["estimate"] == pytest.approx(
-        found["estimate"], rel=1e-10
-    )
+    assert cell(scaled, "relative_precision", method="new")["estimate"] == pytest.approx(found["estimate"], rel=1e-10)
 
 
 def test_truth_may_be_a_column_or_vary_between_cells() -> None:

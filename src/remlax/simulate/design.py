@@ -82,9 +82,7 @@ class Drawn:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
         if self.low < 0 or not self.weights or min(self.weights) < 0 or not 0 < sum(self.weights) < math.inf:
-            raise SimulationError(
-                f"Drawn needs low >= 0 and weights >= 0, not all 0; got {self.low}, {self.weights}."
-            )
+            raise SimulationError(f"Drawn needs low >= 0 and weights >= 0, not all 0; got {self.low}, {self.weights}.")
 
     @property
     def high(self) -> int:
@@ -322,15 +320,11 @@ def _check_factors(design: MultilevelDesign) -> None:
         if factor.within is not None:
             _known(factor.within, earlier, f"Factor {factor.name!r}: within=")
         if factor.assigned and (factor.within is not None or isinstance(factor.levels, Drawn)):
-            raise SimulationError(
-                f"Factor {factor.name!r}: assigned levels can be neither nested nor drawn in number."
-            )
+            raise SimulationError(f"Factor {factor.name!r}: assigned levels can be neither nested nor drawn in number.")
         if not factor.assigned:
             earlier.append(factor.name)
     if any(highest(number) < 1 for number in (design.size, *(factor.levels for factor in design.factors))):
-        raise SimulationError(
-            "Every factor needs a level and every cell a row: levels and size are 1 or more."
-        )
+        raise SimulationError("Every factor needs a level and every cell a row: levels and size are 1 or more.")
 
 
 def _check_covariate(covariate: Covariate, factors: Sequence[str]) -> None:
@@ -341,13 +335,9 @@ def _check_covariate(covariate: Covariate, factors: Sequence[str]) -> None:
         raise SimulationError(f"{label}: unknown kind {covariate.kind!r}; choose normal, binary or index.")
     shares = list(covariate.icc.values())
     if any(share < 0 for share in shares) or sum(shares) > 1:
-        raise SimulationError(
-            f"{label}: shares of variance are 0 or more and add up to at most 1, got {shares}."
-        )
+        raise SimulationError(f"{label}: shares of variance are 0 or more and add up to at most 1, got {shares}.")
     if covariate.kind == "binary" and not 0 < covariate.mean < 1:
-        raise SimulationError(
-            f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {covariate.mean}."
-        )
+        raise SimulationError(f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {covariate.mean}.")
     if covariate.sd < 0:
         raise SimulationError(f"{label}: sd must be 0 or more, got {covariate.sd}.")
     if covariate.level in covariate.icc:

@@ -106,9 +106,7 @@ def _plain(value: Any) -> Any:
 
 def _number(value: float) -> int | float | str:
     if math.isnan(value):
-        raise SimulationError(
-            "A parameter is NaN, which equals nothing, not even itself: leave it out, or use None."
-        )
+        raise SimulationError("A parameter is NaN, which equals nothing, not even itself: leave it out, or use None.")
     if math.isinf(value):
         return "+inf" if value > 0 else "-inf"
     return int(value) if value.is_integer() else value

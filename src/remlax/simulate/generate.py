@@ -13,10 +13,8 @@ import pandas as pd
 from jax.scipy.special import ndtri
 
 from .design import MultilevelDesign
-from .keys import Stream, keys
+from .keys import NO_SCENARIO, Stream, keys
 from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
-
-NO_SCENARIO = "0" * 16
 
 
 @partial(
@@ -212,9 +210,7 @@ def _codes(key: jax.Array, layout: Layout, shape: Structure) -> list[jax.Array]:
     n = layout.cell.size
     drawn = iter(jax.random.split(key, len(shape.factors) + 1))
     return [
-        jax.random.randint(next(drawn), (n,), 0, f.most, dtype=jnp.int32)
-        if code is None
-        else jnp.asarray(code)
+        jax.random.randint(next(drawn), (n,), 0, f.most, dtype=jnp.int32) if code is None else jnp.asarray(code)
         for f, code in zip(shape.factors, layout.codes, strict=True)
     ]
 

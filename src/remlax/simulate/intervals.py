@@ -56,9 +56,7 @@ def intervals(
     """
     require(results, [estimate, se])
     if (conf_low in results) != (conf_high in results):
-        raise DataError(
-            f"The results hold only one of the limits {conf_low!r} and {conf_high!r}: give both, or none."
-        )
+        raise DataError(f"The results hold only one of the limits {conf_low!r} and {conf_high!r}: give both, or none.")
     middle, spread = numbers(results, estimate), numbers(results, se)
     degrees = numbers(results, df) if df in results else np.full(len(results), math.inf)
     new: dict[str, Floats] = {}

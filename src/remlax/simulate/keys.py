@@ -27,6 +27,7 @@ from ..errors import SimulationError
 from .fingerprint import digest
 
 IMPLEMENTATION = "threefry2x32"  # named, so that a user's jax_default_prng_impl does not change a study
+NO_SCENARIO = "0" * 16  # for draws outside a study
 
 
 class Stream(enum.IntEnum):
@@ -85,9 +86,7 @@ def keys(
     base = jax.random.wrap_key_data(jnp.array(_words(seed), dtype=jnp.uint32), impl=IMPLEMENTATION)
     for word in _words(_hexadecimal(scenario)):
         base = jax.random.fold_in(base, np.uint32(word))
-    words = (
-        [np.uint32(stream), *map(np.uint32, _words(int(digest(name), 16)))] if name else [np.uint32(stream)]
-    )
+    words = [np.uint32(stream), *map(np.uint32, _words(int(digest(name), 16)))] if name else [np.uint32(stream)]
     folded: jax.Array = _fold(base, number.astype(np.uint32), np.array(words, dtype=np.uint32))
     return folded
 
@@ -124,9 +123,7 @@ def generator(key: jax.Array) -> np.random.Generator:
 
 def versions() -> dict[str, str]:
     """Record what draws and results depend on besides the key: versions, flags and platform."""
-    packages = {
-        name: metadata.version(name) for name in ("remlax", "jax", "jaxlib", "numpy", "pandas", "scipy")
-    }
+    packages = {name: metadata.version(name) for name in ("remlax", "jax", "jaxlib", "numpy", "pandas", "scipy")}
     return packages | {
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -256,9 +256,7 @@ def _gain(reference: Floats, other: Floats) -> Triple:
     return 100 * (ratio - 1), 200 * ratio * math.sqrt(left_over / (n - 1)), n
 
 
-def _groups(
-    frame: pd.DataFrame, by: Sequence[str]
-) -> Iterator[tuple[tuple[Hashable, ...], NDArray[np.intp]]]:
+def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Hashable, ...], NDArray[np.intp]]]:
     """Key and row positions of every cell, in order of appearance."""
     for key, rows in frame.groupby(list(by), sort=False, observed=True, dropna=False).indices.items():
         yield (key if isinstance(key, tuple) else (key,)), np.asarray(rows, dtype=np.intp)
