@@ -338,7 +338,7 @@ def test_drop_out_with_padding_and_unequal_series() -> None:
 def test_masks_do_not_depend_on_chunks_and_mechanisms_have_keys_of_their_own() -> None:
     z, w, _ = clusters(1, 28)
     data = stack({"z": z, "x": z, "w": w}, g=CODE)
-    both = [Amputation(0.4, [["x"]], cluster="g", cluster_sd=1.0)] * 2
+    both = [Amputation(0.4, [["x"]], mechanism="MCAR", cluster="g", cluster_sd=1.0)] * 2
     made = keys(3, "0" * 16, range(28), Stream.AMPUTATION)
     whole = np.asarray(mask_of(both, made, data)["x"])
     for size in (1, 7):
