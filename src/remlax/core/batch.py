@@ -193,11 +193,11 @@ def run_chunks(stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any]
 def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
     def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
         if isinstance(optimizer, Newton):
-            found = _newton_lanes(t, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
+            found = _newton_lanes(t, part.index, part.values, np.int32(optimizer.max_iter), part.structure)
             return found, found.evaluations, found.evaluations
-        start = _newton_lanes(t, part.index, part.values, np.int64(WARM_STEPS), part.structure)
+        start = _newton_lanes(t, part.index, part.values, np.int32(WARM_STEPS), part.structure)
         middle, iterations = _lbfgs_lanes(start, part.index, part.values, part.structure, optimizer)
-        found = _newton_lanes(middle, part.index, part.values, np.int64(optimizer.max_iter), part.structure)
+        found = _newton_lanes(middle, part.index, part.values, np.int32(optimizer.max_iter), part.structure)
         return found, start.evaluations + found.evaluations, iterations
 
     found, evaluations, iterations = run_chunks(stack, theta, program)
