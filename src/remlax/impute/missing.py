@@ -48,7 +48,7 @@ def add_missing(
     --------
     >>> frame = pd.DataFrame({"id": range(1000), "x": 1.0})
     >>> int(add_missing(frame, 0.05, ["x"], seed=1)["x"].isna().sum())
-    43
+    60
     """
     if isinstance(prob, Mapping):
         names = check_columns(data, list(prob) if columns is None else columns, "columns=")
@@ -62,9 +62,7 @@ def add_missing(
     result = data.copy()
     for name, chance in chances.items():
         if not 0.0 <= chance <= 1.0:
-            raise ImputationError(
-                f"The probability for column {name!r} is {chance}; give a number in [0, 1]."
-            )
+            raise ImputationError(f"The probability for column {name!r} is {chance}; give a number in [0, 1].")
         rng = np.random.default_rng([seed, list(data.columns).index(name)])
         blank = rng.random(len(data)) < chance
         column = result[name]
