@@ -44,7 +44,8 @@ def lmer(
         Precision weights: a column (or expression), or values.
     offset : str or array_like (n,), optional
         Known part of the response; adds to any ``offset()`` in the formula.
-    optimizer : LBFGS or Newton, default ``LBFGS()``
+    optimizer : Newton or LBFGS, default ``Newton()``
+        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
 
     Returns
     -------
@@ -113,7 +114,8 @@ def lmer_list(
     reml : bool, default True
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
-    optimizer : LBFGS or Newton, default ``LBFGS()``
+    optimizer : Newton or LBFGS, default ``Newton()``
+        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
 
     Returns
     -------
@@ -144,7 +146,7 @@ def lmer_list(
 
 
 def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None) -> Fitted:
-    fitted = fit_assembled(assemble(rows, reml=reml), LBFGS() if optimizer is None else optimizer)
+    fitted = fit_assembled(assemble(rows, reml=reml), Newton() if optimizer is None else optimizer)
     _warn(fitted)
     return fitted
 

@@ -215,7 +215,7 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
 
 
 # exact Newton steps before L-BFGS takes over; their last Hessian is its preconditioner
-WARM_STEPS = 4
+WARM_STEPS = 5
 
 
 def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) -> BatchFit:
@@ -233,8 +233,8 @@ def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) ->
     BatchFit
     """
     theta_map = stack.structure.theta_map
-    start = np.broadcast_to(theta_map.start(), (stack.n_lanes, theta_map.n_theta)).copy()
-    best = _fit_once(stack, start, optimizer)
+    # NaN asks for the moment estimate of each lane
+    best = _fit_once(stack, np.full((stack.n_lanes, theta_map.n_theta), np.nan), optimizer)
     for attempt in range(3):
         failed = (best.status != CONVERGED) & np.isfinite(stack.values.ww).all(axis=(1, 2))
         again = failed.copy()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from . import criterion
@@ -123,6 +124,49 @@ def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
     return out, -grad @ out, smallest
 
 
+def moment_start(structure: Structure, index: Index, values: Values) -> Array:
+    """Estimate theta from sums of squares of Z'y, one column at a time: a start near the optimum for most data.
+
+    y is the least-squares residual with unit variance, so that for a column z of Z with sums g = z'z and s = z'y per
+    level, E sum(s^2) = sum(g) + tau^2 (sum(g^2) - sum(g)) up to the other terms (a Hartley-Rao-type moment equation).
+
+    Returns
+    -------
+    Array (d,)
+        Lambda is diagonal; every entry is at least 0.1, so that no start lies on the boundary.
+    """
+    sums = _column_sums(structure, index, values)
+    map_ = structure.theta_map
+    tau2 = []
+    for a in np.flatnonzero(map_.diagonal):
+        g, s = (part[map_.row[a]] for part in sums[map_.factor[a]])
+        excess = jnp.sum(s * s) - jnp.sum(g)
+        tau2.append(jnp.clip(excess / jnp.maximum(jnp.sum(g * g) - jnp.sum(g), 1e-3 * jnp.sum(g)), 0.0, 1e6))
+    found = jnp.stack(tau2)
+    # never less than a third for the residual: columns that overlap claim the same variance twice
+    rest = jnp.maximum(1.0 - jnp.sum(found), 0.3)
+    diagonal = jnp.maximum(jnp.sqrt(found / rest), 0.1)
+    return jnp.zeros(map_.n_theta, found.dtype).at[np.flatnonzero(map_.diagonal)].set(diagonal)
+
+
+def _column_sums(structure: Structure, index: Index, values: Values) -> list[tuple[Array, Array]]:
+    """z'z and z'y of every random-effects column and level: a pair of (q, L) per factor."""
+    out = [
+        (jnp.diagonal(zz, axis1=0, axis2=1).T, zr[:, -1]) for zz, zr in zip(values.zz, values.zr, strict=True)
+    ]
+    if structure.crossed:
+        assert index.keys is not None  # for the type checker: a crossed model has its dense part
+        assert values.base is not None
+        assert values.dense_w is not None
+        size = structure.n_dense
+        flat = jnp.arange(size, dtype=index.keys.dtype) * (size + 1)
+        square = values.base[jnp.searchsorted(index.keys, flat)]
+        for start, levels, q in structure.dense_slices():
+            part = slice(start, start + levels * q)
+            out.append((square[part].reshape(levels, q).T, values.dense_w[part, -1].reshape(levels, q).T))
+    return out
+
+
 def _limit(step: Array, theta: Array) -> Array:
     """Keep a step from leaving the region where the quadratic model says anything."""
     reach = 2.0 * jnp.maximum(jnp.max(jnp.abs(theta)), 1.0)
@@ -136,7 +180,7 @@ def newton(theta: Array, structure: Structure, index: Index, values: Values, max
     Parameters
     ----------
     theta : Array (d,)
-        Start.
+        Start; an entry that is NaN asks for the moment estimate.
     max_iter : Array, integer scalar
         Evaluations allowed; a traced number, so that one compiled program serves every stage.
 
@@ -185,6 +229,7 @@ def newton(theta: Array, structure: Structure, index: Index, values: Values, max
     def going(s: NewtonState) -> Array:
         return ~s.done & (s.evaluations < max_iter)
 
+    theta = jnp.where(jnp.isnan(theta), moment_start(structure, index, values), theta)
     d, dtype = theta.shape[0], theta.dtype
     zero = jnp.zeros((), dtype)
     first = NewtonState(
@@ -239,7 +284,8 @@ def lbfgs(start: Optimum, structure: Structure, index: Index, values: Values, op
         maxiter=options.max_iter,
         tol=options.tol,
         linesearch="backtracking",
-        maxls=20,
+        linesearch_init="max",
+        maxls=15,
         implicit_diff=False,
         history_size=5,
     )
