@@ -1,27 +1,41 @@
 """Fit linear mixed models to many data sets at once by REML in JAX, and pool them."""
 
 from . import core as core
+from . import errors as errors
 from ._version import __version__ as __version__
 from .api import lmer as lmer
 from .api import lmer_list as lmer_list
+from .cache import enable_compilation_cache as enable_compilation_cache
 from .core.optimize import LBFGS as LBFGS
 from .core.optimize import Newton as Newton
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
+from .errors import DroppedRowsWarning as DroppedRowsWarning
+from .errors import RankDeficientWarning as RankDeficientWarning
+from .errors import RemlaxError as RemlaxError
+from .errors import RemlaxWarning as RemlaxWarning
+from .errors import SingularFitWarning as SingularFitWarning
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import PooledLmer as PooledLmer
 
 __all__ = [
     "LBFGS",
+    "DroppedRowsWarning",
     "ImputedData",
     "LmerFit",
     "LmerFitList",
     "Newton",
     "PooledLmer",
+    "RankDeficientWarning",
+    "RemlaxError",
+    "RemlaxWarning",
+    "SingularFitWarning",
     "__version__",
     "core",
     "datasets",
+    "enable_compilation_cache",
+    "errors",
     "lmer",
     "lmer_list",
 ]

@@ -139,7 +139,7 @@ def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, 
     Parameters
     ----------
     theta : Array (m, d)
-        Starts, for instance ``structure.theta_map.start()`` repeated.
+        Starts; NaN asks for the moment estimate.
     structure, index
         Shared by all lanes.
     values : Values
