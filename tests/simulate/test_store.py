@@ -1,0 +1,322 @@
+"""The results directory: atomic parts, damage, growth, several processes, disk errors."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
+from remlax.simulate.fingerprint import scenario_id
+from remlax.simulate.rows import COLUMNS, failed_rows, method_rows
+from remlax.simulate.store import Block, ResultStore, open_store, read_store
+
+SCENARIOS = {scenario_id(values): values for values in ({"J": 30, "law": "t"}, {"J": 150, "law": "normal"})}
+SPECIFICATION = {"seed": 1, "method a": "code"}
+
+
+def open_here(folder: Path, replications: int = 10, block_size: int = 4, **changes: object) -> ResultStore:
+    return open_store(folder, SPECIFICATION | changes, SCENARIOS, replications, block_size)
+
+
+def rows(block: Block) -> pd.DataFrame:
+    parts = [
+        method_rows(
+            [{"term": "x", "estimate": r + int(block.scenario[:4], 16), "std_error": 1.0}],
+            replication=r,
+            method="a",
+            truth={"x": 0.5},
+            seconds=0.0,
+        )
+        for r in range(block.start, block.stop)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def fill(store: ResultStore) -> None:
+    for block in store.to_do():
+        store.write(block, rows(block))
+
+
+def test_blocks_cover_every_replication_once(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    seen = [(b.scenario, r) for b in store.blocks() for r in range(b.start, b.stop)]
+    assert seen == [(s, r) for s in SCENARIOS for r in range(10)]
+    assert store.to_do() == store.blocks()
+
+
+def test_results_come_back_in_order_with_their_parameters(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    for block in reversed(store.blocks()):
+        store.write(block, rows(block))
+    assert store.to_do() == []
+    results = store.results()
+    assert list(results) == ["scenario", "J", "law", *COLUMNS]
+    assert results["scenario"].tolist() == [s for s in SCENARIOS for _ in range(10)]
+    assert results["J"].tolist() == [30] * 10 + [150] * 10
+    assert results["replication"].tolist() == list(range(10)) * 2
+    expected = pd.concat([rows(block) for block in store.blocks()], ignore_index=True)
+    pd.testing.assert_frame_equal(results[list(COLUMNS)], expected)
+    pd.testing.assert_frame_equal(read_store(tmp_path).results(), results)
+
+
+def test_a_truncated_part_is_found_and_redone(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    fill(store)
+    whole = store.results()
+    block = store.blocks()[1]
+    content = store.path(block).read_bytes()
+    for keep in (0, 4, len(content) // 2, len(content) - 1):
+        store.path(block).write_bytes(content[:keep])
+        assert store.status(block) == "damaged"
+    assert store.to_do() == [block]
+    assert store.summary()[["finished", "missing", "damaged"]].to_numpy().tolist() == [[2, 0, 1], [3, 0, 0]]
+    assert len(store.results()) == len(whole) - 4
+    with pytest.raises(FileFormatError, match=block.name):
+        store.read(block)
+    fill(store)
+    pd.testing.assert_frame_equal(store.results(), whole)
+
+
+def test_a_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    block = store.blocks()[0]
+    store.write(block, rows(block))
+    content, good = store.path(block).read_bytes(), store.read(block)
+    found = 0
+    for place in np.linspace(0, len(content) - 1, 150).astype(int):
+        store.path(block).write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        if store.status(block) == "damaged":
+            found += 1
+        else:
+            pd.testing.assert_frame_equal(store.read(block), good)
+    assert found > 75  # the rest are statistics and names that reading does not need
+
+
+def test_parts_of_another_study_or_other_replications_are_not_taken(tmp_path: Path) -> None:
+    ours, theirs = open_here(tmp_path / "ours"), open_here(tmp_path / "theirs", seed=2)
+    block, other = ours.blocks()[:2]
+    theirs.write(block, rows(block))
+    ours.path(block).write_bytes(theirs.path(block).read_bytes())
+    assert ours.status(block) == "damaged"
+    ours.write(other, rows(other))
+    ours.path(block).write_bytes(ours.path(other).read_bytes())
+    assert ours.status(block) == "damaged"
+
+
+def test_a_directory_belongs_to_one_study_and_block_size(tmp_path: Path) -> None:
+    open_here(tmp_path)
+    with pytest.raises(SimulationError, match="another study: method b, seed differ"):
+        open_here(tmp_path, **{"seed": 3, "method b": "code"})
+    with pytest.raises(SimulationError, match="block_size=4"):
+        open_here(tmp_path, block_size=5)
+    open_here(tmp_path)
+
+
+def test_more_replications_and_scenarios_keep_what_is_there(tmp_path: Path) -> None:
+    fill(open_here(tmp_path, replications=10))
+    more = open_here(tmp_path, replications=13)
+    todo = [(b.scenario, b.start, b.stop) for b in more.to_do()]
+    assert todo == [(s, start, stop) for s in SCENARIOS for start, stop in ((8, 12), (12, 13))]
+    fill(more)
+    fewer = open_here(tmp_path, replications=9)
+    assert fewer.to_do() == []
+    assert fewer.results()["replication"].tolist() == list(range(9)) * 2
+    assert read_store(tmp_path).replications == 13
+    extra = {scenario_id({"J": 7, "law": "t"}): {"J": 7, "law": "t"}}
+    wider = open_store(tmp_path, SPECIFICATION, extra | SCENARIOS, 13, 4)
+    assert {block.scenario for block in wider.to_do()} == set(extra)
+    assert list(read_store(tmp_path).scenarios) == [*SCENARIOS, *extra]
+
+
+def test_other_versions_warn_and_other_random_numbers_are_refused(tmp_path: Path) -> None:
+    open_here(tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["versions"]["jax"] = "0.1"
+    path.write_text(json.dumps(manifest))
+    with pytest.warns(RemlaxWarning, match=r"jax 0\.1 -> "):
+        open_here(tmp_path)
+    manifest["versions"]["threefry_partitionable"] = "False"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(SimulationError, match="other random numbers"):
+        open_here(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "is damaged"), ("[]", "is damaged"), ('{"format": 99}', "newer version"), (None, "no study")],
+)
+def test_an_unreadable_manifest_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(FileFormatError, match=message):
+        read_store(tmp_path)
+
+
+def work(folder: str, order: int) -> None:
+    store = open_here(Path(folder), replications=30, block_size=1)
+    for block in store.blocks()[::order]:
+        store.write(block, rows(block))
+
+
+def test_two_processes_on_one_directory(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=(str(tmp_path), order)) for order in (1, -1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    store = open_here(tmp_path, replications=30, block_size=1)
+    assert store.to_do() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "parts"]
+    assert len(list((tmp_path / "parts").iterdir())) == 60
+    assert store.results()["replication"].tolist() == list(range(30)) * 2
+
+
+def limited(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """Run code on a store in another process."""
+    code = (
+        "import sys, signal; sys.path.insert(0, sys.argv[2])\n"
+        "import test_store as t\n"
+        "from pathlib import Path\n"
+        "from remlax.errors import SimulationError\n"
+        f"{body}"
+    )
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", code, str(folder), here]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_is_named_and_earlier_parts_stay_whole(tmp_path: Path) -> None:
+    # a limit on the size of files makes the write fail half way through, as a full disk does
+    store = open_here(tmp_path)
+    first, second = store.blocks()[:2]
+    store.write(first, rows(first))
+    before = store.path(first).read_bytes()
+    done = limited(
+        tmp_path,
+        "import resource\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "store = t.open_here(Path(sys.argv[1]))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "for block in store.blocks()[:2]:\n"
+        "    try:\n"
+        "        store.write(block, t.rows(block))\n"
+        "    except SimulationError as error:\n"
+        "        print(error)\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Cannot write") == 2
+    assert first.name in done.stdout
+    assert "File too large. What was written before is whole" in done.stdout
+    assert store.path(first).read_bytes() == before
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == [f"{first.name}.parquet"]
+    assert store.status(second) == "missing"
+
+
+def test_a_read_only_directory_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, which only its owner may enter
+        Path(folder).chmod(0o755)
+        store = open_here(Path(folder) / "study")
+        fill(store)
+        for place in (store.directory, store.directory / "parts"):
+            place.chmod(0o555)
+        done = limited(
+            store.directory,
+            "import os, pyarrow.parquet\n"
+            "store = t.open_here(Path(sys.argv[1]))\n"
+            "if os.getuid() == 0:\n"  # root may write anywhere
+            "    os.setuid(65534)\n"
+            "store = t.open_here(Path(sys.argv[1]))\n"  # joining needs no writing
+            "print(len(store.results()))\n"
+            "block = store.blocks()[0]\n"
+            "for make in (lambda: store.write(block, t.rows(block)), lambda: t.open_here(Path(sys.argv[1]) / 'new')):\n"
+            "    try:\n"
+            "        make()\n"
+            "    except SimulationError as error:\n"
+            "        print(error)\n",
+        )
+        for place in (store.directory, store.directory / "parts"):
+            place.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "20"
+    assert done.stdout.count("Permission denied. What was written before is whole") == 2
+
+
+def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_here(tmp_path)
+    block = store.blocks()[0]
+    store.write(block, rows(block))
+    before = store.path(block).read_bytes()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    for other in store.blocks()[:2]:
+        with pytest.raises(KeyboardInterrupt):
+            store.write(other, rows(other).assign(estimate=0.0))
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == [f"{block.name}.parquet"]
+    assert store.path(block).read_bytes() == before
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_here(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install remlax\[sim\]"):
+        store.write(store.blocks()[0], rows(store.blocks()[0]))
+
+
+def test_method_rows_fill_in_limits_and_status() -> None:
+    made = method_rows(
+        pd.DataFrame(
+            {"term": ["z", "other", "x"], "estimate": [math.nan, 1.0, 2.0], "std_error": 0.5, "df": 10.0, "extra": 1}
+        ),
+        replication=3,
+        method="a",
+        truth={"x": 1.0, "z": 0.0},
+        seconds=0.25,
+    )
+    assert list(made) == list(COLUMNS)
+    assert made["term"].tolist() == ["x", "z"]
+    assert made["status"].tolist() == ["ok", "failed"]
+    assert made["truth"].tolist() == [1.0, 0.0]
+    assert made["conf_low"][0] == pytest.approx(2 - 2.2281388519649385 * 0.5)  # t table, 10 df
+    given = method_rows(
+        [{"term": "x", "estimate": 2.0, "std_error": 0.5, "conf_low": 0.0, "conf_high": 9.0, "status": "singular"}],
+        replication=3,
+        method="a",
+        truth={"x": 1.0},
+        seconds=0.0,
+    )
+    assert given[["conf_low", "conf_high", "status"]].to_numpy().tolist() == [[0.0, 9.0, "singular"]]
+    assert given.dtypes.equals(made.dtypes)
+    lost = failed_rows("it broke", replication=3, method="a", truth={"x": 1.0})
+    assert lost.dtypes.equals(made.dtypes)
+    assert lost[["status", "message", "truth"]].to_numpy().tolist() == [["failed", "it broke", 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([{"term": "x"}], "without the column 'estimate'"),
+        ([], "without the column 'term', 'estimate'"),
+        ([{"term": "y", "estimate": 1.0}], "no row for the estimand 'x'"),
+        ([{"term": "x", "estimate": 1.0}] * 2, "a term twice"),
+        ([{"term": "x", "estimate": 1.0, "status": "fine"}], "status 'fine'"),
+    ],
+)
+def test_bad_rows_of_a_method_are_named(found: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(SimulationError, match=f"'a' returned.*{message}"):
+        method_rows(found, replication=0, method="a", truth={"x": 1.0}, seconds=0.0)
