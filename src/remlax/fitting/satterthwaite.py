@@ -8,15 +8,17 @@ from .fit import Fitted
 
 # eigenvalues of the information below this share of the largest carry no information (a boundary component)
 EIGEN_TOL = 1e-10
+# lmerTest's get_Fstat_ddf: rows whose df agree to this are taken to have one common df
+SAME_DF = 1e-8
 
 
-def variance_covariance(fitted: Fitted) -> np.ndarray:
+def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.ndarray:
     """Asymptotic covariance of (theta, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
 
     Components on the boundary have a zero derivative there; where the deviance is flat in them they are left out by
     the pseudo-inverse.
     """
-    hess = fitted.information.hess
+    hess = fitted.information.hess if lanes is None else fitted.information.hess[lanes]
     finite = np.isfinite(hess).all(axis=(1, 2))
     out = np.full_like(hess, np.nan)
     scale = np.sqrt(np.maximum(np.abs(np.diagonal(hess[finite], axis1=1, axis2=2)), 1e-300))
@@ -29,20 +31,54 @@ def variance_covariance(fitted: Fitted) -> np.ndarray:
     return out
 
 
-def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray) -> np.ndarray:
-    """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl) of every contrast in every data set.
+def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+    """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl) of contrasts in every data set.
 
     Parameters
     ----------
     fitted : Fitted
-    contrasts : ndarray (r, p)
+    contrasts : ndarray (r, p) or (K, r, p)
+        The same for all data sets, or its own for each.
+    lanes : ndarray of int (K,)
 
     Returns
     -------
     ndarray (K, r)
     """
-    variance = np.einsum("ri,kij,rj->kr", contrasts, fitted.vcov, contrasts)
-    grad = np.einsum("ri,kijt,rj->krt", contrasts, fitted.information.d_cov, contrasts)
-    spread = np.einsum("krs,kst,krt->kr", grad, variance_covariance(fitted), grad)
+    rows = np.broadcast_to(contrasts, (len(lanes), *contrasts.shape[-2:]))
+    variance = np.einsum("kri,kij,krj->kr", rows, fitted.vcov[lanes], rows)
+    grad = np.einsum("kri,kijt,krj->krt", rows, fitted.information.d_cov[lanes], rows)
+    spread = np.einsum("krs,kst,krt->kr", grad, variance_covariance(fitted, lanes), grad)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(2 * variance**2 / spread)
+
+
+def satterthwaite_joint_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Degrees of freedom of the F test that contrasts (q, p) are zero, in every data set.
+
+    The contrasts are turned to uncorrelated ones by the eigenvectors of L C L', each with its own df; the F statistic
+    is then referred to the F distribution whose mean is that of the sum of squared t (Kuznetsova et al. 2017, 3.2).
+
+    Returns
+    -------
+    df1 : ndarray of int (K,)
+        Rank of L C L'.
+    df2 : ndarray (K,)
+    """
+    variance = np.einsum("ri,kij,sj->krs", contrasts, fitted.vcov[lanes], contrasts)
+    size, vectors = np.linalg.eigh(variance)
+    positive = size > np.finfo(float).eps * size[:, -1:]
+    rows = np.einsum("krm,ri->kmi", vectors, contrasts)
+    by_row = satterthwaite_df(fitted, rows, lanes)
+    df2 = np.array([joint_df(nu[use]) for nu, use in zip(by_row, positive, strict=True)])
+    return positive.sum(axis=1), df2
+
+
+def joint_df(by_row: np.ndarray) -> float:
+    """Denominator df of an F test from those of its uncorrelated rows (q,)."""
+    if len(by_row) == 1 or np.all(np.abs(np.diff(by_row)) < SAME_DF):
+        return float(by_row.mean())
+    if not (by_row > 2).all():
+        return 2.0 if np.isfinite(by_row).all() else float("nan")
+    mean = np.sum(by_row / (by_row - 2))
+    return float(2 * mean / (mean - len(by_row)))

@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
-from ..core.optimize import STATUS_TEXT
-from ..design.groups import GroupingFactor
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..fitting.satterthwaite import satterthwaite_df
-from .printing import Summary, block, groups_line, p_value, random_effects_block, significant
-from .tables import cor_frame, ran_pars, varcorr_frame
-
-Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
-
-
-@dataclass(frozen=True)
-class OptSummary:
-    """How the optimisation of one data set went.
-
-    Attributes
-    ----------
-    optimizer : str
-    theta0, theta : ndarray (d,)
-        Start and optimum, lme4's order and scale.
-    criterion : float
-        REML criterion or ML deviance.
-    gradient_norm : float
-        Largest absolute derivative at the optimum, over all coordinates of the scaled theta.
-    decrement : float
-        Newton decrement g'H^-1 g in units of deviance: how far above its minimum the quadratic model of the criterion
-        stands. Converged means at most 1e-8.
-    min_eigenvalue : float
-        Smallest eigenvalue of the exact Hessian over its largest: not negative at a minimum.
-    iterations, evaluations : int
-    starts : int
-        Starting points tried.
-    status : str
-        ``converged``, ``iteration limit``, ``saddle point`` or ``not finite``.
-    """
-
-    optimizer: str
-    theta0: np.ndarray
-    theta: np.ndarray
-    criterion: float
-    gradient_norm: float
-    decrement: float
-    min_eigenvalue: float
-    iterations: int
-    evaluations: int
-    starts: int
-    status: str
+from .fit_print import fit_text
+from .fit_tables import FitTables
+from .opt import OptSummary, opt_summary
+from .printing import Summary
+from .tables import level_counts, varcorr_frame, vcov_frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit:
+class LmerFit(FitTables):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.
@@ -91,31 +49,7 @@ class LmerFit:
 
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the fixed-effect coefficients, (p, p)."""
-        return pd.DataFrame(self.fitted_stack.vcov[self.lane], index=self._terms, columns=self._terms)
-
-    def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
-        """Conditional modes of the random effects.
-
-        Parameters
-        ----------
-        cond_var : bool, default False
-            Put the conditional variances (levels, q, q) into ``attrs["cond_var"]`` of each frame, as lme4's
-            ``postVar`` attribute holds them. They are conditional on beta and theta.
-
-        Returns
-        -------
-        dict of pandas.DataFrame
-            One per grouping factor, levels by columns. A level without rows has mode 0 and the prior variance.
-        """
-        out = {}
-        for f, factor in self._factors_in_order():
-            modes = self.fitted_stack.factor_modes[f]
-            frame = pd.DataFrame(modes.modes[self.lane], index=factor.levels, columns=self._factor_columns(f))
-            frame.index.name = factor.label
-            if cond_var:
-                frame.attrs["cond_var"] = modes.variances[self.lane]
-            out[factor.label] = frame
-        return out
+        return vcov_frame(self.fitted_stack.vcov[self.lane], self._terms)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
@@ -207,12 +141,7 @@ class LmerFit:
     @property
     def ngrps(self) -> dict[str, int]:
         """Levels of each grouping factor that occur in this data set."""
-        rows, layout = self.fitted_stack.model.rows, self.fitted_stack.model.layout
-        out = {}
-        for f, factor in self._factors_in_order():
-            codes = rows.factor_rows[layout.factor_source[f]].lane(self.lane)
-            out[factor.label] = int(np.count_nonzero(np.bincount(codes)))
-        return out
+        return level_counts(self.fitted_stack, self.lane)
 
     @property
     def is_singular(self) -> bool:
@@ -227,22 +156,7 @@ class LmerFit:
     @property
     def opt(self) -> OptSummary:
         """How the optimisation went."""
-        stack, k = self.fitted_stack, self.lane
-        hess = stack.opt.hess[k]
-        size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
-        return OptSummary(
-            optimizer=type(stack.optimizer).__name__,
-            theta0=stack.theta_map.start() / stack.model.theta_scale,
-            theta=self.theta,
-            criterion=float(stack.criterion[k]),
-            gradient_norm=float(np.max(np.abs(stack.opt.grad[k]))),
-            decrement=float(stack.opt.decrement[k]),
-            min_eigenvalue=float(size[0] / max(abs(size[-1]), np.finfo(float).tiny)),
-            iterations=int(stack.opt.iterations[k]),
-            evaluations=int(stack.opt.evaluations[k]),
-            starts=int(stack.opt.starts[k]),
-            status=STATUS_TEXT[int(stack.status[k])],
-        )
+        return opt_summary(self.fitted_stack, self.lane)
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -258,76 +172,6 @@ class LmerFit:
         return pd.Series(values, index=rows.index[self.lane], name="residual")
 
     # -- tables --------------------------------------------------------------------------------------------------
-
-    def tidy(self, effects: Effects = "fixed", *, conf_level: float = 0.95) -> pd.DataFrame:
-        """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
-
-        Parameters
-        ----------
-        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
-            Coefficients with Satterthwaite degrees of freedom; SDs and correlations; conditional modes with their
-            conditional SDs; coefficient plus mode per level.
-        conf_level : float, default 0.95
-
-        Returns
-        -------
-        pandas.DataFrame
-        """
-        if effects == "fixed":
-            return self._tidy_fixed(conf_level)
-        if effects == "ran_pars":
-            return ran_pars(self.fitted_stack, self.lane)
-        if effects == "ran_vals":
-            return self._tidy_modes(conf_level)
-        if effects == "ran_coefs":
-            return self._tidy_coefs()
-        raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
-
-    def _tidy_fixed(self, conf_level: float) -> pd.DataFrame:
-        estimate = self.fixef().to_numpy()
-        error = np.sqrt(np.diag(self.fitted_stack.vcov[self.lane]))
-        df = satterthwaite_df(self.fitted_stack, np.eye(len(estimate)))[self.lane]
-        statistic = estimate / error
-        half = stats.t.ppf((1 + conf_level) / 2, df) * error
-        return pd.DataFrame(
-            {
-                "term": self._terms,
-                "estimate": estimate,
-                "std_error": error,
-                "statistic": statistic,
-                "df": df,
-                "p_value": 2 * stats.t.sf(np.abs(statistic), df),
-                "conf_low": estimate - half,
-                "conf_high": estimate + half,
-            }
-        )
-
-    def _tidy_modes(self, conf_level: float) -> pd.DataFrame:
-        quantile = stats.norm.ppf((1 + conf_level) / 2)
-        parts = []
-        for group, frame in self.ranef(cond_var=True).items():
-            error = np.sqrt(np.diagonal(frame.attrs["cond_var"], axis1=1, axis2=2))
-            values = frame.to_numpy()
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "group": group,
-                        "level": np.repeat(frame.index.to_numpy(), frame.shape[1]),
-                        "term": np.tile(frame.columns.to_numpy(), len(frame)),
-                        "estimate": values.reshape(-1),
-                        "std_error": error.reshape(-1),
-                        "conf_low": (values - quantile * error).reshape(-1),
-                        "conf_high": (values + quantile * error).reshape(-1),
-                    }
-                )
-            )
-        return pd.concat(parts, ignore_index=True)
-
-    def _tidy_coefs(self) -> pd.DataFrame:
-        coefficients = self.fixef()
-        table = self._tidy_modes(0.95)[["group", "level", "term", "estimate"]]
-        table["estimate"] += coefficients.reindex(table["term"]).fillna(0.0).to_numpy()
-        return table
 
     def glance(self) -> pd.DataFrame:
         """One row of facts: criterion, log-likelihood, AIC, BIC, sigma, n, convergence, singularity."""
@@ -357,47 +201,11 @@ class LmerFit:
         Summary
             Text that shows itself at the prompt and in notebooks.
         """
-        return Summary("\n\n".join([*self._head(), self._fixed_block(full=True), *self._notes()]))
+        return fit_text(self.fitted_stack, self.lane, full=True)
 
     def display(self) -> Summary:
         """Print the short form: random effects, groups, coefficients."""
-        return Summary("\n\n".join([*self._head(), self._fixed_block(full=False), *self._notes()]))
-
-    def _head(self) -> list[str]:
-        how = "REML" if self.reml else "maximum likelihood"
-        title = f"Linear mixed model fit by {how}\nFormula: {self.formula}"
-        name = "REML criterion" if self.reml else "Deviance"
-        dropped = self.fitted_stack.model.rows.n_dropped
-        n = f"{self.nobs}" + (f" ({dropped} rows with missing cells left out)" if dropped else "")
-        random = "Random effects:\n" + random_effects_block(self.varcorr())
-        groups = groups_line(n, {k: str(v) for k, v in self.ngrps.items()})
-        return [title, f"{name} at convergence: {self.criterion():.4f}", f"{random}\n{groups}"]
-
-    def _fixed_block(self, *, full: bool) -> str:
-        if not self._terms:
-            return "No fixed effects"
-        table = self._tidy_fixed(0.95)
-        columns = {
-            "": self._terms,
-            "Estimate": significant(table["estimate"].to_numpy()),
-            "Std. Error": significant(table["std_error"].to_numpy()),
-        }
-        if full:
-            columns["df"] = [f"{v:.1f}" for v in table["df"]]
-            columns["t"] = [f"{v:.3f}" for v in table["statistic"]]
-            columns["p"] = [p_value(v) for v in table["p_value"]]
-        text = "Fixed effects" + (" (Satterthwaite df):\n" if full else ":\n") + block(columns)
-        if full and 1 < len(self._terms) <= 20:
-            text += "\n\nCorrelation of fixed effects:\n" + cor_frame(self.vcov())
-        return text
-
-    def _notes(self) -> list[str]:
-        notes = []
-        if not self.converged:
-            notes.append(f"NOT CONVERGED: {self.opt.status}; do not use these estimates")
-        if self.is_singular:
-            notes.append("singular fit: a variance is estimated as 0 or a correlation as +-1")
-        return notes
+        return fit_text(self.fitted_stack, self.lane, full=False)
 
     def __repr__(self) -> str:
         return str(self.display())
@@ -410,13 +218,3 @@ class LmerFit:
     @property
     def _terms(self) -> list[str]:
         return self.fitted_stack.model.fixed_names
-
-    def _factors_in_order(self) -> list[tuple[int, GroupingFactor]]:
-        """Grouping factors in lme4's order of terms, with their place in the elimination order."""
-        layout = self.fitted_stack.model.layout
-        seen = dict.fromkeys(term.factor for term in layout.terms)
-        return [(f, layout.factors[f]) for f in seen]
-
-    def _factor_columns(self, factor: int) -> list[str]:
-        terms = [t for t in self.fitted_stack.model.layout.terms if t.factor == factor]
-        return [name for term in sorted(terms, key=lambda t: t.start) for name in term.names]

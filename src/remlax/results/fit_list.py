@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..core.optimize import STATUS_TEXT
+from ..fitting.coefficients import Ddf
 from ..fitting.fit import Fitted
 from .fit import LmerFit
-from .pooled import DfCom, OnFailure, PooledLmer, pool_fits
+from .pool import pool_fits
+from .pooled import OnFailure, PooledLmer
 from .printing import Summary, block, significant
 from .tables import varcorr_frame
 
@@ -100,7 +102,7 @@ class LmerFitList(Sequence[LmerFit]):
 
     def pool(
         self,
-        dfcom: DfCom | npt.ArrayLike = "satterthwaite",
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
         conf_level: float = 0.95,
         on_failure: OnFailure = "raise",
     ) -> PooledLmer:

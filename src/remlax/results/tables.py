@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..design.groups import GroupingFactor
 from ..fitting.fit import Fitted
 from .printing import block
 
@@ -21,6 +22,32 @@ def term_labels(fitted: Fitted) -> list[str]:
         out.append(term.group if not count else f"{term.group}.{count}")
         seen[term.group] = count + 1
     return out
+
+
+def factors_in_order(fitted: Fitted) -> list[tuple[int, GroupingFactor]]:
+    """Grouping factors in lme4's order of terms, with their place in the elimination order."""
+    layout = fitted.model.layout
+    return [(f, layout.factors[f]) for f in dict.fromkeys(term.factor for term in layout.terms)]
+
+
+def factor_columns(fitted: Fitted, factor: int) -> list[str]:
+    """Names of all random-effects columns of one grouping factor."""
+    terms = sorted((t for t in fitted.model.layout.terms if t.factor == factor), key=lambda t: t.start)
+    return [name for term in terms for name in term.names]
+
+
+def level_counts(fitted: Fitted, lane: int) -> dict[str, int]:
+    """Levels of each grouping factor that occur in one data set."""
+    rows, layout = fitted.model.rows, fitted.model.layout
+    return {
+        factor.label: int(np.count_nonzero(np.bincount(rows.factor_rows[layout.factor_source[f]].lane(lane))))
+        for f, factor in factors_in_order(fitted)
+    }
+
+
+def vcov_frame(vcov: np.ndarray, terms: list[str]) -> pd.DataFrame:
+    """Label a covariance matrix of coefficients."""
+    return pd.DataFrame(vcov, index=terms, columns=terms)
 
 
 def to_correlation(cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

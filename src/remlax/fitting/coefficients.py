@@ -1,0 +1,123 @@
+"""Covariance of the coefficients of every data set, and degrees of freedom of tests about them.
+
+One object carries both, so that tables, pooling, contrasts and tests need not know which method is behind them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from .fit import Fitted
+from .satterthwaite import satterthwaite_df, satterthwaite_joint_df
+
+Ddf = Literal["satterthwaite", "residual"]
+
+
+class Joint(NamedTuple):
+    """F test of several contrasts in every data set: df1, df2 and a factor for the F statistic, each (K,)."""
+
+    df1: np.ndarray
+    df2: np.ndarray
+    scale: np.ndarray
+
+
+class CoefficientInference(Protocol):
+    """What tables and tests need to know about the coefficients besides their estimates."""
+
+    @property
+    def vcov(self) -> np.ndarray:
+        """Covariance matrices, (K, p, p)."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """How the degrees of freedom are found, for print-outs."""
+        ...
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of single contrasts (r, p), as (K, r)."""
+        ...
+
+    def joint(self, contrasts: np.ndarray) -> Joint:
+        """F test that all contrasts (r, p) are zero."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Satterthwaite:
+    """Model-based covariance with Satterthwaite's degrees of freedom."""
+
+    fitted: Fitted
+    lanes: np.ndarray
+    rule: str = "Satterthwaite df"
+
+    @property
+    def vcov(self) -> np.ndarray:
+        """Covariance matrices, (K, p, p)."""
+        return self.fitted.vcov[self.lanes]
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Degrees of freedom, (K, r)."""
+        return satterthwaite_df(self.fitted, contrasts, self.lanes)
+
+    def joint(self, contrasts: np.ndarray) -> Joint:
+        """F test with lmerTest's denominator df."""
+        df1, df2 = satterthwaite_joint_df(self.fitted, contrasts, self.lanes)
+        return Joint(df1, df2, np.ones(len(df2)))
+
+
+@dataclass(frozen=True, eq=False)
+class GivenDf:
+    """Any covariance with degrees of freedom that are given, one per coefficient."""
+
+    vcov: np.ndarray
+    values: np.ndarray
+    rule: str
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Return the smallest df of the coefficients that take part in a contrast, (K, r)."""
+        by_row = np.where(contrasts != 0, self.values, np.inf).min(axis=1, initial=np.inf)
+        return np.broadcast_to(by_row, (len(self.vcov), len(contrasts)))
+
+    def joint(self, contrasts: np.ndarray) -> Joint:
+        """Return the smallest df of the coefficients that take part."""
+        n, df2 = len(self.vcov), float(self.df(contrasts)[0].min(initial=np.inf))
+        rank = np.linalg.matrix_rank(contrasts)
+        return Joint(np.full(n, rank), np.full(n, df2), np.ones(n))
+
+
+def coefficient_inference(fitted: Fitted, lanes: tuple[int, ...], ddf: Ddf | npt.ArrayLike) -> CoefficientInference:
+    """Choose the inference about the coefficients.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lanes : tuple of int
+    ddf : {"satterthwaite", "residual"}, float or array_like (p,)
+
+    Raises
+    ------
+    DataError
+        An unknown name, or the wrong number of degrees of freedom.
+    """
+    index, p = np.asarray(lanes, dtype=int), fitted.beta.shape[1]
+    if isinstance(ddf, str):
+        if ddf == "satterthwaite":
+            return Satterthwaite(fitted, index)
+        if ddf == "residual":
+            n = float(np.mean([fitted.model.rows.n_rows(k) for k in lanes]))
+            return GivenDf(fitted.vcov[index], np.full(p, n - p), "residual df n - p")
+        raise DataError(
+            f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'residual', a number, or one per "
+            "coefficient"
+        )
+    values = np.asarray(ddf, dtype=float)
+    if values.shape not in ((), (p,)):
+        raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
+    rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"
+    return GivenDf(fitted.vcov[index], np.broadcast_to(values, (p,)), rule)

@@ -1,0 +1,215 @@
+"""Hypotheses and linear combinations of coefficients, written as text or as a matrix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..errors import FormulaError
+
+Constraints = str | Sequence[str] | Mapping[str, str] | npt.ArrayLike | pd.DataFrame
+
+NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
+INSIDE_NAME = re.compile(r"[\w.]")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Linear combinations L beta and the values they are compared with.
+
+    matrix (r, p); null (r,); labels (r,): one per row.
+    """
+
+    matrix: np.ndarray
+    null: np.ndarray
+    labels: list[str]
+
+
+def read_constraints(
+    given: Constraints, names: Sequence[str], q0: npt.ArrayLike | None = None, labels: Sequence[str] | None = None
+) -> Linear:
+    """Read hypotheses about coefficients.
+
+    Parameters
+    ----------
+    given : str, list or dict of str, array_like (r, p), or DataFrame
+        ``"a = b"``, ``"2*a - b = 1"``, ``"a"`` (a = 0), ``"a = b = 0"``, several separated by commas; a list of such
+        texts; a dict of label to text; or the matrix L, its columns in the order of the coefficients (matched by name
+        where it is a DataFrame).
+    names : sequence of str
+        Coefficients.
+    q0 : float or array_like (r,), optional
+        Values under the hypothesis; with text, instead of a right side.
+    labels : sequence of str, optional
+        One per row, for a matrix.
+
+    Raises
+    ------
+    FormulaError
+        The text cannot be read, names no coefficient, or the matrix does not fit.
+    """
+    if isinstance(given, Mapping):
+        linear = _from_text(list(given.values()), names, [str(k) for k in given])
+    elif isinstance(given, str):
+        linear = _from_text([given], names, None)
+    elif isinstance(given, pd.DataFrame):
+        linear = _from_frame(given, names)
+    elif isinstance(given, list | tuple) and given and all(isinstance(g, str) for g in given):
+        linear = _from_text([str(g) for g in given], names, None)
+    else:
+        linear = _from_matrix(np.asarray(given), names)
+    null = linear.null if q0 is None else _null(q0, linear)
+    if labels is None:
+        return Linear(linear.matrix, null, linear.labels)
+    if len(labels) != len(linear.matrix):
+        raise FormulaError(f"{len(labels)} names for {len(linear.matrix)} linear combinations: give one each")
+    return Linear(linear.matrix, null, [str(label) for label in labels])
+
+
+def _null(q0: npt.ArrayLike, linear: Linear) -> np.ndarray:
+    values = np.asarray(q0, dtype=float)
+    if values.shape not in ((), (1,), (len(linear.matrix),)) or not np.isfinite(values).all():
+        raise FormulaError(f"q0 must be one finite number or {len(linear.matrix)} of them, one per row of L")
+    return np.asarray(linear.null + values)
+
+
+def _from_frame(frame: pd.DataFrame, names: Sequence[str]) -> Linear:
+    unknown = [str(c) for c in frame.columns if c not in names]
+    if unknown:
+        raise FormulaError(f"the columns of L name no coefficient: {', '.join(unknown)}; there are {', '.join(names)}")
+    whole = frame.reindex(columns=list(names), fill_value=0.0)
+    return Linear(whole.to_numpy(dtype=float), np.zeros(len(whole)), [str(v) for v in whole.index])
+
+
+def _from_matrix(given: np.ndarray, names: Sequence[str]) -> Linear:
+    try:
+        matrix = np.atleast_2d(given.astype(float))
+    except (TypeError, ValueError):
+        raise FormulaError("a hypothesis is text such as 'a = b', a list of texts, or a matrix of numbers") from None
+    if matrix.ndim != 2 or matrix.shape[1] != len(names) or not len(matrix):
+        raise FormulaError(f"L has the shape {matrix.shape}; it needs one column for each of {', '.join(names)}")
+    if not np.isfinite(matrix).all():
+        raise FormulaError("L holds values that are not finite")
+    return Linear(matrix, np.zeros(len(matrix)), [_written(row, names) for row in matrix])
+
+
+def _written(row: np.ndarray, names: Sequence[str]) -> str:
+    """Write a row of L as a sum of coefficients."""
+    parts: list[str] = []
+    for value, name in zip(row, names, strict=True):
+        if value:
+            size = "" if abs(value) == 1 else f"{abs(value):.6g}*"
+            sign = "-" if value < 0 else "+" if parts else ""
+            parts.append(f"{sign} {size}{name}" if parts else f"{sign}{size}{name}")
+    return " ".join(parts) or "0"
+
+
+def _from_text(texts: Sequence[str], names: Sequence[str], labels: list[str] | None) -> Linear:
+    rows, null, found = [], [], []
+    for i, text in enumerate(texts):
+        for piece in _split(text, names):
+            sides = [_side(tokens, names, text) for tokens in piece]
+            pairs = list(pairwise(sides)) if len(sides) > 1 else [(sides[0], (np.zeros(len(names)), 0.0))]
+            for (left, left_const), (right, right_const) in pairs:
+                rows.append(left - right)
+                null.append(right_const - left_const)
+                found.append(_written(left - right, names) if labels is None else labels[i])
+    matrix = np.array(rows)
+    if not np.abs(matrix).max(axis=1).all():
+        raise FormulaError(f"no coefficient is left in {texts[0]!r}: both sides are the same")
+    if labels is not None and len(found) != len(labels):
+        raise FormulaError("a named combination must be one expression each: no comma, and at most one '='")
+    return Linear(matrix, np.array(null), found)
+
+
+def _split(text: str, names: Sequence[str]) -> list[list[list[str]]]:
+    """Cut a text into hypotheses (at commas), each into sides (at '='), each into tokens."""
+    out: list[list[list[str]]] = [[[]]]
+    for token in _tokens(text, names):
+        if token == ",":
+            out.append([[]])
+        elif token == "=":
+            out[-1].append([])
+        else:
+            out[-1][-1].append(token)
+    if any(not side for piece in out for side in piece):
+        raise FormulaError(f"the hypothesis {text!r} has an empty side")
+    return out
+
+
+def _tokens(text: str, names: Sequence[str]) -> list[str]:
+    spelled = {name: name for name in names}
+    if "Intercept" in spelled:
+        spelled["(Intercept)"] = "Intercept"
+    longest = sorted(spelled, key=len, reverse=True)
+    out, at = [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        name = next((n for n in longest if text.startswith(n, at) and _ends(text, at + len(n), n)), None)
+        number = NUMBER.match(text, at)
+        if name is not None:
+            out.append(spelled[name])
+            at += len(name)
+        elif number is not None:
+            out.append(number.group())
+            at = number.end()
+        elif text[at] in "+-*/=,":
+            out.append(text[at])
+            at += 1
+        else:
+            word = re.split(r"[\s+\-*/=,]", text[at:], maxsplit=1)[0]
+            raise FormulaError(
+                f"{word!r} in the hypothesis {text!r} is no coefficient; there are {', '.join(map(str, names))}"
+            )
+    return out
+
+
+def _ends(text: str, at: int, name: str) -> bool:
+    """Tell whether a name that matches up to here is not the beginning of a longer word."""
+    return at >= len(text) or not INSIDE_NAME.match(text[at]) or not INSIDE_NAME.match(name[-1])
+
+
+def _side(tokens: list[str], names: Sequence[str], text: str) -> tuple[np.ndarray, float]:
+    """Sum of products of numbers and at most one coefficient: weights (p,) and a constant."""
+    weights, constant, at = np.zeros(len(names)), 0.0, 0
+    while at < len(tokens):
+        sign = 1.0
+        while at < len(tokens) and tokens[at] in "+-":
+            sign = -sign if tokens[at] == "-" else sign
+            at += 1
+        value, name, at = _product(tokens, at, names, text)
+        if name is None:
+            constant += sign * value
+        else:
+            weights[list(names).index(name)] += sign * value
+        if at < len(tokens) and tokens[at] not in "+-":
+            raise FormulaError(f"'+' or '-' is missing before {tokens[at]!r} in the hypothesis {text!r}")
+    return weights, constant
+
+
+def _product(tokens: list[str], at: int, names: Sequence[str], text: str) -> tuple[float, str | None, int]:
+    value, name, operator = 1.0, None, "*"
+    while at < len(tokens):
+        token = tokens[at]
+        if token in names:
+            if name is not None or operator == "/":
+                raise FormulaError(f"the hypothesis {text!r} is not linear in the coefficients")
+            name = token
+        elif NUMBER.fullmatch(token):
+            value = value * float(token) if operator == "*" else value / float(token)
+        else:
+            break
+        at += 1
+        if at >= len(tokens) or tokens[at] not in "*/":
+            return value, name, at
+        operator = tokens[at]
+        at += 1
+    raise FormulaError(f"the hypothesis {text!r} cannot be read: a coefficient or a number is missing")

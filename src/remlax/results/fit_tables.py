@@ -1,0 +1,195 @@
+"""Tables, tests and limits of one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from ..errors import DataError
+from ..fitting.coefficients import Ddf, coefficient_inference
+from ..fitting.fit import Fitted
+from .coefficients import fit_table
+from .constraints import Constraints, read_constraints
+from .fit_print import fit_notes
+from .tables import factor_columns, factors_in_order, ran_pars
+from .wald import fit_test
+
+Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
+
+
+class FitTables:
+    """Methods of ``LmerFit`` that estimate and test."""
+
+    fitted_stack: Fitted
+    lane: int
+
+    @property
+    def _names(self) -> list[str]:
+        return self.fitted_stack.model.fixed_names
+
+    def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
+        """Conditional modes of the random effects.
+
+        Parameters
+        ----------
+        cond_var : bool, default False
+            Put the conditional variances (levels, q, q) into ``attrs["cond_var"]`` of each frame, as lme4's
+            ``postVar`` attribute holds them. They are conditional on beta and theta.
+
+        Returns
+        -------
+        dict of pandas.DataFrame
+            One per grouping factor, levels by columns. A level without rows has mode 0 and the prior variance.
+        """
+        out = {}
+        for f, factor in factors_in_order(self.fitted_stack):
+            modes = self.fitted_stack.factor_modes[f]
+            frame = pd.DataFrame(
+                modes.modes[self.lane], index=factor.levels, columns=factor_columns(self.fitted_stack, f)
+            )
+            frame.index.name = factor.label
+            if cond_var:
+                frame.attrs["cond_var"] = modes.variances[self.lane]
+            out[factor.label] = frame
+        return out
+
+    def tidy(
+        self, effects: Effects = "fixed", *, conf_level: float = 0.95, ddf: Ddf | npt.ArrayLike = "satterthwaite"
+    ) -> pd.DataFrame:
+        """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
+            Coefficients; SDs and correlations; conditional modes with their conditional SDs; coefficient plus mode per
+            level.
+        conf_level : float, default 0.95
+        ddf : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+            Degrees of freedom of the coefficients; ``math.inf`` for z tests.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``attrs["notes"]`` says what is special about the fit.
+        """
+        if effects == "fixed":
+            table = self._tidy_fixed(conf_level, ddf)
+        elif effects == "ran_pars":
+            table = ran_pars(self.fitted_stack, self.lane)
+        elif effects == "ran_vals":
+            table = self._tidy_modes(conf_level)
+        elif effects == "ran_coefs":
+            table = self._tidy_coefs()
+        else:
+            raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
+        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        return table
+
+    def _tidy_fixed(self, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
+        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+        df = within.df(np.eye(len(self._names)))[0]
+        error = np.sqrt(np.diag(within.vcov[0]))
+        return fit_table(self._names, self.fitted_stack.beta[self.lane], error, df, conf_level)
+
+    def contrast(
+        self,
+        L: Constraints,
+        names: Sequence[str] | None = None,
+        *,
+        conf_level: float = 0.95,
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+    ) -> pd.DataFrame:
+        """Linear combinations of the coefficients; see `PooledLmer.contrast`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of ``tidy("fixed")``.
+        """
+        linear = read_constraints(L, self._names, None, names)
+        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+        estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
+        error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
+        table = fit_table(linear.labels, estimate, error, within.df(linear.matrix)[0], conf_level, linear.null)
+        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        return table
+
+    def test(
+        self,
+        constraints: Constraints,
+        q0: npt.ArrayLike | None = None,
+        *,
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+    ) -> pd.DataFrame:
+        """F test of linear hypotheses about the coefficients.
+
+        Parameters
+        ----------
+        constraints : str, list of str, array_like (r, p), or DataFrame
+            ``"a = b"``, ``["a", "b"]`` (both are 0), or a matrix L; see `PooledLmer.test`.
+        q0 : float or array_like (r,), optional
+            Values under the hypothesis, 0 by default.
+        ddf : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+            Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row: ``hypothesis statistic df1 df2 p_value method``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            The hypotheses cannot be read, or depend on each other.
+
+        References
+        ----------
+        Kuznetsova, A., Brockhoff, P. B. and Christensen, R. H. B. (2017). J. Stat. Softw. 82(13), sec. 3.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.test("Days")[["statistic", "df2"]].round(2).values.tolist()
+        [[45.85, 17.0]]
+        """
+        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+        table = fit_test(
+            self.fitted_stack.beta[self.lane],
+            within,
+            read_constraints(constraints, self._names, q0),
+        )
+        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        return table
+
+    def _tidy_modes(self, conf_level: float) -> pd.DataFrame:
+        quantile = stats.norm.ppf((1 + conf_level) / 2)
+        parts = []
+        for group, frame in self.ranef(cond_var=True).items():
+            error = np.sqrt(np.diagonal(frame.attrs["cond_var"], axis1=1, axis2=2))
+            values = frame.to_numpy()
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "group": group,
+                        "level": np.repeat(frame.index.to_numpy(), frame.shape[1]),
+                        "term": np.tile(frame.columns.to_numpy(), len(frame)),
+                        "estimate": values.reshape(-1),
+                        "std_error": error.reshape(-1),
+                        "conf_low": (values - quantile * error).reshape(-1),
+                        "conf_high": (values + quantile * error).reshape(-1),
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def _tidy_coefs(self) -> pd.DataFrame:
+        coefficients = pd.Series(self.fitted_stack.beta[self.lane], index=self._names)
+        table = self._tidy_modes(0.95)[["group", "level", "term", "estimate"]]
+        table["estimate"] += coefficients.reindex(table["term"]).fillna(0.0).to_numpy()
+        return table

@@ -1,0 +1,67 @@
+"""How an optimisation went, in the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.optimize import STATUS_TEXT
+from ..fitting.fit import Fitted
+
+
+@dataclass(frozen=True)
+class OptSummary:
+    """How the optimisation of one data set went.
+
+    Attributes
+    ----------
+    optimizer : str
+    theta0, theta : ndarray (d,)
+        Start and optimum, lme4's order and scale.
+    criterion : float
+        REML criterion or ML deviance.
+    gradient_norm : float
+        Largest absolute derivative at the optimum, over all coordinates of the scaled theta.
+    decrement : float
+        Newton decrement g'H^-1 g in units of deviance: how far above its minimum the quadratic model of the criterion
+        stands. Converged means at most 1e-8.
+    min_eigenvalue : float
+        Smallest eigenvalue of the exact Hessian over its largest: not negative at a minimum.
+    iterations, evaluations : int
+    starts : int
+        Starting points tried.
+    status : str
+        ``converged``, ``iteration limit``, ``saddle point`` or ``not finite``.
+    """
+
+    optimizer: str
+    theta0: np.ndarray
+    theta: np.ndarray
+    criterion: float
+    gradient_norm: float
+    decrement: float
+    min_eigenvalue: float
+    iterations: int
+    evaluations: int
+    starts: int
+    status: str
+
+
+def opt_summary(stack: Fitted, k: int) -> OptSummary:
+    """Read the optimisation of one data set off the stack."""
+    hess = stack.opt.hess[k]
+    size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
+    return OptSummary(
+        optimizer=type(stack.optimizer).__name__,
+        theta0=stack.theta_map.start() / stack.model.theta_scale,
+        theta=np.array(stack.theta[k]),
+        criterion=float(stack.criterion[k]),
+        gradient_norm=float(np.max(np.abs(stack.opt.grad[k]))),
+        decrement=float(stack.opt.decrement[k]),
+        min_eigenvalue=float(size[0] / max(abs(size[-1]), np.finfo(float).tiny)),
+        iterations=int(stack.opt.iterations[k]),
+        evaluations=int(stack.opt.evaluations[k]),
+        starts=int(stack.opt.starts[k]),
+        status=STATUS_TEXT[int(stack.status[k])],
+    )

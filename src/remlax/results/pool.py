@@ -1,0 +1,64 @@
+"""From fits to the pooled model: which fits, which degrees of freedom, Rubin's rules."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.optimize import STATUS_TEXT
+from ..errors import ConvergenceWarning, PoolingError
+from ..fitting.coefficients import Ddf, coefficient_inference
+from ..fitting.fit import Fitted
+from ..pooling import pool_rubin
+from .pooled import OnFailure, PooledLmer
+
+
+def pool_fits(
+    fitted: Fitted,
+    lanes: tuple[int, ...],
+    dfcom: Ddf | npt.ArrayLike,
+    conf_level: float,
+    on_failure: OnFailure,
+) -> PooledLmer:
+    """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
+    used, dropped = choose_lanes(fitted, lanes, on_failure)
+    within = coefficient_inference(fitted, used, dfcom)
+    complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
+    rubin = pool_rubin(fitted.beta[list(used)], within.vcov, dfcom=complete, conf_level=conf_level)
+    return PooledLmer(fitted, used, dropped, rubin, within)
+
+
+def choose_lanes(
+    fitted: Fitted, lanes: tuple[int, ...], on_failure: OnFailure, what: str = "fit"
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Decide which fits are pooled and which are left out.
+
+    Raises
+    ------
+    PoolingError
+        Fewer than two fits are left, or one failed under ``on_failure="raise"``.
+    """
+    if on_failure not in ("raise", "warn", "drop"):
+        raise PoolingError(f"on_failure={on_failure!r} is not known: use 'raise', 'warn' or 'drop'")
+    failed = [k for k in lanes if not fitted.converged[k]]
+    used, left_out = lanes, list[int]()
+    if failed:
+        names = ", ".join(f"{fitted.model.rows.labels[k]} ({STATUS_TEXT[int(fitted.status[k])]})" for k in failed)
+        if on_failure == "raise":
+            raise PoolingError(
+                f"the {what} failed in imputation {names}: look at fits.convergence(), or use on_failure='drop' or "
+                "'warn'"
+            )
+        usable = [k for k in failed if on_failure == "warn" and np.isfinite(fitted.vcov[k]).all()]
+        left_out = [k for k in failed if k not in usable]
+        done = f"pooling leaves out {len(left_out)} failed fits" if left_out else "pooling fits that did not converge"
+        warnings.warn(f"{done}: imputation {names}", ConvergenceWarning, stacklevel=4)
+        used = tuple(k for k in lanes if k not in left_out)
+    if len(used) < 2:
+        raise PoolingError(
+            f"pooling needs at least two fits; there {'is one' if len(used) == 1 else 'are none'}: "
+            "a single fit has its own tidy() and summary()"
+        )
+    return used, tuple(left_out)

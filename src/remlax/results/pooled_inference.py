@@ -1,0 +1,117 @@
+"""Contrasts and tests of the pooled model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy.typing as npt
+import pandas as pd
+
+from ..fitting.coefficients import CoefficientInference
+from ..fitting.fit import Fitted
+from ..pooling import RubinPool
+from ..pooling import linear as linear_pool
+from .coefficients import pooled_table
+from .constraints import Constraints, read_constraints
+from .marks import mark
+from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
+
+
+class PooledInference:
+    """Methods of ``PooledLmer`` that estimate and test."""
+
+    fitted_stack: Fitted
+    lanes: tuple[int, ...]
+    dropped: tuple[int, ...]
+    rubin: RubinPool
+    within: CoefficientInference
+
+    def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
+        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+
+    @property
+    def _names(self) -> list[str]:
+        return self.fitted_stack.model.fixed_names
+
+    def contrast(
+        self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Pooled linear combinations of the coefficients, each with its own degrees of freedom.
+
+        Parameters
+        ----------
+        L : str, list or dict of str, array_like (r, p), or DataFrame
+            ``"a - b"``, ``{"difference": "a - b"}``, or a matrix with one column per coefficient (matched by name where
+            it is a DataFrame, whose index names the rows).
+        names : sequence of str, optional
+            One per combination.
+        q0 : float or array_like (r,), optional
+            Values under the null hypothesis of ``statistic`` and ``p_value``; 0 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of ``tidy("fixed")``.
+
+        Raises
+        ------
+        FormulaError
+            L cannot be read.
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ minority + female + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
+        [-2.16]
+        """
+        linear = read_constraints(L, self._names, q0, names)
+        dfcom = self.within.df(linear.matrix).mean(axis=0)
+        return self._marked(
+            pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
+        )
+
+    def test(
+        self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
+    ) -> pd.DataFrame:
+        """Test linear hypotheses about the coefficients jointly.
+
+        Parameters
+        ----------
+        constraints : str, list of str, array_like (r, p), or DataFrame
+            ``"minority = female"``, ``["ses", "meanses"]`` (both are 0), ``"2*a - b = 1"``, or a matrix L.
+        q0 : float or array_like (r,), optional
+            Values under the hypothesis, 0 by default.
+        method : {"D1", "D2"}, default "D1"
+            D1 pools the estimates and their covariances; with finite complete-data degrees of freedom (those of the F
+            test in each fit, averaged) its denominator df are Reiter's. D2 pools the Wald statistics of the fits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row: ``hypothesis statistic df1 df2 p_value riv dfcom method note``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            The hypotheses cannot be read, or depend on each other.
+
+        References
+        ----------
+        Li, K. H., Raghunathan, T. E. and Rubin, D. B. (1991). JASA 86, 1065-1073.
+        Reiter, J. P. (2007). Biometrika 94, 502-508.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ minority + female + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
+        [[1, 'D1']]
+        """
+        linear = read_constraints(constraints, self._names, q0)
+        found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
+        return self._marked(test_frame(found, hypothesis(linear)))
