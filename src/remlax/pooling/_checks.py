@@ -53,9 +53,7 @@ def check_variances(variances: FloatArray, axis: int) -> None:
     negative = variances < 0
     if negative.any():
         where = np.unique(np.nonzero(negative)[axis % variances.ndim]) + 1
-        raise PoolingError(
-            f"{name_imputations(where).capitalize()} (counted from 1): a variance is negative."
-        )
+        raise PoolingError(f"{name_imputations(where).capitalize()} (counted from 1): a variance is negative.")
 
 
 def check_dfcom(dfcom: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from remlax.errors import PoolingError
 from remlax.pooling._checks import FloatArray, as_float
@@ -111,6 +111,6 @@ def tukey_p_value(statistic: npt.ArrayLike, n_means: int, df: npt.ArrayLike) -> 
         raise PoolingError("The degrees of freedom of a comparison must be positive.")
     single = t_two_sided(t, nu)
     p = np.full(t.shape, np.nan)
-    p[known] = stats.studentized_range.sf(np.sqrt(2.0) * np.abs(t[known]), n_means, nu[known])
+    p[known] = scipy.stats.studentized_range.sf(np.sqrt(2.0) * np.abs(t[known]), n_means, nu[known])
     # SciPy's upper tail is 1 - cdf below about 1e-12; the exact one lies between these two bounds
     return np.asarray(np.clip(p, single, np.minimum(comb(n_means, 2) * single, 1.0)))

@@ -14,9 +14,7 @@ from remlax.pooling._pooled_test import PooledTest
 from remlax.pooling._tails import f_upper
 
 
-def chibar_p_value(
-    statistic: npt.ArrayLike, k: int, n_boundary: int = 1, *, df2: npt.ArrayLike = inf
-) -> FloatArray:
+def chibar_p_value(statistic: npt.ArrayLike, k: int, n_boundary: int = 1, *, df2: npt.ArrayLike = inf) -> FloatArray:
     """Upper tail probability of a chi-bar-square mixture, or of its counterpart in F for pooled tests.
 
     p = sum_j C(n_boundary, j) / 2^n_boundary P(F(k - j, df2) > statistic / (k - j)), where F with zero
@@ -64,9 +62,7 @@ def chibar_p_value(
     check_components(k)
     if not 0 <= n_boundary <= k:
         raise PoolingError(f"n_boundary must lie between 0 and k = {k}; it is {n_boundary}.")
-    x, nu = np.broadcast_arrays(
-        as_float(statistic, "statistic", 0), as_float(df2, "denominator degrees of freedom", 0)
-    )
+    x, nu = np.broadcast_arrays(as_float(statistic, "statistic", 0), as_float(df2, "denominator degrees of freedom", 0))
     p = np.zeros(x.shape)
     for j in range(n_boundary + 1):
         weight = comb(n_boundary, j) / 2**n_boundary
@@ -108,8 +104,6 @@ def at_boundary(test: PooledTest, n_boundary: int = 1) -> PooledTest:
     2.0
     """
     p = chibar_p_value(test.df1 * test.statistic, test.df1, n_boundary, df2=test.df2)
-    weights = ", ".join(
-        f"{comb(n_boundary, j) / 2**n_boundary:.3g} F({test.df1 - j})" for j in range(n_boundary + 1)
-    )
+    weights = ", ".join(f"{comb(n_boundary, j) / 2**n_boundary:.3g} F({test.df1 - j})" for j in range(n_boundary + 1))
     note = f"P-value from the mixture {weights} (Self and Liang 1987; Stram and Lee 1994)."
     return replace(test, p_value=p, note=f"{test.note} {note}".strip())

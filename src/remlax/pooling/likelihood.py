@@ -74,9 +74,7 @@ def d3(
     common = as_float(pooled_statistics, "likelihood-ratio statistics at pooled parameters", 1)
     check_components(k)
     if own.shape != common.shape:
-        raise PoolingError(
-            f"The statistics have the shape {own.shape} at own and {common.shape} at pooled parameters."
-        )
+        raise PoolingError(f"The statistics have the shape {own.shape} at own and {common.shape} at pooled parameters.")
     check_finite(common, "likelihood-ratio statistics at pooled parameters", -1)
     m = own.shape[-1]
     r = _truncate((m + 1.0) / (k * (m - 1.0)) * (own - common).mean(axis=-1), ariv)
@@ -147,9 +145,7 @@ def d4(
     larger = as_float(loglik, "log-likelihoods", 1)
     smaller = as_float(loglik0, "log-likelihoods of the smaller model", 1)
     if larger.shape != smaller.shape:
-        raise PoolingError(
-            f"The log-likelihoods of the two models have the shapes {larger.shape} and {smaller.shape}."
-        )
+        raise PoolingError(f"The log-likelihoods of the two models have the shapes {larger.shape} and {smaller.shape}.")
     own = check_statistics(2.0 * (larger - smaller), "likelihood-ratio statistics")
     check_components(k)
     m = own.shape[-1]

@@ -226,9 +226,7 @@ def pool_scalars(
     return ScalarPool(**vars(pooled), m=m, ubar=ubar, b=b, t=ubar + (1.0 + 1.0 / m) * b)
 
 
-def linear(
-    pool: RubinPool, L: npt.ArrayLike, q0: npt.ArrayLike = 0.0, *, dfcom: npt.ArrayLike = inf
-) -> RubinPool:
+def linear(pool: RubinPool, L: npt.ArrayLike, q0: npt.ArrayLike = 0.0, *, dfcom: npt.ArrayLike = inf) -> RubinPool:
     """Pooled linear combinations L q, each row with its own degrees of freedom.
 
     Rubin's rules commute with linear maps: the covariances become L ubar L', L b L' and L t L'.
@@ -268,9 +266,7 @@ def linear(
     matrix = as_float(L, "contrast matrix L", 2)
     p = pool.estimate.shape[-1]
     if matrix.ndim != 2 or matrix.shape[1] != p:
-        raise PoolingError(
-            f"The contrast matrix L has the shape {matrix.shape}; it needs 2 axes and {p} columns."
-        )
+        raise PoolingError(f"The contrast matrix L has the shape {matrix.shape}; it needs 2 axes and {p} columns.")
     null = as_float(q0, "null values q0", 0)
     if null.shape not in ((), (1,), (len(matrix),)):
         raise PoolingError(f"q0 has the shape {null.shape}; one number or {len(matrix)} numbers are needed.")
@@ -351,9 +347,7 @@ def observed_reciprocal(within_share: FloatArray, dfcom: FloatArray) -> FloatArr
     return np.where(np.isposinf(dfcom), 0.0, ratio(complete, within_share, inf))
 
 
-def ratio(
-    numerator: FloatArray | float, denominator: FloatArray, otherwise: FloatArray | float
-) -> FloatArray:
+def ratio(numerator: FloatArray | float, denominator: FloatArray, otherwise: FloatArray | float) -> FloatArray:
     """`numerator / denominator`, and `otherwise` where the denominator is zero; an overflow is its limit."""
     zero = denominator == 0
     with np.errstate(over="ignore"):

@@ -157,9 +157,7 @@ def d2(statistics: npt.ArrayLike, k: int) -> PooledTest:
     return large_sample_test("D2", statistic, k, df2, r, note)
 
 
-def wald_statistics(
-    estimates: npt.ArrayLike, covariances: npt.ArrayLike, q0: npt.ArrayLike = 0.0
-) -> FloatArray:
+def wald_statistics(estimates: npt.ArrayLike, covariances: npt.ArrayLike, q0: npt.ArrayLike = 0.0) -> FloatArray:
     """Wald chi-square statistic (q - q0)' U^-1 (q - q0) of each imputation, as `d2` takes them.
 
     Parameters
