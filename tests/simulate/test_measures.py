@@ -76,7 +76,7 @@ def test_rsimsum_example_to_every_printed_digit(method: str) -> None:
         found = cell(table, measure, method=method)
         assert as_printed(found["estimate"], estimate) == estimate, measure
         assert mcse is None or as_printed(found["mcse"], mcse) == mcse, measure
-        assert found["n"] == 1000
+        assert found["n_used"] == 1000
 
 
 def jackknife(values: np.ndarray, statistic: object) -> float:
@@ -184,7 +184,7 @@ def test_all_and_converged_summaries_and_failed_rows() -> None:
     )
     table = performance(frame, truth=2.0, by=("method",))
     assert cell(table, "bias")["estimate"] == 2.0
-    assert cell(table, "bias")["n"] == 4
+    assert cell(table, "bias")["n_used"] == 4
     assert cell(table, "bias", summary="converged")["estimate"] == pytest.approx(1 / 3)
     for summary in ("all", "converged"):
         found = {m: cell(table, m, summary=summary)["estimate"] for m in ("n_replications", "n_estimates", "n_failed")}
@@ -203,7 +203,7 @@ def test_a_cell_without_estimates_is_kept_and_quiet() -> None:
     table = performance(frame, truth=1.0, by=("method",))
     assert cell(table, "n_failed", method="b")["estimate"] == 2
     assert math.isnan(cell(table, "bias", method="b")["estimate"])
-    assert cell(table, "bias", method="b")["n"] == 0
+    assert cell(table, "bias", method="b")["n_used"] == 0
     assert math.isnan(cell(table, "empirical_se", method="a")["mcse"])
 
 
@@ -218,7 +218,7 @@ def test_relative_precision_pairs_replications_and_is_scale_free() -> None:
     ratio = pairs["estimate_ref"].var() / pairs["estimate_new"].var()
     rho = pairs["estimate_ref"].corr(pairs["estimate_new"])
     found = cell(table, "relative_precision", method="new")
-    assert found["n"] == 35
+    assert found["n_used"] == 35
     assert found["estimate"] == pytest.approx(100 * (ratio - 1), rel=1e-10)
     assert found["mcse"] == pytest.approx(200 * ratio * math.sqrt((1 - rho**2) / 34), rel=1e-10)
     assert not ((table["method"] == "ref") & (table["measure"] == "relative_precision")).any()
@@ -252,6 +252,7 @@ def test_rows_in_any_order_and_missing_keys_are_cells() -> None:
         ({"estimate": ["a", "b"]}, {}, "'estimate' of the results must hold numbers"),
         ({"conf_low": [0.0, 0.0]}, {}, "only one of the limits"),
         ({"status": ["ok", "weird"]}, {}, "'weird'; a status is one of ok, singular"),
+        ({"mcse": 1.0}, {"by": ("mcse",)}, "Rename column 'mcse'"),
         ({}, {"truth": {"y": 1.0}}, "no value for term 'x'"),
         ({}, {"reference_method": "b"}, "'b' does not occur"),
         ({"replication": [1, 1]}, {"reference_method": "a"}, "a replication twice"),

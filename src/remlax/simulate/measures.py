@@ -21,6 +21,7 @@ Triple = tuple[float, float, int]
 
 CONVERGED = ("ok", "singular")  # a singular fit is an optimum, only one on the boundary
 STATUSES = (*CONVERGED, "nonconverged", "failed")
+_COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def performance(
     DataFrame
         The ``by`` columns, then ``summary`` ("all": every replication with an estimate; "converged": only
         those with status "ok" or "singular", if there is a status column), ``measure``, ``estimate``,
-        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n`` (replications used).
+        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used).
         Measures: n_replications, n_estimates, n_failed, convergence, singular, mean, bias, relative_bias,
         empirical_se, mse, rmse, model_se, relative_error_model_se (percent), coverage,
         bias_eliminated_coverage, width, power (named type_1_error where the truth is ``null``) and
@@ -113,6 +114,9 @@ def performance(
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
     require(results, [estimate, se, *by])
+    clash = [name for name in by if name in _COLUMNS]
+    if clash:
+        raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
     frame = intervals(
         results,
         estimate=estimate,
@@ -136,7 +140,7 @@ def performance(
             if (key, summary) in extra:
                 found["relative_precision"] = extra[key, summary]
             records += [(*key, summary, name, *triple) for name, triple in found.items()]
-    return pd.DataFrame.from_records(records, columns=[*by, "summary", "measure", "estimate", "mcse", "n"])
+    return pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
 
 
 def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str, Triple]:

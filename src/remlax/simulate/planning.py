@@ -116,7 +116,7 @@ def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFram
         raise DataError(f"The table has no measure {measure!r}; it has {known}.")
     need = [
         _ceil(n * (now / mcse) ** 2) if np.isfinite(now) else pd.NA
-        for n, now in zip(rows["n"], rows["mcse"], strict=True)
+        for n, now in zip(rows["n_used"], rows["mcse"], strict=True)
     ]
     return rows.assign(n_needed=pd.array(need, dtype="Int64"))
 

@@ -1,0 +1,56 @@
+"""Axes, colours and line styles that the figures share.
+
+Methods are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), marker and line
+style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ..errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+Z95 = 1.959963984540054
+
+
+def axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise MissingExtraError("Figures need matplotlib: pip install remlax[plot]") from error
+    return plt.subplots(layout="constrained")[1]
+
+
+def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise DataError(f"No column {', '.join(map(repr, missing))}; there are {', '.join(map(str, frame))}.")
+
+
+def parts(
+    rows: pd.DataFrame, by: str
+) -> Iterator[tuple[Hashable, pd.DataFrame, str, str, str | tuple[int, tuple[int, ...]]]]:
+    """Each method's rows in order of appearance, with its colour, marker and line style."""
+    for number, (name, part) in enumerate(rows.groupby(by, sort=False, observed=True)):
+        i = number % len(COLOURS)
+        yield name, part, COLOURS[i], MARKERS[i], LINES[i]
+
+
+def legend(ax: Axes, *, above: bool = False) -> None:
+    """A legend if there is something to tell apart; above the axes where it would hide data."""
+    number = len(ax.get_legend_handles_labels()[0])
+    if number < 2:
+        return
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": min(number, 4)} if above else {"loc": "best"}
+    ax.legend(frameon=False, fontsize="small", **place)
