@@ -157,6 +157,22 @@ def test_functions_and_dataclasses_have_fingerprints_that_follow_their_content()
     assert digest(functools.partial(make, 1.0)) != digest(functools.partial(make, 2.0))
 
 
+def test_functions_follow_data_and_functions_of_their_module() -> None:
+    def make(constant: float, factor: int) -> object:
+        space: dict[str, object] = {"np": np, "__name__": "one"}
+        exec(
+            f"BETA = {{'x': {constant}}}\n"
+            f"def inner(x):\n    return {factor} * x + (inner(x - 1) if x > 0 else 0)\n"
+            "def outer(x):\n    return [inner(BETA['x'] + np.sqrt(y)) for y in x]\n",
+            space,
+        )
+        return space["outer"]
+
+    assert digest(make(0.5, 2)) == digest(make(0.5, 2))
+    assert digest(make(0.5, 2)) != digest(make(0.6, 2))
+    assert digest(make(0.5, 2)) != digest(make(0.5, 3))
+
+
 @pytest.mark.parametrize(
     ("value", "message"), [(math.nan, "NaN"), ({1: 2}, "must be strings"), (object(), "no stable form")]
 )

@@ -80,8 +80,8 @@ def digest(value: object) -> str:
     return hashlib.blake2s(canonical_json(value).encode(), digest_size=8).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """The value in terms of what JSON knows."""
+def _plain(value: Any, seen: tuple[int, ...] = ()) -> Any:
+    """The value in terms of what JSON knows; ``seen`` are the functions that contain it."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -94,46 +94,73 @@ def _plain(value: Any) -> Any:
         case Mapping():
             if not all(isinstance(key, str) for key in value):
                 raise SimulationError(f"The keys of {value!r} must be strings.")
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): _plain(item, seen) for key, item in value.items()}
         case Set():
-            return sorted((_plain(item) for item in value), key=canonical_json)
-        case Sequence() if not isinstance(value, (bytes, bytearray)):
-            return [_plain(item) for item in value]
-        case bytes():
+            return sorted((_plain(item, seen) for item in value), key=canonical_json)
+        case bytes() | bytearray():
             return value.hex()
-    return _object(value)
+        case Sequence():
+            return [_plain(item, seen) for item in value]
+    return _object(value, seen)
 
 
 def _number(value: float) -> int | float | str:
     if math.isnan(value):
-        raise SimulationError("A parameter is NaN, which equals nothing, not even itself: leave it out, or use None.")
+        raise SimulationError("A parameter is NaN, which equals nothing, not even itself: use None.")
     if math.isinf(value):
         return "+inf" if value > 0 else "-inf"
     return int(value) if value.is_integer() else value
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any, seen: tuple[int, ...]) -> dict[str, Any]:
     """A dataclass, a function, or any object with attributes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: _plain(getattr(value, field.name), seen) for field in dataclasses.fields(value)}
         return {"type": type(value).__qualname__, "fields": fields}
     if isinstance(value, functools.partial):
-        return {"partial": _plain(value.func), "args": _plain(value.args), "keywords": _plain(value.keywords)}
+        return {"partial": _plain([value.func, value.args, value.keywords], seen)}
     if isinstance(value, types.MethodType):
-        return {"method": _plain(value.__func__), "self": _plain(value.__self__)}
+        return {"method": _plain([value.__func__, value.__self__], seen)}
     if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return {
-            "function": value.__qualname__,
-            "code": _code(value.__code__, value.__doc__),
-            "defaults": _plain([value.__defaults__, value.__kwdefaults__]),
-            "closure": _plain([cell for cell in cells if cell is not value]),
-        }
+        return _function(value, seen)
     if isinstance(value, (type, types.BuiltinFunctionType, types.ModuleType, np.ufunc)):
         return {"name": getattr(value, "__qualname__", None) or value.__name__}
     if hasattr(value, "__dict__"):
-        return {"type": type(value).__qualname__, "fields": _plain(vars(value))}
+        return {"type": type(value).__qualname__, "fields": _plain(vars(value), seen)}
     raise SimulationError(f"{value!r} has no stable form; use numbers, strings, lists, dicts or dataclasses.")
+
+
+def _function(value: types.FunctionType, seen: tuple[int, ...]) -> dict[str, Any]:
+    if id(value) in seen:
+        return {"recursion": value.__qualname__}
+    inside = (*seen, id(value))
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    return {
+        "function": value.__qualname__,
+        "code": _code(value.__code__, value.__doc__),
+        "defaults": _plain([value.__defaults__, value.__kwdefaults__], inside),
+        "closure": _plain(cells, inside),
+        "globals": {name: _global(value, name, inside) for name in sorted(_names(value.__code__))},
+    }
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names that a function and the functions in it look up."""
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _global(function: types.FunctionType, name: str, seen: tuple[int, ...]) -> Any:
+    """What a global name stands for, if it is data or a function of the same module; else only that it is used."""
+    value = function.__globals__.get(name)
+    if isinstance(value, (types.ModuleType, type)) or value is None:
+        return None
+    if isinstance(value, types.FunctionType) and value.__module__ != function.__module__:
+        return None
+    try:
+        return _plain(value, seen)
+    except SimulationError:
+        return type(value).__qualname__
 
 
 def _code(code: types.CodeType, doc: str | None = None) -> dict[str, Any]:
