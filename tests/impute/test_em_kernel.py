@@ -266,10 +266,12 @@ def test_unreachable_bounds_end_at_the_bound() -> None:
     assert (np.asarray(drawn)[:, 1] == 60.0).all()
 
 
+impute_twice = jax.jit(lambda key, x, missing, patterns: emb_impute(key, x, missing, patterns, 2)[0])
+
+
 def impute_alone(x: Arrays, missing: np.ndarray, patterns: Arrays, key: int = 0) -> Arrays:
     """Two imputations of one data set."""
-    run = jax.jit(lambda k, a, g, s: emb_impute(k, a, g, s, 2)[0])
-    return run(jax.random.fold_in(jax.random.key(0), key), x, jnp.asarray(missing), patterns)
+    return impute_twice(jax.random.fold_in(jax.random.key(0), key), x, jnp.asarray(missing), patterns)
 
 
 def test_kernel_maps_over_data_sets_and_lanes() -> None:
@@ -284,7 +286,7 @@ def test_kernel_maps_over_data_sets_and_lanes() -> None:
     assert np.isfinite(np.asarray(completed)).all()
     for r in range(2):
         # its own pattern table, alone, and fewer imputations: the same numbers
-        own = jnp.asarray(~index_patterns(~np.asarray(missing[r])).observed)
+        own = jnp.asarray(np.resize(~index_patterns(~np.asarray(missing[r])).observed, (8, 4)))
         alone = impute_alone(x[r], missing[r], own, r)
         np.testing.assert_allclose(np.asarray(completed[r, :2]), np.asarray(alone), rtol=1e-9, atol=1e-10)
         seen = ~np.asarray(missing[r])
@@ -294,7 +296,7 @@ def test_kernel_maps_over_data_sets_and_lanes() -> None:
 
 def test_row_outside_the_pattern_table_is_nan() -> None:
     x, missing = small(n=40)
-    completed, _ = emb_impute(jax.random.key(0), jnp.asarray(x), jnp.asarray(missing), all_patterns(4, [1, 2]), 2)
+    completed = impute_alone(jnp.asarray(x), missing, jnp.tile(all_patterns(4, [1, 2]), (2, 1)))
     lost = missing[:, 3]
     assert np.isnan(np.asarray(completed)[:, lost, 3]).all()
     assert np.isfinite(np.asarray(completed)[:, ~lost]).all()
@@ -303,8 +305,7 @@ def test_row_outside_the_pattern_table_is_nan() -> None:
 def test_float32_stays_float32() -> None:
     x, missing = small(n=40)
     with jax.enable_x64(False):
-        patterns = all_patterns(4, [1, 2, 3])
-        completed, _ = emb_impute(jax.random.key(0), jnp.asarray(x, jnp.float32), jnp.asarray(missing), patterns, 2)
+        completed = impute_alone(jnp.asarray(x, jnp.float32), missing, all_patterns(4, [1, 2, 3]))
         assert completed.dtype == jnp.float32
         assert np.isfinite(np.asarray(completed)).all()
 

@@ -16,7 +16,7 @@ from remlax.errors import ImputationError, ImputationWarning
 
 from .clusters import cluster_codes, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, slots
-from .kernels.em import CellPriors, EmSettings
+from .kernels.em import CellPriors, EmSettings, is_regular
 from .kernels.emb import Bounds, EmbDraw, emb_lanes
 from .patterns import PatternIndex, index_patterns
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
@@ -92,9 +92,14 @@ def impute_table(
 
 
 def round_up(count: int) -> int:
-    """Round a size up to 1, 1.25, 1.5 or 1.75 times a power of two: few sizes, few compilations."""
-    step: int = max(1, 2 ** (max(count, 1).bit_length() - 3))
-    return int(max(4, -(-count // step) * step))
+    """Round a size up, so that data sets of similar size share one compilation.
+
+    To a power of two below 2048, where time is no matter, above to 1, 1.25, 1.5 or 1.75 times one.
+    """
+    if count <= 2048:
+        return 1 << (max(count, 16) - 1).bit_length()
+    step = 1 << (count.bit_length() - 3)
+    return -(-count // step) * step
 
 
 def _pad(
@@ -120,7 +125,7 @@ def _pad(
 def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> Drawn:
     fit, scale = draw.fit, np.asarray(draw.scale)
     values = np.asarray(draw.rows)[:, : len(rows)]
-    usable = np.isfinite(values).all(axis=(1, 2)) & (np.asarray(fit.min_eigenvalue) > np.finfo(float).eps)
+    usable = np.isfinite(values).all(axis=(1, 2)) & np.asarray(is_regular(fit))
     codes = np.where(usable, np.where(np.asarray(fit.converged), 1, 3), 2)
     means = np.asarray(fit.mean) * scale + np.asarray(draw.centre)
     covariances = np.asarray(fit.cov) * scale[:, :, None] * scale[:, None, :]

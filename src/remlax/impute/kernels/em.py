@@ -46,6 +46,11 @@ class EmFit(NamedTuple):
     min_eigenvalue: Array
 
 
+def is_regular(fit: EmFit) -> Array:
+    """Whether the covariance is invertible: its least eigenvalue above rounding error (False if it is NaN)."""
+    return jnp.greater(fit.min_eigenvalue, 100.0 * np.finfo(fit.cov.dtype).eps)
+
+
 class Regressions(NamedTuple):
     """Missing on observed columns, per pattern.
 

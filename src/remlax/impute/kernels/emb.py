@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from .em import (
@@ -22,6 +21,7 @@ from .em import (
     Regressions,
     condition_on_priors,
     fit_em,
+    is_regular,
     pattern_moments,
     pattern_regressions,
 )
@@ -196,8 +196,7 @@ def emb_lane(
     regs = pattern_regressions(fit.mean, fit.cov, data.observed)
     draw_key = jax.random.fold_in(key, DRAW_STREAM)
     drawn = draw_rows(draw_key, data.x0[targets], ids[targets], regs, data.observed, bounds, row_priors)
-    regular = fit.min_eigenvalue > np.finfo(x.dtype).eps
-    values = jnp.where(known[targets][:, None] & regular, drawn * scale[None] + centre[None], jnp.nan)
+    values = jnp.where(known[targets][:, None] & is_regular(fit), drawn * scale[None] + centre[None], jnp.nan)
     return EmbDraw(jnp.where(missing[targets], values, x[targets]), fit, centre, scale)
 
 
@@ -268,8 +267,8 @@ def emb_impute(
     Returns
     -------
     tuple
-        Completed data (m, n, p), and an EmFit with a leading axis m on the standardised scale. A lane whose
-        `min_eigenvalue` is not above machine precision failed, and its imputed cells are NaN.
+        Completed data (m, n, p), and an EmFit with a leading axis m on the standardised scale. A lane without
+        an invertible covariance (`is_regular` in `kernels.em`) failed, and its imputed cells are NaN.
 
     Examples
     --------
