@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jax import Array
 
-from .structure import Index, Structure, host_leaf
+from .structure import Index, Structure, grid, host_leaf
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,19 @@ class CrossedIndex:
     Parameters
     ----------
     index : Index
-    entry_source : tuple of ndarray
-        For each dense factor: position in the entry list of its table's cells, flattened as (cell, column).
-    base_source : list of (ndarray, ndarray)
+        Its lists end in padding: entries without a value, pairs of such entries, keys outside the block.
+    order : ndarray of int (E,)
+        Position of every entry in the tables of the dense factors, flattened as (cell, column), one after the other.
+    n_cells : tuple of int
+        Cells of the eliminated factor with each dense factor.
+    base_source : tuple of (ndarray, ndarray)
         For each table of the dense block, in ``crossed_tables`` order: positions in ``keys`` and the (flat) elements of
         the table that go there.
     """
 
     index: Index
     order: np.ndarray
+    n_cells: tuple[int, ...]
     base_source: tuple[tuple[np.ndarray, np.ndarray], ...]
 
 
@@ -92,16 +97,30 @@ def build_crossed(structure: Structure, first: tuple[Cells, ...], dense: dict[tu
     keys = np.unique(np.concatenate([pair_flat, *base_flat]))
     key = np.searchsorted(keys, pair_flat)
     by_key = np.argsort(key, kind="stable")
+    # at least one entry is padding, for the padded pairs to point at; lists that are sorted stay so
+    n_entries, n_pairs, n_keys = padded_size(len(entry_level) + 1), padded_size(len(key)), padded_size(len(keys))
+    spare = n_entries - 1
     index = Index(
-        entry_level=host_leaf(entry_level.astype(np.int32)),
-        entry_col=host_leaf(entry_col.astype(np.int32)),
-        pair_left=host_leaf(left[by_key].astype(np.int32)),
-        pair_right=host_leaf(right[by_key].astype(np.int32)),
-        pair_key=host_leaf(key[by_key].astype(np.int32)),
-        keys=host_leaf(keys),
+        entry_level=_padded(entry_level, n_entries, structure.n_levels[0] - 1),
+        entry_col=_padded(entry_col, n_entries, size - 1),
+        pair_left=_padded(left[by_key], n_pairs, spare),
+        pair_right=_padded(right[by_key], n_pairs, spare),
+        pair_key=_padded(key[by_key], n_pairs, n_keys - 1),
+        keys=host_leaf(np.concatenate([keys, size * size + np.arange(n_keys - len(keys))])),
     )
     sources = tuple((np.searchsorted(keys, f), e) for f, e in zip(base_flat, elements, strict=True))
-    return CrossedIndex(index, order, sources)
+    return CrossedIndex(index, order, tuple(len(cells.left) for cells in first), sources)
+
+
+def padded_size(n: int) -> int:
+    """Length of a list of n cells, entries, pairs or keys with its padding."""
+    return grid(n, 64, 4)
+
+
+def _padded(values: np.ndarray, size: int, fill: int) -> Array:
+    out = np.full(size, fill, np.int32)
+    out[: len(values)] = values
+    return host_leaf(out)
 
 
 def _base_positions(

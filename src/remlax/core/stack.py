@@ -18,6 +18,7 @@ from .batch import Stack
 from .crossprod import Conditioning, Raw, Rotation, Rows, Table
 from .pairs import CrossedIndex
 from .structure import Index, Structure, Values, host_leaf
+from .structure import grid as grid
 
 ROWS_PER_CHUNK = 65_536
 # below this a column is close enough to aliased that the cross-products cannot tell: look at the rows
@@ -45,14 +46,6 @@ class Conditioned:
     rotation: Rotation
     n_obs: int
     log_w: float
-
-
-def grid(n: int, least: int = 1) -> int:
-    """Round up to a coarse geometric grid (two steps per octave), so that shapes are rarely new."""
-    if n <= least:
-        return least
-    octave = 2 ** int(np.ceil(np.log2(n)))
-    return int(octave * 3 // 4 if n <= octave * 3 // 4 and octave >= 4 else octave)
 
 
 def aliased_columns(x: np.ndarray) -> list[int]:
@@ -239,9 +232,11 @@ def _crossed_values(
 ) -> Values:
     """Sort the tables of a crossed model into entries, the dense base and its W columns."""
     k, q = structure.n_factors, structure.q
-    assert crossed.index.keys is not None  # a crossed index has its keys
+    assert crossed.index.keys is not None  # a crossed index has its arrays
+    assert crossed.index.entry_col is not None
     base = np.zeros(len(crossed.index.keys))
-    dense_w, entries, source = [], [], iter(crossed.base_source)
+    entry = np.zeros((crossed.index.entry_col.shape[0], q[0]))
+    dense_w, entries, source, cells = [], [], iter(crossed.base_source), iter(crossed.n_cells)
     for table, cube in zip(tables, lane.cubes, strict=True):
         by_level = np.moveaxis(cube, 2, 0)
         if table.with_w and table.left > 0:
@@ -250,16 +245,18 @@ def _crossed_values(
             base[position] = by_level[:, :, :width].reshape(-1)[element]
             dense_w.append(by_level[:, :, width:].reshape(-1, structure.n_fixed + 1))
         elif table.left == 0 and not table.with_w:
-            entries.append(np.swapaxes(by_level, 1, 2).reshape(-1, q[0]))
+            entries.append(np.swapaxes(by_level[: next(cells)], 1, 2).reshape(-1, q[0]))
         elif not table.with_w:
             position, element = next(source)
             base[position] = by_level.reshape(-1)[element]
     assert len(dense_w) == k - 1  # one table per dense factor
+    found = np.concatenate(entries)
+    entry[: len(found)] = found[crossed.order]
     return replace(
         values,
         zz=values.zz[:1],
         zr=values.zr[:1],
-        entry=host_leaf(np.concatenate(entries)[crossed.order]),
+        entry=host_leaf(entry),
         base=host_leaf(base),
         dense_w=host_leaf(np.concatenate(dense_w)),
     )

@@ -17,6 +17,23 @@ def host_leaf(values: npt.ArrayLike) -> Array:
     return cast(Array, np.asarray(values))
 
 
+def grid(n: int, least: int = 1, steps: int = 2) -> int:
+    """Round up to a geometric grid of ``steps`` sizes per octave, so that shapes are rarely new.
+
+    Parameters
+    ----------
+    n : int
+    least : int, default 1
+        Smallest size.
+    steps : int, default 2
+        Sizes per octave, a power of two; more of them waste less work on padding.
+    """
+    if n <= least:
+        return least
+    unit = max(1, 2 ** int(np.ceil(np.log2(n))) // (2 * steps))
+    return int(-(-n // unit) * unit)
+
+
 @dataclass(frozen=True)
 class ThetaMap:
     """Map from theta to the relative covariance factors Lambda, one per grouping factor.

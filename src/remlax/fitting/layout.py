@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..core.crossprod import Table, chain_tables
-from ..core.pairs import Cells, CrossedIndex, build_crossed, find_cells, pair_count
+from ..core.pairs import Cells, CrossedIndex, build_crossed, find_cells, padded_size, pair_count
 from ..core.stack import grid
 from ..core.structure import Structure, ThetaMap
 from ..design.build import ModelRows
@@ -108,7 +108,8 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
     theta_map = _theta_map(terms, tuple(widths[i] for i in order))
     n_levels = [grid(f.n_levels, 4) for f in factors]
     if crossed:
-        n_levels[1:] = [f.n_levels for f in factors[1:]]
+        # a large dense block costs the cube of its size: a finer grid there
+        n_levels[1:] = [grid(f.n_levels, 8, 2 if f.n_levels <= 64 else 8) for f in factors[1:]]
     structure = Structure(theta_map, tuple(n_levels), grid(len(rows.fixed.names)), crossed, reml)
     if not crossed:
         ancestors = tuple(
@@ -171,10 +172,10 @@ def _crossed_layout(
     tables = [Table(f, (f,), True, structure.n_levels[f]) for f in range(k)]
     codes = [f.codes for f in factors]
     for g, cells in enumerate(first, start=1):
-        tables.append(Table(0, (g,), False, len(cells.left)))
+        tables.append(Table(0, (g,), False, padded_size(len(cells.left))))
         codes.append(cells.codes)
     for (g, h), cells in sorted(dense.items()):
-        tables.append(Table(g + 1, (h + 1,), False, len(cells.left)))
+        tables.append(Table(g + 1, (h + 1,), False, padded_size(len(cells.left))))
         codes.append(cells.codes)
     assert len(q) == k  # one width per factor
     return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), (), crossed)
