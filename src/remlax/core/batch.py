@@ -125,12 +125,22 @@ def _deviance_lanes(theta: Array, index: Index, values: Values, structure: Struc
 
 @partial(jax.jit, static_argnames=("structure",))
 def _information_lanes(
-    theta_sigma: tuple[Array, Array], index: Index, values: Values, structure: Structure
+    theta: Array, index: Index, values: Values, structure: Structure
 ) -> inference.VarianceInformation:
-    def one(ts: tuple[Array, Array], i: Index, v: Values) -> inference.VarianceInformation:
-        return inference.variance_information(ts[0], ts[1], structure, i, v)
+    def one(t: Array, i: Index, v: Values) -> inference.VarianceInformation:
+        return inference.variance_information(t, structure, i, v)
 
-    return _over_lanes(one)(theta_sigma, index, values)  # type: ignore[no-any-return]
+    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _prediction_lanes(
+    theta_select: tuple[Array, tuple[Array, ...]], index: Index, values: Values, structure: Structure
+) -> tuple[Array, ...]:
+    def one(ts: tuple[Array, tuple[Array, ...]], i: Index, v: Values) -> tuple[Array, ...]:
+        return inference.prediction_variances(ts[0], ts[1], structure, i, v)
+
+    return _over_lanes(one)(theta_select, index, values)  # type: ignore[no-any-return]
 
 
 def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100) -> Optimum:
@@ -296,13 +306,22 @@ def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference
     return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
 
 
-def information_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray) -> inference.VarianceInformation:
+def prediction_stack(stack: Stack, theta: np.ndarray, select: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Variances of the errors of modes plus chosen coefficients (m, q, p) of every lane; arrays on the host."""
+
+    def program(ts: tuple[np.ndarray, tuple[np.ndarray, ...]], part: Stack) -> tuple[Array, ...]:
+        return _prediction_lanes(ts, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (theta, select), program)  # type: ignore[no-any-return]
+
+
+def information_stack(stack: Stack, theta: np.ndarray) -> inference.VarianceInformation:
     """Information about (theta, log sigma) of every lane; arrays on the host."""
 
-    def program(ts: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.VarianceInformation:
-        return _information_lanes(ts, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+    def program(t: np.ndarray, part: Stack) -> inference.VarianceInformation:
+        return _information_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
 
-    return run_chunks(stack, (theta, sigma), program)  # type: ignore[no-any-return]
+    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
 
 
 def deviance_stack(stack: Stack, theta: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from .criterion import assemble, degrees
+from .criterion import assemble, degrees, value_grad_hess
 from .factor import marginal
 from .structure import Index, Structure, Values
 
@@ -144,34 +144,83 @@ class VarianceInformation(NamedTuple):
     d_cov: Array
 
 
-def variance_information(
-    theta: Array, sigma: Array, structure: Structure, index: Index, values: Values
-) -> VarianceInformation:
+def variance_information(theta: Array, structure: Structure, index: Index, values: Values) -> VarianceInformation:
     """Differentiate the unprofiled REML or ML deviance (Kuznetsova, Brockhoff & Christensen 2017, section 3.1).
+
+    At sigma^2 = r2 / N, where profiling puts it, the unprofiled Hessian is the profiled one with sigma put back:
+    its blocks are H + N s s', -2 N s and 4 N, with s the gradient of log r2.
 
     Parameters
     ----------
     theta : Array (d,)
-    sigma : Array, scalar
-        Residual SD in units of the scaled response.
 
     Returns
     -------
     VarianceInformation
+        At theta and the sigma that maximises the likelihood given theta.
     """
+
+    def bordered(t: Array) -> Array:
+        return marginal(t, structure, index, values)[1]
+
+    m, push = jax.linearize(bordered, theta)
+    d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
     n, p = degrees(structure, values), structure.n_fixed
+    chol = jnp.linalg.cholesky(m, symmetrize_input=False)
+    inverse = solve_triangular(chol[:p, :p], jnp.eye(p, dtype=m.dtype), lower=True)
+    cov, r2 = inverse.T @ inverse, chol[p, p] ** 2
+    v = jnp.concatenate([-inverse.T @ chol[p, :p], jnp.ones(1, m.dtype)])
+    slope = jnp.einsum("x,axy,y->a", v, d_m, v) / r2
 
-    def pieces(par: Array) -> tuple[Array, Array]:
-        logdet, m = marginal(par[:-1], structure, index, values)
-        chol = jnp.linalg.cholesky(m, symmetrize_input=False)
-        pivots = jnp.log(jnp.diagonal(chol))
-        fixed = 2 * jnp.sum(pivots[:-1]) if structure.reml else jnp.zeros((), m.dtype)
-        r2 = jnp.exp(2 * pivots[-1])
-        deviance = logdet + fixed + r2 * jnp.exp(-2 * par[-1]) + 2 * n * par[-1]
-        inverse = solve_triangular(chol[:p, :p], jnp.eye(p, dtype=m.dtype), lower=True)
-        return deviance, jnp.exp(2 * par[-1]) * (inverse.T @ inverse)
+    profiled = value_grad_hess(theta, structure, index, values).hess
+    by_theta = profiled + n * slope[:, None] * slope[None, :]
+    cross = -2 * n * slope
+    hess = jnp.block([[by_theta, cross[:, None]], [cross[None, :], 4 * n * jnp.ones((1, 1), m.dtype)]])
+    d_cov = -jnp.einsum("ij,ajk,kl->ila", cov, d_m[:, :p, :p], cov)
+    return VarianceInformation(hess, jnp.concatenate([d_cov, 2 * cov[:, :, None]], axis=2) * (r2 / n))
 
-    par = jnp.concatenate([theta, jnp.log(sigma)[None]])
-    hess = jax.jacfwd(jax.grad(lambda x: pieces(x)[0]))(par)
-    d_cov = jax.jacfwd(lambda x: pieces(x)[1])(par)
-    return VarianceInformation((hess + hess.T) / 2, d_cov)
+
+def prediction_variances(
+    theta: Array, select: tuple[Array, ...], structure: Structure, index: Index, values: Values
+) -> tuple[Array, ...]:
+    """Variances over sigma^2 of the errors b-hat - b + S (gamma-hat - gamma) of every level, (levels, q, q) per factor.
+
+    With S = 0 this is Henderson's prediction error variance (Henderson 1975, Biometrics 31:423); with rows of S that
+    pick coefficients it is the variance of coefficient + mode. Given gamma the error of b-hat has the conditional
+    variance; gamma-hat moves b-hat by -P Z'X, which is half the derivative of tr M in Z'X.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+    select : tuple of Array (q, p)
+        S of each factor, conditioned coordinates.
+
+    Returns
+    -------
+    tuple of Array (levels, q, q)
+    """
+    w = structure.n_fixed + 1
+    solution = solve(theta, structure, index, values)
+    given = conditional_modes(theta, solution.gamma, structure, index, values).variances
+
+    def trace(zw: tuple[Array, ...]) -> Array:
+        k = len(values.zr)
+        zr = tuple(part.at[:, -w:].set(cols) for part, cols in zip(values.zr, zw, strict=False))
+        shifted = replace(values, zr=zr)
+        if structure.crossed:
+            shifted = replace(shifted, dense_w=zw[k])
+        return jnp.trace(marginal(theta, structure, index, shifted)[1])
+
+    parts = tuple(part[:, -w:] for part in values.zr)
+    if structure.crossed:
+        assert values.dense_w is not None  # a crossed model has its dense part
+        parts = (*parts, values.dense_w)
+    grads = jax.grad(trace)(parts)
+    moved = [jnp.moveaxis(-0.5 * g, 2, 0) for g in grads[: len(values.zr)]]
+    for start, levels, q in structure.dense_slices():
+        moved.append(-0.5 * grads[-1][start : start + levels * q].reshape(levels, q, w))
+    out = []
+    for variance, shift, chosen in zip(given, moved, select, strict=True):
+        rows = chosen[None] - shift[:, :, :-1]
+        out.append(variance + jnp.einsum("lip,pr,ljr->lij", rows, solution.unscaled_cov, rows))
+    return tuple(out)

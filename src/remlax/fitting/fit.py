@@ -121,9 +121,7 @@ class Fitted:
     @cached_property
     def information(self) -> Information:
         """Information about the variance parameters, and how vcov(beta) depends on them."""
-        found = batch.information_stack(
-            self.model.stack, self.theta * self.model.theta_scale[None], self.sigma / self.model.y_scale
-        )
+        found = batch.information_stack(self.model.stack, self.theta * self.model.theta_scale[None])
         p = len(self.model.keep)
         # user's theta = internal theta / theta_scale; log sigma only shifts
         jacobian = np.append(self.model.theta_scale, 1.0)
