@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_models import STRUCTURES, assembled, dense_at, random_frame, random_model
+from remlax import Newton
 from remlax.core.batch import BatchFit, deviance_stack
 from remlax.fitting.fit import Fitted, solve_at
-from remlax import Newton
 
 # entries of theta: on the boundary, near it, and away from it on both sides
 ENTRIES = st.one_of(st.just(0.0), st.just(1e-6), st.floats(-3.0, 3.0, allow_subnormal=False))
