@@ -217,7 +217,7 @@ def prediction_variances(
         parts = (*parts, values.dense_w)
     grads = jax.grad(trace)(parts)
     moved = [jnp.moveaxis(-0.5 * g, 2, 0) for g in grads[: len(values.zr)]]
-    for start, levels, q in structure.dense_slices():
+    for start, levels, q in structure.dense_slices() if structure.crossed else ():
         moved.append(-0.5 * grads[-1][start : start + levels * q].reshape(levels, q, w))
     out = []
     for variance, shift, chosen in zip(given, moved, select, strict=True):

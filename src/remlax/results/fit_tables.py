@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from ..errors import DataError
 from ..fitting.coefficients import Ddf, coefficient_inference
@@ -16,7 +15,9 @@ from ..fitting.fit import Fitted
 from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes
-from .tables import factor_columns, factors_in_order, ran_pars
+from .modes import Uncertainty, fit_modes
+from .tables import factor_columns, factors_in_order
+from .variance import Scales, fit_ran_pars
 from .wald import fit_test
 
 Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
@@ -59,35 +60,51 @@ class FitTables:
         return out
 
     def tidy(
-        self, effects: Effects = "fixed", *, conf_level: float = 0.95, ddf: Ddf | npt.ArrayLike = "satterthwaite"
+        self,
+        effects: Effects = "fixed",
+        *,
+        conf_level: float = 0.95,
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        scales: Scales = "sdcor",
+        uncertainty: Uncertainty = "conditional",
     ) -> pd.DataFrame:
         """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
 
         Parameters
         ----------
         effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
-            Coefficients; SDs and correlations; conditional modes with their conditional SDs; coefficient plus mode per
-            level.
+            Coefficients; SDs and correlations; conditional modes; coefficient plus mode per level.
         conf_level : float, default 0.95
         ddf : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
             Degrees of freedom of the coefficients; ``math.inf`` for z tests.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
+            Hessian of the unprofiled deviance by the delta method, limits from the log and Fisher-z scales. On the
+            boundary both are NaN.
+        uncertainty : {"conditional", "prediction"}, default "conditional"
+            For ``ran_vals``: the conditional variance given beta and theta (lme4's ``condVar``), or Henderson's
+            prediction error variance, which adds the uncertainty of beta. That of ``ran_coefs`` always counts beta,
+            its covariance with the modes included.
 
         Returns
         -------
         pandas.DataFrame
             ``attrs["notes"]`` says what is special about the fit.
+
+        References
+        ----------
+        Henderson, C. R. (1975). Biometrics 31, 423-447.
         """
+        stack, lane = self.fitted_stack, self.lane
         if effects == "fixed":
             table = self._tidy_fixed(conf_level, ddf)
         elif effects == "ran_pars":
-            table = ran_pars(self.fitted_stack, self.lane)
-        elif effects == "ran_vals":
-            table = self._tidy_modes(conf_level)
-        elif effects == "ran_coefs":
-            table = self._tidy_coefs()
+            table = fit_ran_pars(stack, lane, conf_level, scales)
+        elif effects in ("ran_vals", "ran_coefs"):
+            table = fit_modes(stack, lane, conf_level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
-        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        table.attrs["notes"] = fit_notes(stack, lane)
         return table
 
     def _tidy_fixed(self, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
@@ -165,31 +182,4 @@ class FitTables:
             read_constraints(constraints, self._names, q0),
         )
         table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
-        return table
-
-    def _tidy_modes(self, conf_level: float) -> pd.DataFrame:
-        quantile = stats.norm.ppf((1 + conf_level) / 2)
-        parts = []
-        for group, frame in self.ranef(cond_var=True).items():
-            error = np.sqrt(np.diagonal(frame.attrs["cond_var"], axis1=1, axis2=2))
-            values = frame.to_numpy()
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "group": group,
-                        "level": np.repeat(frame.index.to_numpy(), frame.shape[1]),
-                        "term": np.tile(frame.columns.to_numpy(), len(frame)),
-                        "estimate": values.reshape(-1),
-                        "std_error": error.reshape(-1),
-                        "conf_low": (values - quantile * error).reshape(-1),
-                        "conf_high": (values + quantile * error).reshape(-1),
-                    }
-                )
-            )
-        return pd.concat(parts, ignore_index=True)
-
-    def _tidy_coefs(self) -> pd.DataFrame:
-        coefficients = pd.Series(self.fitted_stack.beta[self.lane], index=self._names)
-        table = self._tidy_modes(0.95)[["group", "level", "term", "estimate"]]
-        table["estimate"] += coefficients.reindex(table["term"]).fillna(0.0).to_numpy()
         return table

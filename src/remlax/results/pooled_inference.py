@@ -7,13 +7,17 @@ from collections.abc import Sequence
 import numpy.typing as npt
 import pandas as pd
 
+from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
 from .coefficients import pooled_table
 from .constraints import Constraints, read_constraints
+from .fit_tables import Effects
 from .marks import mark
+from .modes import Uncertainty, pooled_modes
+from .variance import Scales, pooled_ran_pars
 from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
 
 
@@ -32,6 +36,68 @@ class PooledInference:
     @property
     def _names(self) -> list[str]:
         return self.fitted_stack.model.fixed_names
+
+    def tidy(
+        self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
+    ) -> pd.DataFrame:
+        """Pooled estimates as a table, one row each.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
+            Coefficients; variance parameters; conditional modes; coefficient plus mode per level.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances.
+        uncertainty : {"conditional", "prediction"}, default "conditional"
+            For ``ran_vals``: variances given beta (lme4's ``condVar``), or with its uncertainty (Henderson 1975). That
+            of ``ran_coefs`` always counts beta, its covariance with the modes included.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``fixed``: ``term estimate std_error statistic df p_value conf_low conf_high riv lambda fmi ubar b t
+            dfcom``.
+
+            ``ran_pars``: ``group term estimate std_error conf_low conf_high scale df riv lambda fmi scaled_estimate
+            scaled_se ubar b t n_used mean_sd mean_variance mean_cor mean_cov n_boundary``. SDs are pooled as logarithms
+            and correlations as Fisher's z by Rubin's rules, covariances as they are; ``scaled_estimate`` to ``t`` are
+            on that scale, ``estimate`` and the limits are transformed back, ``std_error`` is that of the delta method.
+            ``mean_sd`` is the plain mean that merTools prints, ``mean_variance`` the one that mitml prints. Estimates
+            on the boundary (``n_boundary`` of them) enter the means only.
+
+            ``ran_vals``, ``ran_coefs``: ``group level term estimate std_error conf_low conf_high df riv lambda fmi ubar
+            b t n_present``: within, between and total variance per level; a level without rows in a data set has mode 0
+            and the prior variance there, ``n_present`` counts the data sets where it has rows.
+
+            ``attrs`` names the imputations that are singular, failed or left out.
+
+        Warns
+        -----
+        PoolingWarning
+            Variance parameters on the boundary, by name and imputation.
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+        van Buuren, S. (2018). Flexible Imputation of Missing Data, 2nd ed., sec. 5.2. Chapman & Hall/CRC.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().tidy("ran_pars")[["term", "estimate", "std_error"]].round(2).values.tolist()
+        [['sd__Intercept', 2.15, 0.15], ['sd__Observation', 6.09, 0.06]]
+        """
+        stack, lanes, level = self.fitted_stack, self.lanes, self.rubin.conf_level
+        if effects == "fixed":
+            table = pooled_table(self._names, self.rubin)
+        elif effects == "ran_pars":
+            table = pooled_ran_pars(stack, lanes, level, scales)
+        elif effects in ("ran_vals", "ran_coefs"):
+            table = pooled_modes(stack, lanes, level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
+        else:
+            raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
+        return self._marked(table)
 
     def contrast(
         self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None

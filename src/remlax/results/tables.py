@@ -100,25 +100,6 @@ def _rows(
     )
 
 
-def ran_pars(fitted: Fitted, lane: int) -> pd.DataFrame:
-    """SDs and correlations of one fit with broom.mixed's names: group, term, estimate."""
-    table = varcorr_frame(fitted, [lane])
-    return pd.DataFrame({"group": table["group"], "term": ran_par_names(table), "estimate": table["sdcor"]})
-
-
-def ran_par_names(varcorr: pd.DataFrame) -> list[str]:
-    """broom.mixed's names: sd__x, cor__x.z, sd__Observation."""
-    out = []
-    for var1, var2 in zip(varcorr["var1"], varcorr["var2"], strict=True):
-        if var1 is None:
-            out.append("sd__Observation")
-        elif var2 is None:
-            out.append(f"sd__{var1}")
-        else:
-            out.append(f"cor__{var1}.{var2}")
-    return out
-
-
 def cor_frame(vcov: pd.DataFrame) -> str:
     """Print the correlations of coefficients, lower triangle."""
     _, cor = to_correlation(vcov.to_numpy())

@@ -1,0 +1,54 @@
+"""Errors of conditional modes, alone or together with the coefficients they deviate from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core import batch
+from .fit import Fitted
+
+
+def coefficient_of_column(fitted: Fitted, factor: int) -> np.ndarray:
+    """Indicator (q, p) of the coefficient that has the name of a random-effects column; zero rows where none has."""
+    out = np.zeros((fitted.model.layout.structure.q[factor], len(fitted.model.keep)))
+    position = {name: j for j, name in enumerate(fitted.model.fixed_names)}
+    for term in fitted.model.layout.terms:
+        if term.factor == factor:
+            for i, name in enumerate(term.names):
+                if name in position:
+                    out[term.start + i, position[name]] = 1.0
+    return out
+
+
+def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) -> list[np.ndarray]:
+    """Variances of the errors of conditional modes that count the uncertainty of beta.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lanes : ndarray of int (K,)
+    coefficients : bool
+        Of coefficient + mode (their covariance included) rather than of the mode alone.
+
+    Returns
+    -------
+    list of ndarray (K, levels, q, q)
+        One per grouping factor, in elimination order.
+    """
+    model, structure = fitted.model, fitted.model.layout.structure
+    select = []
+    for f, q in enumerate(structure.q):
+        chosen = np.zeros((len(lanes), q, structure.n_fixed))
+        if coefficients:
+            p = len(model.keep)
+            indicator = coefficient_of_column(fitted, f)
+            chosen[:, :, :p] = model.z_scale[f][:, None] * np.einsum("qp,kpr->kqr", indicator, model.inverse[lanes])
+        select.append(chosen)
+    theta = fitted.theta[lanes] * model.theta_scale[None]
+    found = batch.prediction_stack(model.stack.lanes(lanes), theta, tuple(select))
+    out = []
+    for f, variance in enumerate(found):
+        scale = model.z_scale[f]
+        user = variance[:, : model.layout.factors[f].n_levels] / (scale[:, None] * scale[None, :])
+        out.append(user * fitted.sigma[lanes, None, None, None] ** 2)
+    return out

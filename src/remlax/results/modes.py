@@ -1,0 +1,115 @@
+"""Conditional modes, and coefficients plus modes, as tables of one fit and pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import DataError
+from ..fitting.fit import Fitted
+from ..fitting.modes import coefficient_of_column, error_variances
+from ..pooling import pool_scalars
+from .tables import factor_columns, factors_in_order
+
+Uncertainty = Literal["conditional", "prediction"]
+
+
+@dataclass(frozen=True)
+class FactorModes:
+    """Modes of one grouping factor: values (K, levels, q) and the variances of their errors (K, levels, q)."""
+
+    factor: int
+    group: str
+    levels: np.ndarray
+    columns: list[str]
+    values: np.ndarray
+    variances: np.ndarray
+
+    def labels(self) -> dict[str, object]:
+        """Label columns of a table with one row per level and column."""
+        return {
+            "group": self.group,
+            "level": np.repeat(self.levels, len(self.columns)),
+            "term": np.tile(np.asarray(self.columns, dtype=object), len(self.levels)),
+        }
+
+
+def find_modes(
+    fitted: Fitted, lanes: Sequence[int], *, coefficients: bool, uncertainty: Uncertainty
+) -> Iterator[FactorModes]:
+    """Modes of every grouping factor in lme4's order, with the variances that were asked for."""
+    if uncertainty not in ("conditional", "prediction"):
+        raise DataError(f"uncertainty={uncertainty!r} is not known: use 'conditional' or 'prediction'")
+    index = np.asarray(lanes, dtype=int)
+    full = (
+        error_variances(fitted, index, coefficients=coefficients)
+        if coefficients or uncertainty != "conditional"
+        else None
+    )
+    for f, factor in factors_in_order(fitted):
+        modes = fitted.factor_modes[f]
+        values = modes.modes[index]
+        if coefficients:
+            values = values + (fitted.beta[index] @ coefficient_of_column(fitted, f).T)[:, None, :]
+        variances = modes.variances[index] if full is None else full[f]
+        diagonal = np.diagonal(variances, axis1=2, axis2=3)
+        yield FactorModes(f, factor.label, factor.levels, factor_columns(fitted, f), values, diagonal)
+
+
+def fit_modes(
+    fitted: Fitted, lane: int, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
+) -> pd.DataFrame:
+    """Modes of one fit with their standard errors and normal limits."""
+    quantile = stats.norm.ppf((1 + conf_level) / 2)
+    parts = []
+    for part in find_modes(fitted, [lane], coefficients=coefficients, uncertainty=uncertainty):
+        values, error = part.values[0].reshape(-1), np.sqrt(part.variances[0].reshape(-1))
+        columns = {"estimate": values, "std_error": error}
+        columns |= {"conf_low": values - quantile * error, "conf_high": values + quantile * error}
+        parts.append(pd.DataFrame({**part.labels(), **columns}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def pooled_modes(
+    fitted: Fitted, lanes: Sequence[int], conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
+) -> pd.DataFrame:
+    """Pool modes by Rubin's rules: mean, within and between variance, limits; one row per level and column."""
+    parts = []
+    for part in find_modes(fitted, lanes, coefficients=coefficients, uncertainty=uncertainty):
+        n = len(lanes)
+        pool = pool_scalars(part.values.reshape(n, -1), part.variances.reshape(n, -1), conf_level=conf_level)
+        parts.append(
+            pd.DataFrame(
+                {
+                    **part.labels(),
+                    "estimate": pool.estimate,
+                    "std_error": pool.std_error,
+                    "conf_low": pool.conf_low,
+                    "conf_high": pool.conf_high,
+                    "df": pool.df,
+                    "riv": pool.riv,
+                    "lambda": pool.lambda_,
+                    "fmi": pool.fmi,
+                    "ubar": pool.ubar,
+                    "b": pool.b,
+                    "t": pool.t,
+                    "n_present": np.repeat(_present(fitted, lanes, part.factor), len(part.columns)),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _present(fitted: Fitted, lanes: Sequence[int], factor: int) -> np.ndarray:
+    """In how many of the data sets each level has rows."""
+    layout = fitted.model.layout
+    codes = fitted.model.rows.factor_rows[layout.factor_source[factor]]
+    size = layout.factors[factor].n_levels
+    if codes.offsets is None:
+        return np.full(size, len(lanes))
+    return np.asarray(np.sum([np.bincount(codes.lane(k), minlength=size) > 0 for k in lanes], axis=0))

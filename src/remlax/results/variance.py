@@ -1,0 +1,160 @@
+"""Variance components as tables: SDs and correlations, or variances and covariances, of one fit and pooled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import DataError, PoolingWarning
+from ..fitting.fit import Fitted
+from ..fitting.variance_parameters import VarianceParameters, variance_parameters
+from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
+from .tables import term_labels
+
+Scales = Literal["sdcor", "vcov"]
+KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
+
+
+def check_scales(scales: str) -> None:
+    """Refuse an unknown choice of scales."""
+    if scales not in KINDS:
+        raise DataError(f"scales={scales!r} is not known: use 'sdcor' or 'vcov'")
+
+
+def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Scales) -> pd.DataFrame:
+    """Group and broom.mixed's name of every parameter: sd__x, cor__x.z, sd__Observation; var__x, cov__x.z."""
+    diagonal, off = KINDS[scales]
+    groups, terms = [], []
+    labels = term_labels(fitted)
+    for t, a, b in parameters.pairs:
+        names = ("Observation",) if t < 0 else fitted.model.layout.terms[t].names
+        groups.append("Residual" if t < 0 else labels[t])
+        terms.append(f"{diagonal}__{names[a]}" if a == b else f"{off}__{names[a]}.{names[b]}")
+    return pd.DataFrame({"group": groups, "term": terms})
+
+
+def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -> pd.DataFrame:
+    """Variance parameters of one fit; limits from the log, Fisher-z or (covariances) natural scale."""
+    check_scales(scales)
+    found = variance_parameters(fitted, np.array([lane]))
+    table = parameter_labels(fitted, found, scales)
+    quantile = stats.norm.ppf((1 + conf_level) / 2)
+    is_sd, sd = found.is_sd, np.sqrt(found.scaled_variance()[0])
+    value, error = found.sdcor[0], np.empty(len(table))
+    low, high = np.empty(len(table)), np.empty(len(table))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for scale, rows in ((LOG, is_sd), (FISHER_Z, ~is_sd)):
+            phi = scale.forward(value[rows])
+            error[rows] = scale.inverse_derivative(phi) * sd[rows]
+            low[rows] = scale.inverse(phi - quantile * sd[rows])
+            high[rows] = scale.inverse(phi + quantile * sd[rows])
+    if scales == "vcov":
+        raw = np.sqrt(found.covariance_variance()[0])
+        value, error = found.vcov[0], raw
+        low = np.where(is_sd, low**2, value - quantile * raw)
+        high = np.where(is_sd, high**2, value + quantile * raw)
+    table["estimate"], table["std_error"] = value, error
+    for name, limit in (("conf_low", low), ("conf_high", high)):
+        table[name] = np.where(np.isnan(error), np.nan, limit)
+    return table
+
+
+def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, scales: Scales) -> pd.DataFrame:
+    """Pool variance parameters on the scale where each is nearest to normal; see ``PooledLmer.tidy``."""
+    check_scales(scales)
+    found = variance_parameters(fitted, np.asarray(lanes, dtype=int))
+    table = parameter_labels(fitted, found, "sdcor")
+    variance, is_sd = found.scaled_variance(), found.is_sd
+    names = [f"{group} {term}" for group, term in zip(table["group"], table["term"], strict=True)]
+    parts = []
+    for scale, rows in ((LOG, is_sd), (FISHER_Z, ~is_sd)):
+        if rows.any():
+            chosen = [name for name, row in zip(names, rows, strict=True) if row]
+            with warnings.catch_warnings():
+                # said below in words that fit: every parameter has its count of imputations in the table
+                warnings.filterwarnings("ignore", "Values on the boundary", PoolingWarning)
+                pooled = pool_transformed(
+                    found.sdcor[:, rows], variance[:, rows], scale, conf_level=conf_level, names=chosen
+                )
+            parts.append(_columns(pooled).set_index(np.flatnonzero(rows)))
+    out = pd.concat([table, pd.concat(parts).sort_index()], axis=1)
+    if scales == "vcov":
+        out = _as_variances(out, fitted, found, conf_level)
+    out["mean_sd"] = np.where(is_sd, found.sdcor.mean(axis=0), np.nan)
+    out["mean_variance"] = np.where(is_sd, found.vcov.mean(axis=0), np.nan)
+    known = ~np.isnan(found.sdcor)
+    total = np.where(known, found.sdcor, 0.0).sum(axis=0)
+    out["mean_cor"] = np.where(is_sd | ~known.any(axis=0), np.nan, total / np.maximum(known.sum(axis=0), 1))
+    out["mean_cov"] = np.where(is_sd, np.nan, found.vcov.mean(axis=0))
+    out["n_boundary"] = found.boundary.sum(axis=0)
+    _say_boundary(out, names, found.boundary, fitted, lanes)
+    return out
+
+
+def _columns(pooled: TransformedPool) -> pd.DataFrame:
+    z = pooled.transformed
+    return pd.DataFrame(
+        {
+            "estimate": pooled.estimate,
+            "std_error": pooled.std_error,
+            "conf_low": pooled.conf_low,
+            "conf_high": pooled.conf_high,
+            "scale": pooled.scale,
+            **_rubin(z),
+            "scaled_estimate": z.estimate,
+            "scaled_se": z.std_error,
+            "ubar": pooled.ubar,
+            "b": pooled.b,
+            "t": pooled.t,
+            "n_used": pooled.m_used,
+        }
+    )
+
+
+def _rubin(z: PooledColumns) -> dict[str, np.ndarray]:
+    return {"df": z.df, "riv": z.riv, "lambda": z.lambda_, "fmi": z.fmi}
+
+
+def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters, conf_level: float) -> pd.DataFrame:
+    """Variances as squares of the pooled SDs; covariances pooled as they are."""
+    out, is_sd = table.copy(), found.is_sd
+    out["term"] = parameter_labels(fitted, found, "vcov")["term"]
+    out["std_error"] = 2 * out["estimate"] * out["std_error"]
+    for name in ("estimate", "conf_low", "conf_high"):
+        out[name] = out[name] ** 2
+    raw = found.covariance_variance()
+    for j in np.flatnonzero(~is_sd):
+        use = ~found.cov_boundary[:, j]
+        out.loc[j, "scale"] = "identity"
+        names = ["estimate", "std_error", "conf_low", "conf_high", "df", "riv", "lambda", "fmi"]
+        scaled = ["scaled_estimate", "scaled_se", "ubar", "b", "t"]
+        if use.sum() < 2:
+            out.loc[j, names + scaled] = np.nan
+            continue
+        pool = pool_scalars(found.vcov[use, j][:, None], raw[use, j][:, None], conf_level=conf_level)
+        values = [pool.estimate, pool.std_error, pool.conf_low, pool.conf_high, *_rubin(pool).values()]
+        values += [pool.estimate, pool.std_error, pool.ubar, pool.b, pool.t]
+        out.loc[j, names + scaled] = [float(v[0]) for v in values]
+    return out
+
+
+def _say_boundary(
+    table: pd.DataFrame, names: list[str], boundary: np.ndarray, fitted: Fitted, lanes: Sequence[int]
+) -> None:
+    """Warn, and note in attrs, which imputations are left out of which parameter."""
+    notes = []
+    for j in np.flatnonzero(boundary.any(axis=0)):
+        where = ", ".join(str(fitted.model.rows.labels[lanes[int(i)]]) for i in np.flatnonzero(boundary[:, j]))
+        notes.append(f"{names[j]}: {boundary[:, j].sum()} of {len(lanes)} (imputation {where})")
+    if notes:
+        text = (
+            "variance parameters on the boundary (SD 0 or correlation +-1) have no standard error; they are left out "
+            "of the pooled estimate and its limits, and kept in the plain means: " + "; ".join(notes)
+        )
+        warnings.warn(text, PoolingWarning, stacklevel=4)
+        table.attrs["notes"] = [*table.attrs.get("notes", []), text]
