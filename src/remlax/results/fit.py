@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from .fit_print import fit_text
+from .fit_rows import FitRows
 from .fit_tables import FitTables
 from .opt import OptSummary, opt_summary
 from .printing import Summary
@@ -18,7 +19,7 @@ from .tables import level_counts, varcorr_frame, vcov_frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables):
+class LmerFit(FitTables, FitRows):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.
@@ -157,19 +158,6 @@ class LmerFit(FitTables):
     def opt(self) -> OptSummary:
         """How the optimisation went."""
         return opt_summary(self.fitted_stack, self.lane)
-
-    # -- rows ----------------------------------------------------------------------------------------------------
-
-    def fitted(self) -> pd.Series[float]:
-        """Fitted values X beta + Z b (+ offset), one per row in the model."""
-        values = self.fitted_stack.fitted_values(self.lane)
-        return pd.Series(values, index=self.fitted_stack.model.rows.index[self.lane], name="fitted")
-
-    def residuals(self) -> pd.Series[float]:
-        """Response minus fitted values."""
-        rows = self.fitted_stack.model.rows
-        values = rows.y.lane(self.lane) - self.fitted_stack.fitted_values(self.lane)
-        return pd.Series(values, index=rows.index[self.lane], name="residual")
 
     # -- tables --------------------------------------------------------------------------------------------------
 

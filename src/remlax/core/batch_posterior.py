@@ -1,0 +1,116 @@
+"""Predictions and draws of many data sets at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .batch import Stack, _over_lanes, run_chunks
+from .draws import Draws, draw, predict_draws
+from .posterior import Rows, RowVariance, row_variance
+from .structure import Index, Structure, Values
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _row_variance_lanes(
+    given: tuple[Array, Array, Rows], index: Index, values: Values, structure: Structure
+) -> RowVariance:
+    def one(g: tuple[Array, Array, Rows], i: Index, v: Values) -> RowVariance:
+        return row_variance(g[0], g[1], g[2], structure, i, v)
+
+    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+
+
+def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows: Rows) -> RowVariance:
+    """Variance of the error of predictions of every lane; ``rows`` has a leading lane axis."""
+
+    def program(given: tuple[np.ndarray, np.ndarray, Rows], part: Stack) -> RowVariance:
+        return _row_variance_lanes(given, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (theta, sigma, rows), program)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))
+def _draw_lanes(
+    given: tuple[Array, Array],
+    index: Index,
+    values: Values,
+    structure: Structure,
+    n_sims: int,
+    n_new: tuple[int, ...],
+    joint: bool,
+) -> Draws:
+    def one(g: tuple[Array, Array], i: Index, v: Values) -> Draws:
+        key = jax.random.wrap_key_data(g[0])
+        return draw(key, g[1], n_sims, n_new, structure, i, v, joint=joint)
+
+    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+
+
+def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *, joint: bool = True) -> Draws:
+    """Draws of every lane; ``keys`` (m, 2) holds one raw key per lane."""
+
+    def program(given: tuple[np.ndarray, np.ndarray], part: Stack) -> Draws:
+        none = (0,) * part.structure.n_factors
+        return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (keys, theta), program)  # type: ignore[no-any-return]
+
+
+class RowDraws(NamedTuple):
+    """Draws of predictions, in units of the scaled response.
+
+    parts (m, 2 + factors, S, R): x'gamma, z'b of every factor, residual. A residual is drawn for a row of weight 1.
+    """
+
+    parts: Array
+
+
+@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))
+def _draw_rows_lanes(
+    given: tuple[Array, Array, Array, Rows],
+    index: Index,
+    values: Values,
+    structure: Structure,
+    n_sims: int,
+    n_new: tuple[int, ...],
+    joint: bool,
+) -> RowDraws:
+    def one(g: tuple[Array, Array, Array, Rows], i: Index, v: Values) -> RowDraws:
+        key, key_rows, theta, rows = g
+        found = draw(jax.random.wrap_key_data(key), theta, n_sims, n_new, structure, i, v, joint=joint)
+        shape = (n_sims, rows.x.shape[0])
+        noise = jax.random.normal(jax.random.wrap_key_data(key_rows), shape, theta.dtype)
+        return RowDraws(jnp.concatenate([predict_draws(found, rows), (found.sigma[:, None] * noise)[None]]))
+
+    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+
+
+def draw_rows_stack(
+    stack: Stack,
+    keys: tuple[np.ndarray, np.ndarray],
+    theta: np.ndarray,
+    rows: Rows,
+    n_sims: int,
+    n_new: tuple[int, ...],
+    *,
+    joint: bool,
+) -> RowDraws:
+    """Draws of predictions of every lane.
+
+    Parameters
+    ----------
+    keys : tuple of ndarray (m, 2)
+        Raw keys per lane, of the estimates and of the residuals: the same first keys give the same coefficients and
+        effects for other rows.
+    """
+
+    def program(given: tuple[np.ndarray, np.ndarray, np.ndarray, Rows], part: Stack) -> RowDraws:
+        return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, (*keys, theta, rows), program)  # type: ignore[no-any-return]

@@ -1,0 +1,130 @@
+"""What one fit says about rows: fitted values, residuals, predictions."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..fitting.fit import Fitted
+from .diagnostics import ResidualType, augment_one, residual_values
+from .newdata import NewLevels, include_formula, read_newdata
+from .prediction import Interval, predict_one
+
+
+class FitRows:
+    """Methods of ``LmerFit`` that answer for rows."""
+
+    fitted_stack: Fitted
+    lane: int
+
+    def fitted(self) -> pd.Series[float]:
+        """Fitted values X beta + Z b (+ offset), one per row in the model."""
+        values = self.fitted_stack.fitted_values(self.lane)
+        return pd.Series(values, index=self.fitted_stack.model.rows.index[self.lane], name="fitted")
+
+    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
+        """Residuals, one per row in the model.
+
+        Parameters
+        ----------
+        type : {"response", "pearson", "scaled", "marginal"}, default "response"
+            Response minus fitted value; that times the root of the prior weight; that over sigma; response minus the
+            fixed part only.
+
+        Returns
+        -------
+        pandas.Series (n,)
+
+        Raises
+        ------
+        DataError
+            The type is not known.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> round(float((fit.residuals("scaled") ** 2).mean()), 3)
+        0.839
+        """
+        values = residual_values(self.fitted_stack, self.lane, type)
+        return pd.Series(values, index=self.fitted_stack.model.rows.index[self.lane], name="residual")
+
+    def augment(self) -> pd.DataFrame:
+        """Data of the model with fitted values, residuals and influence, one row each.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of the data that the model uses, then ``fitted``; ``fixed`` (X beta + offset); ``residual``;
+            ``scaled_residual``; ``std_error`` of the fitted value, coefficients and modes together; ``hat``, the
+            leverage; ``cooks_d``, Cook's distance. Names are broom.mixed's without the dot.
+
+        Raises
+        ------
+        DataError
+            The data have a column of one of these names.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.augment()[["Days", "fitted", "hat"]].round(3).head(2).values.tolist()
+        [[0.0, 253.664, 0.229], [1.0, 273.33, 0.17]]
+        """
+        return augment_one(self.fitted_stack, self.lane)
+
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        re_formula: str | None = None,
+        interval: Interval | None = None,
+        conf_level: float = 0.95,
+        new_levels: NewLevels = "error",
+    ) -> pd.DataFrame:
+        """Predict the response for new rows, or for the rows of the fit.
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame, optional
+            Needs the columns of the fixed part, of the random terms that take part and of offsets; not the response.
+        re_formula : str, optional
+            Random terms that take part, as lme4's re.form: all of them by default, ``"NA"`` or ``"~0"`` for none (the
+            population), or a formula such as ``"~(1 | g)"``.
+        interval : {"confidence", "prediction"}, optional
+            Interval for the expected response, or for one new observation (of weight 1 for new data).
+        conf_level : float, default 0.95
+        new_levels : {"error", "mean", "draw"}, default "error"
+            What to do with a level of a grouping factor that the fit has not seen: refuse it; predict the population
+            mean; predict the mean and add the variance of its random effects to the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate``; with an interval also ``std_error``, ``df``, ``conf_low``, ``conf_high``. Index as newdata's.
+
+        Raises
+        ------
+        DataError, FormulaError
+            A column is missing, a category or a level was not in the data of the fit, a cell is missing.
+
+        Notes
+        -----
+        The standard error belongs to x'(beta-hat - beta) + z'(b-hat - b), coefficients and modes together: the inverse
+        of Henderson's mixed-model equations (Henderson 1975, Biometrics 31:423). Degrees of freedom are Satterthwaite's
+        for that variance (Giesbrecht & Burns 1985, Biometrics 41:477). That theta is estimated does not enter the
+        standard error.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> new = pd.DataFrame({"Days": [10, 10], "Subject": ["308", "new"]})
+        >>> found = fit.predict(new, new_levels="draw", interval="confidence")
+        >>> found[["estimate", "std_error"]].round(2).values.tolist()
+        [[450.33, 15.16], [356.08, 68.13]]
+        """
+        include = include_formula(self.fitted_stack, re_formula)
+        rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
+        return predict_one(self.fitted_stack, self.lane, rows, interval, conf_level)

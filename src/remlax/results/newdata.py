@@ -1,0 +1,332 @@
+"""The rows to predict: model-matrix values, levels and offsets of new data, or of the data of the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ..data.imputed import ImputedData
+from ..design.evaluate import evaluate
+from ..design.formula import parse_formula
+from ..design.groups import level_name
+from ..design.model_matrix import ModelMatrix, model_matrix
+from ..design.syntax import variables
+from ..design.tokens import nearest
+from ..errors import DataError, FormulaError
+from ..fitting.assemble import z_columns
+from ..fitting.fit import Fitted
+
+NewData = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame] | None
+NewLevels = Literal["error", "mean", "draw"]
+Level = Literal["population", "group"] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class FrameRows:
+    """Rows of one frame in the user's units.
+
+    x (R, p); per factor in elimination order: z (R, q), zero in what is left out, and codes (R,): -1 for no level,
+    from ``n_levels`` upwards for new ones; offset (R,); weights (R,).
+    """
+
+    x: np.ndarray
+    z: tuple[np.ndarray, ...]
+    codes: tuple[np.ndarray, ...]
+    offset: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class PredictionRows:
+    """Rows to predict for each data set.
+
+    Parameters
+    ----------
+    frames : tuple of FrameRows
+        One for all data sets, or one each.
+    index : pandas.Index
+        Row labels.
+    new : tuple of tuple of str
+        Per factor, the levels that the fit has not seen and that are drawn.
+    """
+
+    frames: tuple[FrameRows, ...]
+    index: pd.Index
+    new: tuple[tuple[str, ...], ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number R of rows."""
+        return len(self.index)
+
+    def frame(self, position: int) -> FrameRows:
+        """Rows for the data set at a position in the list of lanes."""
+        return self.frames[position if len(self.frames) > 1 else 0]
+
+
+def include_level(fitted: Fitted, level: Level) -> list[np.ndarray]:
+    """Which columns of each term take part, as masks (q,) per term.
+
+    Raises
+    ------
+    DataError
+        A name is no grouping factor.
+    """
+    terms = fitted.model.layout.terms
+    if isinstance(level, str):
+        if level not in ("population", "group"):
+            raise DataError(f"level={level!r} is not known: use 'population', 'group' or a list of grouping factors")
+        return [np.full(t.q, level == "group") for t in terms]
+    groups = {t.group for t in terms}
+    for name in level:
+        if name not in groups:
+            raise DataError(f"level names {name!r}, which is no grouping factor; they are {_listed(sorted(groups))}")
+    return [np.full(t.q, t.group in level) for t in terms]
+
+
+def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
+    """The same from lme4's re.form: None takes all terms, ``"NA"`` or ``"~0"`` none, ``"~(1 | g)"`` those written.
+
+    Raises
+    ------
+    FormulaError
+        It cannot be read, or asks for a term that the model does not have.
+    """
+    terms = fitted.model.layout.terms
+    if re_formula is None:
+        return [np.full(t.q, True) for t in terms]
+    right = re_formula.strip().removeprefix("~").strip()
+    if right in ("NA", "0"):
+        return [np.full(t.q, False) for t in terms]
+    mask = [np.full(t.q, False) for t in terms]
+    for asked in parse_formula(f"y ~ {right}").random:
+        names = _lhs_names(fitted, asked.lhs)
+        found = [(i, t) for i, t in enumerate(terms) if t.group == asked.group_label]
+        for name in names:
+            at = [(i, t.names.index(name)) for i, t in found if name in t.names]
+            if not at:
+                has = ", ".join(f"({' + '.join(t.names)} | {t.group})" for t in terms)
+                raise FormulaError(
+                    f"re_formula={re_formula!r} asks for {name!r} by {asked.group_label!r}, which the model does not "
+                    f"have; it has {has}"
+                )
+            for i, j in at:
+                mask[i][j] = True
+    return mask
+
+
+def _lhs_names(fitted: Fitted, lhs: str) -> tuple[str, ...]:
+    data = fitted.model.rows.data
+    assert data is not None  # every fit keeps its data
+    return model_matrix(lhs, data.frames[0], what="re_formula").names
+
+
+def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray]) -> PredictionRows:
+    """Take the rows that the model was fitted to; all data sets must have the same ones.
+
+    Raises
+    ------
+    DataError
+        The data sets have different rows.
+    """
+    rows, layout = fitted.model.rows, fitted.model.layout
+    first = rows.index[lanes[0]]
+    if any(not rows.index[k].equals(first) for k in lanes[1:]):
+        raise DataError("the data sets have different rows: give newdata, the same rows for all of them")
+    masks = _factor_masks(fitted, include)
+    frames = []
+    for k in lanes:
+        z = tuple(part * mask for part, mask in zip(z_columns(rows, layout, k), masks, strict=True))
+        codes = tuple(
+            np.where(mask.any(), rows.factor_rows[source].lane(k), -1)
+            for mask, source in zip(masks, layout.factor_source, strict=True)
+        )
+        n = rows.n_rows(k)
+        offset = np.zeros(n) if rows.offset is None else rows.offset.lane(k)
+        weights = np.ones(n) if rows.weights is None else rows.weights.lane(k)
+        frames.append(FrameRows(rows.x.lane(k)[:, fitted.model.keep], z, codes, offset, weights))
+    return PredictionRows(tuple(frames), first, ((),) * len(layout.factors))
+
+
+def read_newdata(
+    fitted: Fitted, lanes: Sequence[int], newdata: NewData, include: list[np.ndarray], new_levels: NewLevels
+) -> PredictionRows:
+    """Evaluate the model's formula on new data.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lanes : sequence of int
+        Data sets of the stack to predict from.
+    newdata : DataFrame, or K of them, or None
+        None takes the rows of the fit.
+    include : list of ndarray
+        Random-effect columns that take part.
+    new_levels : {"error", "mean", "draw"}
+
+    Returns
+    -------
+    PredictionRows
+
+    Raises
+    ------
+    DataError, FormulaError
+        The message names the column, the category or the level, and the imputation.
+    """
+    if new_levels not in ("error", "mean", "draw"):
+        raise DataError(f"new_levels={new_levels!r} is not known: use 'error', 'mean' or 'draw'")
+    if newdata is None:
+        return rows_of_fit(fitted, lanes, include)
+    frames, labels = _frames(fitted, lanes, newdata)
+    reader = _Reader(fitted, include, new_levels)
+    read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
+    return PredictionRows(read, frames[0].index, tuple(tuple(names) for names in reader.new))
+
+
+def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
+    """The frames of newdata, one or one per lane, and what to call each in messages."""
+    if isinstance(newdata, pd.DataFrame):
+        frames = [newdata]
+    elif isinstance(newdata, ImputedData):
+        frames = list(newdata.frames)
+    elif isinstance(newdata, Mapping):
+        frames = list(newdata.values())
+    elif isinstance(newdata, Iterable) and not isinstance(newdata, str):
+        frames = list(newdata)
+    else:
+        raise DataError(f"newdata must be a DataFrame, or one per data set, not a {type(newdata).__name__}")
+    for frame in frames:
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(f"newdata must be a DataFrame, or one per data set, not a {type(frame).__name__}")
+    if len(frames) == fitted.n_lanes and len(frames) != len(lanes):
+        frames = [frames[k] for k in lanes]
+    if len(frames) not in (1, len(lanes)):
+        raise DataError(f"newdata holds {len(frames)} frames for {len(lanes)} fits: give one, or one for each fit")
+    if len({len(frame) for frame in frames}) > 1:
+        raise DataError("the frames of newdata have different numbers of rows: predictions are pooled row by row")
+    if not len(frames[0]):
+        raise DataError("newdata has no rows")
+    names = fitted.model.rows.labels
+    several = len(frames) > 1
+    return frames, [f" for imputation {names[k]}" if several else "" for k in list(lanes)[: len(frames)]]
+
+
+class _Reader:
+    """Reads frames one after the other and numbers the new levels that they bring."""
+
+    def __init__(self, fitted: Fitted, include: list[np.ndarray], new_levels: NewLevels) -> None:
+        self.fitted, self.include, self.new_levels = fitted, include, new_levels
+        self.masks = _factor_masks(fitted, include)
+        self.known = [{name: i for i, name in enumerate(f.levels)} for f in fitted.model.layout.factors]
+        self.new: list[dict[str, int]] = [{} for _ in self.known]
+
+    def read(self, frame: pd.DataFrame, where: str) -> FrameRows:
+        model, rows = self.fitted.model, self.fitted.model.rows
+        self.require(frame, rows.fixed.spec.variables, "the fixed part", where)
+        x = _rebuild(rows.fixed, frame, where)[:, model.keep]
+        columns: list[list[np.ndarray]] = [[] for _ in model.layout.factors]
+        for term, mask in zip(model.layout.terms, self.include, strict=True):
+            if mask.any():
+                spec = rows.term_specs[term.source]
+                self.require(frame, spec.spec.variables, f"the random term ({spec.spec.rhs} | {term.group})", where)
+                columns[term.factor].append(_rebuild(spec, frame, where) * mask)
+            else:
+                columns[term.factor].append(np.zeros((len(frame), term.q)))
+        pairs = [
+            self.levels(f, frame, where, np.concatenate(parts, axis=1)) if self.masks[f].any() else None
+            for f, parts in enumerate(columns)
+        ]
+        none = np.full(len(frame), -1)
+        z = tuple(
+            np.concatenate(parts, axis=1) if pair is None else pair[0]
+            for parts, pair in zip(columns, pairs, strict=True)
+        )
+        codes = tuple(none if pair is None else pair[1] for pair in pairs)
+        return FrameRows(x, z, codes, self.offset(frame, where), np.ones(len(frame)))
+
+    def require(self, frame: pd.DataFrame, names: Iterable[str], what: str, where: str) -> None:
+        for name in names:
+            if name not in frame.columns:
+                known = [c for c in frame.columns if isinstance(c, str)]
+                hint = nearest(name, known) or f"; its columns are {_listed(known)}"
+                raise DataError(f"newdata{where} has no column {name!r}, which {what} needs{hint}")
+            if not isinstance(frame[name], pd.Series):
+                raise DataError(f"newdata{where} has several columns called {name!r}; rename or drop all but one")
+
+    def levels(self, f: int, frame: pd.DataFrame, where: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of the rows' levels, with z set to zero where a new level counts as the population mean."""
+        factor = self.fitted.model.layout.factors[f]
+        names = self.group_names(factor.label, frame, where)
+        uniques, inverse = np.unique(names, return_inverse=True)
+        unseen = [name for name in uniques if name not in self.known[f]]
+        if unseen and self.new_levels == "error":
+            raise DataError(
+                f"newdata{where} has the level {unseen[0]!r} of {factor.label!r}"
+                f"{f' and {len(unseen) - 1} more' if unseen[1:] else ''}, which the fit has not seen: use "
+                "new_levels='mean' for the population mean, or new_levels='draw' to count their variance as well"
+            )
+        if self.new_levels == "draw":
+            for name in unseen:
+                self.new[f].setdefault(name, factor.n_levels + len(self.new[f]))
+        table = np.array([self.known[f].get(name, self.new[f].get(name, -1)) for name in uniques])
+        codes = table[inverse.reshape(-1)]
+        return np.where((codes >= 0)[:, None], z, 0.0), codes
+
+    def group_names(self, label: str, frame: pd.DataFrame, where: str) -> np.ndarray:
+        """Names of the rows' levels, as the fit writes them."""
+        columns = next(t.group for t in self.fitted.model.rows.formula.random if t.group_label == label)
+        self.require(frame, columns, f"the grouping factor {label!r}", where)
+        parts = []
+        for column in columns:
+            codes, uniques = pd.factorize(frame[column])
+            if (codes < 0).any():
+                row = frame.index[int(np.argmax(codes < 0))]
+                raise DataError(f"newdata{where} has missing cells in the grouping column {column!r} (row {row!r})")
+            parts.append(np.array([level_name(v) for v in np.asarray(uniques, dtype=object)], dtype=object)[codes])
+        out = parts[0]
+        for part in parts[1:]:
+            out = out + ":" + part
+        return np.asarray(out)
+
+    def offset(self, frame: pd.DataFrame, where: str) -> np.ndarray:
+        rows = self.fitted.model.rows
+        expressions = list(rows.formula.offsets)
+        if isinstance(rows.given_offset, str):
+            expressions.append(rows.given_offset)
+        elif rows.given_offset is not None:
+            raise DataError(
+                "the fit has an offset that was given as an array, which new rows do not have: fit again with "
+                "offset= naming a column"
+            )
+        total = np.zeros(len(frame))
+        for expr in expressions:
+            self.require(frame, variables(expr), f"the offset {expr!r}", where)
+            try:
+                total = total + evaluate(expr, frame, what="offset")
+            except (DataError, FormulaError) as error:
+                raise type(error)(f"newdata{where}: {error}") from None
+        return total
+
+
+def _rebuild(matrix: ModelMatrix, frame: pd.DataFrame, where: str) -> np.ndarray:
+    try:
+        return matrix.rebuild(frame)
+    except (DataError, FormulaError) as error:
+        raise type(error)(f"newdata{where}: {error}") from None
+
+
+def _factor_masks(fitted: Fitted, include: list[np.ndarray]) -> list[np.ndarray]:
+    layout = fitted.model.layout
+    return [
+        np.concatenate([m for t, m in zip(layout.terms, include, strict=True) if t.factor == f])
+        for f in range(len(layout.factors))
+    ]
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")

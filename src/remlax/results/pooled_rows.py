@@ -1,0 +1,134 @@
+"""What the pooled model says about rows: fitted values, residuals, predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..fitting.coefficients import CoefficientInference
+from ..fitting.fit import Fitted
+from ..pooling import RubinPool
+from .diagnostics import ResidualType, augment_pooled, residual_values
+from .newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
+from .prediction import Interval, common_dfcom, estimates, predict_pooled
+
+
+class PooledRows:
+    """Methods of ``PooledLmer`` that answer for rows."""
+
+    fitted_stack: Fitted
+    lanes: tuple[int, ...]
+    rubin: RubinPool
+    within: CoefficientInference
+
+    def fitted(self) -> pd.Series[float]:
+        """Mean over the imputations of the fitted values X beta + Z b (+ offset), one per row.
+
+        Raises
+        ------
+        DataError
+            The data sets have different rows.
+        """
+        rows = rows_of_fit(self.fitted_stack, self.lanes, include_level(self.fitted_stack, "group"))
+        return pd.Series(estimates(self.fitted_stack, self.lanes, rows).mean(axis=0), index=rows.index, name="fitted")
+
+    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
+        """Mean over the imputations of the residuals, one per row.
+
+        Parameters
+        ----------
+        type : {"response", "pearson", "scaled", "marginal"}, default "response"
+            As `LmerFit.residuals`.
+
+        Raises
+        ------
+        DataError
+            The type is not known, or the data sets have different rows.
+        """
+        rows = rows_of_fit(self.fitted_stack, self.lanes, include_level(self.fitted_stack, "group"))
+        each = np.stack([residual_values(self.fitted_stack, k, type) for k in self.lanes])
+        return pd.Series(each.mean(axis=0), index=rows.index, name="residual")
+
+    def augment(self, *, per_imputation: bool = False) -> pd.DataFrame:
+        """Data of the model with pooled fitted values, residuals and influence, one row each.
+
+        Parameters
+        ----------
+        per_imputation : bool, default False
+            Add ``fitted_1``, ..., ``residual_1``, ... with the values of every imputation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The model's data columns that are the same in all imputations, then the columns of `LmerFit.augment`:
+            means over the imputations, and for ``std_error`` the root of the total variance by Rubin's rules.
+
+        Raises
+        ------
+        DataError
+            The data sets have different rows, or a column of one of these names.
+        """
+        dfcom = common_dfcom(self.within, self.rubin.dfcom)
+        return augment_pooled(self.fitted_stack, self.lanes, dfcom, per_imputation=per_imputation)
+
+    def predict(
+        self,
+        newdata: NewData = None,
+        *,
+        level: Level = "group",
+        interval: Interval | None = None,
+        conf_level: float = 0.95,
+        new_levels: NewLevels = "error",
+    ) -> pd.DataFrame:
+        """Predict the response for new rows, or for the rows of the fits, pooled by Rubin's rules.
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame, or K of them, or ImputedData, optional
+            Rows to predict; where they are imputed themselves, one frame per imputation with the same rows.
+        level : {"group", "population"} or list of str, default "group"
+            All random effects take part, none, or those of the named grouping factors.
+        interval : {"confidence", "prediction"}, optional
+            Interval for the expected response, or for one new observation (of weight 1 for new data).
+        conf_level : float, default 0.95
+        new_levels : {"error", "mean", "draw"}, default "error"
+            What to do with a level of a grouping factor that the fits have not seen: refuse it; predict the population
+            mean; predict the mean and add the variance of its random effects to the intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate``; with an interval also ``std_error``, ``df``, ``conf_low``, ``conf_high``, ``riv``,
+            ``lambda``, ``fmi``.
+
+        Raises
+        ------
+        DataError, FormulaError
+            A column is missing, a category or a level was not in the data of the fits, a cell is missing, or newdata
+            holds another number of frames than there are fits.
+
+        Notes
+        -----
+        The linear predictor is pooled: its variance within an imputation is that of `LmerFit.predict`, coefficients and
+        modes together, plus sigma^2 for a prediction interval; the degrees of freedom are Barnard and Rubin's with the
+        complete-data degrees of freedom of that variance, Satterthwaite's averaged over the fits. Where ``pool`` was
+        given another dfcom, that is used (the smallest, where it differs between coefficients).
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+        van Buuren, S. (2018). Flexible Imputation of Missing Data, 2nd ed. CRC Press, section 5.2.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import remlax as rx
+        >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+        >>> new = pd.DataFrame({"ses": [0.0, 1.0], "schid": ["1224", "1224"]})
+        >>> pooled.predict(new, interval="confidence").round(3)[["estimate", "std_error"]].values.tolist()
+        [[11.062, 0.812], [13.446, 0.827]]
+        """
+        include = include_level(self.fitted_stack, level)
+        rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
+        dfcom = common_dfcom(self.within, self.rubin.dfcom)
+        return predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)

@@ -1,0 +1,253 @@
+"""Predictions of fitted and pooled models, with the variance of their error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..core.batch_posterior import row_variance_stack
+from ..core.posterior import Rows
+from ..core.structure import host_leaf
+from ..errors import DataError
+from ..fitting.coefficients import CoefficientInference, GivenDf
+from ..fitting.fit import Fitted
+from ..fitting.satterthwaite import variance_covariance
+from ..pooling import pool_scalars
+from .newdata import FrameRows, PredictionRows
+
+Interval = Literal["confidence", "prediction"]
+
+# numbers held at once while rows go through the elimination
+CHUNK_NUMBERS = 16_000_000
+
+
+@dataclass(frozen=True)
+class LinearPredictor:
+    """Predictions of every data set: estimate (K, R) and, where asked for, the variance of its error.
+
+    variance (K, R); gradient (K, R, d + 1): its derivatives in the user's (theta, log sigma); residual (K, R): residual
+    variance of the row.
+    """
+
+    estimate: np.ndarray
+    variance: np.ndarray
+    gradient: np.ndarray
+    residual: np.ndarray
+
+
+def estimates(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
+    """Predict x'beta + z'b + offset of every data set, (K, R)."""
+    out = np.empty((len(lanes), rows.n_rows))
+    for i, k in enumerate(lanes):
+        frame = rows.frame(i)
+        out[i] = frame.x @ fitted.beta[k] + frame.offset
+        for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
+            known = (codes >= 0) & (codes < fitted.model.layout.factors[f].n_levels)
+            if known.any():
+                modes = fitted.factor_modes[f].modes[k]
+                out[i, known] += np.einsum("ij,ij->i", z[known], modes[codes[known]])
+    return out
+
+
+def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> LinearPredictor:
+    """Predictions with the variance of their error (Henderson 1975) and its derivatives."""
+    model, k = fitted.model, list(lanes)
+    sigma = fitted.sigma[k]
+    scale = model.y_scale[k]
+    stack = model.stack.lanes(np.asarray(k))
+    chunk = chunk_rows(fitted, len(k))
+    variances, gradients = [], []
+    for start in range(0, rows.n_rows, chunk):
+        part = slice(start, min(start + chunk, rows.n_rows))
+        found = row_variance_stack(
+            stack, fitted.theta[k] * model.theta_scale, sigma / scale, conditioned_rows(fitted, lanes, rows, part)
+        )
+        size = part.stop - part.start
+        variances.append(found.variance[:, :size] * scale[:, None] ** 2)
+        # internal theta is the user's times theta_scale
+        jacobian = np.append(model.theta_scale, 1.0)
+        gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2 * jacobian)
+    weights = np.stack([rows.frame(i).weights for i in range(len(k))])
+    return LinearPredictor(
+        estimate=estimates(fitted, lanes, rows),
+        variance=np.maximum(np.concatenate(variances, axis=1), 0.0),
+        gradient=np.concatenate(gradients, axis=1),
+        residual=sigma[:, None] ** 2 / weights,
+    )
+
+
+def chunk_rows(fitted: Fitted, n_lanes: int) -> int:
+    """Rows that go through the elimination at once."""
+    structure = fitted.model.layout.structure
+    wide = structure.n_dense if structure.crossed else structure.n_fixed + 1
+    most = CHUNK_NUMBERS // (n_lanes * (structure.theta_map.n_theta + 2) * (wide + 8))
+    size = _coarse(most + 1) // 4
+    return max(64, size)
+
+
+def conditioned_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, part: slice) -> Rows:
+    """Some rows in the conditioned coordinates of every data set, padded, with a leading axis of data sets."""
+    each = [_conditioned(fitted, k, rows.frame(i), part) for i, k in enumerate(lanes)]
+    longest = _coarse(max(len(one.pair_row) for one in each))
+    n_rows = each[0].x.shape[0]
+
+    def padded(a: np.ndarray, fill: int) -> np.ndarray:
+        return np.concatenate([a, np.full(longest - len(a), fill, a.dtype)])
+
+    each = [
+        one._replace(
+            pair_row=host_leaf(padded(np.asarray(one.pair_row), n_rows)),
+            pair_entry=host_leaf(padded(np.asarray(one.pair_entry), 0)),
+        )
+        for one in each
+    ]
+    factors = range(len(each[0].z))
+    return Rows(
+        x=host_leaf(np.stack([one.x for one in each])),
+        z=tuple(host_leaf(np.stack([one.z[f] for one in each])) for f in factors),
+        codes=tuple(host_leaf(np.stack([one.codes[f] for one in each])) for f in factors),
+        z_new=tuple(host_leaf(np.stack([one.z_new[f] for one in each])) for f in factors),
+        codes_new=tuple(host_leaf(np.stack([one.codes_new[f] for one in each])) for f in factors),
+        pair_row=host_leaf(np.stack([one.pair_row for one in each])),
+        pair_entry=host_leaf(np.stack([one.pair_entry for one in each])),
+    )
+
+
+def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Rows:
+    model, structure = fitted.model, fitted.model.layout.structure
+    n = part.stop - part.start
+    size = _coarse(n)
+    x = np.zeros((size, structure.n_fixed))
+    x[:n, : len(model.keep)] = frame.x[part] @ model.inverse[lane]
+    known_z, known_codes, new_z, new_codes = [], [], [], []
+    for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
+        levels = model.layout.factors[f].n_levels
+        scaled = np.zeros((size, z.shape[1]))
+        scaled[:n] = z[part] / model.z_scale[f]
+        code = np.full(size, -1, np.int32)
+        code[:n] = codes[part]
+        known, new = (code >= 0) & (code < levels), code >= levels
+        known_z.append(host_leaf(scaled * known[:, None]))
+        known_codes.append(host_leaf(np.where(known, code, 0).astype(np.int32)))
+        new_z.append(host_leaf(scaled * new[:, None]))
+        # new levels stand behind the padded known ones
+        new_codes.append(host_leaf(np.where(new, code - levels + structure.n_levels[f], 0).astype(np.int32)))
+    pair_row, pair_entry = _pairs(fitted, np.asarray(known_codes[0]), np.asarray(known_z[0]))
+    return Rows(
+        host_leaf(x),
+        tuple(known_z),
+        tuple(known_codes),
+        tuple(new_z),
+        tuple(new_codes),
+        host_leaf(pair_row),
+        host_leaf(pair_entry),
+    )
+
+
+def _coarse(n: int) -> int:
+    """Round up to 64, 256, 1024, ...: a new number of rows is rarely a new program."""
+    size = 64
+    while size < n:
+        size *= 4
+    return size
+
+
+def _pairs(fitted: Fitted, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of a crossed model, the entries of its level of the first factor."""
+    if not fitted.model.layout.structure.crossed:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+    level = np.asarray(fitted.model.stack.index.entry_level)
+    used = np.flatnonzero(z.any(axis=1))
+    first = np.searchsorted(level, codes[used], side="left")
+    count = np.searchsorted(level, codes[used], side="right") - first
+    entry = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count) + np.arange(count.sum())
+    return np.repeat(used, count).astype(np.int32), entry.astype(np.int32)
+
+
+def check_interval(interval: Interval | None, conf_level: float) -> None:
+    """Refuse an unknown kind of interval and a level outside (0, 1)."""
+    if interval not in (None, "confidence", "prediction"):
+        raise DataError(f"interval={interval!r} is not known: use None, 'confidence' or 'prediction'")
+    if not 0 < conf_level < 1:
+        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
+
+
+def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor:
+    """Add the residual variance where a new observation is predicted."""
+    if interval == "confidence":
+        return found
+    gradient = found.gradient.copy()
+    gradient[:, :, -1] += 2 * found.residual
+    return replace(found, variance=found.variance + found.residual, gradient=gradient)
+
+
+def satterthwaite_rows(fitted: Fitted, lanes: Sequence[int], found: LinearPredictor) -> np.ndarray:
+    """Degrees of freedom 2 v^2 / (g' A g) of every variance, (K, R); infinite where it does not vary."""
+    spread = np.einsum("krs,kst,krt->kr", found.gradient, variance_covariance(fitted)[list(lanes)], found.gradient)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = 2 * found.variance**2 / spread
+    return np.where(np.isnan(df), np.inf, df)
+
+
+def predict_one(
+    fitted: Fitted, lane: int, rows: PredictionRows, interval: Interval | None, conf_level: float
+) -> pd.DataFrame:
+    """Table of predictions of one fit; see ``LmerFit.predict``."""
+    check_interval(interval, conf_level)
+    if interval is None:
+        return pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
+    found = with_residual(linear_predictor(fitted, [lane], rows), interval)
+    df = satterthwaite_rows(fitted, [lane], found)[0]
+    error = np.sqrt(found.variance[0])
+    half = stats.t.ppf((1 + conf_level) / 2, df) * error
+    return pd.DataFrame(
+        {
+            "estimate": found.estimate[0],
+            "std_error": error,
+            "df": df,
+            "conf_low": found.estimate[0] - half,
+            "conf_high": found.estimate[0] + half,
+        },
+        index=rows.index,
+    )
+
+
+def predict_pooled(
+    fitted: Fitted,
+    lanes: Sequence[int],
+    rows: PredictionRows,
+    interval: Interval | None,
+    conf_level: float,
+    dfcom: float | None,
+) -> pd.DataFrame:
+    """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
+    check_interval(interval, conf_level)
+    if interval is None:
+        return pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
+    found = with_residual(linear_predictor(fitted, lanes, rows), interval)
+    complete = satterthwaite_rows(fitted, lanes, found).mean(axis=0) if dfcom is None else dfcom
+    pooled = pool_scalars(found.estimate, found.variance, dfcom=complete, conf_level=conf_level)
+    return pd.DataFrame(
+        {
+            "estimate": pooled.estimate,
+            "std_error": pooled.std_error,
+            "df": pooled.df,
+            "conf_low": pooled.conf_low,
+            "conf_high": pooled.conf_high,
+            "riv": pooled.riv,
+            "lambda": pooled.lambda_,
+            "fmi": pooled.fmi,
+        },
+        index=rows.index,
+    )
+
+
+def common_dfcom(within: CoefficientInference, dfcom: np.ndarray) -> float | None:
+    """Complete-data degrees of freedom for predictions: the smallest where they are given, else None."""
+    return float(np.min(dfcom, initial=math.inf)) if isinstance(within, GivenDf) else None
