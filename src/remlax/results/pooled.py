@@ -16,6 +16,7 @@ from ..pooling import RubinPool
 from .coefficients import pooled_table
 from .pooled_inference import PooledInference
 from .pooled_print import pooled_text
+from .pooled_rows import PooledRows
 from .printing import Summary
 from .tables import factor_columns, factors_in_order, varcorr_frame
 
@@ -23,7 +24,7 @@ OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference):
+class PooledLmer(PooledInference, PooledRows):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
