@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from .crossed import crossed_derivatives
 from .factor import marginal, small_apply, small_factor
 from .structure import Index, Structure, Values
 
@@ -67,17 +68,22 @@ def value_and_grad(theta: Array, structure: Structure, index: Index, values: Val
     if structure.n_factors == 1:
         found = _one_factor(theta, structure, values, hessian=False)
         return found.value, found.grad
+    if structure.crossed:
+        found = _crossed(theta, structure, index, values, hessian=False)
+        return found.value, found.grad
     return jax.value_and_grad(profiled_deviance)(theta, structure, index, values)
 
 
 def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Values) -> Derivatives:
     """Return the criterion with its exact gradient and Hessian.
 
-    Analytic for one grouping factor; for several, the reverse-mode gradient is
-    linearised once and pushed forward along each coordinate.
+    Analytic for one grouping factor and for the dense block of crossed ones; for nested factors the reverse-mode
+    gradient is linearised once and pushed forward along each coordinate.
     """
     if structure.n_factors == 1:
         return _one_factor(theta, structure, values, hessian=True)
+    if structure.crossed:
+        return _crossed(theta, structure, index, values, hessian=True)
 
     def both(t: Array) -> tuple[Array, Array]:
         return jax.value_and_grad(profiled_deviance)(t, structure, index, values)
@@ -85,6 +91,12 @@ def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Va
     (value, grad), push = jax.linearize(both, theta)
     hess = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))[1]
     return Derivatives(value, grad, (hess + hess.T) / 2)
+
+
+def _crossed(theta: Array, structure: Structure, index: Index, values: Values, *, hessian: bool) -> Derivatives:
+    n = degrees(structure, values)
+    logdet, chol, grad, hess = crossed_derivatives(theta, structure, index, values, n, hessian=hessian)
+    return Derivatives(assemble(logdet, chol, structure, values), grad, hess)
 
 
 def _one_factor(theta: Array, structure: Structure, values: Values, *, hessian: bool) -> Derivatives:

@@ -7,6 +7,8 @@ on tiny matrices are slow on every device.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -90,10 +92,12 @@ def marginal(theta: Array, structure: Structure, index: Index, values: Values) -
     logdet : Array, scalar
     m : Array (p + 1, p + 1)
     """
-    lams = structure.theta_map.factors(theta)
     if structure.crossed:
-        return _marginal_crossed(lams, structure, index, values)
-    return _marginal_chain(lams, structure, index, values)
+        parts = crossed_parts(theta, structure, index, values)
+        chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
+        half = solve_triangular(chol, parts.right, lower=True)
+        return parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol))), parts.m - half.T @ half
+    return _marginal_chain(structure.theta_map.factors(theta), structure, index, values)
 
 
 def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
@@ -118,17 +122,29 @@ def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index,
     return total, m
 
 
-def _marginal_crossed(
-    lams: tuple[Array, ...], structure: Structure, index: Index, values: Values
-) -> tuple[Array, Array]:
-    """Eliminate the first factor; the others form one dense block, updated over a list of pairs."""
+class CrossedParts(NamedTuple):
+    """What is left of a crossed model once its first factor is eliminated.
+
+    logdet: log-determinant of the eliminated part; block (n_dense, n_dense): Lambda'Z'Z Lambda + I of the others;
+    right (n_dense, w): Lambda'Z'W; m (w, w): W'W.
+    """
+
+    logdet: Array
+    block: Array
+    right: Array
+    m: Array
+
+
+def crossed_parts(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
+    """Eliminate the first factor of a crossed model; the dense block is updated over a list of pairs."""
     assert index.keys is not None  # for the type checker: a crossed Index has its arrays
     assert index.entry_level is not None
-    assert index.pair_key is not None
     assert index.entry_col is not None
+    assert index.pair_key is not None
     assert values.entry is not None
     assert values.base is not None
     assert values.dense_w is not None
+    lams = structure.theta_map.factors(theta)
     pinv, logdet = small_factor(values.zz[0], lams[0])
     solved = small_apply(pinv, values.zr[0])
     m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
@@ -137,20 +153,17 @@ def _marginal_crossed(
     met = jnp.einsum("ijl->lij", pinv)[index.entry_level]
     through = jnp.einsum("eij,ej->ei", met, entry)
     pairs = jnp.sum(entry[index.pair_left] * through[index.pair_right], axis=1)
-    lower = values.base - jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
+    summed = jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
     size = structure.n_dense
-    block = jnp.zeros(size * size, entry.dtype).at[index.keys].set(lower, mode="drop").reshape(size, size)
+    lower = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
+    block = lower.reshape(size, size)
     block = block + jnp.tril(block, -1).T
 
     rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
     dense_w = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-
     scaled = _times_lambda(_times_lambda(block, lams[1:], structure).T, lams[1:], structure)
     right = _times_lambda(dense_w.T, lams[1:], structure).T
-    chol = jnp.linalg.cholesky(scaled + jnp.eye(size, dtype=entry.dtype), symmetrize_input=False)
-    half = solve_triangular(chol, right, lower=True)
-    logdet = logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol)))
-    return logdet, m - half.T @ half
+    return CrossedParts(logdet, scaled + jnp.eye(size, dtype=entry.dtype), right, m)
 
 
 def _times_lambda(rows: Array, lams: tuple[Array, ...], structure: Structure) -> Array:
