@@ -1,4 +1,4 @@
-"""Crossed, nested and long data, against lme4 in the same run: lecture ratings, growth in three levels, a million rows."""
+"""Crossed, nested and long data against lme4 in the same run: ratings, growth in three levels, a million rows."""
 
 from __future__ import annotations
 

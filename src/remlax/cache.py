@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -33,8 +34,9 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Pa
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "remlax" if folder is None else Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(path))
+    update: Callable[[str, object], None] = jax.config.update
+    update("jax_compilation_cache_dir", str(path))
     # programs of remlax are many and small: keep them all
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
