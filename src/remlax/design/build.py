@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,10 +99,9 @@ def needed_columns(formula: MixedFormula, weights: RowInput = None, offset: RowI
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where columns come from: the stacked frame, or the first frame where nothing needed differs."""
+    """Where columns come from: stacked over the frames, or the first frame where nothing needed differs."""
 
     frames: tuple[pd.DataFrame, ...]
-    long: pd.DataFrame
     varying: frozenset[str]
     aligned: bool
     offsets: np.ndarray
@@ -112,7 +112,15 @@ class _Sources:
     def frame(self, columns: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
         if self.shared(columns):
             return self.frames[0], None
-        return self.long, self.offsets
+        # column by column: selecting columns of K frames and joining those costs several times as much
+        rows = pd.RangeIndex(self.offsets[-1])
+        return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows), self.offsets
+
+    def _stacked(self, name: str) -> pd.Series[Any]:
+        if name in self.varying:
+            return pd.concat([frame[name] for frame in self.frames], ignore_index=True)
+        again = np.tile(np.arange(len(self.frames[0])), len(self.frames))
+        return self.frames[0][name].take(again).reset_index(drop=True)
 
 
 def read_rows(
@@ -179,13 +187,10 @@ def read_rows(
 
 
 def _sources(data: ImputedData, columns: list[str]) -> _Sources:
-    frames = tuple(frame[columns] for frame in data.frames)
-    sizes = [len(frame) for frame in frames]
-    aligned = data.aligned
+    frames, aligned = data.frames, data.aligned
+    offsets = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])])
     varying = frozenset(data.varying).intersection(columns) if aligned else frozenset(columns)
-    same = len(frames) == 1 or (aligned and not varying)
-    long = frames[0] if same else pd.concat(frames, ignore_index=True)
-    return _Sources(frames, long, varying, aligned, np.concatenate([[0], np.cumsum(sizes)]))
+    return _Sources(frames, varying, aligned, offsets)
 
 
 def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[ModelMatrix, RowArray]:
