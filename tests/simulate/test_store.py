@@ -17,7 +17,7 @@ import pytest
 
 from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
 from remlax.simulate.fingerprint import scenario_id
-from remlax.simulate.rows import COLUMNS, failed_rows, method_rows
+from remlax.simulate.rows import COLUMNS, failed_records, method_records, tidy_rows
 from remlax.simulate.store import Block, ResultStore, open_store, read_store
 
 SCENARIOS = {scenario_id(values): values for values in ({"J": 30, "law": "t"}, {"J": 150, "law": "normal"})}
@@ -29,17 +29,17 @@ def open_here(folder: Path, replications: int = 10, block_size: int = 4, **chang
 
 
 def rows(block: Block) -> pd.DataFrame:
-    parts = [
-        method_rows(
-            [{"term": "x", "estimate": r + int(block.scenario[:4], 16), "std_error": 1.0}],
-            replication=r,
-            method="a",
-            truth={"x": 0.5},
-            seconds=0.0,
-        )
-        for r in range(block.start, block.stop)
-    ]
-    return pd.concat(parts, ignore_index=True)
+    place = {"method": "a", "truth": {"x": 0.5}, "seconds": 0.0}
+    found = int(block.scenario[:4], 16)
+    return tidy_rows(
+        [
+            record
+            for r in range(block.start, block.stop)
+            for record in method_records(
+                [{"term": "x", "estimate": r + found, "std_error": 1.0}], replication=r, **place
+            )  # type: ignore[arg-type]
+        ]
+    )
 
 
 def fill(store: ResultStore) -> None:
@@ -273,45 +273,46 @@ def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkey
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_here(tmp_path)
+    block = store.blocks()[0]
+    made = rows(block)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install remlax\[sim\]"):
-        store.write(store.blocks()[0], rows(store.blocks()[0]))
+        store.write(block, made)
 
 
-def test_method_rows_fill_in_limits_and_status() -> None:
-    made = method_rows(
-        pd.DataFrame(
-            {"term": ["z", "other", "x"], "estimate": [math.nan, 1.0, 2.0], "std_error": 0.5, "df": 10.0, "extra": 1}
-        ),
-        replication=3,
-        method="a",
-        truth={"x": 1.0, "z": 0.0},
-        seconds=0.25,
-    )
+PLACE = {"replication": 3, "method": "a", "seconds": 0.25}
+
+
+def test_rows_fill_in_limits_and_status() -> None:
+    columns = {"term": ["z", "other", "x"], "estimate": [math.nan, 1.0, 2.0], "std_error": 0.5, "df": 10.0, "extra": 1}
+    records = method_records(pd.DataFrame(columns), truth={"x": 1.0, "z": 0.0}, message="hm", **PLACE)  # type: ignore[arg-type]
+    given = {"term": "x", "estimate": 2.0, "std_error": 0.5, "conf_low": 0.0, "conf_high": 9.0, "status": "singular"}
+    records += method_records([given], truth={"x": 1.0}, **PLACE)  # type: ignore[arg-type]
+    records += method_records(
+        [{"term": "x", "estimate": 2.0, "std_error": 0.5, "df": math.nan}], truth={"x": 1.0}, **PLACE
+    )  # type: ignore[arg-type]
+    records += failed_records("it broke", truth={"x": 1.0}, **PLACE)  # type: ignore[arg-type]
+    made = tidy_rows(records)
     assert list(made) == list(COLUMNS)
-    assert made["term"].tolist() == ["x", "z"]
-    assert made["status"].tolist() == ["ok", "failed"]
-    assert made["truth"].tolist() == [1.0, 0.0]
+    assert made["term"].tolist() == ["x", "z", "x", "x", "x"]
+    assert made["status"].tolist() == ["ok", "failed", "singular", "ok", "failed"]
+    assert made["truth"].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0]
+    assert made["message"].tolist() == ["hm", "hm", "", "", "it broke"]
     assert made["conf_low"][0] == pytest.approx(2 - 2.2281388519649385 * 0.5)  # t table, 10 df
-    given = method_rows(
-        [{"term": "x", "estimate": 2.0, "std_error": 0.5, "conf_low": 0.0, "conf_high": 9.0, "status": "singular"}],
-        replication=3,
-        method="a",
-        truth={"x": 1.0},
-        seconds=0.0,
-    )
-    assert given[["conf_low", "conf_high", "status"]].to_numpy().tolist() == [[0.0, 9.0, "singular"]]
-    assert given.dtypes.equals(made.dtypes)
-    lost = failed_rows("it broke", replication=3, method="a", truth={"x": 1.0})
-    assert lost.dtypes.equals(made.dtypes)
-    assert lost[["status", "message", "truth"]].to_numpy().tolist() == [["failed", "it broke", 1.0]]
+    assert made["p_value"][2] == pytest.approx(6.334248366623996e-05)  # 2 (1 - Phi(4))
+    assert made.loc[2, ["conf_low", "conf_high"]].tolist() == [0.0, 9.0]
+    assert made.loc[[1, 3, 4], "conf_low"].isna().all()  # no estimate, unknown df, no result
+    assert (made["replication"] == 3).all()
+    assert made["seconds"].tolist()[:4] == [0.25] * 4
+    assert made.dtypes.equals(tidy_rows(records[:1]).dtypes)
+    assert made.dtypes.equals(tidy_rows(records[-1:]).dtypes)
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ([{"term": "x"}], "without the column 'estimate'"),
-        ([], "without the column 'term', 'estimate'"),
+        ([{"term": "x"}], "without column 'estimate'"),
+        ([], "without column 'term', 'estimate'"),
         ([{"term": "y", "estimate": 1.0}], "no row for the estimand 'x'"),
         ([{"term": "x", "estimate": 1.0}] * 2, "a term twice"),
         ([{"term": "x", "estimate": 1.0, "status": "fine"}], "status 'fine'"),
@@ -319,4 +320,4 @@ def test_method_rows_fill_in_limits_and_status() -> None:
 )
 def test_bad_rows_of_a_method_are_named(found: list[dict[str, object]], message: str) -> None:
     with pytest.raises(SimulationError, match=f"'a' returned.*{message}"):
-        method_rows(found, replication=0, method="a", truth={"x": 1.0}, seconds=0.0)
+        method_records(found, truth={"x": 1.0}, **PLACE)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ class Amputed:
         """
         if not self.complete.equals(other.complete):
             raise SimulationError("Only amputations of one and the same complete frame can be joined.")
-        return _blank(self.complete, self.mask | other.mask)
+        return blank(self.complete, self.mask | other.mask)
 
 
 def ampute(
@@ -147,7 +147,7 @@ def ampute(
         cluster_sd,
         level2,
     )
-    return apply(settings, frame, seed, [cluster] if cluster else [])
+    return apply([settings], frame, keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION))
 
 
 def drop_out(
@@ -203,20 +203,20 @@ def drop_out(
     True
     """
     settings = DropOut(prop, columns, subject, time, mechanism, weights, types)
-    return apply(settings, frame, seed, [subject])
+    return apply([settings], frame, keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION))
 
 
-def apply(settings: Mechanism, frame: pd.DataFrame, seed: int, factors: Sequence[str]) -> Amputed:
-    """Apply a mechanism to one frame, in float64; ``factors`` are its grouping columns."""
+def apply(mechanisms: Sequence[Mechanism], frame: pd.DataFrame, key: jax.Array) -> Amputed:
+    """Apply mechanisms to one complete frame, in float64, with one key in an array (1,)."""
     for name in frame:
         missing = int(frame[name].isna().sum())
         if missing:
             raise DataError(f"Column {name!r} has {missing} missing cells; amputation starts from complete data.")
+    factors = {name for mechanism in mechanisms for name in mechanism.factors}
     with jax.enable_x64(True):
-        key = keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION)
-        masks = mask_of([settings], key, stack_of(frame, factors))
+        masks = mask_of(mechanisms, key, stack_of(frame, sorted(factors)))
         found = {name: np.asarray(mask[0]) for name, mask in masks.items()}
-    return _blank(frame, pd.DataFrame(False, frame.index, frame.columns).assign(**found))
+    return blank(frame, pd.DataFrame(False, frame.index, frame.columns).assign(**found))
 
 
 def stack_of(frame: pd.DataFrame, factors: Sequence[str]) -> Stack:
@@ -237,6 +237,7 @@ def stack_of(frame: pd.DataFrame, factors: Sequence[str]) -> Stack:
     return Stack(columns, codes, levels, jnp.ones((1, len(frame)), dtype=bool), text)
 
 
-def _blank(complete: pd.DataFrame, mask: pd.DataFrame) -> Amputed:
+def blank(complete: pd.DataFrame, mask: pd.DataFrame) -> Amputed:
+    """A complete frame with the cells of a mask taken out."""
     lost = {str(name): complete[name].mask(mask[name]) for name in complete if mask[name].any()}
     return Amputed(complete.assign(**lost), mask, complete)

@@ -14,6 +14,7 @@ the same law, but different numbers. `versions` records what the draws depend on
 from __future__ import annotations
 
 import enum
+import functools
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -121,6 +122,7 @@ def generator(key: jax.Array) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=integer_seed(key)))
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Record what draws and results depend on besides the key: versions, flags and platform."""
     packages = {name: metadata.version(name) for name in ("remlax", "jax", "jaxlib", "numpy", "pandas", "scipy")}

@@ -48,6 +48,11 @@ class Stack:
 class Mechanism(Protocol):
     """Anything that makes data sets incomplete: `Amputation`, `DropOut`."""
 
+    @property
+    def factors(self) -> Sequence[str]:
+        """Grouping columns that it reads."""
+        ...
+
     def masks(self, keys: jax.Array, stack: Stack) -> dict[str, jax.Array]:
         """(R, n) True where missing, for every column that can be."""
         ...
@@ -76,6 +81,11 @@ class Amputation:
     cluster: str | None = None
     cluster_sd: float = 0.0
     level2: bool = False
+
+    @property
+    def factors(self) -> Sequence[str]:
+        """Grouping columns that it reads."""
+        return [self.cluster] if self.cluster else []
 
     def masks(self, keys: jax.Array, stack: Stack) -> dict[str, jax.Array]:
         """(R, n) True where missing, for every column of a pattern."""
@@ -215,6 +225,11 @@ class DropOut:
     mechanism: Literal["MCAR", "MAR", "MNAR"] = "MAR"
     weights: Weights | None = None
     types: Kind = "RIGHT"
+
+    @property
+    def factors(self) -> Sequence[str]:
+        """Grouping columns that it reads."""
+        return [self.subject]
 
     def masks(self, keys: jax.Array, stack: Stack) -> dict[str, jax.Array]:
         """(R, n) True where missing, for every column that is lost."""

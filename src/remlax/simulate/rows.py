@@ -13,51 +13,52 @@ from ..errors import SimulationError
 from .intervals import intervals
 from .measures import STATUSES
 
-NUMBERS = ("estimate", "std_error", "df", "conf_low", "conf_high", "p_value", "fmi", "truth", "seconds", "n_iter")
-TEXTS = ("method", "term", "status", "message")
-COLUMNS = (
-    "replication",
-    "method",
-    "term",
-    "estimate",
-    "std_error",
-    "df",
-    "conf_low",
-    "conf_high",
-    "p_value",
-    "fmi",
-    "truth",
-    "status",
-    "message",
-    "n_iter",
-    "seconds",
-)
+COLUMNS = {
+    "replication": np.int64,
+    "method": str,
+    "term": str,
+    "estimate": np.float64,
+    "std_error": np.float64,
+    "df": np.float64,
+    "conf_low": np.float64,
+    "conf_high": np.float64,
+    "p_value": np.float64,
+    "fmi": np.float64,
+    "truth": np.float64,
+    "status": str,
+    "message": str,
+    "n_iter": np.float64,
+    "seconds": np.float64,
+}
+OPTIONAL = ("std_error", "df", "conf_low", "conf_high", "p_value", "fmi", "status", "message", "n_iter")
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+Record = dict[str, Any]
 
 
-def method_rows(
-    found: Rows, *, replication: int, method: str, truth: Mapping[str, float], seconds: float
-) -> pd.DataFrame:
-    """Bring what a method returned for one data set into the form of the results file.
+def method_records(
+    found: Rows, *, replication: int, method: str, truth: Mapping[str, float], seconds: float, message: str = ""
+) -> list[Record]:
+    """Check what a method returned for one data set, and place it.
 
     Parameters
     ----------
     found
         Rows with the columns term and estimate; std_error, df, conf_low, conf_high, p_value, fmi, status,
         message and n_iter if there are any. Other columns and terms that are not estimands are left out.
-        Limits (95 %) and p-values that are not given are made from std_error and df (normal without df).
     replication, method
         Where the rows belong.
     truth
         {term: true value} of the estimands.
     seconds
         Time that the method took.
+    message
+        Message of the rows if the method gives none, such as the text of a warning.
 
     Returns
     -------
-    DataFrame
-        One row per estimand, with `COLUMNS`.
+    list of dict
+        One record per estimand, for `tidy_rows`.
 
     Raises
     ------
@@ -66,57 +67,76 @@ def method_rows(
 
     Examples
     --------
-    >>> rows = method_rows([{"term": "x", "estimate": 1.0, "std_error": 0.5}],
-    ...     replication=0, method="ols", truth={"x": 0.8}, seconds=0.1)
+    >>> method_records([{"term": "x", "estimate": 1.0, "other": 7}],
+    ...     replication=0, method="ols", truth={"x": 0.8}, seconds=0.1)[0]["truth"]
+    0.8
+    """
+    rows = found.to_dict("records") if isinstance(found, pd.DataFrame) else list(found)
+    absent = [name for name in ("term", "estimate") if not rows or any(name not in row for row in rows)]
+    if absent:
+        raise SimulationError(f"Method {method!r} returned rows without column {', '.join(map(repr, absent))}.")
+    by_term = {str(row["term"]): row for row in rows if row["term"] in truth}
+    if len(by_term) < sum(row["term"] in truth for row in rows):
+        raise SimulationError(f"Method {method!r} returned a term twice among {', '.join(map(repr, by_term))}.")
+    lacking = [term for term in truth if term not in by_term]
+    if lacking:
+        raise SimulationError(f"Method {method!r} returned no row for the estimand {', '.join(map(repr, lacking))}.")
+    place = {"replication": replication, "method": method, "seconds": seconds}
+    records = []
+    for term, value in truth.items():
+        row = by_term[term]
+        if row.get("status", "ok") not in STATUSES:
+            known = ", ".join(STATUSES)
+            raise SimulationError(f"Method {method!r} returned status {row['status']!r}; known are {known}.")
+        given = {name: row[name] for name in OPTIONAL if name in row}
+        own = {"term": term, "estimate": row["estimate"], "truth": value}
+        records.append({"message": message, "df": math.inf} | given | own | place)
+    return records
+
+
+def failed_records(
+    message: str, *, replication: int, method: str, truth: Mapping[str, float], seconds: float = math.nan
+) -> list[Record]:
+    """Records of a replication in which a method failed: no estimates, but the reason."""
+    place = {"replication": replication, "method": method, "seconds": seconds, "message": message}
+    return [{"term": term, "estimate": math.nan, "truth": value, **place} for term, value in truth.items()]
+
+
+def tidy_rows(records: Sequence[Record] | pd.DataFrame) -> pd.DataFrame:
+    """Records as a frame in the form of the results file.
+
+    Parameters
+    ----------
+    records
+        Checked records. Limits (95 %) and p-values that are missing are made from std_error and df (infinite,
+        that is normal, if the method gave none); status is "ok" if none was given, and "failed" without an
+        estimate.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `COLUMNS`, in order and with their types.
+
+    Examples
+    --------
+    >>> rows = tidy_rows(method_records([{"term": "x", "estimate": 1.0, "std_error": 0.5}],
+    ...     replication=0, method="ols", truth={"x": 0.8}, seconds=0.1))
     >>> rows[["term", "conf_low", "truth", "status"]].round(3).values.tolist()
     [['x', 0.02, 0.8, 'ok']]
     """
-    frame = found if isinstance(found, pd.DataFrame) else pd.DataFrame(list(found))
-    absent = [name for name in ("term", "estimate") if name not in frame]
-    if absent:
-        raise SimulationError(f"Method {method!r} returned rows without the column {', '.join(map(repr, absent))}.")
-    frame = frame[frame["term"].isin(list(truth))].set_index("term")
-    if not frame.index.is_unique:
-        raise SimulationError(f"Method {method!r} returned a term twice: {', '.join(map(repr, frame.index))}.")
-    lacking = [term for term in truth if term not in frame.index]
-    if lacking:
-        raise SimulationError(f"Method {method!r} returned no row for the estimand {', '.join(map(repr, lacking))}.")
-    frame = frame.loc[list(truth)].reset_index()
-    if "std_error" in frame:
-        frame = intervals(frame)
-    estimated = np.isfinite(frame["estimate"].to_numpy(dtype=np.float64, na_value=np.nan))
-    frame["status"] = np.where(estimated, frame.get("status", "ok"), "failed")
-    unknown = sorted(set(frame["status"]) - set(STATUSES))
-    if unknown:
-        known = ", ".join(STATUSES)
-        raise SimulationError(f"Method {method!r} returned status {unknown[0]!r}; known are {known}.")
-    filled = frame.assign(replication=replication, method=method, truth=list(truth.values()), seconds=seconds)
-    return _complete(filled)
-
-
-def failed_rows(
-    message: str, *, replication: int, method: str, truth: Mapping[str, float], seconds: float = math.nan
-) -> pd.DataFrame:
-    """Rows of a replication in which a method failed: no estimates, but the reason."""
-    return _complete(
-        pd.DataFrame({"term": list(truth), "truth": list(truth.values())}).assign(
-            replication=replication, method=method, status="failed", message=message, seconds=seconds
-        )
-    )
-
-
-def _complete(frame: pd.DataFrame) -> pd.DataFrame:
-    """All columns, in order and with their types."""
-    columns = {
-        name: pd.to_numeric(frame[name]).to_numpy(dtype=np.float64, na_value=np.nan)
-        if name in frame
-        else np.full(len(frame), math.nan)
-        for name in NUMBERS
-    }
-    texts = {
-        name: frame[name].fillna("").astype(str).to_numpy(dtype=object) if name in frame else np.full(len(frame), "")
-        for name in TEXTS
-    }
-    whole = {"replication": frame["replication"].to_numpy(dtype=np.int64)}
-    every: dict[str, Any] = columns | texts | whole
-    return pd.DataFrame({name: every[name] for name in COLUMNS})
+    frame = pd.DataFrame(records)
+    columns: dict[str, Any] = {}
+    for name, kind in COLUMNS.items():
+        if kind is str:
+            columns[name] = frame[name].fillna("").astype(str).tolist() if name in frame else [""] * len(frame)
+        elif name in frame:
+            columns[name] = frame[name].to_numpy(dtype=kind)
+        else:
+            columns[name] = np.full(len(frame), math.inf if name == "df" else math.nan)
+    rows = pd.DataFrame(columns)
+    made = intervals(rows.drop(columns=["conf_low", "conf_high", "p_value"]))
+    for name in ("conf_low", "conf_high", "p_value"):
+        rows[name] = rows[name].fillna(made[name])
+    failed = ~np.isfinite(rows["estimate"])
+    rows["status"] = rows["status"].replace("", "ok").mask(failed, "failed")
+    return rows

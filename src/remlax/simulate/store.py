@@ -127,7 +127,7 @@ class ResultStore:
         note = {"hash": self.hash, "start": block.start, "stop": block.stop, "rows": len(rows), "versions": versions()}
         table = arrow.Table.from_pandas(rows[list(COLUMNS)], preserve_index=False)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"remlax": json.dumps(note).encode()})
-        with _replacing(self.path(block)) as temporary, temporary.open("wb") as file:
+        with replacing(self.path(block)) as temporary, temporary.open("wb") as file:
             parquet.write_table(table, file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
@@ -234,7 +234,7 @@ def open_store(
         "format": FORMAT,
         "hash": digest(parts),
         "specification": parts,
-        "scenarios": {name: json.loads(canonical_json(dict(values))) for name, values in scenarios.items()},
+        "scenarios": {name: _plain_values(values) for name, values in scenarios.items()},
         "replications": replications,
         "block_size": block_size,
         "versions": versions(),
@@ -244,7 +244,7 @@ def open_store(
             (root / "parts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _disk_error(root, error) from error
-        with _replacing(root / MANIFEST, only_new=True) as temporary:
+        with replacing(root / MANIFEST, only_new=True) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1))
     known = _read_manifest(root)  # another process may have been first
     _check_same(root, known, manifest)
@@ -253,7 +253,7 @@ def open_store(
         "replications": max(known["replications"], replications),
     }
     if grown != known:
-        with _replacing(root / MANIFEST) as temporary:
+        with replacing(root / MANIFEST) as temporary:
             temporary.write_text(json.dumps(grown, indent=1))
     return ResultStore(root, manifest["hash"], scenarios, replications, block_size)
 
@@ -269,6 +269,13 @@ def read_store(directory: str | os.PathLike[str]) -> ResultStore:
     root = Path(directory)
     known = _read_manifest(root)
     return ResultStore(root, known["hash"], known["scenarios"], known["replications"], known["block_size"])
+
+
+def _plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON keeps them; what JSON does not know as its canonical form."""
+    text = json.dumps(dict(values), default=lambda value: json.loads(canonical_json(value)))
+    plain: dict[str, Any] = json.loads(text)
+    return plain
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -304,7 +311,7 @@ def _check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, *, only_new: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, only_new: bool = False) -> Iterator[Path]:
     """A temporary name that takes the place of ``path`` at the end, or vanishes if anything goes wrong."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:

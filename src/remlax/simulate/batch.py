@@ -1,0 +1,152 @@
+"""The seam for methods that analyse many data sets at once: arrays in, arrays out, no host round trip in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import SimulationError
+from .design import MultilevelDesign
+from .generate import SimulatedData
+from .measures import STATUSES
+from .rows import tidy_rows
+
+Scenario = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BatchData:
+    """R replications of one scenario.
+
+    Attributes
+    ----------
+    scenario
+        Its parameters.
+    replications
+        (R,) numbers of the replications.
+    keys
+        (R,) random keys of this method, one per replication.
+    complete
+        The data before anything went missing, with leading axis R.
+    mask
+        (R, n) True where missing, for every column that can be.
+    design
+        The design that the data were drawn from.
+    model
+        The study's formula, if it has one.
+    """
+
+    scenario: Scenario
+    replications: NDArray[np.int64]
+    keys: jax.Array
+    complete: SimulatedData
+    mask: Mapping[str, jax.Array]
+    design: MultilevelDesign
+    model: str | None
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """What a batched method found, for T terms.
+
+    Attributes
+    ----------
+    terms
+        Names of the terms.
+    estimate, std_error
+        (R, T) numbers; NaN where there is none.
+    df, fmi
+        (R, T) degrees of freedom and fractions of missing information, if there are any.
+    status
+        (R,) places in `STATUSES` ("ok", "singular", "nonconverged", "failed"); None: "ok" where there is an
+        estimate. A batched method cannot raise for one replication; it says here that it failed.
+    n_iter
+        (R,) iterations, if they are counted.
+    """
+
+    terms: Sequence[str]
+    estimate: Any
+    std_error: Any
+    df: Any = None
+    fmi: Any = None
+    status: Any = None
+    n_iter: Any = None
+
+
+@runtime_checkable
+class BatchMethod(Protocol):
+    """A method that analyses a batch of replications in JAX.
+
+    It gets what was generated and amputed as arrays, and imputes, fits and pools without leaving them.
+    """
+
+    def analyse_batch(self, batch: BatchData) -> BatchRows:
+        """Analyse all replications of a batch; called with 64-bit types enabled."""
+        ...
+
+
+def batch_rows(
+    found: BatchRows, *, replications: NDArray[np.int64], method: str, truth: Mapping[str, float], seconds: float
+) -> pd.DataFrame:
+    """Bring what a batched method found into the form of the results file.
+
+    Parameters
+    ----------
+    found
+        Its findings; terms that are not estimands are left out.
+    replications
+        (R,) numbers of the replications.
+    method
+        Its name.
+    truth
+        {term: true value} of the estimands.
+    seconds
+        Time that the batch took; each row gets its share.
+
+    Returns
+    -------
+    DataFrame
+        R times T rows, replication by replication, with the columns of the results file.
+
+    Raises
+    ------
+    SimulationError
+        An estimand is not among the terms, or an array has another shape.
+
+    Examples
+    --------
+    >>> found = BatchRows(["x"], np.array([[1.0], [2.0]]), np.array([[0.5], [0.5]]))
+    >>> batch_rows(found, replications=np.arange(2), method="a", truth={"x": 1.5}, seconds=1.0).shape
+    (2, 15)
+    """
+    lacking = [term for term in truth if term not in found.terms]
+    if lacking:
+        raise SimulationError(f"Method {method!r} gave no estimand {', '.join(map(repr, lacking))}.")
+    r, t = len(replications), len(truth)
+    pick = [list(found.terms).index(term) for term in truth]
+    frame: dict[str, Any] = {"term": list(truth) * r, "truth": list(truth.values()) * r}
+    for name in ("estimate", "std_error", "df", "fmi"):
+        value = getattr(found, name)
+        if value is not None:
+            frame[name] = _shaped(value, (r, len(found.terms)), method, name)[:, pick].ravel()
+    for name in ("status", "n_iter"):
+        value = getattr(found, name)
+        if value is not None:
+            frame[name] = np.repeat(_shaped(value, (r,), method, name), t)
+    if "status" in frame:
+        frame["status"] = np.array(STATUSES)[frame["status"]]
+    frame |= {"replication": np.repeat(replications, t), "method": method, "seconds": seconds / r}
+    return tidy_rows(pd.DataFrame(frame))
+
+
+def _shaped(value: Any, shape: tuple[int, ...], method: str, name: str) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.shape != shape:
+        raise SimulationError(f"Method {method!r} gave {name} of shape {array.shape}; expected {shape}.")
+    return array

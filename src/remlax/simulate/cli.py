@@ -1,0 +1,61 @@
+"""Commands for a scheduler: one block of a prepared study at a time, and what is left to do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import RemlaxError, SimulationError
+from .runner import load_study, run_block
+from .store import read_store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    ``run-block DIR I`` does block I of the study in DIR unless it is finished; a SLURM array whose index runs
+    over the blocks does them all, and submitting it again does what is missing. ``status DIR`` counts blocks.
+
+    Parameters
+    ----------
+    arguments
+        The command line after the program's name; that of the process if None.
+
+    Returns
+    -------
+    int
+        0, or 1 after an error, whose message goes to standard error.
+    """
+    parser = argparse.ArgumentParser(prog="python -m remlax.sim", description="Blocks of a simulation study.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    block = commands.add_parser("run-block", help="do one block of a study that was prepared with Study.prepare")
+    block.add_argument("directory", type=Path, metavar="DIR")
+    block.add_argument("index", type=int, metavar="I", help="number of the block, from 0")
+    status = commands.add_parser("status", help="count finished, missing and damaged blocks by scenario")
+    status.add_argument("directory", type=Path, metavar="DIR")
+    given = parser.parse_args(arguments)
+    try:
+        print(_run_block(given.directory, given.index) if given.command == "run-block" else _status(given.directory))
+    except RemlaxError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run_block(directory: Path, index: int) -> str:
+    study, store = load_study(directory)
+    blocks = store.blocks()
+    if not 0 <= index < len(blocks):
+        raise SimulationError(f"The study in {directory} has blocks 0 to {len(blocks) - 1}; there is no {index}.")
+    if store.status(blocks[index]) == "finished":
+        return f"block {index} of {len(blocks)} ({blocks[index].name}) is finished already"
+    done = run_block(study, store, blocks[index])
+    report = f"{done.rows} rows, {done.failed} failed, {done.seconds:.1f} s"
+    return f"block {index} of {len(blocks)} ({done.block.name}): {report}"
+
+
+def _status(directory: Path) -> str:
+    summary: str = read_store(directory).summary().to_string(index=False)
+    return summary

@@ -1,0 +1,212 @@
+"""One block of a study: data of its replications, every method on each of them, tidy rows.
+
+Data are made in chunks of `CHUNK` replications that start at multiples of it, whatever the block: the same
+program makes the same replication at the same place, so that its data are equal bit by bit for every block
+size.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ..errors import SimulationError
+from .amputation import apply, blank
+from .batch import BatchData, BatchMethod, Scenario, batch_rows
+from .design import MultilevelDesign
+from .generate import SimulatedData, frames, generate_batch
+from .keys import Stream, generator, keys
+from .layout import layout_of, structure_of
+from .mechanisms import Mechanism, Stack, mask_of
+from .rows import Record, failed_records, method_records, tidy_rows
+from .specification import Context, FrameAmputer, FrameGenerator, FrameMethod, StudySpec
+from .store import Block
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class FrameData:
+    """One replication as data frames; ``error`` instead of them if making them failed."""
+
+    replication: int
+    complete: pd.DataFrame
+    data: pd.DataFrame
+    error: str = ""
+
+
+def block_rows(study: StudySpec, block: Block, scenario: Scenario) -> pd.DataFrame:
+    """Rows of all methods for the replications of a block, replication by replication.
+
+    A method that raises, or returns what cannot be used, gives rows with status "failed" and the message.
+
+    Parameters
+    ----------
+    study
+        The study.
+    block
+        Its block.
+    scenario
+        Parameters of the block's scenario.
+
+    Returns
+    -------
+    DataFrame
+        The columns of the results file.
+    """
+    by_frame = {name: method for name, method in study.methods.items() if not isinstance(method, BatchMethod)}
+    parts = [
+        _analyse_batch(study, block, scenario, name, method)
+        for name, method in study.methods.items()
+        if isinstance(method, BatchMethod)
+    ]
+    if by_frame:
+        own = {name: _keys(study, block, Stream.METHOD, name) for name in by_frame}
+        records: list[Record] = []
+        for i, data in enumerate(frame_data(study, block, scenario)):
+            for name, method in by_frame.items():
+                context = Context(scenario, data.replication, data.complete, study.model, own[name][i])
+                records += _analyse(study, data, name, method, context)
+        parts.append(tidy_rows(records))
+    rows = pd.concat(parts, ignore_index=True)
+    order = rows["method"].map({name: i for i, name in enumerate(study.methods)})
+    places = np.lexsort((order.to_numpy(), rows["replication"].to_numpy()))  # stable: terms keep their order
+    return rows.iloc[places].reset_index(drop=True)
+
+
+def frame_data(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[FrameData]:
+    """The data frames of a block's replications, one after the other."""
+    if isinstance(study.generate, FrameGenerator) or isinstance(study.ampute, FrameAmputer):
+        whole = enumerate(_complete_frames(study, block, scenario), block.start)
+        for own, (number, complete) in zip(_keys(study, block, Stream.AMPUTATION), whole, strict=True):
+            yield _ampute_frame(study, scenario, number, complete, own)
+        return
+    design = _design(study, scenario)
+    for start, (data, mask) in _chunks(study, block, scenario):
+        missing = {name: np.asarray(x) for name, x in mask.items()}
+        real = np.asarray(data.weights) > 0
+        for i, complete in enumerate(frames(data, design)):
+            lost = {name: missing[name][i][real[i]] for name in missing}
+            holes = pd.DataFrame(False, complete.index, complete.columns).assign(**lost)
+            yield FrameData(start + i, complete, blank(complete, holes).data)
+
+
+def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) -> BatchData:
+    """The data of a block's replications as arrays, for a batched method."""
+    numbers = np.arange(block.start, block.stop)
+    with jax.enable_x64(True):
+        chunks = [chunk for _, chunk in _chunks(study, block, scenario)]
+        complete, mask = jax.tree.map(lambda *parts: jnp.concatenate(parts), *chunks)
+    own = _keys(study, block, Stream.METHOD, method)
+    return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model)
+
+
+def _chunks(
+    study: StudySpec, block: Block, scenario: Scenario
+) -> Iterator[tuple[int, tuple[SimulatedData, dict[str, jax.Array]]]]:
+    """Data and masks of a block in pieces, each with the number of its first replication."""
+    design, mechanisms = _design(study, scenario), study.mechanisms(scenario)
+    for start in range(block.start - block.start % CHUNK, block.stop, CHUNK):
+        numbers = range(start, start + CHUNK)
+        own = slice(max(block.start - start, 0), block.stop - start)
+        with jax.enable_x64(True):
+            data = generate_batch(keys(study.seed, block.scenario, numbers, Stream.DATA), design)
+            mask = _masks(design, mechanisms, data, keys(study.seed, block.scenario, numbers, Stream.AMPUTATION))
+            chunk = jax.tree.map(lambda x, own=own: x[own], (data, mask))
+        yield start + own.start, chunk
+
+
+def _design(study: StudySpec, scenario: Scenario) -> MultilevelDesign:
+    if isinstance(study.generate, FrameGenerator):
+        raise SimulationError("The data are made by a function: there are no arrays.")
+    return study.generate(scenario)
+
+
+def _keys(study: StudySpec, block: Block, stream: Stream, name: str = "") -> jax.Array:
+    return keys(study.seed, block.scenario, range(block.start, block.stop), stream, name)
+
+
+def _masks(
+    design: MultilevelDesign, mechanisms: list[Mechanism], data: SimulatedData, own: jax.Array
+) -> dict[str, jax.Array]:
+    levels = layout_of(structure_of(design)).levels
+    names = [factor.name for factor in design.factors]
+    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0)
+    return mask_of(mechanisms, own, stack)
+
+
+def _complete_frames(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[pd.DataFrame | Exception]:
+    """Complete frames of a block; an exception in the place of one that could not be made."""
+    if isinstance(study.generate, FrameGenerator):
+        for own in _keys(study, block, Stream.DATA):
+            try:
+                yield study.generate.function(scenario, generator(own))
+            except Exception as error:
+                yield error
+        return
+    for _, (data, _) in _chunks(study, block, scenario):
+        yield from frames(data, _design(study, scenario))
+
+
+def _ampute_frame(
+    study: StudySpec, scenario: Scenario, number: int, complete: pd.DataFrame | Exception, own: jax.Array
+) -> FrameData:
+    nothing = pd.DataFrame()
+    if isinstance(complete, Exception):
+        return FrameData(number, nothing, nothing, f"generate: {_text(complete)}")
+    try:
+        if isinstance(study.ampute, FrameAmputer):
+            return FrameData(number, complete, study.ampute.function(complete, scenario, generator(own)))
+        mechanisms = study.mechanisms(scenario)
+        return FrameData(number, complete, apply(mechanisms, complete, own[None]).data if mechanisms else complete)
+    except Exception as error:
+        return FrameData(number, nothing, nothing, f"ampute: {_text(error)}")
+
+
+def _analyse(study: StudySpec, data: FrameData, method: str, function: FrameMethod, context: Context) -> list[Record]:
+    truth = study.truth(context.scenario)
+    number = data.replication
+    if data.error:
+        return failed_records(data.error, replication=number, method=method, truth=truth)
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = function(data.data.copy(), context)
+            seconds = time.perf_counter() - started
+            message = "; ".join(dict.fromkeys(_text(w.message) for w in caught))
+            return method_records(
+                found, replication=number, method=method, truth=truth, seconds=seconds, message=message
+            )
+        except Exception as error:
+            seconds = time.perf_counter() - started
+            return failed_records(_text(error), replication=number, method=method, truth=truth, seconds=seconds)
+
+
+def _analyse_batch(study: StudySpec, block: Block, scenario: Scenario, name: str, method: BatchMethod) -> pd.DataFrame:
+    truth = study.truth(scenario)
+    started = time.perf_counter()
+    batch = batch_data(study, block, scenario, name)
+    try:
+        with jax.enable_x64(True):
+            found = method.analyse_batch(batch)
+            seconds = time.perf_counter() - started
+            return batch_rows(found, replications=batch.replications, method=name, truth=truth, seconds=seconds)
+    except Exception as error:
+        lost = [
+            record
+            for number in batch.replications.tolist()
+            for record in failed_records(_text(error), replication=number, method=name, truth=truth)
+        ]
+        return tidy_rows(lost)
+
+
+def _text(error: BaseException | Warning | str) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,275 @@
+"""Running the blocks of a study: here, in worker processes, or one by one under a scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import runpy
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import FileFormatError, MissingExtraError, SimulationError
+from .fingerprint import digest
+from .replicate import block_rows
+from .specification import StudySpec
+from .store import Block, ResultStore, read_store, replacing
+
+STUDY = "study.pickle"
+ATTEMPTS = 2  # of a block, alone in a process, after a worker died that may have died of it
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is reported of a finished block."""
+
+    block: Block
+    rows: int
+    failed: int
+    seconds: float
+
+
+class Bar(Protocol):
+    """A progress bar, as tqdm's."""
+
+    def update(self, n: int) -> object:
+        """Advance."""
+        ...
+
+    def set_postfix(self, **values: object) -> None:
+        """Show numbers after the bar."""
+        ...
+
+    def close(self) -> None:
+        """Finish the line."""
+        ...
+
+
+def run_block(study: StudySpec, store: ResultStore, block: Block) -> Done:
+    """Compute one block and write its part."""
+    started = time.perf_counter()
+    rows = block_rows(study, block, store.scenarios[block.scenario])
+    store.write(block, rows)
+    failed = int((rows["status"] == "failed").sum())
+    return Done(block, len(rows), failed, time.perf_counter() - started)
+
+
+def run_blocks(study: StudySpec, store: ResultStore, *, workers: int, max_time: float | None, progress: bool) -> None:
+    """Compute what is missing.
+
+    Parameters
+    ----------
+    study
+        The study.
+    store
+        Its results directory.
+    workers
+        Worker processes; 1: this process does the work.
+    max_time
+        Seconds after which no further block is begun; None: no limit.
+    progress
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    SimulationError
+        A part cannot be written, the study cannot be sent to workers, or a block kills its worker every time.
+    MissingExtraError
+        ``progress`` without tqdm, or pyarrow is not installed.
+    """
+    to_do = store.to_do()
+    deadline = None if max_time is None else time.monotonic() + max_time
+    with _bar(len(store.blocks()), len(to_do), progress) as tell:
+        if workers == 1:
+            for block in to_do:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return
+                tell(run_block(study, store, block))
+        else:
+            _run_pool(pickled(study), store, to_do, workers, deadline, tell)
+
+
+def pickled(study: StudySpec) -> bytes:
+    """A study as bytes, for other processes.
+
+    Raises
+    ------
+    SimulationError
+        A function of the study is a lambda or was defined inside another function.
+    """
+    try:
+        return pickle.dumps(study)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise SimulationError(
+            f"The study cannot be sent to other processes ({error}): define its functions at the top level of a "
+            "module or script, not as lambdas or inside functions; or use workers=1."
+        ) from error
+
+
+def save_study(study: StudySpec, directory: Path) -> None:
+    """Put a study into its results directory, for `load_study` in other processes."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    content = {"script": script and str(Path(script).resolve()), "path": sys.path, "study": pickled(study)}
+    with replacing(directory / STUDY) as temporary:
+        temporary.write_bytes(pickle.dumps(content))
+
+
+def load_study(directory: Path) -> tuple[StudySpec, ResultStore]:
+    """Take a study and its results directory up again, in another process.
+
+    The study is unpickled, which runs code: open only directories that you trust.
+
+    Raises
+    ------
+    FileFormatError
+        There is no study, or it is damaged.
+    SimulationError
+        The code that the study names has changed since.
+    """
+    try:
+        content = pickle.loads((directory / STUDY).read_bytes())
+        sys.path.extend(entry for entry in content["path"] if entry not in sys.path)
+        _adopt(content["script"])
+        study: StudySpec = pickle.loads(content["study"])
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{directory} holds no {STUDY}: make it with study.prepare(directory).") from error
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise FileFormatError(f"{directory / STUDY} cannot be read ({error}): prepare the study again.") from error
+    store = read_store(directory)
+    parts = {name: digest(value) for name, value in study.fingerprint().items()}
+    if digest(parts) != store.hash:
+        raise SimulationError(f"The code of the study in {directory} has changed: prepare it in a new directory.")
+    return study, store
+
+
+def _adopt(script: str | None) -> None:
+    """Let functions that were pickled from a script be found, as multiprocessing's spawn does."""
+    if script is not None and Path(script).exists():
+        main = vars(sys.modules["__main__"])
+        names = runpy.run_path(script, run_name="__mp_main__")
+        main.update({name: value for name, value in names.items() if name not in main})
+
+
+def _run_pool(
+    study: bytes,
+    store: ResultStore,
+    to_do: Sequence[Block],
+    workers: int,
+    deadline: float | None,
+    tell: Callable[[Done], None],
+) -> None:
+    """Blocks in worker processes. When one of these dies, what was running then is done alone, one by one."""
+    waiting = list(to_do)
+    while waiting:
+        with _pool(workers, study, store) as pool:
+            suspects, waiting = _feed(pool, waiting, workers, deadline, tell)
+        for block in suspects:
+            _alone(block, study, store, tell)
+        if not suspects:
+            return
+
+
+@contextlib.contextmanager
+def _pool(workers: int, study: bytes, store: ResultStore) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")  # a forked JAX hangs
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(study, store)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _feed(
+    pool: ProcessPoolExecutor,
+    waiting: Sequence[Block],
+    workers: int,
+    deadline: float | None,
+    tell: Callable[[Done], None],
+) -> tuple[list[Block], list[Block]]:
+    """Keep all workers busy until all is done or time is up.
+
+    Returns what was running when a worker died (nothing if none did), and what was not begun.
+    """
+    queue = list(waiting)
+    running: dict[Future[Done], Block] = {}
+    try:
+        while queue or running:
+            while queue and len(running) < workers and (deadline is None or time.monotonic() < deadline):
+                running[pool.submit(_work, queue[0])] = queue[0]
+                queue.pop(0)
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                tell(future.result())
+                del running[future]
+    except BrokenProcessPool:
+        return list(running.values()), queue
+    return [], queue
+
+
+def _alone(block: Block, study: bytes, store: ResultStore, tell: Callable[[Done], None]) -> None:
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(BrokenProcessPool), _pool(1, study, store) as pool:
+            tell(pool.submit(_work, block).result())
+            return
+    raise SimulationError(
+        f"The worker process died {ATTEMPTS} times in block {block.name} (replications {block.start} to "
+        f"{block.stop - 1}): it may need more memory than there is; replay its replications to see why."
+    )
+
+
+_worker: dict[str, object] = {}  # what a worker process works on, set once when it begins
+
+
+def _begin(study: bytes, store: ResultStore) -> None:
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes may share one GPU
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker.update(study=pickle.loads(study), store=store)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(block: Block) -> Done:
+    study, store = _worker["study"], _worker["store"]
+    assert isinstance(study, StudySpec)
+    assert isinstance(store, ResultStore)
+    return run_block(study, store, block)
+
+
+@contextlib.contextmanager
+def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
+    if not show:
+        yield lambda done: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise MissingExtraError("Progress bars need tqdm: pip install remlax[sim], or progress=False") from error
+    bar: Bar = tqdm(total=total, initial=total - left, unit="block")
+    failures = 0
+
+    def tell(done: Done) -> None:
+        nonlocal failures
+        failures += done.failed
+        bar.set_postfix(failed_rows=failures)
+        bar.update(1)
+
+    try:
+        yield tell
+    finally:
+        bar.close()

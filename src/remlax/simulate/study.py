@@ -1,0 +1,255 @@
+"""Simulation studies: scenarios times methods, replicated, stored, resumed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+
+from ..errors import SimulationError
+from .batch import BatchMethod, Scenario, batch_rows
+from .fingerprint import scenario_id
+from .keys import Stream, key
+from .measures import performance
+from .replicate import FrameData, batch_data, frame_data
+from .rows import method_records, tidy_rows
+from .runner import run_blocks, save_study
+from .specification import Context, StudySpec
+from .store import Block, ResultStore, open_store, read_store
+
+BLOCK_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Study(StudySpec):
+    """A simulation study.
+
+    Parameters
+    ----------
+    scenarios
+        {parameter: values}, of which every combination is a scenario, or a frame with one scenario per row. A
+        scenario is known by its parameters, so that adding one changes nothing in the others.
+    generate
+        Function from a scenario (a dict of its parameters) to the `MultilevelDesign` that its data are drawn
+        from, or a `FrameGenerator` around a function of yours that makes data frames.
+    methods
+        {name: method}. A method is a function (data frame, `Context`) -> rows with the columns term,
+        estimate, std_error and, if there are any, df, conf_low, conf_high, p_value, fmi, status, message,
+        n_iter; or a `BatchMethod`, which analyses many replications at once as arrays.
+    estimands
+        {term: true value}; a value may be a function of the scenario.
+    replications
+        Replications of each scenario.
+    seed
+        Base seed, 0 to 2**64 - 1.
+    ampute
+        Function from a scenario to an `Amputation`, a `DropOut`, or a list of such; or a `FrameAmputer`
+        around a function of yours; None: data stay complete.
+    model
+        A formula that methods find in their context.
+
+    Raises
+    ------
+    SimulationError
+        A part is missing or contradicts another.
+
+    Notes
+    -----
+    The data of a replication depend on the seed, the parameters of its scenario and its number only: not on
+    the size of blocks, their order, processes, or other scenarios, bit by bit, on one kind of device and with
+    one version of JAX (see `remlax.simulate.keys`). Results of methods that take one data frame at a time
+    then are equal as well; those of batched methods are equal to rounding for different sizes of blocks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from remlax.simulate.specification import FrameGenerator
+    >>> def draw(scenario, rng):
+    ...     return pd.DataFrame({"y": rng.normal(1.0, 1.0, scenario["size"])})
+    >>> def mean(data, context):
+    ...     y, n = data["y"], len(data)
+    ...     return [{"term": "mu", "estimate": y.mean(), "std_error": y.std() / n**0.5, "df": n - 1}]
+    >>> study = Study(
+    ...     scenarios={"size": [5, 20]}, generate=FrameGenerator(draw), methods={"mean": mean},
+    ...     estimands={"mu": 1.0}, replications=200, seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = study.run(folder, progress=False)
+    ...     table = study.performance(folder)
+    >>> table[(table["measure"] == "coverage") & (table["summary"] == "all")]["estimate"].tolist()
+    [0.97, 0.955]
+    """
+
+    def blocks(self, block_size: int = BLOCK_SIZE) -> list[Block]:
+        """The blocks of the study, in the order of their numbers for ``run-block``."""
+        return ResultStore(Path(), "", self.table(), self.replications, block_size).blocks()
+
+    def run(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        block_size: int = BLOCK_SIZE,
+        workers: int = 1,
+        max_time: float | None = None,
+        progress: bool = True,
+    ) -> ResultStore:
+        """Do what is missing in a results directory.
+
+        Call it again, after an interruption or with more replications or scenarios, and it does the rest.
+        Several processes may run the same study in one directory; a block that two of them do is written
+        twice, the same.
+
+        Parameters
+        ----------
+        out
+            The directory; made if need be.
+        block_size
+            Replications per block, the unit of work that is written whole or not at all; fixed per directory.
+        workers
+            Worker processes. With more than 1 the functions of the study must be importable (no lambdas) and
+            a script must guard its main part by ``if __name__ == "__main__":``.
+        max_time
+            Seconds after which no further block is begun; None: no limit.
+        progress
+            Whether to show a progress bar with failures and the time left.
+
+        Returns
+        -------
+        ResultStore
+            The directory; ``to_do()`` is empty when the study is finished.
+
+        Raises
+        ------
+        SimulationError
+            The directory belongs to another study, cannot be written, or a block kills its worker every time.
+        FileFormatError
+            The manifest of the directory is damaged.
+        MissingExtraError
+            pyarrow or tqdm is not installed.
+        """
+        store = self._open(out, block_size)
+        run_blocks(self, store, workers=workers, max_time=max_time, progress=progress)
+        return store
+
+    def prepare(self, out: str | os.PathLike[str], *, block_size: int = BLOCK_SIZE) -> list[Block]:
+        """Make a results directory whose blocks are done by ``python -m remlax.sim run-block DIR I``.
+
+        Parameters
+        ----------
+        out, block_size
+            As for `run`.
+
+        Returns
+        -------
+        list of Block
+            I runs from 0 to its length - 1, for example as the index of a SLURM array.
+
+        Raises
+        ------
+        SimulationError
+            As for `run`; or a function of the study is not importable.
+        """
+        store = self._open(out, block_size)
+        save_study(self, store.directory)
+        return store.blocks()
+
+    def results(self, out: str | os.PathLike[str]) -> pd.DataFrame:
+        """Rows of all finished blocks: scenario, its parameters, replication, method, term, estimate and so on."""
+        return self._open(out, read_store(out).block_size).results()
+
+    def performance(self, out: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
+        """Performance by scenario, method and term; options as of `remlax.simulate.measures.performance`."""
+        parameters = list(next(iter(self.table().values())))
+        by = ("scenario", *parameters, "method", "term")
+        return performance(self.results(out), **({"truth": "truth", "by": by} | options))
+
+    def replay(self, scenario: Scenario | str, replication: int) -> Replay:
+        """Make one replication again, to see what happened in it.
+
+        Parameters
+        ----------
+        scenario
+            Parameters, or the name, of the scenario.
+        replication
+            Number of the replication.
+
+        Returns
+        -------
+        Replay
+
+        Raises
+        ------
+        SimulationError
+            The scenario or the replication is not part of the study, or its data cannot be made.
+        """
+        name = scenario if isinstance(scenario, str) else scenario_id(scenario)
+        table = self.table()
+        if name not in table or not 0 <= replication < self.replications:
+            raise SimulationError(f"Replication {replication} of scenario {scenario!r} is not part of the study.")
+        block = Block(name, 0, replication, replication + 1)
+        (data,) = frame_data(self, block, table[name])
+        if data.error:
+            raise SimulationError(f"The data of this replication cannot be made: {data.error}")
+        return Replay(self, block, table[name], data)
+
+    def _open(self, out: str | os.PathLike[str], block_size: int) -> ResultStore:
+        return open_store(out, self.fingerprint(), self.table(), self.replications, block_size)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One replication made again.
+
+    Attributes
+    ----------
+    study
+        Its study.
+    block
+        A block that holds this replication alone.
+    scenario
+        Parameters of its scenario.
+    frames
+        Its number, complete data and data as the methods saw them.
+    """
+
+    study: Study
+    block: Block
+    scenario: Mapping[str, Any]
+    frames: FrameData
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """The data as the methods saw them."""
+        return self.frames.data
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """The data before anything went missing."""
+        return self.frames.complete
+
+    def run(self, method: str) -> pd.DataFrame:
+        """Run a method on this replication; what it raises is not caught.
+
+        Returns
+        -------
+        DataFrame
+            Its rows, as in the results.
+        """
+        truth = self.study.truth(self.scenario)
+        function = self.study.methods[method]
+        if isinstance(function, BatchMethod):
+            batch = batch_data(self.study, self.block, self.scenario, method)
+            with jax.enable_x64(True):
+                arrays = function.analyse_batch(batch)
+            return batch_rows(arrays, replications=batch.replications, method=method, truth=truth, seconds=math.nan)
+        number = self.frames.replication
+        own = key(self.study.seed, self.block.scenario, number, Stream.METHOD, method)
+        context = Context(self.scenario, number, self.complete, self.study.model, own)
+        rows = function(self.data.copy(), context)
+        records = method_records(rows, replication=number, method=method, truth=truth, seconds=math.nan)
+        return tidy_rows(records)
