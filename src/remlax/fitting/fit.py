@@ -12,7 +12,7 @@ from ..core.optimize import CONVERGED, LBFGS, NOT_FINITE, Newton
 from ..core.structure import ThetaMap
 from .assemble import Assembled, z_columns
 
-# lme4's isSingular(tol = 1e-4)
+# lme4's isSingular(tol = 1e-4), for columns of Z of unit root mean square: the unit of a predictor does not decide
 SINGULAR_TOL = 1e-4
 
 
@@ -174,23 +174,28 @@ def _recanonical(theta: np.ndarray, theta_map: ThetaMap, factor: int) -> np.ndar
     q = theta_map.q[factor]
     lam = np.zeros((q, q))
     lam[row, col] = theta[where]
-    d = lam @ lam.T
-    floor = 1e-14 * max(float(np.max(np.diag(d))), 1e-300)
-    new = np.zeros((q, q))
-    for j in range(q):
-        pivot = d[j, j] - new[j, :j] @ new[j, :j]
-        if pivot > floor:
-            new[j, j] = np.sqrt(pivot)
-            new[j + 1 :, j] = (d[j + 1 :, j] - new[j + 1 :, :j] @ new[j, :j]) / new[j, j]
     out = theta.copy()
-    out[where] = new[row, col]
+    out[where] = lower_root(lam @ lam.T)[row, col]
+    return out
+
+
+def lower_root(d: np.ndarray) -> np.ndarray:
+    """Lower-triangular root of a positive semidefinite matrix (q, q); a zero pivot gives a zero column."""
+    q = len(d)
+    floor = 1e-14 * max(float(np.max(np.diag(d))), 1e-300)
+    out = np.zeros((q, q))
+    for j in range(q):
+        pivot = d[j, j] - out[j, :j] @ out[j, :j]
+        if pivot > floor:
+            out[j, j] = np.sqrt(pivot)
+            out[j + 1 :, j] = (d[j + 1 :, j] - out[j + 1 :, :j] @ out[j, :j]) / out[j, j]
     return out
 
 
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
     theta_map = model.layout.structure.theta_map
-    opt = batch.fit_stack(model.stack, optimizer, SINGULAR_TOL * model.theta_scale)
+    opt = batch.fit_stack(model.stack, optimizer, np.full(theta_map.n_theta, SINGULAR_TOL))
     theta = canonical_theta(opt.theta / model.theta_scale[None], theta_map)
     return solve_at(model, optimizer, opt, theta)
 
@@ -218,5 +223,5 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: batch.BatchFit, t
         log_l2=np.asarray(solution.log_l2),
         log_rx2=np.asarray(solution.log_rx2),
         status=status,
-        singular=(np.abs(theta[:, theta_map.diagonal]) < SINGULAR_TOL).any(axis=1),
+        singular=(np.abs(theta * model.theta_scale)[:, theta_map.diagonal] < SINGULAR_TOL).any(axis=1),
     )

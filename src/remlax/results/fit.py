@@ -146,7 +146,7 @@ class LmerFit(FitTables, FitRows):
 
     @property
     def is_singular(self) -> bool:
-        """lme4's isSingular(tol = 1e-4): a diagonal entry of theta is below 1e-4."""
+        """lme4's isSingular(tol = 1e-4), for random-effects columns scaled to unit root mean square."""
         return bool(self.fitted_stack.singular[self.lane])
 
     @property
