@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,9 @@ import numpy as np
 from jax import Array
 
 from . import inference, optimize
-from .criterion import profiled_deviance
+from .criterion import LOG_2PI
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
-from .structure import Index, Structure, Values
+from .structure import Index, Structure, Values, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
 CHUNK_BYTES = 2**20
@@ -113,14 +113,6 @@ def _modes_lanes(
         return inference.conditional_modes(tg[0], tg[1], structure, i, v)
 
     return _over_lanes(one)(theta_gamma, index, values)  # type: ignore[no-any-return]
-
-
-@partial(jax.jit, static_argnames=("structure",))
-def _deviance_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> Array:
-    def one(t: Array, i: Index, v: Values) -> Array:
-        return profiled_deviance(t, structure, i, v)
-
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
 
 
 @partial(jax.jit, static_argnames=("structure",))
@@ -289,19 +281,27 @@ def _take_better(best: BatchFit, which: np.ndarray, other: BatchFit) -> BatchFit
 
 
 def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
-    """Solve every lane at its theta (m, d); arrays on the host."""
+    """Solve every lane at its theta (m, d); arrays on the host. One program serves REML and ML."""
 
     def program(t: np.ndarray, part: Stack) -> inference.Solution:
-        return _solve_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True))  # type: ignore[no-any-return]
 
-    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+    found: inference.Solution = run_chunks(stack, theta, program)
+    if stack.structure.reml:
+        return found
+    values, r2 = stack.values, np.asarray(found.r2)
+    n = np.asarray(values.n_obs)
+    constant = np.asarray(values.constant_ml) + n * (1 + LOG_2PI - np.log(n) + np.asarray(values.log_scale))
+    value = np.asarray(found.log_l2) + n * np.log(r2) + constant
+    return found._replace(sigma=host_leaf(np.sqrt(r2 / n)), value=host_leaf(value))
 
 
 def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference.Modes:
     """Conditional modes and variances of every lane; arrays on the host."""
 
     def program(tg: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.Modes:
-        return _modes_lanes(tg, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        structure = replace(part.structure, reml=True)  # the modes depend on theta and beta only
+        return _modes_lanes(tg, part.index, part.values, structure)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
 
@@ -326,8 +326,4 @@ def information_stack(stack: Stack, theta: np.ndarray) -> inference.VarianceInfo
 
 def deviance_stack(stack: Stack, theta: np.ndarray) -> np.ndarray:
     """Criterion of every lane at its theta (m, d)."""
-
-    def program(t: np.ndarray, part: Stack) -> Array:
-        return _deviance_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
-
-    return np.asarray(run_chunks(stack, theta, program))
+    return np.asarray(solve_stack(stack, theta).value)
