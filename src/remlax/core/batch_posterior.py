@@ -35,6 +35,11 @@ def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows:
     return run_chunks(stack, (theta, sigma, rows), program)  # type: ignore[no-any-return]
 
 
+def _key(raw: Array) -> Array:
+    """Random key from two raw numbers, whatever generator the caller's session prefers."""
+    return jax.random.wrap_key_data(raw, impl="threefry2x32")
+
+
 @partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))
 def _draw_lanes(
     given: tuple[Array, Array],
@@ -46,8 +51,7 @@ def _draw_lanes(
     joint: bool,
 ) -> Draws:
     def one(g: tuple[Array, Array], i: Index, v: Values) -> Draws:
-        key = jax.random.wrap_key_data(g[0])
-        return draw(key, g[1], n_sims, n_new, structure, i, v, joint=joint)
+        return draw(_key(g[0]), g[1], n_sims, n_new, structure, i, v, joint=joint)
 
     return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
 
@@ -83,9 +87,9 @@ def _draw_rows_lanes(
 ) -> RowDraws:
     def one(g: tuple[Array, Array, Array, Rows], i: Index, v: Values) -> RowDraws:
         key, key_rows, theta, rows = g
-        found = draw(jax.random.wrap_key_data(key), theta, n_sims, n_new, structure, i, v, joint=joint)
+        found = draw(_key(key), theta, n_sims, n_new, structure, i, v, joint=joint)
         shape = (n_sims, rows.x.shape[0])
-        noise = jax.random.normal(jax.random.wrap_key_data(key_rows), shape, theta.dtype)
+        noise = jax.random.normal(_key(key_rows), shape, theta.dtype)
         return RowDraws(jnp.concatenate([predict_draws(found, rows), (found.sigma[:, None] * noise)[None]]))
 
     return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from .factor import _times_lambda
+from .factor import _times_lambda, crossed_parts
 from .inference import solve
 from .structure import Index, Structure, Values
 
@@ -70,9 +70,9 @@ def _roots(zz: Array, lam: Array) -> Array:
 
 def eliminate(theta: Array, structure: Structure, index: Index, values: Values) -> Elimination:
     """Eliminate the random effects as ``factor.marginal`` does, and keep what going back needs."""
-    lams = structure.theta_map.factors(theta)
     if structure.crossed:
-        return _eliminate_crossed(lams, structure, index, values)
+        return _eliminate_crossed(theta, structure, index, values)
+    lams = structure.theta_map.factors(theta)
     zz, zr = list(values.zz), list(values.zr)
     halves: list[Array] = []
     solved: list[Array] = []
@@ -90,31 +90,15 @@ def eliminate(theta: Array, structure: Structure, index: Index, values: Values) 
     return Elimination(tuple(halves), tuple(solved), None, None)
 
 
-def _eliminate_crossed(lams: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> Elimination:
-    assert index.entry_level is not None  # for the type checker: a crossed model has all these
-    assert index.entry_col is not None
-    assert index.pair_left is not None
-    assert index.pair_right is not None
-    assert index.pair_key is not None
-    assert index.keys is not None
-    assert values.entry is not None
-    assert values.base is not None
-    assert values.dense_w is not None
+def _eliminate_crossed(theta: Array, structure: Structure, index: Index, values: Values) -> Elimination:
+    lams = structure.theta_map.factors(theta)
     half = _roots(values.zz[0], lams[0])
     solved = jnp.einsum("kil,kjl,jwl->iwl", half, half, values.zr[0])
-    through = jnp.einsum("eki,ei->ek", jnp.moveaxis(half, 2, 0)[index.entry_level], values.entry)
-    pairs = jnp.sum(through[index.pair_left] * through[index.pair_right], axis=1)
-    lower = values.base - jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
-    size = structure.n_dense
-    block = jnp.zeros(size * size, lower.dtype).at[index.keys].set(lower, mode="drop").reshape(size, size)
-    block = block + jnp.tril(block, -1).T
-    rhs = jnp.einsum("ei,iew->ew", values.entry, jnp.swapaxes(solved, 1, 2)[:, index.entry_level])
-    dense_w = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-    one = jnp.eye(size, dtype=lower.dtype)
-    scaled = _times_lambda(_times_lambda(block, lams[1:], structure).T, lams[1:], structure)
-    chol = jnp.linalg.cholesky(scaled + one, symmetrize_input=False)
+    parts = crossed_parts(theta, structure, index, values)
+    chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
+    one = jnp.eye(structure.n_dense, dtype=theta.dtype)
     dense_half = solve_triangular(chol, _times_lambda(one, lams[1:], structure).T, lower=True)
-    return Elimination((half,), (solved,), dense_half, dense_half @ dense_w)
+    return Elimination((half,), (solved,), dense_half, solve_triangular(chol, parts.right, lower=True))
 
 
 class RowMoments(NamedTuple):

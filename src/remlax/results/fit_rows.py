@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..fitting.fit import Fitted
 from .diagnostics import ResidualType, augment_one, residual_values
+from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
 from .newdata import NewLevels, include_formula, read_newdata
 from .prediction import Interval, predict_one
 
@@ -128,3 +129,87 @@ class FitRows:
         include = include_formula(self.fitted_stack, re_formula)
         rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
         return predict_one(self.fitted_stack, self.lane, rows, interval, conf_level)
+
+    def predict_interval(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        method: IntervalMethod = "simulate",
+        re_formula: str | None = None,
+        which: Which = "full",
+        stat: Stat = "median",
+        n_sims: int = 1000,
+        seed: int | None = None,
+        conf_level: float = 0.95,
+        residual: bool = True,
+        new_levels: NewLevels = "error",
+        draws: DrawsFrom = "joint",
+    ) -> pd.DataFrame:
+        """Intervals of predictions from draws of coefficients, random effects and residuals (predictInterval).
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame, optional
+            As in `predict`.
+        method : {"simulate", "analytic"}, default "simulate"
+            Draws, or the formulas of `predict`, which know ``which="full"`` only.
+        re_formula : str, optional
+            As in `predict`.
+        which : {"full", "fixed", "random", "all"}, default "full"
+            Everything; x'beta and the offset; the random effects; or each of them in rows of its own, named by the
+            column ``effect`` (``combined``, ``fixed`` and the grouping factors).
+        stat : {"median", "mean"}, default "median"
+            Centre of the draws that is reported as ``estimate``.
+        n_sims : int, default 1000
+            Draws.
+        seed : int, optional
+            The same seed gives the same draws; those of coefficients and effects do not depend on newdata.
+        conf_level : float, default 0.95
+        residual : bool, default True
+            Count the residual of one new observation (of weight 1 for new data).
+        new_levels : {"error", "mean", "draw"}, default "error"
+            As in `predict`; ``"draw"`` draws effects for the new levels.
+        draws : {"joint", "separate"}, default "joint"
+            Coefficients, effects and sigma from their joint posterior (R's arm::sim); or coefficients and effects apart
+            at the estimated sigma, as merTools draws them, which counts twice what they share.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate``, ``conf_low``, ``conf_high`` (merTools: fit, lwr, upr); with ``which="all"`` also ``effect``.
+
+        Raises
+        ------
+        DataError, FormulaError
+            As `predict`; an unknown name; fewer than two draws.
+
+        References
+        ----------
+        Knowles, J. E. and Frederick, C. (2020). merTools. R package version 0.5.2.
+        Gelman, A. and Hill, J. (2007). Data Analysis Using Regression and Multilevel/Hierarchical Models, section 7.2.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy()
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", data)
+        >>> fit.predict_interval(data.head(3), n_sims=500, seed=1).shape
+        (3, 3)
+        """
+        include = include_formula(self.fitted_stack, re_formula)
+        rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
+        if analytic(method, which):
+            table = predict_one(self.fitted_stack, self.lane, rows, interval_name(residual), conf_level)
+            return table[["estimate", "conf_low", "conf_high"]]
+        return interval_table(
+            self.fitted_stack,
+            [self.lane],
+            rows,
+            which=which,
+            stat=stat,
+            n_sims=n_sims,
+            seed=seed,
+            conf_level=conf_level,
+            residual=residual,
+            draws=draws,
+        )

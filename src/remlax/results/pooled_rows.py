@@ -9,6 +9,7 @@ from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
+from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
 from .newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
 from .prediction import Interval, common_dfcom, estimates, predict_pooled
 
@@ -132,3 +133,90 @@ class PooledRows:
         rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
         return predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
+
+    def predict_interval(
+        self,
+        newdata: NewData = None,
+        *,
+        method: IntervalMethod = "simulate",
+        level: Level = "group",
+        which: Which = "full",
+        stat: Stat = "median",
+        n_sims: int = 1000,
+        seed: int | None = None,
+        conf_level: float = 0.95,
+        residual: bool = True,
+        new_levels: NewLevels = "error",
+        draws: DrawsFrom = "joint",
+    ) -> pd.DataFrame:
+        """Intervals of predictions from draws of coefficients, random effects and residuals of every imputation.
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame, or K of them, or ImputedData, optional
+            As in `predict`.
+        method : {"simulate", "analytic"}, default "simulate"
+            Draws, or the formulas of `predict`, which know ``which="full"`` only.
+        level : {"group", "population"} or list of str, default "group"
+            As in `predict`.
+        which : {"full", "fixed", "random", "all"}, default "full"
+            Everything; x'beta and the offset; the random effects; or each of them in rows of its own, named by the
+            column ``effect`` (``combined``, ``fixed`` and the grouping factors).
+        stat : {"median", "mean"}, default "median"
+            Centre of the draws that is reported as ``estimate``.
+        n_sims : int, default 1000
+            Draws per imputation.
+        seed : int, optional
+            The same seed gives the same draws; those of coefficients and effects do not depend on newdata.
+        conf_level : float, default 0.95
+        residual : bool, default True
+            Count the residual of one new observation (of weight 1 for new data).
+        new_levels : {"error", "mean", "draw"}, default "error"
+            As in `predict`; ``"draw"`` draws effects for the new levels.
+        draws : {"joint", "separate"}, default "joint"
+            Coefficients, effects and sigma from their joint posterior (R's arm::sim); or coefficients and effects apart
+            at the estimated sigma, as merTools draws them, which counts twice what they share.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate``, ``conf_low``, ``conf_high``; with ``which="all"`` also ``effect``.
+
+        Raises
+        ------
+        DataError, FormulaError
+            As `predict`; an unknown name; fewer than two draws.
+
+        Notes
+        -----
+        The draws of all imputations are put together. Side by side they have the variance W + (K - 1)/K B, so the
+        imputations' means are moved apart by sqrt((K + 1)/(K - 1)), which makes it Rubin's W + (1 + 1/K) B. merTools
+        has no such function for a list of models.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.hsb_imputed()
+        >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", data).pool()
+        >>> pooled.predict_interval(data[0].head(2), n_sims=200, seed=1).shape
+        (2, 3)
+        """
+        include = include_level(self.fitted_stack, level)
+        rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
+        if analytic(method, which):
+            dfcom = common_dfcom(self.within, self.rubin.dfcom)
+            interval = interval_name(residual)
+            table = predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
+            return table[["estimate", "conf_low", "conf_high"]]
+        return interval_table(
+            self.fitted_stack,
+            self.lanes,
+            rows,
+            which=which,
+            stat=stat,
+            n_sims=n_sims,
+            seed=seed,
+            conf_level=conf_level,
+            residual=residual,
+            draws=draws,
+        )

@@ -41,18 +41,23 @@ class LinearPredictor:
     residual: np.ndarray
 
 
-def estimates(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
-    """Predict x'beta + z'b + offset of every data set, (K, R)."""
-    out = np.empty((len(lanes), rows.n_rows))
+def estimate_parts(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
+    """Predict x'beta + offset, then z'b of every factor, of every data set: (K, 1 + factors, R)."""
+    out = np.zeros((len(lanes), 1 + len(fitted.model.layout.factors), rows.n_rows))
     for i, k in enumerate(lanes):
         frame = rows.frame(i)
-        out[i] = frame.x @ fitted.beta[k] + frame.offset
+        out[i, 0] = frame.x @ fitted.beta[k] + frame.offset
         for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
             known = (codes >= 0) & (codes < fitted.model.layout.factors[f].n_levels)
             if known.any():
                 modes = fitted.factor_modes[f].modes[k]
-                out[i, known] += np.einsum("ij,ij->i", z[known], modes[codes[known]])
+                out[i, 1 + f, known] = np.einsum("ij,ij->i", z[known], modes[codes[known]])
     return out
+
+
+def estimates(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
+    """Predict x'beta + z'b + offset of every data set, (K, R)."""
+    return np.asarray(estimate_parts(fitted, lanes, rows).sum(axis=1))
 
 
 def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> LinearPredictor:

@@ -1,0 +1,198 @@
+"""Intervals of predictions, and of coefficients and effects, from draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ..core.batch_posterior import draw_rows_stack, draw_stack
+from ..core.draws import Draws
+from ..errors import DataError
+from ..fitting.fit import Fitted
+from .newdata import PredictionRows
+from .prediction import Interval, conditioned_rows, estimate_parts
+
+Which = Literal["full", "fixed", "random", "all"]
+Stat = Literal["median", "mean"]
+DrawsFrom = Literal["joint", "separate"]
+IntervalMethod = Literal["simulate", "analytic"]
+
+# numbers of draws held at once
+CHUNK_DRAWS = 20_000_000
+
+
+def check_draws(n_sims: int, conf_level: float) -> None:
+    """Refuse fewer than two draws and a level outside (0, 1)."""
+    if not (isinstance(n_sims, int | np.integer) and n_sims >= 2):
+        raise DataError(f"n_sims={n_sims!r} must be a whole number of at least 2")
+    if not 0 < conf_level < 1:
+        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
+
+
+def analytic(method: IntervalMethod, which: Which) -> bool:
+    """Tell whether the formulas are asked for.
+
+    Raises
+    ------
+    DataError
+        The method is not known, or cannot do ``which``.
+    """
+    if method not in ("simulate", "analytic"):
+        raise DataError(f"method={method!r} is not known: use 'simulate' or 'analytic'")
+    if method == "analytic" and which != "full":
+        raise DataError(f"which={which!r} needs method='simulate'; for the fixed part use predict() without effects")
+    return method == "analytic"
+
+
+def interval_name(residual: bool) -> Interval:
+    """Name `predict` has for an interval with or without the residual."""
+    return "prediction" if residual else "confidence"
+
+
+def raw_keys(seed: int | None, lanes: Sequence[int], *purpose: int) -> np.ndarray:
+    """Two raw numbers per data set, (K, 2); a data set's do not depend on which others there are."""
+    return np.stack(
+        [np.random.SeedSequence(seed, spawn_key=(*purpose, int(k))).generate_state(2, np.uint32) for k in lanes]
+    )
+
+
+def fresh_seed(seed: int | None) -> int:
+    """Return the seed, or a new one where none is given.
+
+    Raises
+    ------
+    DataError
+        The seed is no whole number.
+    """
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed={seed!r} must be a whole number that is not negative")
+    return int(seed)
+
+
+def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> Draws:
+    """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
+    model, k = fitted.model, list(lanes)
+    found = draw_stack(
+        model.stack.lanes(np.asarray(k)),
+        raw_keys(fresh_seed(seed), k, 0),
+        fitted.theta[k] * model.theta_scale,
+        n_sims,
+    )
+    scale = model.y_scale[k]
+    gamma = np.asarray(found.gamma)[:, :, : len(model.keep)]
+    beta = model.ols[k][:, None] + np.einsum("kij,ksj->ksi", model.inverse[k], gamma) * scale[:, None, None]
+    effects = tuple(
+        np.asarray(e)[:, :, :, : factor.n_levels] * scale[:, None, None, None] / z_scale[:, None]
+        for e, factor, z_scale in zip(found.effects, model.layout.factors, model.z_scale, strict=True)
+    )
+    return Draws(beta, effects, np.asarray(found.sigma) * scale[:, None])
+
+
+def centre_spread(means: np.ndarray) -> np.ndarray:
+    """Move the imputations' means apart so that the draws of all of them have Rubin's total variance.
+
+    K sets of draws side by side have the variance W + (K - 1)/K B; Rubin's is W + (K + 1)/K B.
+
+    Parameters
+    ----------
+    means : ndarray (K, ...)
+
+    Returns
+    -------
+    ndarray (K, ...)
+        What to add to the draws.
+    """
+    k = len(means)
+    if k == 1:
+        return np.zeros_like(means)
+    return np.asarray((np.sqrt((k + 1) / (k - 1)) - 1) * (means - means.mean(axis=0)))
+
+
+def row_draws(
+    fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, n_sims: int, seed: int, draws: DrawsFrom
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Draws of predictions, some rows at a time: (K, 2 + factors, S, R), the parts of `estimate_parts`, residual last.
+
+    The draws of coefficients and effects are the same for all rows.
+    """
+    model, k = fitted.model, list(lanes)
+    stack, scale = model.stack.lanes(np.asarray(k)), model.y_scale[k]
+    means = estimate_parts(fitted, lanes, rows)
+    shift = centre_spread(means)
+    weights = np.stack([rows.frame(i).weights for i in range(len(k))])
+    size = max(1, CHUNK_DRAWS // (len(k) * n_sims * (2 + len(model.layout.factors))))
+    for chunk, start in enumerate(range(0, rows.n_rows, size)):
+        part = slice(start, min(start + size, rows.n_rows))
+        keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
+        conditioned = conditioned_rows(fitted, lanes, rows, part)
+        n_new = tuple(len(names) for names in rows.new)
+        theta = fitted.theta[k] * model.theta_scale
+        found = draw_rows_stack(stack, keys, theta, conditioned, n_sims, n_new, joint=draws == "joint")
+        out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
+        for i in range(len(k)):
+            frame = rows.frame(i)
+            out[i, 0] += frame.x[part] @ model.ols[k[i]] + frame.offset[part]
+        out[:, :-1] += shift[:, :, None, part]
+        out[:, -1] /= np.sqrt(weights[:, None, part])
+        yield part, out
+
+
+def interval_table(
+    fitted: Fitted,
+    lanes: Sequence[int],
+    rows: PredictionRows,
+    *,
+    which: Which,
+    stat: Stat,
+    n_sims: int,
+    seed: int | None,
+    conf_level: float,
+    residual: bool,
+    draws: DrawsFrom,
+) -> pd.DataFrame:
+    """Table of simulated intervals; see ``LmerFit.predict_interval``."""
+    check_draws(n_sims, conf_level)
+    for name, value, known in [
+        ("which", which, ("full", "fixed", "random", "all")),
+        ("stat", stat, ("median", "mean")),
+        ("draws", draws, ("joint", "separate")),
+    ]:
+        if value not in known:
+            raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
+    labels = [factor.label for factor in fitted.model.layout.factors]
+    effects = _effects(which, labels)
+    found = np.empty((len(effects), 3, rows.n_rows))
+    for part, values in row_draws(fitted, lanes, rows, n_sims, fresh_seed(seed), draws):
+        for i, parts in enumerate(effects.values()):
+            total = values[:, parts].sum(axis=1)
+            if residual:
+                total += values[:, -1]
+            found[i, :, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
+    tables = []
+    for name, values in zip(effects, found, strict=True):
+        table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
+        if which == "all":
+            table.insert(0, "effect", name)
+        tables.append(table)
+    return tables[0] if which != "all" else pd.concat(tables)
+
+
+def _effects(which: Which, labels: list[str]) -> dict[str, list[int]]:
+    """Names of the rows of the table, and the parts that each adds up."""
+    everything, random = list(range(1 + len(labels))), list(range(1, 1 + len(labels)))
+    if which == "all":
+        each = {label: [1 + f] for f, label in enumerate(labels)}
+        return {"combined": everything, "fixed": [0], **each}
+    return {which: {"full": everything, "fixed": [0], "random": random}[which]}
+
+
+def _summarise(draws: np.ndarray, stat: Stat, conf_level: float) -> np.ndarray:
+    """Centre and limits of draws (S, R), as (3, R)."""
+    tail = (1 - conf_level) / 2
+    low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
+    return np.stack([draws.mean(axis=0) if stat == "mean" else middle, low, high])
