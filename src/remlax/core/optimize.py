@@ -150,10 +150,8 @@ def moment_start(structure: Structure, index: Index, values: Values) -> Array:
 
 
 def _column_sums(structure: Structure, index: Index, values: Values) -> list[tuple[Array, Array]]:
-    """z'z and z'y of every random-effects column and level: a pair of (q, L) per factor."""
-    out = [
-        (jnp.diagonal(zz, axis1=0, axis2=1).T, zr[:, -1]) for zz, zr in zip(values.zz, values.zr, strict=True)
-    ]
+    """Z'z and z'y of every random-effects column and level: a pair of (q, L) per factor."""
+    out = [(jnp.diagonal(zz, axis1=0, axis2=1).T, zr[:, -1]) for zz, zr in zip(values.zz, values.zr, strict=True)]
     if structure.crossed:
         assert index.keys is not None  # for the type checker: a crossed model has its dense part
         assert values.base is not None

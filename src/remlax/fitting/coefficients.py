@@ -59,7 +59,7 @@ class Satterthwaite:
     @property
     def vcov(self) -> np.ndarray:
         """Covariance matrices, (K, p, p)."""
-        return self.fitted.vcov[self.lanes]
+        return np.asarray(self.fitted.vcov[self.lanes])
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
         """Degrees of freedom, (K, r)."""

@@ -13,7 +13,6 @@ from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
-from .coefficients import pooled_table
 from .pooled_inference import PooledInference
 from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
@@ -95,19 +94,6 @@ class PooledLmer(PooledInference, PooledRows):
             {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high},
             index=pd.Index(self._terms, name="term"),
         )
-
-    def tidy(self, effects: Literal["fixed"] = "fixed") -> pd.DataFrame:
-        """Pooled coefficients as a table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``term estimate std_error statistic df p_value conf_low conf_high riv lambda fmi ubar b t dfcom``;
-            ``attrs`` names the imputations that are singular, failed or left out.
-        """
-        if effects != "fixed":
-            raise DataError(f"effects={effects!r} is not known: use 'fixed'")
-        return self._marked(pooled_table(self._terms, self.rubin))
 
     # -- random effects ------------------------------------------------------------------------------------------
 
