@@ -18,7 +18,8 @@ demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --ignore=tests/impute
+	$(BIN)/python -m pytest -m "not slow" tests/impute
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS)

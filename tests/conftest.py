@@ -14,3 +14,5 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# wait for each program where it is called: a failure shows at its own line
+jax.config.update("jax_cpu_enable_async_dispatch", False)

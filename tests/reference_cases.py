@@ -36,15 +36,11 @@ def read_reference_csv(path: Path, columns: dict[str, Any]) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Needed for exact numbers before pandas 3, deprecated since: there it is the default.
         warnings.filterwarnings("ignore", "The 'float_precision' argument", DeprecationWarning)
-        frame = pd.read_csv(
-            path, dtype=as_text, float_precision="round_trip", keep_default_na=False, na_values=[""]
-        )
+        frame = pd.read_csv(path, dtype=as_text, float_precision="round_trip", keep_default_na=False, na_values=[""])
     for name, column in columns.items():
         if column["type"] == "factor":
             levels = [str(level) for level in column.get("levels") or _sorted_levels(frame[name])]
-            frame[name] = pd.Categorical(
-                frame[name], categories=levels, ordered=bool(column.get("ordered", False))
-            )
+            frame[name] = pd.Categorical(frame[name], categories=levels, ordered=bool(column.get("ordered", False)))
     return frame
 
 
@@ -61,10 +57,7 @@ def _sets(name: str) -> tuple[pd.DataFrame | None, tuple[pd.DataFrame, ...]]:
     frame = read_reference_csv(VISIBLE / data["file"], data["columns"])
     if ".imp" not in frame:
         return None, (frame,)
-    sets = {
-        int(imp): part.drop(columns=[".imp", ".id"]).reset_index(drop=True)
-        for imp, part in frame.groupby(".imp")
-    }
+    sets = {int(imp): part.drop(columns=[".imp", ".id"]).reset_index(drop=True) for imp, part in frame.groupby(".imp")}
     return sets.get(0), tuple(sets[imp] for imp in sorted(sets) if imp > 0)
 
 

@@ -38,9 +38,7 @@ def test_hsb_incomplete_is_the_original_of_the_vignette():
 
 def test_observed_cells_of_hsb_incomplete_are_those_of_hsb():
     incomplete = rx.datasets.hsb_incomplete()
-    assert_frame_equal(
-        incomplete.fillna(rx.datasets.hsb()), rx.datasets.hsb(), check_exact=True, check_dtype=False
-    )
+    assert_frame_equal(incomplete.fillna(rx.datasets.hsb()), rx.datasets.hsb(), check_exact=True, check_dtype=False)
     assert incomplete.isna().sum().loc[IMPUTED].tolist() == [353, 370, 361, 338]
 
 

@@ -175,9 +175,7 @@ def test_varying_columns_are_the_imputed_ones(name):
     expected = {
         column
         for column in missing.index[missing]
-        if any(
-            frames[0][column].astype(object).ne(other[column].astype(object)).any() for other in frames[1:]
-        )
+        if any(frames[0][column].astype(object).ne(other[column].astype(object)).any() for other in frames[1:])
     }
     imp = ImputedData.from_frames(frames)
     assert imp.varying == expected

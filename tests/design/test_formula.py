@@ -131,13 +131,11 @@ ERRORS = [
     ("y ~ x) + (1|g)", "a parenthesis is closed that was never opened"),
     (
         "y ~ (1|g+h)",
-        "'g + h' after the bar in (1 | g + h) is no grouping factor; "
-        "for crossed factors write (... | g) + (... | h)",
+        "'g + h' after the bar in (1 | g + h) is no grouping factor; for crossed factors write (... | g) + (... | h)",
     ),
     (
         "y ~ (1|g*h)",
-        "'g * h' after the bar in (1 | g * h) is no grouping factor; "
-        "write (... | g) + (... | h) + (... | g:h)",
+        "'g * h' after the bar in (1 | g * h) is no grouping factor; write (... | g) + (... | h) + (... | g:h)",
     ),
     (
         "y ~ (1|log(g))",

@@ -114,9 +114,7 @@ def test_columns_and_names_are_formulaics(rhs):
     data = plain_frame()
     theirs = formulaic_matrix(rhs, data)
     ours = model_matrix(rhs.replace("[", "c(").replace("]", ")"), data)
-    assert [re.sub(r"c\((.*?)\)", r"[\1]", n) if "knots" in n else n for n in ours.names] == list(
-        theirs.columns
-    )
+    assert [re.sub(r"c\((.*?)\)", r"[\1]", n) if "knots" in n else n for n in ours.names] == list(theirs.columns)
     close(ours.values, theirs.to_numpy(dtype=float), tol=1e-14)
 
 
@@ -126,9 +124,7 @@ def test_no_columns():
     assert found.rebuild(plain_frame().head(7)).shape == (7, 0)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["int8", "uint16", "int64", "float32", "Int64", "Float64", "UInt8", "Float32"]
-)
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "float32", "Int64", "Float64", "UInt8", "Float32"])
 def test_numbers_of_any_type_become_float64(dtype):
     data = pd.DataFrame({"k": pd.array(range(9), dtype=dtype)})
     found = model_matrix("k + I(k^2)", data)

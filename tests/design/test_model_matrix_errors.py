@@ -247,21 +247,15 @@ def test_empty_and_doubled_frames():
         model_matrix("x", BAD.head(0))
     assert model_matrix("x + f", BAD).rebuild(BAD.head(0)).shape == (0, 3)
     doubled = pd.concat([BAD[["x"]], BAD[["x"]]], axis=1)
-    with pytest.raises(
-        DataError, match="the data have several columns called 'x'; rename or drop all but one"
-    ):
+    with pytest.raises(DataError, match="the data have several columns called 'x'; rename or drop all but one"):
         model_matrix("x", doubled)
-    with pytest.raises(
-        FormulaError, match="'1' in the formula is not a column of the data; the columns are none"
-    ):
+    with pytest.raises(FormulaError, match="'1' in the formula is not a column of the data; the columns are none"):
         require_columns(("1",), pd.DataFrame({1: [1.0]}))
 
 
 def test_too_many_ordered_categories():
     o = pd.Categorical(range(96), ordered=True)
-    with pytest.raises(
-        DataError, match="the ordered factor 'o' in the fixed part has 96 categories, too many"
-    ):
+    with pytest.raises(DataError, match="the ordered factor 'o' in the fixed part has 96 categories, too many"):
         model_matrix("o", pd.DataFrame({"o": o}))
 
 
@@ -294,9 +288,7 @@ def random_call(rng: random.Random) -> str:
 
 def test_random_calls_are_evaluated_or_refused_and_rebuilt_alike():
     values = np.random.default_rng(0)
-    data = pd.DataFrame(
-        {"x": values.normal(size=30), "z": values.uniform(1, 9, 30), "b": values.random(30) > 0.5}
-    )
+    data = pd.DataFrame({"x": values.normal(size=30), "z": values.uniform(1, 9, 30), "b": values.random(30) > 0.5})
     data["f"] = values.choice(list("abc"), 30)
     data["o"] = pd.Categorical(values.choice(list("lmh"), 30), ordered=True)
     rng = random.Random(1)

@@ -37,7 +37,8 @@ def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows:
 
 def _key(raw: Array) -> Array:
     """Random key from two raw numbers, whatever generator the caller's session prefers."""
-    return jax.random.wrap_key_data(raw, impl="threefry2x32")
+    out: Array = jax.random.wrap_key_data(raw, impl="threefry2x32")
+    return out
 
 
 @partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))

@@ -34,9 +34,7 @@ def check_frame(frame: object, where: str) -> pd.DataFrame:
         how = ".to_pandas()" if hasattr(frame, "to_pandas") else "pandas.DataFrame(...)"
         raise DataError(f"{where} is a {kind}, not a pandas DataFrame: convert it with {how} first")
     if frame.shape[0] == 0 or frame.shape[1] == 0:
-        raise DataError(
-            f"{where} is empty ({frame.shape[0]} rows, {frame.shape[1]} columns): leave it out or fill it"
-        )
+        raise DataError(f"{where} is empty ({frame.shape[0]} rows, {frame.shape[1]} columns): leave it out or fill it")
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"{where} has more than one column named {name!r}: rename or drop all but one")

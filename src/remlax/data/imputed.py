@@ -137,9 +137,7 @@ class ImputedData:
             )
         n_missing = int(frame[imp].isna().sum())
         if n_missing:
-            raise DataError(
-                f"column {imp!r} has {n_missing} missing cells: say which imputation each row is of"
-            )
+            raise DataError(f"column {imp!r} has {n_missing} missing cells: say which imputation each row is of")
         sets = split_long(frame, imp, id if id is not None and id in frame.columns else None)
         original = sets.pop(0, None)
         if not sets:
@@ -189,14 +187,11 @@ class ImputedData:
         """
         if not self.aligned:
             raise DataError(
-                "imputations with different numbers of rows cannot be compared row by row: "
-                "check .aligned first"
+                "imputations with different numbers of rows cannot be compared row by row: check .aligned first"
             )
         first, *rest = self.frames
         return frozenset(
-            str(name)
-            for name, column in first.items()
-            if not all(same_values(column, frame[name]) for frame in rest)
+            str(name) for name, column in first.items() if not all(same_values(column, frame[name]) for frame in rest)
         )
 
     def check_complete(self, columns: Iterable[str]) -> None:
@@ -278,9 +273,7 @@ class ImputedData:
         >>> "ses2" in imp.varying
         True
         """
-        mapped = {
-            label: fn(frame.copy(deep=False)) for label, frame in zip(self.labels, self.frames, strict=True)
-        }
+        mapped = {label: fn(frame.copy(deep=False)) for label, frame in zip(self.labels, self.frames, strict=True)}
         original = None if self.original is None else fn(self.original.copy(deep=False))
         return ImputedData.from_frames(mapped).with_original(original)
 

@@ -39,9 +39,7 @@ def split_long(frame: pd.DataFrame, imp: str, id: str | None) -> dict[Label, pd.
 
 def _same_names(names: pd.Index, others: pd.Index) -> bool:
     """Tell whether two sets of rows have the same unique names, in any order."""
-    return (
-        len(names) == len(others) and names.is_unique and others.is_unique and bool(names.isin(others).all())
-    )
+    return len(names) == len(others) and names.is_unique and others.is_unique and bool(names.isin(others).all())
 
 
 def _plain(label: Label) -> Label:
@@ -49,9 +47,7 @@ def _plain(label: Label) -> Label:
 
 
 def _counts_rows(names: pd.Index) -> bool:
-    return pd.api.types.is_numeric_dtype(names.dtype) and bool(
-        (names.to_numpy() == np.arange(1, len(names) + 1)).all()
-    )
+    return pd.api.types.is_numeric_dtype(names.dtype) and bool((names.to_numpy() == np.arange(1, len(names) + 1)).all())
 
 
 def _row_names(frame: pd.DataFrame) -> pd.Index:

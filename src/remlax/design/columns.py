@@ -87,9 +87,7 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
     advice = ""
     if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype) or "period" in str(dtype):
         advice = ": turn it into a number first (days since a date, for example) or into strings"
-    raise DataError(
-        f"column {name!r} in the {what} is of type {dtype}, neither numbers nor categories{advice}"
-    )
+    raise DataError(f"column {name!r} in the {what} is of type {dtype}, neither numbers nor categories{advice}")
 
 
 def _numbers(series: pd.Series[Any], name: str, what: str) -> Array:

@@ -140,9 +140,7 @@ class Evaluator:
                 key = deparse(node)
                 if key not in self.known:
                     self.known[key] = (
-                        read_column(self.frame, node.id, self.what)
-                        if isinstance(node, Name)
-                        else self.call(node)
+                        read_column(self.frame, node.id, self.what) if isinstance(node, Name) else self.call(node)
                     )
                 return self.known[key]
             case Sum() | Not() | Binary():

@@ -123,9 +123,7 @@ def parse_formula(text: str) -> MixedFormula:
             random.extend(_random_terms(bar, text))
         elif isinstance(item, Call) and item.func == "offset":
             if sign < 0:
-                raise problem(
-                    text, f"{deparse(item)} is taken away; write offset(-({deparse(item.args[0])}))"
-                )
+                raise problem(text, f"{deparse(item)} is taken away; write offset(-({deparse(item.args[0])}))")
             offsets.append(deparse(item.args[0]))
         else:
             fixed.append((sign, item))
@@ -209,9 +207,7 @@ def _groups(node: Node, shown: str, text: str) -> list[tuple[tuple[str, ...], st
         if factors:
             outer, outer_name = factors[0]
             names = (*names, *outer)
-            name = (
-                f"{name}:({outer_name})" if ":" in outer_name and len(outer) > 1 else f"{name}:{outer_name}"
-            )
+            name = f"{name}:({outer_name})" if ":" in outer_name and len(outer) > 1 else f"{name}:{outer_name}"
         if len(set(names)) < len(names):
             raise problem(text, f"the grouping factor in {shown} names a column twice")
         factors.insert(0, (names, name))
@@ -250,6 +246,4 @@ def _grouping_column(leaf: Node, whole: Node, shown: str, text: str) -> str:
     elif isinstance(leaf, Binary) and leaf.op == "*":
         left, right = deparse(leaf.left), deparse(leaf.right)
         advice = f"write (... | {left}) + (... | {right}) + (... | {left}:{right})"
-    raise problem(
-        text, f"{clip(deparse(whole))!r} after the bar in {clip(shown)} is no grouping factor; {advice}"
-    )
+    raise problem(text, f"{clip(deparse(whole))!r} after the bar in {clip(shown)} is no grouping factor; {advice}")

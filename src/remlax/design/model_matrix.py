@@ -186,9 +186,7 @@ def _check_levels(value: _Value, name: str, what: str) -> None:
         raise DataError(f"{name!r} in the {what} has only one category ({value.levels[0]!r}) in these data; "
                         "leave it out of the formula")  # fmt: skip
     if len({level_name(level) for level in value.levels}) < len(value.levels):
-        raise DataError(
-            f"{name!r} in the {what} has different categories that are written the same; rename them"
-        )
+        raise DataError(f"{name!r} in the {what} has different categories that are written the same; rename them")
     if value.contrast == "contr.poly" and len(value.levels) > MAX_POLY_LEVELS:
         count = len(value.levels)
         raise DataError(f"the ordered factor {name!r} in the {what} has {count} categories, too many for "
@@ -254,9 +252,7 @@ def _structure(
         names.extend(term.columns)
         for scoped in term.scoped_terms:
             factors = [(slots[part.factor.expr], part.reduced) for part in scoped.factors]
-            blocks = [
-                [(slot, s) for s in _block(ordered[slot], reduced).values()] for slot, reduced in factors
-            ]
+            blocks = [[(slot, s) for s in _block(ordered[slot], reduced).values()] for slot, reduced in factors]
             # the first factor runs fastest, in R as in formulaic
             plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
     return tuple(names), tuple(plan)
@@ -301,7 +297,5 @@ def _select(value: _Value, selector: _Selector) -> Array:
     if isinstance(value, Columns):
         return value.parts[str(selector)]
     if isinstance(value, Factor):
-        return (
-            selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
-        )
+        return selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
     return value

@@ -176,9 +176,7 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
     state["done"] = True
     first = names.index(wanted)
     order = [first, *(k for k in range(len(names)) if k != first)]
-    return replace(
-        factor, codes=np.argsort(order)[factor.codes], levels=tuple(factor.levels[k] for k in order)
-    )
+    return replace(factor, codes=np.argsort(order)[factor.codes], levels=tuple(factor.levels[k] for k in order))
 
 
 def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Value:

@@ -197,9 +197,7 @@ class _Parser:
             raise self.fail("a '~' stands where a term is expected")
         before = self.tokens[self.at - 1].text if self.at else ""
         if token.text == ")" and before in ("|", "||"):
-            raise self.fail(
-                f"no grouping factor follows the bar; write (1 {before} g), where g names the groups"
-            )
+            raise self.fail(f"no grouping factor follows the bar; write (1 {before} g), where g names the groups")
         if token.text in ("|", "||") and before == "(":
             raise self.fail(f"nothing stands before the bar; write (1 {token.text} g) for a random intercept")
         raise self.fail(f"a term is missing before {token.text!r}")

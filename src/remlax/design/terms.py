@@ -117,9 +117,7 @@ class _Algebra:
 
     def sum(self, items: tuple[tuple[int, Node], ...]) -> list[_Indices]:
         if items[0][0] < 0:
-            raise problem(
-                self.text, f"{deparse(items[0][1])} is taken away from nothing; write arithmetic inside I()"
-            )
+            raise problem(self.text, f"{deparse(items[0][1])} is taken away from nothing; write arithmetic inside I()")
         terms: dict[_Indices, None] = {}
         for sign, item in items:
             found = self.terms(item)

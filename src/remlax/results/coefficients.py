@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..pooling import RubinPool
 
@@ -22,7 +22,7 @@ def fit_table(
     """Estimates of one fit with t tests and limits."""
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / error
-    half = stats.t.ppf((1 + conf_level) / 2, df) * error
+    half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
     return pd.DataFrame(
         {
             "term": list(terms),
@@ -30,7 +30,7 @@ def fit_table(
             "std_error": error,
             "statistic": statistic,
             "df": df,
-            "p_value": 2 * stats.t.sf(np.abs(statistic), df),
+            "p_value": 2 * scipy.stats.t.sf(np.abs(statistic), df),
             "conf_low": estimate - half,
             "conf_high": estimate + half,
         }

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
@@ -65,7 +65,7 @@ def fit_modes(
     fitted: Fitted, lane: int, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
 ) -> pd.DataFrame:
     """Modes of one fit with their standard errors and normal limits."""
-    quantile = stats.norm.ppf((1 + conf_level) / 2)
+    quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     parts = []
     for part in find_modes(fitted, [lane], coefficients=coefficients, uncertainty=uncertainty):
         values, error = part.values[0].reshape(-1), np.sqrt(part.variances[0].reshape(-1))

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..core.batch_posterior import row_variance_stack
 from ..core.posterior import Rows
@@ -210,7 +210,7 @@ def predict_one(
     found = with_residual(linear_predictor(fitted, [lane], rows), interval)
     df = satterthwaite_rows(fitted, [lane], found)[0]
     error = np.sqrt(found.variance[0])
-    half = stats.t.ppf((1 + conf_level) / 2, df) * error
+    half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
     return pd.DataFrame(
         {
             "estimate": found.estimate[0],

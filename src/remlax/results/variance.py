@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..errors import DataError, PoolingWarning
 from ..fitting.fit import Fitted
@@ -43,7 +43,7 @@ def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -
     check_scales(scales)
     found = variance_parameters(fitted, np.array([lane]))
     table = parameter_labels(fitted, found, scales)
-    quantile = stats.norm.ppf((1 + conf_level) / 2)
+    quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     is_sd, sd = found.is_sd, np.sqrt(found.scaled_variance()[0])
     value, error = found.sdcor[0], np.empty(len(table))
     low, high = np.empty(len(table)), np.empty(len(table))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
@@ -36,7 +36,7 @@ def fit_test(beta: np.ndarray, within: CoefficientInference, linear: Linear) -> 
     joint = within.joint(linear.matrix)
     df1, df2 = len(linear.matrix), float(joint.df2[0])
     statistic = float(joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
-    p = stats.f.sf(statistic, df1, df2) if np.isfinite(df2) else stats.chi2.sf(df1 * statistic, df1)
+    p = scipy.stats.f.sf(statistic, df1, df2) if np.isfinite(df2) else scipy.stats.chi2.sf(df1 * statistic, df1)
     return pd.DataFrame(
         {
             "hypothesis": [hypothesis(linear)],

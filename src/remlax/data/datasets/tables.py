@@ -215,10 +215,7 @@ def _hsb_cells() -> Cells:
     variable = np.array(columns["variable"])
     rows = np.array([int(row) for row in columns["row"]])
     imputed = np.array([[float(cell) for cell in columns[str(k + 1)]] for k in range(HSB_IMPUTATIONS)]).T
-    return {
-        name: (rows[variable == name], imputed[variable == name])
-        for name in dict.fromkeys(columns["variable"])
-    }
+    return {name: (rows[variable == name], imputed[variable == name]) for name in dict.fromkeys(columns["variable"])}
 
 
 def _with_holes(complete: pd.DataFrame, cells: Cells) -> pd.DataFrame:
