@@ -1,0 +1,239 @@
+"""Responses drawn from a fitted model, and the same model fitted to other responses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from ..core.batch import Stack
+from ..core.optimize import LBFGS, Newton
+from ..core.structure import Values, host_leaf
+from ..data.imputed import ImputedData
+from ..design.build import ModelRows
+from ..design.rows import RowArray
+from ..errors import DataError
+from .assemble import Assembled, z_columns
+from .fit import Fitted, fit_assembled
+
+# a residual below this share of the response is rounding error
+EXACT_FIT = 1e-13
+
+
+def z_matrices(model: Assembled, lane: int) -> list[sparse.csr_array]:
+    """Z of each factor, in elimination order and the user's units: sparse (n, levels * q), level by level."""
+    out = []
+    for f, z in enumerate(z_columns(model.rows, model.layout, lane)):
+        codes = model.rows.factor_rows[model.layout.factor_source[f]].lane(lane).astype(np.int64)
+        n, q = z.shape
+        columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
+        shape = (n, model.layout.factors[f].n_levels * q)
+        out.append(sparse.csr_array((z.reshape(-1), columns, np.arange(n + 1) * q), shape=shape))
+    return out
+
+
+def simulate_lane(
+    fitted: Fitted, lane: int, n_sims: int, rng: np.random.Generator, *, given_modes: bool = False
+) -> np.ndarray:
+    """Draw responses from the model at its estimates: y = X beta + offset + Z b + e.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lane : int
+    n_sims : int
+    rng : numpy.random.Generator
+        Simulation s uses the same draws however many there are.
+    given_modes : bool, default False
+        Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+
+    Returns
+    -------
+    ndarray (n_sims, n)
+    """
+    model, sigma = fitted.model, fitted.sigma[lane]
+    mean = fitted.fitted_values(lane, random=given_modes)
+    layout, z = model.layout, z_matrices(model, lane)
+    widths = [0 if given_modes else part.shape[1] for part in z]
+    drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
+    noise = drawn[:, sum(widths) :] * sigma
+    if model.rows.weights is not None:
+        noise = noise / np.sqrt(model.rows.weights.lane(lane))
+    out = mean + noise
+    start = 0
+    for f, width in enumerate(widths):
+        if width:
+            q = layout.structure.q[f]
+            root = np.zeros((q, q))
+            for t, term in enumerate(layout.terms):
+                if term.factor == f:
+                    root[term.columns, term.columns] = sigma * fitted.relative_factor(t)[lane]
+            effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
+            out += (z[f] @ effects.reshape(n_sims, width).T).T
+            start += width
+    return np.asarray(out)
+
+
+def refit_lane(
+    fitted: Fitted, lane: int, responses: npt.ArrayLike, *, optimizer: LBFGS | Newton | None = None
+) -> Fitted:
+    """Fit the model of one data set to other responses, all at once.
+
+    Rows, columns, weights and offset stay as they are, so that only the blocks of the cross-products that hold the
+    response are formed; the others are shared.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lane : int
+    responses : array_like (n_sims, n)
+        Rows in the order of the model's rows, the offset not subtracted.
+    optimizer : LBFGS or Newton, optional
+        That of the fit by default.
+
+    Returns
+    -------
+    Fitted
+        One lane per row of ``responses``, labelled 1 to n_sims.
+
+    Raises
+    ------
+    DataError
+        A wrong shape, values that are not finite, or a response that the fixed part explains without remainder.
+    """
+    y = _checked(responses, fitted.model.rows.n_rows(lane))
+    model = with_responses(fitted.model, lane, y)
+    return fit_assembled(model, fitted.optimizer if optimizer is None else optimizer)
+
+
+def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:
+    y = np.asarray(responses, dtype=np.float64)
+    if y.ndim != 2 or y.shape[1] != n or not len(y):
+        raise DataError(f"the responses have the shape {y.shape}; they need one row per data set and {n} columns")
+    bad = np.flatnonzero(~np.isfinite(y).all(axis=1))
+    if len(bad):
+        raise DataError(f"response {bad[0] + 1} of {len(y)} holds values that are not finite")
+    return y
+
+
+def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
+    """Replace the response of one data set by others (n_sims, n), one lane each."""
+    n_sims, p = len(y), len(model.keep)
+    rows = _repeated_rows(model.rows, lane, y)
+    root = None if rows.weights is None else np.sqrt(rows.weights.values)
+    x = rows.x.values[:, model.keep]
+    centred = y if rows.offset is None else y - rows.offset.values
+    if root is not None:
+        x, centred = x * root[:, None], centred * root
+    basis, inverse = x @ model.inverse[lane], model.inverse[lane]
+    # projected twice, as the conditioning of a data set is: the first pass leaves rounding error of the size of y
+    gamma = centred @ basis
+    residual = centred - gamma @ basis.T
+    again = residual @ basis
+    residual -= again @ basis.T
+    scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / y.shape[1])
+    exact = np.flatnonzero(~(scale > EXACT_FIT * np.sqrt(np.mean(y * y, axis=1))))
+    if len(exact):
+        raise DataError(
+            f"the fixed part explains response {exact[0] + 1} of {n_sims} exactly: there is no residual variance to "
+            "estimate"
+        )
+    residual /= scale[:, None]
+    border = np.zeros((n_sims, model.layout.structure.n_fixed + 1))
+    border[:, :p] = residual @ basis
+    border[:, -1] = np.einsum("sn,sn->s", residual, residual)
+    by_factor = []
+    for z, z_scale in zip(z_matrices(model, lane), model.z_scale, strict=True):
+        weighted = residual if root is None else residual * root
+        by_factor.append((z.T @ weighted.T).T.reshape(n_sims, -1, len(z_scale)) / z_scale)
+    layout = replace(model.layout, table_codes=_lane_codes(model, lane))
+    return Assembled(
+        rows=rows,
+        layout=layout,
+        stack=Stack(
+            model.stack.structure,
+            model.stack.index,
+            _with_borders(model.stack, lane, border, by_factor, 2 * np.log(scale)),
+        ),
+        keep=model.keep,
+        theta_scale=model.theta_scale,
+        z_scale=model.z_scale,
+        inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
+        ols=(gamma + again) @ inverse.T,
+        y_scale=scale,
+    )
+
+
+def _lane_codes(model: Assembled, lane: int) -> tuple[np.ndarray, ...]:
+    """Codes of one data set's rows per table."""
+    rows = model.rows
+    if all(f.offsets is None for f in rows.factor_rows):
+        return model.layout.table_codes
+    part = slice(rows.offsets[lane], rows.offsets[lane + 1])
+    return tuple(codes[part] for codes in model.layout.table_codes)
+
+
+def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
+    """Rows of one data set, shared by as many data sets as there are responses."""
+
+    def one(values: RowArray) -> RowArray:
+        return RowArray(values.lane(lane), None)
+
+    n_sims, n = y.shape
+    return replace(
+        rows,
+        labels=tuple(range(1, n_sims + 1)),
+        offsets=np.arange(n_sims + 1) * n,
+        x=one(rows.x),
+        y=RowArray(y.reshape(-1), np.arange(n_sims + 1) * n),
+        terms=tuple(replace(t, rows=one(t.rows)) for t in rows.terms),
+        factor_rows=tuple(one(f) for f in rows.factor_rows),
+        weights=None if rows.weights is None else one(rows.weights),
+        offset=None if rows.offset is None else one(rows.offset),
+        index=(rows.index[lane],) * n_sims,
+        data=_repeated_data(rows, lane, y),
+    )
+
+
+def _repeated_data(rows: ModelRows, lane: int, y: np.ndarray) -> ImputedData | None:
+    """The data set with each response in place of its own, where the response is a column; memory is shared."""
+    if rows.data is None:
+        return None
+    frame, name = rows.data.frames[lane], rows.formula.response
+    if name not in frame.columns:
+        return ImputedData((frame,) * len(y), tuple(range(1, len(y) + 1)))
+    frames = []
+    for values in y:
+        copy = frame.copy(deep=False)
+        copy[name] = values
+        frames.append(copy)
+    return ImputedData(tuple(frames), tuple(range(1, len(y) + 1)))
+
+
+def _with_borders(
+    stack: Stack, lane: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
+) -> Values:
+    """Values of every response: blocks without y are views of the data set's own.
+
+    border (n_sims, w): W'y; by_factor: Z'y of each factor (n_sims, levels, q).
+    """
+    n_sims = len(border)
+    own = jax.tree.map(lambda a: np.asarray(a[lane]), stack.values)
+    shared: Values = jax.tree.map(lambda a: host_leaf(np.broadcast_to(a, (n_sims, *a.shape))), own)
+    ww = np.repeat(own.ww[None], n_sims, axis=0)
+    ww[:, -1], ww[:, :, -1] = border, border
+    zr = []
+    for part, zy in zip(own.zr, by_factor, strict=False):
+        whole = np.repeat(part[None], n_sims, axis=0)
+        whole[:, :, -1, : zy.shape[1]] = zy.swapaxes(1, 2)
+        zr.append(host_leaf(whole))
+    out = replace(shared, ww=host_leaf(ww), zr=tuple(zr), log_scale=host_leaf(log_scale))
+    if not stack.structure.crossed:
+        return out
+    dense_w = np.repeat(np.asarray(own.dense_w)[None], n_sims, axis=0)
+    for (start, _, q), zy in zip(stack.structure.dense_slices(), by_factor[1:], strict=True):
+        dense_w[:, start : start + zy.shape[1] * q, -1] = zy.reshape(n_sims, -1)
+    return replace(out, dense_w=host_leaf(dense_w))
