@@ -18,6 +18,7 @@ from .errors import SingularFitWarning as SingularFitWarning
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import PooledLmer as PooledLmer
+from .results import load as load
 
 __all__ = [
     "LBFGS",
@@ -38,4 +39,5 @@ __all__ = [
     "errors",
     "lmer",
     "lmer_list",
+    "load",
 ]

@@ -2,6 +2,7 @@
 
 from .fit import LmerFit as LmerFit
 from .fit_list import LmerFitList as LmerFitList
+from .load import load as load
 from .opt import OptSummary as OptSummary
 from .pooled import PooledLmer as PooledLmer
 from .printing import Summary as Summary

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from .files import stack_tree
 from .fit_print import fit_text
 from .fit_rows import FitRows
 from .fit_tables import FitTables
@@ -200,6 +203,33 @@ class LmerFit(FitTables, FitRows):
 
     def _repr_html_(self) -> str:
         return self.display()._repr_html_()
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model is of a type that a file cannot keep.
+
+        Notes
+        -----
+        The file holds the columns of the data that the model uses, of all data sets that were fitted together.
+
+        See Also
+        --------
+        remlax.load
+        """
+        write_archive(path, "LmerFit", {"stack": stack_tree(self.fitted_stack), "lane": self.lane})
 
     # -- labels --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -11,8 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..core.optimize import STATUS_TEXT
+from ..data.archive import write_archive
 from ..fitting.coefficients import Ddf
 from ..fitting.fit import Fitted
+from .files import stack_tree
 from .fit import LmerFit
 from .pool import pool_fits
 from .pooled import OnFailure, PooledLmer
@@ -140,6 +143,31 @@ class LmerFitList(Sequence[LmerFit]):
         [['Intercept', 12.657], ['ses', 2.383]]
         """
         return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fits to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model is of a type that a file cannot keep.
+
+        Notes
+        -----
+        The file holds the columns of the data that the model uses.
+
+        See Also
+        --------
+        remlax.load
+        """
+        write_archive(path, "LmerFitList", {"stack": stack_tree(self.fitted_stack), "lanes": list(self.lanes)})
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""

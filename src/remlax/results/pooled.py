@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -9,10 +10,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
+from .files import stack_tree, within_tree
 from .pooled_inference import PooledInference
 from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
@@ -190,6 +193,39 @@ class PooledLmer(PooledInference, PooledRows):
         return pooled_text(
             self.fitted_stack, self.lanes, self.dropped, self.rubin, self.df_rule, self.varcorr(), full=full
         )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pooled model and its fits to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model is of a type that a file cannot keep.
+
+        Notes
+        -----
+        The file holds the columns of the data that the model uses.
+
+        See Also
+        --------
+        remlax.load
+        """
+        content = {
+            "stack": stack_tree(self.fitted_stack),
+            "lanes": list(self.lanes),
+            "dropped": list(self.dropped),
+            "within": within_tree(self.within),
+            "dfcom": np.array(self.rubin.dfcom),
+            "conf_level": float(self.conf_level),
+        }
+        write_archive(path, "PooledLmer", content)
 
     def __repr__(self) -> str:
         return str(self.display())

@@ -1,0 +1,139 @@
+"""Fits in files: the data that the model uses, the formula, and every number that was estimated."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from ..core.batch import BatchFit
+from ..core.optimize import LBFGS, Newton
+from ..data.imputed_files import imputed_from_tree, imputed_tree
+from ..design.build import RowInput, needed_columns, read_rows
+from ..design.formula import parse_formula
+from ..errors import DataError, FileFormatError, RankDeficientWarning
+from ..fitting.assemble import Assembled, assemble
+from ..fitting.coefficients import CoefficientInference, GivenDf, Satterthwaite
+from ..fitting.fit import Fitted
+
+ESTIMATES = ("theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "status", "singular")
+OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
+Tree = dict[str, Any]
+
+
+def stack_tree(fitted: Fitted) -> Tree:
+    """Write everything about K fits.
+
+    Raises
+    ------
+    DataError
+        A column or a label of the data is of a type that a file cannot keep.
+    """
+    rows = fitted.model.rows
+    assert rows.data is not None  # every fit keeps its data
+    given = {"weights": rows.given_weights, "offset": rows.given_offset}
+    return {
+        "formula": rows.formula.text,
+        "reml": fitted.reml,
+        "data": imputed_tree(rows.data, needed_columns(rows.formula, rows.given_weights, rows.given_offset)),
+        "n_dropped": rows.n_dropped,
+        **{name: _row_input_tree(value) for name, value in given.items()},
+        "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
+        "opt": {field.name: getattr(fitted.opt, field.name) for field in fields(BatchFit)},
+        "estimates": {name: getattr(fitted, name) for name in ESTIMATES},
+        "model": _fingerprint(fitted.model),
+    }
+
+
+def stack_from_tree(tree: Tree) -> Fitted:
+    """Build the model from its data again, and put the estimates that were saved into it.
+
+    Raises
+    ------
+    FileFormatError
+        The installed versions make other model columns of the same data.
+    """
+    with warnings.catch_warnings():
+        # said when the model was fitted
+        warnings.simplefilter("ignore", RankDeficientWarning)
+        rows = read_rows(
+            parse_formula(tree["formula"]),
+            imputed_from_tree(tree["data"]),
+            weights=tree["weights"],
+            offset=tree["offset"],
+            n_dropped=tree["n_dropped"],
+        )
+        model = assemble(rows, reml=tree["reml"])
+    _check_same(_fingerprint(model), tree["model"])
+    optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
+    estimates = {name: np.asarray(tree["estimates"][name]) for name in ESTIMATES}
+    opt = BatchFit(**{field.name: tree["opt"][field.name] for field in fields(BatchFit)})
+    return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
+
+
+def within_tree(within: CoefficientInference) -> Tree:
+    """Write how the coefficients of the fits are tested.
+
+    Raises
+    ------
+    DataError
+        A rule that a file cannot keep.
+    """
+    if isinstance(within, Satterthwaite):
+        return {"name": "Satterthwaite"}
+    if isinstance(within, GivenDf):
+        return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
+    raise DataError(f"degrees of freedom by {type(within).__name__} cannot be kept in a file")
+
+
+def within_from_tree(tree: Tree, fitted: Fitted, lanes: tuple[int, ...]) -> CoefficientInference:
+    """Read it again."""
+    if tree["name"] == "Satterthwaite":
+        return Satterthwaite(fitted, np.asarray(lanes, dtype=int))
+    return GivenDf(tree["vcov"], tree["values"], tree["rule"])
+
+
+def _row_input_tree(given: RowInput) -> Any:
+    """Weights or offset: None, text, one array, or a list of arrays."""
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
+        return [np.asarray(part, dtype=np.float64) for part in given]
+    return np.asarray(given, dtype=np.float64)
+
+
+def _fingerprint(model: Assembled) -> Tree:
+    """What must come out the same when the model is built from its data again."""
+    rows, layout = model.rows, model.layout
+    columns = [rows.y, rows.x, *(rows.terms[term.source].rows for term in layout.terms)]
+    return {
+        "fixed": model.fixed_names,
+        "terms": [[term.group, *term.names] for term in layout.terms],
+        "levels": [int(factor.n_levels) for factor in layout.factors],
+        "rows": [rows.n_rows(k) for k in range(rows.n_lanes)],
+        # sums of squares and weighted sums of all columns: values and their order
+        "sums": [np.stack([_sums(c.values), _sums(c.values, ordered=True)]) for c in columns],
+    }
+
+
+def _sums(values: np.ndarray, *, ordered: bool = False) -> np.ndarray:
+    columns = values.reshape(len(values), -1)
+    weights = np.linspace(1.0, 2.0, len(columns)) if ordered else np.ones(len(columns))
+    return np.asarray(weights @ columns**2)
+
+
+def _check_same(built: Tree, saved: Tree) -> None:
+    for name in ("fixed", "terms", "levels", "rows"):
+        if built[name] != saved[name]:
+            raise FileFormatError(
+                f"the versions of remlax, formulaic and pandas that are installed make other model columns ({name}: "
+                f"{built[name]}) of the saved data than those that saved the fit ({saved[name]}): fit the model again"
+            )
+    for one, other in zip(built["sums"], saved["sums"], strict=True):
+        if not np.allclose(one, other, rtol=1e-8, atol=0.0):
+            raise FileFormatError(
+                "the versions of remlax, formulaic and pandas that are installed give model columns other values than "
+                "those that saved the fit: fit the model again"
+            )

@@ -1,0 +1,85 @@
+"""Read fits and pooled models from files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..data.archive import Archive, damaged, read_archive
+from ..errors import FileFormatError, RemlaxError
+from ..pooling import pool_rubin
+from .files import stack_from_tree, within_from_tree
+from .fit import LmerFit
+from .fit_list import LmerFitList
+from .pooled import PooledLmer
+
+Saved = LmerFit | LmerFitList | PooledLmer
+
+
+def load(path: str | os.PathLike[str]) -> Saved:
+    """Read what ``save`` wrote: a fit, a list of fits or a pooled model.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    LmerFit, LmerFitList or PooledLmer
+        It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
+
+    Raises
+    ------
+    FileFormatError
+        There is no such file; it is damaged or truncated, not written by remlax, or written by a newer version; or the
+        installed libraries make other model columns of the saved data.
+
+    Notes
+    -----
+    The file is a zip of ``.npy`` arrays and a JSON manifest with their SHA-256 checksums. Nothing in it is ever
+    executed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import remlax as rx
+    >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fits.pool().save(Path(folder) / "model.remlax")
+    ...     again = rx.load(Path(folder) / "model.remlax")
+    >>> again.fixef().round(3).to_dict()
+    {'Intercept': 12.657, 'ses': 2.383}
+    """
+    archive = read_archive(path)
+    try:
+        return _build(archive)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    except (RemlaxError, KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _build(archive: Archive) -> Saved:
+    content = archive.content
+    fitted = stack_from_tree(content["stack"])
+    if archive.kind == "LmerFit":
+        return LmerFit(fitted, _lanes([content["lane"]], fitted.n_lanes)[0])
+    lanes = _lanes(content["lanes"], fitted.n_lanes)
+    if archive.kind == "LmerFitList":
+        return LmerFitList(fitted, lanes)
+    if archive.kind == "PooledLmer":
+        within = within_from_tree(content["within"], fitted, lanes)
+        rubin = pool_rubin(
+            fitted.beta[list(lanes)], within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"]
+        )
+        return PooledLmer(fitted, lanes, _lanes(content["dropped"], fitted.n_lanes), rubin, within)
+    raise FileFormatError(f"it holds a {archive.kind!r}, which this remlax does not know: update remlax")
+
+
+def _lanes(given: Sequence[Any], n_lanes: int) -> tuple[int, ...]:
+    lanes = tuple(int(k) for k in given)
+    if any(not 0 <= k < n_lanes for k in lanes):
+        raise IndexError(f"data sets {lanes} of {n_lanes}")
+    return lanes
