@@ -60,27 +60,25 @@ def column_tree(column: pd.Series[Any] | pd.Index[Any], where: str) -> Tree:
     DataError
         It is of a type that a file cannot keep.
     """
-    dtype = column.dtype
+    dtype: Any = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        values = pd.Categorical(column)
+        codes = pd.Categorical(column).codes
         categories = column_tree(dtype.categories, where)
-        return {"type": "category", "codes": values.codes, "categories": categories, "ordered": bool(dtype.ordered)}
+        return {"type": "category", "codes": codes, "categories": categories, "ordered": bool(dtype.ordered)}
     if isinstance(dtype, pd.StringDtype):
         codes, uniques = pd.factorize(column)
         kind = "string" if dtype.na_value is pd.NA else "str"
         return {"type": kind, "codes": codes, "values": [str(v) for v in uniques]}
     if isinstance(dtype, pd.DatetimeTZDtype):
-        times: Any = pd.Series(column)
-        plain = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
-        return {"type": "datetime", "values": plain, "tz": str(dtype.tz)}
+        times: Any = pd.DatetimeIndex(column).tz_convert("UTC").tz_localize(None)
+        return {"type": "datetime", "values": times.to_numpy(), "tz": str(dtype.tz)}
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM":
         return {"type": "numpy", "values": column.to_numpy()}
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return {"type": "object", "values": [label_tree(v, where) for v in column]}
-    if isinstance(dtype, pd.api.extensions.ExtensionDtype) and str(dtype) in _MASKED:
-        missing = column.isna()
-        values: np.ndarray = column.array.to_numpy(dtype=_MASKED[str(dtype)], na_value=0)
-        return {"type": "masked", "dtype": str(dtype), "values": values, "missing": np.asarray(missing)}
+    if str(dtype) in _MASKED:
+        numbers = column.to_numpy(dtype=_MASKED[str(dtype)], na_value=0)
+        return {"type": "masked", "dtype": str(dtype), "values": numbers, "missing": np.asarray(column.isna())}
     raise DataError(f"{where}: values of type {dtype} cannot be kept in a file; make them numbers, text or categories")
 
 
@@ -98,13 +96,13 @@ def column_from_tree(tree: Tree) -> Any:
         texts = np.array([*tree["values"], None], dtype=object)[tree["codes"]]
         return pd.array(texts, dtype=pd.StringDtype(na_value=pd.NA if kind == "string" else np.nan))
     if kind == "datetime":
-        return pd.Series(tree["values"]).dt.tz_localize("UTC").dt.tz_convert(tree["tz"]).array
+        return pd.DatetimeIndex(tree["values"]).tz_localize("UTC").tz_convert(tree["tz"]).array
     if kind == "object":
         out = np.empty(len(tree["values"]), dtype=object)
         out[:] = [label_from_tree(v) for v in tree["values"]]
         return out
     if kind == "masked":
-        values = pd.array(tree["values"], dtype=tree["dtype"])
+        values: Any = pd.array(tree["values"], dtype=tree["dtype"])
         values[tree["missing"]] = pd.NA
         return values
     return tree["values"]
