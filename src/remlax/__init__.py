@@ -1,5 +1,8 @@
 """Fit linear mixed models to many data sets at once by REML in JAX, and pool them."""
 
+import importlib as _importlib
+import types as _types
+
 from . import core as core
 from . import errors as errors
 from ._version import __version__ as __version__
@@ -40,4 +43,17 @@ __all__ = [
     "lmer",
     "lmer_list",
     "load",
+    "sim",
 ]
+
+
+def __getattr__(name: str) -> _types.ModuleType:
+    """Import ``remlax.sim`` when it is first asked for: fits do not need it."""
+    if name == "sim":
+        return _importlib.import_module(".sim", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

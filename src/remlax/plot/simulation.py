@@ -43,7 +43,7 @@ def zip_plot(
     truth
         The true value.
     estimate, se, conf_low, conf_high
-        Columns; `remlax.simulate.intervals.intervals` makes limits where there are none.
+        Columns; `remlax.simulation.intervals.intervals` makes limits where there are none.
     conf_level
         The nominal level, between 0 and 1.
     ax

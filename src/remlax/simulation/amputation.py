@@ -123,7 +123,7 @@ def ampute(
     Notes
     -----
     Schouten, Lugtig & Vink (2018), Journal of Statistical Computation and Simulation 88:1909-1930; see
-    `remlax.simulate.ampute` for what is calibrated differently.
+    `remlax.simulation.ampute` for what is calibrated differently.
 
     Examples
     --------

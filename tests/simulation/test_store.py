@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
-from remlax.simulate.fingerprint import scenario_id
-from remlax.simulate.rows import COLUMNS, failed_records, method_records, tidy_rows
-from remlax.simulate.store import Block, ResultStore, open_store, read_store
+from remlax.simulation.fingerprint import scenario_id
+from remlax.simulation.rows import COLUMNS, failed_records, method_records, tidy_rows
+from remlax.simulation.store import Block, ResultStore, open_store, read_store
 
 SCENARIOS = {scenario_id(values): values for values in ({"J": 30, "law": "t"}, {"J": 150, "law": "normal"})}
 SPECIFICATION = {"seed": 1, "method a": "code"}

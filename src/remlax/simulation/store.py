@@ -114,7 +114,7 @@ class ResultStore:
         block
             The block.
         rows
-            Its rows, with the columns of `remlax.simulate.rows.COLUMNS`.
+            Its rows, with the columns of `remlax.simulation.rows.COLUMNS`.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class ResultStore:
         -------
         DataFrame
             ``scenario`` (its name), the scenario's parameters, and the columns of
-            `remlax.simulate.rows.COLUMNS`.
+            `remlax.simulation.rows.COLUMNS`.
         """
         parts = []
         for block in self.blocks():

@@ -63,13 +63,13 @@ class Study(StudySpec):
     -----
     The data of a replication depend on the seed, the parameters of its scenario and its number only: not on
     the size of blocks, their order, processes, or other scenarios, bit by bit, on one kind of device and with
-    one version of JAX (see `remlax.simulate.keys`). Results of methods that take one data frame at a time
+    one version of JAX (see `remlax.simulation.keys`). Results of methods that take one data frame at a time
     then are equal as well; those of batched methods are equal to rounding for different sizes of blocks.
 
     Examples
     --------
     >>> import tempfile
-    >>> from remlax.simulate.specification import FrameGenerator
+    >>> from remlax.simulation.specification import FrameGenerator
     >>> def draw(scenario, rng):
     ...     return pd.DataFrame({"y": rng.normal(1.0, 1.0, scenario["size"])})
     >>> def mean(data, context):
@@ -163,7 +163,7 @@ class Study(StudySpec):
         return self._open(out, read_store(out).block_size).results()
 
     def performance(self, out: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
-        """Performance by scenario, method and term; options as of `remlax.simulate.measures.performance`."""
+        """Performance by scenario, method and term; options as of `remlax.simulation.measures.performance`."""
         parameters = list(next(iter(self.table().values())))
         by = ("scenario", *parameters, "method", "term")
         return performance(self.results(out), **({"truth": "truth", "by": by} | options))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from remlax.errors import SimulationError
-from remlax.simulate.fingerprint import canonical_json, digest, scenario_id
-from remlax.simulate.keys import Stream, generator, integer_seed, key, keys, versions
+from remlax.simulation.fingerprint import canonical_json, digest, scenario_id
+from remlax.simulation.keys import Stream, generator, integer_seed, key, keys, versions
 
 SCENARIO = scenario_id({"J": 30, "icc": 0.1})
 

@@ -102,7 +102,7 @@ def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFram
     Examples
     --------
     >>> import pandas as pd
-    >>> from remlax.simulate.measures import performance
+    >>> from remlax.simulation.measures import performance
     >>> rows = pd.DataFrame({"method": "ols", "estimate": [0.9, 1.0, 1.4], "std_error": 0.2})
     >>> table = performance(rows, truth=1.0, by=("method",))
     >>> n_needed_from(table, "bias", 0.01)["n_needed"].tolist()

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from remlax.errors import DataError
-from remlax.simulate.intervals import intervals
-from remlax.simulate.measures import performance
-from remlax.simulate.planning import n_needed, n_needed_from
+from remlax.simulation.intervals import intervals
+from remlax.simulation.measures import performance
+from remlax.simulation.planning import n_needed, n_needed_from
 
 MISIM = Path(__file__).resolve().parents[1] / "reference" / "simulation" / "MIsim.csv"
 

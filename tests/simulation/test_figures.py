@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from remlax.errors import DataError, MissingExtraError
 from remlax.plot.performance import coverage_plot, forest_plot, lollipop_plot, nested_loop_plot
 from remlax.plot.simulation import bland_altman_plot, density_plot, zip_plot
-from remlax.simulate.intervals import intervals
-from remlax.simulate.measures import performance
+from remlax.simulation.intervals import intervals
+from remlax.simulation.measures import performance
 
 MISIM = Path(__file__).resolve().parents[1] / "reference" / "simulation" / "MIsim.csv"
 RENAMED = {"b": "estimate", "se": "std_error", "dataset": "replication"}

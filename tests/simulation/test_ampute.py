@@ -17,10 +17,10 @@ import pytest
 from scipy import optimize, special
 
 from remlax.errors import DataError, SimulationError
-from remlax.simulate.amputation import ampute, drop_out
-from remlax.simulate.ampute import TYPES, AmputeSpec, ampute_arrays, missing_probabilities
-from remlax.simulate.keys import Stream, keys
-from remlax.simulate.mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
+from remlax.simulation.amputation import ampute, drop_out
+from remlax.simulation.ampute import TYPES, AmputeSpec, ampute_arrays, missing_probabilities
+from remlax.simulation.keys import Stream, keys
+from remlax.simulation.mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
 
 NODES, HERMITE = np.polynomial.hermite_e.hermegauss(120)
 NORMAL = HERMITE / math.sqrt(2 * math.pi)  # sum(NORMAL * f(NODES)) = E f(z), z ~ N(0, 1)

@@ -17,9 +17,9 @@ import pytest
 from scipy import stats
 
 from remlax.errors import SimulationError
-from remlax.simulate.design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
-from remlax.simulate.generate import SimulatedData, frames, generate_batch, simulate_frames
-from remlax.simulate.keys import Stream, keys
+from remlax.simulation.design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
+from remlax.simulation.generate import SimulatedData, frames, generate_batch, simulate_frames
+from remlax.simulation.keys import Stream, keys
 
 TWO_LEVELS = MultilevelDesign(
     factors=[Factor("school", 40)],
@@ -269,7 +269,7 @@ def test_draws_do_not_depend_on_chunks_order_or_numbers_of_the_design() -> None:
 
 
 def test_numbers_of_a_design_do_not_compile_anew() -> None:
-    from remlax.simulate.generate import _generate_batch
+    from remlax.simulation.generate import _generate_batch
 
     design = MultilevelDesign([Factor("g", 3)], 2, {"x": 1.0}, [RandomTerm("g", {"1": 1.0})], 1.0, [Covariate("x")])
     draw(design, 2)

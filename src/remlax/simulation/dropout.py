@@ -58,7 +58,7 @@ def drop_out_rows(
     Examples
     --------
     >>> import jax, jax.numpy as jnp
-    >>> from remlax.simulate.ampute import TYPES
+    >>> from remlax.simulation.ampute import TYPES
     >>> y, subject, time = jnp.arange(6.0)[:, None], jnp.array([0, 0, 0, 1, 1, 1]), jnp.array([0, 1, 2] * 2)
     >>> lost = drop_out_rows(
     ...     jax.random.key(1), y, subject, time, 2, prop=jnp.asarray(1.0), weights=jnp.ones(1),

@@ -93,7 +93,7 @@ Truth = float | Callable[[Scenario], float]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """The parts of a `remlax.simulate.study.Study`, which explains them."""
+    """The parts of a `remlax.simulation.study.Study`, which explains them."""
 
     scenarios: Mapping[str, Sequence[Any]] | pd.DataFrame
     generate: DesignFunction | FrameGenerator

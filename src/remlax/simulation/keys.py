@@ -73,7 +73,7 @@ def keys(
 
     Examples
     --------
-    >>> from remlax.simulate.fingerprint import scenario_id
+    >>> from remlax.simulation.fingerprint import scenario_id
     >>> three = keys(1, scenario_id({"J": 30}), [0, 1, 2], Stream.DATA)
     >>> two = keys(1, scenario_id({"J": 30}), [2, 1], Stream.DATA)
     >>> bool((three[::-1][:2] == two).all())

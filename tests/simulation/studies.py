@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from remlax.simulate.batch import BatchData, BatchRows
-from remlax.simulate.design import Covariate, Drawn, Factor, MultilevelDesign, RandomTerm
-from remlax.simulate.mechanisms import Amputation, DropOut, Mechanism
-from remlax.simulate.specification import Context, FrameGenerator
-from remlax.simulate.study import Study
+from remlax.simulation.batch import BatchData, BatchRows
+from remlax.simulation.design import Covariate, Drawn, Factor, MultilevelDesign, RandomTerm
+from remlax.simulation.mechanisms import Amputation, DropOut, Mechanism
+from remlax.simulation.specification import Context, FrameGenerator
+from remlax.simulation.study import Study
 
 
 def design(scenario: Mapping[str, Any]) -> MultilevelDesign:

@@ -18,11 +18,11 @@ import studies
 from scipy import stats
 
 from remlax.errors import FileFormatError, MissingExtraError, SimulationError
-from remlax.simulate import cli
-from remlax.simulate.mechanisms import Amputation
-from remlax.simulate.specification import FrameAmputer, FrameGenerator
-from remlax.simulate.store import read_store
-from remlax.simulate.study import Study
+from remlax.simulation import cli
+from remlax.simulation.mechanisms import Amputation
+from remlax.simulation.specification import FrameAmputer, FrameGenerator
+from remlax.simulation.store import read_store
+from remlax.simulation.study import Study
 
 DRIVER = Path(studies.__file__)
 

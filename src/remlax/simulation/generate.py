@@ -63,7 +63,7 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
 
     Examples
     --------
-    >>> from remlax.simulate.design import *
+    >>> from remlax.simulation.design import *
     >>> design = MultilevelDesign([Factor("g", 4)], 5, {"1": 1.0}, [RandomTerm("g", {"1": 0.5})], 1.0)
     >>> generate(jax.random.key(1), design).columns["y"].shape
     (20,)
@@ -80,7 +80,7 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     Parameters
     ----------
     keys
-        (R,) random keys, such as `remlax.simulate.keys.keys` makes.
+        (R,) random keys, such as `remlax.simulation.keys.keys` makes.
     design
         What to draw. Changing its numbers (effects, SDs, shares) does not compile anew; changing names,
         terms, laws, levels or sizes does.
@@ -92,7 +92,7 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
 
     Examples
     --------
-    >>> from remlax.simulate.design import *
+    >>> from remlax.simulation.design import *
     >>> design = MultilevelDesign([Factor("g", 4)], 5, {"1": 1.0}, [RandomTerm("g", {"1": 0.5})], 1.0)
     >>> generate_batch(jax.random.split(jax.random.key(1), 3), design).columns["y"].shape
     (3, 20)
@@ -125,7 +125,7 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
 
     Examples
     --------
-    >>> from remlax.simulate.design import *
+    >>> from remlax.simulation.design import *
     >>> design = MultilevelDesign([Factor("g", 4)], 5, {"1": 1.0}, [RandomTerm("g", {"1": 0.5})], 1.0)
     >>> [frame.shape for frame in simulate_frames(design, 2, seed=1)]
     [(20, 2), (20, 2)]

@@ -1,0 +1,1 @@
+"""Simulation studies: data, amputation, methods over many replications, blocks on disk, performance."""
