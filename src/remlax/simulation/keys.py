@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from .._version import __version__
 from ..errors import SimulationError
 from .fingerprint import digest
 
@@ -125,8 +126,9 @@ def generator(key: jax.Array) -> np.random.Generator:
 @functools.cache
 def versions() -> dict[str, str]:
     """Record what draws and results depend on besides the key: versions, flags and platform."""
-    packages = {name: metadata.version(name) for name in ("remlax", "jax", "jaxlib", "numpy", "pandas", "scipy")}
+    packages = {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy", "pandas", "scipy")}
     return packages | {
+        "remlax": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "backend": jax.default_backend(),
