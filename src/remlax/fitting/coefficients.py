@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from .fit import Fitted
+from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
 from .satterthwaite import satterthwaite_df, satterthwaite_joint_df
 
-Ddf = Literal["satterthwaite", "residual"]
+Ddf = Literal["satterthwaite", "kenward-roger", "residual"]
 
 
 class Joint(NamedTuple):
@@ -72,6 +73,28 @@ class Satterthwaite:
 
 
 @dataclass(frozen=True, eq=False)
+class KenwardRoger:
+    """Kenward and Roger's adjusted covariance, degrees of freedom and scaled F statistic."""
+
+    adjustment: Adjustment
+    rule: str = "Kenward-Roger df"
+
+    @property
+    def vcov(self) -> np.ndarray:
+        """Adjusted covariance matrices, (K, p, p)."""
+        return self.adjustment.adjusted
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Degrees of freedom, (K, r)."""
+        return contrast_df(self.adjustment, contrasts)
+
+    def joint(self, contrasts: np.ndarray) -> Joint:
+        """F test with its factor."""
+        df2, scale = joint_df(self.adjustment, contrasts)
+        return Joint(np.full(len(df2), len(contrasts)), df2, scale)
+
+
+@dataclass(frozen=True, eq=False)
 class GivenDf:
     """Any covariance with degrees of freedom that are given, one per coefficient."""
 
@@ -98,23 +121,27 @@ def coefficient_inference(fitted: Fitted, lanes: tuple[int, ...], ddf: Ddf | npt
     ----------
     fitted : Fitted
     lanes : tuple of int
-    ddf : {"satterthwaite", "residual"}, float or array_like (p,)
+    ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
 
     Raises
     ------
     DataError
-        An unknown name, or the wrong number of degrees of freedom.
+        An unknown name, the wrong number of degrees of freedom, or Kenward-Roger for a fit by maximum likelihood.
+    ModelSizeError
+        Kenward-Roger's second derivatives do not fit in memory.
     """
     index, p = np.asarray(lanes, dtype=int), fitted.beta.shape[1]
     if isinstance(ddf, str):
         if ddf == "satterthwaite":
             return Satterthwaite(fitted, index)
+        if ddf == "kenward-roger":
+            return KenwardRoger(adjust(fitted, index))
         if ddf == "residual":
             n = float(np.mean([fitted.model.rows.n_rows(k) for k in lanes]))
             return GivenDf(fitted.vcov[index], np.full(p, n - p), "residual df n - p")
         raise DataError(
-            f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'residual', a number, or one per "
-            "coefficient"
+            f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, or "
+            "one per coefficient"
         )
     values = np.asarray(ddf, dtype=float)
     if values.shape not in ((), (p,)):

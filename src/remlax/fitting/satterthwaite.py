@@ -12,6 +12,19 @@ EIGEN_TOL = 1e-10
 SAME_DF = 1e-8
 
 
+def scaled_pinv(matrices: np.ndarray) -> np.ndarray:
+    """Pseudo-inverse of symmetric matrices (K, d, d), brought to a unit diagonal first; NaN where not finite."""
+    finite = np.isfinite(matrices).all(axis=(1, 2))
+    out = np.full_like(matrices, np.nan)
+    scale = np.sqrt(np.maximum(np.abs(np.diagonal(matrices[finite], axis1=1, axis2=2)), 1e-300))
+    unit = matrices[finite] / (scale[:, :, None] * scale[:, None, :])
+    size, vectors = np.linalg.eigh(unit)
+    keep = size > EIGEN_TOL * size[:, -1:]
+    inverse = np.where(keep, 1.0 / np.where(keep, size, 1.0), 0.0)
+    out[finite] = np.einsum("kia,ka,kja->kij", vectors, inverse, vectors) / (scale[:, :, None] * scale[:, None, :])
+    return out
+
+
 def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.ndarray:
     """Asymptotic covariance of (theta, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
 
@@ -19,16 +32,7 @@ def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.n
     the pseudo-inverse.
     """
     hess = fitted.information.hess if lanes is None else fitted.information.hess[lanes]
-    finite = np.isfinite(hess).all(axis=(1, 2))
-    out = np.full_like(hess, np.nan)
-    scale = np.sqrt(np.maximum(np.abs(np.diagonal(hess[finite], axis1=1, axis2=2)), 1e-300))
-    unit = hess[finite] / (scale[:, :, None] * scale[:, None, :])
-    size, vectors = np.linalg.eigh(unit)
-    keep = size > EIGEN_TOL * size[:, -1:]
-    inverse = np.where(keep, 1.0 / np.where(keep, size, 1.0), 0.0)
-    pinv = np.einsum("kia,ka,kja->kij", vectors, inverse, vectors)
-    out[finite] = 2 * pinv / (scale[:, :, None] * scale[:, None, :])
-    return out
+    return 2 * scaled_pinv(hess)
 
 
 def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ class LmerFitList(Sequence[LmerFit]):
 
         Parameters
         ----------
-        dfcom : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             Complete-data degrees of freedom: Satterthwaite's, averaged over the fits, per coefficient;
             n - p; a number, or one per coefficient; ``math.inf`` gives Rubin (1987).
         conf_level : float, default 0.95

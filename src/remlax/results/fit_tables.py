@@ -75,7 +75,7 @@ class FitTables:
         effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
             Coefficients; SDs and correlations; conditional modes; coefficient plus mode per level.
         conf_level : float, default 0.95
-        ddf : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             Degrees of freedom of the coefficients; ``math.inf`` for z tests.
         scales : {"sdcor", "vcov"}, default "sdcor"
             For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
@@ -151,7 +151,7 @@ class FitTables:
             ``"a = b"``, ``["a", "b"]`` (both are 0), or a matrix L; see `PooledLmer.test`.
         q0 : float or array_like (r,), optional
             Values under the hypothesis, 0 by default.
-        ddf : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``.
 
         Returns

@@ -1,0 +1,30 @@
+"""Small-sample inference about the coefficients of many data sets at once."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+from jax import Array
+
+from .batch import Stack, _over_lanes, run_chunks
+from .kenward_roger import KenwardRogerParts, kenward_roger_parts
+from .structure import Index, Structure, Values
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _kenward_roger_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> KenwardRogerParts:
+    def one(t: Array, i: Index, v: Values) -> KenwardRogerParts:
+        return kenward_roger_parts(t, structure, i, v)
+
+    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+
+
+def kenward_roger_stack(stack: Stack, theta: np.ndarray) -> KenwardRogerParts:
+    """Pieces of Kenward and Roger's adjustment of every lane at its theta (m, d); arrays on the host."""
+
+    def program(t: np.ndarray, part: Stack) -> KenwardRogerParts:
+        return _kenward_roger_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]

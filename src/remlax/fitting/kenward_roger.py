@@ -1,0 +1,124 @@
+"""Kenward and Roger's adjusted covariance and degrees of freedom (Kenward & Roger 1997, Biometrics 53:983)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.batch_inference import kenward_roger_stack
+from ..errors import DataError, ModelSizeError
+from .fit import Fitted
+from .memory import available_bytes, human_bytes
+from .satterthwaite import scaled_pinv
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """What the tests need, of K data sets.
+
+    cov, adjusted (K, p, p): Phi and the adjusted covariance; moved (K, r + 1, p, p): Phi P_i Phi; weights
+    (K, r + 1, r + 1): covariance of the variance parameters from the expected information.
+    """
+
+    cov: np.ndarray
+    adjusted: np.ndarray
+    moved: np.ndarray
+    weights: np.ndarray
+
+
+def needed_bytes(fitted: Fitted) -> int:
+    """Memory of one data set's second derivatives: r (r + 1) tangents of the largest arrays that they pass through."""
+    structure = fitted.model.layout.structure
+    r, w = structure.theta_map.n_theta, structure.n_fixed + 1
+    tangents = (r + 1) ** 2 + 2
+    if structure.crossed:
+        first = structure.n_levels[0] * structure.q[0] * (structure.q[0] + w)
+        return 8 * tangents * (3 * structure.n_dense**2 + first)
+    blocks = sum(
+        levels * q * (sum(structure.q[f:]) + w)
+        for f, (levels, q) in enumerate(zip(structure.n_levels, structure.q, strict=True))
+    )
+    return 8 * tangents * 2 * blocks
+
+
+def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
+    """Compute the adjustment of some data sets.
+
+    Raises
+    ------
+    DataError
+        A fit by maximum likelihood.
+    ModelSizeError
+        The second derivatives do not fit in memory.
+    """
+    if not fitted.reml:
+        raise DataError(
+            "Kenward-Roger's method is one for REML, and this model was fitted by maximum likelihood: fit it with "
+            "reml=True, or use ddf='satterthwaite'"
+        )
+    needed = needed_bytes(fitted)
+    if needed > available_bytes():
+        size = fitted.model.layout.structure.n_dense
+        what = f"a dense block of {size} columns" if size else "every level's block"
+        raise ModelSizeError(
+            f"Kenward-Roger's method needs second derivatives of {what} in {fitted.theta.shape[1]} variance "
+            f"parameters, about {human_bytes(needed)}; {human_bytes(available_bytes())} are free. Use ddf='satterthwaite'"
+        )
+    model, p = fitted.model, len(fitted.model.keep)
+    found = kenward_roger_stack(model.stack.lanes(lanes), fitted.theta[lanes] * model.theta_scale)
+    sigma2 = (fitted.sigma[lanes] ** 2)[:, None, None]
+    cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
+    weights = 2 * scaled_pinv(np.asarray(found.information))
+    inner = weights[:, 1:, 1:]
+    # sum over i, j of W_ij (Q_ij - P_i Phi P_j), between Phi on both sides; the scale takes no part
+    quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(found.second)[:, :, :, :p, :p]) / 2
+    both = np.einsum("kab,kaij,kjl,kblm->kim", inner, moved[:, 1:], np.linalg.inv(cov), moved[:, 1:])
+    added = cov @ quadratic @ cov - both
+    inverse = model.inverse[lanes]
+
+    def to_user(a: np.ndarray) -> np.ndarray:
+        return np.asarray(np.einsum("kia,k...ab,kjb->k...ij", inverse, a, inverse))
+
+    adjusted = to_user(cov + added + added.swapaxes(1, 2)) * sigma2
+    return Adjustment(
+        to_user(cov) * sigma2, (adjusted + adjusted.swapaxes(1, 2)) / 2, to_user(moved) * sigma2[:, None], weights
+    )
+
+
+def contrast_df(found: Adjustment, contrasts: np.ndarray) -> np.ndarray:
+    """Degrees of freedom of single contrasts (r, p), (K, r): 2 (l'Phi l)^2 / (g'W g), g_i = l'Phi P_i Phi l."""
+    variance = np.einsum("ri,kij,rj->kr", contrasts, found.cov, contrasts)
+    grad = np.einsum("ri,kaij,rj->kra", contrasts, found.moved, contrasts)
+    spread = np.einsum("kra,kab,krb->kr", grad, found.weights, grad)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * variance**2 / spread)
+
+
+def joint_df(found: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Denominator df and factor of the F statistic of several independent contrasts (q, p), each (K,).
+
+    The first two moments of the scaled statistic are matched with those of F (Kenward & Roger 1997, section 3, with
+    the constants that make balanced designs exact).
+    """
+    q = len(contrasts)
+    if q == 1:
+        df = contrast_df(found, contrasts)[:, 0]
+        return df, np.ones_like(df)
+    inverse = np.linalg.inv(contrasts @ found.cov @ contrasts.T)
+    turned = np.einsum("kst,ti,kaij,uj->kasu", inverse, contrasts, found.moved, contrasts)
+    trace = np.einsum("kass->ka", turned)
+    a1 = np.einsum("kab,ka,kb->k", found.weights, trace, trace)
+    a2 = np.einsum("kab,kasu,kbus->k", found.weights, turned, turned)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        b = (a1 + 6 * a2) / (2 * q)
+        g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)
+        c = 3 * q + 2 * (1 - g)
+        c1, c2, c3 = g / c, (q - g) / c, (q + 2 - g) / c
+        mean = 1 / (1 - a2 / q)
+        variance = 2 / q * (1 + c1 * b) / ((1 - c2 * b) ** 2 * (1 - c3 * b))
+        rho = variance / (2 * mean**2)
+        df = 4 + (q + 2) / (q * rho - 1)
+        scale = df / (mean * (df - 2))
+    # so few degrees of freedom that F has no mean: nothing to match
+    return df, np.where(np.isfinite(scale) & (df > 2), scale, 1.0)
