@@ -63,7 +63,8 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
         what = f"a dense block of {size} columns" if size else "every level's block"
         raise ModelSizeError(
             f"Kenward-Roger's method needs second derivatives of {what} in {fitted.theta.shape[1]} variance "
-            f"parameters, about {human_bytes(needed)}; {human_bytes(available_bytes())} are free. Use ddf='satterthwaite'"
+            f"parameters, about {human_bytes(needed)} of memory, and {human_bytes(available_bytes())} are free: use "
+            "ddf='satterthwaite'"
         )
     model, p = fitted.model, len(fitted.model.keep)
     found = kenward_roger_stack(model.stack.lanes(lanes), fitted.theta[lanes] * model.theta_scale)
