@@ -46,12 +46,12 @@ def fits_case(name: str, formula: str | None = None) -> tuple[dict[str, Any], rx
 
 
 @cache
-def studentratings() -> tuple[dict[str, Any], rx.LmerFitList]:
-    """mitml's studentratings, imputed with seed 1234: what mitml says of it, and the fits."""
+def studentratings(*, null: bool = False) -> tuple[dict[str, Any], rx.LmerFitList]:
+    """mitml's studentratings, imputed with seed 1234: what mitml says of it, and the fits (of the null model)."""
     about = inference("studentratings_1234")
     frame = read_reference_csv(INFERENCE / "studentratings_1234.csv.gz", {})
     frames = [part.drop(columns=".imp").reset_index(drop=True) for _, part in frame.groupby(".imp")]
-    return about, rx.lmer_list(about["formula"], frames)
+    return about, rx.lmer_list("ReadAchiev ~ 1 + (1 | ID)" if null else about["formula"], frames)
 
 
 def plain(name: str) -> str:

@@ -21,6 +21,7 @@ from .errors import SingularFitWarning as SingularFitWarning
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import PooledLmer as PooledLmer
+from .results import anova as anova
 from .results import load as load
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "RemlaxWarning",
     "SingularFitWarning",
     "__version__",
+    "anova",
     "core",
     "datasets",
     "enable_compilation_cache",

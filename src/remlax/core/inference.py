@@ -180,6 +180,32 @@ def variance_information(theta: Array, structure: Structure, index: Index, value
     return VarianceInformation(hess, jnp.concatenate([d_cov, 2 * cov[:, :, None]], axis=2) * (r2 / n))
 
 
+class Bordered(NamedTuple):
+    """log|V| and M = [X y]'V^-1[X y] at one theta, with their derivatives.
+
+    log_det scalar; m (w, w); d_log_det (d,); d_m (d, w, w), conditioned coordinates.
+    """
+
+    log_det: Array
+    m: Array
+    d_log_det: Array
+    d_m: Array
+
+
+def bordered_derivatives(theta: Array, structure: Structure, index: Index, values: Values) -> Bordered:
+    """Differentiate what the deviance at any coefficients and any sigma is made of, forwards.
+
+    With v = (-gamma, 1) that deviance is log|V| + v'Mv / sigma^2 + n log(2 pi sigma^2).
+    """
+
+    def parts(t: Array) -> tuple[Array, Array]:
+        return marginal(t, structure, index, values)
+
+    (log_det, m), push = jax.linearize(parts, theta)
+    d_log_det, d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
+    return Bordered(log_det, m, d_log_det, d_m)
+
+
 def prediction_variances(
     theta: Array, select: tuple[Array, ...], structure: Structure, index: Index, values: Values
 ) -> tuple[Array, ...]:

@@ -1,0 +1,174 @@
+"""Likelihoods of several data sets: at each one's own maximum, at given common parameters, at the best common ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy
+
+from ..core.batch import BatchFit
+from ..core.batch_likelihood import bordered_stack
+from ..core.criterion import LOG_2PI
+from ..errors import FitError
+from .assemble import Assembled
+from .fit import Fitted, fit_assembled, lower_root
+
+# gradient norm at which the common optimum counts as found, in coordinates of unit curvature: its square is the
+# deviance still to go
+COMMON_TOL = 1e-4
+# diagonal entries of theta (of unit columns) that are looked at twice, and where the second look starts
+NEAR_ZERO, FAR_FROM_ZERO = 1e-3, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """Parameters that all data sets share, in the user's units: beta (p,), theta (d,), sigma."""
+
+    beta: np.ndarray
+    theta: np.ndarray
+    sigma: float
+
+
+def maximum_likelihood(fitted: Fitted, lanes: np.ndarray) -> Fitted:
+    """Fit some data sets of a stack by maximum likelihood; fits that were made so are taken as they are.
+
+    Returns
+    -------
+    Fitted
+        Its lanes are ``lanes`` in their order, with their labels. The rows of its model are still those of the whole
+        stack and may not be read.
+    """
+    model = fitted.model
+    structure = replace(model.layout.structure, reml=False)
+    part = replace(
+        model,
+        rows=replace(model.rows, labels=tuple(model.rows.labels[k] for k in lanes)),
+        layout=replace(model.layout, structure=structure),
+        stack=replace(model.stack.lanes(lanes), structure=structure),
+        inverse=model.inverse[lanes],
+        ols=model.ols[lanes],
+        y_scale=model.y_scale[lanes],
+    )
+    if fitted.reml:
+        return fit_assembled(part, fitted.optimizer)
+    arrays = {name: value[lanes] for name, value in vars(fitted).items() if isinstance(value, np.ndarray)}
+    opt = BatchFit(**{name: getattr(fitted.opt, name)[lanes] for name in BatchFit.__dataclass_fields__})
+    return Fitted(model=part, optimizer=fitted.optimizer, opt=opt, **arrays)
+
+
+def mean_parameters(fits: Fitted) -> Common:
+    """Means over the data sets of coefficients, covariance matrices of the terms and sigma^2, as mitml takes them."""
+    sigma = float(np.sqrt(np.mean(fits.sigma**2)))
+    theta = np.zeros(fits.theta.shape[1])
+    for t, term in enumerate(fits.model.layout.terms):
+        col, row = np.triu_indices(term.q)
+        theta[term.theta] = lower_root(fits.covariance(t).mean(axis=0))[row, col] / sigma
+    return Common(fits.beta.mean(axis=0), theta, sigma)
+
+
+def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
+    """Log-likelihood of every data set at common parameters, (K,)."""
+    model, values = fits.model, fits.model.stack.values
+    n_lanes, p = fits.beta.shape
+    found = bordered_stack(model.stack, np.broadcast_to(at.theta * model.theta_scale, fits.theta.shape))
+    gamma = np.linalg.solve(model.inverse, (at.beta - model.ols)[:, :, None])[:, :, 0] / model.y_scale[:, None]
+    v = np.concatenate([-gamma, np.ones((n_lanes, 1))], axis=1)
+    m = _real_part(np.asarray(found.m), p)
+    quadratic = np.einsum("ki,kij,kj->k", v, m, v) * model.y_scale**2
+    n = np.asarray(values.n_obs)
+    deviance = np.asarray(found.log_det) + quadratic / at.sigma**2 + n * (LOG_2PI + 2 * np.log(at.sigma))
+    return np.asarray(-(deviance + np.asarray(values.constant_ml)) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class CommonBasis:
+    """Coordinates in which the coefficients of all data sets are the same numbers.
+
+    In the coordinates of data set k, X is an orthonormal basis times R_k and y is what least squares left of it; turn
+    (K, w, w) takes (-gamma, 1) of the common basis there. ``scale`` is the unit of y in the common basis.
+    """
+
+    turn: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, model: Assembled) -> CommonBasis:
+        """Take the basis of the first data set, the mean least-squares coefficients and the typical scale of y."""
+        n_lanes, p = model.ols.shape
+        scale = float(np.sqrt(np.mean(model.y_scale**2)))
+        turn = np.zeros((n_lanes, p + 1, p + 1))
+        turn[:, :p, :p] = np.linalg.solve(model.inverse, np.broadcast_to(model.inverse[0], model.inverse.shape))
+        shift = (model.ols - model.ols.mean(axis=0))[:, :, None]
+        turn[:, :p, p] = np.linalg.solve(model.inverse, shift)[:, :, 0] / scale
+        turn[:, p, p] = model.y_scale / scale
+        return cls(turn, scale)
+
+    def sum(self, m: np.ndarray) -> np.ndarray:
+        """Sum matrices (K, ..., w, w) of the data sets' coordinates in the common basis."""
+        return np.asarray(np.einsum("kai,k...ab,kbj->...ij", self.turn, m, self.turn))
+
+
+def stacked_loglik(fits: Fitted) -> float:
+    """Maximum over common parameters of the SUM of the data sets' log-likelihoods.
+
+    It is the maximised log-likelihood of the stacked data in which every level of every imputation is a level of its
+    own (Chan & Meng 2022). beta and sigma are profiled out of the summed cross-products, which leaves a problem in
+    theta.
+
+    Raises
+    ------
+    FitError
+        The optimiser did not get there.
+    """
+    model, values, p = fits.model, fits.model.stack.values, fits.beta.shape[1]
+    basis, n = CommonBasis.of(model), float(np.sum(values.n_obs))
+    constant = float(np.sum(values.constant_ml)) + n * (1 + LOG_2PI - np.log(n) + 2 * np.log(basis.scale))
+
+    def deviance(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        found = bordered_stack(model.stack, np.broadcast_to(theta, fits.theta.shape))
+        m = basis.sum(_real_part(np.asarray(found.m), p))
+        d_m = basis.sum(_real_part(np.asarray(found.d_m), p))
+        gamma = np.linalg.solve(m[:p, :p], m[:p, p])
+        v = np.append(-gamma, 1.0)
+        r2 = float(v @ m @ v)
+        slope = np.asarray(found.d_log_det).sum(axis=0) + n * np.einsum("i,aij,j->a", v, d_m, v) / r2
+        return float(np.sum(found.log_det)) + n * float(np.log(r2)) + constant, slope
+
+    curvature = fits.opt.hess.sum(axis=0)
+    start = mean_parameters(fits).theta * model.theta_scale
+    theta, best = _minimize(deviance, start, curvature)
+    diagonal = fits.theta_map.diagonal
+    if (np.abs(theta[diagonal]) < NEAR_ZERO).any():
+        # the sum is stationary at a zero diagonal whether or not that is its minimum
+        again = np.where(diagonal, np.maximum(np.abs(theta), FAR_FROM_ZERO), theta)
+        best = min(best, _minimize(deviance, again, curvature)[1])
+    return -best / 2
+
+
+def _minimize(
+    deviance: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, curvature: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """BFGS in coordinates where the curvature (d, d) is about the identity: the minimum and its value."""
+    size, vectors = np.linalg.eigh(curvature)
+    size = np.abs(size)
+    turn = vectors / np.sqrt(np.maximum(size, 1e-6 * size.max()))
+    first = deviance(start)[0]
+
+    def shifted(phi: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = deviance(start + turn @ phi)
+        return value - first, slope @ turn
+
+    found = scipy.optimize.minimize(shifted, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-5})
+    if not (np.isfinite(found.fun) and np.linalg.norm(found.jac) < COMMON_TOL):
+        raise FitError(
+            "the fit of all data sets at common parameters (D4) did not converge: use D3, or D2 with use='likelihood'"
+        )
+    return start + turn @ found.x, first + float(found.fun)
+
+
+def _real_part(m: np.ndarray, p: int) -> np.ndarray:
+    """Leave out padded columns: (..., w, w) to (..., p + 1, p + 1)."""
+    keep = np.append(np.arange(p), m.shape[-1] - 1)
+    return np.asarray(m[..., keep[:, None], keep[None, :]])
