@@ -20,9 +20,11 @@ from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
+from .results import ModelTable as ModelTable
 from .results import PooledLmer as PooledLmer
 from .results import anova as anova
 from .results import load as load
+from .results import model_table as model_table
 
 __all__ = [
     "LBFGS",
@@ -30,6 +32,7 @@ __all__ = [
     "ImputedData",
     "LmerFit",
     "LmerFitList",
+    "ModelTable",
     "Newton",
     "PooledLmer",
     "RankDeficientWarning",
@@ -45,6 +48,7 @@ __all__ = [
     "lmer",
     "lmer_list",
     "load",
+    "model_table",
     "sim",
 ]
 

@@ -4,6 +4,8 @@ from .anova import anova as anova
 from .fit import LmerFit as LmerFit
 from .fit_list import LmerFitList as LmerFitList
 from .load import load as load
+from .model_table import ModelTable as ModelTable
+from .model_table import model_table as model_table
 from .opt import OptSummary as OptSummary
 from .pooled import PooledLmer as PooledLmer
 from .printing import Summary as Summary

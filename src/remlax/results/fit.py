@@ -18,11 +18,12 @@ from .fit_rows import FitRows
 from .fit_tables import FitTables
 from .opt import OptSummary, opt_summary
 from .printing import Summary
+from .report import FitReport
 from .tables import level_counts, varcorr_frame, vcov_frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitRows):
+class LmerFit(FitTables, FitRows, FitReport):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.

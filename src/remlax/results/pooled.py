@@ -20,13 +20,14 @@ from .pooled_inference import PooledInference
 from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
 from .printing import Summary
+from .report import PooledReport
 from .tables import factor_columns, factors_in_order, varcorr_frame
 
 OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledRows):
+class PooledLmer(PooledInference, PooledRows, PooledReport):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters

@@ -1,0 +1,335 @@
+"""Tables as journals print them: of one model, and of several side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError, MissingExtraError
+from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
+
+PART = "Part"
+ROW = "Row"
+PARTS = ("Fixed effects", "Random effects", "Model")
+RESIDUAL = "Residual SD"
+LAST = ("Observations", "Groups", "Imputations", "FMI")
+LATEX = {MINUS: "$-$", "\N{SUPERSCRIPT TWO}": "$^2$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--",
+         "\N{INFINITY}": r"$\infty$"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """What a table says about one model.
+
+    Attributes
+    ----------
+    fixed : DataFrame
+        ``term estimate std_error df statistic p_value conf_low conf_high``, pooled also ``fmi``.
+    random : DataFrame
+        ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``estimate std_error conf_low
+        conf_high``.
+    facts : dict
+        Printed facts: observations, groups, imputations.
+    conf_level : float
+    method : str
+        Estimator, pooling and degrees of freedom in words.
+    notes : list of str
+        What must not be overlooked.
+    """
+
+    fixed: pd.DataFrame
+    random: pd.DataFrame
+    facts: dict[str, str]
+    conf_level: float
+    method: str
+    notes: list[str] = field(default_factory=list)
+
+
+class Reportable(Protocol):
+    """A fit or a pooled model."""
+
+    def _report_parts(self) -> ModelParts: ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelTable:
+    """A table for print: texts in rows, with a heading per part and notes below.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Columns ``Part``, ``Row`` and those of the table.
+    notes : tuple of str
+    title : str or None
+    """
+
+    cells: pd.DataFrame
+    notes: tuple[str, ...]
+    title: str | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the printed cells, indexed by ``Part`` and ``Row``; ``attrs["notes"]`` holds the notes."""
+        out = self.cells.set_index([PART, ROW])
+        out.attrs["notes"] = list(self.notes)
+        return out
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown (with pipes, as GitHub and Quarto read it), notes below."""
+        columns = list(self.cells.columns[2:])
+        lines = [_pipes(["", *columns]), _pipes([":--", *["--:"] * len(columns)])]
+        for part, rows in self.cells.groupby(PART, sort=False):
+            lines.append(_pipes([f"**{part}**", *[""] * len(columns)]))
+            lines.extend(_pipes(list(row)) for row in rows.drop(columns=PART).itertuples(index=False))
+        head = [f"**{_plain(self.title)}**", ""] if self.title else []
+        return "\n".join([*head, *lines, "", *(f"{_plain(note)}  " for note in self.notes)]).rstrip() + "\n"
+
+    def to_html(self) -> str:
+        """Return the table in HTML, with its style sheet (great_tables).
+
+        Raises
+        ------
+        MissingExtraError
+            great_tables is not installed.
+        """
+        return str(self._great_table().as_raw_html())
+
+    def to_latex(self) -> str:
+        r"""Return a ``table`` environment in LaTeX (great_tables).
+
+        The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
+
+        Raises
+        ------
+        MissingExtraError
+            great_tables is not installed.
+        """
+        text = str(self._great_table().as_latex())
+        for character, command in LATEX.items():
+            text = text.replace(character, command)
+        return text
+
+    def _great_table(self) -> Any:
+        try:
+            import great_tables
+        except ImportError:
+            raise MissingExtraError(
+                "HTML and LaTeX tables need great_tables: pip install 'remlax[tables]'; to_markdown() needs nothing"
+            ) from None
+        # column ids that no label can break; the labels go in as text
+        ids = [f"c{i}" for i in range(self.cells.shape[1])]
+        table = great_tables.GT(self.cells.set_axis(ids, axis=1), groupname_col=ids[0], id="remlax")
+        table = table.cols_label(**dict(zip(ids[1:], ["", *self.cells.columns[2:]], strict=True)))
+        table = table.cols_align("left", [ids[1]]).cols_align("center", ids[2:])
+        if self.title:
+            table = table.tab_header(self.title)
+        for note in self.notes:
+            table = table.tab_source_note(note)
+        return table
+
+    def __repr__(self) -> str:
+        return self.to_markdown()
+
+    def _repr_html_(self) -> str:
+        try:
+            return self.to_html()
+        except MissingExtraError:
+            return f"<pre>{escape(self.to_markdown())}</pre>"
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown would read as markup."""
+    return re.sub(r"([\\|*_`]|<(?=[a-zA-Z/!]))", r"\\\1", text).replace("\n", " ")
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    shown = [c if c.startswith(("**", ":--", "--:")) else _plain(c) for c in cells]
+    return "| " + " | ".join(shown) + " |"
+
+
+# -- one model ---------------------------------------------------------------------------------------------------
+
+
+def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
+    """Lay out one model: estimate, SE, limits, df, t, p and (pooled) FMI in columns."""
+    words = _checked(labels, digits)
+    pooled = "fmi" in parts.fixed
+    limits = f"{100 * parts.conf_level:g}% CI"
+    columns = ["Estimate", "SE", limits, "df", "t", "p", *(["FMI"] if pooled else [])]
+    rows = []
+    for _, row in parts.fixed.iterrows():
+        places = decimals(row["std_error"], row["estimate"], digits)
+        cells = [number(row["estimate"], places), number(row["std_error"], places)]
+        cells += [interval(row["conf_low"], row["conf_high"], places), number(row["df"], 1)]
+        cells += [number(row["statistic"], 2), p_text(row["p_value"]), *([number(row["fmi"], 2)] if pooled else [])]
+        rows.append(["Fixed effects", term_words(row["term"], words), *cells])
+    for _, row in parts.random.iterrows():
+        places = decimals(row["std_error"], row["estimate"], digits)
+        cells = [number(row["estimate"], places), number(row["std_error"], places)]
+        cells += [interval(row["conf_low"], row["conf_high"], places)]
+        rows.append(["Random effects", _random_words(row, words), *cells, *[""] * (len(columns) - 3)])
+    for name, value in parts.facts.items():
+        rows.append(["Model", _fact_words(name, words), value, *[""] * (len(columns) - 1)])
+    notes = (f"{parts.method}.", *parts.notes)
+    return ModelTable(pd.DataFrame(rows, columns=[PART, ROW, *columns]), notes, title)
+
+
+def _random_words(row: pd.Series[Any], labels: Mapping[str, str]) -> str:
+    if row["kind"] == "residual":
+        return RESIDUAL
+    group = labels.get(row["group"], row["group"])
+    names = [term_words(name, labels) for name in row["names"]]
+    names = ["intercept" if name == "Intercept" else name for name in names]
+    what = f"SD of {names[0]}" if row["kind"] == "sd" else f"Correlation of {names[0]} and {names[1]}"
+    return f"{what} ({group})"
+
+
+def _fact_words(name: str, labels: Mapping[str, str]) -> str:
+    kind, colon, group = name.partition(": ")
+    return f"{kind}{colon}{labels.get(group, group)}"
+
+
+def _checked(labels: Mapping[str, str] | None, digits: int) -> Mapping[str, str]:
+    if not isinstance(digits, int | np.integer) or not 0 <= digits <= 6:
+        raise DataError(f"digits={digits!r} must be a whole number between 0 and 6")
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping) or not all(isinstance(t, str) for pair in labels.items() for t in pair):
+        raise DataError("labels must be a dict from terms, variables or groups to the words to print")
+    return labels
+
+
+# -- several models ----------------------------------------------------------------------------------------------
+
+
+def model_table(
+    models: Sequence[Reportable] | Mapping[str, Reportable],
+    *,
+    errors: Literal["se", "ci"] = "se",
+    stars: bool = False,
+    labels: Mapping[str, str] | None = None,
+    digits: int = 2,
+    title: str | None = None,
+) -> ModelTable:
+    """Put models side by side, one column each: estimates, variance components, measures and counts.
+
+    Parameters
+    ----------
+    models : list or dict of LmerFit or PooledLmer
+        The keys of a dict head the columns; those of a list are ``Model 1``, ``Model 2``, ...
+    errors : {"se", "ci"}, default "se"
+        Standard errors in parentheses, or confidence limits in brackets, behind the estimates.
+    stars : bool, default False
+        Mark p < 0.05, 0.01 and 0.001 by stars, explained in a note.
+    labels : dict, optional
+        Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
+    digits : int, default 2
+        Least number of decimals; more are shown where the standard error has fewer than two significant digits.
+    title : str, optional
+
+    Returns
+    -------
+    ModelTable
+        With ``to_frame()``, ``to_markdown()``, ``to_html()`` and ``to_latex()``.
+
+    Raises
+    ------
+    DataError
+        Something is not a fit or a pooled model; an option is not known; the models have limits of different levels.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> data = rx.datasets.sleepstudy()
+    >>> one = rx.lmer("Reaction ~ Days + (1 | Subject)", data)
+    >>> two = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", data)
+    >>> table = rx.model_table({"Intercepts": one, "Slopes": two})
+    >>> table.to_frame().loc["Fixed effects"].values.tolist()
+    [['251.41 (9.75)', '251.41 (6.82)'], ['10.47 (0.80)', '10.47 (1.55)']]
+    """
+    words = _checked(labels, digits)
+    if errors not in ("se", "ci"):
+        raise DataError(f"errors={errors!r} is not known: use 'se' or 'ci'")
+    each = _named(models)
+    found = {name: model._report_parts() for name, model in each.items()}
+    levels = sorted({parts.conf_level for parts in found.values()})
+    if errors == "ci" and len(levels) > 1:
+        raise DataError(
+            f"the models have confidence limits of different levels ({', '.join(f'{v:g}' for v in levels)}): pool them "
+            "with one conf_level"
+        )
+    columns = {name: _column(parts, words, errors, digits, stars=stars) for name, parts in found.items()}
+    rows = sorted(dict.fromkeys(key for column in columns.values() for key in column), key=_place)
+    cells = [[*key, *(column.get(key, "") for column in columns.values())] for key in rows]
+    return ModelTable(pd.DataFrame(cells, columns=[PART, ROW, *columns]), _notes(found, errors, stars=stars), title)
+
+
+def _named(models: Sequence[Reportable] | Mapping[str, Reportable]) -> dict[str, Reportable]:
+    if isinstance(models, Mapping):
+        each = {str(name): model for name, model in models.items()}
+    elif isinstance(models, list | tuple):
+        each = {f"Model {i}": model for i, model in enumerate(models, start=1)}
+    else:
+        raise DataError(f"models must be a list or dict of fits or pooled models, not a {type(models).__name__}")
+    if not each:
+        raise DataError("there is no model: give at least one fit or pooled model")
+    for name, model in each.items():
+        if not hasattr(model, "_report_parts"):
+            hint = ": pool it first" if hasattr(model, "pool") else ""
+            raise DataError(f"{name} is a {type(model).__name__}, not a fit or a pooled model{hint}")
+    return each
+
+
+def _place(key: tuple[str, str]) -> tuple[int, int]:
+    """Order of the rows: by part, the residual last, measures before counts."""
+    part, row = key
+    if part == "Model":
+        return PARTS.index(part), next((i for i, name in enumerate(LAST, start=1) if row.startswith(name)), 0)
+    return PARTS.index(part), int(part == "Random effects" and row == RESIDUAL)
+
+
+def _column(
+    parts: ModelParts, labels: Mapping[str, str], errors: str, digits: int, *, stars: bool
+) -> dict[tuple[str, str], str]:
+    """Cells of one model, by part and row."""
+    cells = []
+    for _, row in parts.fixed.iterrows():
+        mark = stars_of(row["p_value"]) if stars else ""
+        cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, digits, mark)))
+    for _, row in parts.random.iterrows():
+        cells.append(("Random effects", _random_words(row, labels), _cell(row, errors, digits, "")))
+    cells += [("Model", _fact_words(name, labels), value) for name, value in parts.facts.items()]
+    out = {(part, row): cell for part, row, cell in cells}
+    if len(out) < len(cells):
+        twice = next(cell[1] for i, cell in enumerate(cells) if cell[:2] in [other[:2] for other in cells[:i]])
+        raise DataError(f"two rows of one model are both called {twice!r}: give them different labels")
+    return out
+
+
+def _cell(row: pd.Series[Any], errors: str, digits: int, mark: str) -> str:
+    places = decimals(row["std_error"], row["estimate"], digits)
+    estimate = number(row["estimate"], places) + mark
+    if errors == "ci":
+        return f"{estimate} {interval(row['conf_low'], row['conf_high'], places)}".strip()
+    error = number(row["std_error"], places)
+    return f"{estimate} ({error})" if error else estimate
+
+
+def _notes(found: dict[str, ModelParts], errors: str, *, stars: bool) -> tuple[str, ...]:
+    level = next(iter(found.values())).conf_level
+    what = "standard errors in parentheses" if errors == "se" else f"{100 * level:g}% confidence limits in brackets"
+    notes = [f"Estimates with {what}."]
+    if stars:
+        notes.append("* p < 0.05, ** p < 0.01, *** p < 0.001.")
+    methods: dict[str, list[str]] = {}
+    for name, parts in found.items():
+        methods.setdefault(parts.method, []).append(name)
+    for method, names in methods.items():
+        notes.append(f"{method}." if len(methods) == 1 else f"{', '.join(names)}: {method}.")
+    notes += [f"{name}: {note}" for name, parts in found.items() for note in parts.notes]
+    return tuple(notes)

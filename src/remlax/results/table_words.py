@@ -1,0 +1,90 @@
+"""Numbers and names as journals print them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+MINUS = "\N{MINUS SIGN}"
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def decimals(error: float, estimate: float, least: int) -> int:
+    """Decimals that show two significant digits of a standard error, or of the estimate where there is none."""
+    size = error if np.isfinite(error) and error > 0 else abs(estimate)
+    if not np.isfinite(size) or size == 0:
+        return least
+    return max(least, 1 - int(np.floor(np.log10(size))))
+
+
+def number(value: float, places: int) -> str:
+    """Print a number with a true minus sign; nothing for a missing one."""
+    if np.isnan(value):
+        return ""
+    if np.isinf(value):
+        return "\N{INFINITY}" if value > 0 else f"{MINUS}\N{INFINITY}"
+    text = f"{value:.{places}f}" if places <= 6 and abs(value) < 1e7 else f"{value:.2e}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", MINUS)
+
+
+def interval(low: float, high: float, places: int) -> str:
+    """Print limits in brackets; nothing where they are missing."""
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    return f"[{number(low, places)}, {number(high, places)}]"
+
+
+def p_text(value: float) -> str:
+    """Print a p-value with three decimals, below 0.001 as a bound."""
+    if np.isnan(value):
+        return ""
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def stars_of(value: float) -> str:
+    """One star below 0.05, two below 0.01, three below 0.001."""
+    return next((mark for level, mark in STARS if value < level), "")
+
+
+def span_of(values: Sequence[float], places: int = 0) -> str:
+    """Print one number, or the range of several."""
+    low, high = (f"{v:.{places}f}" for v in (min(values), max(values)))
+    return low if low == high else f"{low}\N{EN DASH}{high}"
+
+
+def term_words(term: str, labels: Mapping[str, str]) -> str:
+    """Print a coefficient: ``sex[T.m]:x`` as ``sex: m x x`` with a multiplication sign; given labels go first.
+
+    A label may stand for the whole term, or for a variable wherever it takes part.
+    """
+    if term in labels:
+        return labels[term]
+    return " \N{MULTIPLICATION SIGN} ".join(_factor_words(part, labels) for part in _split(term))
+
+
+def _factor_words(part: str, labels: Mapping[str, str]) -> str:
+    if part in labels:
+        return labels[part]
+    found = re.fullmatch(r"(.*)\[(?:T\.)?(.*)\]", part, flags=re.DOTALL)
+    if found is None:
+        return part.strip("`")
+    variable, category = found.groups()
+    variable = variable.strip("`")
+    return f"{labels.get(variable, variable)}: {category}"
+
+
+def _split(term: str) -> list[str]:
+    """Split an interaction at colons outside brackets, parentheses and backticks."""
+    parts, depth, quoted = [""], 0, False
+    for i, char in enumerate(term):
+        quoted ^= char == "`"
+        depth += (char in "([") - (char in ")]")
+        if char == ":" and depth == 0 and not quoted and 0 < i < len(term) - 1:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
