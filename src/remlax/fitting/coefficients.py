@@ -6,6 +6,7 @@ One object carries both, so that tables, pooling, contrasts and tests need not k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy.typing as npt
 from ..errors import DataError
 from .fit import Fitted
 from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
+from .robust import ClusterScores, RobustKind, cluster_name, robust_scores
 from .satterthwaite import satterthwaite_df, satterthwaite_joint_df
 
 Ddf = Literal["satterthwaite", "kenward-roger", "residual"]
+Vcov = Literal["model", "CR0", "CR2"]
 
 
 class Joint(NamedTuple):
@@ -95,6 +98,44 @@ class KenwardRoger:
 
 
 @dataclass(frozen=True, eq=False)
+class ClusterRobust:
+    """Sandwich covariance with Bell and McCaffrey's degrees of freedom; F tests as Hotelling's T^2.
+
+    Parameters
+    ----------
+    each : list of ClusterScores
+        One per data set.
+    kind : {"CR0", "CR2"}
+    cluster : str
+        What the clusters are called.
+    """
+
+    each: list[ClusterScores]
+    kind: RobustKind
+    cluster: str
+
+    @property
+    def rule(self) -> str:
+        """How the degrees of freedom are found."""
+        return f"{self.kind} standard errors by {self.cluster}, Bell-McCaffrey df"
+
+    @cached_property
+    def vcov(self) -> np.ndarray:
+        """Sandwich covariance matrices, (K, p, p)."""
+        return np.stack([one.vcov() for one in self.each])
+
+    def df(self, contrasts: np.ndarray) -> np.ndarray:
+        """Degrees of freedom, (K, r)."""
+        return np.stack([one.df(contrasts) for one in self.each])
+
+    def joint(self, contrasts: np.ndarray) -> Joint:
+        """Approximate Hotelling test (HTZ of Pustejovsky & Tipton 2018)."""
+        q = len(contrasts)
+        eta = np.array([one.wishart_df(contrasts) for one in self.each])
+        return Joint(np.full(len(eta), q), eta - q + 1, (eta - q + 1) / eta)
+
+
+@dataclass(frozen=True, eq=False)
 class GivenDf:
     """Any covariance with degrees of freedom that are given, one per coefficient."""
 
@@ -114,7 +155,13 @@ class GivenDf:
         return Joint(np.full(n, rank), np.full(n, df2), np.ones(n))
 
 
-def coefficient_inference(fitted: Fitted, lanes: tuple[int, ...], ddf: Ddf | npt.ArrayLike) -> CoefficientInference:
+def coefficient_inference(
+    fitted: Fitted,
+    lanes: tuple[int, ...],
+    ddf: Ddf | npt.ArrayLike,
+    vcov: Vcov = "model",
+    cluster: str | None = None,
+) -> CoefficientInference:
     """Choose the inference about the coefficients.
 
     Parameters
@@ -122,23 +169,33 @@ def coefficient_inference(fitted: Fitted, lanes: tuple[int, ...], ddf: Ddf | npt
     fitted : Fitted
     lanes : tuple of int
     ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
+        With a robust covariance, Satterthwaite's are those of Bell and McCaffrey.
+    vcov : {"model", "CR0", "CR2"}, default "model"
+        Covariance of the coefficients: the model's, or a cluster-robust one.
+    cluster : str, optional
+        The clusters: a grouping factor or a column of the data, the outermost grouping factor by default.
 
     Raises
     ------
     DataError
-        An unknown name, the wrong number of degrees of freedom, or Kenward-Roger for a fit by maximum likelihood.
+        An unknown name, the wrong number of degrees of freedom, Kenward-Roger for a fit by maximum likelihood or with a
+        robust covariance, or clusters that cannot be used.
     ModelSizeError
         Kenward-Roger's second derivatives do not fit in memory.
     """
     index, p = np.asarray(lanes, dtype=int), fitted.beta.shape[1]
+    robust = _robust(fitted, index, vcov, cluster)
+    covariance = fitted.vcov[index] if robust is None else robust.vcov
     if isinstance(ddf, str):
         if ddf == "satterthwaite":
-            return Satterthwaite(fitted, index)
+            return Satterthwaite(fitted, index) if robust is None else robust
         if ddf == "kenward-roger":
+            if robust is not None:
+                raise DataError(f"Kenward-Roger's method has a covariance of its own: leave out vcov={vcov!r} or ddf=")
             return KenwardRoger(adjust(fitted, index))
         if ddf == "residual":
             n = float(np.mean([fitted.model.rows.n_rows(k) for k in lanes]))
-            return GivenDf(fitted.vcov[index], np.full(p, n - p), "residual df n - p")
+            return GivenDf(covariance, np.full(p, n - p), _rule(robust, "residual df n - p"))
         raise DataError(
             f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, or "
             "one per coefficient"
@@ -147,4 +204,19 @@ def coefficient_inference(fitted: Fitted, lanes: tuple[int, ...], ddf: Ddf | npt
     if values.shape not in ((), (p,)):
         raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
     rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"
-    return GivenDf(fitted.vcov[index], np.broadcast_to(values, (p,)), rule)
+    return GivenDf(covariance, np.broadcast_to(values, (p,)), _rule(robust, rule))
+
+
+def _rule(robust: ClusterRobust | None, rule: str) -> str:
+    return rule if robust is None else f"{robust.kind} standard errors by {robust.cluster}, {rule}"
+
+
+def _robust(fitted: Fitted, index: np.ndarray, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
+    if vcov == "model":
+        if cluster is not None:
+            raise DataError(f"cluster={cluster!r} belongs to a robust covariance: use vcov='CR2' or 'CR0' with it")
+        return None
+    if vcov not in ("CR0", "CR2"):
+        raise DataError(f"vcov={vcov!r} is not known: use 'model', 'CR0' or 'CR2'")
+    name = cluster_name(fitted, cluster)
+    return ClusterRobust(robust_scores(fitted, index, vcov, name), vcov, name)

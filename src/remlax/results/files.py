@@ -15,7 +15,14 @@ from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
 from ..errors import DataError, FileFormatError, RankDeficientWarning
 from ..fitting.assemble import Assembled, assemble
-from ..fitting.coefficients import CoefficientInference, GivenDf, Satterthwaite
+from ..fitting.coefficients import (
+    ClusterRobust,
+    CoefficientInference,
+    GivenDf,
+    KenwardRoger,
+    Satterthwaite,
+    coefficient_inference,
+)
 from ..fitting.fit import Fitted
 
 ESTIMATES = ("theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "status", "singular")
@@ -83,6 +90,10 @@ def within_tree(within: CoefficientInference) -> Tree:
     """
     if isinstance(within, Satterthwaite):
         return {"name": "Satterthwaite"}
+    if isinstance(within, KenwardRoger):
+        return {"name": "KenwardRoger"}
+    if isinstance(within, ClusterRobust):
+        return {"name": within.kind, "cluster": within.cluster}
     if isinstance(within, GivenDf):
         return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
     raise DataError(f"degrees of freedom by {type(within).__name__} cannot be kept in a file")
@@ -92,6 +103,10 @@ def within_from_tree(tree: Tree, fitted: Fitted, lanes: tuple[int, ...]) -> Coef
     """Read it again."""
     if tree["name"] == "Satterthwaite":
         return Satterthwaite(fitted, np.asarray(lanes, dtype=int))
+    if tree["name"] == "KenwardRoger":
+        return coefficient_inference(fitted, lanes, "kenward-roger")
+    if tree["name"] in ("CR0", "CR2"):
+        return coefficient_inference(fitted, lanes, "satterthwaite", tree["name"], tree["cluster"])
     return GivenDf(tree["vcov"], tree["values"], tree["rule"])
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
-from ..fitting.coefficients import Ddf
+from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
 from .files import stack_tree
 from .fit import LmerFit
@@ -108,18 +108,28 @@ class LmerFitList(Sequence[LmerFit]):
         dfcom: Ddf | npt.ArrayLike = "satterthwaite",
         conf_level: float = 0.95,
         on_failure: OnFailure = "raise",
+        *,
+        vcov: Vcov = "model",
+        cluster: str | None = None,
     ) -> PooledLmer:
         """Pool the fits by Rubin's rules.
 
         Parameters
         ----------
         dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
-            Complete-data degrees of freedom: Satterthwaite's, averaged over the fits, per coefficient;
-            n - p; a number, or one per coefficient; ``math.inf`` gives Rubin (1987).
+            Complete-data degrees of freedom: Satterthwaite's, averaged over the fits, per coefficient; Kenward and
+            Roger's, with their adjusted covariance; n - p; a number, or one per coefficient; ``math.inf`` gives Rubin
+            (1987).
         conf_level : float, default 0.95
         on_failure : {"raise", "warn", "drop"}, default "raise"
             What to do when a fit did not converge: raise an error; warn and pool all fits whose numbers are finite;
             leave the failed ones out, which changes K and is said in every print-out.
+        vcov : {"model", "CR0", "CR2"}, default "model"
+            Covariance of the coefficients in each fit: the model's, or a cluster-robust one, for which Satterthwaite's
+            df are those of Bell and McCaffrey.
+        cluster : str, optional
+            Clusters of a robust covariance: a grouping factor or a column of the data; the outermost grouping factor by
+            default.
 
         Returns
         -------
@@ -142,7 +152,7 @@ class LmerFitList(Sequence[LmerFit]):
         >>> fits.pool().tidy("fixed")[["term", "estimate"]].round(3).values.tolist()
         [['Intercept', 12.657], ['ses', 2.383]]
         """
-        return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure)
+        return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure, vcov, cluster)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fits to a file, for `remlax.load`.

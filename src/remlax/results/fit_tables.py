@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import Ddf, coefficient_inference
+from ..fitting.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
@@ -67,6 +67,8 @@ class FitTables:
         ddf: Ddf | npt.ArrayLike = "satterthwaite",
         scales: Scales = "sdcor",
         uncertainty: Uncertainty = "conditional",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
     ) -> pd.DataFrame:
         """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
 
@@ -76,7 +78,8 @@ class FitTables:
             Coefficients; SDs and correlations; conditional modes; coefficient plus mode per level.
         conf_level : float, default 0.95
         ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
-            Degrees of freedom of the coefficients; ``math.inf`` for z tests.
+            Degrees of freedom of the coefficients; ``math.inf`` for z tests. Kenward-Roger's come with an adjusted
+            covariance.
         scales : {"sdcor", "vcov"}, default "sdcor"
             For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
             Hessian of the unprofiled deviance by the delta method, limits from the log and Fisher-z scales. On the
@@ -85,6 +88,12 @@ class FitTables:
             For ``ran_vals``: the conditional variance given beta and theta (lme4's ``condVar``), or Henderson's
             prediction error variance, which adds the uncertainty of beta. That of ``ran_coefs`` always counts beta,
             its covariance with the modes included.
+        vcov : {"model", "CR0", "CR2"}, default "model"
+            For ``fixed``: standard errors of the model, or cluster-robust ones: Liang and Zeger's (CR0), or with Bell
+            and McCaffrey's correction (CR2); their df are Satterthwaite's for the sandwich (Bell and McCaffrey).
+        cluster : str, optional
+            Clusters of a robust covariance: a grouping factor or a column of the data; the outermost grouping factor by
+            default.
 
         Returns
         -------
@@ -93,11 +102,14 @@ class FitTables:
 
         References
         ----------
+        Bell, R. M. and McCaffrey, D. F. (2002). Survey Methodology 28, 169-181.
+        Kenward, M. G. and Roger, J. H. (1997). Biometrics 53, 983-997.
+        Pustejovsky, J. E. and Tipton, E. (2018). J. Bus. Econ. Stat. 36, 672-683.
         Henderson, C. R. (1975). Biometrics 31, 423-447.
         """
         stack, lane = self.fitted_stack, self.lane
         if effects == "fixed":
-            table = self._tidy_fixed(conf_level, ddf)
+            table = self._tidy_fixed(conf_level, self._within(ddf, vcov, cluster))
         elif effects == "ran_pars":
             table = fit_ran_pars(stack, lane, conf_level, scales)
         elif effects in ("ran_vals", "ran_coefs"):
@@ -107,8 +119,10 @@ class FitTables:
         table.attrs["notes"] = fit_notes(stack, lane)
         return table
 
-    def _tidy_fixed(self, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
-        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+    def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
+        return coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
+
+    def _tidy_fixed(self, conf_level: float, within: CoefficientInference) -> pd.DataFrame:
         df = within.df(np.eye(len(self._names)))[0]
         error = np.sqrt(np.diag(within.vcov[0]))
         return fit_table(self._names, self.fitted_stack.beta[self.lane], error, df, conf_level)
@@ -120,8 +134,10 @@ class FitTables:
         *,
         conf_level: float = 0.95,
         ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
     ) -> pd.DataFrame:
-        """Linear combinations of the coefficients; see `PooledLmer.contrast`.
+        """Linear combinations of the coefficients; see `PooledLmer.contrast`, and `tidy` for the options.
 
         Returns
         -------
@@ -129,7 +145,7 @@ class FitTables:
             The columns of ``tidy("fixed")``.
         """
         linear = read_constraints(L, self._names, None, names)
-        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+        within = self._within(ddf, vcov, cluster)
         estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
         error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
         table = fit_table(linear.labels, estimate, error, within.df(linear.matrix)[0], conf_level, linear.null)
@@ -142,6 +158,8 @@ class FitTables:
         q0: npt.ArrayLike | None = None,
         *,
         ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
     ) -> pd.DataFrame:
         """F test of linear hypotheses about the coefficients.
 
@@ -152,7 +170,11 @@ class FitTables:
         q0 : float or array_like (r,), optional
             Values under the hypothesis, 0 by default.
         ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
-            Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``.
+            Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``. Kenward-Roger's F is
+            scaled as pbkrtest's.
+        vcov, cluster
+            Covariance of the coefficients, as in `tidy`. A robust one is tested as Hotelling's T^2 with approximate
+            degrees of freedom (Pustejovsky and Tipton 2018, their HTZ).
 
         Returns
         -------
@@ -175,7 +197,7 @@ class FitTables:
         >>> fit.test("Days")[["statistic", "df2"]].round(2).values.tolist()
         [[45.85, 17.0]]
         """
-        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf)
+        within = self._within(ddf, vcov, cluster)
         table = fit_test(
             self.fitted_stack.beta[self.lane],
             within,

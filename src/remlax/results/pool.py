@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..core.optimize import STATUS_TEXT
 from ..errors import ConvergenceWarning, PoolingError
-from ..fitting.coefficients import Ddf, coefficient_inference
+from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from ..pooling import pool_rubin
 from .pooled import OnFailure, PooledLmer
@@ -21,10 +21,12 @@ def pool_fits(
     dfcom: Ddf | npt.ArrayLike,
     conf_level: float,
     on_failure: OnFailure,
+    vcov: Vcov = "model",
+    cluster: str | None = None,
 ) -> PooledLmer:
     """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
     used, dropped = choose_lanes(fitted, lanes, on_failure)
-    within = coefficient_inference(fitted, used, dfcom)
+    within = coefficient_inference(fitted, used, dfcom, vcov, cluster)
     complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
     rubin = pool_rubin(fitted.beta[list(used)], within.vcov, dfcom=complete, conf_level=conf_level)
     return PooledLmer(fitted, used, dropped, rubin, within)

@@ -54,7 +54,9 @@ if (wanted("profile")) {
 if (wanted("robust")) {
   robust <- function(fit) lapply(c(CR0 = "CR0", CR2 = "CR2"), function(type) {
     v <- vcovCR(fit, type = type); ct <- coef_test(fit, vcov = v, test = "Satterthwaite")
-    list(vcov = unname(as.matrix(v)), df = I(unname(if (is.null(ct$df_Satt)) ct$df else ct$df_Satt)))
+    p <- length(fixef(fit)); L <- diag(p)[2:min(p, 4), , drop = FALSE]
+    w <- Wald_test(fit, constraints = L, vcov = v, test = "HTZ")
+    list(vcov = unname(as.matrix(v)), df = I(unname(if (is.null(ct$df_Satt)) ct$df else ct$df_Satt)), wald = list(L = L, F = w$Fstat, df1 = w$df_num, df2 = w$df_denom, p = w$p_val))
   })
   cases <- c("sleepstudy_corr", "oats_splitplot", "orthodont_sex", "hsb_vignette", "cake_numeric")
   out <- lapply(cases, function(case) { r <- read_case(case); lapply(unname(r$sets), function(d) robust(fit_one(r$info$formula, d))) })
