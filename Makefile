@@ -18,8 +18,7 @@ demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --ignore=tests/impute
-	$(BIN)/python -m pytest -m "not slow" tests/impute
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS)

@@ -346,3 +346,13 @@ def test_imputation_is_proper() -> None:
     assert abs(q.mean() + 0.29) < 4 * q.std() / np.sqrt(runs)
     # published for its univariate cousin norm.boot: 0.941; for draws without parameter uncertainty 0.908
     assert abs(coverage - 0.945) < 0.02
+
+
+def test_program_calls_no_lapack() -> None:
+    # batched LAPACK calls wait for threads that others of their kind occupy: two at a time on two cores hang for ever
+    x, missing = small()
+    patterns = all_patterns(4, [1, 2, 3])
+    program = jax.jit(lambda key, x, missing: emb_impute(key, x, missing, patterns, m=3))
+    assert "lapack" not in program.lower(jax.random.key(0), jnp.asarray(x), jnp.asarray(missing)).as_text()
+    solve = jax.jit(jnp.linalg.cholesky).lower(jnp.eye(3)[None])
+    assert "lapack" in solve.as_text()  # so that the word would be seen

@@ -18,9 +18,6 @@ from remlax.impute import CellPrior, ImputationResult, add_missing, cluster_mean
 M = 20  # one number of imputations, and tables of alike size, share one compilation
 HSB = {"id_vars": ["schid", "meanses"], "nominal": ["minority", "female"]}
 
-# 200 imputations at once have been seen to wait for ever inside XLA on two cores: not part of the everyday suite
-pytestmark = pytest.mark.slow
-
 
 def quiet(*args: Any, **kwargs: Any) -> ImputationResult:
     """Run emb without its warnings about clusters."""

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.scipy.linalg import cho_solve
+
+from remlax.core.small import factor_inverse, least_eigenvalue_bound
 
 
 class CellPriors(NamedTuple):
@@ -37,7 +38,10 @@ class EmSettings(NamedTuple):
 
 
 class EmFit(NamedTuple):
-    """Mean (p,), covariance (p, p), iterations made, whether they converged, least eigenvalue."""
+    """Mean (p,), covariance (p, p), iterations made, whether they converged, and a bound of the least eigenvalue.
+
+    The bound is 1 / tr(cov^-1): at most p times smaller than the least eigenvalue.
+    """
 
     mean: Array
     cov: Array
@@ -83,14 +87,15 @@ def pattern_regressions(mean: Array, cov: Array, observed: Array) -> Regressions
     missing = 1.0 - observed
     eye = jnp.eye(size, dtype=mean.dtype)[None]
     both = observed[:, :, None] * observed[:, None, :]
-    factor = jnp.linalg.cholesky(cov[None] * both + eye * missing[:, None, :])
+    _, inverse = factor_inverse(cov[None] * both + eye * missing[:, None, :])
     cross = cov[None] * observed[:, :, None] * missing[:, None, :]
-    slopes = cho_solve((factor, True), cross)
-    resid = cov[None] * missing[:, :, None] * missing[:, None, :] - jnp.einsum("sij,sik->sjk", slopes, cross)
+    half = inverse @ cross
+    slopes = inverse.mT @ half
+    resid = cov[None] * missing[:, :, None] * missing[:, None, :] - half.mT @ half
     intercept = mean[None] * missing - jnp.einsum("i,sij->sj", mean, slopes)
     body = jnp.concatenate([intercept[:, None, :], slopes + eye * observed[:, None, :]], axis=1)
     first = jnp.zeros_like(body[:, :, :1]).at[:, 0].set(1.0)
-    return Regressions(jnp.concatenate([first, body], axis=2), 0.5 * (resid + resid.mT))
+    return Regressions(jnp.concatenate([first, body], axis=2), resid)
 
 
 def condition_on_priors(mean: Array, cov: Array, prior_mean: Array, precision: Array) -> tuple[Array, Array]:
@@ -101,9 +106,10 @@ def condition_on_priors(mean: Array, cov: Array, prior_mean: Array, precision: A
     scale = jnp.sqrt(precision)
     scaled = scale[:, :, None] * cov
     inner = jnp.eye(mean.shape[1], dtype=mean.dtype)[None] + scaled * scale[:, None, :]
-    gain = cho_solve((jnp.linalg.cholesky(inner), True), scaled).mT * scale[:, None, :]
-    posterior = cov - jnp.einsum("kij,kjl->kil", gain, cov)
-    return mean + jnp.einsum("kij,kj->ki", gain, prior_mean - mean), 0.5 * (posterior + posterior.mT)
+    _, inverse = factor_inverse(inner)
+    half = inverse @ scaled
+    surprise = jnp.einsum("kij,kj->ki", inverse, scale * (prior_mean - mean))
+    return mean + jnp.einsum("kji,kj->ki", half, surprise), cov - half.mT @ half
 
 
 def _prior_moments(x0: Array, weights: Array, regs: Regressions, ids: Array, priors: CellPriors) -> Array:
@@ -126,8 +132,7 @@ def starting_values(moments: Array, observed: Array) -> tuple[Array, Array]:
     count = total[0, 0]
     mean = total[0, 1:] / jnp.maximum(count, 1.0)
     cov = (total[1:, 1:] - count * mean[:, None] * mean[None, :]) / jnp.maximum(count - 1.0, 1.0)
-    least = jnp.linalg.eigvalsh(cov)[0]
-    usable = (count > size) & (least > 10.0 * np.finfo(cov.dtype).eps)
+    usable = (count > size) & (least_eigenvalue_bound(cov) > 10.0 * np.finfo(cov.dtype).eps)
     eye = jnp.eye(size, dtype=cov.dtype)
     return jnp.where(usable, mean, 0.0), jnp.where(usable, cov, eye)
 
@@ -188,5 +193,4 @@ def fit_em(
     first = (n_incomplete > 0.0).astype(jnp.int32)
     zero = jnp.zeros((), jnp.int32)
     mean, cov, moved, done = lax.while_loop(unfinished, step, (*start, first, zero))
-    least = jnp.linalg.eigvalsh(cov)[0]
-    return EmFit(mean, cov, done, moved == 0, least)
+    return EmFit(mean, cov, done, moved == 0, least_eigenvalue_bound(cov))

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from remlax.core.small import factor_inverse
+
 from .em import (
     CellPriors,
     EmFit,
@@ -130,10 +132,10 @@ def draw_rows(
     mean = jnp.einsum("ki,kij->kj", full, regs.coef[ids])[:, 1:]
     seen = observed[ids]
     if priors is None:
-        factor = jnp.linalg.cholesky(regs.cov + _diagonal(observed))[ids]
+        factor = factor_inverse(regs.cov + _diagonal(observed))[0][ids]
     else:
         mean, cov = condition_on_priors(mean, regs.cov[ids], *priors)
-        factor = jnp.linalg.cholesky(cov + _diagonal(seen))
+        factor, _ = factor_inverse(cov + _diagonal(seen))
 
     def draw(attempt: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(key, attempt), mean.shape, mean.dtype) * (1.0 - seen)
