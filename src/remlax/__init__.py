@@ -1,7 +1,11 @@
-"""Fit linear mixed models to many data sets at once by REML in JAX, and pool them."""
+"""Fit linear mixed models to many data sets at once by REML in JAX, and pool them.
+
+The subpackages ``impute`` (missing data) and ``sim`` (simulation studies) are imported when they are first used, as in
+``rx.impute.emb(data)``.
+"""
 
 import importlib as _importlib
-import types as _types
+import typing as _typing
 
 from . import core as core
 from . import errors as errors
@@ -41,10 +45,12 @@ __all__ = [
     "SingularFitWarning",
     "__version__",
     "anova",
+    "cluster_mean",
     "core",
     "datasets",
     "enable_compilation_cache",
     "errors",
+    "impute",
     "lmer",
     "lmer_list",
     "load",
@@ -53,11 +59,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _types.ModuleType:
-    """Import ``remlax.sim`` when it is first asked for: fits do not need it."""
-    if name == "sim":
-        return _importlib.import_module(".sim", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Imported when first asked for: fits do not need them, and importing remlax stays cheap
+_LAZY = {"cluster_mean": ".impute", "impute": ".impute", "sim": ".sim"}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """Import a subpackage, or the module of a function, when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _importlib.import_module(_LAZY[name], __name__)
+    return module if name in ("impute", "sim") else getattr(module, name)
 
 
 def __dir__() -> list[str]:
