@@ -91,6 +91,7 @@ NOT_ARITHMETIC = {
     "&&": "write '&' for a logical 'and'",
     "%in%": "'%in%' is not available",
 }
+CATEGORICAL = frozenset(("factor", "as.factor", "C", "relevel"))
 SPACED = frozenset(("*", "|", "||", "&", "&&", "==", "!=", "<", ">", "<=", ">=", "%in%"))
 
 
@@ -325,6 +326,18 @@ def variables(expr: str) -> tuple[str, ...]:
     ('x', 'z', 'my var')
     """
     return columns_in(parse(expr))
+
+
+def category_columns(expr: str) -> tuple[str, ...]:
+    """Columns that an expression turns into categories, whatever their type: x in ``factor(x)``.
+
+    Raises
+    ------
+    FormulaError
+        If `expr` cannot be read.
+    """
+    calls = [piece for piece, _ in _walk_depth(parse(expr)) if isinstance(piece, Call) and piece.func in CATEGORICAL]
+    return tuple(dict.fromkeys(name for call in calls for name in columns_in(call)))
 
 
 def deparse(node: Node) -> str:

@@ -1,0 +1,90 @@
+"""Where the levels of a grouping factor stand among each other: expected ranks and quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ..errors import DataError
+from ..fitting.fit import Fitted
+from ..pooling import pool_scalars
+from .effects import Effect, choose_effect, choose_effects
+
+# pairs of levels compared at once
+CHUNK_PAIRS = 4_000_000
+
+
+def expected_ranks(modes: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Expected rank of every level: 1 + sum over the others of P(b_i > b_j).
+
+    Parameters
+    ----------
+    modes, variances : ndarray (L,)
+
+    Returns
+    -------
+    ndarray (L,)
+        Between 1 and L; they add up to L (L + 1) / 2.
+    """
+    out = np.empty(len(modes))
+    size = max(1, CHUNK_PAIRS // len(modes))
+    for start in range(0, len(modes), size):
+        part = slice(start, start + size)
+        gap = modes[part, None] - modes[None]
+        spread = np.sqrt(variances[part, None] + variances[None])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # two levels without variance that are equal are tied
+            ahead = np.where(gap == 0, 0.0, gap / spread)
+        # a level against itself counts a half
+        out[part] = 0.5 + scipy.special.ndtr(ahead).sum(axis=1)
+    return out
+
+
+def rank_table(
+    fitted: Fitted, lanes: Sequence[int], group: str | None, term: str | Sequence[str] | None
+) -> pd.DataFrame:
+    """Expected ranks of levels; see ``Toolkit.expected_rank``."""
+    return pd.concat(
+        [_ranks(fitted, lanes, effect) for effect in choose_effects(fitted, group, term)], ignore_index=True
+    )
+
+
+def _ranks(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame:
+    k, j = list(lanes), effect.column
+    found = fitted.factor_modes[effect.factor]
+    modes, variances = found.modes[k][:, :, j], found.variances[k][:, :, j, j]
+    if len(k) == 1:
+        estimate, error = modes[0], np.sqrt(variances[0])
+    else:
+        pool = pool_scalars(modes, variances)
+        estimate, error = pool.estimate, pool.std_error
+    # a rank is a posterior expectation: its mean over the imputations is that over their distribution too
+    rank = np.mean([expected_ranks(m, v) for m, v in zip(modes, variances, strict=True)], axis=0)
+    return pd.DataFrame(
+        {
+            "group": effect.group,
+            "level": effect.levels,
+            "term": effect.term,
+            "estimate": estimate,
+            "std_error": error,
+            "expected_rank": rank,
+            "percentile": 100 * (rank - 0.5) / len(rank),
+        }
+    )
+
+
+def quantile_levels(
+    fitted: Fitted, lanes: Sequence[int], probs: float | Sequence[float], group: str | None, term: str | None
+) -> pd.Series[str]:
+    """Levels at quantiles of the (mean) modes; see ``Toolkit.re_quantile``."""
+    at = np.atleast_1d(np.asarray(probs, dtype=float))
+    if at.ndim != 1 or not ((at >= 0) & (at <= 1)).all():
+        raise DataError(f"probs={probs!r} must be numbers between 0 and 1")
+    effect = choose_effect(fitted, group, term)
+    modes = fitted.factor_modes[effect.factor].modes[list(lanes)][:, :, effect.column].mean(axis=0)
+    order = np.argsort(modes, kind="stable")
+    place = np.maximum(np.floor(at * len(modes)).astype(int), 1) - 1
+    return pd.Series(effect.levels[order[place]], index=pd.Index(at, name="prob"), name=effect.group)

@@ -1,0 +1,66 @@
+"""Coefficients and random effects summarised by draws from their joint posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..core.draws import Draws
+from ..fitting.fit import Fitted
+from .draws import centre_spread, check_draws, draw_estimates
+from .effects import choose_effects
+
+
+def pooled_draws(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> Draws:
+    """Draws of every imputation, moved so that those of all of them together have Rubin's total variance.
+
+    beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S).
+    """
+    k = list(lanes)
+    found = draw_estimates(fitted, k, n_sims, seed)
+    effects = tuple(
+        e + np.swapaxes(centre_spread(modes.modes[k]), 1, 2)[:, None]
+        for e, modes in zip(found.effects, fitted.factor_modes, strict=True)
+    )
+    return Draws(np.asarray(found.gamma) + centre_spread(fitted.beta[k])[:, None], effects, np.asarray(found.sigma))
+
+
+def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarray]:
+    """Mean, median, SD and quantiles of draws (S, R), each (R,)."""
+    tail = (1 - conf_level) / 2
+    low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
+    return {
+        "mean": draws.mean(axis=0),
+        "median": middle,
+        "sd": draws.std(axis=0, ddof=1),
+        "conf_low": low,
+        "conf_high": high,
+    }
+
+
+def sim_fixef_table(
+    fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None, conf_level: float
+) -> pd.DataFrame:
+    """Summaries of draws of the coefficients; see ``Toolkit.sim_fixef``."""
+    check_draws(n_sims, conf_level)
+    beta = pooled_draws(fitted, lanes, n_sims, seed).gamma
+    columns = summary_columns(np.asarray(beta).reshape(-1, beta.shape[2]), conf_level)
+    return pd.DataFrame({"term": fitted.model.fixed_names, **columns})
+
+
+def sim_ranef_table(
+    fitted: Fitted, lanes: Sequence[int], group: str | None, n_sims: int, seed: int | None, conf_level: float
+) -> pd.DataFrame:
+    """Summaries of draws of the random effects; see ``Toolkit.sim_ranef``."""
+    check_draws(n_sims, conf_level)
+    chosen = choose_effects(fitted, group, None)
+    draws = pooled_draws(fitted, lanes, n_sims, seed).effects
+    parts = []
+    for effect in chosen:
+        values = np.asarray(draws[effect.factor])[:, :, effect.column]
+        columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
+        labels = {"group": effect.group, "level": effect.levels, "term": effect.term}
+        parts.append(pd.DataFrame({**labels, **columns}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,100 @@
+"""Refits of the model to subsamples of its rows, all in one batch (subBoot)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..data.imputed import ImputedData
+from ..design.build import RowInput, read_rows
+from ..errors import DataError, DesignError, RankDeficientWarning
+from ..fitting.assemble import assemble
+from ..fitting.fit import Fitted, fit_assembled
+
+
+def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot: int) -> int:
+    """Rows per subsample.
+
+    Raises
+    ------
+    DataError
+        The numbers are not whole and positive, or the data sets have different numbers of rows.
+    """
+    sizes = {fitted.model.rows.n_rows(k) for k in lanes}
+    if len(sizes) > 1:
+        raise DataError("the data sets have different numbers of rows: subsamples take the same rows of all of them")
+    for name, value in (("n", n), ("n_boot", n_boot)):
+        if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
+            raise DataError(f"{name}={value!r} must be a whole number of at least 1")
+    return sizes.pop() if n is None else int(n)
+
+
+def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, seed: int) -> Fitted:
+    """Fit the model to n rows drawn with replacement, n_boot times, the same rows in every data set.
+
+    Returns
+    -------
+    Fitted
+        Lane r * K + k is subsample r of data set k.
+
+    Raises
+    ------
+    DataError
+        In some subsample a coefficient cannot be estimated.
+    """
+    rows = fitted.model.rows
+    assert rows.data is not None  # every fit keeps its data
+    random = np.random.default_rng(seed)
+    taken = [random.integers(rows.n_rows(lanes[0]), size=n) for _ in range(n_boot)]
+    frames = [rows.data.frames[k].iloc[chosen].reset_index(drop=True) for chosen in taken for k in lanes]
+    own = rows.weights
+    weights = None if own is None else [own.lane(k)[chosen] for chosen in taken for k in lanes]
+    offset = _given_offset(fitted, taken, lanes)
+    small = "subsamples of n={n} rows do not identify the model ({why}): take a larger n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RankDeficientWarning)
+        try:
+            read = read_rows(rows.formula, ImputedData.from_frames(frames), weights=weights, offset=offset)
+            model = assemble(read, reml=fitted.reml)
+        except DesignError as error:
+            raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
+    if model.fixed_names != fitted.model.fixed_names:
+        lost = [name for name in fitted.model.fixed_names if name not in model.fixed_names]
+        raise DataError(small.format(n=n, why=f"no coefficient of {', '.join(lost)}" if lost else "other coefficients"))
+    return fit_assembled(model, fitted.optimizer)
+
+
+def _given_offset(fitted: Fitted, taken: list[np.ndarray], lanes: Sequence[int]) -> RowInput:
+    """Offsets of the subsamples: the same column, or the chosen values of what was given."""
+    given, rows = fitted.model.rows.given_offset, fitted.model.rows
+    if given is None or isinstance(given, str):
+        return given
+    several = isinstance(given, list | tuple) and len(given) == rows.n_lanes and np.ndim(given[0]) == 1
+    arrays = [np.asarray(given[k] if several else given, dtype=float) for k in range(rows.n_lanes)]
+    return [arrays[k][chosen] for chosen in taken for k in lanes]
+
+
+def statistic_row(value: object) -> dict[str, float]:
+    """Name the numbers that a statistic returned.
+
+    Raises
+    ------
+    DataError
+        It returned something that is not a number, a vector or a mapping of numbers.
+    """
+    if isinstance(value, pd.Series):
+        return {str(name): float(v) for name, v in value.items()}
+    if isinstance(value, dict):
+        return {str(name): float(v) for name, v in value.items()}
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        numbers = np.empty((0, 0))
+    if numbers.ndim > 1:
+        raise DataError(f"statistic must return a number, a vector, a Series or a dict, not a {type(value).__name__}")
+    if numbers.ndim == 0:
+        return {"statistic": float(numbers)}
+    return {f"statistic_{i}": float(v) for i, v in enumerate(numbers, start=1)}
