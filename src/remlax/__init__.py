@@ -29,6 +29,7 @@ from .results import PooledLmer as PooledLmer
 from .results import anova as anova
 from .results import load as load
 from .results import model_table as model_table
+from .results import wiggle as wiggle
 
 __all__ = [
     "LBFGS",
@@ -55,12 +56,14 @@ __all__ = [
     "lmer_list",
     "load",
     "model_table",
+    "plot",
     "sim",
+    "wiggle",
 ]
 
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
-_LAZY = {"cluster_mean": ".impute", "impute": ".impute", "sim": ".sim"}
+_LAZY = {"cluster_mean": ".impute", "impute": ".impute", "plot": ".plot", "sim": ".sim"}
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -68,7 +71,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _importlib.import_module(_LAZY[name], __name__)
-    return module if name in ("impute", "sim") else getattr(module, name)
+    return module if name in ("impute", "plot", "sim") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
 """Labelled results: one fit, a list of fits, the pooled model."""
 
 from .anova import anova as anova
+from .cases import wiggle as wiggle
 from .fit import LmerFit as LmerFit
 from .fit_list import LmerFitList as LmerFitList
 from .load import load as load

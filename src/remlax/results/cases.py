@@ -81,7 +81,8 @@ def random_cases(fitted: Fitted, lanes: Sequence[int], n: int, subset: Subset, s
     random = np.random.default_rng(fresh_seed(seed))
     rows = random.choice(fewest, size=n, replace=False)
     which = random.integers(len(frames), size=n)
-    return pd.concat([frames[k].iloc[[row]] for k, row in zip(which, rows, strict=True)])
+    out: pd.DataFrame = pd.concat([frames[k].iloc[[row]] for k, row in zip(which, rows, strict=True)])
+    return out
 
 
 def group_columns(fitted: Fitted, label: str) -> tuple[str, ...]:
@@ -159,10 +160,11 @@ def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFr
             raise DataError(f"values names {name!r}, which is no column of the data: {', '.join(map(str, data))}")
         if isinstance(given, str) or not len(given):
             raise DataError(f"the values of {name!r} must be a list with at least one value")
-        if isinstance(data[name].dtype, pd.CategoricalDtype):
-            unseen = [v for v in given if v not in data[name].dtype.categories]
+        dtype = data[name].dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            unseen = [v for v in given if v not in dtype.categories]
             if unseen:
-                known = ", ".join(map(repr, data[name].dtype.categories))
+                known = ", ".join(map(repr, dtype.categories))
                 raise DataError(f"{unseen[0]!r} is no category of {name!r}; they are {known}")
     combinations = [each[::-1] for each in product(*(values[name] for name in reversed(list(values))))]
     out = data.iloc[np.tile(np.arange(len(data)), len(combinations))].reset_index(drop=True)

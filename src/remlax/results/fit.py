@@ -20,10 +20,11 @@ from .opt import OptSummary, opt_summary
 from .printing import Summary
 from .report import FitReport
 from .tables import level_counts, varcorr_frame, vcov_frame
+from .toolkit import Toolkit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitRows, FitReport):
+class LmerFit(FitTables, FitRows, FitReport, Toolkit):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.
@@ -37,6 +38,13 @@ class LmerFit(FitTables, FitRows, FitReport):
 
     fitted_stack: Fitted
     lane: int
+
+    @property
+    def _own_lanes(self) -> tuple[int, ...]:
+        return (self.lane,)
+
+    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> LmerFit:
+        return LmerFit(fitted, lanes[0])
 
     # -- estimates ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
@@ -14,7 +13,7 @@ from .cases import move_to_levels
 from .draws import DrawsFrom, Which, interval_table
 from .effects import Effect, choose_effect, choose_effects, choose_factor
 from .newdata import NewData, PredictionRows, include_level, read_newdata
-from .prediction import estimates, linear_predictor
+from .prediction import linear_predictor
 from .ranks import rank_table
 from .simulated import pooled_draws
 
@@ -109,13 +108,13 @@ def _case_draws(
     for i in range(len(lanes)):
         frame = rows.frame(i)
         # cases stand in blocks, one per level: the first block has all that does not move
-        total = np.asarray(found.gamma)[i] @ frame.x[:n_cases].T + frame.offset[:n_cases]
+        total = found.beta[i] @ frame.x[:n_cases].T + frame.offset[:n_cases]
         for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
             if f != effect.factor:
-                total = total + np.einsum("cq,sqc->sc", z[:n_cases], np.asarray(found.effects[f])[i][:, :, codes[:n_cases]])
+                total = total + np.einsum("cq,sqc->sc", z[:n_cases], found.effects[f][i][:, :, codes[:n_cases]])
         fixed.append(total)
     z = rows.frame(0).z[effect.factor][:n_cases]
-    moved = np.asarray(found.effects[effect.factor])
+    moved = found.effects[effect.factor]
     return np.concatenate(fixed), z, moved.reshape(-1, *moved.shape[2:])
 
 

@@ -11,8 +11,7 @@ from ..core.optimize import STATUS_TEXT
 from ..errors import ConvergenceWarning, PoolingError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
-from ..pooling import pool_rubin
-from .pooled import OnFailure, PooledLmer
+from .pooled import OnFailure, PooledLmer, pool_lanes
 
 
 def pool_fits(
@@ -27,9 +26,7 @@ def pool_fits(
     """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
     used, dropped = choose_lanes(fitted, lanes, on_failure)
     within = coefficient_inference(fitted, used, dfcom, vcov, cluster)
-    complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
-    rubin = pool_rubin(fitted.beta[list(used)], within.vcov, dfcom=complete, conf_level=conf_level)
-    return PooledLmer(fitted, used, dropped, rubin, within)
+    return pool_lanes(fitted, used, dropped, within, conf_level)
 
 
 def choose_lanes(

@@ -12,9 +12,9 @@ import pandas as pd
 
 from ..data.archive import write_archive
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference
+from ..fitting.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..fitting.fit import Fitted
-from ..pooling import RubinPool
+from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
 from .pooled_inference import PooledInference
 from .pooled_print import pooled_text
@@ -22,12 +22,13 @@ from .pooled_rows import PooledRows
 from .printing import Summary
 from .report import PooledReport
 from .tables import factor_columns, factors_in_order, varcorr_frame
+from .toolkit import Toolkit
 
 OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledRows, PooledReport):
+class PooledLmer(PooledInference, PooledRows, PooledReport, Toolkit):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
@@ -48,6 +49,14 @@ class PooledLmer(PooledInference, PooledRows, PooledReport):
     dropped: tuple[int, ...]
     rubin: RubinPool
     within: CoefficientInference
+
+    @property
+    def _own_lanes(self) -> tuple[int, ...]:
+        return self.lanes
+
+    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> PooledLmer:
+        dfcom = self.rubin.dfcom if isinstance(self.within, GivenDf) else "satterthwaite"
+        return pool_lanes(fitted, lanes, (), coefficient_inference(fitted, lanes, dfcom), self.rubin.conf_level)
 
     @property
     def n_imputations(self) -> int:
@@ -73,6 +82,11 @@ class PooledLmer(PooledInference, PooledRows, PooledReport):
     @property
     def _terms(self) -> list[str]:
         return self.fitted_stack.model.fixed_names
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Mean over the fits of the relative covariance parameters, in lme4's order and scale, (d,)."""
+        return np.asarray(self.fitted_stack.theta[list(self.lanes)].mean(axis=0))
 
     # -- fixed effects -------------------------------------------------------------------------------------------
 
@@ -233,3 +247,12 @@ class PooledLmer(PooledInference, PooledRows, PooledReport):
 
     def _repr_html_(self) -> str:
         return self.display()._repr_html_()
+
+
+def pool_lanes(
+    fitted: Fitted, lanes: tuple[int, ...], dropped: tuple[int, ...], within: CoefficientInference, conf_level: float
+) -> PooledLmer:
+    """Pool some fits of a stack by Rubin's rules, with complete-data degrees of freedom averaged over them."""
+    complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
+    rubin = pool_rubin(fitted.beta[list(lanes)], within.vcov, dfcom=complete, conf_level=conf_level)
+    return PooledLmer(fitted, lanes, dropped, rubin, within)

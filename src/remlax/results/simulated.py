@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..core.draws import Draws
 from ..fitting.fit import Fitted
 from .draws import centre_spread, check_draws, draw_estimates
 from .effects import choose_effects
 
 
-def pooled_draws(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> Draws:
-    """Draws of every imputation, moved so that those of all of them together have Rubin's total variance.
+class PooledDraws(NamedTuple):
+    """Draws of every imputation: beta (K, S, p); effects per factor (K, S, q, levels)."""
 
-    beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S).
-    """
+    beta: np.ndarray
+    effects: tuple[np.ndarray, ...]
+
+
+def pooled_draws(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> PooledDraws:
+    """Draws of every imputation, moved so that those of all of them together have Rubin's total variance."""
     k = list(lanes)
     found = draw_estimates(fitted, k, n_sims, seed)
     effects = tuple(
-        e + np.swapaxes(centre_spread(modes.modes[k]), 1, 2)[:, None]
+        np.asarray(e) + np.swapaxes(centre_spread(modes.modes[k]), 1, 2)[:, None]
         for e, modes in zip(found.effects, fitted.factor_modes, strict=True)
     )
-    return Draws(np.asarray(found.gamma) + centre_spread(fitted.beta[k])[:, None], effects, np.asarray(found.sigma))
+    return PooledDraws(np.asarray(found.gamma) + centre_spread(fitted.beta[k])[:, None], effects)
 
 
 def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarray]:
@@ -45,8 +49,8 @@ def sim_fixef_table(
 ) -> pd.DataFrame:
     """Summaries of draws of the coefficients; see ``Toolkit.sim_fixef``."""
     check_draws(n_sims, conf_level)
-    beta = pooled_draws(fitted, lanes, n_sims, seed).gamma
-    columns = summary_columns(np.asarray(beta).reshape(-1, beta.shape[2]), conf_level)
+    beta = pooled_draws(fitted, lanes, n_sims, seed).beta
+    columns = summary_columns(beta.reshape(-1, beta.shape[2]), conf_level)
     return pd.DataFrame({"term": fitted.model.fixed_names, **columns})
 
 
@@ -59,7 +63,7 @@ def sim_ranef_table(
     draws = pooled_draws(fitted, lanes, n_sims, seed).effects
     parts = []
     for effect in chosen:
-        values = np.asarray(draws[effect.factor])[:, :, effect.column]
+        values = draws[effect.factor][:, :, effect.column]
         columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
         labels = {"group": effect.group, "level": effect.levels, "term": effect.term}
         parts.append(pd.DataFrame({**labels, **columns}))
