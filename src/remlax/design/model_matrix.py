@@ -61,6 +61,12 @@ class MatrixSpec:
     _plan: tuple[tuple[tuple[int, _Selector], ...], ...]  # per column: the factors multiplied
     _states: dict[str, State]
 
+    @property
+    def categorical_variables(self) -> frozenset[str]:
+        """Data columns that enter as categories, inside ``factor(x)`` for instance."""
+        pairs = zip(self._factors, self._levels, strict=True)
+        return frozenset(name for node, levels in pairs if levels is not None for name in columns_in(node))
+
     def build(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Build the matrix on `frame` with the categories and transform states of the first data.
 

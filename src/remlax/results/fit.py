@@ -13,6 +13,7 @@ from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from .files import stack_tree
+from .fit_intervals import FitIntervals
 from .fit_print import fit_text
 from .fit_rows import FitRows
 from .fit_tables import FitTables
@@ -24,7 +25,7 @@ from .toolkit import Toolkit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitRows, FitReport, Toolkit):
+class LmerFit(FitTables, FitRows, FitReport, Toolkit, FitIntervals):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.

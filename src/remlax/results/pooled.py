@@ -17,6 +17,7 @@ from ..fitting.fit import Fitted
 from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
 from .pooled_inference import PooledInference
+from .pooled_means import PooledMeans
 from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
 from .printing import Summary
@@ -28,7 +29,7 @@ OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledRows, PooledReport, Toolkit):
+class PooledLmer(PooledInference, PooledRows, PooledReport, Toolkit, PooledMeans):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
