@@ -1,8 +1,8 @@
 """Average predictions and comparisons of a pooled model with the marginaleffects package.
 
-marginaleffects knows a model by its coefficients, their covariance matrix and its predictions for new data. It documents
-no way to register a class of models; a subclass of its ModelAbstract, as below, is taken as it is (tried with 0.6).
-Coefficients and covariance are Rubin's, so that all it computes from the fixed part is pooled. Its intervals are
+marginaleffects knows a model by its coefficients, their covariance matrix and its predictions for new data. It
+documents no way to register a class of models; a subclass of its ModelAbstract, as below, is taken as it is (tried with
+0.6). Coefficients and covariance are Rubin's, so that all it computes from the fixed part is pooled. Its intervals are
 normal: for t intervals with Barnard and Rubin's degrees of freedom use pooled.contrast().
 
 Needs marginaleffects: pip install marginaleffects
