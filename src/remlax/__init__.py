@@ -27,6 +27,7 @@ from .results import LmerFitList as LmerFitList
 from .results import ModelTable as ModelTable
 from .results import PooledLmer as PooledLmer
 from .results import anova as anova
+from .results import how_many_imputations as how_many_imputations
 from .results import load as load
 from .results import model_table as model_table
 from .results import wiggle as wiggle
@@ -51,6 +52,7 @@ __all__ = [
     "datasets",
     "enable_compilation_cache",
     "errors",
+    "how_many_imputations",
     "impute",
     "lmer",
     "lmer_list",

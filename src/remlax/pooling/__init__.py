@@ -16,6 +16,7 @@ from remlax.pooling.montecarlo import ImputationsNeeded as ImputationsNeeded
 from remlax.pooling.montecarlo import MonteCarloError as MonteCarloError
 from remlax.pooling.montecarlo import how_many_imputations as how_many_imputations
 from remlax.pooling.montecarlo import jackknife_error as jackknife_error
+from remlax.pooling.montecarlo import jackknife_spread as jackknife_spread
 from remlax.pooling.montecarlo import mean_error as mean_error
 from remlax.pooling.rubin import PooledColumns as PooledColumns
 from remlax.pooling.rubin import RubinPool as RubinPool
@@ -26,6 +27,8 @@ from remlax.pooling.rubin import pool_scalars as pool_scalars
 from remlax.pooling.scales import FISHER_Z as FISHER_Z
 from remlax.pooling.scales import LOG as LOG
 from remlax.pooling.scales import LOGIT as LOGIT
+from remlax.pooling.scales import R_SQUARED as R_SQUARED
+from remlax.pooling.scales import REDUCTION as REDUCTION
 from remlax.pooling.scales import Scale as Scale
 from remlax.pooling.scales import TransformedPool as TransformedPool
 from remlax.pooling.scales import pool_transformed as pool_transformed
@@ -37,6 +40,8 @@ __all__ = [
     "FISHER_Z",
     "LOG",
     "LOGIT",
+    "REDUCTION",
+    "R_SQUARED",
     "Adjustment",
     "Ariv",
     "ImputationsNeeded",
@@ -56,6 +61,7 @@ __all__ = [
     "d4",
     "how_many_imputations",
     "jackknife_error",
+    "jackknife_spread",
     "linear",
     "mean_error",
     "pool_rubin",

@@ -89,7 +89,7 @@ def jackknife_error(
     nu_com = check_dfcom(dfcom, (*q.shape[:-2], p))[..., None, :]
     pool = pool_scalars(q[..., rest, :], u[..., rest, :], dfcom=nu_com, conf_level=conf_level)
     names = MonteCarloError.__dataclass_fields__
-    return MonteCarloError(**{name: _jackknife_se(getattr(pool, name)) for name in names})
+    return MonteCarloError(**{name: jackknife_spread(getattr(pool, name)) for name in names})
 
 
 def mean_error(b: npt.ArrayLike, m: int) -> FloatArray:
@@ -203,8 +203,23 @@ def how_many_imputations(
     return ImputationsNeeded(int(needed.max()), np.asarray(needed), gamma, upper, m_pilot, cv, conf_level)
 
 
-def _jackknife_se(leave_one_out: FloatArray) -> FloatArray:
-    """Jackknife standard error from the leave-one-out values (..., m, p)."""
+def jackknife_spread(leave_one_out: FloatArray) -> FloatArray:
+    """Jackknife standard error of quantities from their values without each imputation.
+
+    Parameters
+    ----------
+    leave_one_out : array, shape (..., m, p)
+
+    Returns
+    -------
+    array, shape (..., p)
+        NaN where a quantity is not finite without one of the imputations.
+
+    Examples
+    --------
+    >>> float(jackknife_spread(np.array([[1.0], [2.0], [3.0]]))[0] ** 2)
+    1.3333333333333333
+    """
     finite = np.asarray(np.isfinite(leave_one_out).all(axis=-2, keepdims=True))
     safe = np.where(finite, leave_one_out, 0.0)
     m = safe.shape[-2]

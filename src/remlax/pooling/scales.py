@@ -69,6 +69,26 @@ LOGIT = Scale(
     0.0,
     1.0,
 )
+#: Shares of explained variance: Fisher's z of the multiple correlation, z = atanh(sqrt(R2)) (Harel 2009).
+R_SQUARED = Scale(
+    "fisher_z_of_r",
+    lambda share: np.arctanh(np.sqrt(share)),
+    lambda z: np.tanh(np.maximum(z, 0.0)) ** 2,
+    lambda share: 0.5 / (np.sqrt(share) * (1.0 - share)),
+    lambda z: 2.0 * np.tanh(z) * _sech_squared(z),
+    0.0,
+    1.0,
+)
+#: Proportional reductions of a variance, 1 - s1 / s0, from -inf to 1: the logarithm of the ratio, with its sign.
+REDUCTION = Scale(
+    "log_ratio",
+    lambda x: -np.log1p(-x),
+    lambda z: -np.expm1(-z),
+    lambda x: 1.0 / (1.0 - x),
+    lambda z: np.exp(-z),
+    -inf,
+    1.0,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from .anova import anova as anova
 from .cases import wiggle as wiggle
 from .fit import LmerFit as LmerFit
 from .fit_list import LmerFitList as LmerFitList
+from .imputations_needed import how_many_imputations as how_many_imputations
 from .load import load as load
 from .model_table import ModelTable as ModelTable
 from .model_table import model_table as model_table

@@ -17,6 +17,7 @@ from .fit_intervals import FitIntervals
 from .fit_print import fit_text
 from .fit_rows import FitRows
 from .fit_tables import FitTables
+from .measures import FitMeasures
 from .opt import OptSummary, opt_summary
 from .printing import Summary
 from .report import FitReport
@@ -25,7 +26,7 @@ from .toolkit import Toolkit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitRows, FitReport, Toolkit, FitIntervals):
+class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.

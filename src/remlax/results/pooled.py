@@ -16,6 +16,7 @@ from ..fitting.coefficients import CoefficientInference, GivenDf, coefficient_in
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
+from .measures import PooledMeasures
 from .pooled_inference import PooledInference
 from .pooled_means import PooledMeans
 from .pooled_print import pooled_text
@@ -29,7 +30,7 @@ OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledRows, PooledReport, Toolkit, PooledMeans):
+class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters

@@ -81,7 +81,7 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
                 pooled = pool_transformed(
                     found.sdcor[:, rows], variance[:, rows], scale, conf_level=conf_level, names=chosen
                 )
-            parts.append(_columns(pooled).set_index(np.flatnonzero(rows)))
+            parts.append(transformed_columns(pooled).set_index(np.flatnonzero(rows)))
     out = pd.concat([table, pd.concat(parts).sort_index()], axis=1)
     if scales == "vcov":
         out = _as_variances(out, fitted, found, conf_level)
@@ -96,7 +96,8 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     return out
 
 
-def _columns(pooled: TransformedPool) -> pd.DataFrame:
+def transformed_columns(pooled: TransformedPool) -> pd.DataFrame:
+    """What is known of parameters that were pooled on a transformed scale, one row each."""
     z = pooled.transformed
     return pd.DataFrame(
         {

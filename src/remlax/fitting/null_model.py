@@ -1,0 +1,43 @@
+"""The model without predictors that explained variance is measured against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data import ImputedData
+from ..design.build import ModelRows, RowInput, read_rows
+from ..design.formula import parse_formula
+from ..design.syntax import Name, deparse
+from .assemble import assemble
+from .fit import Fitted, fit_assembled
+
+
+def null_model(fitted: Fitted, lanes: np.ndarray) -> Fitted:
+    """Fit an intercept and a random intercept per grouping factor to some data sets of a stack.
+
+    Response, weights, offset, criterion and optimizer are those of the model.
+    """
+    rows = fitted.model.rows
+    assert rows.data is not None  # every fit keeps its data
+    data = ImputedData(tuple(rows.data.frames[k] for k in lanes), tuple(rows.data.labels[k] for k in lanes))
+    read = read_rows(
+        parse_formula(null_formula(rows)),
+        data,
+        weights=_of_lanes(rows.given_weights, lanes),
+        offset=_of_lanes(rows.given_offset, lanes),
+    )
+    return fit_assembled(assemble(read, reml=fitted.reml), fitted.optimizer)
+
+
+def null_formula(rows: ModelRows) -> str:
+    """Write the formula: ``y ~ 1 + offset(o) + (1 | a) + (1 | b)``."""
+    groups = dict.fromkeys(":".join(deparse(Name(c)) for c in term.group) for term in rows.formula.random)
+    parts = ["1", *(f"offset({text})" for text in rows.formula.offsets), *(f"(1 | {group})" for group in groups)]
+    return f"{rows.formula.response} ~ {' + '.join(parts)}"
+
+
+def _of_lanes(given: RowInput, lanes: np.ndarray) -> RowInput:
+    """Take the arrays of some data sets where there is one for each."""
+    if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
+        return [np.asarray(given[k]) for k in lanes]
+    return given

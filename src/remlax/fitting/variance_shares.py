@@ -1,0 +1,120 @@
+"""Variances of the fixed part, of each grouping factor and of the residual, as functions of all parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .assemble import z_columns
+from .fit import Fitted
+from .satterthwaite import variance_covariance
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceShares:
+    """Variance components of the response of K data sets, with their derivatives.
+
+    The components are those of the fixed part, of every grouping factor (in lme4's order), of every factor's intercept
+    alone, and of the residual. The variance of a factor with random slopes is the mean over the rows of z'Sigma z
+    (Johnson 2014).
+
+    Parameters
+    ----------
+    labels : tuple of str (g,)
+        Grouping factors.
+    has_slopes, has_intercept : ndarray of bool (g,)
+    fixed, residual : ndarray (K,)
+    random, intercept : ndarray (K, g)
+        Whole factors, and their intercepts.
+    d_fixed, d_residual : ndarray (K, s)
+        Derivatives in (beta, theta, log sigma), s = p + d + 1.
+    d_random, d_intercept : ndarray (K, g, s)
+    covariance : ndarray (K, s, s)
+        Sampling covariance of (beta, theta, log sigma); beta and the others are asymptotically independent.
+    """
+
+    labels: tuple[str, ...]
+    has_slopes: np.ndarray
+    has_intercept: np.ndarray
+    fixed: np.ndarray
+    random: np.ndarray
+    intercept: np.ndarray
+    residual: np.ndarray
+    d_fixed: np.ndarray
+    d_random: np.ndarray
+    d_intercept: np.ndarray
+    d_residual: np.ndarray
+    covariance: np.ndarray
+
+    def variance_of(self, jacobian: np.ndarray) -> np.ndarray:
+        """Sampling variances (K, r) of functions with derivatives (K, r, s)."""
+        return np.asarray(np.einsum("kri,kij,krj->kr", jacobian, self.covariance, jacobian))
+
+
+def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
+    """Split the variance of the response of some data sets.
+
+    The variance of the fixed part is that of x'beta over the rows (divisor n - 1); an offset does not count.
+
+    References
+    ----------
+    Nakagawa, S. and Schielzeth, H. (2013). Methods Ecol. Evol. 4, 133-142.
+    Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
+    """
+    model, n_lanes, p = fitted.model, len(lanes), fitted.beta.shape[1]
+    factors = list(dict.fromkeys(term.factor for term in model.layout.terms))
+    n_theta = fitted.theta.shape[1]
+    width = p + n_theta + 1
+    fixed, d_fixed = np.zeros(n_lanes), np.zeros((n_lanes, width))
+    random, intercept = np.zeros((n_lanes, len(factors))), np.zeros((n_lanes, len(factors)))
+    d_random, d_intercept = (np.zeros((n_lanes, len(factors), width)) for _ in range(2))
+    sigma2 = fitted.sigma[lanes] ** 2
+    for i, k in enumerate(lanes):
+        fixed[i], d_fixed[i, :p] = _fixed_variance(fitted, int(k))
+        z = z_columns(model.rows, model.layout, int(k))
+        for t, term in enumerate(model.layout.terms):
+            g, columns = factors.index(term.factor), z[term.factor][:, term.columns]
+            lam = fitted.relative_factor(t)[k]
+            col, row = np.triu_indices(term.q)
+            at = p + np.arange(n_theta)[term.theta]
+            first = np.zeros((term.q, term.q))
+            if "Intercept" in term.names:
+                first[(term.names.index("Intercept"),) * 2] = 1.0
+            for moments, value, slope in (
+                (columns.T @ columns / len(columns), random, d_random),
+                (first, intercept, d_intercept),
+            ):
+                turned = moments @ lam
+                value[i, g] += sigma2[i] * float(np.sum(lam * turned))
+                slope[i, g, at] += 2 * sigma2[i] * turned[row, col]
+    d_random[:, :, -1], d_intercept[:, :, -1] = 2 * random, 2 * intercept
+    d_residual = np.zeros((n_lanes, width))
+    d_residual[:, -1] = 2 * sigma2
+    covariance = np.zeros((n_lanes, width, width))
+    covariance[:, :p, :p] = fitted.vcov[lanes]
+    covariance[:, p:, p:] = variance_covariance(fitted, lanes)
+    names = [[name for t in model.layout.terms if t.factor == f for name in t.names] for f in factors]
+    return VarianceShares(
+        labels=tuple(model.layout.factors[f].label for f in factors),
+        has_slopes=np.array([any(name != "Intercept" for name in own) for own in names]),
+        has_intercept=np.array(["Intercept" in own for own in names]),
+        fixed=fixed,
+        random=random,
+        intercept=intercept,
+        residual=sigma2,
+        d_fixed=d_fixed,
+        d_random=d_random,
+        d_intercept=d_intercept,
+        d_residual=d_residual,
+        covariance=covariance,
+    )
+
+
+def _fixed_variance(fitted: Fitted, lane: int) -> tuple[float, np.ndarray]:
+    """Variance of x'beta over the rows and its derivative in beta."""
+    x = fitted.model.rows.x.lane(lane)[:, fitted.model.keep]
+    centred = x - x.mean(axis=0)
+    deviation = centred @ fitted.beta[lane]
+    n = len(x) - 1
+    return float(deviation @ deviation / n), 2 * centred.T @ deviation / n

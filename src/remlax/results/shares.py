@@ -1,0 +1,197 @@
+"""Shares of variance as tables: intraclass correlations and explained variance, of one fit and pooled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ..errors import DataError, PoolingWarning
+from ..fitting.fit import Fitted
+from ..fitting.null_model import null_model
+from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.variance_shares import VarianceShares, variance_shares
+from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
+from .variance import transformed_columns
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Shares of every data set, on a scale: values and variances of their transforms, both (K, r).
+
+    ``labels`` holds the first columns of the table, ``names`` what messages call the rows.
+    """
+
+    labels: pd.DataFrame
+    names: list[str]
+    value: np.ndarray
+    variance: np.ndarray
+    scale: Scale
+
+
+def icc_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
+    """Intraclass correlations of every factor: adjusted, unadjusted, and of the intercept where there are slopes.
+
+    On the logit scale: logit(t / (t + rest)) = log t - log rest.
+    """
+    found = variance_shares(fitted, lanes)
+    total, d_total = found.random.sum(axis=1), found.d_random.sum(axis=1)
+    first, d_first = found.intercept.sum(axis=1), found.d_intercept.sum(axis=1)
+    labels, parts = [], []
+    for g, label in enumerate(found.labels):
+        own = (found.random[:, g], found.d_random[:, g])
+        rest = (total - own[0] + found.residual, d_total - own[1] + found.d_residual)
+        labels += [(label, "adjusted"), (label, "unadjusted")]
+        parts += [(*own, *rest), (*own, rest[0] + found.fixed, rest[1] + found.d_fixed)]
+        if found.has_slopes[g] and found.has_intercept[g]:
+            own = (found.intercept[:, g], found.d_intercept[:, g])
+            labels.append((label, "intercept"))
+            parts.append((*own, first - own[0] + found.residual, d_first - own[1] + found.d_residual))
+    frame = pd.DataFrame(labels, columns=["group", "kind"])
+    return _estimates(found, frame, "ICC", parts, LOGIT)
+
+
+def nakagawa_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
+    """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them."""
+    found = variance_shares(fitted, lanes)
+    total, d_total = found.random.sum(axis=1), found.d_random.sum(axis=1)
+    marginal = (found.fixed, found.d_fixed, total + found.residual, d_total + found.d_residual)
+    conditional = (found.fixed + total, found.d_fixed + d_total, found.residual, found.d_residual)
+    frame = pd.DataFrame({"measure": ["marginal", "conditional"], "level": "all"})
+    return _estimates(found, frame, "R2", [marginal, conditional], R_SQUARED)
+
+
+def _estimates(
+    found: VarianceShares, labels: pd.DataFrame, what: str, parts: Sequence[tuple[np.ndarray, ...]], scale: Scale
+) -> Estimates:
+    """Shares a / (a + b) from pairs of variances and their derivatives, with variances on the scale."""
+    a, d_a, b, d_b = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
+    whole = a + b
+    value = a / whole
+    jacobian = (b[:, :, None] * d_a - a[:, :, None] * d_b) / whole[:, :, None] ** 2
+    inside = (value > ZERO_SHARE) & (value < 1)
+    value = np.where(inside, value, np.where(value < 0.5, 0.0, value))
+    slope = scale.derivative(np.where(inside, value, 0.5))
+    variance = np.where(inside, found.variance_of(jacobian) * slope**2, np.nan)
+    names = [f"{what} {' '.join(map(str, row))}" for row in labels.to_numpy()]
+    return Estimates(labels, names, value, variance, scale)
+
+
+# a factor whose SD is below lme4's limit of singularity, 1e-4 residual SDs, has no share
+ZERO_SHARE = 1e-8
+
+
+def reduction_estimates(
+    fitted: Fitted, lanes: np.ndarray, n_sims: int, seed: int | None
+) -> tuple[Estimates, list[str]]:
+    """Proportional reductions of variances against the model without predictors, and notes.
+
+    Raudenbush and Bryk's for the residual and for the intercept of every factor, Snijders and Bosker's for their sum.
+    Sampling variances come from refits of both models to responses drawn from the fitted one.
+    """
+    if n_sims < 2:
+        raise DataError(
+            f"n_sims={n_sims}: the interval of a reduction of variance needs at least two simulated data sets"
+        )
+    null = null_model(fitted, lanes)
+    factors, lacking = _factors_with_intercept(fitted)
+    rows = [("raudenbush-bryk", "residual"), *(("raudenbush-bryk", label) for label in factors.values())]
+    frame = pd.DataFrame(rows + [("snijders-bosker", "all")] * (not lacking), columns=["measure", "level"])
+    notes = [f"no reduction of variance for {', '.join(lacking)}: there is no random intercept"] if lacking else []
+    value = _reductions(fitted, lanes, null, np.arange(len(lanes)), list(factors))[:, : len(frame)]
+    variance = np.full(value.shape, np.nan)
+    rng, every, lost = np.random.default_rng(seed), np.arange(n_sims), 0
+    for i, lane in enumerate(lanes):
+        responses = simulate_lane(fitted, int(lane), n_sims, rng)
+        model, nothing = refit_lane(fitted, int(lane), responses), refit_lane(null, i, responses)
+        drawn = _reductions(model, every, nothing, every, list(factors))[:, : len(frame)]
+        inside = drawn < 1
+        lost += int((~inside).any(axis=1).sum())
+        phi = REDUCTION.forward(np.where(inside, drawn, 0.0))
+        variance[i] = [np.var(phi[use, j], ddof=1) if use.sum() > 1 else np.nan for j, use in enumerate(inside.T)]
+    if lost:
+        notes.append(
+            f"{lost} of {n_sims * len(lanes)} simulated data sets gave a variance of zero, for which there is no "
+            "logarithm: their numbers are left out of the standard errors"
+        )
+    return Estimates(frame, [f"R2 {' '.join(row)}" for row in frame.to_numpy()], value, variance, REDUCTION), notes
+
+
+def _factors_with_intercept(fitted: Fitted) -> tuple[dict[int, str], list[str]]:
+    """Places in the formula and labels of the factors whose intercept varies; labels of the others."""
+    layout = fitted.model.layout
+    having, lacking = {}, []
+    for f in dict.fromkeys(term.factor for term in layout.terms):
+        label = layout.factors[f].label
+        if any("Intercept" in term.names for term in layout.terms if term.factor == f):
+            having[layout.factor_source[f]] = label
+        else:
+            lacking.append(label)
+    return having, lacking
+
+
+def _reductions(
+    model: Fitted, lanes: np.ndarray, null: Fitted, null_lanes: np.ndarray, sources: Sequence[int]
+) -> np.ndarray:
+    """1 - s1 / s0 of the residual, of every intercept and of their sum, (K, 2 + factors); NaN where s0 is zero."""
+    parts = []
+    for fitted, which in ((model, lanes), (null, null_lanes)):
+        residual = fitted.sigma[which] ** 2
+        own = [_intercept_variance(fitted, source)[which] for source in sources]
+        rows = np.stack([residual, *(np.where(t > ZERO_SHARE * residual, t, 0.0) for t in own)], axis=1)
+        parts.append(np.concatenate([rows, rows.sum(axis=1, keepdims=True)], axis=1))
+    ours, theirs = parts
+    return np.asarray(np.where(theirs > 0, 1 - ours / np.where(theirs > 0, theirs, 1.0), np.nan))
+
+
+def _intercept_variance(fitted: Fitted, source: int) -> np.ndarray:
+    """Variance of the random intercept of the factor at a place of the formula, (K,)."""
+    layout, total = fitted.model.layout, np.zeros(fitted.n_lanes)
+    for t, term in enumerate(layout.terms):
+        if layout.factor_source[term.factor] == source and "Intercept" in term.names:
+            i = term.names.index("Intercept")
+            total += fitted.covariance(t)[:, i, i]
+    return total
+
+
+def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
+    """Shares of one fit: estimate, delta-method standard error, limits from the scale."""
+    table, value, scale = found.labels.copy(), found.value[0], found.scale
+    known = np.isfinite(found.variance[0])
+    phi = scale.forward(np.where(known, value, 0.5))
+    error = np.sqrt(found.variance[0])
+    half = scipy.stats.norm.ppf((1 + conf_level) / 2) * error
+    table["estimate"] = value
+    table["std_error"] = np.where(known, scale.inverse_derivative(phi) * error, np.nan)
+    for name, limit in (("conf_low", phi - half), ("conf_high", phi + half)):
+        table[name] = np.where(known, scale.inverse(np.where(known, limit, 0.0)), np.nan)
+    table["scale"] = scale.name
+    return table
+
+
+def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object]) -> pd.DataFrame:
+    """Shares pooled on their scale, with the plain mean over the imputations that have a value."""
+    used = np.isfinite(found.variance)
+    with warnings.catch_warnings():
+        # said below, with the labels of the imputations
+        warnings.filterwarnings("ignore", "Values on the boundary", PoolingWarning)
+        pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=found.names)
+    table = pd.concat([found.labels, transformed_columns(pooled)], axis=1)
+    table["mean"], table["n_boundary"] = pooled.mean, (~used).sum(axis=0)
+    notes = []
+    for j in np.flatnonzero(~used.all(axis=0)):
+        where = ", ".join(str(labels[int(i)]) for i in np.flatnonzero(~used[:, j]))
+        notes.append(f"{found.names[j]}: {(~used[:, j]).sum()} of {len(used)} (imputation {where})")
+    if notes:
+        text = (
+            "shares of variance on the boundary (0 or 1, or of a variance of zero) have no standard error; they are "
+            "left out of the pooled estimate and its limits, and kept in the plain mean: " + "; ".join(notes)
+        )
+        warnings.warn(text, PoolingWarning, stacklevel=4)
+        notes = [text]
+    table.attrs["notes"] = notes
+    return table
