@@ -20,7 +20,7 @@ import remlax as rx
 from fitted_cases import fits_case
 from remlax.data.archive import read_archive, write_archive
 from remlax.data.columns import column_from_tree, column_tree, index_from_tree, index_tree, label_from_tree, label_tree
-from remlax.errors import DataError, FileFormatError, RemlaxWarning, SingularFitWarning
+from remlax.errors import DataError, DataWarning, FileFormatError, RemlaxWarning, SingularFitWarning
 
 
 def frames(n_sets: int = 3, seed: int = 0) -> list[pd.DataFrame]:
@@ -36,7 +36,7 @@ def frames(n_sets: int = 3, seed: int = 0) -> list[pd.DataFrame]:
             "flag": rng.random(n) > 0.5,
             "whole": pd.array(rng.integers(0, 9, n), dtype="Int64"),
             "w": rng.uniform(0.5, 2.0, n),
-            "unused": [object()] * n,
+            "area": np.repeat(list("vwxyz"), 12),
         },
         index=pd.Index([f"row {i}" for i in range(n)], name="who"),
     )
@@ -84,7 +84,9 @@ def assert_identical(one: dict[str, Any], other: dict[str, Any]) -> None:
             assert value == other[name], name
 
 
-@pytest.mark.parametrize("what", ["fit", "list", "slice", "pooled", "pooled given df"])
+@pytest.mark.parametrize(
+    "what", ["fit", "list", "slice", "pooled", "pooled given df", "pooled Kenward-Roger", "pooled robust"]
+)
 def test_everything_comes_back_to_the_last_bit(what: str, tmp_path: Path) -> None:
     fits = odd_fits()
     found = {
@@ -93,6 +95,7 @@ def test_everything_comes_back_to_the_last_bit(what: str, tmp_path: Path) -> Non
         "slice": lambda: fits[1:],
         "pooled": lambda: fits.pool(conf_level=0.9),
         "pooled given df": lambda: fits[:2].pool(dfcom=math.inf),
+        "pooled Kenward-Roger": lambda: fits.pool(dfcom="kenward-roger"),
     }[what]()
     found.save(tmp_path / "saved")
     again = rx.load(tmp_path / "saved")
@@ -106,6 +109,18 @@ def test_pooling_a_loaded_list_gives_the_same(tmp_path: Path) -> None:
     again = rx.load(str(tmp_path / "fits.remlax"))
     assert isinstance(again, rx.LmerFitList)
     assert_identical(everything(fits.pool()), everything(again.pool()))
+
+
+def test_robust_covariances_come_back(tmp_path: Path) -> None:
+    _, fits = fits_case("studentratings_k5")
+    robust = fits.pool(vcov="CR2")
+    robust.save(tmp_path / "robust")
+    again = rx.load(tmp_path / "robust")
+    assert isinstance(again, rx.PooledLmer)
+    assert again.df_rule == robust.df_rule
+    names = list(robust.fixef().index[1:3])
+    for one, other in ((robust.tidy(), again.tidy()), (robust.test(names), again.test(names))):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def test_arrays_of_weights_and_left_out_rows_come_back(tmp_path: Path) -> None:
@@ -203,6 +218,20 @@ def test_labels_keep_their_types() -> None:
 def test_a_column_that_cannot_be_kept_is_named(column: Any) -> None:
     with pytest.raises(DataError, match=r"column 'x': values of type .* cannot be kept in a file"):
         column_tree(pd.Series(column), "column 'x'")
+
+
+def test_unused_columns_are_kept_or_named(tmp_path: Path) -> None:
+    frame = frames(1)[0].assign(thing=[object()] * 60, day=pd.date_range("2020-01-01", periods=60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularFitWarning)
+        fit = rx.lmer("y ~ x + (1 | item)", frame)
+    with pytest.warns(DataWarning, match="left out of the file: column 'thing': a object cannot be kept in a file"):
+        fit.save(tmp_path / "f")
+    again = rx.load(tmp_path / "f")
+    assert isinstance(again, rx.LmerFit)
+    data = again.fitted_stack.model.rows.data
+    assert data is not None
+    pd.testing.assert_frame_equal(data[0], frame.drop(columns="thing"), check_exact=True, check_freq=False)
 
 
 def test_an_object_that_cannot_be_kept_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import lzma
 import os
 import struct
 import uuid
@@ -24,7 +25,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 NAME = "remlax"
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError,
-          NotImplementedError, OverflowError, MemoryError)  # fmt: skip
+          NotImplementedError, OverflowError, MemoryError, OSError, lzma.LZMAError)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from ..errors import DataError, DataWarning
 from .columns import Tree, column_from_tree, column_tree, index_from_tree, index_tree, label_from_tree, label_tree
 from .imputed import ImputedData
 
 
-def imputed_tree(data: ImputedData, columns: Sequence[str]) -> Tree:
-    """Write some columns of all data sets, with their labels and row labels.
+def imputed_tree(data: ImputedData, needed: Sequence[str]) -> Tree:
+    """Write all data sets, with their labels and row labels.
 
     Raises
     ------
     DataError
-        A label or a column is of a type that a file cannot keep.
+        A label or a column that is needed is of a type that a file cannot keep.
+
+    Warns
+    -----
+    DataWarning
+        Other such columns, by name: they are left out.
     """
     first = data.frames[0]
     same_rows = all(frame.index.identical(first.index) for frame in data.frames)
+    columns, left_out = [], []
+    for name in data.columns:
+        try:
+            columns.append([name, _column(data, name)])
+        except DataError as error:
+            if name in needed:
+                raise
+            left_out.append(str(error))
+    if left_out:
+        warnings.warn(
+            f"columns that the model does not use are left out of the file: {'; '.join(left_out)}",
+            DataWarning,
+            stacklevel=4,
+        )
     return {
         "labels": [label_tree(label, "the labels of the data sets") for label in data.labels],
         "index": [index_tree(frame.index) for frame in (data.frames[:1] if same_rows else data.frames)],
-        "columns": [[name, _column(data, name)] for name in columns],
+        "columns": columns,
     }
 
 

@@ -13,7 +13,7 @@ from ..core.optimize import LBFGS, Newton
 from ..data.imputed_files import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
-from ..errors import DataError, FileFormatError, RankDeficientWarning
+from ..errors import FileFormatError, RankDeficientWarning
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.coefficients import (
     ClusterRobust,
@@ -21,9 +21,10 @@ from ..fitting.coefficients import (
     GivenDf,
     KenwardRoger,
     Satterthwaite,
-    coefficient_inference,
 )
 from ..fitting.fit import Fitted
+from ..fitting.kenward_roger import Adjustment
+from ..fitting.robust import ClusterScores
 
 ESTIMATES = ("theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "status", "singular")
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
@@ -81,33 +82,34 @@ def stack_from_tree(tree: Tree) -> Fitted:
 
 
 def within_tree(within: CoefficientInference) -> Tree:
-    """Write how the coefficients of the fits are tested.
-
-    Raises
-    ------
-    DataError
-        A rule that a file cannot keep.
-    """
+    """Write how the coefficients of the fits are tested."""
     if isinstance(within, Satterthwaite):
         return {"name": "Satterthwaite"}
     if isinstance(within, KenwardRoger):
-        return {"name": "KenwardRoger"}
+        return {"name": "KenwardRoger", **_arrays(within.adjustment)}
     if isinstance(within, ClusterRobust):
-        return {"name": within.kind, "cluster": within.cluster}
-    if isinstance(within, GivenDf):
-        return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
-    raise DataError(f"degrees of freedom by {type(within).__name__} cannot be kept in a file")
+        each = [_arrays(one) for one in within.each]
+        return {"name": "ClusterRobust", "each": each, "kind": within.kind, "cluster": within.cluster}
+    assert isinstance(within, GivenDf)  # there is no other
+    return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
 
 
 def within_from_tree(tree: Tree, fitted: Fitted, lanes: tuple[int, ...]) -> CoefficientInference:
     """Read it again."""
-    if tree["name"] == "Satterthwaite":
+    name = tree["name"]
+    if name == "Satterthwaite":
         return Satterthwaite(fitted, np.asarray(lanes, dtype=int))
-    if tree["name"] == "KenwardRoger":
-        return coefficient_inference(fitted, lanes, "kenward-roger")
-    if tree["name"] in ("CR0", "CR2"):
-        return coefficient_inference(fitted, lanes, "satterthwaite", tree["name"], tree["cluster"])
+    if name == "KenwardRoger":
+        return KenwardRoger(Adjustment(**{field.name: tree[field.name] for field in fields(Adjustment)}))
+    if name == "ClusterRobust":
+        each = [ClusterScores(**one) for one in tree["each"]]
+        return ClusterRobust(each, tree["kind"], tree["cluster"])
     return GivenDf(tree["vcov"], tree["values"], tree["rule"])
+
+
+def _arrays(held: Any) -> Tree:
+    """Arrays of a dataclass by name."""
+    return {field.name: np.asarray(getattr(held, field.name)) for field in fields(held)}
 
 
 def _row_input_tree(given: RowInput) -> Any:

@@ -232,9 +232,14 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals)
         DataError
             A column of the model is of a type that a file cannot keep.
 
+        Warns
+        -----
+        DataWarning
+            A column that the model does not use is of such a type, and left out.
+
         Notes
         -----
-        The file holds the columns of the data that the model uses, of all data sets that were fitted together.
+        The file holds the data, of all data sets that were fitted together.
 
         See Also
         --------

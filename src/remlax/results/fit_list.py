@@ -169,9 +169,14 @@ class LmerFitList(Sequence[LmerFit]):
         DataError
             A column of the model is of a type that a file cannot keep.
 
+        Warns
+        -----
+        DataWarning
+            A column that the model does not use is of such a type, and left out.
+
         Notes
         -----
-        The file holds the columns of the data that the model uses.
+        The file holds the data.
 
         See Also
         --------

@@ -226,9 +226,14 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         DataError
             A column of the model is of a type that a file cannot keep.
 
+        Warns
+        -----
+        DataWarning
+            A column that the model does not use is of such a type, and left out.
+
         Notes
         -----
-        The file holds the columns of the data that the model uses.
+        The file holds the data.
 
         See Also
         --------
