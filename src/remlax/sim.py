@@ -36,6 +36,9 @@ from .simulation.keys import keys as keys
 from .simulation.measures import performance as performance
 from .simulation.mechanisms import Amputation as Amputation
 from .simulation.mechanisms import DropOut as DropOut
+from .simulation.methods import EMB as EMB
+from .simulation.methods import CompleteCases as CompleteCases
+from .simulation.methods import CompleteData as CompleteData
 from .simulation.planning import n_needed as n_needed
 from .simulation.planning import n_needed_from as n_needed_from
 from .simulation.specification import Context as Context

@@ -96,6 +96,19 @@ class MatrixSpec:
         ]
         return _fill(len(frame), values, self._plan, self.names, self.what)
 
+    def products(self) -> tuple[tuple[Node, ...], ...]:
+        """Find the expressions whose product each column is; none for the intercept.
+
+        Raises
+        ------
+        FormulaError
+            A column stands for a category, or is one of several that a function makes.
+        """
+        for name, pieces in zip(self.names, self._plan, strict=True):
+            if any(selector is not None for _, selector in pieces):
+                raise FormulaError(f"the column {name!r} of the {self.what} is not an expression of numeric columns")
+        return tuple(tuple(self._factors[slot] for slot, _ in pieces) for pieces in self._plan)
+
 
 @dataclass(frozen=True, eq=False)
 class ModelMatrix:

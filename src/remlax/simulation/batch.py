@@ -68,6 +68,8 @@ class BatchRows:
         estimate. A batched method cannot raise for one replication; it says here that it failed.
     n_iter
         (R,) iterations, if they are counted.
+    message
+        (R,) texts, empty where there is nothing to say.
     """
 
     terms: Sequence[str]
@@ -77,6 +79,7 @@ class BatchRows:
     fmi: Any = None
     status: Any = None
     n_iter: Any = None
+    message: Any = None
 
 
 @runtime_checkable
@@ -135,7 +138,7 @@ def batch_rows(
         value = getattr(found, name)
         if value is not None:
             frame[name] = _shaped(value, (r, len(found.terms)), method, name)[:, pick].ravel()
-    for name in ("status", "n_iter"):
+    for name in ("status", "n_iter", "message"):
         value = getattr(found, name)
         if value is not None:
             frame[name] = np.repeat(_shaped(value, (r,), method, name), t)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ..errors import SimulationError
+from ..errors import RemlaxError, SimulationError
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
 from .design import MultilevelDesign
@@ -30,6 +30,7 @@ from .specification import Context, FrameAmputer, FrameGenerator, FrameMethod, S
 from .store import Block
 
 CHUNK = 32
+PIECE_BYTES = 2**28  # of the data of one piece of a block
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ def block_rows(study: StudySpec, block: Block, scenario: Scenario) -> pd.DataFra
         The columns of the results file.
     """
     by_frame = {name: method for name, method in study.methods.items() if not isinstance(method, BatchMethod)}
-    parts = [
-        _analyse_batch(study, block, scenario, name, method)
-        for name, method in study.methods.items()
-        if isinstance(method, BatchMethod)
-    ]
+    batched = {name: method for name, method in study.methods.items() if isinstance(method, BatchMethod)}
+    parts = []
+    for piece in _pieces(study, block, scenario) if batched else ():
+        data = batch_data(study, piece, scenario, next(iter(batched)))
+        for name, method in batched.items():
+            own_keys = _keys(study, piece, Stream.METHOD, name)
+            parts.append(_analyse_batch(study, replace(data, keys=own_keys), name, method))
     if by_frame:
         own = {name: _keys(study, block, Stream.METHOD, name) for name in by_frame}
         records: list[Record] = []
@@ -106,6 +109,15 @@ def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) 
         complete, mask = jax.tree.map(lambda *parts: jnp.concatenate(parts), *chunks)
     own = _keys(study, block, Stream.METHOD, method)
     return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model)
+
+
+def _pieces(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[Block]:
+    """A block cut so that the arrays of a piece fit in memory, whatever the size of the block."""
+    design = _design(study, scenario)
+    columns = 2 * (len(design.covariates) + 1) + len(design.factors)
+    size = max(1, PIECE_BYTES // (8 * design.n_rows * columns * CHUNK)) * CHUNK
+    for start in range(block.start - block.start % CHUNK, block.stop, size):
+        yield replace(block, start=max(start, block.start), stop=min(start + size, block.stop))
 
 
 def _chunks(
@@ -190,15 +202,16 @@ def _analyse(study: StudySpec, data: FrameData, method: str, function: FrameMeth
             return failed_records(_text(error), replication=number, method=method, truth=truth, seconds=seconds)
 
 
-def _analyse_batch(study: StudySpec, block: Block, scenario: Scenario, name: str, method: BatchMethod) -> pd.DataFrame:
-    truth = study.truth(scenario)
+def _analyse_batch(study: StudySpec, batch: BatchData, name: str, method: BatchMethod) -> pd.DataFrame:
+    truth = study.truth(batch.scenario)
     started = time.perf_counter()
-    batch = batch_data(study, block, scenario, name)
     try:
         with jax.enable_x64(True):
             found = method.analyse_batch(batch)
             seconds = time.perf_counter() - started
             return batch_rows(found, replications=batch.replications, method=name, truth=truth, seconds=seconds)
+    except RemlaxError:  # a mistake in the study, not in its data
+        raise
     except Exception as error:
         lost = [
             record

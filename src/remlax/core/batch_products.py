@@ -1,0 +1,103 @@
+"""Cross-products of many data sets that share one layout of rows: inside a compiled program, without a host step.
+
+The steps are those of ``crossprod``; what differs is that the layout of the rows is static, so that sums over the rows
+of a level are sums over an axis wherever the rows of every level stand together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .crossprod import Conditioning, Raw, Rotation, Table, chain_values, condition, finish, gram
+from .structure import Structure, Values
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Static layout of the rows of every data set.
+
+    Parameters
+    ----------
+    tables : tuple of Table
+    block : tuple of int
+        For each table, the rows of every level where these stand together, level by level; 0 where they do not.
+    """
+
+    tables: tuple[Table, ...]
+    block: tuple[int, ...]
+
+
+class Products(NamedTuple):
+    """Cross-products of one data set, its way back to the user's units, and its smallest pivot (see Conditioning)."""
+
+    values: Values
+    rotation: Rotation
+    pivot: Array
+
+
+def row_products(
+    x: Array,
+    y: Array,
+    z: tuple[Array, ...],
+    present: Array,
+    codes: tuple[Array, ...],
+    structure: Structure,
+    layout: RowLayout,
+) -> Products:
+    """Form the conditioned cross-products of one data set of a chain of nested factors.
+
+    Parameters
+    ----------
+    x : Array (n, p)
+    y : Array (n,)
+    z : tuple of Array (n, q)
+        One per factor, in elimination order; columns scaled.
+    present : Array of bool (n,)
+        Rows that count; what stands in the others is ignored, even if it is not a number.
+    codes : tuple of integer Array (n,)
+        Level of every row in each table.
+    structure : Structure
+        Exact numbers of levels and fixed columns: no padding.
+    layout : RowLayout
+
+    Returns
+    -------
+    Products
+    """
+    zero = jnp.zeros((), y.dtype)
+    x, z = (jax.tree.map(lambda a: jnp.where(present[:, None], a, zero), part) for part in (x, z))
+    y = jnp.where(present, y, zero)
+    n_obs = jnp.sum(present.astype(y.dtype))
+    first = condition(gram(x, y))
+    raw = _raw(x, y, z, first, codes, structure, layout)
+    ww, cubes, rotation = finish(raw, first, n_obs, structure.q, layout.tables)
+    return Products(chain_values(ww, cubes, rotation, n_obs, zero, structure), rotation, first.pivot)
+
+
+def _raw(
+    x: Array,
+    y: Array,
+    z: tuple[Array, ...],
+    first: Conditioning,
+    codes: tuple[Array, ...],
+    structure: Structure,
+    layout: RowLayout,
+) -> Raw:
+    wcols = jnp.concatenate([x @ first.inverse, (y - x @ first.beta)[:, None]], axis=1)
+    out = []
+    for table, block, code in zip(layout.tables, layout.block, codes, strict=True):
+        left = z[table.left]
+        right = jnp.concatenate([z[g] for g in table.rights] + [wcols] * table.with_w, axis=1)
+        if block:
+            shape = (table.size, block)
+            cube = jnp.einsum("lci,lcr->lir", left.reshape(*shape, -1), right.reshape(*shape, -1))
+            out.append(cube.reshape(table.size, -1))
+        else:
+            products = (left[:, :, None] * right[:, None, :]).reshape(left.shape[0], -1)
+            out.append(jax.ops.segment_sum(products, code, table.size))
+    return Raw(wcols.T @ wcols, tuple(out))

@@ -1,0 +1,235 @@
+"""A formula made ready for arrays: evaluated once, on a template data set, for all replications of a design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ..core.batch_products import RowLayout
+from ..core.stack import aliased_columns
+from ..core.structure import Index, Structure, host_leaf
+from ..data import ImputedData
+from ..design.build import ModelRows, needed_columns, read_rows
+from ..design.formula import parse_formula
+from ..design.syntax import Node, parse
+from ..errors import SimulationError
+from ..fitting.assemble import z_columns
+from ..fitting.checks import check_groups
+from ..fitting.layout import Layout, make_layout
+from .array_columns import Product, check_expression, evaluate_expression, product_columns
+from .design import MultilevelDesign, highest
+from .generate import frames, generate_batch
+
+AGREEMENT = 1e-10  # of columns evaluated on arrays with those evaluated on the template
+
+
+class ModelShape(NamedTuple):
+    """What the fits depend on, apart from the rows.
+
+    structure: shape of the model; pairs: for each variance parameter but the residual SD its factor and two columns in
+    the factor's block (equal for an SD).
+    """
+
+    structure: Structure
+    pairs: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class ArrayModel:
+    """What compiled code depends on; hashable.
+
+    Attributes
+    ----------
+    names
+        Names of the p coefficients.
+    parameters
+        Names of the variance parameters: per term SDs, then correlations; the residual SD last.
+    response, offsets
+        Expressions of the response and of what is subtracted from it.
+    fixed
+        Columns of X.
+    random
+        Columns of Z per factor, in elimination order.
+    shape, layout
+        Shape of the model and of its rows.
+    columns
+        Columns of the data that the model reads, without grouping factors.
+    """
+
+    names: tuple[str, ...]
+    parameters: tuple[str, ...]
+    response: Node
+    offsets: tuple[Node, ...]
+    fixed: tuple[Product, ...]
+    random: tuple[tuple[Product, ...], ...]
+    shape: ModelShape
+    layout: RowLayout
+    columns: tuple[str, ...]
+
+    def response_of(self, columns: Mapping[str, jax.Array]) -> jax.Array:
+        """(n,) response of one data set, offsets taken off."""
+        y: jax.Array = evaluate_expression(self.response, columns)
+        for offset in self.offsets:
+            y = y - evaluate_expression(offset, columns)
+        return y
+
+    def fixed_of(self, columns: Mapping[str, jax.Array]) -> jax.Array:
+        """(n, p) columns of X of one data set."""
+        return product_columns(self.fixed, columns, self.response_of(columns))
+
+    def random_of(self, columns: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
+        """(n, q) columns of Z per factor of one data set."""
+        y = self.response_of(columns)
+        return tuple(product_columns(products, columns, y) for products in self.random)
+
+
+class Groups(NamedTuple):
+    """Which row belongs to which level: codes (n,) per table, and the index arrays of the model."""
+
+    codes: tuple[jax.Array, ...]
+    levels: Index
+
+
+def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[ArrayModel, Groups]:
+    """Evaluate a formula on one data set of a design, and keep what all data sets share.
+
+    Parameters
+    ----------
+    design
+        What data are drawn from.
+    formula
+        The model, as of `remlax.lmer`: numeric columns, products and elementwise functions; one grouping
+        factor, or factors nested in each other.
+    reml
+        REML or maximum likelihood.
+
+    Returns
+    -------
+    tuple
+        What compiled code depends on, and the arrays that all replications share.
+
+    Raises
+    ------
+    SimulationError
+        The formula uses what has no counterpart on arrays, or grouping factors that are crossed or drawn.
+    RemlaxError
+        As of `remlax.lmer`: the formula cannot be read, or the model is not identified.
+    """
+    parsed = parse_formula(formula)
+    frame = _template(design)
+    rows = read_rows(parsed, ImputedData.from_frames([frame]))
+    check_groups(rows)
+    _check_factors(design, rows)
+    names = rows.fixed.names
+    aliased = aliased_columns(rows.x.values)
+    if aliased:
+        raise SimulationError(f"Others determine the column {names[aliased[0]]!r} of the model: leave it out.")
+    layout = make_layout(rows, reml=reml)
+    if layout.crossed is not None:
+        raise SimulationError(
+            "The grouping factors of the model are crossed: batched methods fit one factor, or factors nested in each "
+            "other; analyse crossed models by a function of yours that calls remlax.lmer."
+        )
+    exact = tuple(factor.n_levels for factor in layout.factors)
+    structure = replace(layout.structure, n_levels=exact, n_fixed=len(names))
+    tables = tuple(table._replace(size=size) for table, size in zip(layout.tables, exact, strict=True))
+    parameters, pairs = _parameters(layout)
+    groups = {column for term in parsed.random for column in term.group}
+    model = ArrayModel(
+        names=names,
+        parameters=parameters,
+        response=_checked(parse(parsed.response, arithmetic=True)),
+        offsets=tuple(_checked(parse(text, arithmetic=True)) for text in parsed.offsets),
+        fixed=_products(rows.fixed.spec.products()),
+        random=_random(rows, layout),
+        shape=ModelShape(structure, pairs),
+        layout=RowLayout(tables, tuple(_block(f.codes, f.n_levels) for f in layout.factors)),
+        columns=tuple(name for name in needed_columns(parsed) if name not in groups),
+    )
+    ancestors = tuple(
+        tuple(host_leaf(part[:size]) for part in of_factor)
+        for of_factor, size in zip(layout.ancestors, exact, strict=True)
+    )
+    _compare(model, rows, layout, frame)
+    return model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), Index(ancestors))
+
+
+def _template(design: MultilevelDesign) -> pd.DataFrame:
+    """One data set with all the rows that there can be."""
+    full = replace(
+        design,
+        factors=[replace(factor, levels=highest(factor.levels)) for factor in design.factors],
+        size=highest(design.size),
+    )
+    with jax.enable_x64(True):
+        (frame,) = frames(generate_batch(jax.random.split(jax.random.key(0), 1), full), full)
+    return frame
+
+
+def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:
+    known = {factor.name: factor for factor in design.factors}
+    for name in dict.fromkeys(column for term in rows.formula.random for column in term.group):
+        if name not in known or known[name].assigned:
+            raise SimulationError(
+                f"The grouping column {name!r} of the model is not a factor of the design's layout, so that its levels "
+                "differ between replications: analyse such a model by a function of yours that calls remlax.lmer."
+            )
+
+
+def _checked(node: Node) -> Node:
+    check_expression(node)
+    return node
+
+
+def _products(products: tuple[Product, ...]) -> tuple[Product, ...]:
+    return tuple(tuple(_checked(node) for node in product) for product in products)
+
+
+def _random(rows: ModelRows, layout: Layout) -> tuple[tuple[Product, ...], ...]:
+    """Columns of Z per factor, its terms one after the other."""
+    out = []
+    for f in range(len(layout.factors)):
+        terms = sorted((term for term in layout.terms if term.factor == f), key=lambda term: term.start)
+        out.append(tuple(p for term in terms for p in _products(rows.term_specs[term.source].spec.products())))
+    return tuple(out)
+
+
+def _parameters(layout: Layout) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and places of the variance parameters, in the order of ``varcorr()``."""
+    names, pairs = [], []
+    for term in layout.terms:
+        for i in range(term.q):
+            names.append(f"sd__{term.names[i]}|{term.group}")
+            pairs.append((term.factor, term.start + i, term.start + i))
+        for i, j in combinations(range(term.q), 2):
+            names.append(f"cor__{term.names[i]}.{term.names[j]}|{term.group}")
+            pairs.append((term.factor, term.start + i, term.start + j))
+    return (*names, "sigma"), tuple(pairs)
+
+
+def _block(codes: np.ndarray, levels: int) -> int:
+    """Rows of every level if these stand together, level by level, and are equally many; else 0."""
+    each = len(codes) // levels
+    return each if np.array_equal(codes, np.repeat(np.arange(levels), each)) else 0
+
+
+def _compare(model: ArrayModel, rows: ModelRows, layout: Layout, frame: pd.DataFrame) -> None:
+    """Refuse a model whose columns on arrays are not those on the template."""
+    with jax.enable_x64(True):
+        arrays = {name: jax.numpy.asarray(frame[name].to_numpy(dtype=np.float64)) for name in model.columns}
+        found = [model.fixed_of(arrays), *model.random_of(arrays)]
+        y = np.asarray(model.response_of(arrays))
+    offset = 0.0 if rows.offset is None else rows.offset.values
+    known = [rows.x.values, *z_columns(rows, layout, 0), (rows.y.values - offset)[:, None]]
+    for ours, theirs in zip([*map(np.asarray, found), y[:, None]], known, strict=True):
+        if not np.allclose(ours, theirs, rtol=AGREEMENT, atol=AGREEMENT):
+            raise SimulationError(
+                f"The model {rows.formula.text!r} cannot be evaluated for all replications at once: analyse it by a "
+                "function of yours on data frames."
+            )

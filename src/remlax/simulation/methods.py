@@ -1,0 +1,267 @@
+"""Methods that analyse many replications at once: all data, complete cases, multiple imputation and pooling."""
+
+from __future__ import annotations
+
+import functools
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ..errors import SimulationError
+from ..fitting.memory import available_bytes
+from .array_model import ArrayModel, Groups, read_model
+from .batch import BatchData, BatchRows
+from .design import MultilevelDesign
+from .layout import Structure, structure_of
+from .measures import STATUSES
+from .pipeline import Columns, Estimates, Options, Treatment, analyse
+from .treatments import EmbTreatment, Listwise, Whole
+
+CACHE_BYTES = 2**21  # of the replications that are treated at a time
+CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
+MOST_INCOMPLETE = 8  # columns: there are 2 to that power patterns of missing cells
+
+Ddf = Literal["satterthwaite", "residual"] | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedModelMethod:
+    """Fits the study's model to every (completed) data set of a replication by REML, and pools.
+
+    Parameters
+    ----------
+    model
+        A formula; that of the study if None.
+    reml
+        REML or maximum likelihood.
+    dfcom
+        Complete-data degrees of freedom, as of ``pool``: "satterthwaite" (mean over the imputations),
+        "residual" (n - p), or a number, such as ``math.inf`` for Rubin's (1987) rules.
+
+    Notes
+    -----
+    Terms are the names of the coefficients (``Intercept``, ``x``, ``x:w``) and of the variance parameters
+    (``sd__Intercept|g``, ``cor__Intercept.x|g``, ``sigma``), which have no standard errors.
+    """
+
+    model: str | None = None
+    reml: bool = True
+    dfcom: Ddf = "satterthwaite"
+
+    def analyse_batch(self, batch: BatchData) -> BatchRows:
+        """Analyse all replications of a batch.
+
+        Raises
+        ------
+        SimulationError
+            There is no model, or one that cannot be evaluated on arrays; or a column that is not there.
+        """
+        formula = self.model or batch.model
+        if formula is None:
+            raise SimulationError("A batched method needs a model: Study(model=...) or model= of the method.")
+        model, groups = _cached_model(structure_of(batch.design), _Design(batch.design), formula, self.reml)
+        treatment = self._treatment(batch, model)
+        names = dict.fromkeys((*model.columns, *getattr(treatment, "columns", ())))
+        columns = Columns(
+            {name: batch.complete.columns[name] for name in names},
+            {name: mask for name, mask in batch.mask.items() if name in names},
+            batch.complete.weights > 0,
+        )
+        found = _in_chunks(batch.keys, columns, groups, model, treatment, self.dfcom)
+        return _rows(found, model, treatment.sets)
+
+    @abstractmethod
+    def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
+        """What is done about missing values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompleteData(MixedModelMethod):
+    """The model fitted to the data before anything went missing: what imputation aims at.
+
+    Examples
+    --------
+    >>> CompleteData(model="y ~ x + (1 | g)").reml
+    True
+    """
+
+    def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
+        return Whole()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompleteCases(MixedModelMethod):
+    """The model fitted to the rows in which every column of the model is observed.
+
+    Examples
+    --------
+    >>> CompleteCases(dfcom="residual").dfcom
+    'residual'
+    """
+
+    def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
+        return Listwise(model.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EMB(MixedModelMethod):
+    """Multiple imputation by EM with bootstrap, as of `remlax.impute.emb`; clusters are ignored.
+
+    Parameters
+    ----------
+    m
+        Number of imputations.
+    columns
+        Columns of the imputation model; those of the analysis model by default.
+    tolerance, max_iter, ridge
+        Of EM.
+
+    Notes
+    -----
+    The j-th imputation depends on the key of the replication and on j. Binary covariates with missing cells are
+    drawn as zeros and ones.
+
+    Examples
+    --------
+    >>> EMB(m=20).m
+    20
+    """
+
+    m: int = 20
+    columns: Sequence[str] | None = None
+    tolerance: float = 1e-4
+    max_iter: int = 1000
+    ridge: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.m < 2:
+            raise SimulationError(f"Multiple imputation needs m of 2 or more, got {self.m}.")
+
+    def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
+        columns = imputation_columns(batch, model, self.columns)
+        incomplete = tuple(name for name in columns if name in batch.mask)
+        if not incomplete:
+            return Whole()
+        if len(incomplete) > MOST_INCOMPLETE:
+            raise SimulationError(
+                f"{len(incomplete)} incomplete columns are too many: EMB for all replications at once takes up to "
+                f"{MOST_INCOMPLETE}; leave columns out by columns=."
+            )
+        binary = tuple(c.name for c in batch.design.covariates if c.kind == "binary")
+        return EmbTreatment(self.m, columns, incomplete, binary, self.tolerance, self.max_iter, self.ridge)
+
+
+def imputation_columns(batch: BatchData, model: ArrayModel, given: Sequence[str] | None) -> tuple[str, ...]:
+    """Columns of an imputation model: the analysis model's, or those asked for.
+
+    Raises
+    ------
+    SimulationError
+        A column is not there, or an incomplete column of the analysis model would not be imputed.
+    """
+    columns = model.columns if given is None else tuple(given)
+    unknown = [name for name in columns if name not in batch.complete.columns]
+    if unknown:
+        raise SimulationError(
+            f"columns= names {unknown[0]!r}; the data have {', '.join(map(repr, batch.complete.columns))}."
+        )
+    left = [name for name in model.columns if name in batch.mask and name not in columns]
+    if left:
+        raise SimulationError(f"Column {left[0]!r} of the model is incomplete: it belongs into columns=.")
+    return columns
+
+
+class _Design:
+    """A design that does not take part in the look-up of models: its structure does."""
+
+    def __init__(self, design: MultilevelDesign) -> None:
+        self.design = design
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Design)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_model(structure: Structure, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
+    return read_model(design.design, formula, reml=reml)
+
+
+def _in_chunks(
+    keys: jax.Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment, dfcom: Ddf
+) -> Estimates:
+    """Run the compiled program on chunks of replications: one per thread, or all devices together."""
+    r, n = columns.rows.shape
+    width = 4 + len(columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
+    per_replication = 8 * n * treatment.sets * width
+    threads = os.cpu_count() or 1 if jax.default_backend() == "cpu" else 1
+    most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * threads)) // per_replication)
+    size = min(_power_of_two(most), _power_of_two(-(-r // threads), up=True))
+    options = Options(
+        satterthwaite=dfcom == "satterthwaite",
+        dfcom=None if isinstance(dfcom, str) else float(dfcom),
+        at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
+    )
+
+    def run(start: int) -> Estimates:
+        with jax.enable_x64(True):
+            which = np.minimum(np.arange(start, start + size), r - 1)  # the last chunk is filled up
+            own: tuple[jax.Array, Columns] = jax.tree.map(lambda a: a[which], (keys, columns))
+            found = analyse(own[0], own[1], groups, model=model, treatment=treatment, options=options)
+            return jax.tree.map(lambda a: np.asarray(a)[: r - start], found)  # type: ignore[no-any-return]
+
+    starts = range(0, r, size)
+    with ThreadPoolExecutor(threads) as pool:
+        # the first alone: threads that come upon a program at the same time would each compile it
+        parts = [run(0), *pool.map(run, starts[1:])]
+    joined: Estimates = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    return joined
+
+
+def _power_of_two(number: int, *, up: bool = False) -> int:
+    return int(1 << (number - 1).bit_length()) if up else int(1 << (number.bit_length() - 1))
+
+
+def _rows(found: Estimates, model: ArrayModel, sets: int) -> BatchRows:
+    nothing = np.full(found.parameters.shape, np.nan)
+    pooled = found.pooled
+    status = np.zeros(len(found.unusable), dtype=np.int64)
+    for name, counts in (("singular", found.singular), ("nonconverged", found.unconverged), ("failed", found.unusable)):
+        status[np.asarray(counts) > 0] = STATUSES.index(name)
+    return BatchRows(
+        terms=[*model.names, *model.parameters],
+        estimate=_beside(pooled.estimate, found.parameters),
+        std_error=_beside(pooled.std_error, nothing),
+        df=_beside(pooled.df, nothing),
+        fmi=_beside(pooled.fmi, nothing),
+        status=status,
+        n_iter=found.evaluations,
+        message=_messages(found, sets),
+    )
+
+
+def _beside(left: Any, right: Any) -> np.ndarray:
+    return np.concatenate([np.asarray(left), np.asarray(right)], axis=1)
+
+
+def _messages(found: Estimates, sets: int) -> list[str]:
+    """What went wrong in each replication; empty where nothing did."""
+    texts = (
+        (found.unusable, "no estimates (imputation or fit failed, or the model is not identified)"),
+        (found.unconverged, "not converged"),
+        (found.singular, "singular"),
+    )
+    out = [""] * len(found.unusable)
+    for counts, text in texts:
+        for i in np.flatnonzero(np.asarray(counts)):
+            said = text if sets == 1 else f"{text} in {counts[i]} of {sets} imputations"
+            out[i] = f"{out[i]}; {said}" if out[i] else said
+    return out

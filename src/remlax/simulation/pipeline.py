@@ -1,0 +1,191 @@
+"""From columns of R replications to estimates in one compiled program: impute, cross-products, R x K fits, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
+from ..core.batch_products import Products, row_products
+from ..core.batch_queue import LaneFit, fit_queue
+from ..core.optimize import CONVERGED
+from ..core.structure import Index
+from .array_model import ArrayModel, Groups, ModelShape
+
+PIVOT = 1e-7  # below this a column of X is determined by the others, as in the fits of data frames
+
+
+class Columns(NamedTuple):
+    """Columns of one replication: values (n,) by name, which cells are missing, and which rows exist."""
+
+    values: Mapping[str, Array]
+    mask: Mapping[str, Array]
+    rows: Array
+
+
+class Completed(NamedTuple):
+    """What a treatment of missing values makes of a replication.
+
+    imputed: (K, n) columns that differ between the K data sets, perhaps none; n_sets (K,): any array of that length;
+    rows (n,): those that are analysed.
+    """
+
+    imputed: Mapping[str, Array]
+    n_sets: Array
+    rows: Array
+
+
+class Treatment(Protocol):
+    """How missing values are dealt with: pure JAX, hashable."""
+
+    @property
+    def sets(self) -> int:
+        """Number K of completed data sets."""
+        ...
+
+    def complete(self, key: Array, columns: Columns) -> Completed:
+        """Complete one replication."""
+        ...
+
+
+class Options(NamedTuple):
+    """Static choices: Satterthwaite's df; one number of df for all instead of them; replications treated at a time."""
+
+    satterthwaite: bool
+    dfcom: float | None
+    at_once: int
+
+
+class Estimates(NamedTuple):
+    """Findings of R replications.
+
+    pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD;
+    evaluations (R,): the most of any fit; unusable, unconverged, singular (R,): how many of the K fits were so.
+    """
+
+    pooled: Pooled
+    parameters: Array
+    evaluations: Array
+    unusable: Array
+    unconverged: Array
+    singular: Array
+
+
+def analyse(
+    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, options: Options
+) -> Estimates:
+    """Analyse R replications: every array of ``columns`` has a leading axis R.
+
+    Two compiled programs: what depends on the rows and on the treatment, and what does not, which methods share.
+    """
+    products, scales = _lanes(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
+    found: Estimates = _fits(products, scales, groups.levels, model=model.shape, sets=treatment.sets, options=options)
+    return found
+
+
+@partial(jax.jit, static_argnames=("model", "treatment", "at_once"))
+def _lanes(
+    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
+) -> tuple[Products, tuple[Array, ...]]:
+    """Impute and form cross-products: R x K lanes."""
+
+    def lanes(own: tuple[Array, Columns]) -> tuple[Products, tuple[Array, ...]]:
+        products, scales = _products(*own, groups, model, treatment)
+        return products, tuple(jnp.broadcast_to(scale, (treatment.sets, *scale.shape)) for scale in scales)
+
+    found = lax.map(lanes, (keys, columns), batch_size=at_once)
+    flat: tuple[Products, tuple[Array, ...]] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+    return flat
+
+
+@partial(jax.jit, static_argnames=("model", "sets", "options"))
+def _fits(
+    products: Products, scales: tuple[Array, ...], index: Index, *, model: ModelShape, sets: int, options: Options
+) -> Estimates:
+    """Fit, estimate and pool R x K lanes."""
+    fit = fit_queue(model.structure, index, products.values)
+    found = estimate_lanes(
+        fit,
+        products.rotation,
+        scales,
+        model.structure,
+        index,
+        products.values,
+        satterthwaite=options.satterthwaite and options.dfcom is None,
+    )
+    parameters = _parameters(found, model)
+    by_set: tuple[LaneFit, LaneEstimates, Array, Array] = jax.tree.map(
+        lambda a: a.reshape(-1, sets, *a.shape[1:]), (fit, found, parameters, products.pivot)
+    )
+    return _pool(*by_set, options)
+
+
+def _products(
+    key: Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment
+) -> tuple[Products, tuple[Array, ...]]:
+    """Cross-products of the K completed data sets of one replication, and the scales of the columns of Z."""
+    completed = treatment.complete(key, columns)
+    shared, present = columns.values, completed.rows
+
+    def random(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
+        z = model.random_of({**shared, **imputed})
+        return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
+
+    def one(imputed: Mapping[str, Array], scales: tuple[Array, ...]) -> Products:
+        own = {**shared, **imputed}
+        z = tuple(part / scale[None] for part, scale in zip(model.random_of(own), scales, strict=True))
+        return row_products(
+            model.fixed_of(own), model.response_of(own), z, present, groups.codes, model.shape.structure, model.layout
+        )
+
+    squares = jax.vmap(random)(completed.imputed, completed.n_sets)
+    rows = jnp.sum(present.astype(squares[0].dtype))
+    scales = tuple(jnp.sqrt(jnp.mean(part, axis=0) / rows) for part in squares)
+    scales = tuple(jnp.where(scale > 0, scale, jnp.ones_like(scale)) for scale in scales)
+
+    def lane(imputed: Mapping[str, Array], _: Array) -> Products:
+        return one(imputed, scales)
+
+    products: Products = jax.vmap(lane)(completed.imputed, completed.n_sets)
+    return products, scales
+
+
+def _parameters(found: LaneEstimates, model: ModelShape) -> Array:
+    """SDs, correlations and the residual SD of every lane, (m, r)."""
+    covariance = [root @ root.mT for root in found.roots]
+    out = []
+    for f, i, j in model.pairs:
+        own = covariance[f]
+        if i == j:
+            out.append(jnp.sqrt(own[:, i, i]))
+        else:
+            out.append(own[:, i, j] / jnp.sqrt(own[:, i, i] * own[:, j, j]))
+    return jnp.stack([*out, found.sigma], axis=1)
+
+
+def _pool(fit: LaneFit, found: LaneEstimates, parameters: Array, pivots: Array, options: Options) -> Estimates:
+    dfcom = jnp.mean(found.df, axis=1)
+    if options.dfcom is not None:
+        dfcom = jnp.full_like(dfcom, options.dfcom)
+    usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > PIVOT)
+    failed = fit.status != CONVERGED
+    pooled: Pooled = jax.vmap(rubin)(found.beta, found.variance, dfcom)
+    complete = jnp.all(usable, axis=1)[:, None]
+    pooled = jax.tree.map(lambda a: jnp.where(complete, a, jnp.full_like(a, jnp.nan)), pooled)
+
+    def count(which: Array) -> Array:
+        return jnp.sum(which.astype(jnp.int32), axis=1)
+
+    return Estimates(
+        pooled=pooled,
+        parameters=jnp.where(complete, jnp.nanmean(parameters, axis=1), jnp.full_like(parameters[:, 0], jnp.nan)),
+        evaluations=jnp.max(fit.evaluations, axis=1),
+        unusable=count(~usable),
+        unconverged=count(usable & failed),
+        singular=count(usable & ~failed & found.singular),
+    )
