@@ -66,10 +66,10 @@ def block_rows(study: StudySpec, block: Block, scenario: Scenario) -> pd.DataFra
     batched = {name: method for name, method in study.methods.items() if isinstance(method, BatchMethod)}
     parts = []
     for piece in _pieces(study, block, scenario) if batched else ():
-        data = batch_data(study, piece, scenario, next(iter(batched)))
-        for name, method in batched.items():
-            own_keys = _keys(study, piece, Stream.METHOD, name)
-            parts.append(_analyse_batch(study, replace(data, keys=own_keys), name, method))
+        batch = batch_data(study, piece, scenario, next(iter(batched)))
+        for name, analysis in batched.items():
+            of_method = replace(batch, keys=_keys(study, piece, Stream.METHOD, name))
+            parts.append(_analyse_batch(study, of_method, name, analysis))
     if by_frame:
         own = {name: _keys(study, block, Stream.METHOD, name) for name in by_frame}
         records: list[Record] = []
