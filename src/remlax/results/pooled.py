@@ -106,14 +106,12 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         parts = {"total": self.rubin.t, "within": self.rubin.ubar, "between": self.rubin.b}
         if component not in parts:
             raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
-        return pd.DataFrame(parts[component], index=self._terms, columns=self._terms)
+        return self._marked(pd.DataFrame(parts[component], index=self._terms, columns=self._terms))
 
     def confint(self) -> pd.DataFrame:
         """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``."""
-        return pd.DataFrame(
-            {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high},
-            index=pd.Index(self._terms, name="term"),
-        )
+        limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
+        return self._marked(pd.DataFrame(limits, index=pd.Index(self._terms, name="term")))
 
     # -- random effects ------------------------------------------------------------------------------------------
 

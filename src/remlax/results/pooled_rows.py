@@ -10,6 +10,7 @@ from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
 from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
+from .marks import mark
 from .newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
 from .prediction import Interval, common_dfcom, estimates, predict_pooled
 
@@ -19,6 +20,7 @@ class PooledRows:
 
     fitted_stack: Fitted
     lanes: tuple[int, ...]
+    dropped: tuple[int, ...]
     rubin: RubinPool
     within: CoefficientInference
 
@@ -70,7 +72,7 @@ class PooledRows:
             The data sets have different rows, or a column of one of these names.
         """
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return augment_pooled(self.fitted_stack, self.lanes, dfcom, per_imputation=per_imputation)
+        return self._rows(augment_pooled(self.fitted_stack, self.lanes, dfcom, per_imputation=per_imputation))
 
     def predict(
         self,
@@ -132,7 +134,7 @@ class PooledRows:
         include = include_level(self.fitted_stack, level)
         rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
+        return self._rows(predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom))
 
     def predict_interval(
         self,
@@ -207,8 +209,8 @@ class PooledRows:
             dfcom = common_dfcom(self.within, self.rubin.dfcom)
             interval = interval_name(residual)
             table = predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
-            return table[["estimate", "conf_low", "conf_high"]]
-        return interval_table(
+            return self._rows(table[["estimate", "conf_low", "conf_high"]])
+        table = interval_table(
             self.fitted_stack,
             self.lanes,
             rows,
@@ -220,3 +222,7 @@ class PooledRows:
             residual=residual,
             draws=draws,
         )
+        return self._rows(table)
+
+    def _rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        return mark(table, self.fitted_stack, self.lanes, self.dropped)
