@@ -59,13 +59,22 @@ __all__ = [
     "load",
     "model_table",
     "plot",
+    "read_imputations",
     "sim",
     "wiggle",
+    "write_imputations",
 ]
 
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
-_LAZY = {"cluster_mean": ".impute", "impute": ".impute", "plot": ".plot", "sim": ".sim"}
+_LAZY = {
+    "cluster_mean": ".impute",
+    "impute": ".impute",
+    "plot": ".plot",
+    "read_imputations": ".data.readers",
+    "sim": ".sim",
+    "write_imputations": ".data.readers",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:

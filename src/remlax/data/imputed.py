@@ -277,6 +277,17 @@ class ImputedData:
         original = None if self.original is None else fn(self.original.copy(deep=False))
         return ImputedData.from_frames(mapped).with_original(original)
 
+    def iter(self) -> Iterator[tuple[Label, pd.DataFrame]]:
+        """Iterate over pairs of label and data set.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> {label: round(d["ses"].mean(), 4) for label, d in rx.datasets.hsb_imputed()[:2].iter()}
+        {1: 0.0, 2: 0.0}
+        """
+        return zip(self.labels, self, strict=True)
+
     def to_long(self, include_original: bool = False) -> pd.DataFrame:
         """Put the imputations below each other; the inverse of `from_long`.
 

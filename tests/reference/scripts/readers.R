@@ -45,12 +45,18 @@ write.amelia(a, file.stem = out("amelia"), separate = FALSE, format = "dta")
 saveRDS(a, out("amelia.rds"))
 
 # pan and jomo, by mitml and by themselves
-num <- transform(d, kind = NULL)
+num <- transform(d, kind = NULL)[c(seq(1, n, 2), seq(2, n, 2)), ]  # schools apart, so that pan must sort
+row.names(num) <- NULL
 p <- panImpute(num, formula = x + flag ~ 1 + y + (1 | school), n.burn = 50, n.iter = 10, m = 3, seed = 1, silent = TRUE)
 saveRDS(p, out("mitml.rds"))
 sets <- mitmlComplete(p, "all")
 saveRDS(sets, out("mitml_list.rds"))
 csv(long(sets, num), "expected_mitml.csv")
+jm <- transform(d, school = NULL)
+jm$school <- d$school
+capture.output(q <- jomoImpute(jm, formula = x + kind ~ 1 + y + (1 | school), n.burn = 20, n.iter = 10, m = 2, seed = 1, silent = TRUE)) -> ignored
+saveRDS(q, out("mitml_jomo.rds"))
+csv(long(mitmlComplete(q, "all"), jm), "expected_mitml_jomo.csv")
 write.mitmlSAV(p, filename = out("mitml_spss"))
 invisible(capture.output(j <- jomo(Y = data.frame(x = d$x, kind = d$kind), X = data.frame(one = 1, y = d$y), clus = data.frame(school = d$school),
           nburn = 20, nbetween = 10, nimp = 3)))

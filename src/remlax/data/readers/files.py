@@ -1,0 +1,161 @@
+"""One file to what it holds: data frames, or the R object in it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...errors import FileFormatError, MissingExtraError
+
+NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
+R_HELP = (
+    "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead, or set m$formulas <- NULL before saving a mids"
+)
+
+
+def read_file(path: Path) -> Any:
+    """Read a file by its suffix.
+
+    Returns
+    -------
+    DataFrame, or what an R object converts to (dict, list, DataFrame)
+
+    Raises
+    ------
+    FileFormatError
+        There is no such file, its suffix is unknown, or it cannot be read as what its suffix says.
+    MissingExtraError
+        The library for this type of file is not installed.
+    """
+    if not path.is_file():
+        raise FileFormatError(f"there is no file {str(path)!r}")
+    suffix = next((s for s in reversed(path.suffixes) if s.lower() not in (".gz", ".bz2", ".xz", ".zip")), "").lower()
+    reader = READERS.get(suffix)
+    if reader is None:
+        known = ", ".join(sorted(READERS))
+        raise FileFormatError(f"{str(path)!r} has the suffix {suffix!r}; those that can be read are {known}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return reader(path)
+    except (FileFormatError, MissingExtraError):
+        raise
+    except Exception as error:  # parsers of damaged files raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        hint = f"; {R_HELP}" if suffix in (".rds", ".rda", ".rdata") else ""
+        raise FileFormatError(f"{str(path)!r} cannot be read as {suffix}: {reason}{hint}") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a text table; the separator is the most frequent of comma, semicolon and tab in the first line."""
+    frame = _parse(path, ",", ".", nrows=0)
+    head = str(frame.columns[0]) if len(frame.columns) == 1 else ""
+    separator = max(";\t", key=head.count) if any(c in head for c in ";\t") else ","
+    decimal = "."
+    if separator == ";":
+        # a decimal comma, as R's write.csv2 has it, where a cell is all digits around one comma
+        cells = _parse(path, separator, ".", dtype=str).to_numpy(dtype=object).ravel()
+        decimal = "," if any(re.fullmatch(r"-?\d+,\d+", str(cell)) for cell in cells) else "."
+    frame = _parse(path, separator, decimal)
+    first = str(frame.columns[0])
+    # R's write.csv puts row names first, under an empty name
+    return frame.drop(columns=first) if first == "Unnamed: 0" and len(frame.columns) > 1 else frame
+
+
+def _parse(path: Path, separator: str, decimal: str, **more: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(
+        path,
+        sep=separator,
+        decimal=decimal,
+        keep_default_na=False,
+        na_values=NA_STRINGS,
+        float_precision="round_trip",
+        low_memory=False,
+        quoting=csv.QUOTE_MINIMAL,
+        **more,
+    )
+    return frame
+
+
+def _read_stata(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_stata(path, order_categoricals=False)
+    except ValueError as error:
+        if "not unique" not in str(error) and "non-unique" not in str(error):
+            raise
+        return pd.read_stata(path, convert_categoricals=False)  # two values with one label
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
+    return pd.read_parquet(path)
+
+
+def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
+    def read(path: Path) -> pd.DataFrame:
+        try:
+            import pyreadstat
+        except ImportError as error:
+            raise MissingExtraError(f"{path.suffix} files need pyreadstat: pip install remlax[io]") from error
+        labelled = {} if function == "read_xport" else {"apply_value_formats": True}
+        frame: pd.DataFrame = getattr(pyreadstat, function)(str(path), **labelled)[0]
+        return frame
+
+    return read
+
+
+def _rdata(function: str) -> Callable[[Path], Any]:
+    def read(path: Path) -> Any:
+        try:
+            import rdata
+        except ImportError as error:
+            raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
+        found = getattr(rdata, function)(str(path))
+        if function == "read_rds":
+            return found
+        if len(found) != 1:
+            names = ", ".join(map(str, found)) or "none"
+            raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
+        return next(iter(found.values()))
+
+    return read
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".csv": _read_csv,
+    ".txt": _read_csv,
+    ".tsv": _read_csv,
+    ".dta": _read_stata,
+    ".parquet": _read_parquet,
+    ".sav": _pyreadstat("read_sav"),
+    ".zsav": _pyreadstat("read_sav"),
+    ".sas7bdat": _pyreadstat("read_sas7bdat"),
+    ".xpt": _pyreadstat("read_xport"),
+    ".rds": _rdata("read_rds"),
+    ".rda": _rdata("read_rda"),
+    ".rdata": _rdata("read_rda"),
+}
+
+
+def natural(path: Path) -> list[Any]:
+    """Key that sorts set9 before set10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+
+
+def plain_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with NumPy's numbers in place of nullable ones (R's integers come as these)."""
+    changed = {
+        name: column.astype("int64") if not column.isna().any() else column.astype("float64")
+        for name, column in frame.items()
+        if pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_integer_dtype(column.dtype)
+    }
+    return frame.assign(**{str(name): column for name, column in changed.items()})

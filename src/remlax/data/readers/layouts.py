@@ -1,0 +1,162 @@
+"""One data frame that holds all imputations: how the programs lay it out, and what its sets are."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import pandas as pd
+
+from ...errors import DataError, FileFormatError
+from ..checks import Label, shortened
+from ..long import split_long
+
+WIDE = re.compile(r"_(\d+)_(.+)")
+NUMBERED = ("mice", "sas", "spss", "jomo", "amelia")
+
+
+class Sets(NamedTuple):
+    """Imputations by label, and the incomplete original where there is one."""
+
+    imputed: dict[Label, pd.DataFrame]
+    original: pd.DataFrame | None
+
+
+class Layout(NamedTuple):
+    """How a numbered layout calls the number of the imputation and the row, and what else it adds."""
+
+    imp: str
+    id: str | None
+    also: tuple[str, ...] = ()
+
+
+LAYOUTS = {
+    "mice": Layout(".imp", ".id"),
+    "sas": Layout("_Imputation_", None),
+    "spss": Layout("Imputation_", None),
+    "jomo": Layout("Imputation", "id", ("clus",)),
+    "amelia": Layout("imp", None),
+}
+
+
+def detect_layout(frame: pd.DataFrame) -> str | None:
+    """Name the layout of a frame from its column names; None if it is no known one."""
+    names = set(map(str, frame.columns))
+    if "_mi_m" in names or _wide_columns(frame):
+        return "stata"
+    for name in NUMBERED:
+        layout = LAYOUTS[name]
+        if layout.imp in names and all(other in names for other in layout.also):
+            return name
+    return None
+
+
+def split_frame(frame: pd.DataFrame, layout: str, where: str) -> Sets:
+    """Split a frame of a known layout.
+
+    Raises
+    ------
+    FileFormatError
+        It lacks the columns of that layout.
+    DataError
+        The numbers of the imputations cannot be used.
+    """
+    if layout == "stata":
+        return _split_stata(frame, where)
+    names = LAYOUTS[layout]
+    if layout == "jomo":
+        frame = _without_intercepts(frame)
+    return split_numbered(frame, names.imp, names.id, where)
+
+
+def split_numbered(frame: pd.DataFrame, imp: str, row: str | None, where: str) -> Sets:
+    """Split stacked imputations by the column `imp`; 0 is the original if it has missing cells."""
+    _require(frame, [imp], where)
+    n_missing = int(frame[imp].isna().sum())
+    if n_missing:
+        raise DataError(f"column {imp!r} of {where} has {n_missing} missing cells: say which imputation each row is of")
+    sets = split_long(frame, imp, row if row in frame.columns else None)
+    # mitml::write.mitmlSAV counts imputations from 0 and writes no original
+    if 0 in sets and len(sets) > 1 and not sets[0].isna().to_numpy().any() and _vary(sets):
+        return Sets({label + 1 if isinstance(label, int) else label: part for label, part in sets.items()}, None)
+    original = sets.pop(0, None)
+    if not sets:
+        raise DataError(f"column {imp!r} of {where} is 0 in every row: there is an original but no imputation of it")
+    return Sets(sets, original)
+
+
+def _vary(sets: dict[Label, pd.DataFrame]) -> bool:
+    first, second = list(sets.values())[:2]
+    return len(first) == len(second) and not first.equals(second)
+
+
+def _require(frame: pd.DataFrame, names: list[str], where: str) -> None:
+    absent = [name for name in names if name not in frame.columns]
+    if absent:
+        raise FileFormatError(
+            f"{where} has no column {shortened([repr(n) for n in absent])}; its columns are "
+            f"{shortened([repr(n) for n in frame.columns])}: name the layout using layout=, or the column that numbers "
+            "the imputations using imp="
+        )
+
+
+def _without_intercepts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop the columns of ones that jomo adds to its design matrices."""
+    added = [n for n in frame.columns if re.fullmatch(r"[XZ]\d+", str(n)) and bool((frame[n] == 1).all())]
+    return frame.drop(columns=added)
+
+
+def _split_stata(frame: pd.DataFrame, where: str) -> Sets:
+    """flong, mlong or wide, from the _mi_ columns."""
+    if "_mi_m" not in frame.columns:
+        return _split_wide(frame, where)
+    _require(frame, ["_mi_m", "_mi_id"], where)
+    sets = {
+        int(str(number)): part.drop(columns=["_mi_m", "_mi_miss"], errors="ignore").set_index("_mi_id")
+        for number, part in frame.groupby("_mi_m")
+    }
+    if 0 not in sets or len(sets) < 2:
+        raise DataError(f"{where} has no original (_mi_m = 0) or no imputation (_mi_m = 1, 2, ...)")
+    original = sets.pop(0)
+    for number, part in sets.items():
+        if not (original.index.is_unique and part.index.is_unique and part.index.isin(original.index).all()):
+            raise DataError(f"_mi_id of imputation {number} in {where} names rows twice, or rows that _mi_m = 0 lacks")
+        # mlong leaves complete rows out of the imputations
+        complete = original.loc[~original.index.isin(part.index)]
+        sets[number] = (
+            pd.concat([part, complete]).loc[original.index].reset_index(drop=True)
+            if len(complete)
+            else (part.loc[original.index].reset_index(drop=True))
+        )
+    imputed: dict[Label, pd.DataFrame] = dict(sets.items())
+    return Sets(imputed, original.reset_index(drop=True))
+
+
+def _wide_columns(frame: pd.DataFrame) -> dict[int, dict[str, str]]:
+    """Columns _1_x, _2_x, ... of variables x, by number."""
+    found: dict[int, dict[str, str]] = {}
+    for name in frame.columns:
+        match = WIDE.fullmatch(str(name))
+        if match and match[2] in frame.columns:
+            found.setdefault(int(match[1]), {})[match[2]] = str(name)
+    return found
+
+
+def _split_wide(frame: pd.DataFrame, where: str) -> Sets:
+    columns = _wide_columns(frame)
+    if not columns:
+        raise FileFormatError(
+            f"{where} has neither _mi_m nor columns such as _1_x for a variable x: it is no Stata mi data"
+        )
+    variables = set().union(*columns.values())
+    for number, names in columns.items():
+        lacking = variables - names.keys()
+        if lacking:
+            raise DataError(f"{where} has no column _{number}_{min(lacking)}, but other imputations have that variable")
+    own = {name for names in columns.values() for name in names.values()}
+    original = frame[[n for n in frame.columns if n not in own and not str(n).startswith("_mi_")]]
+    imputed: dict[Label, pd.DataFrame] = {
+        number: original.assign(**{name: frame[wide] for name, wide in columns[number].items()})
+        for number in sorted(columns)
+    }
+    return Sets(imputed, original)

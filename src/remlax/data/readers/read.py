@@ -1,0 +1,231 @@
+"""read_imputations: whatever holds imputations, as ImputedData."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ...errors import DataError, FileFormatError
+from ..checks import Label, check_frame
+from ..imputed import ImputedData
+from .agreement import check_agreement
+from .files import natural, plain_types, read_file
+from .layouts import Sets, detect_layout, split_frame, split_numbered
+from .robjects import split_object
+from .sources import from_items, from_object
+
+Layout = Literal["mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list"]
+LAYOUT_NAMES = ("mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list")
+
+
+def read_imputations(
+    source: Any,
+    layout: Layout | None = None,
+    *,
+    imp: str | None = None,
+    id: str | None = None,
+    original: pd.DataFrame | str | Path | None = None,
+    m: int | None = None,
+    check: bool = True,
+) -> ImputedData:
+    """Read imputations that another program made.
+
+    Parameters
+    ----------
+    source : path, DataFrame, list, dict, array or object
+        - A file: csv (comma, semicolon with decimal comma, or tab), rds or RData, Stata dta, SPSS sav, SAS sas7bdat or
+          xpt, parquet. A pattern such as ``"out*.csv"``, or a list of paths, is one set for each file, 9 before 10.
+          For Stata's flongsep the file of the original, beside ``_1_name.dta``, ``_2_name.dta``, ...
+        - A data frame with all imputations, stacked or side by side.
+        - A list or dict of data frames, or of arrays (rows, columns) or fitted scikit-learn imputers, which need
+          `original`; an array (imputations, rows, columns) with `original`.
+        - A miceforest kernel; a statsmodels MICEData with `m`; an ImputedData or the result of `remlax.impute`.
+    layout : str or None, default None
+        The layout, where it should not be recognised by its column names: "mice" (.imp, .id), "amelia" (imp),
+        "stata" (_mi_m, _mi_id: flong, mlong; _1_x: wide), "sas" (_Imputation_), "spss" (Imputation_), "jomo"
+        (Imputation, id, clus), "mitml" (an R object), "long" (`imp` names the column), "list" (one set for each item).
+    imp, id : str or None
+        Columns of a stacked frame that number the imputations and name the rows; default those of the layout.
+    original : DataFrame, path or None
+        The incomplete data, where `source` does not hold them.
+    m : int or None
+        How many imputations to draw from a MICEData.
+    check : bool, default True
+        Compare row ids and observed cells of all imputations, and of the original where known.
+
+    Returns
+    -------
+    ImputedData
+        Labels 1..m (those of the source where it has its own); the original aside, as ``.original``.
+
+    Raises
+    ------
+    FileFormatError
+        No such file, a damaged one, a type or layout that is not known.
+    MissingExtraError
+        The library for the file's type is not installed.
+    DataError
+        The sets do not fit each other: rows, columns, types, levels, or observed cells; the message says which.
+
+    Warns
+    -----
+    ImputationWarning
+        The library that made the imputations draws no parameters.
+    DataWarning
+        One imputation only.
+
+    Notes
+    -----
+    A set numbered 0 is the original, unless it has no missing cell (mitml's SPSS writer numbers imputations from 0).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import remlax as rx
+    >>> stacked = pd.DataFrame({"_Imputation_": [1, 1, 2, 2], "y": [1.0, 2.5, 1.0, 3.5]})
+    >>> rx.read_imputations(stacked)
+    ImputedData: 2 imputations of 2 rows x 1 columns; differing: y
+    """
+    if layout is not None and layout not in LAYOUT_NAMES:
+        raise FileFormatError(f"layout={layout!r} is not known; choose from {', '.join(map(repr, LAYOUT_NAMES))}")
+    known = _original(original)
+    sets, where = _sets(source, layout, imp, id, known, m)
+    if not sets.imputed:
+        raise DataError(f"{where} holds no imputation")
+    frames = {label: _plain(frame, f"imputation {label}") for label, frame in sets.imputed.items()}
+    before = known if known is not None else sets.original
+    data = ImputedData.from_frames(frames)
+    if before is not None:
+        # a source may hold fewer columns than the file of the original
+        before = before[[c for c in data.columns if c in before]] if known is not None else before
+        data = data.with_original(_plain(before, "the original"))
+    if check:
+        check_agreement(data, where)
+    return data
+
+
+def _plain(frame: Any, where: str) -> pd.DataFrame:
+    return plain_types(check_frame(frame, where))
+
+
+def _original(given: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
+    if given is None or isinstance(given, pd.DataFrame):
+        return given
+    found = read_file(Path(given))
+    if not isinstance(found, pd.DataFrame):
+        raise FileFormatError(f"original={str(given)!r} holds a {type(found).__name__}, not a data frame")
+    return found.reset_index(drop=True)
+
+
+def _sets(
+    source: Any, layout: str | None, imp: str | None, id: str | None, original: pd.DataFrame | None, m: int | None
+) -> tuple[Sets, str]:
+    """Sets of any source, and what to call the source in messages."""
+    inner = getattr(source, "data", None)
+    kept = source if isinstance(source, ImputedData) else inner if isinstance(inner, ImputedData) else None
+    if kept is not None:
+        return Sets(dict(zip(kept.labels, kept.frames, strict=True)), kept.original), "the imputations"
+    if isinstance(source, (str, Path)):
+        return _from_path(str(source), layout, imp, id, original)
+    if not isinstance(source, pd.DataFrame) and callable(getattr(source, "to_pandas", None)):
+        source = source.to_pandas()
+    if isinstance(source, pd.DataFrame):
+        return _from_frame(source, layout, imp, id, "the data frame"), "the data frame"
+    found = from_object(source, original, m)
+    if found is not None:
+        return found, f"the {type(source).__name__}"
+    if isinstance(source, Mapping):
+        return _from_items(dict(source), original)
+    if isinstance(source, (list, tuple)):
+        return _from_items(dict(enumerate(source, start=1)), original)
+    raise FileFormatError(
+        f"a {type(source).__name__} holds no imputations that can be read: give a path, a data frame or a list"
+    )
+
+
+def _from_items(items: dict[Label, Any], original: pd.DataFrame | None) -> tuple[Sets, str]:
+    if items and all(isinstance(item, (str, Path)) for item in items.values()):
+        return _from_files({label: Path(item) for label, item in items.items()}), "the files"
+    return Sets(from_items(items.items(), original), None), "the list"
+
+
+def _from_path(
+    text: str, layout: str | None, imp: str | None, id: str | None, original: pd.DataFrame | None
+) -> tuple[Sets, str]:
+    path = Path(text)
+    if any(c in path.name for c in "*?["):
+        paths = sorted(path.parent.glob(path.name), key=natural)
+        if not paths:
+            raise FileFormatError(f"no file matches {text!r}")
+        return _from_files(dict(enumerate(paths, start=1))), repr(text)
+    separate = sorted(path.parent.glob(f"_[0-9]*_{path.name}"), key=natural)
+    if path.suffix == ".dta" and separate:
+        return _from_flongsep(path, separate), repr(text)
+    found = read_file(path)
+    if isinstance(found, list):
+        return _from_items(dict(enumerate(found, start=1)), original)
+    if isinstance(found, Mapping):
+        return split_object(found, repr(text)), repr(text)
+    if not isinstance(found, pd.DataFrame):
+        raise FileFormatError(f"{text!r} holds a {type(found).__name__}, not imputations")
+    return _from_frame(found.reset_index(drop=True), layout, imp, id, repr(text)), repr(text)
+
+
+def _from_frame(frame: pd.DataFrame, layout: str | None, imp: str | None, id: str | None, where: str) -> Sets:
+    if imp is not None:
+        return split_numbered(frame, imp, id, where)
+    if layout == "long":
+        raise FileFormatError('layout="long" needs imp=, the column that numbers the imputations')
+    layout = layout or detect_layout(frame)
+    if layout in ("list", "mitml"):
+        raise FileFormatError(f"layout={layout!r} is no layout of one data frame, which is what {where} holds")
+    if layout is None:
+        raise FileFormatError(
+            f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
+            f"Imputation); it has {', '.join(map(repr, frame.columns[:8]))}: name the column using imp=, or, if it is "
+            'one of several files, give all of them, as in "out*.csv"'
+        )
+    sets = split_frame(frame, layout, where)
+    if id is None:
+        return sets
+    named = {label: _by_id(part, id, where) for label, part in sets.imputed.items()}
+    first = next(iter(named.values())).index
+    aligned = {k: f.loc[first] if f.index.sort_values().equals(first.sort_values()) else f for k, f in named.items()}
+    before = None if sets.original is None else _by_id(sets.original, id, where)
+    return Sets(aligned, before if before is None or not first.isin(before.index).all() else before.loc[first])
+
+
+def _by_id(frame: pd.DataFrame, id: str, where: str) -> pd.DataFrame:
+    if id not in frame.columns:
+        raise FileFormatError(
+            f"{where} has no column {id!r} (id=); its columns are {', '.join(map(repr, frame.columns[:8]))}"
+        )
+    if not frame[id].is_unique:
+        raise DataError(f"column {id!r} of {where} names rows twice within an imputation: id= must name one row each")
+    return frame.set_index(id)
+
+
+def _from_files(paths: dict[Label, Path]) -> Sets:
+    imputed: dict[Label, pd.DataFrame] = {}
+    for label, path in paths.items():
+        found = read_file(path)
+        if not isinstance(found, pd.DataFrame):
+            raise FileFormatError(f"{str(path)!r} holds a {type(found).__name__}, not the data frame of one imputation")
+        imputed[label] = found.reset_index(drop=True)
+    return Sets(imputed, None)
+
+
+def _from_flongsep(path: Path, separate: list[Path]) -> Sets:
+    def number(file: Path) -> int:
+        return int(file.name.split("_")[1])
+
+    stacked = [read_file(path).assign(_mi_m=0)]
+    stacked += [read_file(file).assign(_mi_m=number(file)) for file in separate]
+    for name, frame in zip([path, *separate], stacked, strict=True):
+        if "_mi_id" not in frame:
+            raise FileFormatError(f"{str(name)!r} has no column '_mi_id', which every file of Stata's flongsep has")
+    columns = [c for c in stacked[0].columns if c != "_mi_miss"]
+    return split_frame(pd.concat([frame.reindex(columns=columns) for frame in stacked]), "stata", repr(str(path)))

@@ -1,0 +1,102 @@
+"""Objects of R packages, as rdata converts them, to imputations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...errors import DataError, FileFormatError
+from ..checks import Label
+from .files import plain_types
+from .layouts import Sets
+
+
+def split_object(found: Mapping[Any, Any], where: str) -> Sets:
+    """Take the imputations out of a mids, amelia or mitml object, or out of a list of data frames.
+
+    Raises
+    ------
+    FileFormatError
+        It is none of these, or lacks a part.
+    """
+    parts = {str(name): part for name, part in found.items()}
+    try:
+        if {"data", "imp", "where"} <= parts.keys():
+            return _mids(parts)
+        if {"imputations", "missMatrix"} <= parts.keys():
+            return _amelia(parts)
+        if {"data", "replacement.mat", "index.mat"} <= parts.keys():
+            return _mitml(parts)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise FileFormatError(
+            f"the R object in {where} lacks a part, or has one of another shape ({type(error).__name__}: {error}): "
+            "in R, save the completed data instead"
+        ) from error
+    if parts and all(isinstance(part, pd.DataFrame) for part in parts.values()):
+        return Sets({label: part.reset_index(drop=True) for label, part in parts.items()}, None)
+    raise FileFormatError(
+        f"{where} holds an R object with the parts {', '.join(list(parts)[:8])}: it is no mids, amelia or mitml object "
+        "and no list of data frames"
+    )
+
+
+def _mids(parts: dict[str, Any]) -> Sets:
+    """Fill in what mice drew: `imp` has a frame per variable, rows = its cells in `where`, columns = imputations."""
+    original = plain_types(parts["data"].reset_index(drop=True))
+    gaps = np.asarray(parts["where"], dtype=bool)
+    drawn = {str(name): cells for name, cells in parts["imp"].items()}
+    imputed: dict[Label, pd.DataFrame] = {}
+    for k in range(int(np.asarray(parts["m"])[0])):
+        frame = original.copy(deep=False)
+        for position, name in enumerate(original.columns):
+            if gaps[:, position].any():
+                frame[name] = _filled(original[name], np.flatnonzero(gaps[:, position]), drawn[name].iloc[:, k])
+        imputed[k + 1] = frame
+    return Sets(imputed, original)
+
+
+def _filled(column: pd.Series[Any], rows: np.ndarray[Any, Any], values: pd.Series[Any]) -> pd.Series[Any]:
+    if len(rows) != len(values):
+        raise ValueError(f"{len(values)} values for {len(rows)} cells of {column.name!r}")
+    result = column.copy()
+    kept = values.astype(object).to_numpy()
+    result.iloc[rows] = kept if not pd.api.types.is_numeric_dtype(column.dtype) else kept.astype(np.float64)
+    return result
+
+
+def _amelia(parts: dict[str, Any]) -> Sets:
+    """Take the imputations; one that Amelia gave up is no data frame and is left out."""
+    frames = {str(name): part for name, part in parts["imputations"].items() if isinstance(part, pd.DataFrame)}
+    imputed: dict[Label, pd.DataFrame] = {
+        int(name.removeprefix("imp")): plain_types(frame.reset_index(drop=True)) for name, frame in frames.items()
+    }
+    first = next(iter(imputed.values()))
+    gaps = pd.DataFrame(np.asarray(parts["missMatrix"], dtype=bool), columns=first.columns)
+    return Sets(imputed, first.mask(gaps))
+
+
+def _mitml(parts: dict[str, Any]) -> Sets:
+    """Put replacements into their cells (row and column counted from 1); rows go back to the user's order."""
+    original = plain_types(parts["data"])
+    cells = np.asarray(parts["index.mat"], dtype=np.intp) - 1
+    values = np.asarray(parts["replacement.mat"], dtype=np.float64)
+    names = pd.to_numeric(pd.Series(original.index), errors="coerce").to_numpy()
+    # mitml sorts by cluster, and the names of the rows say where they stood
+    order = np.argsort(names) if np.array_equal(np.sort(names), np.arange(1, len(names) + 1)) else np.arange(len(names))
+    imputed: dict[Label, pd.DataFrame] = {}
+    for k in range(values.shape[1]):
+        frame = original.copy(deep=False)
+        for position in np.unique(cells[:, 1]):
+            own = cells[:, 1] == position
+            column = original.iloc[:, position]
+            drawn = pd.Series(values[own, k])
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                drawn = pd.Series(column.cat.categories[drawn.astype(int) - 1].to_numpy())
+            frame[column.name] = _filled(column, cells[own, 0], drawn)
+        imputed[k + 1] = frame.iloc[order].reset_index(drop=True)
+    return Sets(imputed, original.iloc[order].reset_index(drop=True))

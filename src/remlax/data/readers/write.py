@@ -1,0 +1,112 @@
+"""write_imputations: files that mice and Stata read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...errors import DataError, FileFormatError, MissingExtraError
+from ..imputed import ImputedData
+
+
+def write_imputations(data: ImputedData, path: str | Path) -> None:
+    """Write imputations, with the original where it is known, for another program.
+
+    Parameters
+    ----------
+    data : ImputedData
+        The imputations.
+    path : path
+        The suffix says the format. ``.csv`` (or ``.csv.gz``): mice's long layout, for R
+        ``as.mids(read.csv(path, stringsAsFactors = TRUE))``. ``.dta``: Stata's flong, for
+        ``mi import flong, m(_mi_m) id(_mi_id) imputed(...)``. ``.parquet``: mice's long layout with all types kept.
+
+    Raises
+    ------
+    FileFormatError
+        Another suffix.
+    DataError
+        Stata needs the original; a column cannot be written; a variable has a name the layout needs.
+    MissingExtraError
+        pyarrow is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import remlax as rx
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "hsb.csv.gz"
+    >>> rx.write_imputations(rx.datasets.hsb_imputed(), path)
+    >>> rx.read_imputations(path).K
+    5
+    """
+    target = Path(path)
+    name = target.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        _write_csv(data, target)
+    elif name.endswith(".dta"):
+        _write_stata(data, target)
+    elif name.endswith(".parquet"):
+        _write_parquet(data, target)
+    else:
+        raise FileFormatError(f"{str(target)!r}: imputations are written as .csv, .dta or .parquet")
+
+
+def _long(data: ImputedData) -> pd.DataFrame:
+    return data.to_long(include_original=data.original is not None)
+
+
+def _write_csv(data: ImputedData, path: Path) -> None:
+    frame = _long(data)
+    for name, column in frame.items():
+        if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
+            frame[name] = column.astype(object).map({True: "TRUE", False: "FALSE"})
+    frame.to_csv(path, index=False, na_rep="NA")
+
+
+def _write_parquet(data: ImputedData, path: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
+    _long(data).to_parquet(path, index=False)
+
+
+def _write_stata(data: ImputedData, path: Path) -> None:
+    if data.original is None:
+        raise DataError("Stata's mi data need the original as _mi_m = 0: add it using with_original()")
+    before = [name for name in data.columns if name.startswith("_mi_")]
+    if before:
+        raise DataError(f"a variable is called {before[0]!r}, which Stata keeps for itself: rename it")
+    sets = [data.original, *data.frames]
+    # rows with imputed cells; cells that stay missing are not imputed
+    incomplete = (data.original.isna().to_numpy() & data.frames[0].notna().to_numpy()).any(axis=1)
+    frame = pd.concat([_stata_types(part) for part in sets], ignore_index=True)
+    n = len(data.original)
+    frame["_mi_m"] = np.repeat(np.arange(len(sets), dtype=np.int32), n)
+    frame["_mi_id"] = np.tile(np.arange(1, n + 1, dtype=np.int32), len(sets))
+    frame["_mi_miss"] = np.where(frame["_mi_m"] == 0, np.tile(incomplete, len(sets)), np.nan)
+    for name in data.columns:
+        if len(name) > 32 or not name.isidentifier():
+            raise DataError(f"{name!r} is no name for a variable of Stata (letters, digits, _, at most 32): rename it")
+    try:
+        frame.to_stata(path, write_index=False, version=118)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise DataError(f"Stata cannot hold these data: {error}") from error
+
+
+def _stata_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with truth values as 0/1 and nullable numbers as floats; labelled values stay categories."""
+    changed: dict[str, Any] = {}
+    for name, column in frame.items():
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            continue
+        if pd.api.types.infer_dtype(column, skipna=True) == "boolean" or (
+            pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_numeric_dtype(column.dtype)
+        ):
+            changed[str(name)] = column.astype(object).map(lambda v: np.nan if pd.isna(v) else float(v)).astype(float)
+        elif not pd.api.types.is_numeric_dtype(column.dtype):
+            changed[str(name)] = column.astype(object).where(column.notna(), None)
+    return frame.assign(**changed)
