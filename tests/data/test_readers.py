@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
@@ -308,6 +309,7 @@ def test_missing_extras_are_named(
 ) -> None:
     data = rx.read_imputations(sets()[1])
     monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     path = FILES / file if (FILES / file).exists() else tmp_path / file
     path.touch()
     with pytest.raises(MissingExtraError, match=text):
@@ -375,7 +377,7 @@ def test_iter_gives_labels_and_frames() -> None:
 
 FUZZED = [
     "mice_long.csv", "mice_long.rds", "mice_mids_without_formulas.rds", "amelia.rds", "mitml.rds", "stata_mlong.dta",
-    "stata_wide.dta", "mitml_spss.sav", "sas_mi.xpt", "mice_long.RData",
+    "stata_wide.dta", "mice_long.RData", pytest.param("mitml_spss.sav", marks=pytest.mark.slow), pytest.param("sas_mi.xpt", marks=pytest.mark.slow),
 ]  # fmt: skip
 
 
@@ -397,6 +399,17 @@ def test_damaged_files_raise_only_what_remlax_raises(name: str, tmp_path: Path) 
         except (rx.RemlaxError, rx.RemlaxWarning):
             n_refused += 1
     assert n_refused >= 5  # the five that were cut short
+
+
+def test_crash_of_the_sav_reader_ends_in_a_message(tmp_path: Path) -> None:
+    content = bytearray((FILES / "spss_mi.sav").read_bytes())
+    content[435] = 0x81
+    path = tmp_path / "odd.sav"
+    path.write_bytes(content)
+    with pytest.raises(
+        FileFormatError, match=r"odd\.sav' is damaged: pyreadstat, which reads such files, crashed on it"
+    ):
+        rx.read_imputations(path)
 
 
 def test_flongsep_without_ids_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import re
+import subprocess
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +51,7 @@ def read_file(path: Path) -> Any:
     except (FileFormatError, MissingExtraError):
         raise
     except Exception as error:  # parsers of damaged files raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200].removeprefix("ValueError: ")
         hint = f"; {R_HELP}" if suffix in (".rds", ".rda", ".rdata") else ""
         raise FileFormatError(f"{str(path)!r} cannot be read as {suffix}: {reason}{hint}") from error
 
@@ -100,14 +104,33 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+# In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says
+_CHILD = """
+import sys
+import pyreadstat
+function, path, out = sys.argv[1:]
+labelled = {} if function == "read_xport" else {"apply_value_formats": True}
+try:
+    frame = getattr(pyreadstat, function)(path, **labelled)[0]
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+frame.to_pickle(out)
+"""
+
+
 def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        try:
-            import pyreadstat
-        except ImportError as error:
-            raise MissingExtraError(f"{path.suffix} files need pyreadstat: pip install remlax[io]") from error
-        labelled = {} if function == "read_xport" else {"apply_value_formats": True}
-        frame: pd.DataFrame = getattr(pyreadstat, function)(str(path), **labelled)[0]
+        if importlib.util.find_spec("pyreadstat") is None:
+            raise MissingExtraError(f"{path.suffix} files need pyreadstat: pip install remlax[io]")
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "frame"
+            command = [sys.executable, "-W", "ignore", "-c", _CHILD, function, str(path), str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode < 0:
+                raise FileFormatError(f"{str(path)!r} is damaged: pyreadstat, which reads such files, crashed on it")
+            if done.returncode:
+                raise ValueError(done.stderr.strip() or "pyreadstat gave no reason")
+            frame: pd.DataFrame = pd.read_pickle(out)
         return frame
 
     return read
