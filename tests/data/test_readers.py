@@ -377,7 +377,8 @@ def test_iter_gives_labels_and_frames() -> None:
 
 FUZZED = [
     "mice_long.csv", "mice_long.rds", "mice_mids_without_formulas.rds", "amelia.rds", "mitml.rds", "stata_mlong.dta",
-    "stata_wide.dta", "mice_long.RData", pytest.param("mitml_spss.sav", marks=pytest.mark.slow), pytest.param("sas_mi.xpt", marks=pytest.mark.slow),
+    "stata_wide.dta", "mice_long.RData", pytest.param("mitml_spss.sav", marks=pytest.mark.slow),
+    pytest.param("sas_mi.xpt", marks=pytest.mark.slow),
 ]  # fmt: skip
 
 
