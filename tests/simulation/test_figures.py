@@ -16,6 +16,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from remlax.errors import DataError, MissingExtraError
+from remlax.plot.marks import axes
 from remlax.plot.performance import coverage_plot, forest_plot, lollipop_plot, nested_loop_plot
 from remlax.plot.simulation import bland_altman_plot, density_plot, zip_plot
 from remlax.simulation.intervals import intervals
@@ -73,7 +74,7 @@ DRAW: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Axes | None], Axes]] = {
 @pytest.mark.parametrize("name", DRAW)
 def test_figures_render_with_labels_on_new_or_given_axes(name: str, results: pd.DataFrame, table: pd.DataFrame) -> None:
     ax = DRAW[name](results, table, None)
-    empty = ink(plt.subplots(layout="constrained")[1])
+    empty = ink(axes(None))
     assert ink(ax) > empty + 300  # text, lines and points
     assert ax.get_xlabel()
     assert ax.get_ylabel() or ax.get_yticklabels()

@@ -20,16 +20,22 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 Z95 = 1.959963984540054
+MAIN, ACCENT, FAINT = COLOURS[0], COLOURS[1], "0.62"
+# inches: at the width of a journal's column, letters of 10 points become 8
+SIZE = (4.4, 3.3)
 
 
-def axes(ax: Axes | None) -> Axes:
+def axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
+    """Return the given axes, or new ones without the upper and right lines."""
     if ax is not None:
         return ax
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise MissingExtraError("Figures need matplotlib: pip install remlax[plot]") from error
-    return plt.subplots(layout="constrained")[1]
+    new = plt.subplots(figsize=size, layout="constrained")[1]
+    new.spines[["top", "right"]].set_visible(False)
+    return new
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -47,10 +53,10 @@ def parts(
         yield name, part, COLOURS[i], MARKERS[i], LINES[i]
 
 
-def legend(ax: Axes, *, above: bool = False) -> None:
+def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
     """A legend if there is something to tell apart; above the axes where it would hide data."""
     number = len(ax.get_legend_handles_labels()[0])
     if number < 2:
         return
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": min(number, 4)} if above else {"loc": "best"}
-    ax.legend(frameon=False, fontsize="small", **place)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": min(number, 4)} if above else {"loc": "best"}
+    ax.legend(frameon=False, fontsize="small", markerscale=markerscale, **place)

@@ -1,0 +1,282 @@
+"""Figures of estimates: coefficients, variance components, imputations side by side, missing information."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError, PoolingWarning
+from ..results import LmerFitList, PooledLmer
+from ..results.tables import varcorr_frame
+from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, legend
+from .model import Model, level_of, parts_of, pooled_only
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Measure = Literal["fmi", "riv", "lambda"]
+MEASURES = {
+    "fmi": "Fraction of missing information",
+    "riv": "Relative increase in variance",
+    "lambda": "Share of variance between imputations",
+}
+
+
+def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> Axes:
+    """Draw the fixed effects with their confidence intervals; pooled, each imputation's estimate as a faint mark.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+    intercept : bool, default False
+        Draw the intercept as well; it is often on another scale.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        Not a fit, or a model without coefficients to draw.
+    MissingExtraError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> pooled = rx.lmer_list("mathach ~ minority + ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+    >>> [label.get_text() for label in rx.plot.forest(pooled).get_yticklabels()]
+    ['minority', 'ses']
+    """
+    fitted, lanes = parts_of(model)
+    table = model.tidy("fixed").reset_index(drop=True)
+    keep = np.flatnonzero((table["term"] != "Intercept") | intercept)
+    if not len(keep):
+        raise DataError("the model has no coefficient besides the intercept: use intercept=True")
+    each = fitted.beta[list(lanes)][:, keep]
+    ax = _intervals(table.iloc[keep], list(table["term"].iloc[keep]), each, ax)
+    ax.axvline(0, color="black", linewidth=0.8, zorder=0)
+    ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")
+    return ax
+
+
+def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: Axes | None = None) -> Axes:
+    """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+    kind : {"sd", "cor"}, default "sd"
+        Standard deviations, in units of the response per unit of the predictor; or correlations.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+        A component on the boundary has no interval and is drawn hollow; faint marks are the imputations.
+
+    Raises
+    ------
+    DataError
+        Not a fit, an unknown kind, or a model without correlations.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> [label.get_text() for label in rx.plot.variance_components(fit).get_yticklabels()]
+    ['Intercept | Subject', 'Days | Subject', 'Residual']
+    """
+    if kind not in ("sd", "cor"):
+        raise DataError(f"kind={kind!r} is not known: use 'sd' or 'cor'")
+    fitted, lanes = parts_of(model)
+    table = ran_pars(model)
+    each = varcorr_frame(fitted, lanes)
+    chosen = table[table["term"].str.startswith(f"{kind}__")]
+    if chosen.empty:
+        raise DataError("the model has no correlation of random effects")
+    values = np.stack([_varcorr_values(each, row) for _, row in chosen.iterrows()], axis=1)
+    labels = [_component_label(str(row["group"]), str(row["term"])) for _, row in chosen.iterrows()]
+    shown = chosen.copy()
+    # where every imputation is on the boundary there is no pooled estimate: the mean stands in
+    shown["estimate"] = np.where(shown["estimate"].isna(), values.mean(axis=0), shown["estimate"])
+    ax = _intervals(shown, labels, values, ax)
+    name = "Standard deviation" if kind == "sd" else "Correlation"
+    ax.set_xlabel(f"{name} ({level_of(model):.0%} CI)")
+    if kind == "sd":
+        ax.set_xlim(0, 1.06 * float(np.nanmax([*shown["conf_high"], *shown["estimate"], *values.ravel()])))
+    else:
+        ax.axvline(0, color="black", linewidth=0.8, zorder=0)
+    return ax
+
+
+def trace(model: PooledLmer, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw an estimate of every imputation with its interval, and the pooled estimate with its band.
+
+    Parameters
+    ----------
+    model : PooledLmer
+    term : str, optional
+        A coefficient, or a variance parameter as in ``tidy("ran_pars")``: ``"sd__Intercept"``. The last coefficient by
+        default.
+    group : str, optional
+        Grouping factor of a variance parameter, where several have one of that name.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        A single fit; no such term, or several.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+    >>> rx.plot.trace(pooled).get_xlabel()
+    'Imputation'
+    """
+    pooled = pooled_only(model, "a trace")
+    fitted, lanes = parts_of(pooled)
+    names = fitted.model.fixed_names
+    chosen = term if term is not None else names[-1]
+    fixed = chosen in names
+    total = pooled.tidy("fixed") if fixed else ran_pars(pooled)
+    row = _one_row(total, chosen, None if fixed else group)
+    fits = LmerFitList(fitted, lanes)
+    level = level_of(pooled)
+    tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in fits]
+    each = pd.DataFrame([_one_row(table, chosen, None if fixed else group) for table in tables])
+    ax = axes(ax)
+    place = np.arange(1, len(lanes) + 1)
+    ax.axhspan(row["conf_low"], row["conf_high"], color=MAIN, alpha=0.14, linewidth=0, label=f"pooled, {level:.0%} CI")
+    ax.axhline(row["estimate"], color=MAIN, linewidth=1.4)
+    half = np.stack([each["estimate"] - each["conf_low"], each["conf_high"] - each["estimate"]])
+    ax.errorbar(
+        place, each["estimate"], yerr=half, color="0.25", marker="o", markersize=4, linestyle="none", linewidth=1,
+        label="each imputation",
+    )  # fmt: skip
+    labels = [str(label) for label in fits.labels]
+    step = max(1, -(-len(place) // 15))
+    ax.set_xticks(place[::step], labels[::step])
+    ax.set(xlabel="Imputation", ylabel=chosen if fixed else _component_label(str(row["group"]), chosen, long=True))
+    legend(ax, above=True)
+    return ax
+
+
+def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
+    """Draw what the missing data cost every estimate: coefficients, then variance parameters.
+
+    Parameters
+    ----------
+    model : PooledLmer
+    measure : {"fmi", "riv", "lambda"}, default "fmi"
+        Fraction of missing information; relative increase in variance; share of variance between imputations.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        A single fit, or an unknown measure.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+    >>> rx.plot.missing_information(pooled).get_xlabel()
+    'Fraction of missing information'
+    """
+    if measure not in MEASURES:
+        raise DataError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}")
+    pooled = pooled_only(model, "missing information")
+    fixed, variance = pooled.tidy("fixed"), ran_pars(pooled)
+    pairs = zip(variance["group"], variance["term"], strict=True)
+    labels = [*fixed["term"], *(_component_label(g, t, long=True) for g, t in pairs)]
+    values = np.concatenate([fixed[measure], variance[measure]])
+    ax = axes(ax, size=_size(len(labels)))
+    place, n = np.arange(len(labels)), len(fixed)
+    for part, colour, words in ((slice(n), MAIN, "fixed effects"), (slice(n, None), COLOURS[4], "variances")):
+        ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
+    for number in np.flatnonzero(np.isnan(values)):
+        ax.text(0, float(number), " on the boundary", va="center", fontsize="small", color="0.35")
+    ax.set_yticks(place, labels)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel=MEASURES[measure], ylim=(len(labels) - 0.4, -0.6))
+    if measure != "riv":
+        ax.set_xlim(0, max(0.05, min(1.0, 1.15 * float(np.nanmax(values, initial=0)))))
+    legend(ax, above=True)
+    return ax
+
+
+def ran_pars(model: Model) -> pd.DataFrame:
+    """Table of SDs and correlations; what is on the boundary is seen in the figure, not warned of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoolingWarning)
+        return model.tidy("ran_pars").reset_index(drop=True)
+
+
+def _varcorr_values(each: pd.DataFrame, row: pd.Series) -> np.ndarray:
+    """SD or correlation of every imputation that belongs to a row of ``tidy("ran_pars")``."""
+    kind, _, name = str(row["term"]).partition("__")
+    var1, var2 = each["var1"].fillna("Observation"), each["var2"]
+    label = var1 if kind == "sd" else var1 + "." + var2.fillna("")
+    chosen = (each["group"] == row["group"]) & (label == name) & (var2.isna() == (kind == "sd"))
+    return np.asarray(each.loc[chosen, "sdcor"], dtype=float)
+
+
+def _component_label(group: str, term: str, *, long: bool = False) -> str:
+    """Words for sd__x of a group: x | group; with ``long`` what it is in front."""
+    kind, _, name = term.partition("__")
+    if group == "Residual":
+        return "SD residual" if long else "Residual"
+    head = f"{'SD' if kind == 'sd' else 'cor'} " if long else ""
+    return f"{head}{name.replace('.', ', ', 1) if kind == 'cor' else name} | {group}"
+
+
+def _one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:
+    rows = table[table["term"] == term]
+    if group is not None:
+        rows = rows[rows["group"] == group]
+    if len(rows) != 1:
+        known = ", ".join(map(repr, dict.fromkeys(table["term"])))
+        why = "no such estimate" if rows.empty else f"{len(rows)} of that name: add group="
+        raise DataError(f"term={term!r}{'' if group is None else f' of group={group!r}'}: {why}; there are {known}")
+    return rows.iloc[0]
+
+
+def _size(n_rows: int) -> tuple[float, float]:
+    return SIZE[0], max(1.4, 0.7 + 0.32 * n_rows)
+
+
+def _intervals(table: pd.DataFrame, labels: list[str], each: np.ndarray, ax: Axes | None) -> Axes:
+    """Estimates with intervals as rows from top to bottom; each (K, rows) as faint marks below them."""
+    ax = axes(ax, size=_size(len(labels)))
+    place = np.arange(len(labels), dtype=float)
+    estimate = table["estimate"].to_numpy()
+    bounded = table["conf_low"].isna().to_numpy()
+    ax.hlines(place, table["conf_low"], table["conf_high"], color=MAIN, linewidth=1.6)
+    ax.plot(estimate[~bounded], place[~bounded], "o", color=MAIN, markersize=5.5)
+    ax.plot(estimate[bounded], place[bounded], "o", color=ACCENT, markerfacecolor="white", markersize=5.5)
+    if len(each) > 1:
+        marks = np.broadcast_to(place + 0.24, each.shape)
+        ax.plot(each.ravel(), marks.ravel(), "|", color=FAINT, markersize=5, markeredgewidth=0.8, zorder=1)
+    ax.set_yticks(place, labels)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    return ax

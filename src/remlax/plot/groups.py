@@ -1,0 +1,263 @@
+"""Figures of group effects: caterpillar, quantiles, lines by group, impact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ..design.syntax import variables
+from ..errors import DataError
+from ..results.cases import move_to_levels, wiggle
+from ..results.effects import choose_effect, choose_factor
+from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, legend
+from .model import Model, column_of, is_number, level_of, normal_scores, parts_of, predicted, predictors, response
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# more levels than this have no room for their names
+MOST_NAMES = 40
+LINE_POINTS = 25
+
+
+def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFrame, str, str]:
+    """Rows of ``tidy("ran_vals")`` of one column of one factor, sorted; the labels of factor and column."""
+    effect = choose_effect(parts_of(model)[0], group, term)
+    table = model.tidy("ran_vals")
+    chosen = table[(table["group"] == effect.group) & (table["term"] == effect.term)]
+    return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
+
+
+def caterpillar(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw the conditional modes of a grouping factor in order, with their intervals.
+
+    Intervals that exclude 0 are blue. Pooled, they use the total variance: the mean conditional variance within the
+    fits and that between the imputations.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+    group : str, optional
+        Grouping factor; the first by default.
+    term : str, optional
+        Random-effects column; the first by default.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+        Up to 40 levels stand one below the other with their names; more stand side by side without.
+
+    Raises
+    ------
+    DataError
+        Not a fit; no such grouping factor or term.
+    MissingExtraError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.caterpillar(fit, term="Days").get_xlabel()
+    'Days by Subject (95% interval)'
+    """
+    table, label, name = _modes(model, group, term)
+    low, high = table["conf_low"].to_numpy(), table["conf_high"].to_numpy()
+    clear, place = (low > 0) | (high < 0), np.arange(len(table))
+    flat = len(table) > MOST_NAMES
+    ax = axes(ax, size=(4.4, 2.6) if flat else (4.4, max(1.8, 0.9 + 0.17 * len(table))))
+    for keep, colour, words in ((~clear, FAINT, "interval includes 0"), (clear, MAIN, "excludes 0")):
+        if keep.any():
+            (ax.vlines if flat else ax.hlines)(place[keep], low[keep], high[keep], color=colour, linewidth=1.0)
+            points = (place[keep], table["estimate"][keep])
+            text = f"{words} ({int(keep.sum())})"
+            ax.plot(*(points if flat else points[::-1]), "o", color=colour, markersize=2.2 if flat else 3.6, label=text)
+    (ax.axhline if flat else ax.axvline)(0, color="black", linewidth=0.8, zorder=0)
+    title = f"{name} by {label} ({level_of(model):.0%} interval)"
+    if flat:
+        ax.set(xlabel=f"{len(table)} levels of {label}, in order", ylabel=title, xlim=(-2, len(table) + 1))
+        ax.set_xticks([])
+    else:
+        ax.set_yticks(place, [str(level) for level in table["level"]], fontsize="small")
+        ax.set(xlabel=title, ylim=(-0.8, len(table) - 0.2))
+        ax.tick_params(axis="y", length=0)
+    legend(ax, above=True, markerscale=2.2 if flat else 1.0)
+    return ax
+
+
+def qq_modes(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw the conditional modes of a grouping factor against normal quantiles, with their intervals.
+
+    Parameters
+    ----------
+    model, group, term, ax
+        As `caterpillar`.
+
+    Returns
+    -------
+    matplotlib Axes
+        The line is the normal distribution with the SD of the modes.
+
+    Raises
+    ------
+    DataError
+        As `caterpillar`.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.qq_modes(fit).get_ylabel()
+    'Intercept by Subject'
+    """
+    table, label, name = _modes(model, group, term)
+    score = scipy.stats.norm.ppf(normal_scores(len(table)))
+    ax = axes(ax)
+    ax.vlines(score, table["conf_low"], table["conf_high"], color=FAINT, linewidth=0.8, alpha=0.7)
+    ends = np.array([score[0], score[-1]]) * 1.06
+    ax.plot(ends, ends * table["estimate"].std(ddof=0), color=ACCENT, linewidth=1.2)
+    ax.plot(score, table["estimate"], "o", color=MAIN, markersize=3.4)
+    ax.set(xlabel="Standard normal quantile", ylabel=f"{name} by {label}")
+    return ax
+
+
+def spaghetti(model: Model, x: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the fitted line of every level of a grouping factor, and that of the population.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+    x : str, optional
+        Numeric predictor along which to draw; by default the first with a random slope, else the first of the model.
+    group : str, optional
+        Grouping factor; the first by default.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+        Each line spans the values of x that its level has. Other predictors are at their averages (`average_obs`),
+        other grouping factors take no part.
+
+    Raises
+    ------
+    DataError
+        Not a fit; x is no numeric variable of the model; no such grouping factor.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.spaghetti(fit).get_xlabel()
+    'Days'
+    """
+    fitted, lanes = parts_of(model)
+    factor = choose_factor(fitted, group)
+    label, levels = fitted.model.layout.factors[factor].label, fitted.model.layout.factors[factor].levels
+    name = x if x is not None else _slope_variable(model, label)
+    if not is_number(model, name):
+        raise DataError(f"x={name!r} is not numeric: fitted lines need a number along which to be drawn")
+    values = column_of(model, name).to_numpy(dtype=float)
+    codes = fitted.model.rows.factor_rows[fitted.model.layout.factor_source[factor]]
+    each = np.concatenate([codes.lane(k) for k in lanes])
+    ends = pd.DataFrame({"code": each, "x": values}).groupby("code")["x"].agg(["min", "max"])
+    levels = levels[ends.index.to_numpy()]
+    average = model.average_obs()
+    grid = np.linspace(ends["min"], ends["max"], LINE_POINTS, axis=1)
+    frame = move_to_levels(fitted, pd.concat([average] * LINE_POINTS, ignore_index=True), label, list(levels))
+    frame[name] = grid.ravel()
+    lines = predicted(model, frame, [label], None)["estimate"].to_numpy().reshape(grid.shape)
+    whole = np.linspace(values.min(), values.max(), 4 * LINE_POINTS)
+    middle = predicted(model, wiggle(average, {name: list(whole)}), "population", None)["estimate"]
+    ax = axes(ax)
+    thin = float(np.clip(25 / len(levels), 0.25, 0.9))
+    ax.plot(grid.T, lines.T, color=COLOURS[5], linewidth=0.8, alpha=max(thin, 0.35), zorder=1)
+    ax.plot([], [], color=COLOURS[5], linewidth=1.2, label=f"{len(levels)} levels of {label}")
+    ax.plot(whole, middle, color="black", linewidth=2.2, label="population")
+    ax.set(xlabel=name, ylabel=response(model))
+    legend(ax, above=True)
+    return ax
+
+
+def _slope_variable(model: Model, group: str) -> str:
+    """First numeric variable with a slope that varies by the group, else the first numeric predictor."""
+    formula = parts_of(model)[0].model.rows.formula
+    slopes = [name for term in formula.random if term.group_label == group for name in variables(term.lhs)]
+    for name in [*slopes, *predictors(model)]:
+        if is_number(model, name):
+            return name
+    raise DataError("the model has no numeric predictor to draw lines along")
+
+
+def impact(
+    model: Model,
+    newdata: pd.DataFrame | None = None,
+    *,
+    group: str | None = None,
+    term: str | None = None,
+    breaks: int = 3,
+    n_sims: int = 1000,
+    seed: int | None = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what is predicted for cases that move through the distribution of group effects (`re_impact`).
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+    newdata : pandas.DataFrame, optional
+        The cases, up to seven; the average case by default.
+    group, term, breaks, n_sims
+        As `LmerFit.re_impact`.
+    seed : int, default 0
+        A figure drawn twice is the same.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        As `LmerFit.re_impact`; more than seven cases.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> [label.get_text() for label in rx.plot.impact(fit).get_xticklabels()]
+    ['8 to 30', '38 to 61', '66 to 91']
+    """
+    fitted, _ = parts_of(model)
+    effect = choose_effect(fitted, group, term)
+    cases = model.average_obs() if newdata is None else newdata
+    if len(cases) > len(COLOURS):
+        raise DataError(f"{len(cases)} cases are too many for one figure: choose up to {len(COLOURS)}")
+    options: dict[str, Any] = {"breaks": breaks, "n_sims": n_sims, "seed": seed, "conf_level": level_of(model)}
+    table = model.re_impact(cases, group=effect.group, term=effect.term, **options)
+    bins = table.drop_duplicates("bin")
+    place = {number: i for i, number in enumerate(bins["bin"])}
+    ax = axes(ax)
+    shift = (np.arange(len(cases)) - (len(cases) - 1) / 2) * min(0.12, 0.5 / len(cases))
+    for i, (case, rows) in enumerate(table.groupby("case")):
+        at = np.array([place[number] for number in rows["bin"]]) + shift[i]
+        half = np.stack([rows["estimate"] - rows["conf_low"], rows["conf_high"] - rows["estimate"]])
+        ax.errorbar(
+            at, rows["estimate"], yerr=half, color=COLOURS[i], marker=MARKERS[i], markersize=5, linewidth=1.2,
+            label=f"case {case}",
+        )  # fmt: skip
+    edges = zip(bins["percentile_low"], bins["percentile_high"], strict=True)
+    ax.set_xticks(list(place.values()), [f"{low:.0f} to {high:.0f}" for low, high in edges])
+    ax.set_xlabel(f"Percentile of {effect.group} by {effect.term}")
+    ax.set_ylabel(f"{response(model)} ({level_of(model):.0%} CI)")
+    ax.set_xlim(-0.5, len(place) - 0.5)
+    legend(ax, above=True)
+    return ax

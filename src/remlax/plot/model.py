@@ -1,0 +1,111 @@
+"""What the figures of a model read from it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from ..design.syntax import category_columns, variables
+from ..errors import DataError
+from ..fitting.fit import Fitted
+from ..results import LmerFit, PooledLmer
+from ..results.cases import model_frames
+from ..results.newdata import Level, include_level, read_newdata
+from ..results.prediction import common_dfcom, predict_one, predict_pooled
+
+Model: TypeAlias = LmerFit | PooledLmer
+
+
+def parts_of(model: Model) -> tuple[Fitted, tuple[int, ...]]:
+    """The stack of fits and the data sets that are drawn.
+
+    Raises
+    ------
+    DataError
+        Something else than one fit or a pooled model was given.
+    """
+    if isinstance(model, LmerFit):
+        return model.fitted_stack, (model.lane,)
+    if isinstance(model, PooledLmer):
+        return model.fitted_stack, model.lanes
+    raise DataError(
+        f"a figure shows one fit or a pooled model, not a {type(model).__name__}: use fits.pool() or fits[0]"
+    )
+
+
+def pooled_only(model: Model, what: str) -> PooledLmer:
+    """Refuse a single fit where there is nothing to compare.
+
+    Raises
+    ------
+    DataError
+    """
+    parts_of(model)
+    if not isinstance(model, PooledLmer):
+        raise DataError(f"{what} compares imputations, and this is a single fit: give a pooled model, fits.pool()")
+    return model
+
+
+def level_of(model: Model) -> float:
+    """Confidence level of the model's tables."""
+    return model.conf_level if isinstance(model, PooledLmer) else 0.95
+
+
+def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float | None) -> pd.DataFrame:
+    """Predictions with limits (where a level of confidence is given) for rows of new data."""
+    fitted, lanes = parts_of(model)
+    rows = read_newdata(fitted, lanes, frame, include_level(fitted, level), "error")
+    interval = None if conf_level is None else "confidence"
+    if isinstance(model, PooledLmer):
+        dfcom = common_dfcom(model.within, model.rubin.dfcom)
+        return predict_pooled(fitted, lanes, rows, interval, conf_level or 0.95, dfcom)  # type: ignore[arg-type]
+    return predict_one(fitted, lanes[0], rows, interval, conf_level or 0.95)  # type: ignore[arg-type]
+
+
+def column_of(model: Model, name: str) -> pd.Series:
+    """A variable of the model, all imputations below each other.
+
+    Raises
+    ------
+    DataError
+        It is no variable of the model.
+    """
+    fitted, lanes = parts_of(model)
+    frames = model_frames(fitted, lanes)
+    if name not in frames[0]:
+        raise DataError(f"{name!r} is no variable of the model; they are {', '.join(map(str, frames[0].columns))}")
+    return pd.concat([frame[name] for frame in frames], ignore_index=True)
+
+
+def is_number(model: Model, name: str) -> bool:
+    """Tell whether a variable is used as a number rather than as categories."""
+    column = column_of(model, name)
+    return pd.api.types.is_numeric_dtype(column.dtype) and name not in category_columns(
+        parts_of(model)[0].model.rows.formula.fixed
+    )
+
+
+def predictors(model: Model) -> list[str]:
+    """Variables of the fixed part, in order.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    found = list(variables(parts_of(model)[0].model.rows.formula.fixed))
+    if not found:
+        raise DataError("the fixed part has no predictor to draw along")
+    return found
+
+
+def response(model: Model) -> str:
+    """The response, as it is written in the formula."""
+    return parts_of(model)[0].model.rows.formula.response
+
+
+def normal_scores(n: int) -> np.ndarray:
+    """Probabilities (i - 0.5) / n of n sorted values."""
+    return (np.arange(n) + 0.5) / n

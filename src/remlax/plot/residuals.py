@@ -1,0 +1,162 @@
+"""Figures of residuals; of a pooled model, those of every imputation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy
+
+from ..results.diagnostics import ResidualType, residual_values
+from .marks import ACCENT, FAINT, MAIN, axes, legend
+from .model import Model, normal_scores, parts_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAMES = {
+    "response": "Residual",
+    "pearson": "Pearson residual",
+    "scaled": "Scaled residual",
+    "marginal": "Marginal residual",
+}
+
+
+def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | None = None) -> Axes:  # noqa: A002 (R's name)
+    """Draw residuals against fitted values, with their mean along the fitted values.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+        Of a pooled model the residuals of all imputations are drawn, and a mean for each.
+    type : {"pearson", "response", "scaled", "marginal"}, default "pearson"
+        As `LmerFit.residuals`.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        Not a fit, or an unknown type.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.residual_fitted(fit).get_ylabel()
+    'Pearson residual'
+    """
+    ax = _along_fitted(model, _sets(model, type), ax)
+    ax.axhline(0, color="black", linewidth=0.8, zorder=1)
+    ax.set_ylabel(NAMES[type])
+    return ax
+
+
+def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
+    """Draw the root of the absolute scaled residuals against fitted values: does the spread depend on the mean?
+
+    Parameters
+    ----------
+    model, ax
+        As `residual_fitted`.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        Not a fit.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.scale_location(fit).get_xlabel()
+    'Fitted value'
+    """
+    sets = [(x, np.sqrt(np.abs(y))) for x, y in _sets(model, "scaled")]
+    ax = _along_fitted(model, sets, ax)
+    ax.set_ylabel("√|scaled residual|")
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
+    """Draw the scaled residuals against normal quantiles.
+
+    Parameters
+    ----------
+    model : LmerFit or PooledLmer
+        Of a pooled model the mean over the imputations is drawn, and a faint line for each.
+    ax : matplotlib Axes, optional
+        Axes to draw on; new ones by default.
+
+    Returns
+    -------
+    matplotlib Axes
+        Residuals are standardised. The band holds each of n independent normal numbers with probability 95 %.
+
+    Raises
+    ------
+    DataError
+        Not a fit.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.plot.qq_residuals(fit).get_xlabel()
+    'Standard normal quantile'
+    """
+    sets = [y for _, y in _sets(model, "scaled")]
+    n = min(map(len, sets))
+    prob = normal_scores(n)
+    score = scipy.stats.norm.ppf(prob)
+    each = np.stack([np.quantile((y - y.mean()) / y.std(), prob, method="hazen") for y in sets])
+    rank = np.arange(1, n + 1)
+    low, high = (scipy.stats.norm.ppf(scipy.stats.beta.ppf(p, rank, n + 1 - rank)) for p in (0.025, 0.975))
+    ax = axes(ax)
+    ax.fill_between(score, low, high, color="0.88", linewidth=0, zorder=0)
+    ax.axline((0, 0), slope=1, color=ACCENT, linewidth=1.2, zorder=1)
+    if len(sets) > 1:
+        ax.plot(score, each.T, color=FAINT, linewidth=0.7, zorder=2)
+    ax.plot(score, each.mean(axis=0), "o", color=MAIN, markersize=2.4, rasterized=True, zorder=3)
+    ax.set(xlabel="Standard normal quantile", ylabel="Standardised residual")
+    return ax
+
+
+def _sets(model: Model, type_: ResidualType) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fitted values and residuals of every imputation."""
+    fitted, lanes = parts_of(model)
+    return [(fitted.fitted_values(k), residual_values(fitted, k, type_)) for k in lanes]
+
+
+def _along_fitted(model: Model, sets: list[tuple[np.ndarray, np.ndarray]], ax: Axes | None) -> Axes:
+    """Points of all imputations, and the mean in bins of equal number for each and for all."""
+    ax = axes(ax)
+    x, y = (np.concatenate(part) for part in zip(*sets, strict=True))
+    alpha = float(np.clip(400 / len(x), 0.04, 0.7))
+    ax.plot(
+        x, y, "o", color=MAIN, markersize=3 if len(x) < 2000 else 1.8, alpha=alpha, markeredgewidth=0, rasterized=True
+    )
+    if len(sets) > 1:
+        for one in sets:
+            ax.plot(*_binned(*one), color="0.35", linewidth=0.7, alpha=0.6)
+    ax.plot(*_binned(x, y, len(sets)), color=ACCENT, linewidth=1.8, label="mean in bins")
+    ax.set_xlabel("Fitted value")
+    legend(ax)
+    return ax
+
+
+def _binned(x: np.ndarray, y: np.ndarray, n_sets: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Means of x and y in bins of equal number along x."""
+    order = np.argsort(x, kind="stable")
+    number = int(np.clip(len(x) // (20 * n_sets), 3, 20))
+    groups = np.array_split(order, number)
+    return np.array([x[g].mean() for g in groups]), np.array([y[g].mean() for g in groups])

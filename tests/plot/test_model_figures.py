@@ -1,0 +1,287 @@
+"""Figures of models: what they draw equals the tables; they render, headless, with labels, on given or new axes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from scipy import stats
+
+import remlax as rx
+from fitted_cases import fit_case, fits_case
+from plot_cases import ink, visible_text
+from remlax.errors import DataError, MissingExtraError
+from remlax.plot.marks import axes
+
+plot = rx.plot
+ON_ONE: dict[str, Callable[..., Axes]] = {
+    "caterpillar": plot.caterpillar,
+    "forest": plot.forest,
+    "variance_components": plot.variance_components,
+    "qq_modes": plot.qq_modes,
+    "residual_fitted": plot.residual_fitted,
+    "scale_location": plot.scale_location,
+    "qq_residuals": plot.qq_residuals,
+    "spaghetti": plot.spaghetti,
+    "effect": plot.effect,
+    "impact": lambda model, ax=None: plot.impact(model, n_sims=50, ax=ax),
+}
+ON_POOLED: dict[str, Callable[..., Axes]] = {
+    **ON_ONE,
+    "trace": plot.trace,
+    "missing_information": plot.missing_information,
+}
+
+
+@pytest.fixture(autouse=True)
+def headless() -> Iterator[None]:
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+@cache
+def pooled() -> rx.PooledLmer:
+    return fits_case("studentratings_k5")[1].pool()
+
+
+def sleep() -> rx.LmerFit:
+    return fit_case("sleepstudy_corr")[1]
+
+
+def _check(draw: Callable[..., Axes], model: rx.LmerFit | rx.PooledLmer) -> Axes:
+    ax = draw(model)
+    texts = visible_text(ax)
+    assert ax.get_xlabel() in texts
+    assert ax.get_ylabel() in texts or any(label.get_text() in texts for label in ax.get_yticklabels())
+    if ax.get_legend() is not None:
+        assert {t.get_text() for t in ax.get_legend().get_texts()} <= set(texts)
+    assert ink(ax) > ink(axes(None)) + 300
+    assert not ax.spines["top"].get_visible()
+    own = plt.subplots()[1]
+    assert draw(model, ax=own) is own
+    return ax
+
+
+@pytest.mark.parametrize("name", ON_POOLED)
+def test_figures_of_a_pooled_model_render(name):
+    _check(ON_POOLED[name], pooled())
+
+
+@pytest.mark.parametrize("name", ON_ONE)
+def test_figures_of_a_fit_render(name):
+    _check(ON_ONE[name], sleep())
+
+
+def test_importing_remlax_and_its_figures_imports_no_matplotlib():
+    code = (
+        "import sys, remlax as rx; assert 'remlax.plot' not in sys.modules; rx.plot.caterpillar; rx.sim; "
+        "assert 'plot' in dir(rx); sys.exit('matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_matplotlib_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(MissingExtraError, match=r"pip install remlax\[plot\]"):
+        plot.forest(sleep())
+
+
+def _points(ax: Axes, marker: str = "o") -> np.ndarray:
+    """Coordinates of all points with a marker, (n, 2)."""
+    return np.concatenate(
+        [line.get_xydata() for line in ax.lines if line.get_marker() == marker and len(line.get_xdata())]
+    )
+
+
+def test_caterpillar_draws_the_modes_with_total_variance():
+    table = pooled().tidy("ran_vals").sort_values("estimate", ignore_index=True)
+    ax = plot.caterpillar(pooled())
+    drawn = _points(ax)
+    assert np.allclose(np.sort(drawn[:, 1]), table["estimate"])
+    segments = np.concatenate([c.get_segments() for c in ax.collections])
+    order = np.argsort(segments[:, 0, 0])
+    assert np.allclose(segments[order, 0, 1], table["conf_low"])
+    assert np.allclose(segments[order, 1, 1], table["conf_high"])
+    clear = int(((table["conf_low"] > 0) | (table["conf_high"] < 0)).sum())
+    assert f"excludes 0 ({clear})" in visible_text(ax)
+    few = plot.caterpillar(sleep(), "Subject", "Days")
+    assert [t.get_text() for t in few.get_yticklabels()] == sleep().ranef()["Subject"][
+        "Days"
+    ].sort_values().index.tolist()
+    every = plot.caterpillar(fit_case("dyestuff2_singular")[1])
+    assert len(every.get_yticklabels()) == 6
+    assert every.get_legend() is None
+
+
+def test_forest_draws_estimates_intervals_and_imputations():
+    table = pooled().tidy("fixed")
+    ax = plot.forest(pooled(), intercept=True)
+    assert np.allclose(_points(ax)[:, 0], table["estimate"])
+    segments = np.array(ax.collections[0].get_segments())
+    assert np.allclose(segments[:, 0, 0], table["conf_low"])
+    assert np.allclose(segments[:, 1, 0], table["conf_high"])
+    faint = _points(ax, "|")[:, 0].reshape(5, -1)
+    assert np.allclose(faint, fits_case("studentratings_k5")[1].fixef())
+    assert [t.get_text() for t in ax.get_yticklabels()] == table["term"].tolist()
+    assert ax.yaxis_inverted()
+    with pytest.raises(DataError, match="no coefficient besides the intercept"):
+        plot.forest(fit_case("dyestuff")[1])
+
+
+def test_variance_components_are_those_of_the_table():
+    table = pooled().tidy("ran_pars")
+    ax = plot.variance_components(pooled())
+    assert np.allclose(_points(ax)[:, 0], table["estimate"])
+    assert np.allclose(_points(ax, "|")[:, 0].reshape(5, -1)[:, 1], pooled().fitted_stack.sigma)
+    cor = plot.variance_components(sleep(), kind="cor")
+    assert [t.get_text() for t in cor.get_yticklabels()] == ["Intercept, Days | Subject"]
+    boundary = plot.variance_components(fit_case("dyestuff2_singular")[1])
+    assert _points(boundary)[:, 0].min() < 1e-12
+    with pytest.raises(DataError, match="kind='var' is not known"):
+        plot.variance_components(sleep(), kind="var")
+    with pytest.raises(DataError, match="no correlation of random effects"):
+        plot.variance_components(pooled(), kind="cor")
+
+
+def test_trace_draws_every_fit_and_the_pooled_band():
+    fits = fits_case("studentratings_k5")[1]
+    ax = plot.trace(pooled(), "SES")
+    assert np.allclose(_points(ax)[:, 1], fits.fixef()["SES"])
+    row = pooled().tidy("fixed").set_index("term").loc["SES"]
+    box = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert np.allclose([box.y0, box.y1], [row["conf_low"], row["conf_high"]])
+    sd = plot.trace(pooled(), "sd__Intercept")
+    assert sd.get_ylabel() == "SD Intercept | ID"
+    assert np.allclose(_points(sd)[:, 1], [fit.varcorr()["sdcor"].iloc[0] for fit in fits])
+    with pytest.raises(DataError, match="term='ses': no such estimate; there are"):
+        plot.trace(pooled(), "ses")
+    crossed = fits_case("star_crossed_k5")[1].pool()
+    with pytest.raises(DataError, match="2 of that name: add group="):
+        plot.trace(crossed, "sd__Intercept")
+    assert plot.trace(crossed, "sd__Intercept", group="tch").get_ylabel() == "SD Intercept | tch"
+    with pytest.raises(DataError, match="a trace compares imputations, and this is a single fit"):
+        plot.trace(sleep())
+
+
+@pytest.mark.parametrize("measure", ["fmi", "riv", "lambda"])
+def test_missing_information_is_that_of_the_tables(measure):
+    ax = plot.missing_information(pooled(), measure=measure)
+    expected = [*pooled().tidy("fixed")[measure], *pooled().tidy("ran_pars")[measure]]
+    assert np.allclose([bar.get_width() for bar in ax.patches], expected)
+    with pytest.raises(DataError, match="measure='FMI' is not known"):
+        plot.missing_information(pooled(), measure="FMI")
+
+
+def test_residual_figures_draw_the_residuals():
+    fit = sleep()
+    drawn = _points(plot.residual_fitted(fit, type="scaled"))
+    assert np.allclose(drawn, np.stack([fit.fitted(), fit.residuals("scaled")], axis=1))
+    assert np.allclose(_points(plot.scale_location(fit))[:, 1] ** 2, np.abs(fit.residuals("scaled")))
+    assert len(_points(plot.residual_fitted(pooled()))) == 5 * 750
+    qq = _points(plot.qq_residuals(fit))
+    values = np.sort(fit.residuals("scaled"))
+    assert np.allclose(qq[:, 1], (values - values.mean()) / values.std())
+    assert np.allclose(qq[:, 0], stats.norm.ppf((np.arange(180) + 0.5) / 180))
+    modes = _points(plot.qq_modes(fit, term="Days"))
+    assert np.allclose(modes[:, 1], np.sort(fit.ranef()["Subject"]["Days"]))
+    with pytest.raises(DataError, match="type='deviance' is not known"):
+        plot.residual_fitted(fit, type="deviance")
+
+
+def test_lines_by_group_are_predictions():
+    fit = sleep()
+    ax = plot.spaghetti(fit)
+    lines = [line.get_xydata() for line in ax.lines if len(line.get_xdata())]
+    assert len(lines) == 19
+    ends = pd.DataFrame({"Days": [0.0, 9.0]})
+    for line, level in zip(lines[:18], fit.fitted_stack.model.layout.factors[0].levels, strict=True):
+        assert np.allclose(line[[0, -1], 1], fit.predict(ends.assign(Subject=level))["estimate"])
+    assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, re_formula="NA")["estimate"])
+    with pytest.raises(DataError, match="x='Subject' is not numeric"):
+        plot.spaghetti(fit, "Subject")
+    with pytest.raises(DataError, match="the fixed part has no predictor to draw along"):
+        plot.spaghetti(fit_case("dyestuff")[1])
+
+
+def test_effects_are_population_predictions():
+    ax = plot.effect(pooled(), "SES", by="Sex")
+    line = ax.lines[1].get_xydata()
+    case = pooled().average_obs({"Sex": "Girl"}).loc[[0, 0]]
+    case = case.assign(SES=line[[0, -1], 0], ReadDis=pooled().average_obs()["ReadDis"].iloc[0])
+    expected = pooled().predict(case, level="population", interval="confidence")
+    assert np.allclose(line[[0, -1], 1], expected["estimate"])
+    band = ax.collections[1].get_paths()[0].vertices
+    assert np.isclose(band[:, 1].max(), expected["conf_high"].max())
+    categorical = plot.effect(pooled(), "Sex", by="SES")
+    assert [t.get_text() for t in categorical.get_xticklabels()] == ["Boy", "Girl"]
+    assert len(categorical.containers) == 3
+    assert plot.effect(pooled()).get_xlabel() == "SES"  # the first that is no category
+    with pytest.raises(DataError, match="'ID' is no variable of the fixed part"):
+        plot.effect(pooled(), "ID")
+
+
+def test_impact_is_the_table():
+    cases = sleep().draw_obs(2, seed=1)
+    ax = plot.impact(sleep(), cases, term="Days", breaks=4)
+    table = sleep().re_impact(cases, term="Days", breaks=4, seed=0)
+    assert np.allclose(_points(ax, "o")[:, 1], table.loc[table["case"] == 1, "estimate"])
+    assert ax.get_xlabel() == "Percentile of Subject by Days"
+    with pytest.raises(DataError, match="8 cases are too many for one figure"):
+        plot.impact(sleep(), sleep().draw_obs(8, seed=1))
+
+
+def test_a_list_of_fits_is_no_model():
+    with pytest.raises(DataError, match=r"not a LmerFitList: use fits.pool\(\) or fits\[0\]"):
+        plot.forest(fits_case("studentratings_k5")[1])
+
+
+def _works(model: rx.LmerFit | rx.PooledLmer, skip: tuple[str, ...] = ()) -> None:
+    """Tables, predictions and figures of a model are finite and have their rows."""
+    for effects in ("fixed", "ran_pars", "ran_vals", "ran_coefs"):
+        assert len(model.tidy(effects))
+    case = model.average_obs()
+    for interval in ("confidence", "prediction"):
+        assert np.isfinite(model.predict(case, interval=interval)).all(axis=None)
+    assert np.isfinite(model.predict_interval(case, n_sims=50, seed=1)).all(axis=None)
+    assert np.isfinite(model.augment()["std_error"]).all()
+    for name, draw in (ON_POOLED if isinstance(model, rx.PooledLmer) else ON_ONE).items():
+        if name not in skip:
+            ax = draw(model)
+            assert ax.get_xlabel() in visible_text(ax)
+            plt.close("all")
+
+
+NO_PREDICTOR = ("forest", "spaghetti", "effect")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::remlax.errors.RemlaxWarning")
+@pytest.mark.parametrize("case", ["pastes_nested", "penicillin_crossed", "dyestuff2_singular"])
+def test_everything_works_for_nested_crossed_and_singular_fits(case):
+    _works(fit_case(case)[1], NO_PREDICTOR)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::remlax.errors.RemlaxWarning")
+@pytest.mark.parametrize("k", range(1, 21))
+def test_everything_works_for_one_to_twenty_imputations(k):
+    fits = fits_case("studentratings_k20")[1]
+    _works(fits[0] if k == 1 else fits[:k].pool())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::remlax.errors.RemlaxWarning")
+def test_everything_works_for_pooled_crossed_and_singular_models():
+    _works(fits_case("star_crossed_k5")[1][:2].pool(), ("spaghetti",))
+    frame = fit_case("dyestuff2_singular")[1].fitted_stack.model.rows.data.frames[0]
+    several = [frame.assign(Yield=frame["Yield"] * (1 + 0.01 * k)) for k in range(3)]
+    _works(rx.lmer_list("Yield ~ 1 + (1 | Batch)", several).pool(), NO_PREDICTOR)
