@@ -162,7 +162,8 @@ def chunk_size(stack: Stack, threads: int) -> int:
     if stack.structure.crossed:
         per_lane = max(per_lane, 8.0 * stack.structure.n_dense**2)
     fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(per_lane, 1.0))))
-    share = max(1, -(-stack.n_lanes // threads))
+    # a second thread is worth its start from about a quarter of a chunk of work
+    share = stack.n_lanes if 4 * per_lane * stack.n_lanes < CHUNK_BYTES else -(-stack.n_lanes // threads)
     return int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
 
 

@@ -8,10 +8,12 @@ streams through a fixed amount of memory.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
@@ -81,17 +83,42 @@ def gram(x: Array, y: Array) -> Array:
     return both.T @ both
 
 
-def condition(total: Array) -> Conditioning:
-    """Find the rotation and the least-squares coefficients from [X y]'[X y]."""
+def condition(total: Any, xp: ModuleType = jnp) -> Conditioning:
+    """Find the rotation and the least-squares coefficients from [X y]'[X y], with JAX or NumPy (``xp``)."""
     p = total.shape[0] - 1
-    scale = jnp.sqrt(jnp.diagonal(total)[:p])
-    xx = total[:p, :p] / (scale[:, None] * scale[None, :])
-    chol = jnp.linalg.cholesky(xx, symmetrize_input=False)
-    inverse = solve_triangular(chol, jnp.eye(p, dtype=total.dtype), lower=True).T / scale[:, None]
+    scale = xp.sqrt(xp.diagonal(total)[:p])
+    chol = xp.linalg.cholesky(total[:p, :p] / (scale[:, None] * scale[None, :]))
+    lower = np.linalg.inv(chol) if xp is np else solve_triangular(chol, jnp.eye(p, dtype=total.dtype), lower=True)
+    inverse = lower.T / scale[:, None]
     beta = inverse @ (inverse.T @ total[:p, p])
-    pivots = jnp.diagonal(chol)
-    smallest = jnp.min(pivots, initial=1.0)
-    return Conditioning(inverse, beta, 2 * jnp.sum(jnp.log(pivots * scale)), smallest)
+    pivots = xp.diagonal(chol)
+    return Conditioning(inverse, beta, 2 * xp.sum(xp.log(pivots * scale)), xp.min(pivots, initial=1.0))
+
+
+def second_rotation(raw_ww: Any, first: Conditioning, n_obs: Any, xp: ModuleType = jnp) -> tuple[Any, Any, Rotation]:
+    """Rotate a second time and scale y, with JAX or NumPy (``xp``).
+
+    Returns
+    -------
+    ww : array (w, w)
+        W'W.
+    turn : array (w, w)
+        W = (W after the first rotation) turn.
+    rotation : Rotation
+    """
+    second = condition(raw_ww, xp)
+    p = raw_ww.shape[0] - 1
+    y_scale = xp.sqrt((raw_ww[p, p] - second.beta @ raw_ww[:p, p]) / n_obs)
+    last = xp.concatenate([-second.beta, xp.ones(1, raw_ww.dtype)]) / y_scale
+    upper = xp.concatenate([second.inverse, xp.zeros((1, p), raw_ww.dtype)])
+    turn = xp.concatenate([upper, last[:, None]], axis=1)
+    rotation = Rotation(
+        first.inverse @ second.inverse,
+        first.beta + first.inverse @ second.beta,
+        first.log_det + second.log_det,
+        y_scale,
+    )
+    return turn.T @ raw_ww @ turn, turn, rotation
 
 
 def start_raw(tables: tuple[Table, ...], q: tuple[int, ...], w: int, dtype: jnp.dtype) -> Raw:
@@ -119,26 +146,14 @@ def finish(
     raw: Raw, first: Conditioning, n_obs: Array, q: tuple[int, ...], tables: tuple[Table, ...]
 ) -> tuple[Array, tuple[Array, ...], Rotation]:
     """Rotate a second time and scale y: return W'W, the tables as (q, r, size), and the rotation."""
-    second = condition(raw.ww)
-    p = raw.ww.shape[0] - 1
-    rss = raw.ww[p, p] - second.beta @ raw.ww[:p, p]
-    y_scale = jnp.sqrt(rss / n_obs)
-    turn = jnp.zeros_like(raw.ww).at[:p, :p].set(second.inverse)
-    turn = turn.at[:p, p].set(-second.beta / y_scale).at[p, p].set(1 / y_scale)
-    ww = turn.T @ raw.ww @ turn
+    ww, turn, rotation = second_rotation(raw.ww, first, n_obs)
     out = []
     for table, data in zip(tables, raw.tables, strict=True):
         cube = jnp.moveaxis(data.reshape(table.size, q[table.left], -1), 0, 2)
         if table.with_w:
-            split = cube.shape[1] - (p + 1)
+            split = cube.shape[1] - len(turn)
             cube = jnp.concatenate([cube[:, :split], jnp.einsum("iwl,wv->ivl", cube[:, split:], turn)], axis=1)
         out.append(cube)
-    rotation = Rotation(
-        first.inverse @ second.inverse,
-        first.beta + first.inverse @ second.beta,
-        first.log_det + second.log_det,
-        y_scale,
-    )
     return ww, tuple(out), rotation
 
 

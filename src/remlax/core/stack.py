@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
+from scipy import sparse
 
 from . import crossprod
 from .batch import Stack
-from .crossprod import Conditioning, Raw, Rotation, Rows, Table
+from .crossprod import Conditioning, Rotation, Table
 from .pairs import CrossedIndex
 from .structure import Index, Structure, Values, host_leaf
 from .structure import grid as grid
@@ -28,11 +28,15 @@ ALIASED_PIVOT = 1e-7
 
 @dataclass(frozen=True)
 class LaneRows:
-    """Rows of one data set on the host: x (n, p), y (n,), z per factor (n, q), codes per table (n,), weights."""
+    """Rows of one data set on the host.
+
+    x (n, p); y (n,); z per factor (n, q) with the scales (q,) that it is divided by; codes per table (n,); weights (n,).
+    """
 
     x: np.ndarray
     y: np.ndarray
     z: tuple[np.ndarray, ...]
+    z_scale: tuple[np.ndarray, ...]
     codes: tuple[np.ndarray, ...]
     weights: np.ndarray | None = None
 
@@ -73,33 +77,54 @@ def aliased_columns(x: np.ndarray) -> list[int]:
     return sorted(set(range(x.shape[1])) - set(keep))
 
 
-_gram = jax.jit(crossprod.gram)
-_condition = jax.jit(crossprod.condition)
-_add_rows = partial(jax.jit, static_argnames=("tables",), donate_argnums=0)(crossprod.add_rows)
-_finish = partial(jax.jit, static_argnames=("q", "tables"))(crossprod.finish)
+def condition_lane(
+    lane: LaneRows, tables: tuple[Table, ...], q: tuple[int, ...], *, by_qr: bool = False, threads: int = 1
+) -> Conditioned | None:
+    """Form the conditioned cross-products of one data set on the host, its rows read twice.
+
+    Z is sparse with one entry per row and column, so that Z'[Z W] is a sparse product per column of Z.
+
+    Parameters
+    ----------
+    by_qr : bool, default False
+        Condition by QR of the rows. Otherwise None comes back where X'X cannot tell whether X has full rank.
+    threads : int, default 1
+        The rows are shared among so many threads.
+
+    Returns
+    -------
+    Conditioned or None
+    """
+    first = _qr_conditioning(lane) if by_qr else _gram_conditioning(lane)
+    if first is None:
+        return None
+    spans = _spans(len(lane.y), threads)
+    parts = map_threads(lambda k: _accumulate(lane, spans[k], first, tables, q), len(spans), threads)
+    raw_ww = sum(part[0] for part in parts)
+    raw = [sum(cubes[1:], start=cubes[0]) for cubes in zip(*(part[1] for part in parts), strict=True)]
+    ww, turn, rotation = crossprod.second_rotation(raw_ww, first, float(len(lane.y)), np)
+    cubes = tuple(_finished(cube, table, turn, lane.z_scale) for cube, table in zip(raw, tables, strict=True))
+    log_w = 0.0 if lane.weights is None else float(np.sum(np.log(lane.weights)))
+    return Conditioned(ww, cubes, rotation, len(lane.y), log_w)
 
 
-def _chunks(lane: LaneRows, *, tables: bool) -> Iterator[Rows]:
-    """Weighted, zero-padded chunks of rows; codes and Z only where asked for."""
-    n = len(lane.y)
-    size = grid(n, 64) if n <= ROWS_PER_CHUNK else ROWS_PER_CHUNK
-    for start in range(0, n, size):
-        part = slice(start, min(start + size, n))
-        root = None if lane.weights is None else np.sqrt(lane.weights[part])
-
-        def padded(a: np.ndarray, part: slice = part, root: np.ndarray | None = root) -> np.ndarray:
-            out = np.zeros((size, *a.shape[1:]), np.float64)
-            piece = a[part]
-            out[: len(piece)] = piece if root is None else (piece.T * root).T
-            return out
-
-        codes = []
-        for code in lane.codes if tables else ():
-            whole = np.zeros(size, np.int32)
-            whole[: part.stop - part.start] = code[part]
-            codes.append(host_leaf(whole))
-        z = tuple(host_leaf(padded(a)) for a in lane.z) if tables else ()
-        yield Rows(host_leaf(padded(lane.x)), host_leaf(padded(lane.y)), z, tuple(codes))
+def _gram_conditioning(lane: LaneRows) -> Conditioning | None:
+    """Condition by the cross-products; None where they cannot tell whether X has full rank."""
+    x, y = lane.x, lane.y
+    p = x.shape[1]
+    total = np.empty((p + 1, p + 1))
+    if lane.weights is None:
+        total[:p, :p], total[:p, p], total[p, p] = x.T @ x, x.T @ y, y @ y
+    else:
+        weighted = x * lane.weights[:, None]
+        total[:p, :p], total[:p, p], total[p, p] = weighted.T @ x, weighted.T @ y, (lane.weights * y) @ y
+    total[p, :p] = total[:p, p]
+    try:
+        first = crossprod.condition(total, np)
+    except np.linalg.LinAlgError:
+        return None
+    # written so that NaN counts as doubtful
+    return first if float(first.pivot) > SUSPICIOUS_PIVOT else None
 
 
 def _qr_conditioning(lane: LaneRows) -> Conditioning:
@@ -114,48 +139,63 @@ def _qr_conditioning(lane: LaneRows) -> Conditioning:
     return Conditioning(host_leaf(inverse), host_leaf(beta), host_leaf(log_det), host_leaf(1.0))
 
 
-def condition_lane(
-    lane: LaneRows, tables: tuple[Table, ...], q: tuple[int, ...], *, by_qr: bool = False
-) -> Conditioned | None:
-    """Form the conditioned cross-products of one data set, its rows read twice in chunks.
-
-    Parameters
-    ----------
-    by_qr : bool, default False
-        Condition by QR of the rows. Otherwise None comes back where X'X cannot tell whether X has full rank.
-
-    Returns
-    -------
-    Conditioned or None
-    """
-    p = lane.x.shape[1]
-    with jax.enable_x64(True):
-        if by_qr:
-            first = _qr_conditioning(lane)
-        else:
-            total: Array | float = 0.0
-            for rows in _chunks(lane, tables=False):
-                total = total + _gram(rows.x, rows.y)
-            first = _condition(total)
-            # written so that NaN counts as doubtful
-            if not float(first.pivot) > SUSPICIOUS_PIVOT:
-                return None
-        raw: Raw = crossprod.start_raw(tables, q, p + 1, np.dtype(np.float64))
-        for rows in _chunks(lane, tables=True):
-            raw = _add_rows(raw, rows, first, tables)
-        ww, cubes, rotation = _finish(raw, first, np.float64(len(lane.y)), q, tables)
-        host: Any = jax.tree.map(np.asarray, (ww, cubes, rotation))
-    log_w = 0.0 if lane.weights is None else float(np.sum(np.log(lane.weights)))
-    return Conditioned(host[0], host[1], host[2], len(lane.y), log_w)
+def _spans(n: int, threads: int) -> list[slice]:
+    """Share n rows among threads, in pieces worth a thread."""
+    pieces = max(1, min(threads, n // ROWS_PER_CHUNK))
+    ends = np.linspace(0, n, pieces + 1).astype(int)
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
-def map_lanes(function: Callable[[int], Any], n_lanes: int) -> list[Any]:
-    """Call a function for every lane on a pool of threads, in order."""
-    threads = min(os.cpu_count() or 1, n_lanes)
-    if threads == 1:
-        return [function(k) for k in range(n_lanes)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, range(n_lanes)))
+def _accumulate(
+    lane: LaneRows, span: slice, first: Conditioning, tables: tuple[Table, ...], q: tuple[int, ...]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """W'W and the tables (q, size, r) of a span of rows, chunk by chunk."""
+    inverse, beta = np.asarray(first.inverse), np.asarray(first.beta)
+    w = len(beta) + 1
+    ww = np.zeros((w, w))
+    cubes: list[np.ndarray] = []
+    # every chunk makes a table of its own: no fewer rows than levels
+    size = max(ROWS_PER_CHUNK, *(table.size for table in tables))
+    pointer = np.arange(min(size, span.stop - span.start) + 1, dtype=np.int32)
+    for start in range(span.start, span.stop, size):
+        part = slice(start, min(start + size, span.stop))
+        n = part.stop - part.start
+        x, weights = lane.x[part], None if lane.weights is None else lane.weights[part]
+        wcols = np.empty((n, w))
+        np.matmul(x, inverse, out=wcols[:, :-1])
+        wcols[:, -1] = lane.y[part] - x @ beta
+        ww += wcols.T @ (wcols if weights is None else wcols * weights[:, None])
+        for t, (table, codes) in enumerate(zip(tables, lane.codes, strict=True)):
+            found = np.empty((q[table.left], table.size, sum(q[g] for g in table.rights) + w * table.with_w))
+            columns = [lane.z[g][part] for g in table.rights] + [wcols] * table.with_w
+            right = np.concatenate(columns, axis=1, out=np.empty((n, found.shape[2])))
+            for i in range(q[table.left]):
+                entries = lane.z[table.left][part, i]
+                z_i = (entries if weights is None else entries * weights, codes[part], pointer[: n + 1])
+                found[i] = sparse.csc_array(z_i, shape=(table.size, n)) @ right
+            if start == span.start:
+                cubes.append(found)
+            else:
+                cubes[t] += found
+    return ww, cubes
+
+
+def _finished(raw: np.ndarray, table: Table, turn: np.ndarray, scales: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Turn W and scale Z in a table (q, size, r); return it as (q, r, size)."""
+    raw /= scales[table.left][:, None, None]
+    rights = np.concatenate([scales[g] for g in table.rights])
+    raw[:, :, : len(rights)] /= rights
+    if table.with_w:
+        raw[:, :, len(rights) :] = raw[:, :, len(rights) :] @ turn
+    return np.ascontiguousarray(raw.swapaxes(1, 2))
+
+
+def map_threads(function: Callable[[int], Any], n: int, threads: int) -> list[Any]:
+    """Call a function for 0 .. n - 1 on a pool of threads, in order."""
+    if min(threads, n) == 1:
+        return [function(k) for k in range(n)]
+    with ThreadPoolExecutor(min(threads, n)) as pool:
+        return list(pool.map(function, range(n)))
 
 
 def _pad_fixed(lane: Conditioned, n_fixed: int, tables: tuple[Table, ...]) -> Conditioned:

@@ -54,7 +54,13 @@ def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.Dat
     """
     checked = [check_frame(frame, name) for frame, name in zip(frames, names, strict=True)]
     first, *rest = checked
-    conformed = [conform(frame, first, name, names[0]) for frame, name in zip(rest, names[1:], strict=True)]
+    types = list(first.dtypes)
+    # equal categories may come in another order, and objects may hold anything: these are looked at one by one
+    plain = not any(isinstance(t, pd.CategoricalDtype) or t == object for t in types)
+    conformed = []
+    for frame, name in zip(rest, names[1:], strict=True):
+        same = plain and frame.columns.equals(first.columns) and list(frame.dtypes) == types
+        conformed.append(frame.copy(deep=False) if same else conform(frame, first, name, names[0]))
     return (first.copy(deep=False), *conformed)
 
 
@@ -153,8 +159,14 @@ def _same_numbers(left: FloatArray, right: FloatArray) -> bool:
 
 def missing_cells(frames: Sequence[pd.DataFrame], labels: Sequence[Label], column: str) -> list[str]:
     """Say per imputation how many cells of a column are missing, e.g. ``["12 in imputation 3"]``."""
-    counts = [len(frame) - int(frame[column].count()) for frame in frames]
+    counts = [_n_missing(frame[column]) for frame in frames]
     return [f"{n} in imputation {label}" for n, label in zip(counts, labels, strict=True) if n]
+
+
+def _n_missing(column: pd.Series) -> int:
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        return int(np.count_nonzero(np.isnan(column.to_numpy())))
+    return len(column) - int(column.count())
 
 
 def shortened(items: Sequence[str]) -> str:

@@ -113,14 +113,19 @@ class _Sources:
         if self.shared(columns):
             return self.frames[0], None
         # column by column: selecting columns of K frames and joining those costs several times as much
-        rows = pd.RangeIndex(self.offsets[-1])
-        return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows), self.offsets
+        rows = pd.RangeIndex(self.offsets[-1])  # a right side may use no column at all
+        return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows, copy=False), self.offsets
 
-    def _stacked(self, name: str) -> pd.Series[Any]:
+    def _stacked(self, name: str) -> np.ndarray | pd.Series[Any]:
         if name in self.varying:
-            return pd.concat([frame[name] for frame in self.frames], ignore_index=True)
-        again = np.tile(np.arange(len(self.frames[0])), len(self.frames))
-        return self.frames[0][name].take(again).reset_index(drop=True)
+            columns = [frame[name] for frame in self.frames]
+            if all(isinstance(column.dtype, np.dtype) for column in columns):
+                return np.concatenate([column.to_numpy() for column in columns])
+            return pd.concat(columns, ignore_index=True)
+        column = self.frames[0][name]
+        if isinstance(column.dtype, np.dtype):
+            return np.tile(column.to_numpy(), len(self.frames))
+        return column.take(np.tile(np.arange(len(column)), len(self.frames))).reset_index(drop=True)
 
 
 def read_rows(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from ..errors import DataError, FormulaError
 from .evaluate import Evaluator, evaluate
 from .rcalls import Array, Columns, Factor, State, level_name
 from .syntax import Node, columns_in, parse, variables
-from .terms import TermList, expand, label
+from .terms import expand, label
 
 __all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
 
@@ -58,7 +59,7 @@ class MatrixSpec:
     variables: tuple[str, ...]
     _factors: tuple[Node, ...]
     _levels: tuple[tuple[Any, ...] | None, ...]  # of the categorical factors
-    _plan: tuple[tuple[tuple[int, _Selector], ...], ...]  # per column: the factors multiplied
+    _plan: "_Plan"  # per column: the factors multiplied
     _states: dict[str, State]
 
     @property
@@ -181,7 +182,10 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
     values = [_categories(evaluator.term(node)) for node in nodes]
     for node, value in zip(nodes, values, strict=True):
         _check_levels(value, label(node), what)
-    names, plan = _structure(terms, dict(zip(used, values, strict=True)))
+    slot = {factor: k for k, factor in enumerate(used)}
+    products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
+    labels = tuple(label(node) for node in nodes)
+    names, plan = _structure(terms.intercept, products, labels, tuple(map(_shape, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
@@ -231,16 +235,32 @@ def _matched(value: _Value, levels: tuple[Any, ...] | None, name: str, what: str
     return Factor(codes, levels, value.contrast, value.logical)
 
 
-def _block(value: _Value, reduced: bool) -> _Block:
-    """The columns that a factor makes, alone; `reduced` leaves out what the intercept already says."""
-    if isinstance(value, np.ndarray):
-        return {"": None}
+class _Shape(NamedTuple):
+    """What decides which columns a factor makes: the keys of several columns, or levels and contrast; else numeric."""
+
+    keys: tuple[str, ...] | None = None
+    levels: tuple[str, ...] | None = None
+    contrast: str = ""
+
+
+def _shape(value: _Value) -> _Shape:
     if isinstance(value, Columns):
-        return {f"[{key}]": key for key in value.parts}
-    names = [level_name(level) for level in value.levels]
+        return _Shape(keys=tuple(map(str, value.parts)))
+    if isinstance(value, Factor):
+        return _Shape(levels=tuple(level_name(level) for level in value.levels), contrast=value.contrast)
+    return _Shape()
+
+
+def _block(shape: _Shape, reduced: bool) -> _Block:
+    """The columns that a factor makes, alone; `reduced` leaves out what the intercept already says."""
+    if shape.keys is not None:
+        return {f"[{key}]": key for key in shape.keys}
+    if shape.levels is None:
+        return {"": None}
+    names = list(shape.levels)
     if not reduced:
         return {f"[{name}]": k for k, name in enumerate(names)}
-    contrasts, form = _CODINGS.get(value.contrast, (None, "[T.{}]"))
+    contrasts, form = _CODINGS.get(shape.contrast, (None, "[T.{}]"))
     if contrasts is None:
         return {form.format(name): k for k, name in enumerate(names) if k}
     weights = np.asarray(contrasts.get_coding_matrix(names, reduced_rank=True), dtype=np.float64)
@@ -255,36 +275,40 @@ _CODINGS: dict[str, tuple[Contrasts, str]] = {
 }
 
 
+_Plan: TypeAlias = "tuple[tuple[tuple[int, _Selector], ...], ...]"
+
+
+# bounded: refits of one formula, as in a bootstrap, ask the same question each time
+@lru_cache(maxsize=128)
 def _structure(
-    terms: TermList, values: dict[int, _Value]
-) -> tuple[tuple[str, ...], tuple[tuple[tuple[int, _Selector], ...], ...]]:
-    """Ask formulaic, about one row, which columns the terms make."""
-    slots = {label(terms.factors[i]): slot for slot, i in enumerate(values)}
-    context = {label(terms.factors[i]): _one_row(value) for i, value in values.items()}
-    intercept = [Term([Variable("1", eval_method="literal")])] if terms.intercept else []
-    products = [Term([Variable(label(terms.factors[i])) for i in term]) for term in terms.terms]
-    matrix = Formula([*intercept, *products]).get_model_matrix(pd.DataFrame(index=[0]), context=context)
-    ordered = list(values.values())
+    intercept: bool, terms: tuple[tuple[int, ...], ...], labels: tuple[str, ...], shapes: tuple[_Shape, ...]
+) -> tuple[tuple[str, ...], _Plan]:
+    """Ask formulaic, about one row, which columns the terms (positions of their factors) make."""
+    slots = {name: slot for slot, name in enumerate(labels)}
+    context = {name: _one_row(shape) for name, shape in zip(labels, shapes, strict=True)}
+    constant = [Term([Variable("1", eval_method="literal")])] if intercept else []
+    products = [Term([Variable(labels[i]) for i in term]) for term in terms]
+    matrix = Formula([*constant, *products]).get_model_matrix(pd.DataFrame(index=[0]), context=context)
     names: list[str] = []
     plan: list[tuple[tuple[int, _Selector], ...]] = []
     for term in matrix.model_spec.structure:
         names.extend(term.columns)
         for scoped in term.scoped_terms:
             factors = [(slots[part.factor.expr], part.reduced) for part in scoped.factors]
-            blocks = [[(slot, s) for s in _block(ordered[slot], reduced).values()] for slot, reduced in factors]
+            blocks = [[(slot, s) for s in _block(shapes[slot], reduced).values()] for slot, reduced in factors]
             # the first factor runs fastest, in R as in formulaic
             plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
     return tuple(names), tuple(plan)
 
 
-def _one_row(value: _Value) -> FactorValues[Any]:
+def _one_row(shape: _Shape) -> FactorValues[Any]:
     """One row of a finished factor, in the form in which formulaic takes values that it need not evaluate."""
-    if not isinstance(value, Factor):
-        row = dict.fromkeys(_block(value, reduced=False), np.ones(1))
+    if shape.levels is None:
+        row = dict.fromkeys(_block(shape, reduced=False), np.ones(1))
         return FactorValues(row, kind="numerical", format="{name}{field}")
 
     def encode(values: Any, *, reduced_rank: bool, **_: Any) -> FactorValues[Any]:
-        row = dict.fromkeys(_block(value, reduced_rank), np.ones(1))
+        row = dict.fromkeys(_block(shape, reduced_rank), np.ones(1))
         return FactorValues(row, kind="categorical", format="{name}{field}", spans_intercept=not reduced_rank)
 
     return FactorValues(np.ones(1), kind="categorical", spans_intercept=True, encoder=encode)
@@ -293,7 +317,7 @@ def _one_row(value: _Value) -> FactorValues[Any]:
 def _fill(
     n: int,
     values: list[_Value],
-    plan: tuple[tuple[tuple[int, _Selector], ...], ...],
+    plan: _Plan,
     names: tuple[str, ...],
     what: str,
 ) -> NDArray[np.float64]:

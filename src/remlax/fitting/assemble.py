@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.batch import Stack
-from ..core.stack import Conditioned, LaneRows, build_stack, condition_lane, map_lanes
+from ..core.stack import Conditioned, LaneRows, build_stack, condition_lane, map_threads
 from ..design.build import ModelRows
 from ..errors import DataError
 from .checks import check_groups, independent_columns
 from .layout import Layout, make_layout
+
+# rows of a data set from which its cross-products are worth a thread
+LONG = 30_000
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,13 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
 
     def condition(k: int, *, by_qr: bool = False) -> Conditioned | None:
         lane = lane_rows(rows, layout, scales, keep, k)
-        return condition_lane(lane, layout.tables, layout.structure.q, by_qr=by_qr)
+        return condition_lane(lane, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
 
-    lanes = map_lanes(condition, rows.n_lanes)
+    # threads pay where each of the calls between which Python holds its lock takes long
+    long = rows.offsets[-1] >= LONG * rows.n_lanes
+    cores = (os.cpu_count() or 1) if long else 1
+    threads = cores if rows.n_lanes == 1 else 1
+    lanes = map_threads(condition, rows.n_lanes, cores)
     doubtful = [k for k, lane in enumerate(lanes) if lane is None]
     if doubtful:
         keep = independent_columns(rows)
@@ -101,7 +109,8 @@ def lane_rows(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], k
     return LaneRows(
         x=x if len(keep) == x.shape[1] else x[:, keep],
         y=y,
-        z=tuple(z / scale for z, scale in zip(z_columns(rows, layout, k), scales, strict=True)),
+        z=tuple(z_columns(rows, layout, k)),
+        z_scale=scales,
         codes=tuple(codes[part] for codes in layout.table_codes),
         weights=None if rows.weights is None else rows.weights.lane(k),
     )
