@@ -99,7 +99,7 @@ def test_copies_of_one_data_set_have_no_variance_between(frames: list[pd.DataFra
     # zero but for the last bit of the estimates: a compiled program may add in another order at another place of a chunk
     assert (table["b"] <= 1e-28 * table["estimate"] ** 2).all()
     assert (table["riv"] <= 1e-26).all()
-    assert (table["df"] == np.inf).all()
+    assert (table["df"] > 1e20).all()
     np.testing.assert_allclose(table["std_error"], np.sqrt(np.diag(single.vcov())), rtol=1e-10)
 
 

@@ -59,7 +59,7 @@ class MatrixSpec:
     variables: tuple[str, ...]
     _factors: tuple[Node, ...]
     _levels: tuple[tuple[Any, ...] | None, ...]  # of the categorical factors
-    _plan: "_Plan"  # per column: the factors multiplied
+    _plan: _Plan  # per column: the factors multiplied
     _states: dict[str, State]
 
     @property
