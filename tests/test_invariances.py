@@ -96,7 +96,7 @@ def test_large_mean_of_the_response_costs_no_digits(frames: list[pd.DataFrame], 
 def test_copies_of_one_data_set_have_no_variance_between(frames: list[pd.DataFrame]) -> None:
     pooled = rx.lmer_list(FORMULA, [frames[0]] * 3).pool(dfcom=np.inf)
     table, single = pooled.tidy("fixed"), rx.lmer(FORMULA, frames[0])
-    # zero but for the last bit of the estimates: a compiled program may add in another order at another place of a chunk
+    # zero but for the last bit of the estimates: a program may add in another order at another place of a chunk
     assert (table["b"] <= 1e-28 * table["estimate"] ** 2).all()
     assert (table["riv"] <= 1e-26).all()
     assert (table["df"] > 1e20).all()

@@ -29,7 +29,7 @@ ALIASED_PIVOT = 1e-7
 class LaneRows:
     """Rows of one data set on the host.
 
-    x (n, p); y (n,); z per factor (n, q) with the scales (q,) that it is divided by; codes per table (n,); weights (n,).
+    x (n, p); y (n,); z per factor (n, q) with the scales (q,) that divide it; codes per table (n,); weights (n,).
     """
 
     x: np.ndarray

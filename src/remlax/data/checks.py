@@ -56,7 +56,7 @@ def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.Dat
     first, *rest = checked
     types = list(first.dtypes)
     # equal categories may come in another order, and objects may hold anything: these are looked at one by one
-    plain = not any(isinstance(t, pd.CategoricalDtype) or t == object for t in types)
+    plain = not any(isinstance(t, pd.CategoricalDtype) or pd.api.types.is_object_dtype(t) for t in types)
     conformed = []
     for frame, name in zip(rest, names[1:], strict=True):
         same = plain and frame.columns.equals(first.columns) and list(frame.dtypes) == types
