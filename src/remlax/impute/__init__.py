@@ -1,9 +1,21 @@
 """Missing data: patterns, imputation and its diagnostics."""
 
 from .derive import ClusterMean as ClusterMean
+from .derive import centred as centred
 from .derive import cluster_mean as cluster_mean
+from .derive import product as product
+from .derive import scale_score as scale_score
+from .diagnostics import density_table as density_table
+from .diagnostics import icc_table as icc_table
+from .diagnostics import intraclass_correlation as intraclass_correlation
+from .diagnostics import level2_consistency as level2_consistency
+from .diagnostics import observed_vs_imputed as observed_vs_imputed
+from .diagnostics import observed_vs_imputed_shares as observed_vs_imputed_shares
+from .diagnostics import quantile_table as quantile_table
 from .emb import emb as emb
 from .missing import add_missing as add_missing
+from .overimpute import Overimputation as Overimputation
+from .overimpute import overimpute as overimpute
 from .patterns import fraction_missing as fraction_missing
 from .patterns import missing_flags as missing_flags
 from .patterns import pattern_table as pattern_table

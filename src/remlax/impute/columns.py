@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -260,3 +260,31 @@ def slots(codes: Sequence[ColumnCode]) -> dict[str, slice]:
     """Model columns that belong to each data column."""
     ends = np.cumsum([code.width for code in codes])
     return {code.name: slice(int(end) - code.width, int(end)) for code, end in zip(codes, ends, strict=True)}
+
+
+def time_powers(data: pd.DataFrame, time: str | Mapping[str, int] | None) -> dict[str, FloatArray]:
+    """Columns name^2, name^3, ... of a time column, standardised before it is raised to a power.
+
+    Raises
+    ------
+    ImputationError
+        The column is absent, not numeric or incomplete, there are several, or the degree is not 2 or more.
+    """
+    if time is None:
+        return {}
+    degrees = {time: 2} if isinstance(time, str) else dict(time)
+    names = check_columns(data, list(degrees), "time=")
+    if len(names) != 1:
+        raise ImputationError(f"time= names {len(names)} columns: give one")
+    name, degree = names[0], degrees[names[0]]
+    if not is_continuous(data[name]) or data[name].isna().any():
+        raise ImputationError(
+            f"time= names {name!r}, which is not numeric or has missing cells: it must be a complete number"
+        )
+    if degree < 2:
+        raise ImputationError(
+            f"time= gives degree {degree} for {name!r}: the column enters the model anyway; give 2 or more"
+        )
+    x = as_floats(data[name])
+    x = (x - x.mean()) / x.std()
+    return {f"{name}^{power}": x**power for power in range(2, degree + 1)}

@@ -56,6 +56,94 @@ def cluster_mean(column: str, cluster: str) -> ClusterMean:
     return ClusterMean(column, cluster)
 
 
+@dataclass(frozen=True)
+class Centred:
+    """A column minus its mean, over all rows or within clusters: see `centred`."""
+
+    column: str
+    cluster: str | None
+
+    def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Compute the differences, (n,)."""
+        check_columns(frame, [self.column], "centred()")
+        if self.cluster is None:
+            return frame[self.column] - frame[self.column].mean()
+        return frame[self.column] - ClusterMean(self.column, self.cluster)(frame)
+
+
+def centred(column: str, cluster: str | None = None) -> Centred:
+    """Column minus its mean, for ``derive=``: over all rows, or within clusters.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"g": ["a", "a", "b"], "x": [1.0, 2.0, 6.0]})
+    >>> centred("x")(frame).tolist(), centred("x", "g")(frame).tolist()
+    ([-2.0, -1.0, 3.0], [-0.5, 0.5, 0.0])
+    """
+    return Centred(column, cluster)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of columns: see `product`."""
+
+    columns: tuple[str, ...]
+
+    def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Compute the products, (n,)."""
+        return frame[check_columns(frame, self.columns, "product()")].prod(axis=1, skipna=False)
+
+
+def product(*columns: str) -> Product:
+    """Product of columns (an interaction, or a square if one is named twice), for ``derive=``.
+
+    Examples
+    --------
+    >>> product("x", "z")(pd.DataFrame({"x": [1.0, 2.0], "z": [3.0, 4.0]})).tolist()
+    [3.0, 8.0]
+    """
+    return Product(columns)
+
+
+@dataclass(frozen=True)
+class ScaleScore:
+    """Mean or sum of items, some of them reversed: see `scale_score`."""
+
+    items: tuple[str, ...]
+    reverse: Mapping[str, tuple[float, float]]
+    total: bool
+
+    def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Compute the scores, (n,); missing where an item is."""
+        items = frame[check_columns(frame, [*self.items, *self.reverse], "scale_score()")].astype(float)
+        for name, (low, high) in self.reverse.items():
+            items[name] = low + high - items[name]
+        return items.sum(axis=1, skipna=False) / (1 if self.total else items.shape[1])
+
+
+def scale_score(
+    items: Sequence[str], *, reverse: Mapping[str, tuple[float, float]] | None = None, total: bool = False
+) -> ScaleScore:
+    """Scale score of items, for ``derive=``: their mean, or their sum if `total`.
+
+    Parameters
+    ----------
+    items
+        Numeric columns.
+    reverse
+        Further items that point the other way, each with the least and the greatest value of its scale.
+    total
+        The sum rather than the mean.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"a": [1.0, 5.0], "b": [2.0, 4.0], "c": [5.0, 1.0]})
+    >>> scale_score(["a", "b"], reverse={"c": (1, 5)})(frame).round(3).tolist()
+    [1.333, 4.667]
+    """
+    return ScaleScore(tuple(items), dict(reverse or {}), total)
+
+
 def apply_derivations(frame: pd.DataFrame, derive: Mapping[str, Derivation] | None) -> pd.DataFrame:
     """Return the frame with the derived columns, computed in order: a later one may use an earlier."""
     for name, rule in (derive or {}).items():

@@ -10,7 +10,7 @@ from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
 from .clusters import check_cluster, copy_within_clusters, find_clusters, warn_flat_model
-from .columns import ColumnCode, plan_columns
+from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
 from .derive import Derivation, apply_derivations, warn_undeclared_means
 from .emb_stages import Drawn, EmOptions, complete_frame, impute_clusters, impute_rows
 from .patterns import check_columns, fraction_missing, pattern_table
@@ -31,6 +31,7 @@ def emb(
     bounds: Mapping[str, tuple[float, float]] | None = None,
     priors: Sequence[CellPrior] | None = None,
     ridge: float = 0.0,
+    time: str | Mapping[str, int] | None = None,
     cluster: str | None = None,
     cluster_vars: Sequence[str] = (),
     derive: Mapping[str, Derivation] | None = None,
@@ -68,6 +69,10 @@ def emb(
     ridge
         Pseudo-rows with uncorrelated columns, 0 = none: shrinks correlations by n / (n + ridge) and leaves
         means and variances alone.
+    time
+        Complete numeric column whose powers enter the model as further columns: squares for a name, or up to the degree
+        that a mapping gives, as in ``{"year": 3}`` (Amelia's ``polytime``). Effects of time that differ between
+        clusters need `remlax.impute.joint`.
     cluster
         Column that names the clusters; it stays out of the model.
     cluster_vars
@@ -127,6 +132,8 @@ def emb(
     for prior in priors or ():
         if prior.column in upper:
             raise ImputationError(f"priors= names {prior.column!r}, but cluster_vars= take no cell priors")
+    given, powers = data, time_powers(data, time)
+    data = data.assign(**powers)
     names = [c for c in data.columns if c not in {*ids, cluster, *(derive or {})}]
     codes = plan_columns(data, names, nominal=nominal, ordinal=ordinal, log=log, sqrt=sqrt, logistic=logistic)
     incomplete = [c for c in names if data[c].isna().any()]
@@ -140,11 +147,13 @@ def emb(
         frames = _fill_clusters(data, cluster, upper, codes, options, bounds)
     drawn = impute_rows(frames, codes, options, bounds, priors)
     completed: dict[Hashable, pd.DataFrame] = {
-        k + 1: apply_derivations(complete_frame(frames[k % len(frames)], codes, drawn, k, seed), derive)
+        k + 1: apply_derivations(
+            complete_frame(frames[k % len(frames)], codes, drawn, k, seed).drop(columns=list(powers)), derive
+        )
         for k in range(m)
         if drawn.codes[k] != 2
     }
-    return _result(data, completed, codes, drawn, derive)
+    return _result(given, completed, codes, drawn, derive, encode(frames[0], codes))
 
 
 def _fill_clusters(
@@ -171,6 +180,7 @@ def _result(
     codes: Sequence[ColumnCode],
     drawn: Drawn,
     derive: Mapping[str, Derivation] | None,
+    encoded: FloatArray,
 ) -> ImputationResult:
     return ImputationResult(
         data=ImputedData.from_frames(completed).with_original(apply_derivations(data, derive)),
@@ -183,4 +193,6 @@ def _result(
         model_columns=tuple(n for code in codes for n in code.model_names),
         means=drawn.means,
         covariances=drawn.covariances,
+        plan=tuple(codes),
+        encoded=encoded,
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlax.data import ImputedData
 
-from .columns import FloatArray
+from .columns import ColumnCode, FloatArray
 
 CODE_MESSAGES = {
     1: "Normal EM convergence.",
@@ -41,6 +41,10 @@ class ImputationResult:
         Names of the p columns of the normal model (dummies, transformed columns).
     means, covariances
         (m, p) and (m, p, p) EM estimates behind each imputation, in units of the model columns.
+    plan
+        How the columns of the data became columns of the model.
+    encoded
+        (n, p) model columns of the incomplete data, NaN where missing.
     """
 
     data: ImputedData
@@ -53,6 +57,8 @@ class ImputationResult:
     model_columns: tuple[str, ...]
     means: FloatArray
     covariances: FloatArray
+    plan: tuple[ColumnCode, ...]
+    encoded: FloatArray
 
     @property
     def code(self) -> int:
