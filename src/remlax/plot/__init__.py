@@ -11,6 +11,12 @@ from .groups import caterpillar as caterpillar
 from .groups import impact as impact
 from .groups import qq_modes as qq_modes
 from .groups import spaghetti as spaghetti
+from .imputation import chain_plot as chain_plot
+from .imputation import imputed_density_plot as imputed_density_plot
+from .imputation import imputed_icc_plot as imputed_icc_plot
+from .imputation import imputed_quantile_plot as imputed_quantile_plot
+from .imputation import missing_map as missing_map
+from .imputation import overimputation_plot as overimputation_plot
 from .predictions import effect as effect
 from .residuals import qq_residuals as qq_residuals
 from .residuals import residual_fitted as residual_fitted
@@ -18,10 +24,16 @@ from .residuals import scale_location as scale_location
 
 __all__ = [
     "caterpillar",
+    "chain_plot",
     "effect",
     "forest",
     "impact",
+    "imputed_density_plot",
+    "imputed_icc_plot",
+    "imputed_quantile_plot",
     "missing_information",
+    "missing_map",
+    "overimputation_plot",
     "qq_modes",
     "qq_residuals",
     "residual_fitted",
