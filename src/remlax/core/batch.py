@@ -156,33 +156,40 @@ def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, 
     return found
 
 
-def chunk_size(stack: Stack, threads: int) -> int:
-    """Lanes per chunk: a power of two that fits the cache and gives every thread work."""
+def chunk_size(stack: Stack, threads: int, n_runs: int | None = None) -> int:
+    """Lanes per chunk: a power of two that fits the cache and gives every thread work.
+
+    ``n_runs`` is the number of runs where it is not that of the lanes.
+    """
     per_lane = sum(leaf.nbytes for leaf in jax.tree.leaves(stack.values)) / stack.n_lanes
     if stack.structure.crossed:
         per_lane = max(per_lane, 8.0 * stack.structure.n_dense**2)
     fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(per_lane, 1.0))))
+    runs = stack.n_lanes if n_runs is None else n_runs
     # a second thread is worth its start from about a quarter of a chunk of work
-    share = stack.n_lanes if 4 * per_lane * stack.n_lanes < CHUNK_BYTES else -(-stack.n_lanes // threads)
+    share = runs if 4 * per_lane * runs < CHUNK_BYTES else -(-runs // threads)
     return int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
 
 
-def run_chunks(stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any]) -> Any:
+def run_chunks(
+    stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any], which: np.ndarray | None = None
+) -> Any:
     """Run a program over chunks of lanes on a pool of threads and join the results on the host.
 
-    ``per_lane`` is a pytree of arrays with a leading lane axis. Every chunk has the same number of lanes (the last is
-    filled with copies of its first), so that one compiled program serves all.
+    ``per_lane`` is a pytree of arrays with a leading lane axis, or an axis of runs with lanes ``which`` (a lane may run
+    several times). Every chunk has the same number of lanes (the last is filled with copies of its first), so that
+    one compiled program serves all.
     """
     threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    size = chunk_size(stack, threads)
-    lanes = np.arange(stack.n_lanes)
-    pieces = [lanes[i : i + size] for i in range(0, len(lanes), size)]
+    lanes = np.arange(stack.n_lanes) if which is None else which
+    size = chunk_size(stack, threads, len(lanes))
+    pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
 
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
         with jax.enable_x64(True):
             arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
-            out = program(arguments, stack.lanes(filled))
+            out = program(arguments, stack.lanes(lanes[filled]))
             return jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
 
     if len(pieces) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -10,6 +11,8 @@ from jax import Array
 
 from .batch import Stack, _over_lanes, run_chunks
 from .kenward_roger import KenwardRogerParts, kenward_roger_parts
+from .optimize import Optimum
+from .profile import Held, minimise_held
 from .structure import Index, Structure, Values
 
 
@@ -28,3 +31,21 @@ def kenward_roger_stack(stack: Stack, theta: np.ndarray) -> KenwardRogerParts:
         return _kenward_roger_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
 
     return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def _held_lanes(held: Held, index: Index, values: Values, max_iter: Array, structure: Structure) -> Optimum:
+    def one(h: Held, i: Index, v: Values) -> Optimum:
+        return minimise_held(h, structure, i, v, max_iter)
+
+    return _over_lanes(one)(held, index, values)  # type: ignore[no-any-return]
+
+
+def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: int = 100) -> Optimum:
+    """Minimise the ML deviance of lane ``which[i]`` with what problem i holds, for all problems; arrays on the host."""
+
+    def program(h: Held, part: Stack) -> Optimum:
+        structure = replace(part.structure, reml=False)
+        return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure)  # type: ignore[no-any-return]
+
+    return run_chunks(stack, held, program, which)  # type: ignore[no-any-return]

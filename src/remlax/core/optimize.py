@@ -8,6 +8,7 @@ positive semidefinite Hessian over all coordinates. jaxopt is imported here alon
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -173,7 +174,7 @@ def _limit(step: Array, theta: Array) -> Array:
 
 
 def newton(theta: Array, structure: Structure, index: Index, values: Values, max_iter: Array) -> Optimum:
-    """Minimise the criterion from theta by Newton steps with backtracking, one evaluation per iteration.
+    """Minimise the criterion from theta by Newton steps with backtracking.
 
     Parameters
     ----------
@@ -187,8 +188,31 @@ def newton(theta: Array, structure: Structure, index: Index, values: Values, max
     Optimum
     """
 
+    def evaluate(t: Array) -> criterion.Derivatives:
+        return criterion.value_grad_hess(t, structure, index, values)
+
+    return minimise(jnp.where(jnp.isnan(theta), moment_start(structure, index, values), theta), evaluate, max_iter)
+
+
+def minimise(theta: Array, evaluate: Callable[[Array], criterion.Derivatives], max_iter: Array) -> Optimum:
+    """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+        Start.
+    evaluate : callable
+        Value, gradient and Hessian.
+    max_iter : Array, integer scalar
+        Evaluations allowed.
+
+    Returns
+    -------
+    Optimum
+    """
+
     def judge(s: NewtonState, t: Array, length: Array) -> NewtonState:
-        found = criterion.value_grad_hess(t, structure, index, values)
+        found = evaluate(t)
         finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
         wanted = s.value - 1e-4 * length * s.decrement + NOISE * jnp.abs(s.value)
@@ -227,7 +251,6 @@ def newton(theta: Array, structure: Structure, index: Index, values: Values, max
     def going(s: NewtonState) -> Array:
         return ~s.done & (s.evaluations < max_iter)
 
-    theta = jnp.where(jnp.isnan(theta), moment_start(structure, index, values), theta)
     d, dtype = theta.shape[0], theta.dtype
     zero = jnp.zeros((), dtype)
     first = NewtonState(

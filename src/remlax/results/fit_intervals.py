@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..errors import DataError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from .coefficients import fit_table
 from .emmeans import At, EstimatedMeans, estimated_means
+from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
 
 
 class FitIntervals:
@@ -77,3 +79,92 @@ class FitIntervals:
             return fit_table(labels, matrix @ beta, error, within.df(matrix)[0], conf_level)
 
         return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, table)
+
+    def confint(
+        self,
+        method: ConfintMethod = "wald",
+        *,
+        conf_level: float = 0.95,
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        n_sims: int = 1000,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Confidence limits of all parameters: SDs, correlations, sigma and coefficients.
+
+        Parameters
+        ----------
+        method : {"wald", "profile", "boot"}, default "wald"
+            ``wald``: from standard errors, on the log scale for SDs and Fisher's z for correlations (NaN on the
+            boundary). ``profile``: where the ML deviance has risen by the quantile of chi-square (lme4's default).
+            ``boot``: percentiles over refits to responses drawn from the fit.
+        conf_level : float, default 0.95
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+            For ``wald``: degrees of freedom of the coefficients.
+        n_sims : int, default 1000
+            For ``boot``: refits.
+        seed : int, optional
+            For ``boot``: the same seed gives the same limits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``effect group term estimate conf_low conf_high``. The estimates of ``profile`` are those of maximum
+            likelihood, also for a REML fit, as in lme4. ``boot`` adds ``n_defined``, the refits in which the parameter
+            has a value (a correlation beside a zero SD has none); ``attrs`` holds ``n_sims``, ``n_failed``,
+            ``n_singular`` and ``seed``.
+
+        Raises
+        ------
+        DataError
+            An unknown method, a level outside (0, 1), or a fit that did not converge.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Limits that a profile did not reach; refits that failed.
+
+        References
+        ----------
+        Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1), sec. 5.1.
+        Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge, ch. 5.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.confint("profile").set_index("term").loc["Days", ["conf_low", "conf_high"]].round(2).tolist()
+        [7.36, 13.58]
+        """
+        if method == "wald":
+            return wald_limits(self.fitted_stack, self.lane, conf_level, ddf)
+        if method == "profile":
+            return self.profile(conf_level=conf_level).confint()
+        if method == "boot":
+            return boot_limits(self.fitted_stack, self.lane, conf_level, n_sims, seed)
+        raise DataError(f"method={method!r} is not known: use 'wald', 'profile' or 'boot'")
+
+    def profile(self, *, conf_level: float = 0.95) -> Profile:
+        """Profile the likelihood over every parameter.
+
+        Parameters
+        ----------
+        conf_level : float, default 0.95
+            Level around whose limits the values lie most densely.
+
+        Returns
+        -------
+        Profile
+            Its ``table`` holds values and zeta to draw; ``confint()`` gives limits.
+
+        References
+        ----------
+        Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1), sec. 5.1.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
+        >>> fit.profile().confint(0.9)[["term", "conf_low", "conf_high"]].round(1).values.tolist()
+        [['sd__Intercept', 16.8, 72.9], ['sd__Observation', 39.7, 64.1], ['Intercept', 1494.8, 1560.2]]
+        """
+        return make_profiles(self.fitted_stack, (self.lane,), conf_level)[0]
