@@ -47,6 +47,7 @@ __all__ = [
     "SingularFitWarning",
     "__version__",
     "anova",
+    "bootstrap",
     "cluster_mean",
     "core",
     "datasets",
@@ -60,7 +61,9 @@ __all__ = [
     "model_table",
     "plot",
     "read_imputations",
+    "refit",
     "sim",
+    "simulate",
     "wiggle",
     "write_imputations",
 ]
@@ -68,11 +71,14 @@ __all__ = [
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
 _LAZY = {
+    "bootstrap": ".simulation.responses",
     "cluster_mean": ".impute",
     "impute": ".impute",
     "plot": ".plot",
     "read_imputations": ".data.readers",
+    "refit": ".simulation.responses",
     "sim": ".sim",
+    "simulate": ".simulation.responses",
     "write_imputations": ".data.readers",
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array, lax
 
 from . import inference
+from .batch_eigen import small_eigh
 from .batch_queue import BOUNDARY, LaneFit, lanes_at_once
 from .crossprod import Rotation
 from .structure import Index, Structure, ThetaMap, Values
@@ -118,7 +119,7 @@ def twice_pseudo_inverse(hess: Array) -> Array:
     """2 H^+ of a Hessian of the deviance, directions without information left out."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(hess)), 1e-300))
     outer = scale[:, None] * scale[None, :]
-    size, vectors = jnp.linalg.eigh(hess / outer)
+    size, vectors = small_eigh(hess / outer)
     keep = size > EIGEN_TOL * size[-1]
     inverse = jnp.where(keep, 1.0 / jnp.where(keep, size, jnp.ones_like(size)), jnp.zeros_like(size))
     doubled: Array = 2 * (vectors * inverse[None, :]) @ vectors.T / outer

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from .batch import CHUNK_BYTES, MAX_CHUNK, fit_batch
+from .batch_eigen import small_eigh
 from .optimize import CONVERGED, NOT_FINITE, SADDLE, Optimum
 from .structure import Index, Structure, Values
 
@@ -107,7 +108,7 @@ def _starts(best: LaneFit, tries: Array, structure: Structure) -> Array:
     """First the moment estimate (NaN); then along the worst curvature of a saddle, or near 0, far out, between."""
     unit = jnp.asarray(structure.theta_map.start(), best.theta.dtype)
     attempt = jnp.maximum(tries - 1, 0)
-    size, vectors = jnp.linalg.eigh(best.hess)
+    size, vectors = jax.vmap(small_eigh)(best.hess)
     step = 0.2 * (attempt + 1).astype(unit.dtype)
     aside = best.theta + step[:, None] * vectors[:, :, 0]
     other = unit[None] * jnp.asarray(STARTS, unit.dtype)[attempt][:, None]

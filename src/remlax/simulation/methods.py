@@ -202,7 +202,8 @@ def _in_chunks(
     r, n = columns.rows.shape
     width = 4 + len(columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
     per_replication = 8 * n * treatment.sets * width
-    threads = os.cpu_count() or 1 if jax.default_backend() == "cpu" else 1
+    # one core is left free: compiled programs that wait for LAPACK in every thread of XLA would wait for ever
+    threads = max(1, (os.cpu_count() or 1) - 1) if jax.default_backend() == "cpu" else 1
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * threads)) // per_replication)
     size = min(_power_of_two(most), _power_of_two(-(-r // threads), up=True))
     options = Options(

@@ -1,0 +1,255 @@
+"""Responses drawn from fitted models, refits to other responses, and the parametric bootstrap over imputations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..errors import ConvergenceWarning, DataError
+from ..fitting.refit import refit_lane, simulate_lane
+from ..pooling import pool_scalars
+from ..results import LmerFit, LmerFitList
+
+Statistic = Callable[[LmerFitList], pd.DataFrame]
+
+
+def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_modes: bool = False) -> pd.DataFrame:
+    """Draw responses from a fitted model: y = X beta + offset + Z b + e (lme4: ``simulate``).
+
+    Parameters
+    ----------
+    fit : LmerFit
+    n_sims : int, default 1
+    seed : int, optional
+        The same seed gives the same draws; the first ones do not depend on ``n_sims``.
+    given_modes : bool, default False
+        Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        (n, n_sims): columns ``sim_1``, ``sim_2``, ...; the index is that of the rows of the fit.
+
+    Raises
+    ------
+    DataError
+        ``n_sims`` is less than 1.
+
+    See Also
+    --------
+    refit
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+    >>> rx.simulate(fit, 2, seed=1).shape
+    (180, 2)
+    """
+    if n_sims < 1:
+        raise DataError(f"n_sims={n_sims}: give at least 1")
+    rng = np.random.default_rng(seed)
+    drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
+    index = fit.fitted_stack.model.rows.index[fit.lane]
+    return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
+
+
+def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFitList:
+    """Fit the same model to other responses, all at once (lme4: ``refit``).
+
+    Rows, columns, weights and offset stay as they are: only the cross-products with the response are formed anew.
+
+    Parameters
+    ----------
+    fit : LmerFit
+    ys : DataFrame (n, n_sims), Series (n,) or array_like
+        Responses in columns, such as `simulate` returns, in the order of the rows of the fit; the offset not
+        subtracted.
+
+    Returns
+    -------
+    LmerFitList
+        One fit per response.
+
+    Raises
+    ------
+    DataError
+        A wrong shape, values that are not finite, or a response that the fixed part explains without remainder.
+
+    Warns
+    -----
+    ConvergenceWarning
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> data = rx.datasets.sleepstudy()
+    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", data)
+    >>> again = rx.refit(fit, 2 * data["Reaction"])
+    >>> again[0].fixef().round(3).to_dict()
+    {'Intercept': 502.81, 'Days': 20.935}
+    """
+    values = np.asarray(ys, dtype=np.float64)
+    columns = values[:, None] if values.ndim == 1 else values
+    if columns.ndim != 2:
+        raise DataError(f"the responses have the shape {values.shape}; they need one column per data set")
+    fitted = refit_lane(fit.fitted_stack, fit.lane, columns.T)
+    failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
+    if failed:
+        warnings.warn(
+            f"the fit did not converge to response {', '.join(failed)}: see convergence()",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """Parametric bootstrap of K fits.
+
+    Attributes
+    ----------
+    estimates
+        (K, terms): the statistics of the fits themselves; index ``imp``.
+    replicates
+        (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge is NaN.
+    """
+
+    estimates: pd.DataFrame
+    replicates: pd.DataFrame
+
+    def summary(self, conf_level: float = 0.95) -> pd.DataFrame:
+        """Summarise over the bootstrap and, if there are several fits, over the imputations.
+
+        Parameters
+        ----------
+        conf_level : float, default 0.95
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per term: ``estimate`` (mean over the fits); ``bias`` (mean of the refits minus the estimate);
+            ``std_error`` (root of Rubin's total variance, the bootstrap variance of each fit in the place of its
+            squared standard error; of one fit the bootstrap SD); ``conf_low``, ``conf_high`` (quantiles of the refits
+            of all fits together: Schomaker & Heumann's "MI boot pooled"); ``n_failed`` refits.
+
+        Raises
+        ------
+        DataError
+            The level is not between 0 and 1.
+
+        References
+        ----------
+        Schomaker, M. and Heumann, C. (2018). Bootstrap inference when using multiple imputation. Stat. Med. 37,
+        2252-2266.
+        """
+        if not 0 < conf_level < 1:
+            raise DataError(f"conf_level={conf_level}: give a number between 0 and 1")
+        own, again = self.estimates, self.replicates
+        variance = again.groupby(level="imp", sort=False).var()
+        error = np.sqrt(variance.iloc[0])
+        if len(own) > 1:
+            known = own.notna().all() & variance.notna().all()
+            pooled = pool_scalars(own.loc[:, known].to_numpy(), variance.loc[:, known].to_numpy())
+            error = pd.Series(np.nan, index=own.columns)
+            error[known] = pooled.std_error
+        tail = (1 - conf_level) / 2
+        return pd.DataFrame(
+            {
+                "term": own.columns,
+                "estimate": own.mean().to_numpy(),
+                "bias": (again.mean() - own.mean()).to_numpy(),
+                "std_error": error.to_numpy(),
+                "conf_low": again.quantile(tail).to_numpy(),
+                "conf_high": again.quantile(1 - tail).to_numpy(),
+                "n_failed": again.isna().sum().to_numpy(),
+            }
+        )
+
+
+def bootstrap(
+    fits: LmerFit | LmerFitList,
+    n_sims: int = 200,
+    *,
+    statistic: Statistic | None = None,
+    seed: int | None = None,
+    given_modes: bool = False,
+) -> Bootstrap:
+    """Bootstrap parametrically: draw responses from every fit, fit the model to them, keep a statistic (lme4: bootMer).
+
+    Parameters
+    ----------
+    fits : LmerFit or LmerFitList
+        One fit, or one per imputation.
+    n_sims : int, default 200
+        Draws per fit.
+    statistic : function, optional
+        From an `LmerFitList` to a frame with one row per fit and one column per term; by default coefficients, SDs,
+        correlations (``sd__x|g``, ``cor__x.z|g``) and ``sigma``.
+    seed : int, optional
+        The draws for a fit depend on the seed and on its place.
+    given_modes : bool, default False
+        As of `simulate`.
+
+    Returns
+    -------
+    Bootstrap
+
+    Raises
+    ------
+    DataError
+        Fewer than two draws, or the statistic does not have one row per fit.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> fit = rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
+    >>> table = rx.bootstrap(fit, 100, seed=1).summary()
+    >>> table["term"].tolist()
+    ['Intercept', 'sd__Intercept|Batch', 'sigma']
+    """
+    if n_sims < 2:
+        raise DataError(f"n_sims={n_sims}: give at least 2")
+    several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.fitted_stack, (fits.lane,))
+    compute = estimates_of if statistic is None else statistic
+    own = _checked(compute(several), len(several))
+    parts = []
+    for place, fit in enumerate(several):
+        rng = np.random.default_rng(None if seed is None else [seed, place])
+        drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
+        fitted = refit_lane(fit.fitted_stack, fit.lane, drawn)
+        found = _checked(compute(LmerFitList(fitted, tuple(range(n_sims)))), n_sims)
+        found.loc[~fitted.converged] = np.nan
+        parts.append(found)
+    labels = list(several.labels)
+    index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])
+    return Bootstrap(
+        own.set_axis(pd.Index(labels, name="imp"), axis=0), pd.concat(parts, ignore_index=True).set_axis(index, axis=0)
+    )
+
+
+def estimates_of(fits: LmerFitList) -> pd.DataFrame:
+    """Coefficients, SDs, correlations and the residual SD: one row per fit."""
+    table = fits.varcorr()
+    names = []
+    for group, first, second in zip(table["group"], table["var1"], table["var2"], strict=True):
+        if group == "Residual":
+            names.append("sigma")
+        else:
+            names.append(f"sd__{first}|{group}" if pd.isna(second) else f"cor__{first}.{second}|{group}")
+    per_fit = len(table) // len(fits)
+    wide = pd.DataFrame(table["sdcor"].to_numpy().reshape(len(fits), per_fit), columns=names[:per_fit])
+    return pd.concat([fits.fixef().reset_index(drop=True), wide], axis=1)
+
+
+def _checked(found: pd.DataFrame, rows: int) -> pd.DataFrame:
+    if not isinstance(found, pd.DataFrame) or len(found) != rows:
+        shape = getattr(found, "shape", type(found).__name__)
+        raise DataError(f"the statistic gave {shape} for {rows} fits: return a DataFrame with one row per fit")
+    return found.reset_index(drop=True).astype(float)
