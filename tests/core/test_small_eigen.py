@@ -18,6 +18,7 @@ def test_eigenvalues_and_vectors_equal_lapack(d: int) -> None:
     with jax.enable_x64(True):
         values, vectors = jax.jit(jax.vmap(small_eigh))(a)
         text = jax.jit(jax.vmap(small_eigh)).lower(a).as_text()
+    values, vectors = np.asarray(values), np.asarray(vectors)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(a), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(np.einsum("kij,kj,klj->kil", vectors, values, vectors), a, atol=1e-12)
     np.testing.assert_allclose(vectors.mT @ vectors, np.broadcast_to(np.eye(d), a.shape), atol=1e-13)
