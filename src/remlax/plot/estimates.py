@@ -170,6 +170,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     labels = [str(label) for label in fits.labels]
     step = max(1, -(-len(place) // 15))
     ax.set_xticks(place[::step], labels[::step])
+    ax.set_xlim(0.4, len(place) + 0.6)
     ax.set(xlabel="Imputation", ylabel=chosen if fixed else _component_label(str(row["group"]), chosen, long=True))
     legend(ax, above=True)
     return ax
