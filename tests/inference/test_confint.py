@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy
@@ -107,6 +109,9 @@ def test_all_data_sets_in_one_stack_are_the_single_ones():
     frames = load_case("studentratings_k5")[1][:2]
     fits = rx.lmer_list("ReadAchiev ~ ReadDis + (1 | ID)", frames)
     both = profile(fits.fitted_stack, np.array([0, 1]), 0.95)
+    table = fits.confint("profile")
+    assert table["imp"].tolist() == [1] * 4 + [2] * 4
+    assert_allclose(table["conf_high"], [one.limit(CUT, 1) for one in (*both[0], *both[1])])
     for k in range(2):
         alone = profile(fits.fitted_stack, np.array([k]), 0.95)[0]
         for a, b in zip(both[k], alone, strict=True):
@@ -182,6 +187,13 @@ def test_wald():
     assert exact["conf_low"] < exact["estimate"]
 
 
+def test_every_fit_of_a_list():
+    _, fits = fits_case("hsb_vignette")
+    table = fits[1:3].confint(conf_level=0.9)
+    assert table["imp"].unique().tolist() == [2, 3]
+    assert_allclose(table.query("imp == 3")["conf_low"], fits[2].confint(conf_level=0.9)["conf_low"])
+
+
 def test_what_cannot_be_asked():
     _, fit = fit_case("dyestuff")
     with pytest.raises(DataError, match="method='Wald' is not known: use 'wald', 'profile' or 'boot'"):
@@ -192,6 +204,6 @@ def test_what_cannot_be_asked():
         fit.confint("boot", n_sims=1)
     _, fits = fits_case("hsb_vignette")
     stack = fits.fitted_stack
-    broken = type(stack)(**{**vars(stack), "status": np.array([1, 0, 0, 0, 0])})
+    broken = replace(stack, status=np.array([1, 0, 0, 0, 0]))
     with pytest.raises(DataError, match="the fit of imputation 1 did not converge: it has no profile"):
         rx.LmerFit(broken, 0).profile()

@@ -36,6 +36,12 @@ def test_as_clubsandwich(name, kind):
         order = r_order(table["term"], case["fits"][0]["fixef"])
         variance = np.diag(np.array(expected["vcov"]))
         assert_allclose(table["std_error"].iloc[order] ** 2, variance, rtol=1e-6)
+        matrix = fit.vcov(kind).to_numpy()[np.ix_(order, order)]
+        assert_allclose(
+            matrix / np.sqrt(np.outer(variance, variance)),
+            np.array(expected["vcov"]) / np.sqrt(np.outer(variance, variance)),
+            atol=1e-6,
+        )
         assert_allclose(table["df"].iloc[order], expected["df"], rtol=1e-6)
         matrix = np.zeros((len(expected["wald"]["L"]), len(order)))
         matrix[:, order] = expected["wald"]["L"]
@@ -57,6 +63,18 @@ def test_pooled():
     joint = np.mean([fit.test(["ses", "meanses"], vcov="CR2")["df2"].iloc[0] for fit in fits])
     assert_allclose(pooled.test(["ses", "meanses"])["dfcom"], joint)
     assert np.isinf(fits.pool(math.inf, vcov="CR0").tidy("fixed")["dfcom"]).all()
+
+
+@pytest.mark.parametrize("options", [{"vcov": "CR2"}, {"dfcom": "kenward-roger"}])
+def test_identical_imputations_give_the_single_fit(options):
+    (frame,) = load_case("orthodont_sex")[1]
+    fits = rx.lmer_list(fit_case("orthodont_sex")[0]["formula"], [frame] * 2)
+    table = fits.pool(**options).tidy("fixed")
+    single = fits[0].tidy("fixed", **{"ddf" if k == "dfcom" else k: v for k, v in options.items()})
+    assert_allclose(table["std_error"], single["std_error"], rtol=1e-10)
+    assert_allclose(table["riv"], 0.0)
+    nu = single["df"]
+    assert_allclose(table["df"], nu * (nu + 1) / (nu + 3), rtol=1e-8)
 
 
 def dense_robust(x, v, e, clusters, kind):

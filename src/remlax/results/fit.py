@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import pandas as pd
 
 from ..data.archive import write_archive
 from ..errors import DataError
+from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
 from .files import stack_tree
 from .fit_intervals import FitIntervals
@@ -23,6 +25,8 @@ from .printing import Summary
 from .report import FitReport
 from .tables import level_counts, varcorr_frame, vcov_frame
 from .toolkit import Toolkit
+
+VcovKind = Literal["model", "kenward-roger", "CR0", "CR2"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,9 +66,27 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals)
         """
         return pd.Series(self.fitted_stack.beta[self.lane], index=self._terms, name="estimate")
 
-    def vcov(self) -> pd.DataFrame:
-        """Covariance matrix of the fixed-effect coefficients, (p, p)."""
-        return vcov_frame(self.fitted_stack.vcov[self.lane], self._terms)
+    def vcov(self, kind: VcovKind = "model", *, cluster: str | None = None) -> pd.DataFrame:
+        """Covariance matrix of the fixed-effect coefficients, (p, p).
+
+        Parameters
+        ----------
+        kind : {"model", "kenward-roger", "CR0", "CR2"}, default "model"
+            The model's, Kenward and Roger's adjusted one, or a cluster-robust one; see `tidy`.
+        cluster : str, optional
+            Clusters of a robust covariance.
+
+        Raises
+        ------
+        DataError
+            As `tidy`.
+        """
+        stack, lanes = self.fitted_stack, (self.lane,)
+        if kind == "kenward-roger":
+            within = coefficient_inference(stack, lanes, "kenward-roger", "model", cluster)
+        else:
+            within = coefficient_inference(stack, lanes, "satterthwaite", kind, cluster)
+        return vcov_frame(within.vcov[0], self._terms)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.

@@ -17,6 +17,7 @@ from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
 from .files import stack_tree
 from .fit import LmerFit
+from .intervals import ConfintMethod, make_profiles
 from .pool import pool_fits
 from .pooled import OnFailure, PooledLmer
 from .printing import Summary, block, significant
@@ -183,6 +184,43 @@ class LmerFitList(Sequence[LmerFit]):
         remlax.load
         """
         write_archive(path, "LmerFitList", {"stack": stack_tree(self.fitted_stack), "lanes": list(self.lanes)})
+
+    def confint(
+        self,
+        method: ConfintMethod = "wald",
+        *,
+        conf_level: float = 0.95,
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        n_sims: int = 1000,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Confidence limits of all parameters of every fit; see `LmerFit.confint`.
+
+        The profiles of all fits are found in one stack. Each fit's bootstrap draws are its own.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``imp effect group term estimate conf_low conf_high``.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.confint().shape
+        (20, 7)
+        """
+        if method == "profile":
+            tables = [found.confint() for found in make_profiles(self.fitted_stack, self.lanes, conf_level)]
+        else:
+            seeds = [None if seed is None else seed + i for i in range(len(self))]
+            tables = [
+                fit.confint(method, conf_level=conf_level, ddf=ddf, n_sims=n_sims, seed=one)
+                for fit, one in zip(self, seeds, strict=True)
+            ]
+        for table, label in zip(tables, self.labels, strict=True):
+            table.insert(0, "imp", [label] * len(table))
+        return pd.concat(tables, ignore_index=True)
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""
