@@ -26,7 +26,9 @@ def check_cluster(data: pd.DataFrame, cluster: str) -> None:
         )
 
 
-def copy_within_clusters(data: pd.DataFrame, cluster: str, columns: Sequence[str]) -> pd.DataFrame:
+def copy_within_clusters(
+    data: pd.DataFrame, cluster: str, columns: Sequence[str], role: str = "cluster_vars="
+) -> pd.DataFrame:
     """Fill the cells of cluster-level columns from the other rows of the same cluster.
 
     Parameters
@@ -37,6 +39,8 @@ def copy_within_clusters(data: pd.DataFrame, cluster: str, columns: Sequence[str
         Column that names the clusters, complete.
     columns
         Columns with one value per cluster.
+    role
+        What messages call the list of columns.
 
     Returns
     -------
@@ -56,13 +60,13 @@ def copy_within_clusters(data: pd.DataFrame, cluster: str, columns: Sequence[str
     """
     result = data.copy(deep=False)
     groups = data.groupby(cluster, observed=True)
-    for name in check_columns(data, columns, "cluster_vars="):
+    for name in check_columns(data, columns, role):
         n_values = groups[name].nunique()
         several = n_values.index[n_values > 1]
         if len(several):
             values = sorted(map(str, groups[name].get_group(several[0]).dropna().unique()))
             raise ImputationError(
-                f"cluster_vars= names {name!r}, which has several values in {len(several)} of the "
+                f"{role} names {name!r}, which has several values in {len(several)} of the "
                 f"{len(n_values)} clusters (in {cluster} {several[0]!r}: {', '.join(values[:3])}): correct "
                 "the data, or treat it as a variable of the rows"
             )

@@ -1,0 +1,246 @@
+"""From formulas and columns to the arrays of the joint model, standardised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtri
+
+from remlax.design.formula import RandomTerm, parse_formula
+from remlax.design.model_matrix import model_matrix
+from remlax.design.syntax import Name, parse, variables
+from remlax.design.terms import flatten
+from remlax.errors import ImputationError
+
+from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
+from .columns import ColumnCode, FloatArray, encode, level_positions, plan_columns
+from .kernels.draws import LatentBlocks
+from .patterns import check_columns
+
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """The model in words: targets and right sides of both levels, and the cluster column."""
+
+    targets: tuple[str, ...]
+    fixed: str
+    random: str
+    upper_targets: tuple[str, ...]
+    upper_fixed: str
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """Predictor columns x (n, p) = raw columns @ turn (p, p), centred and scaled where there is an intercept."""
+
+    names: tuple[str, ...]
+    x: FloatArray
+    turn: FloatArray
+    intercept: int | None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of one level, nominal ones first, then ordinal, then continuous.
+
+    y (n, r) standardised, NaN where a cell is missing; category (n, V) observed levels (-1 missing) of nominal,
+    then ordinal variables, whose y are latents (NaN only where missing); y = centre + scale * standardised.
+    """
+
+    codes: tuple[ColumnCode, ...]
+    y: FloatArray
+    category: IntArray
+    centre: FloatArray
+    scale: FloatArray
+    cuts: tuple[FloatArray, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the r model columns."""
+        return tuple(name for code in self.codes for name in code.model_names)
+
+    @property
+    def blocks(self) -> LatentBlocks:
+        """Where the latents are."""
+        nominal = tuple(code.width for code in self.codes if code.kind == "nominal")
+        first = sum(nominal)
+        levels = [len(code.levels) for code in self.codes if code.kind == "ordinal"]
+        return LatentBlocks(nominal, tuple((first + k, count) for k, count in enumerate(levels)))
+
+
+@dataclass(frozen=True)
+class JointModel:
+    """All arrays of the model; clusters are numbered in order of appearance."""
+
+    formulas: Formulas
+    data: pd.DataFrame
+    lower: Targets
+    upper: Targets
+    fixed: Predictors
+    random: Predictors
+    upper_fixed: Predictors
+    cluster: IntArray
+    first_rows: IntArray
+
+
+def _target_names(left: str, role: str) -> tuple[str, ...]:
+    nodes = flatten(parse(left))
+    if not all(sign > 0 and isinstance(node, Name) for sign, node in nodes):
+        raise ImputationError(
+            f"{role} has {left.strip()!r} left of '~': write the columns to impute, joined by +; transforms go in "
+            "log=, sqrt= or logistic="
+        )
+    return variables(left)
+
+
+def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:
+    left, tilde, right = text.partition("~")
+    if not tilde or not left.strip() or not right.strip():
+        raise ImputationError(f"{role}={text!r} is no formula: write targets ~ predictors, e.g. 'y + x ~ 1 + (1 | g)'")
+    return _target_names(left, role), right
+
+
+def _random_part(text: str, right: str, cluster: str | None) -> tuple[str, RandomTerm]:
+    if "|" not in right:
+        if cluster is None:
+            raise ImputationError(f"formula={text!r} has no random term: add (1 | g), or name the clusters in cluster=")
+        right = f"{right} + (1 | `{cluster}`)"
+    parsed = parse_formula(f"target ~ {right}")
+    if parsed.offsets:
+        raise ImputationError(f"formula={text!r} has an offset, which the imputation model does not take")
+    if len(parsed.random) != 1 or len(parsed.random[0].group) != 1:
+        raise ImputationError(
+            f"formula={text!r}: the joint model has one random term with one grouping column, (1 + x | g); add higher "
+            "or crossed levels as predictors"
+        )
+    term = parsed.random[0]
+    if cluster not in (None, term.group[0]):
+        raise ImputationError(f"cluster={cluster!r}, but the formula groups by {term.group[0]!r}: name one of them")
+    return parsed.fixed, term
+
+
+def read_formulas(
+    data: pd.DataFrame,
+    formula: str | None,
+    level1: Sequence[str],
+    level2: str | Sequence[str],
+    cluster: str | None,
+    ignored: Sequence[str],
+) -> Formulas:
+    """Work out targets and right sides; without formula and lists, every column is a target of its own level."""
+    if formula is not None and level1:
+        raise ImputationError("formula= and level1= both name the targets: give one of them")
+    if formula is not None:
+        targets, right = _split(formula, "formula")
+        fixed, term = _random_part(formula, right, cluster)
+        cluster, random = term.group[0], term.lhs
+    else:
+        if cluster is None:
+            raise ImputationError("joint() needs cluster=, the column that names the clusters, or a formula with (1 | g)")
+        targets, fixed, random = tuple(check_columns(data, level1, "level1=")), "1", "1"
+    check_cluster(data, cluster)
+    upper, upper_fixed = _split(level2, "level2") if isinstance(level2, str) and "~" in level2 else (
+        tuple(check_columns(data, level2, "level2=")), "1")  # fmt: skip
+    if not targets and not upper:
+        names = [c for c in data.columns if c != cluster and c not in ignored]
+        upper = tuple(c for c in names if constant_within(data, cluster, c))
+        targets = tuple(c for c in names if c not in upper)
+    if not targets:
+        raise ImputationError("no column varies within clusters: impute a table with one row per cluster by emb()")
+    both = [name for name in targets if name in upper]
+    if both or cluster in (*targets, *upper):
+        raise ImputationError(f"column {(both or [cluster])[0]!r} is named twice: a column has one role in the model")
+    return Formulas(targets, fixed, random, upper, upper_fixed, cluster)
+
+
+def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
+    for name in check_columns(frame, variables(rhs), f"{what}:"):
+        count = int(frame[name].isna().sum())
+        if count:
+            raise ImputationError(
+                f"predictor {name!r} of the {what} has {count} missing cells: make it a target (left of '~')"
+            )
+    found = model_matrix(rhs, frame, what=what)
+    x = found.values
+    spread = x.std(axis=0)
+    ones = np.flatnonzero((spread == 0.0) & (x[0] == 1.0)) if len(x) else []
+    intercept = int(ones[0]) if len(ones) else None
+    turn = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
+    if intercept is not None:
+        shift = -np.where(spread > 0.0, x.mean(axis=0), 0.0) * np.diag(turn)
+        turn[intercept] += shift
+    standard = np.ascontiguousarray(x @ turn)
+    if np.linalg.matrix_rank(standard) < standard.shape[1]:
+        raise ImputationError(f"the columns of the {what} ({', '.join(found.names)}) are linearly dependent: drop one")
+    return Predictors(found.names, standard, turn, intercept)
+
+
+def _targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> Targets:
+    order = {"nominal": 0, "ordinal": 1, "continuous": 2}
+    codes = tuple(sorted(codes, key=lambda code: order[code.kind]))
+    if not codes:
+        none = np.zeros(0)
+        return Targets((), np.zeros((len(data), 0)), np.zeros((len(data), 0), np.intp), none, none, ())
+    y = encode(data, codes)
+    categorical = [code for code in codes if code.kind != "continuous"]
+    category = np.zeros((len(data), len(categorical)), np.intp)
+    cuts = []
+    for number, code in enumerate(categorical):
+        category[:, number] = level_positions(data[code.name], code.levels)
+        if code.kind == "ordinal":
+            counts = np.bincount(category[:, number][category[:, number] >= 0], minlength=len(code.levels))
+            cuts.append(ndtri(np.cumsum(counts)[:-1] / counts.sum()))
+    centre, scale = np.zeros(y.shape[1]), np.ones(y.shape[1])
+    first = sum(code.width for code in categorical)
+    if first < y.shape[1]:
+        centre[first:] = np.nanmean(y[:, first:], axis=0) if centred else 0.0
+        scale[first:] = np.nanstd(y[:, first:], axis=0, ddof=1)
+    return Targets(codes, (y - centre) / scale, category, centre, scale, tuple(cuts))
+
+
+def _plan(data: pd.DataFrame, names: Sequence[str], roles: dict[str, Sequence[str]]) -> list[ColumnCode]:
+    own = {role: [name for name in listed if name in names] for role, listed in roles.items()}
+    codes = []
+    for code in plan_columns(data, names, **own):
+        if code.kind == "ordinal":
+            # levels that nobody has get no cut point; two levels are a binary variable
+            seen = tuple(level for level in code.levels if (data[code.name] == level).any())
+            code = replace(code, levels=seen, kind="ordinal" if len(seen) > 2 else "nominal")
+        codes.append(code)
+    return codes
+
+
+def build_model(data: pd.DataFrame, formulas: Formulas, roles: dict[str, Sequence[str]]) -> JointModel:
+    """Check the columns and make the arrays."""
+    listed = [(role, name) for role, names in roles.items() for name in check_columns(data, names, f"{role}=")]
+    for role, name in listed:
+        if name not in (*formulas.targets, *formulas.upper_targets):
+            raise ImputationError(f"{role}= names {name!r}, which is not a target of the imputation model")
+    check_columns(data, [*formulas.targets, *formulas.upper_targets], "formula:")
+    cluster, names = cluster_codes(data, formulas.cluster)
+    upper_columns = [*formulas.upper_targets, *variables(formulas.upper_fixed)]
+    data = copy_within_clusters(data, formulas.cluster, list(dict.fromkeys(upper_columns)), "level2=")
+    _, first_rows = np.unique(cluster, return_index=True)
+    groups = data.iloc[first_rows]
+    if len(names) < 2:
+        raise ImputationError(f"column {formulas.cluster!r} names one cluster only: impute with emb()")
+    fixed = _predictors(formulas.fixed, data, "fixed part")
+    upper_fixed = _predictors(formulas.upper_fixed, groups, "cluster-level part")
+    return JointModel(
+        formulas,
+        data,
+        _targets(data, _plan(data, formulas.targets, roles), fixed.intercept is not None),
+        _targets(groups, _plan(groups, formulas.upper_targets, roles), upper_fixed.intercept is not None),
+        fixed,
+        _predictors(formulas.random, data, "random part"),
+        upper_fixed,
+        cluster,
+        first_rows,
+    )

@@ -1,0 +1,256 @@
+"""Chains of the joint model on the host: arrays in, chains run on all cores, draws and cells out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from remlax.errors import ImputationError
+
+from .columns import ColumnCode, FloatArray, fill
+from .emb_stages import round_up
+from .joint_model import JointModel, Targets
+from .kernels.draws import Cells
+from .kernels.joint import JointState
+from .kernels.joint_chain import run_chains, start_chains
+from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
+from .patterns import index_patterns
+
+CHUNK = 250  # sweeps per call: one program for any number of sweeps
+
+
+@dataclass(frozen=True)
+class JointPrior:
+    """Priors of the joint model, on the scale of the standardised columns.
+
+    Targets and predictors are centred and divided by their standard deviation (latents of categorical variables
+    are left alone), so that these numbers do not depend on units.
+
+    Attributes
+    ----------
+    residual_df, residual_scale
+        Inverse Wishart of the residual covariance (r, r): df (default r) and scale (a number for a multiple of
+        the identity, default 1, or a matrix). With `residual="cluster"` they are the df and the inverse scale of
+        the Wishart of A.
+    random_df, random_scale
+        The same of the covariance of random effects and cluster-level residuals (D, D), D = r q + s.
+    coef_precision
+        Precision of the normal prior of the fixed coefficients; 0 = flat.
+
+    Examples
+    --------
+    >>> JointPrior(random_scale=0.1).random_scale
+    0.1
+    """
+
+    residual_df: float | None = None
+    residual_scale: float | FloatArray = 1.0
+    random_df: float | None = None
+    random_scale: float | FloatArray = 1.0
+    coef_precision: float = 0.0
+
+    def arrays(self, r: int, size: int) -> JointPriors:
+        """Return the arrays of the kernel: float64, checked."""
+        if self.coef_precision < 0.0:
+            raise ImputationError(f"priors: coef_precision={self.coef_precision} is negative")
+        return JointPriors(
+            _df("residual_df", self.residual_df, r),
+            _scale("residual_scale", self.residual_scale, r),
+            _df("random_df", self.random_df, size),
+            _scale("random_scale", self.random_scale, size),
+            jnp.asarray(self.coef_precision, jnp.float64),
+            jnp.asarray(r, jnp.float64),
+        )
+
+
+def _df(name: str, value: float | None, size: int) -> jax.Array:
+    if value is not None and not value > size - 1:
+        raise ImputationError(f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}")
+    return jnp.asarray(size if value is None else value, jnp.float64)
+
+
+def _scale(name: str, value: float | FloatArray, size: int) -> jax.Array:
+    matrix = np.asarray(value, dtype=np.float64)
+    matrix = matrix * np.eye(size) if matrix.ndim == 0 else matrix
+    if matrix.shape != (size, size) or np.linalg.eigvalsh(0.5 * (matrix + matrix.T)).min() <= 0.0:
+        raise ImputationError(f"priors: {name} must be a positive number or a positive definite {size} x {size} matrix")
+    return jnp.asarray(matrix, jnp.float64)
+
+
+@dataclass(frozen=True)
+class Chains:
+    """m chains after `done` sweeps, the first `burn` of which adapted the sampler.
+
+    keys (m,), state with a leading axis m; rows (k,) are the active rows of the data frame.
+    """
+
+    keys: Any
+    state: JointState
+    data: JointData
+    priors: JointPriors
+    spec: JointSpec
+    rows: npt.NDArray[np.intp]
+    done: int
+    burn: int
+
+
+def _cells(y: FloatArray, category: npt.NDArray[np.intp], size: int) -> tuple[FloatArray, Cells]:
+    """Arrays of k rows, filled up to `size` rows without anything to draw."""
+    k, r = y.shape
+    missing = np.zeros((size, r), bool)
+    missing[:k] = np.isnan(y)
+    index = index_patterns(~missing)
+    n_patterns = 1 << (len(index.counts) - 1).bit_length()
+    observed = np.ones((n_patterns, r))
+    observed[: len(index.counts)] = index.observed
+    levels = np.full((size, category.shape[1]), -1, np.int32)
+    levels[:k] = category
+    slots = np.where(missing, np.cumsum(missing).reshape(missing.shape) - 1, 0)
+    noise = np.zeros(round_up(max(int(missing.sum()), 1)))
+    filled = np.zeros((size, r))
+    filled[:k] = np.nan_to_num(y)
+    ids = index.row_pattern.astype(np.int32)
+    parts = (missing, levels, ids, observed, slots.astype(np.int32), noise)
+    return filled, Cells(*map(jnp.asarray, parts))
+
+
+def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:
+    return np.flatnonzero(np.isnan(targets.y).any(axis=1) | (targets.category >= 0).any(axis=1))
+
+
+def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.NDArray[np.intp]]:
+    """Reduce the model's arrays to what the sampler needs; also the positions of the active rows."""
+    lower, upper = model.lower, model.upper
+    rows = _active_rows(lower)
+    n, k = len(lower.y), round_up(len(rows))
+    # one more row of weight 0, for the places that no active row takes
+    y = np.pad(np.nan_to_num(lower.y), ((0, 1), (0, 0)))
+    counts = ~np.isnan(lower.y).all(axis=1)
+    weight = np.append(counts.astype(np.float64), 0.0)
+    active = np.full(k, n)
+    active[: len(rows)] = rows
+    _, cells = _cells(lower.y[rows], lower.category[rows], k)
+    y2, cells2 = _cells(upper.y, upper.category, len(upper.y))
+    x, z = (np.pad(part.x, ((0, 1), (0, 0))) for part in (model.fixed, model.random))
+    cluster = np.append(model.cluster, 0).astype(np.int32)
+    data = reduce_rows(
+        *map(jnp.asarray, (y, x, z, cluster, weight, active)),
+        cells,
+        len(upper.y),
+        specific,
+        (jnp.asarray(y2), jnp.asarray(model.upper_fixed.x), cells2),
+    )
+    return data, JointSpec(lower.blocks, upper.blocks, specific), rows
+
+
+def start(model: JointModel, m: int, burn: int, prior: JointPrior, specific: bool, seed: int) -> Chains:
+    """Start m chains; chain k depends on the seed and on k alone."""
+    with jax.enable_x64(True):
+        data, spec, rows = load(model, specific)
+        r, s = data.y.shape[1], data.y2.shape[1]
+        priors = prior.arrays(r, r * data.z.shape[1] + s)
+        base = jax.random.key(seed)
+        keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
+        cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
+        state = start_chains(keys, data, cuts, cuts2, spec=spec)
+        return Chains(keys, state, data, priors, spec, rows, 0, burn)
+
+
+def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
+    """Make more sweeps; also the parameters after each, (m, sweeps, P), on the standardised scale."""
+    m = chains.keys.shape[0]
+    threads = min(os.cpu_count() or 1, m)
+    size = -(-m // threads)
+    # pieces of equal size share a program: the last may repeat chains
+    pieces = [np.minimum(np.arange(k, k + size), m - 1) for k in range(0, m, size)]
+
+    def run(piece: npt.NDArray[np.intp]) -> tuple[JointState, FloatArray]:
+        with jax.enable_x64(True):
+            return _run_piece(chains, piece, sweeps)
+
+    with jax.enable_x64(True):
+        _run_piece(chains, pieces[0], 0)  # compile once, before the threads meet
+    if len(pieces) == 1:
+        results = [run(pieces[0])]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            results = list(pool.map(run, pieces))
+    draws = np.concatenate([draw for _, draw in results])[:m]
+    state = jax.tree.map(lambda *parts: np.concatenate(parts)[:m], *[state for state, _ in results])
+    return replace(chains, state=state, done=chains.done + sweeps), draws
+
+
+def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tuple[JointState, FloatArray]:
+    state = jax.tree.map(lambda leaf: leaf[piece], chains.state)
+    keys, records, done = chains.keys[piece], [], 0
+    while done < sweeps or not records:
+        count = min(CHUNK, sweeps - done)
+        state, record = run_chains(
+            keys,
+            state,
+            chains.data,
+            chains.priors,
+            *(jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)),
+            spec=chains.spec,
+            room=CHUNK,
+        )
+        records.append(np.asarray(record)[:, :count])
+        done += count
+    return jax.device_get(state), np.concatenate(records, axis=1)
+
+
+def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
+    """Data frames with the missing cells as each chain has them now."""
+    frames = []
+    lower, upper = model.lower, model.upper
+    for k in range(chains.keys.shape[0]):
+        frame = model.data.copy(deep=False)
+        drawn = np.asarray(chains.state.y[k])[: len(chains.rows)]
+        cuts = [np.asarray(cut[k]) for cut in chains.state.cuts]
+        for code, values in _decoded(lower, drawn, cuts):
+            flags = model.data[code.name].isna().to_numpy()
+            if flags.any():
+                at = flags[chains.rows]
+                frame[code.name] = fill(model.data[code.name], flags, _take(values, np.flatnonzero(at)))
+        drawn = np.asarray(chains.state.y2[k])
+        cuts = [np.asarray(cut[k]) for cut in chains.state.cuts2]
+        for code, values in _decoded(upper, drawn, cuts):
+            flags = model.data[code.name].isna().to_numpy()
+            if flags.any():
+                frame[code.name] = fill(model.data[code.name], flags, _take(values, model.cluster[flags]))
+        frames.append(frame)
+    return frames
+
+
+def _take(values: Any, where: npt.NDArray[np.intp]) -> Any:
+    return values[where] if isinstance(values, np.ndarray) else [values[i] for i in where]
+
+
+def _decoded(targets: Targets, drawn: FloatArray, cuts: Sequence[FloatArray]) -> list[tuple[ColumnCode, Any]]:
+    """Cells of every target (k values) from the model columns (k, r)."""
+    out: list[tuple[ColumnCode, Any]] = []
+    start, number = 0, 0
+    for code in targets.codes:
+        own = slice(start, start + code.width)
+        start += code.width
+        if code.kind == "nominal":
+            latents = drawn[:, own]
+            picks = np.where(latents.max(axis=1) > 0.0, latents.argmax(axis=1) + 1, 0)
+            out.append((code, [code.levels[i] for i in picks]))
+        elif code.kind == "ordinal":
+            picks = np.searchsorted(cuts[number], drawn[:, own.start])
+            number += 1
+            out.append((code, [code.levels[i] for i in picks]))
+        else:
+            values = drawn[:, own] * targets.scale[own] + targets.centre[own]
+            out.append((code, code.backward(values[:, 0])))
+    return out

@@ -1,0 +1,57 @@
+"""Linear algebra of many small symmetric matrices, as vector operations over the batch.
+
+LAPACK is called once per matrix, which for thousands of 3 x 3 matrices costs more than the arithmetic. Above
+`UNROLLED` rows the library routines are used.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import solve_triangular
+
+UNROLLED = 8
+
+
+def whiten(a: Array) -> Array:
+    """Inverse Cholesky factors R = L^-1 of a = L L' (..., d, d): R a R' = I and R'R = a^-1.
+
+    By elimination on [a, I], one row at a time; NaN where a matrix is not positive definite.
+    """
+    d = a.shape[-1]
+    if d > UNROLLED or a.ndim == 2:
+        eye = jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)
+        return solve_triangular(jnp.linalg.cholesky(a), eye, lower=True)
+    work = jnp.concatenate([a, jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)], axis=-1)
+    rows = []
+    for j in range(d):
+        row = work[..., :1, :] / jnp.sqrt(work[..., :1, j : j + 1])
+        rows.append(row[..., d:])
+        work = work[..., 1:, :] - row[..., j + 1 : d].mT * row
+    return jnp.concatenate(rows, axis=-2)
+
+
+def cholesky(a: Array) -> Array:
+    """Lower Cholesky factors of a (..., d, d); NaN where a matrix is not positive definite."""
+    d = a.shape[-1]
+    if d > UNROLLED or a.ndim == 2:
+        return jnp.linalg.cholesky(a)
+    rows, work = [], a
+    for j in range(d):
+        row = work[..., :1, :] / jnp.sqrt(work[..., :1, j : j + 1])
+        rows.append(row)
+        work = work[..., 1:, :] - row[..., j + 1 :].mT * row
+    return jnp.concatenate(rows, axis=-2).mT
+
+
+def inverse(a: Array) -> Array:
+    """Inverses of symmetric positive definite matrices (..., d, d)."""
+    root = whiten(a)
+    return root.mT @ root
+
+
+def kron(a: Array, b: Array) -> Array:
+    """Kronecker products of a (..., r, r) and b (..., q, q): (..., r * q, r * q), a's index outside."""
+    product = a[..., :, None, :, None] * b[..., None, :, None, :]
+    size = a.shape[-1] * b.shape[-1]
+    return product.reshape((*product.shape[:-4], size, size))
