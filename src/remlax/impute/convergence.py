@@ -22,7 +22,8 @@ def split_rhat(draws: FloatArray) -> FloatArray:
     within = parts.var(axis=1, ddof=1).mean(axis=0)
     between = parts.mean(axis=1).var(axis=0, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt((half - 1) / half + between / within)
+        rhat: FloatArray = np.sqrt((half - 1) / half + between / within)
+    return rhat
 
 
 def autocovariance(draws: FloatArray) -> FloatArray:

@@ -33,7 +33,7 @@ def joint(
     residual: Literal["common", "cluster"] = "common",
     derive: Mapping[str, Derivation] | None = None,
     burn: int = 1000,
-    iter: int = 1000,
+    iter: int = 1000,  # noqa: A002
     priors: JointPrior | None = None,
     seed: int = 0,
 ) -> JointResult:
@@ -126,7 +126,9 @@ def joint(
     if not data[targets].isna().to_numpy().any():
         raise ImputationError(f"no target ({', '.join(targets)}) has a missing cell: nothing to impute")
     if residual == "cluster" and model.lower.category.shape[1]:
-        raise ImputationError("residual='cluster' needs continuous targets: categorical ones fix the scale of a residual")
+        raise ImputationError(
+            "residual='cluster' needs continuous targets: categorical ones fix the scale of a residual"
+        )
     warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
     chains = start(model, m, burn, priors or JointPrior(), residual == "cluster", seed)
     if burn:

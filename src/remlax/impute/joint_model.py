@@ -143,7 +143,9 @@ def read_formulas(
         cluster, random = term.group[0], term.lhs
     else:
         if cluster is None:
-            raise ImputationError("joint() needs cluster=, the column that names the clusters, or a formula with (1 | g)")
+            raise ImputationError(
+                "joint() needs cluster=, the column that names the clusters, or a formula with (1 | g)"
+            )
         targets, fixed, random = tuple(check_columns(data, level1, "level1=")), "1", "1"
     check_cluster(data, cluster)
     upper, upper_fixed = _split(level2, "level2") if isinstance(level2, str) and "~" in level2 else (
@@ -170,7 +172,7 @@ def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     found = model_matrix(rhs, frame, what=what)
     x = found.values
     spread = x.std(axis=0)
-    ones = np.flatnonzero((spread == 0.0) & (x[0] == 1.0)) if len(x) else []
+    ones = np.flatnonzero((spread == 0.0) & (x[0] == 1.0))
     intercept = int(ones[0]) if len(ones) else None
     turn = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
     if intercept is not None:

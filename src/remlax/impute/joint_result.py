@@ -67,7 +67,8 @@ class JointResult:
             },
             index=pd.Index([name for _, name in self._names], name="parameter"),
         )
-        return table[np.ptp(self.draws, axis=(0, 1)) > 0.0]
+        moving: pd.DataFrame = table.loc[np.ptp(self.draws, axis=(0, 1)) > 0.0]
+        return moving
 
     @property
     def rhat(self) -> float:
@@ -164,7 +165,8 @@ def _fixed(draws: FloatArray, targets: Targets, predictors: Predictors) -> Float
     coef = np.einsum("...ka,ba,k->...kb", draws.reshape(*draws.shape[:-1], r, p), predictors.turn, targets.scale)
     if predictors.intercept is not None:
         coef[..., predictors.intercept] += targets.centre
-    return coef.reshape(draws.shape)
+    flat: FloatArray = coef.reshape(draws.shape)
+    return flat
 
 
 def _covariance(draws: FloatArray, turn: FloatArray) -> FloatArray:
@@ -173,7 +175,8 @@ def _covariance(draws: FloatArray, turn: FloatArray) -> FloatArray:
     full = np.empty((*draws.shape[:-1], len(turn), len(turn)))
     full[..., rows, columns] = draws
     full[..., columns, rows] = draws
-    return (turn @ full @ turn.T)[..., rows, columns]
+    turned: FloatArray = (turn @ full @ turn.T)[..., rows, columns]
+    return turned
 
 
 def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tuple[tuple[str, str], ...], FloatArray]:

@@ -17,7 +17,6 @@ import pandas as pd
 from remlax.errors import ImputationError
 
 from .columns import ColumnCode, FloatArray, fill
-from .emb_stages import round_up
 from .joint_model import JointModel, Targets
 from .kernels.draws import Cells
 from .kernels.joint import JointState
@@ -25,6 +24,7 @@ from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from .patterns import index_patterns
 
+DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
 CHUNK = 250  # sweeps per call: one program for any number of sweeps
 
 
@@ -68,13 +68,15 @@ class JointPrior:
             _df("random_df", self.random_df, size),
             _scale("random_scale", self.random_scale, size),
             jnp.asarray(self.coef_precision, jnp.float64),
-            jnp.asarray(r, jnp.float64),
+            jnp.asarray(DF_MEAN, jnp.float64),
         )
 
 
 def _df(name: str, value: float | None, size: int) -> jax.Array:
     if value is not None and not value > size - 1:
-        raise ImputationError(f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}")
+        raise ImputationError(
+            f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}"
+        )
     return jnp.asarray(size if value is None else value, jnp.float64)
 
 
@@ -84,6 +86,12 @@ def _scale(name: str, value: float | FloatArray, size: int) -> jax.Array:
     if matrix.shape != (size, size) or np.linalg.eigvalsh(0.5 * (matrix + matrix.T)).min() <= 0.0:
         raise ImputationError(f"priors: {name} must be a positive number or a positive definite {size} x {size} matrix")
     return jnp.asarray(matrix, jnp.float64)
+
+
+def round_up(count: int) -> int:
+    """Round a number of rows up to four significant bits: data of similar size share one compilation."""
+    step = 1 << max(count.bit_length() - 4, 3)
+    return max(-(-count // step) * step, step)
 
 
 @dataclass(frozen=True)
@@ -114,12 +122,10 @@ def _cells(y: FloatArray, category: npt.NDArray[np.intp], size: int) -> tuple[Fl
     observed[: len(index.counts)] = index.observed
     levels = np.full((size, category.shape[1]), -1, np.int32)
     levels[:k] = category
-    slots = np.where(missing, np.cumsum(missing).reshape(missing.shape) - 1, 0)
-    noise = np.zeros(round_up(max(int(missing.sum()), 1)))
     filled = np.zeros((size, r))
     filled[:k] = np.nan_to_num(y)
     ids = index.row_pattern.astype(np.int32)
-    parts = (missing, levels, ids, observed, slots.astype(np.int32), noise)
+    parts = (missing, levels, ids, observed)
     return filled, Cells(*map(jnp.asarray, parts))
 
 
@@ -143,7 +149,12 @@ def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.N
     x, z = (np.pad(part.x, ((0, 1), (0, 0))) for part in (model.fixed, model.random))
     cluster = np.append(model.cluster, 0).astype(np.int32)
     data = reduce_rows(
-        *map(jnp.asarray, (y, x, z, cluster, weight, active)),
+        jnp.asarray(y),
+        jnp.asarray(x),
+        jnp.asarray(z),
+        jnp.asarray(cluster),
+        jnp.asarray(weight),
+        jnp.asarray(active),
         cells,
         len(upper.y),
         specific,
@@ -191,7 +202,8 @@ def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
 
 def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tuple[JointState, FloatArray]:
     state = jax.tree.map(lambda leaf: leaf[piece], chains.state)
-    keys, records, done = chains.keys[piece], [], 0
+    keys, done = chains.keys[piece], 0
+    records: list[FloatArray] = []
     while done < sweeps or not records:
         count = min(CHUNK, sweeps - done)
         state, record = run_chains(

@@ -15,7 +15,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import log_ndtr, ndtr, ndtri
 
 from .em import pattern_regressions
-from .small import cholesky, inverse, whiten
+from .noise import normals, uniforms
+from .small import UNROLLED, cholesky, inverse, whiten
 
 
 class LatentBlocks(NamedTuple):
@@ -39,16 +40,13 @@ class Cells(NamedTuple):
 
     missing (n, r) True where a column is to be drawn freely (a missing number, the latents of a missing
     category); category (n, V) observed level of every nominal, then of every ordinal variable, -1 = missing;
-    ids (n,) pattern of each row; observed (S, r) the patterns as 1.0 and 0.0; slots (n, r) position of a
-    missing cell's noise, 0 where observed; noise (c,) is only there for its length, the number of slots.
+    ids (n,) pattern of each row; observed (S, r) the patterns as 1.0 and 0.0.
     """
 
     missing: Array
     category: Array
     ids: Array
     observed: Array
-    slots: Array
-    noise: Array
 
 
 def inverse_wishart(key: Array, scale: Array, df: Array) -> Array:
@@ -57,7 +55,7 @@ def inverse_wishart(key: Array, scale: Array, df: Array) -> Array:
     normal_key, chi_key = jax.random.split(key)
     freedom = df - jnp.arange(d, dtype=scale.dtype)
     chi = jnp.sqrt(2.0 * jax.random.gamma(chi_key, 0.5 * freedom, dtype=scale.dtype))
-    bartlett = jnp.tril(jax.random.normal(normal_key, (d, d), scale.dtype), -1) + jnp.diag(chi)
+    bartlett = jnp.tril(normals(normal_key, (d, d), scale.dtype), -1) + jnp.diag(chi)
     half = solve_triangular(bartlett, cholesky(scale).mT, lower=True)
     return half.mT @ half
 
@@ -108,7 +106,7 @@ def truncated_normal(key: Array, mean: Array, sd: Array, low: Array, high: Array
     flip = a > 0.0
     lower, upper = jnp.where(flip, -b, a), jnp.where(flip, -a, b)
     p_low, p_high = ndtr(lower), ndtr(upper)
-    u = jax.random.uniform(key, mean.shape, mean.dtype, minval=np.finfo(mean.dtype).tiny)
+    u = uniforms(key, mean.shape, mean.dtype)
     z = jnp.clip(ndtri(p_low + u * (p_high - p_low)), lower, upper)
     # beyond 37 standard deviations all mass is next to the limit
     z = jnp.where(p_high > 0.0, z, upper)
@@ -223,20 +221,34 @@ def draw_latents(
     return y, tuple(new_cuts), tuple(accepted)
 
 
-def draw_missing(key: Array, y: Array, mean: Array, cov: Array, cells: Cells) -> Array:
-    """Draw the missing cells of every row jointly given its other cells, (n, r); cov is (1, r, r) or (n, r, r)."""
-    noise = jax.random.normal(key, cells.noise.shape, y.dtype)[cells.slots]
+def draw_missing(noise: Array, y: Array, mean: Array, cov: Array, cells: Cells) -> Array:
+    """Draw the missing cells of every row jointly given its other cells, (n, r); cov is (1, r, r) or (n, r, r).
+
+    noise (n, r) is standard normal.
+    """
     resid = jnp.where(cells.missing, 0.0, y - mean)
     if cov.shape[0] == 1:
         # one regression for each pattern
         regs = pattern_regressions(jnp.zeros_like(mean[0]), cov[0], cells.observed)
         eye = jnp.eye(y.shape[1], dtype=y.dtype)[None]
         factor = cholesky(regs.cov + eye * cells.observed[:, None, :])
-        expected = jnp.einsum("ni,nij->nj", resid, regs.coef[cells.ids, 1:, 1:])
-        drawn = mean + expected + jnp.einsum("nij,nj->ni", factor[cells.ids], noise)
+        drawn = mean + _pick(resid, regs.coef[:, 1:, 1:], cells.ids) + _pick(noise, factor.mT, cells.ids)
     else:
         drawn = mean + _row_residuals(resid, noise, cov, cells.missing)
     return jnp.where(cells.missing, drawn, y)
+
+
+def _pick(rows: Array, tables: Array, ids: Array) -> Array:
+    """Multiply each of the rows (n, r) by its pattern's matrix, tables (S, r, r)."""
+    r = rows.shape[1]
+    if r > UNROLLED:
+        return jnp.einsum("ni,nij->nj", rows, tables[ids])
+    # gathers of single numbers join one loop with the arithmetic; a gather of matrices is several times slower
+    columns = [
+        sum((rows[:, i] * tables[:, i, j][ids] for i in range(1, r)), rows[:, 0] * tables[:, 0, j][ids])
+        for j in range(r)
+    ]
+    return jnp.stack(columns, axis=1)
 
 
 def _row_residuals(resid: Array, noise: Array, cov: Array, missing: Array) -> Array:

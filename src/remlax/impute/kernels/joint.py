@@ -14,6 +14,7 @@ residual covariances).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from jax.scipy.special import gammaln
 
 from .draws import draw_covariance, draw_latents, draw_missing, inverse_wishart
 from .joint_data import JointData, JointPriors, JointSpec, RowSums, sum_rows
+from .noise import normals
 from .small import cholesky, inverse, kron, whiten
 
 
@@ -61,9 +63,25 @@ class JointState(NamedTuple):
     tuning: Tuning
 
 
-def _normal(key: Array, root: Array, information: Array) -> Array:
-    """Draw N(Q^-1 h, Q^-1) with Q^-1 = root' root (..., d, d) and h = information (..., d)."""
-    noise = jax.random.normal(key, information.shape, information.dtype)
+class Noise(NamedTuple):
+    """Standard normals of one sweep: of the rows (k, r) and of the random effects (J, r * q)."""
+
+    rows: Array
+    random: Array
+
+
+def sweep_noise(key: Array, data: JointData) -> Noise:
+    """Draw the long vectors of normals that a sweep needs.
+
+    They are made ahead, outside the sweep, since XLA would compute them anew in every operation that uses them.
+    """
+    (k, r), (n_clusters, q) = data.y.shape, data.zz.shape[:2]
+    drawn = normals(key, (k * r + n_clusters * r * q,), data.y.dtype)
+    return Noise(drawn[: k * r].reshape(k, r), drawn[k * r :].reshape(n_clusters, r * q))
+
+
+def _normal(noise: Array, root: Array, information: Array) -> Array:
+    """Draw N(Q^-1 h, Q^-1) with Q^-1 = root' root (..., d, d), h = information (..., d), from standard normals."""
     return jnp.einsum("...ji,...j->...i", root, jnp.einsum("...ij,...j->...i", root, information) + noise)
 
 
@@ -77,11 +95,18 @@ def given_upper(psi: Array, upper: Array, n_random: int) -> tuple[Array, Array]:
 
 
 def draw_coefficients(
-    key: Array, data: JointData, sums: RowSums, residual: Array, mean: Array, cov: Array, prior: Array
+    key: Array,
+    noise: Array,
+    data: JointData,
+    sums: RowSums,
+    residual: Array,
+    mean: Array,
+    cov: Array,
+    prior: Array,
 ) -> tuple[Array, Array]:
     """Draw (B, b) jointly: B (p, r) with b integrated out, then b (J, r, q) given B.
 
-    b_j ~ N(mean_j, cov) a priori: mean (J, r * q).
+    b_j ~ N(mean_j, cov) a priori: mean (J, r * q). noise (J, r * q) is standard normal.
     """
     (p, r), q, n_clusters = sums.xy.shape[1:], data.zz.shape[1], data.zz.shape[0]
     weight = inverse(residual)
@@ -98,11 +123,10 @@ def draw_coefficients(
     total = total.reshape(r * p, r * p) + prior * jnp.eye(r * p, dtype=total.dtype)
     centre = jnp.einsum("jki,jk->ji", root, jnp.einsum("jki,ji->jk", root, information)).reshape(n_clusters, r, q)
     right = jnp.einsum("gak,gkl->la", sums.xy, weight) - _project(weight, centre, data.zx)
-    key_coef, key_random = jax.random.split(key)
-    coef = _normal(key_coef, whiten(total), right.reshape(r * p)).reshape(r, p).mT
+    coef = _normal(normals(key, (r * p,), right.dtype), whiten(total), right.reshape(r * p)).reshape(r, p).mT
     shift = jnp.einsum("jqa,al->jql", data.zx, coef)
     shift = jnp.einsum("jqk,jkl->jlq", shift, jnp.broadcast_to(weight, (n_clusters, r, r)))
-    random = _normal(key_random, root, information - shift.reshape(n_clusters, r * q))
+    random = _normal(noise, root, information - shift.reshape(n_clusters, r * q))
     return coef, random.reshape(n_clusters, r, q)
 
 
@@ -150,13 +174,13 @@ def draw_upper(
     precision = kron(weight, data.x2x2) + prior * jnp.eye(s * u, dtype=cov.dtype)
     right = weight @ ((state.y2 - offset).mT @ data.x2)
     coef_key, latent_key, cell_key = jax.random.split(key, 3)
-    coef = _normal(coef_key, whiten(precision), right.reshape(s * u)).reshape(s, u).mT
+    noise = normals(coef_key, (s * u,), right.dtype)
+    coef = _normal(noise, whiten(precision), right.reshape(s * u)).reshape(s, u).mT
     mean = data.x2 @ coef + offset
     steps = tuple(jnp.exp(step) for step in state.tuning.cuts2)
-    y2, cuts, accepted = draw_latents(
-        latent_key, state.y2, mean, cov, data.cells2, spec.clusters, state.cuts2, steps
-    )
-    return coef, draw_missing(cell_key, y2, mean, cov[None], data.cells2), cuts, accepted
+    y2, cuts, accepted = draw_latents(latent_key, state.y2, mean, cov, data.cells2, spec.clusters, state.cuts2, steps)
+    noise = normals(cell_key, y2.shape, y2.dtype)
+    return coef, draw_missing(noise, y2, mean, cov[None], data.cells2), cuts, accepted
 
 
 def draw_psi(key: Array, state: JointState, data: JointData, spec: JointSpec, priors: JointPriors) -> Array:
@@ -179,40 +203,45 @@ def draw_residual(
     """Draw the residual covariance(s), (G, r, r); the law of specific ones; its probability of acceptance."""
     scatter = residual_scatter(data, sums, state.coef, state.random)
     if not spec.specific:
-        df = priors.residual_df + sums.count[0]
+        df = priors.residual_df + sums.n_rows[0]
         residual = draw_covariance(key, priors.residual_scale + scatter[0], df, spec.rows.nominal)
         return residual[None], state.hyper, jnp.ones((), df.dtype)
     own_key, hyper_key = jax.random.split(key)
     keys = jax.random.split(own_key, scatter.shape[0])
-    residual = jax.vmap(inverse_wishart)(keys, state.hyper.scale[None] + scatter, state.hyper.df + sums.count)
+    residual = jax.vmap(inverse_wishart)(keys, state.hyper.scale[None] + scatter, state.hyper.df + sums.n_rows)
     hyper, chance = draw_hyper(hyper_key, residual, state, priors)
     return residual, hyper, chance
 
 
 def draw_hyper(key: Array, residual: Array, state: JointState, priors: JointPriors) -> tuple[Hyper, Array]:
-    """Draw A by Gibbs and a by a Metropolis step on the scale log(a - r + 1)."""
+    """Draw (a, A): a Metropolis step along A / a = constant, on the scale log(a - r - 1), then A by Gibbs."""
     scale_key, step_key, accept_key = jax.random.split(key, 3)
     n_clusters, r = residual.shape[0], residual.shape[1]
     weight = inverse(residual)
-    df = state.hyper.df
+    old, scale = state.hyper
     rate = priors.residual_scale + jnp.sum(weight, axis=0)
-    # a Wishart is the inverse of an inverse Wishart
-    scale = inverse(inverse_wishart(scale_key, rate, priors.residual_df + n_clusters * df))
-    logdet_scale = 2.0 * jnp.sum(jnp.log(jnp.diag(cholesky(scale))))
+    trace = jnp.sum(rate * scale)
+    logdet = 2.0 * jnp.sum(jnp.log(jnp.diag(cholesky(scale))))
     logdets = 2.0 * jnp.sum(jnp.log(jnp.diagonal(cholesky(weight), axis1=1, axis2=2)))
 
-    def target(excess: Array) -> Array:
-        a = jnp.exp(excess) + (r - 1.0)
+    def target(a: Array) -> Array:
+        stretch, excess = a / old, a - (r + 1.0)
+        logdet_scale = logdet + r * jnp.log(stretch)
         halves = 0.5 * (a - jnp.arange(r, dtype=a.dtype))
-        constant = 0.5 * a * (logdet_scale - r * jnp.log(jnp.asarray(2.0, a.dtype))) - jnp.sum(gammaln(halves))
-        prior = (0.5 * priors.df_df - 1.0) * excess - 0.5 * jnp.exp(excess)
-        return n_clusters * constant + 0.5 * a * logdets + prior + excess
+        constant = 0.5 * a * (logdet_scale - r * math.log(2.0)) - jnp.sum(gammaln(halves))
+        prior = 0.5 * (priors.residual_df - (r + 1.0)) * logdet_scale - excess / priors.df_mean
+        # Jacobians: of A = (a / old) scale, and of the logarithm
+        jacobian = 0.5 * r * (r + 1) * jnp.log(stretch) + jnp.log(excess)
+        return n_clusters * constant + 0.5 * a * logdets - 0.5 * stretch * trace + prior + jacobian
 
-    old = jnp.log(df - (r - 1.0))
-    new = old + jnp.exp(state.tuning.df) * jax.random.normal(step_key, (), df.dtype)
+    move = jnp.exp(state.tuning.df) * jax.random.normal(step_key, (), old.dtype)
+    new = (old - (r + 1.0)) * jnp.exp(move) + (r + 1.0)
     gain = target(new) - target(old)
-    accept = jnp.log(jax.random.uniform(accept_key, (), df.dtype)) < gain
-    return Hyper(jnp.where(accept, jnp.exp(new) + (r - 1.0), df), scale), jnp.exp(jnp.minimum(gain, 0.0))
+    accept = jnp.log(jax.random.uniform(accept_key, (), old.dtype)) < gain
+    df = jnp.where(accept, new, old)
+    # a Wishart is the inverse of an inverse Wishart
+    scale = inverse(inverse_wishart(scale_key, rate, priors.residual_df + n_clusters * df))
+    return Hyper(df, scale), jnp.exp(jnp.minimum(gain, 0.0))
 
 
 def row_means(coef: Array, random: Array, data: JointData) -> Array:
@@ -221,16 +250,27 @@ def row_means(coef: Array, random: Array, data: JointData) -> Array:
 
 
 def sweep(
-    key: Array, state: JointState, data: JointData, spec: JointSpec, priors: JointPriors, gain: Array
+    key: Array,
+    noise: Noise,
+    state: JointState,
+    data: JointData,
+    spec: JointSpec,
+    priors: JointPriors,
+    gain: Array,
 ) -> JointState:
-    """One sweep over all unknowns; gain (> 0 during burn-in only) adapts the Metropolis steps."""
-    keys = jax.random.split(key, 6)
+    """One sweep over all unknowns; gain (> 0 during burn-in only) adapts the Metropolis steps.
+
+    noise comes from `sweep_noise` with another key.
+    """
+    keys = jax.random.split(key, 5)
     n_clusters = data.zz.shape[0]
     active = sum_rows(state.y, data.x, data.z, data.cluster, data.weight, n_clusters, spec.specific)
     sums = jax.tree.map(jnp.add, active, data.frozen)
     upper = state.y2 - data.x2 @ state.coef2
     mean, cov = given_upper(state.psi, upper, state.psi.shape[0] - upper.shape[1])
-    coef, random = draw_coefficients(keys[0], data, sums, state.residual, mean, cov, priors.coef_precision)
+    coef, random = draw_coefficients(
+        keys[0], noise.random, data, sums, state.residual, mean, cov, priors.coef_precision
+    )
     state = state._replace(coef=coef, random=random)
     accepted2: tuple[Array, ...] = ()
     if upper.shape[1]:
@@ -242,11 +282,9 @@ def sweep(
     cuts, accepted = state.cuts, accepted2[:0]
     if spec.rows.nominal or spec.rows.ordinal:
         steps = tuple(jnp.exp(step) for step in state.tuning.cuts)
-        y, cuts, accepted = draw_latents(
-            keys[4], y, means, residual[0], data.cells, spec.rows, state.cuts, steps
-        )
+        y, cuts, accepted = draw_latents(keys[4], y, means, residual[0], data.cells, spec.rows, state.cuts, steps)
     row_cov = residual[data.cluster] if spec.specific else residual
-    y = draw_missing(keys[5], y, means, row_cov, data.cells)
+    y = draw_missing(noise.rows, y, means, row_cov, data.cells)
     tuning = Tuning(
         tuple(step + gain * (rate - 0.3) for step, rate in zip(state.tuning.cuts, accepted, strict=True)),
         tuple(step + gain * (rate - 0.3) for step, rate in zip(state.tuning.cuts2, accepted2, strict=True)),

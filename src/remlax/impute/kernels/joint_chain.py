@@ -11,10 +11,10 @@ from jax import Array, lax
 
 from .draws import Cells, LatentBlocks, latent_covariance
 from .emb import match_patterns
-from .joint import Hyper, JointState, Tuning, sweep
+from .joint import Hyper, JointState, Noise, Tuning, sweep, sweep_noise
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 
-START_STREAM, SWEEP_STREAM = 0, 1
+START_STREAM, SWEEP_STREAM, NOISE_STREAM = 0, 1, 2
 
 
 class Chain(NamedTuple):
@@ -32,7 +32,7 @@ def default_priors(r: int, n_random: int, s: int, dtype: jnp.dtype) -> JointPrio
         return jnp.asarray(value, dtype)
 
     return JointPriors(
-        number(r), jnp.eye(r, dtype=dtype), number(size), jnp.eye(size, dtype=dtype), number(0.0), number(r)
+        number(r), jnp.eye(r, dtype=dtype), number(size), jnp.eye(size, dtype=dtype), number(0.0), number(50.0)
     )
 
 
@@ -103,8 +103,7 @@ def parameters(state: JointState, spec: JointSpec) -> Array:
     of A where clusters have their own residual covariance.
     """
     parts = [state.coef.mT.reshape(-1), state.coef2.mT.reshape(-1)]
-    for cov in (jnp.mean(state.residual, axis=0), state.psi):
-        parts.append(cov[jnp.tril_indices(cov.shape[0])])
+    parts.extend(cov[jnp.tril_indices(cov.shape[0])] for cov in (jnp.mean(state.residual, axis=0), state.psi))
     parts.extend(state.cuts + state.cuts2)
     if spec.specific:
         parts.extend([state.hyper.df[None], state.hyper.scale[jnp.tril_indices(state.hyper.scale.shape[0])]])
@@ -127,17 +126,20 @@ def run_chain(
     Sweeps numbered below `burn` adapt the Metropolis steps. Sweep k depends on the key and on k alone.
     """
     sweep_key = jax.random.fold_in(key, SWEEP_STREAM)
+    noise_key = jax.random.fold_in(key, NOISE_STREAM)
     record = jnp.zeros((room, parameters(state, spec).shape[0]), data.y.dtype)
 
-    def step(number: Array, carry: tuple[JointState, Array]) -> tuple[JointState, Array]:
-        old, kept = carry
+    def step(number: Array, carry: tuple[JointState, Array, Noise]) -> tuple[JointState, Array, Noise]:
+        old, kept, noise = carry
         at = (number + 1).astype(data.y.dtype)
         gain = jnp.where(number < burn, 2.0 * at**-0.6, 0.0)
-        new = sweep(jax.random.fold_in(sweep_key, number), old, data, spec, priors, gain)
-        return new, kept.at[(number - first) % room].set(parameters(new, spec))
+        new = sweep(jax.random.fold_in(sweep_key, number), noise, old, data, spec, priors, gain)
+        following = sweep_noise(jax.random.fold_in(noise_key, number + 1), data)
+        return new, kept.at[(number - first) % room].set(parameters(new, spec)), following
 
-    done: tuple[JointState, Array] = lax.fori_loop(first, first + count, step, (state, record))
-    return done
+    noise = sweep_noise(jax.random.fold_in(noise_key, first), data)
+    last, record, _ = lax.fori_loop(first, first + count, step, (state, record, noise))
+    return last, record
 
 
 @partial(jax.jit, static_argnames=("spec",))
@@ -254,9 +256,5 @@ def joint_impute(
 
 def row_cells(missing: Array, patterns: Array, dtype: jnp.dtype) -> Cells:
     """Cells of rows with continuous targets only: missing (k, r), patterns (S, r), True = missing."""
-    k, r = missing.shape
-    slots = jnp.arange(k * r, dtype=jnp.int32).reshape(k, r)
     ids = jnp.maximum(match_patterns(missing, patterns), 0)
-    return Cells(
-        missing, jnp.zeros((k, 0), jnp.int32), ids, 1.0 - patterns.astype(dtype), slots, jnp.zeros((k * r,), dtype)
-    )
+    return Cells(missing, jnp.zeros((missing.shape[0], 0), jnp.int32), ids, 1.0 - patterns.astype(dtype))

@@ -18,7 +18,8 @@ from .draws import Cells, LatentBlocks
 
 class JointSpec(NamedTuple):
     """Static description of the model: latents of both levels, and whether every cluster has its own residual
-    covariance."""
+    covariance.
+    """
 
     rows: LatentBlocks = LatentBlocks()
     clusters: LatentBlocks = LatentBlocks()
@@ -30,7 +31,7 @@ class JointPriors(NamedTuple):
 
     residual ~ IW(residual_df, residual_scale (r, r)), random ~ IW(random_df, random_scale (D, D)), coefficients
     normal with mean 0 and this precision (0 = flat). With specific residuals S_j ~ IW(a, A),
-    A ~ Wishart(residual_df, residual_scale^-1) and a - r + 1 ~ chi-square(df_df).
+    A ~ Wishart(residual_df, residual_scale^-1) and a - r - 1 is exponential with mean df_mean.
     """
 
     residual_df: Array
@@ -38,16 +39,16 @@ class JointPriors(NamedTuple):
     random_df: Array
     random_scale: Array
     coef_precision: Array
-    df_df: Array
+    df_mean: Array
 
 
 class RowSums(NamedTuple):
-    """Cross-products of targets: yy (G, r, r), xy (G, p, r), zy (J, q, r), count (G,) rows."""
+    """Cross-products of targets: yy (G, r, r), xy (G, p, r), zy (J, q, r), n_rows (G,)."""
 
     yy: Array
     xy: Array
     zy: Array
-    count: Array
+    n_rows: Array
 
 
 class JointData(NamedTuple):

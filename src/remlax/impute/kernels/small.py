@@ -20,34 +20,41 @@ def whiten(a: Array) -> Array:
     """
     d = a.shape[-1]
     if d > UNROLLED or a.ndim == 2:
-        eye = jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)
-        return solve_triangular(jnp.linalg.cholesky(a), eye, lower=True)
-    work = jnp.concatenate([a, jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)], axis=-1)
-    rows = []
+        eye: Array = jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)
+        solved: Array = solve_triangular(jnp.linalg.cholesky(a), eye, lower=True)
+        return solved
+    work: Array = jnp.concatenate([a, jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)], axis=-1)
+    rows: list[Array] = []
     for j in range(d):
         row = work[..., :1, :] / jnp.sqrt(work[..., :1, j : j + 1])
         rows.append(row[..., d:])
         work = work[..., 1:, :] - row[..., j + 1 : d].mT * row
-    return jnp.concatenate(rows, axis=-2)
+    inverse_factors: Array = jnp.concatenate(rows, axis=-2)
+    return inverse_factors
 
 
 def cholesky(a: Array) -> Array:
     """Lower Cholesky factors of a (..., d, d); NaN where a matrix is not positive definite."""
     d = a.shape[-1]
     if d > UNROLLED or a.ndim == 2:
-        return jnp.linalg.cholesky(a)
-    rows, work = [], a
+        factors: Array = jnp.linalg.cholesky(a)
+        return factors
+    rows: list[Array] = []
+    work = a
     for j in range(d):
         row = work[..., :1, :] / jnp.sqrt(work[..., :1, j : j + 1])
         rows.append(row)
         work = work[..., 1:, :] - row[..., j + 1 :].mT * row
-    return jnp.concatenate(rows, axis=-2).mT
+    upper: Array = jnp.concatenate(rows, axis=-2)
+    lower: Array = upper.mT
+    return lower
 
 
 def inverse(a: Array) -> Array:
     """Inverses of symmetric positive definite matrices (..., d, d)."""
     root = whiten(a)
-    return root.mT @ root
+    product: Array = root.mT @ root
+    return product
 
 
 def kron(a: Array, b: Array) -> Array:
