@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from .factor import CrossedParts, crossed_parts
+from .factor import CrossedParts, eliminate_first, scale_dense
 from .structure import Index, Structure, Values
 
 
@@ -29,11 +30,18 @@ def crossed_derivatives(
     hessian : bool
         False gives an empty Hessian.
     """
+    # only the first factor's entries of theta move the sums over pairs, which are the costly part
+    first = structure.theta_map.entries(0)[0]
+    rest = np.setdiff1d(np.arange(theta.shape[0]), first)
 
-    def parts_at(t: Array) -> CrossedParts:
-        return crossed_parts(t, structure, index, values)
+    def eliminated(inner: Array) -> CrossedParts:
+        return eliminate_first(theta.at[first].set(inner), structure, index, values)
 
-    parts, push = jax.linearize(parts_at, theta)
+    def scaled(raw: CrossedParts, outer: Array) -> CrossedParts:
+        return scale_dense(theta.at[rest].set(outer), raw, structure)
+
+    raw, push_raw = jax.linearize(eliminated, theta[first])
+    parts, push_scaled = jax.linearize(scaled, raw, theta[rest])
     q_chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
     q_inv = cho_solve((q_chol, True), jnp.eye(structure.n_dense, dtype=theta.dtype))
     x = q_inv @ parts.right
@@ -48,17 +56,27 @@ def crossed_derivatives(
     # of the parts in theta contributes
     by_block, by_right = q_inv + x @ by_m @ x.T, -2 * x @ by_m
 
-    def linear(t: Array) -> Array:
-        at = parts_at(t)
+    def linear(raw: CrossedParts, outer: Array) -> Array:
+        at = scaled(raw, outer)
         return at.logdet + jnp.sum(by_block * at.block) + jnp.sum(by_right * at.right) + jnp.sum(by_m * at.m)
 
-    if not hessian:
-        return logdet, chol, jax.grad(linear)(theta), jnp.zeros((0, 0), theta.dtype)
-    grad, push_grad = jax.linearize(jax.grad(linear), theta)
-    unit = jnp.eye(theta.shape[0], dtype=theta.dtype)
-    inner = jax.vmap(push_grad)(unit)
+    def slopes(inner: Array) -> tuple[Array, Array]:
+        found: tuple[Array, Array] = jax.grad(lambda i, o: linear(eliminated(i), o), (0, 1))(inner, theta[rest])
+        return found
 
-    moved: CrossedParts = jax.vmap(push)(unit)
+    order = np.argsort(np.concatenate([first, rest]))
+    if not hessian:
+        return logdet, chol, jnp.concatenate(slopes(theta[first]))[order], jnp.zeros((0, 0), theta.dtype)
+    grad, push_slopes = jax.linearize(slopes, theta[first])
+    unit_first, unit_rest = (jnp.eye(len(part), dtype=theta.dtype) for part in (first, rest))
+    by_first, cross = jax.vmap(push_slopes)(unit_first)
+    by_rest = jax.hessian(lambda o: linear(raw, o))(theta[rest])
+    inner = jnp.block([[by_first, cross], [cross.T, by_rest]])
+
+    still = jax.tree.map(jnp.zeros_like, raw)
+    moved_first = jax.vmap(lambda t: push_scaled(push_raw(t), jnp.zeros_like(theta[rest])))(unit_first)
+    moved_rest = jax.vmap(lambda t: push_scaled(still, t))(unit_rest)
+    moved: CrossedParts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), moved_first, moved_rest)
     turned = q_inv[None] @ moved.block
     y = moved.right - moved.block @ x
     x_y = jnp.einsum("mx,amy->axy", x, y)
@@ -71,5 +89,5 @@ def crossed_derivatives(
         - 2 * jnp.einsum("amx,xy,bmy->ab", y, by_m, jnp.einsum("mk,bky->bmy", q_inv, y))
         - jnp.einsum("axy,xy,bxy->ab", unit_d_m, bend, unit_d_m)
     )
-    hess = inner + outer
-    return logdet, chol, grad, (hess + hess.T) / 2
+    hess = (inner + outer)[np.ix_(order, order)]
+    return logdet, chol, jnp.concatenate(grad)[order], (hess + hess.T) / 2

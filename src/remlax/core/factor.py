@@ -125,8 +125,8 @@ def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index,
 class CrossedParts(NamedTuple):
     """What is left of a crossed model once its first factor is eliminated.
 
-    logdet: log-determinant of the eliminated part; block (n_dense, n_dense): Lambda'Z'Z Lambda + I of the others;
-    right (n_dense, w): Lambda'Z'W; m (w, w): W'W.
+    logdet: log-determinant of the eliminated part; block (n_dense, n_dense): Z'Z of the others, or
+    Lambda'Z'Z Lambda + I; right (n_dense, w): Z'W, or Lambda'Z'W; m (w, w): W'W.
     """
 
     logdet: Array
@@ -136,6 +136,11 @@ class CrossedParts(NamedTuple):
 
 
 def crossed_parts(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
+    """Eliminate the first factor of a crossed model and scale the others by their Lambda."""
+    return scale_dense(theta, eliminate_first(theta, structure, index, values), structure)
+
+
+def eliminate_first(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
     """Eliminate the first factor of a crossed model; the dense block is updated over a list of pairs."""
     assert index.keys is not None  # for the type checker: a crossed Index has its arrays
     assert index.entry_level is not None
@@ -144,8 +149,7 @@ def crossed_parts(theta: Array, structure: Structure, index: Index, values: Valu
     assert values.entry is not None
     assert values.base is not None
     assert values.dense_w is not None
-    lams = structure.theta_map.factors(theta)
-    pinv, logdet = small_factor(values.zz[0], lams[0])
+    pinv, logdet = small_factor(values.zz[0], structure.theta_map.factors(theta)[0])
     solved = small_apply(pinv, values.zr[0])
     m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
 
@@ -157,13 +161,18 @@ def crossed_parts(theta: Array, structure: Structure, index: Index, values: Valu
     size = structure.n_dense
     lower = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
     block = lower.reshape(size, size)
-    block = block + jnp.tril(block, -1).T
 
     rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
     dense_w = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-    scaled = _times_lambda(_times_lambda(block, lams[1:], structure).T, lams[1:], structure)
-    right = _times_lambda(dense_w.T, lams[1:], structure).T
-    return CrossedParts(logdet, scaled + jnp.eye(size, dtype=entry.dtype), right, m)
+    return CrossedParts(logdet, block + jnp.tril(block, -1).T, dense_w, m)
+
+
+def scale_dense(theta: Array, parts: CrossedParts, structure: Structure) -> CrossedParts:
+    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
+    lams = structure.theta_map.factors(theta)[1:]
+    block = _times_lambda(_times_lambda(parts.block, lams, structure).T, lams, structure)
+    right = _times_lambda(parts.right.T, lams, structure).T
+    return CrossedParts(parts.logdet, block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
 
 
 def _times_lambda(rows: Array, lams: tuple[Array, ...], structure: Structure) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jax import Array
+from scipy import sparse
 
 from .structure import Index, Structure, grid, host_leaf
 
@@ -94,9 +95,15 @@ def build_crossed(structure: Structure, first: tuple[Cells, ...], dense: dict[tu
     pair_flat = entry_col[left] * size + entry_col[right]
 
     base_flat, elements = _base_positions(structure, dense)
-    keys = np.unique(np.concatenate([pair_flat, *base_flat]))
-    key = np.searchsorted(keys, pair_flat)
-    by_key = np.argsort(key, kind="stable")
+    # a flag per element of the block is less than the block itself, and far quicker than sorting the pairs
+    occurs = np.zeros(size * size, bool)
+    for flat in (pair_flat, *base_flat):
+        occurs[flat] = True
+    keys = np.flatnonzero(occurs)
+    number = np.cumsum(occurs, dtype=np.int32) - 1
+    key = number[pair_flat]
+    # to rows of a sparse matrix, which sorts by counting
+    by_key = sparse.csr_array((np.ones(len(key), bool), (key, np.arange(len(key)))), (len(keys), len(key))).indices
     # at least one entry is padding, for the padded pairs to point at; lists that are sorted stay so
     n_entries, n_pairs, n_keys = padded_size(len(entry_level) + 1), padded_size(len(key)), padded_size(len(keys))
     spare = n_entries - 1
@@ -108,7 +115,7 @@ def build_crossed(structure: Structure, first: tuple[Cells, ...], dense: dict[tu
         pair_key=_padded(key[by_key], n_pairs, n_keys - 1),
         keys=host_leaf(np.concatenate([keys, size * size + np.arange(n_keys - len(keys))])),
     )
-    sources = tuple((np.searchsorted(keys, f), e) for f, e in zip(base_flat, elements, strict=True))
+    sources = tuple((number[f], e) for f, e in zip(base_flat, elements, strict=True))
     return CrossedIndex(index, order, tuple(len(cells.left) for cells in first), sources)
 
 
