@@ -12,12 +12,14 @@ from scipy import stats
 
 from reference_cases import load_case
 from remlax.errors import PoolingError, PoolingWarning
-from remlax.pooling import FISHER_Z, LOG, LOGIT, pool_scalars, pool_transformed
+from remlax.pooling import FISHER_Z, LOG, LOGIT, R_SQUARED, REDUCTION, pool_scalars, pool_transformed
 
 GRIDS = {
     "log": (LOG, np.array([1e-6, 0.3, 1.0, 27.967, 1e5])),
     "fisher_z": (FISHER_Z, np.array([-0.999, -0.3, 1e-4, 0.5, 0.99])),
     "logit": (LOGIT, np.array([1e-6, 0.1076, 0.5, 0.999])),
+    "fisher_z_of_r": (R_SQUARED, np.array([1e-3, 0.1465, 0.5, 0.99])),
+    "log_ratio": (REDUCTION, np.array([-20.0, -0.1, 0.33, 0.99])),
 }
 
 
@@ -41,6 +43,10 @@ def test_forward_is_the_textbook_function():
     assert_allclose(LOG.forward(np.array(10.0)), 2.302585092994046)
     assert_allclose(FISHER_Z.forward(np.array(0.5)), np.log(3) / 2)
     assert_allclose(LOGIT.forward(np.array(0.2)), np.log(0.25))
+    assert_allclose(R_SQUARED.forward(np.array(0.25)), np.log(3) / 2)
+    assert_allclose(REDUCTION.forward(np.array(0.9)), np.log(10.0))
+    # a limit below zero is a share of zero
+    assert R_SQUARED.inverse(np.array(-0.1)) == 0
     # far out the derivative vanishes without a warning
     assert_allclose(FISHER_Z.inverse_derivative(np.array([-1e6, 1e6])), 0.0, atol=1e-300)
 
@@ -61,7 +67,7 @@ def test_worked_numbers_of_log_standard_deviations():
     assert (pooled.scale, pooled.m) == ("log", 5)
 
 
-@pytest.mark.parametrize("scale", [LOG, FISHER_Z, LOGIT], ids=lambda s: s.name)
+@pytest.mark.parametrize("scale", [LOG, FISHER_Z, LOGIT, REDUCTION], ids=lambda s: s.name)
 def test_equals_rubins_rules_on_the_transformed_values(scale):
     phi = np.array([[0.1, -0.4], [0.3, 0.2], [-0.2, 0.9], [0.25, 0.4]])
     u = np.array([[0.02, 0.1], [0.03, 0.2], [0.02, 0.1], [0.01, 0.3]])

@@ -63,7 +63,7 @@ def anova(
     ariv : {"default", "positive", "robust"}, default "default"
         For D3 and D4: how the relative increase in variance is estimated; ``"positive"`` replaces a negative one by 0;
         ``"robust"`` (D4) takes it from the larger model.
-    dfcom : {"satterthwaite", "residual"}, float or array_like (p,), default "satterthwaite"
+    dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
         For D1: complete-data degrees of freedom, as in `LmerFitList.pool`; ``math.inf`` as mitml has it.
     on_failure : {"raise", "warn", "drop"}, default "raise"
         What to do when a fit of either model did not converge, as in `LmerFitList.pool`.
