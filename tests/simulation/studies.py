@@ -19,6 +19,7 @@ import pandas as pd
 from remlax.simulation.batch import BatchData, BatchRows
 from remlax.simulation.design import Covariate, Drawn, Factor, MultilevelDesign, RandomTerm
 from remlax.simulation.mechanisms import Amputation, DropOut, Mechanism
+from remlax.simulation.methods import EMB, CompleteCases
 from remlax.simulation.specification import Context, FrameGenerator
 from remlax.simulation.study import Study
 
@@ -86,6 +87,26 @@ def study(**changes: Any) -> Study:
         "seed": 20,
     }
     return Study(**(settings | changes))
+
+
+def complete_cases() -> CompleteCases:
+    return CompleteCases()
+
+
+def batched(**changes: Any) -> Study:
+    """Imputation, fits and pooling in compiled programs."""
+    settings = {
+        "scenarios": {"J": [6], "sd": [0.5]},
+        "ampute": lost_x,
+        "methods": {"emb": EMB(m=3), "cc": CompleteCases()},
+        "model": "y ~ x + (1 | g)",
+        "replications": 5,
+    }
+    return study(**(settings | changes))
+
+
+def lost_x(scenario: Mapping[str, Any]) -> Amputation:
+    return Amputation(0.3, [["x"]], weights={"y": 1.0})
 
 
 def draw(scenario: Mapping[str, Any], rng: np.random.Generator) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RemlaxError, SimulationError
-from .runner import load_study, run_block
+from .runner import load_study, run_block, share_compiled
 from .store import read_store
 
 
@@ -51,6 +51,7 @@ def _run_block(directory: Path, index: int) -> str:
         raise SimulationError(f"The study in {directory} has blocks 0 to {len(blocks) - 1}; there is no {index}.")
     if store.status(blocks[index]) == "finished":
         return f"block {index} of {len(blocks)} ({blocks[index].name}) is finished already"
+    share_compiled(store.directory)
     done = run_block(study, store, blocks[index])
     report = f"{done.rows} rows, {done.failed} failed, {done.seconds:.1f} s"
     return f"block {index} of {len(blocks)} ({done.block.name}): {report}"

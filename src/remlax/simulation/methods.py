@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -20,7 +21,7 @@ from .batch import BatchData, BatchRows
 from .design import MultilevelDesign
 from .layout import Structure, structure_of
 from .measures import STATUSES
-from .pipeline import Columns, Estimates, Options, Treatment, analyse
+from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_on
 from .treatments import EmbTreatment, Listwise, Whole
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
@@ -198,28 +199,35 @@ def _cached_model(structure: Structure, design: _Design, formula: str, reml: boo
 def _in_chunks(
     keys: jax.Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment, dfcom: Ddf
 ) -> Estimates:
-    """Run the compiled program on chunks of replications: one per thread, or all devices together."""
+    """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
     r, n = columns.rows.shape
     width = 4 + len(columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
     per_replication = 8 * n * treatment.sets * width
+    devices = tuple(jax.local_devices())
     # one core is left free: compiled programs that wait for LAPACK in every thread of XLA would wait for ever
-    threads = max(1, (os.cpu_count() or 1) - 1) if jax.default_backend() == "cpu" else 1
-    most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * threads)) // per_replication)
-    size = min(_power_of_two(most), _power_of_two(-(-r // threads), up=True))
+    threads = max(1, (os.cpu_count() or 1) - 1) if len(devices) == 1 and jax.default_backend() == "cpu" else 1
+    shares = threads * len(devices)
+    most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
+    size = min(_power_of_two(most), _power_of_two(-(-r // shares), up=True))
     options = Options(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
         at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
     )
+    if len(devices) > 1:
+        program = partial(analyse_on, model=model, treatment=treatment, options=options, devices=devices)
+    else:
+        program = partial(analyse, model=model, treatment=treatment, options=options)
+    whole = size * len(devices)
 
     def run(start: int) -> Estimates:
         with jax.enable_x64(True):
-            which = np.minimum(np.arange(start, start + size), r - 1)  # the last chunk is filled up
+            which = np.minimum(np.arange(start, start + whole), r - 1)  # the last chunk is filled up
             own: tuple[jax.Array, Columns] = jax.tree.map(lambda a: a[which], (keys, columns))
-            found = analyse(own[0], own[1], groups, model=model, treatment=treatment, options=options)
+            found = program(own[0], own[1], groups)
             return jax.tree.map(lambda a: np.asarray(a)[: r - start], found)  # type: ignore[no-any-return]
 
-    starts = range(0, r, size)
+    starts = range(0, r, whole)
     with ThreadPoolExecutor(threads) as pool:
         # the first alone: threads that come upon a program at the same time would each compile it
         parts = [run(0), *pool.map(run, starts[1:])]

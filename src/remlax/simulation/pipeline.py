@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
+from jax.sharding import Mesh, PartitionSpec
 
 from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
 from ..core.batch_products import Products, row_products
@@ -85,6 +87,33 @@ def analyse(
     """
     products, scales = _lanes(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
     found: Estimates = _fits(products, scales, groups.levels, model=model.shape, sets=treatment.sets, options=options)
+    return found
+
+
+@partial(jax.jit, static_argnames=("model", "treatment", "options", "devices"))
+def analyse_on(
+    keys: Array,
+    columns: Columns,
+    groups: Groups,
+    *,
+    model: ArrayModel,
+    treatment: Treatment,
+    options: Options,
+    devices: tuple[jax.Device, ...],
+) -> Estimates:
+    """Analyse R replications, a multiple of the number of devices, each device its share of them.
+
+    The devices run for themselves: none waits for the slowest fit of another.
+    """
+    mesh = Mesh(np.array(devices), ("replications",))
+    spec: Callable[..., PartitionSpec] = PartitionSpec  # JAX gives it no types
+    own, whole = spec("replications"), spec()
+
+    def share(keys: Array, columns: Columns, groups: Groups) -> Estimates:
+        return analyse(keys, columns, groups, model=model, treatment=treatment, options=options)
+
+    sharded = jax.shard_map(share, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False)
+    found: Estimates = sharded(keys, columns, groups)
     return found
 
 

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import platform
 import runpy
 import sys
 import threading
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import jax
+
+from ..cache import enable_compilation_cache
 from ..errors import FileFormatError, MissingExtraError, SimulationError
 from .fingerprint import digest
 from .replicate import block_rows
@@ -53,6 +57,9 @@ class Bar(Protocol):
         ...
 
 
+Elsewhere = Callable[[bytes, ResultStore, Sequence[Block], float | None, Callable[[Done], None]], None]
+
+
 def run_block(study: StudySpec, store: ResultStore, block: Block) -> Done:
     """Compute one block and write its part."""
     started = time.perf_counter()
@@ -62,7 +69,15 @@ def run_block(study: StudySpec, store: ResultStore, block: Block) -> Done:
     return Done(block, len(rows), failed, time.perf_counter() - started)
 
 
-def run_blocks(study: StudySpec, store: ResultStore, *, workers: int, max_time: float | None, progress: bool) -> None:
+def run_blocks(
+    study: StudySpec,
+    store: ResultStore,
+    *,
+    workers: int,
+    max_time: float | None,
+    progress: bool,
+    elsewhere: Elsewhere | None = None,
+) -> None:
     """Compute what is missing.
 
     Parameters
@@ -77,6 +92,8 @@ def run_blocks(study: StudySpec, store: ResultStore, *, workers: int, max_time: 
         Seconds after which no further block is begun; None: no limit.
     progress
         Whether to show a progress bar.
+    elsewhere
+        Runs blocks (of a pickled study, in a store, until a deadline) on other computers.
 
     Raises
     ------
@@ -88,7 +105,9 @@ def run_blocks(study: StudySpec, store: ResultStore, *, workers: int, max_time: 
     to_do = store.to_do()
     deadline = None if max_time is None else time.monotonic() + max_time
     with _bar(len(store.blocks()), len(to_do), progress) as tell:
-        if workers == 1:
+        if elsewhere is not None:
+            elsewhere(pickled(study), store, to_do, deadline, tell)
+        elif workers == 1:
             for block in to_do:
                 if deadline is not None and time.monotonic() >= deadline:
                     return
@@ -233,7 +252,27 @@ _worker: dict[str, object] = {}  # what a worker process works on, set once when
 def _begin(study: bytes, store: ResultStore) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes may share one GPU
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    share_compiled(store.directory)
     _worker.update(study=pickle.loads(study), store=store)
+
+
+def share_compiled(directory: Path) -> None:
+    """Let worker processes find each other's compiled programs in the results directory; never in a user's process.
+
+    One folder per kind of processor, since a cluster may have several. Without access the worker compiles for itself.
+    """
+    if jax.config.values.get("jax_compilation_cache_dir"):
+        return
+    with contextlib.suppress(OSError):
+        enable_compilation_cache(directory / "compiled" / digest([platform.machine(), _processor()]))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return " ".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))
 
 
 def _end_with_parent() -> None:

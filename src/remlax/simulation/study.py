@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 
 from ..errors import SimulationError
 from .batch import BatchMethod, Scenario, batch_rows
+from .cluster import run_on_cluster
 from .fingerprint import scenario_id
 from .keys import Stream, key
 from .measures import performance
@@ -95,6 +97,7 @@ class Study(StudySpec):
         *,
         block_size: int = BLOCK_SIZE,
         workers: int = 1,
+        client: Any = None,
         max_time: float | None = None,
         progress: bool = True,
     ) -> ResultStore:
@@ -113,6 +116,9 @@ class Study(StudySpec):
         workers
             Worker processes. With more than 1 the functions of the study must be importable (no lambdas) and
             a script must guard its main part by ``if __name__ == "__main__":``.
+        client
+            A `distributed.Client`: its workers, here or on a cluster, compute the blocks instead, and this process
+            writes them. A block whose worker dies is given to another one.
         max_time
             Seconds after which no further block is begun; None: no limit.
         progress
@@ -130,10 +136,11 @@ class Study(StudySpec):
         FileFormatError
             The manifest of the directory is damaged.
         MissingExtraError
-            pyarrow or tqdm is not installed.
+            pyarrow, tqdm or (with ``client=``) dask.distributed is not installed.
         """
         store = self._open(out, block_size)
-        run_blocks(self, store, workers=workers, max_time=max_time, progress=progress)
+        elsewhere = None if client is None else partial(run_on_cluster, client)
+        run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
         return store
 
     def prepare(self, out: str | os.PathLike[str], *, block_size: int = BLOCK_SIZE) -> list[Block]:
