@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
+import remlax as rx
 from remlax.errors import ImputationError, ImputationWarning
 from remlax.impute import CellPrior, ImputationResult, add_missing, cluster_mean, emb
 
@@ -66,6 +67,18 @@ def test_spread_of_imputations_is_amelias(vignette: ImputationResult, hsb: pd.Da
     chains = dict(zip(*np.unique(vignette.chain_lengths, return_counts=True), strict=True))
     assert set(chains) == {3, 4}
     assert abs(chains[4] - expected["chain_lengths"]["4"]) < 4 * np.sqrt(2 * 18)
+
+
+def test_fits_to_imputations_are_spread_as_amelias(vignette: ImputationResult, reference: Path) -> None:
+    expected = json.loads((reference / "impute" / "amelia_hsb_lmer.json").read_text())
+    fits = rx.lmer_list("mathach ~ minority + female + ses + meanses + (1 | schid)", vignette.data)
+    rows = [
+        [*fit.fixef(), *np.sqrt(np.diag(fit.vcov())), float(fit.theta[0] * fit.sigma), float(fit.sigma)] for fit in fits
+    ]
+    mean, sd, m = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1), expected["m"]
+    # the mean of m fits, their spread and so the pooled estimate and its standard error: four standard errors
+    np.testing.assert_array_less(np.abs(mean - expected["mean"]), 4 * sd * np.sqrt(2 / m))
+    np.testing.assert_array_less(np.abs(sd / expected["sd"] - 1), 4 * np.sqrt(1 / m))
 
 
 def test_summary_has_amelias_numbers(vignette: ImputationResult, hsb: pd.DataFrame) -> None:

@@ -51,7 +51,7 @@ def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise DataError("missing_map() needs a table of truth values: give missing_flags(data)")
     ax = axes(ax)
     flags = flags[flags.sum().sort_values(kind="stable").index]
-    ax.imshow(flags.to_numpy(), aspect="auto", interpolation="nearest", cmap="Greys", vmin=0, vmax=1.4)
+    ax.imshow(flags.to_numpy(), aspect="auto", cmap="Greys", vmin=0, vmax=1.4)
     ax.set_xticks(range(flags.shape[1]), [f"{name}\n{100 * flags[name].mean():.1f} %" for name in flags.columns])
     ax.set_ylabel("Row")
     ax.set_title("Missing cells (dark)", fontsize="medium")

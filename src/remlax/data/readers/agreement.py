@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,14 @@ def _check_observed(data: ImputedData, original: pd.DataFrame, where: str) -> No
                 row = int(np.flatnonzero(differ)[0])
                 raise DataError(
                     f"column {name!r}: {int(differ.sum())} observed cells have another value in imputation {label} of "
-                    f"{where} than in the original (first in row {row + 1}: {original[name].iloc[row]!r} became "
-                    f"{frame[name].iloc[row]!r}): the rows are sorted differently, or the cells were overimputed; "
-                    "give the right original, or use check=False"
+                    f"{where} than in the original (first in row {row + 1}: {_shown(original[name].iloc[row])} became "
+                    f"{_shown(frame[name].iloc[row])}): the rows are sorted differently, or the cells were "
+                    "overimputed; give the right original, or use check=False"
                 )
+
+
+def _shown(value: Any) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _equal_cells(left: pd.Series, right: pd.Series) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -73,7 +73,7 @@ def read_imputations(
     Warns
     -----
     ImputationWarning
-        The library that made the imputations draws no parameters.
+        The library that made the imputations is known for too small standard errors.
     DataWarning
         One imputation only.
 

@@ -13,10 +13,21 @@ from ...errors import DataError, ImputationWarning
 from ..checks import Label
 from .layouts import Sets
 
-NOT_PROPER = (
-    "{} draws cells without drawing the parameters of its model, and knows no clusters: between-imputation variance "
-    "and intraclass correlations come out too small. Prefer remlax.impute."
-)
+# What was measured of each: 50 rows, half of y missing, m = 5, and two-level data with an intraclass correlation of 0.3
+TRAITS = {
+    "scikit-learn's imputer": "draws cells without drawing the parameters of its model",
+    "statsmodels' MICEData": "takes values from 20 donors unless told otherwise, which biases slopes in small samples",
+    "miceforest": "draws cells from trees fitted once",
+}
+
+
+def _warn(library: str) -> None:
+    warnings.warn(
+        f"{library} {TRAITS[library]}, and knows no clusters: standard errors and intraclass correlations come out too "
+        "small. Prefer remlax.impute.",
+        ImputationWarning,
+        stacklevel=5,
+    )
 
 
 def from_object(source: Any, original: pd.DataFrame | None, m: int | None) -> Sets | None:
@@ -42,7 +53,7 @@ def from_items(items: Iterable[tuple[Label, Any]], original: pd.DataFrame | None
             if original is None:
                 raise DataError(f"{where} is an imputer: give the incomplete data it was fitted to as original=")
             if not warned:
-                warnings.warn(NOT_PROPER.format("scikit-learn's imputer"), ImputationWarning, stacklevel=4)
+                _warn("scikit-learn's imputer")
                 warned = True
             item = item.transform(original)
         if callable(getattr(item, "to_pandas", None)):
@@ -61,7 +72,7 @@ def _framed(values: np.ndarray[Any, Any], original: pd.DataFrame | None, where: 
 
 
 def _miceforest(kernel: Any) -> Sets:
-    warnings.warn(NOT_PROPER.format("miceforest"), ImputationWarning, stacklevel=4)
+    _warn("miceforest")
     count = int(getattr(kernel, "num_datasets", 0) or kernel.dataset_count())
     frames: Mapping[Label, pd.DataFrame] = {k + 1: kernel.complete_data(dataset=k) for k in range(count)}
     return Sets(dict(frames), None)
@@ -70,5 +81,5 @@ def _miceforest(kernel: Any) -> Sets:
 def _statsmodels(source: Any, m: int | None) -> Sets:
     if m is None:
         raise DataError("a MICEData holds one imputation at a time: say how many to draw using m=")
-    warnings.warn(NOT_PROPER.format("statsmodels' MICEData"), ImputationWarning, stacklevel=4)
+    _warn("statsmodels' MICEData")
     return Sets({k: source.next_sample().copy() for k in range(1, m + 1)}, None)
