@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,10 +54,12 @@ def main() -> None:
     for data, fits in (("sleepstudy", sleep), ("hsb, 5 imputations", hsb)):
         for name, task in tasks(fits, 200).items():
             one = name in ("profile", "boot")
+            start = time.perf_counter()
             task()
+            first = time.perf_counter() - start
             seconds = median_seconds(task, 1 if quick or one else 5)
             unit = "all parameters of one fit" if one else "all fits"
-            row = {"data": data, "what": name, "of": unit, "remlax_s": seconds}
+            row = {"data": data, "what": name, "of": unit, "first_s": first, "remlax_s": seconds}
             rows.append({**row, "r_s": peers.get(name)} if data == "sleepstudy" else row)
     report("inference", rows)
 

@@ -23,6 +23,8 @@ MakeTable = Callable[[np.ndarray, Sequence[str]], pd.DataFrame]
 # a covariate with at most this many values takes all of them, as in R's emmeans (cov.keep)
 KEEP_VALUES = 2
 ESTIMABLE_TOL = 1e-7
+# columns of the table that the print-out leaves out
+HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,16 +109,13 @@ class EstimatedMeans:
         return self._text()._repr_html_()
 
     def _text(self) -> Summary:
-        fixed = ", ".join(
-            f"{name} = {values[0]:.6g}"
-            if len(values) == 1 and not isinstance(values[0], str)
-            else f"{name} = {values[0]}"
-            if len(values) == 1
-            else f"mean over {name}"
+        shown = [name for name in self.means.columns if name not in HIDDEN]
+        text = self.means[shown].to_string(index=False, float_format=lambda value: f"{value:.6g}")
+        rest = [
+            f"mean over {name}" if len(values) > 1 else f"{name} = {_shown(values[0])}"
             for name, values in self.at.items()
-        )
-        note = f"\n\nAt: {fixed}" if fixed else ""
-        return Summary("Estimated marginal means\n\n" + self.means.to_string(index=False) + note)
+        ]
+        return Summary(f"Estimated marginal means\n\n{text}" + (f"\n\nAt: {', '.join(rest)}" if rest else ""))
 
 
 def estimated_means(
