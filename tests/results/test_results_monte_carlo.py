@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -64,3 +66,14 @@ def test_number_of_imputations():
     assert table["n_imputations"].tolist() == np.ceil(1 + 0.5 * (upper / 0.1) ** 2).astype(int).tolist()
     assert table.attrs == {"n_needed": table["n_imputations"].max(), "n_pilot": 20}
     assert table["term"].tolist() == pooled.fixef().index.tolist()
+
+
+def test_units():
+    _, fits = fits_case("hsb_vignette")
+    stack = fits.fitted_stack
+    scaled = replace(stack, beta=100 * stack.beta, vcov=1e4 * stack.vcov)
+    a, b = (rx.LmerFitList(f, fits.lanes).pool(dfcom=60).mcerror() for f in (stack, scaled))
+    for column in ("estimate", "std_error", "conf_low", "conf_high"):
+        assert_allclose(b[column], 100 * a[column], rtol=1e-9)
+    for column in ("df", "statistic", "riv", "lambda", "fmi"):
+        assert_allclose(b[column], a[column], rtol=1e-9)
