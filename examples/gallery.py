@@ -35,6 +35,7 @@ def main() -> None:
         "spaghetti": lambda: rx.plot.spaghetti(sleep),
         "effect": lambda: rx.plot.effect(pooled, "ses", by="minority"),
         "impact": lambda: rx.plot.impact(pooled, pupils),
+        "zeta": lambda: rx.plot.zeta(sleep, "sd__Days"),
         "residual_fitted": lambda: rx.plot.residual_fitted(sleep),
         "scale_location": lambda: rx.plot.scale_location(sleep),
         "qq_residuals": lambda: rx.plot.qq_residuals(sleep),

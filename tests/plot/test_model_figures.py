@@ -19,7 +19,7 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case
 from plot_cases import ink, visible_text
 from remlax.errors import DataError, MissingExtraError
-from remlax.plot.marks import axes
+from remlax.plot.marks import COLOURS, axes
 
 plot = rx.plot
 ON_ONE: dict[str, Callable[..., Axes]] = {
@@ -32,6 +32,7 @@ ON_ONE: dict[str, Callable[..., Axes]] = {
     "qq_residuals": plot.qq_residuals,
     "spaghetti": plot.spaghetti,
     "effect": plot.effect,
+    "zeta": plot.zeta,
     "impact": lambda model, ax=None: plot.impact(model, n_sims=50, ax=ax),
 }
 ON_POOLED: dict[str, Callable[..., Axes]] = {
@@ -237,6 +238,26 @@ def test_impact_is_the_table():
     assert ax.get_xlabel() == "Percentile of Subject by Days"
     with pytest.raises(DataError, match="8 cases are too many for one figure"):
         plot.impact(sleep(), sleep().draw_obs(8, seed=1))
+
+
+def test_zeta_draws_the_profile_and_its_limits():
+    profile = sleep().profile()
+    ax = plot.zeta(profile, "sd__Days")
+    limits = profile.confint().set_index("term").loc["sd__Days"]
+    drawn = [line.get_xydata() for line in ax.lines if line.get_color() == COLOURS[0]]
+    table = profile.table[(profile.table["term"] == "sd__Days") & (profile.table["zeta"].abs() < 2.5)]
+    curve = drawn[0]
+    assert np.allclose(np.interp(table["value"], *curve.T), table["zeta"], atol=2e-3)
+    assert np.allclose([line[0, 0] for line in drawn[1:]], limits[["conf_low", "conf_high"]].astype(float), rtol=1e-3)
+    assert plot.zeta(sleep()).get_xlabel() == "SD Intercept | Subject"
+    assert plot.zeta(profile, "Days").get_xlabel() == "Days"
+    each = [line for line in plot.zeta(pooled(), "SES").lines if len(line.get_xdata()) == 200]
+    assert len(each) == 5
+    for line, fit in zip(each, fits_case("studentratings_k5")[1], strict=True):
+        ml = fit.profile().estimates.set_index("term")["estimate"]["SES"]
+        assert np.isclose(np.interp(0, *line.get_xydata()[:, ::-1].T), ml, rtol=1e-3)
+    with pytest.raises(DataError, match="term='sd__days': no such estimate"):
+        plot.zeta(profile, "sd__days")
 
 
 def test_a_list_of_fits_is_no_model():

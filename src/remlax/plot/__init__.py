@@ -18,6 +18,7 @@ from .imputation import imputed_quantile_plot as imputed_quantile_plot
 from .imputation import missing_map as missing_map
 from .imputation import overimputation_plot as overimputation_plot
 from .predictions import effect as effect
+from .profiles import zeta as zeta
 from .residuals import qq_residuals as qq_residuals
 from .residuals import residual_fitted as residual_fitted
 from .residuals import scale_location as scale_location
@@ -41,4 +42,5 @@ __all__ = [
     "spaghetti",
     "trace",
     "variance_components",
+    "zeta",
 ]

@@ -103,7 +103,7 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     if chosen.empty:
         raise DataError("the model has no correlation of random effects")
     values = np.stack([_varcorr_values(each, row) for _, row in chosen.iterrows()], axis=1)
-    labels = [_component_label(str(row["group"]), str(row["term"])) for _, row in chosen.iterrows()]
+    labels = [component_label(str(row["group"]), str(row["term"])) for _, row in chosen.iterrows()]
     shown = chosen.copy()
     # where every imputation is on the boundary there is no pooled estimate: the mean stands in
     shown["estimate"] = np.where(shown["estimate"].isna(), values.mean(axis=0), shown["estimate"])
@@ -153,11 +153,11 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     chosen = term if term is not None else names[-1]
     fixed = chosen in names
     total = pooled.tidy("fixed") if fixed else ran_pars(pooled)
-    row = _one_row(total, chosen, None if fixed else group)
+    row = one_row(total, chosen, None if fixed else group)
     fits = LmerFitList(fitted, lanes)
     level = level_of(pooled)
     tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in fits]
-    each = pd.DataFrame([_one_row(table, chosen, None if fixed else group) for table in tables])
+    each = pd.DataFrame([one_row(table, chosen, None if fixed else group) for table in tables])
     ax = axes(ax)
     place = np.arange(1, len(lanes) + 1)
     ax.axhspan(row["conf_low"], row["conf_high"], color=MAIN, alpha=0.14, linewidth=0, label=f"pooled, {level:.0%} CI")
@@ -171,7 +171,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     step = max(1, -(-len(place) // 15))
     ax.set_xticks(place[::step], labels[::step])
     ax.set_xlim(0.4, len(place) + 0.6)
-    ax.set(xlabel="Imputation", ylabel=chosen if fixed else _component_label(str(row["group"]), chosen, long=True))
+    ax.set(xlabel="Imputation", ylabel=chosen if fixed else component_label(str(row["group"]), chosen, long=True))
     legend(ax, above=True)
     return ax
 
@@ -208,7 +208,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     pooled = pooled_only(model, "missing information")
     fixed, variance = pooled.tidy("fixed"), ran_pars(pooled)
     pairs = zip(variance["group"], variance["term"], strict=True)
-    labels = [*fixed["term"], *(_component_label(g, t, long=True) for g, t in pairs)]
+    labels = [*fixed["term"], *(component_label(g, t, long=True) for g, t in pairs)]
     values = np.concatenate([fixed[measure], variance[measure]])
     ax = axes(ax, size=_size(len(labels)))
     place, n = np.arange(len(labels)), len(fixed)
@@ -241,7 +241,7 @@ def _varcorr_values(each: pd.DataFrame, row: pd.Series) -> np.ndarray:
     return np.asarray(each.loc[chosen, "sdcor"], dtype=float)
 
 
-def _component_label(group: str, term: str, *, long: bool = False) -> str:
+def component_label(group: str, term: str, *, long: bool = False) -> str:
     """Words for sd__x of a group: x | group; with ``long`` what it is in front."""
     kind, _, name = term.partition("__")
     if group == "Residual":
@@ -250,7 +250,7 @@ def _component_label(group: str, term: str, *, long: bool = False) -> str:
     return f"{head}{name.replace('.', ', ', 1) if kind == 'cor' else name} | {group}"
 
 
-def _one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:
+def one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:
     rows = table[table["term"] == term]
     if group is not None:
         rows = rows[rows["group"] == group]
