@@ -291,6 +291,11 @@ def test_array_of_another_shape_is_refused() -> None:
         rx.read_imputations(np.zeros((2, 2, 2)), original=sets()[0])
 
 
+def test_sets_of_a_named_list_keep_their_numbers() -> None:
+    frames = {str(k): frame for k, frame in enumerate(sets()[1], start=1)}
+    assert list(split_object(frames, "x.rds").imputed) == [1, 2, 3]
+
+
 def test_foreign_r_objects_are_refused() -> None:
     with pytest.raises(FileFormatError, match=r"lacks a part, or has one of another shape \(AttributeError"):
         split_object({"data": 1, "imp": 2, "where": 3}, "x.rds")

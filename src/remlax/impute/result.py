@@ -94,7 +94,7 @@ class ImputationResult:
         """
         width = max(len(str(name)) for name in self.fraction_missing.index)
         chains = [f"Imputation {k}:  {length}" for k, length in enumerate(self.chain_lengths, start=1)]
-        fractions = [f"{name!s:<{width}}  {value:16.8f}" for name, value in self.fraction_missing.items()]
+        fractions = [f"{name!s:<{width}} {value:16.8f}" for name, value in self.fraction_missing.items()]
         lines = [
             "",
             f"EMB output with {len(self.codes)} imputed datasets.",
@@ -112,7 +112,7 @@ class ImputationResult:
             "Fraction Missing for original variables:",
             "-----------------------------------------",
             "",
-            f"{'':<{width}}  Fraction Missing",
+            f"{'':<{width}} Fraction Missing",
             *fractions,
         ]
         return "\n".join(lines) + "\n"

@@ -155,7 +155,7 @@ def _from_items(items: dict[Label, Any], original: pd.DataFrame | None) -> tuple
 def _from_path(
     text: str, layout: str | None, imp: str | None, id: str | None, original: pd.DataFrame | None
 ) -> tuple[Sets, str]:
-    path = Path(text)
+    path = Path(text).expanduser()
     if any(c in path.name for c in "*?["):
         paths = sorted(path.parent.glob(path.name), key=natural)
         if not paths:

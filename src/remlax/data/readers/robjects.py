@@ -38,7 +38,9 @@ def split_object(found: Mapping[Any, Any], where: str) -> Sets:
             "in R, save the completed data instead"
         ) from error
     if parts and all(isinstance(part, pd.DataFrame) for part in parts.values()):
-        return Sets({label: part.reset_index(drop=True) for label, part in parts.items()}, None)
+        # mice's complete(m, "all") names its sets "1", "2", ...
+        labels = [int(name) if name.isdigit() else name for name in parts]
+        return Sets(dict(zip(labels, (part.reset_index(drop=True) for part in parts.values()), strict=True)), None)
     raise FileFormatError(
         f"{where} holds an R object with the parts {', '.join(list(parts)[:8])}: it is no mids, amelia or mitml object "
         "and no list of data frames"
