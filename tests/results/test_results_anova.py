@@ -312,6 +312,15 @@ def test_fits_of_different_data():
         rx.anova(rx.lmer_list(null, sets, offset="z"), rx.lmer_list("y ~ x + (1 | g)", sets, offset="x"))
 
 
+def test_a_fit_of_a_list_and_one_that_stands_alone():
+    sets = list(small_sets())
+    fits, alone = rx.lmer_list("y ~ x + (1 | g)", sets), rx.lmer("y ~ 1 + (1 | g)", sets[1])
+    both = rx.anova(fits[1], alone), rx.anova(fits[1], rx.lmer_list("y ~ 1 + (1 | g)", sets)[1])
+    assert_allclose(both[0]["p_value"][1], both[1]["p_value"][1], rtol=1e-8)
+    with pytest.raises(DataError, match="column 'x' differs; fit both"):
+        rx.anova(fits[0], rx.lmer("y ~ x + z + (1 | g)", sets[1]))
+
+
 def test_wrong_arguments():
     fits, null = pair("y ~ x + (1 | g)", "y ~ 1 + (1 | g)")
     with pytest.raises(DataError, match="not LmerFitList and PooledLmer"):

@@ -115,7 +115,8 @@ def check_same_data(one: Lanes, other: Lanes) -> None:
             f"the models were fitted to different numbers of data sets, {len(one.lanes)} and {len(other.lanes)}: "
             "compare fits of the same imputations"
         )
-    if one.labels != other.labels:
+    # a single fit may come from a list or stand alone: its data say whether it is the same
+    if len(one.lanes) > 1 and one.labels != other.labels:
         raise DataError(
             f"the models were fitted to different imputations, {_listed(one.labels)} and {_listed(other.labels)}: "
             "compare fits of the same ones"
