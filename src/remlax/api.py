@@ -10,10 +10,12 @@ import pandas as pd
 
 from .core.optimize import LBFGS, Newton
 from .data import ImputedData
-from .design.build import ModelRows, RowInput, needed_columns, read_rows
+from .data.checks import check_frame
+from .design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
 from .design.formula import parse_formula
 from .errors import ConvergenceWarning, DataError, DroppedRowsWarning, SingularFitWarning
 from .fitting.assemble import assemble
+from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
 from .results import LmerFit, LmerFitList
 
@@ -139,6 +141,7 @@ def lmer_list(
     """
     parsed = parse_formula(formula)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
+    require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
     fitted = _fit(rows, reml=reml, optimizer=optimizer)
@@ -146,14 +149,16 @@ def lmer_list(
 
 
 def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None) -> Fitted:
-    fitted = fit_assembled(assemble(rows, reml=reml), Newton() if optimizer is None else optimizer)
+    chosen = Newton() if optimizer is None else optimizer
+    check_options(reml, chosen)
+    fitted = fit_assembled(assemble(rows, reml=reml), chosen)
     _warn(fitted)
     return fitted
 
 
 def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
-    ImputedData.from_frames([data])
+    check_frame(data, "data")
     present = [name for name in columns if name in data.columns]
     kept = data[present].notna().all(axis=1).to_numpy()
     if kept.all():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import jax
 
+from .errors import DataError
+
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     """Let JAX keep compiled programs in a folder and find them there in later processes.
@@ -31,6 +33,8 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Pa
     >>> rx.enable_compilation_cache(tempfile.mkdtemp()).is_dir()
     True
     """
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise DataError(f"folder={folder!r} must be a path")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "remlax" if folder is None else Path(folder)
     path.mkdir(parents=True, exist_ok=True)

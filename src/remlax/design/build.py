@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,19 @@ def needed_columns(formula: MixedFormula, weights: RowInput = None, offset: RowI
     return list(dict.fromkeys([*formula.variables, *(v for name in named for v in variables(name))]))
 
 
+def require_model_columns(formula: MixedFormula, frame: pd.DataFrame, weights: RowInput, offset: RowInput) -> None:
+    """Check that everything that the model reads is a column.
+
+    Raises
+    ------
+    FormulaError, DataError
+    """
+    require_columns(formula.variables, frame)
+    for what, given in (("weights", weights), ("offset", offset)):
+        if isinstance(given, str):
+            require_columns(variables(given), frame, what)
+
+
 @dataclass(frozen=True)
 class _Sources:
     """Where columns come from: stacked over the frames, or the first frame where nothing needed differs."""
@@ -105,6 +118,7 @@ class _Sources:
     varying: frozenset[str]
     aligned: bool
     offsets: np.ndarray
+    labels: tuple[object, ...]
 
     def shared(self, columns: Sequence[str]) -> bool:
         return len(self.frames) == 1 or (self.aligned and not self.varying.intersection(columns))
@@ -144,11 +158,10 @@ def read_rows(
     ------
     DataError, FormulaError, DesignError
     """
-    columns = needed_columns(formula, weights, offset)
-    require_columns(columns, data.frames[0])
-    sources = _sources(data, columns)
+    require_model_columns(formula, data.frames[0], weights, offset)
+    sources = _sources(data, needed_columns(formula, weights, offset))
     fixed, x = _matrix(formula.fixed, sources, "fixed part")
-    y = _column(formula.response, sources)
+    y = _column(formula.response, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
 
     factors: list[GroupingFactor] = []
@@ -167,7 +180,7 @@ def read_rows(
         terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
         specs.append(spec)
 
-    parts = [_column(expr, sources) for expr in formula.offsets]
+    parts = [_column(expr, sources, "offset") for expr in formula.offsets]
     if offset is not None:
         parts.append(_row_input(offset, "offset", sources, data))
     return ModelRows(
@@ -195,18 +208,38 @@ def _sources(data: ImputedData, columns: list[str]) -> _Sources:
     frames, aligned = data.frames, data.aligned
     offsets = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])])
     varying = frozenset(data.varying).intersection(columns) if aligned else frozenset(columns)
-    return _Sources(frames, varying, aligned, offsets)
+    return _Sources(frames, varying, aligned, offsets, data.labels)
 
 
 def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[ModelMatrix, RowArray]:
     frame, starts = sources.frame(variables(rhs))
-    found = model_matrix(rhs, frame, what=what)
+    try:
+        found = model_matrix(rhs, frame, what=what)
+    except DataError as error:
+        raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None
     return found, RowArray(found.values, starts)
 
 
-def _column(expr: str, sources: _Sources) -> RowArray:
+def _column(expr: str, sources: _Sources, what: str) -> RowArray:
     frame, starts = sources.frame(variables(expr))
-    return RowArray(evaluate(expr, frame), starts)
+    try:
+        return RowArray(evaluate(expr, frame, what=what), starts)
+    except DataError as error:
+        raise _located(error, lambda one: evaluate(expr, one, what=what), starts, sources) from None
+
+
+def _located(
+    error: DataError, read: Callable[[pd.DataFrame], object], starts: np.ndarray | None, sources: _Sources
+) -> DataError:
+    """Say in which of the stacked data sets an error is, and in which of its rows."""
+    if starts is None:
+        return error
+    for label, frame in zip(sources.labels, sources.frames, strict=True):
+        try:
+            read(frame)
+        except DataError as one:
+            return DataError(f"imputation {label}: {one}")
+    return error
 
 
 def _check_response(y: RowArray, name: str, sources: _Sources, labels: Sequence[object]) -> None:
@@ -220,7 +253,7 @@ def _check_response(y: RowArray, name: str, sources: _Sources, labels: Sequence[
 def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData) -> RowArray:
     """Weights or offset: an expression, one array for all data sets, or one array per data set."""
     if isinstance(given, str):
-        return _column(given, sources)
+        return _column(given, sources, what)
     sizes = np.diff(sources.offsets)
     parts = given if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1 else None
     if parts is None:

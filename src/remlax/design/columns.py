@@ -118,17 +118,25 @@ def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor
 
 def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
     _refuse_missing(series, name, what)
-    codes, levels = pd.factorize(series)
+    try:
+        codes, levels = pd.factorize(series)
+    except TypeError:
+        kinds = {type(value).__name__ for value in series}
+        raise _no_categories(name, what, kinds) from None
     kinds = {type(level).__name__ for level in levels}
     if kinds <= {"bool", "bool_"} and kinds:
         return np.asarray(levels, dtype=np.bool_)[codes]
     if not kinds <= {"str", "str_"}:
-        raise DataError(
-            f"column {name!r} in the {what} holds Python objects of type {', '.join(sorted(kinds))}; "
-            "make it numeric (pandas.to_numeric) or turn every cell into a string"
-        )
+        raise _no_categories(name, what, kinds)
     order = np.argsort(np.asarray(levels, dtype=object), kind="stable")
     return Factor(np.argsort(order)[codes], tuple(levels[k] for k in order))
+
+
+def _no_categories(name: str, what: str, kinds: set[str]) -> DataError:
+    return DataError(
+        f"column {name!r} in the {what} holds Python objects of type {', '.join(sorted(kinds))}; "
+        "make it numeric (pandas.to_numeric) or turn every cell into a string"
+    )
 
 
 def _refuse_missing(series: pd.Series[Any], name: str, what: str) -> None:

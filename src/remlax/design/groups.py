@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
+
 
 @dataclass(frozen=True)
 class GroupingFactor:
@@ -50,7 +52,14 @@ def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
         used, codes = np.unique(raw, return_inverse=True)
         names = [level_name(v) for v in np.asarray(column.cat.categories, dtype=object)[used]]
         return codes.reshape(-1), names
-    codes, uniques = pd.factorize(column, sort=True)
+    try:
+        codes, uniques = pd.factorize(column, sort=True)
+    except TypeError:
+        kinds = ", ".join(sorted({type(value).__name__ for value in column}))
+        raise DataError(
+            f"the grouping column {column.name!r} holds Python objects of type {kinds}, which have no order: turn "
+            "every cell into a string"
+        ) from None
     return codes, [level_name(v) for v in np.asarray(uniques, dtype=object)]
 
 
@@ -70,6 +79,9 @@ def grouping_factor(frame: pd.DataFrame, columns: tuple[str, ...], label: str) -
         used, codes = np.unique(codes * len(more_names) + more, return_inverse=True)
         codes = codes.reshape(-1)
         names = [f"{names[k // len(more_names)]}:{more_names[k % len(more_names)]}" for k in used]
+    if len(set(names)) < len(names):
+        twice = names[int(np.argmax(pd.Index(names).duplicated()))]
+        raise DataError(f"two levels of the grouping factor {label!r} are both written {twice!r}: rename one of them")
     return GroupingFactor(label, np.asarray(names, dtype=object), codes.astype(np.int32))
 
 

@@ -11,7 +11,7 @@ from ..core.batch import Stack
 from ..core.stack import Conditioned, LaneRows, build_stack, condition_lane, map_threads
 from ..design.build import ModelRows
 from ..errors import DataError
-from .checks import check_groups, independent_columns
+from .checks import check_groups, check_magnitudes, independent_columns
 from .layout import Layout, make_layout
 
 # rows of a data set from which its cross-products are worth a thread
@@ -62,6 +62,7 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     ------
     DesignError, DataError, ModelSizeError
     """
+    check_magnitudes(rows)
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
     scales = _z_scales(rows, layout)
@@ -147,7 +148,8 @@ def _check_residual(rows: ModelRows, lanes: list[Conditioned]) -> None:
     """Refuse a response that the fixed part explains without remainder."""
     for k, lane in enumerate(lanes):
         y = rows.y.lane(k)
-        if not float(lane.rotation.y_scale) > 1e-13 * float(np.sqrt(np.mean(y * y))):
+        squares = y * y if rows.weights is None else rows.weights.lane(k) * y * y
+        if not float(lane.rotation.y_scale) > 1e-13 * float(np.sqrt(np.mean(squares))):
             where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
             raise DataError(
                 f"the fixed part explains the response {rows.formula.response!r} exactly{where}: there is no residual "

@@ -6,9 +6,63 @@ import warnings
 
 import numpy as np
 
+from ..core.optimize import LBFGS, Newton
 from ..core.stack import aliased_columns
 from ..design.build import ModelRows
-from ..errors import DesignError, RankDeficientWarning
+from ..errors import DataError, DesignError, RankDeficientWarning
+
+# squares of larger numbers, and products with others, overflow
+MAGNITUDE, WEIGHT_MAGNITUDE = 1e100, 1e20
+
+
+def check_options(reml: object, optimizer: object) -> None:
+    """Refuse options of a fit that are of the wrong type or size.
+
+    Raises
+    ------
+    DataError
+    """
+    if not isinstance(reml, bool | np.bool_):
+        raise DataError(f"reml={reml!r} must be True (REML) or False (maximum likelihood)")
+    if not isinstance(optimizer, LBFGS | Newton):
+        raise DataError(f"optimizer={optimizer!r} must be made by rx.Newton() or rx.LBFGS()")
+    if isinstance(optimizer.max_iter, bool) or not isinstance(optimizer.max_iter, int | np.integer):
+        raise DataError(f"max_iter={optimizer.max_iter!r} of the optimizer must be a whole number")
+    if optimizer.max_iter < 1:
+        raise DataError(f"max_iter={optimizer.max_iter!r} of the optimizer must be at least 1")
+    if isinstance(optimizer, LBFGS):
+        tol = optimizer.tol
+        if not isinstance(tol, int | float | np.number) or not 0 < tol < np.inf:
+            raise DataError(f"tol={tol!r} of the optimizer must be a positive number")
+
+
+def check_magnitudes(rows: ModelRows) -> None:
+    """Refuse columns whose squares leave the range of double precision.
+
+    Raises
+    ------
+    DataError
+    """
+    columns = [(f"the response {rows.formula.response!r}", rows.y.values[:, None])]
+    columns += [
+        (f"the fixed-effects column {name!r}", rows.x.values[:, [j]]) for j, name in enumerate(rows.fixed.names)
+    ]
+    columns += [
+        (f"the random-effects column {name!r} of ({name} | {term.group})", term.rows.values[:, j : j + 1])
+        for term in rows.terms
+        for j, name in enumerate(term.names)
+    ]
+    if rows.weights is not None:
+        # theta is relative to the residual of weight 1: weights far from 1 take it out of range sooner
+        columns.append(("weights", rows.weights.values[:, None]))
+    for what, values in columns:
+        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+        limit = WEIGHT_MAGNITUDE if what == "weights" else MAGNITUDE
+        if largest > limit or 0 < largest < 1 / limit:
+            much = "large" if largest > 1 else "small"
+            raise DataError(
+                f"{what} has values as {much} as {largest:.3g}, too {much} for double precision: change the unit"
+            )
 
 
 def check_groups(rows: ModelRows) -> None:

@@ -200,7 +200,12 @@ def coefficient_inference(
             f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, or "
             "one per coefficient"
         )
-    values = np.asarray(ddf, dtype=float)
+    try:
+        values = np.asarray(ddf, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"degrees of freedom {ddf!r} are not numbers: give one, or {p}, one per coefficient") from None
+    if not (values > 0).all():
+        raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {ddf!r}")
     if values.shape not in ((), (p,)):
         raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
     rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import pandas as pd
 
 from remlax.data import ImputedData
+from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
 from .clusters import check_cluster, copy_within_clusters, find_clusters, warn_flat_model
@@ -122,6 +123,7 @@ def emb(
     >>> imputed.data.K, int(imputed.data.frames[0].isna().to_numpy().sum())
     (3, 0)
     """
+    check_frame(data, "the data to impute")
     options = EmOptions(m, tolerance, max_iter, ridge, bootstrap, seed)
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")

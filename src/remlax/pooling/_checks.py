@@ -75,8 +75,8 @@ def check_dfcom(dfcom: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
 
 def check_conf_level(conf_level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
-    if not 0.0 < conf_level < 1.0:
-        raise PoolingError(f"conf_level must lie between 0 and 1, as in 0.95; it is {conf_level}.")
+    if not isinstance(conf_level, int | float | np.number) or not 0.0 < conf_level < 1.0:
+        raise PoolingError(f"conf_level must lie between 0 and 1, as in 0.95; it is {conf_level!r}.")
 
 
 def check_components(k: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.checks import check_frame
 from ..design.build import needed_columns
 from ..design.syntax import category_columns
 from ..errors import DataError
@@ -155,6 +156,9 @@ def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFr
     0 -1.0       1
     1  1.0       1
     """
+    check_frame(data, "data")
+    if not isinstance(values, Mapping):
+        raise DataError(f"values must be a dict from columns to lists of values, not a {type(values).__name__}")
     for name, given in values.items():
         if name not in data.columns:
             raise DataError(f"values names {name!r}, which is no column of the data: {', '.join(map(str, data))}")

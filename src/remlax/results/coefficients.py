@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from ..pooling import RubinPool
+from .checks import check_level
 
 
 def fit_table(
@@ -20,6 +21,7 @@ def fit_table(
     null: np.ndarray | float = 0.0,
 ) -> pd.DataFrame:
     """Estimates of one fit with t tests and limits."""
+    check_level(conf_level)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / error
     half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error

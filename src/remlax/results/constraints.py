@@ -64,6 +64,9 @@ def read_constraints(
         linear = _from_text([str(g) for g in given], names, None)
     else:
         linear = _from_matrix(np.asarray(given), names)
+    empty = [label for label, row in zip(linear.labels, linear.matrix, strict=True) if not row.any()]
+    if empty:
+        raise FormulaError(f"the hypothesis {empty[0]!r} has coefficients of zero only: it says nothing")
     null = linear.null if q0 is None else _null(q0, linear)
     if labels is None:
         return Linear(linear.matrix, null, linear.labels)

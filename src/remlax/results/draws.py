@@ -12,6 +12,7 @@ from ..core.batch_posterior import draw_rows_stack, draw_stack
 from ..core.draws import Draws
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from .checks import check_level
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
 
@@ -28,8 +29,7 @@ def check_draws(n_sims: int, conf_level: float) -> None:
     """Refuse fewer than two draws and a level outside (0, 1)."""
     if not (isinstance(n_sims, int | np.integer) and n_sims >= 2):
         raise DataError(f"n_sims={n_sims!r} must be a whole number of at least 2")
-    if not 0 < conf_level < 1:
-        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
+    check_level(conf_level)
 
 
 def analytic(method: IntervalMethod, which: Which) -> bool:

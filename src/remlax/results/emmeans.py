@@ -139,8 +139,8 @@ def estimated_means(
     single = [name for name in (*wanted, *groups) if len(values[name]) < 2]
     if single:
         raise DataError(
-            f"{single[0]!r} has one value only in the reference grid ({values[single[0]][0]:.6g}): give several with "
-            f"at={{{single[0]!r}: [...]}}"
+            f"{single[0]!r} has one value only in the reference grid ({_shown(values[single[0]][0])}): give several "
+            f"with at={{{single[0]!r}: [...]}}"
         )
     shown = [*wanted, *groups]
     rest = [name for name in values if name not in shown]
@@ -168,7 +168,11 @@ def estimated_means(
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if isinstance(given, str) or given is None:
+        return () if given is None else (given,)
+    if not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
+        raise DataError(f"{given!r} must be the name of a variable, or a list of names")
+    return tuple(given)
 
 
 def _shown(value: object) -> str:

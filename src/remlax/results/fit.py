@@ -132,8 +132,11 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals)
         use_reml = self.fitted_stack.reml if reml is None else bool(reml)
         if theta is None and use_reml == self.fitted_stack.reml:
             return float(self.fitted_stack.criterion[self.lane])
-        at = self.theta if theta is None else np.asarray(theta, dtype=float)
         d = self.fitted_stack.theta_map.n_theta
+        try:
+            at = self.theta if theta is None else np.asarray(theta, dtype=float)
+        except (TypeError, ValueError):
+            raise DataError(f"theta={theta!r} must hold {d} finite numbers, in lme4's order") from None
         if at.shape != (d,) or not np.isfinite(at).all():
             raise DataError(f"theta must hold {d} finite numbers, in lme4's order; it has shape {at.shape}")
         return self.fitted_stack.deviance(self.lane, at, reml=use_reml)

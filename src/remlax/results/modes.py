@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..fitting.modes import coefficient_of_column, error_variances
 from ..pooling import pool_scalars
+from .checks import check_level
 from .tables import factor_columns, factors_in_order
 
 Uncertainty = Literal["conditional", "prediction"]
@@ -65,6 +66,7 @@ def fit_modes(
     fitted: Fitted, lane: int, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
 ) -> pd.DataFrame:
     """Modes of one fit with their standard errors and normal limits."""
+    check_level(conf_level)
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     parts = []
     for part in find_modes(fitted, [lane], coefficients=coefficients, uncertainty=uncertainty):

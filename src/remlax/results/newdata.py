@@ -99,11 +99,17 @@ def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
     terms = fitted.model.layout.terms
     if re_formula is None:
         return [np.full(t.q, True) for t in terms]
+    if not isinstance(re_formula, str):
+        raise FormulaError(f"re_formula={re_formula!r} must be text, such as '~(1 | g)' or '~0', or None")
     right = re_formula.strip().removeprefix("~").strip()
     if right in ("NA", "0"):
         return [np.full(t.q, False) for t in terms]
     mask = [np.full(t.q, False) for t in terms]
-    for asked in parse_formula(f"y ~ {right}").random:
+    try:
+        wanted = parse_formula(f"y ~ {right}").random
+    except FormulaError as error:
+        raise FormulaError(f"re_formula={re_formula!r}: {error}") from None
+    for asked in wanted:
         names = _lhs_names(fitted, asked.lhs)
         found = [(i, t) for i, t in enumerate(terms) if t.group == asked.group_label]
         for name in names:
@@ -201,7 +207,10 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
         raise DataError(f"newdata must be a DataFrame, or one per data set, not a {type(newdata).__name__}")
     for frame in frames:
         if not isinstance(frame, pd.DataFrame):
-            raise DataError(f"newdata must be a DataFrame, or one per data set, not a {type(frame).__name__}")
+            raise DataError(
+                f"newdata holds a {type(frame).__name__}, not a DataFrame: convert it first (pandas.DataFrame(...), or "
+                ".to_pandas())"
+            )
     if len(frames) == fitted.n_lanes and len(frames) != len(lanes):
         frames = [frames[k] for k in lanes]
     if len(frames) not in (1, len(lanes)):

@@ -19,6 +19,7 @@ from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
 from ..fitting.satterthwaite import variance_covariance
 from ..pooling import pool_scalars
+from .checks import check_level
 from .newdata import FrameRows, PredictionRows
 
 Interval = Literal["confidence", "prediction"]
@@ -179,8 +180,7 @@ def check_interval(interval: Interval | None, conf_level: float) -> None:
     """Refuse an unknown kind of interval and a level outside (0, 1)."""
     if interval not in (None, "confidence", "prediction"):
         raise DataError(f"interval={interval!r} is not known: use None, 'confidence' or 'prediction'")
-    if not 0 < conf_level < 1:
-        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
+    check_level(conf_level)
 
 
 def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor:

@@ -80,7 +80,10 @@ def quantile_levels(
     fitted: Fitted, lanes: Sequence[int], probs: float | Sequence[float], group: str | None, term: str | None
 ) -> pd.Series[str]:
     """Levels at quantiles of the (mean) modes; see ``Toolkit.re_quantile``."""
-    at = np.atleast_1d(np.asarray(probs, dtype=float))
+    try:
+        at = np.atleast_1d(np.asarray(probs, dtype=float))
+    except (TypeError, ValueError):
+        raise DataError(f"probs={probs!r} must be numbers between 0 and 1") from None
     if at.ndim != 1 or not ((at >= 0) & (at <= 1)).all():
         raise DataError(f"probs={probs!r} must be numbers between 0 and 1")
     effect = choose_effect(fitted, group, term)

@@ -16,6 +16,7 @@ from ..fitting.null_model import null_model
 from ..fitting.refit import refit_lane, simulate_lane
 from ..fitting.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
+from .checks import check_level
 from .variance import transformed_columns
 
 
@@ -160,6 +161,7 @@ def _intercept_variance(fitted: Fitted, source: int) -> np.ndarray:
 
 def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
     """Shares of one fit: estimate, delta-method standard error, limits from the scale."""
+    check_level(conf_level)
     table, value, scale = found.labels.copy(), found.value[0], found.scale
     known = np.isfinite(found.variance[0])
     phi = scale.forward(np.where(known, value, 0.5))

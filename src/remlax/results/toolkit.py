@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
 from ..fitting.fit import Fitted
 from .cases import Subset, average_case, random_cases
 from .diagnostics import residual_values
@@ -294,6 +295,8 @@ class Toolkit(MovedCases):
         """
         stack, lanes, k = self.fitted_stack, self._own_lanes, len(self._own_lanes)
         size = check_subsample(stack, lanes, n, n_boot)
+        if not callable(statistic):
+            raise DataError(f"statistic={statistic!r} must be a function of a fit, such as lambda fit: fit.theta")
         first = statistic_row(statistic(self))
         again = refit_subsamples(stack, lanes, size, n_boot, fresh_seed(seed))
         rows = [_verdict(0, stack, lanes) | first]

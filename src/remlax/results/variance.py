@@ -14,6 +14,7 @@ from ..errors import DataError, PoolingWarning
 from ..fitting.fit import Fitted
 from ..fitting.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
+from .checks import check_level
 from .tables import term_labels
 
 Scales = Literal["sdcor", "vcov"]
@@ -41,6 +42,7 @@ def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Sca
 def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -> pd.DataFrame:
     """Variance parameters of one fit; limits from the log, Fisher-z or (covariances) natural scale."""
     check_scales(scales)
+    check_level(conf_level)
     found = variance_parameters(fitted, np.array([lane]))
     table = parameter_labels(fitted, found, scales)
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)

@@ -42,6 +42,8 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     >>> rx.read_imputations(path).K
     5
     """
+    if not isinstance(data, ImputedData):
+        raise DataError(f"an ImputedData is needed, not a {type(data).__name__}: make one by ImputedData.from_frames()")
     target = Path(path)
     name = target.name.lower()
     if name.endswith((".csv", ".csv.gz")):
