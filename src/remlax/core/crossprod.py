@@ -108,8 +108,9 @@ def second_rotation(raw_ww: Any, first: Conditioning, n_obs: Any, xp: ModuleType
     """
     second = condition(raw_ww, xp)
     p = raw_ww.shape[0] - 1
-    # a response that is explained exactly may leave a little less than nothing
-    y_scale = xp.sqrt(xp.maximum(raw_ww[p, p] - second.beta @ raw_ww[:p, p], 0.0) / n_obs)
+    # a response that is explained exactly may leave nothing, or a little less
+    least = 1e-30 * raw_ww[p, p] + np.finfo(raw_ww.dtype).tiny
+    y_scale = xp.sqrt(xp.maximum(raw_ww[p, p] - second.beta @ raw_ww[:p, p], least) / n_obs)
     last = xp.concatenate([-second.beta, xp.ones(1, raw_ww.dtype)]) / y_scale
     upper = xp.concatenate([second.inverse, xp.zeros((1, p), raw_ww.dtype)])
     turn = xp.concatenate([upper, last[:, None]], axis=1)
