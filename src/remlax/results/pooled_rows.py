@@ -113,7 +113,8 @@ class PooledRows:
         Notes
         -----
         The linear predictor is pooled: its variance within an imputation is that of `LmerFit.predict`, coefficients and
-        modes together, plus sigma^2 for a prediction interval; the degrees of freedom are Barnard and Rubin's with the
+        modes together (model-based, also where ``pool`` was asked for robust or Kenward-Roger covariances), plus
+        sigma^2 for a prediction interval; the degrees of freedom are Barnard and Rubin's with the
         complete-data degrees of freedom of that variance, Satterthwaite's averaged over the fits. Where ``pool`` was
         given another dfcom, that is used (the smallest, where it differs between coefficients).
 
