@@ -92,7 +92,7 @@ def fits_alone(fits: int) -> dict[str, Any]:
         model, groups = read_model(design(scenario), "y ~ x + (1 + x | g)", reml=True)
         keys = rx.sim.keys(1, "0" * 16, range(chunk), rx.sim.Stream.DATA)
         data = rx.sim.generate_batch(keys, design(scenario))
-        columns = Columns({name: data.columns[name] for name in model.columns}, {}, data.weights > 0)
+        columns = Columns({name: data.columns[name] for name in model.columns}, {}, data.weights > 0, data.codes["g"])
         products, _ = _lanes(keys, columns, groups, model=model, treatment=Whole(), at_once=64)
         program = jax.jit(lambda values: fit_queue(model.shape.structure, groups.levels, values))
         values = jax.block_until_ready(products.values)

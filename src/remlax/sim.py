@@ -39,6 +39,7 @@ from .simulation.mechanisms import DropOut as DropOut
 from .simulation.methods import EMB as EMB
 from .simulation.methods import CompleteCases as CompleteCases
 from .simulation.methods import CompleteData as CompleteData
+from .simulation.methods import Joint as Joint
 from .simulation.planning import n_needed as n_needed
 from .simulation.planning import n_needed_from as n_needed_from
 from .simulation.specification import Context as Context

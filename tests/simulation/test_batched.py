@@ -16,7 +16,7 @@ import pytest
 import remlax as rx
 from remlax.errors import RemlaxError, SimulationError
 from remlax.simulation.batch import BatchData, BatchRows
-from remlax.simulation.methods import EMB, CompleteCases, CompleteData, MixedModelMethod
+from remlax.simulation.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
 from remlax.simulation.pipeline import Columns
 from remlax.simulation.replicate import batch_data, frame_data
 from remlax.simulation.store import Block
@@ -95,7 +95,7 @@ def test_complete_data_and_complete_cases_are_single_fits() -> None:
     assert found.terms[6:] == ["sd__Intercept|g", "sd__x|g", "cor__Intercept.x|g", "sigma"]
 
 
-def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB) -> list[pd.DataFrame]:
+def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB | Joint) -> list[pd.DataFrame]:
     """The completed data sets of one replication: the same imputations as frames."""
     with jax.enable_x64(True):
         treatment = method._treatment(batch, _model(batch))
@@ -103,6 +103,7 @@ def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB) -> 
             {k: v[i] for k, v in batch.complete.columns.items()},
             {k: v[i] for k, v in batch.mask.items()},
             batch.complete.weights[i] > 0,
+            batch.complete.codes["g"][i],
         )
         completed = treatment.complete(batch.keys[i], columns)
     rows = np.asarray(completed.rows)
@@ -135,6 +136,25 @@ def test_emb_is_lmer_list_pooled(emb: tuple[BatchData, list[Any], BatchRows]) ->
         np.testing.assert_allclose(found.fmi[i, :6], pooled["fmi"], rtol=1e-5)
         singular = int(fits.convergence()["singular"].sum())
         assert (found.message[i] == f"singular in {singular} of 4 imputations") == (singular > 0)
+
+
+@pytest.mark.slow
+def test_joint_is_lmer_list_pooled() -> None:
+    method = Joint(m=3, sweeps=20)
+
+    def lost(scenario: object) -> Any:
+        return sim.Amputation(0.4, [["x"], ["y"]], weights=[{"w": 1.0}, {"w": 1.0}])
+
+    batch, data, found = analysed(method, ampute=lost)
+    for i in range(2):
+        frames = completed_frames(batch, data, i, method)
+        seen = data[i].data.notna().to_numpy()
+        assert all((frame.to_numpy()[seen] == data[i].data.to_numpy()[seen]).all() for frame in frames)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fits = rx.lmer_list(MODEL, frames)
+            each = fits.varcorr().groupby(["group", "var1", "var2"], dropna=False, sort=False)["sdcor"].mean()
+            same_fit(found, i, fits.pool().tidy("fixed"), each)
 
 
 def test_imputed_cells_are_missing_cells_and_categories_are_drawn(
@@ -222,6 +242,9 @@ def test_a_replication_without_enough_rows_fails_alone() -> None:
         (CompleteData(model="y ~ x + (1 | b)"), {}, "'b' of the model is not a factor"),
         (CompleteData(model="y ~ z + (1 | g)"), {}, "'z'"),
         (EMB(columns=["y", "z"]), {}, "columns= names 'z'"),
+        (Joint(), {}, "'b' cannot be a target"),
+        (Joint(targets=["x", "b"], random=["b"]), {}, "'b' is incomplete"),
+        (Joint(cluster="school"), {}, "cluster= names 'school'"),
         (EMB(columns=["y", "b"]), {}, "'x' of the model is incomplete"),
     ],
 )
@@ -235,3 +258,7 @@ def test_mistakes_in_a_study_stop_it(tmp_path: Any) -> None:
         study(model=None).run(tmp_path, progress=False)
     with pytest.raises(SimulationError, match="m of 2 or more"):
         EMB(m=1)
+    with pytest.raises(SimulationError, match="m of 2 or more"):
+        Joint(m=1)
+    with pytest.raises(SimulationError, match="at least 1 sweep"):
+        Joint(sweeps=0)

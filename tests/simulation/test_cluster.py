@@ -94,7 +94,8 @@ if len(jax.devices()) > 1:
     batch = batch_data(study, Block(name, 0, 0, 4), scenario, "emb")
     with jax.enable_x64(True):
         model, groups = _cached_model(structure_of(batch.design), _Design(batch.design), study.model, True)
-        columns = Columns({n: batch.complete.columns[n] for n in model.columns}, {}, batch.complete.weights > 0)
+        whole = batch.complete
+        columns = Columns({n: whole.columns[n] for n in model.columns}, {}, whole.weights > 0, whole.codes["g"])
         found = analyse_on(batch.keys, columns, groups, model=model, treatment=Whole(),
                            options=Options(True, None, 1), devices=tuple(jax.devices()))
     assert len(found.pooled.estimate.sharding.device_set) == 2

@@ -19,10 +19,10 @@ from ..fitting.memory import available_bytes
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .design import MultilevelDesign
-from .layout import Structure, structure_of
+from .layout import Structure, layout_of, structure_of
 from .measures import STATUSES
 from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_on
-from .treatments import EmbTreatment, Listwise, Whole
+from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
 CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
@@ -73,9 +73,14 @@ class MixedModelMethod:
             {name: batch.complete.columns[name] for name in names},
             {name: mask for name, mask in batch.mask.items() if name in names},
             batch.complete.weights > 0,
+            batch.complete.codes[self._cluster(batch)],
         )
         found = _in_chunks(batch.keys, columns, groups, model, treatment, self.dfcom)
         return _rows(found, model, treatment.sets)
+
+    def _cluster(self, batch: BatchData) -> str:
+        """Grouping factor of the imputation model, if it has one."""
+        return batch.design.factors[0].name
 
     @abstractmethod
     def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
@@ -156,6 +161,80 @@ class EMB(MixedModelMethod):
             )
         binary = tuple(c.name for c in batch.design.covariates if c.kind == "binary")
         return EmbTreatment(self.m, columns, incomplete, binary, self.tolerance, self.max_iter, self.ridge)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(MixedModelMethod):
+    """Multiple imputation by a multilevel joint model, as of `remlax.impute.joint`: rows of one cluster are alike.
+
+    Parameters
+    ----------
+    m
+        Number of imputations, and of chains.
+    cluster
+        Grouping factor of the imputation model; the design's first by default.
+    targets
+        Columns modelled together, with random intercepts: by default all columns of the analysis model that may
+        have missing cells.
+    fixed
+        Complete columns with fixed coefficients for all targets; by default the other columns of the model.
+    random
+        Complete columns with coefficients that vary between clusters.
+    sweeps
+        Of each chain; the last one gives the imputation.
+
+    Notes
+    -----
+    Targets are continuous columns of rows. Priors are those of `remlax.impute.joint`.
+
+    Examples
+    --------
+    >>> Joint(m=10, sweeps=200).sweeps
+    200
+    """
+
+    m: int = 20
+    cluster: str | None = None
+    targets: Sequence[str] | None = None
+    fixed: Sequence[str] | None = None
+    random: Sequence[str] = ()
+    sweeps: int = 500
+
+    def __post_init__(self) -> None:
+        if self.m < 2:
+            raise SimulationError(f"Multiple imputation needs m of 2 or more, got {self.m}.")
+        if self.sweeps < 1:
+            raise SimulationError(f"A chain needs at least 1 sweep, got {self.sweeps}.")
+
+    def _cluster(self, batch: BatchData) -> str:
+        name = super()._cluster(batch) if self.cluster is None else self.cluster
+        known = [factor.name for factor in batch.design.factors]
+        if name not in known:
+            raise SimulationError(f"cluster= names {name!r}; the design has {', '.join(map(repr, known))}.")
+        return name
+
+    def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
+        cluster = self._cluster(batch)
+        incomplete = [name for name in model.columns if name in batch.mask]
+        if not incomplete:
+            return Whole()
+        targets = tuple(incomplete if self.targets is None else self.targets)
+        rest = [name for name in model.columns if name not in targets]
+        fixed = tuple(rest if self.fixed is None else self.fixed)
+        imputation_columns(batch, model, (*targets, *fixed, *self.random))
+        for name in (*fixed, *self.random):
+            if name in batch.mask:
+                raise SimulationError(f"Column {name!r} is incomplete: the joint model takes it among its targets.")
+        for covariate in batch.design.covariates:
+            if covariate.name in targets and (covariate.level is not None or covariate.kind != "normal"):
+                raise SimulationError(
+                    f"Column {covariate.name!r} cannot be a target: the batched joint model imputes continuous columns "
+                    "of rows; impute others by remlax.impute.joint in a function of yours."
+                )
+        levels = layout_of(structure_of(batch.design)).levels
+        places = {factor.name: size for factor, size in zip(batch.design.factors, levels, strict=True)}
+        lost = tuple(name for name in targets if name in batch.mask)
+        return JointTreatment(self.m, self.sweeps, targets, lost, fixed, tuple(self.random), places[cluster])
 
 
 def imputation_columns(batch: BatchData, model: ArrayModel, given: Sequence[str] | None) -> tuple[str, ...]:

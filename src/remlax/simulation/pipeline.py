@@ -23,11 +23,15 @@ PIVOT = 1e-7  # below this a column of X is determined by the others, as in the 
 
 
 class Columns(NamedTuple):
-    """Columns of one replication: values (n,) by name, which cells are missing, and which rows exist."""
+    """Columns of one replication: values (n,) by name, which cells are missing, which rows exist.
+
+    cluster (n,): level of every row in the grouping factor that an imputation model uses.
+    """
 
     values: Mapping[str, Array]
     mask: Mapping[str, Array]
     rows: Array
+    cluster: Array
 
 
 class Completed(NamedTuple):

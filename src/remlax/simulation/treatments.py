@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..impute.kernels import all_patterns, emb_impute
+from ..impute.kernels.joint_chain import joint_impute
 from .pipeline import Columns, Completed
 
 
@@ -67,10 +68,7 @@ class EmbTreatment:
 
     def complete(self, key: Array, columns: Columns) -> Completed:
         """Impute the incomplete columns K times."""
-        x = jnp.stack([columns.values[name] for name in self.columns], axis=1)
-        gone = jnp.zeros_like(columns.rows)
-        # a row of padding has no observed cell and so no part in the imputation model
-        missing = jnp.stack([columns.mask.get(name, gone) | ~columns.rows for name in self.columns], axis=1)
+        x, missing = _targets(columns, self.columns)
         places = [self.columns.index(name) for name in self.incomplete]
         draw, cells = jax.random.split(key)
         filled, _ = emb_impute(
@@ -89,3 +87,75 @@ class EmbTreatment:
             drawn = jnp.where(jnp.isnan(imputed[name]), jnp.nan, (uniform < imputed[name]).astype(x.dtype))
             imputed[name] = jnp.where(columns.mask[name][None], drawn, columns.values[name][None])
         return Completed(imputed, jnp.zeros(self.sets), columns.rows)
+
+
+@dataclass(frozen=True)
+class JointTreatment:
+    """Multiple imputation by a multilevel joint model: one chain per imputation.
+
+    Attributes
+    ----------
+    sets, sweeps
+        Number of imputations, and sweeps of each chain.
+    targets
+        Columns of rows that are modelled together.
+    incomplete
+        Those of them that may have missing cells.
+    fixed, random
+        Complete columns with fixed and with random coefficients, beside the intercepts.
+    n_clusters
+        Number of clusters.
+    """
+
+    sets: int
+    sweeps: int
+    targets: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    fixed: tuple[str, ...]
+    random: tuple[str, ...]
+    n_clusters: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return tuple(dict.fromkeys((*self.targets, *self.fixed, *self.random)))
+
+    def complete(self, key: Array, columns: Columns) -> Completed:
+        """Impute the incomplete columns K times."""
+        y, missing = _targets(columns, self.targets)
+        places = [self.targets.index(name) for name in self.incomplete]
+        patterns = all_patterns(len(self.targets), places)
+        patterns = jnp.concatenate([patterns, jnp.ones((1, len(self.targets)), bool)])  # rows of padding
+        filled, _ = joint_impute(
+            key,
+            y,
+            missing,
+            _with_ones(columns, self.fixed),
+            _with_ones(columns, self.random),
+            columns.cluster,
+            patterns,
+            self.n_clusters,
+            self.sets,
+            self.sweeps,
+        )
+        imputed = {name: filled[:, :, place] for name, place in zip(self.incomplete, places, strict=True)}
+        return Completed(imputed, jnp.zeros(self.sets), columns.rows)
+
+
+def _targets(columns: Columns, names: tuple[str, ...]) -> tuple[Array, Array]:
+    """Columns (n, r) of an imputation model and their missing cells; a row of padding has no observed cell."""
+    gone = jnp.zeros_like(columns.rows)
+    missing = [columns.mask.get(name, gone) | ~columns.rows for name in names]
+    return jnp.stack([columns.values[name] for name in names], axis=1), jnp.stack(missing, axis=1)
+
+
+def _with_ones(columns: Columns, names: tuple[str, ...]) -> Array:
+    """Predictors (n, 1 + k): ones and the columns, standardised over the rows that exist."""
+    weight = columns.rows.astype(jnp.result_type(float))
+    total = jnp.sum(weight)
+    out = [jnp.ones_like(weight)]
+    for name in names:
+        value = columns.values[name]
+        centred = value - jnp.sum(value * weight) / total
+        out.append(centred / jnp.sqrt(jnp.sum(weight * centred**2) / total))
+    return jnp.stack(out, axis=1)
