@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import DataError, PoolingWarning
 from ..results import LmerFitList, PooledLmer
+from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
 from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, legend
 from .model import Model, level_of, parts_of, pooled_only
@@ -60,7 +61,7 @@ def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> 
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")
     each = fitted.beta[list(lanes)][:, keep]
-    ax = _intervals(table.iloc[keep], list(table["term"].iloc[keep]), each, ax)
+    ax = _intervals(table.iloc[keep], [term_words(term, {}) for term in table["term"].iloc[keep]], each, ax)
     ax.axvline(0, color="black", linewidth=0.8, zorder=0)
     ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")
     return ax
@@ -171,7 +172,10 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     step = max(1, -(-len(place) // 15))
     ax.set_xticks(place[::step], labels[::step])
     ax.set_xlim(0.4, len(place) + 0.6)
-    ax.set(xlabel="Imputation", ylabel=chosen if fixed else component_label(str(row["group"]), chosen, long=True))
+    ax.set(
+        xlabel="Imputation",
+        ylabel=term_words(chosen, {}) if fixed else component_label(str(row["group"]), chosen, long=True),
+    )
     legend(ax, above=True)
     return ax
 
@@ -208,7 +212,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     pooled = pooled_only(model, "missing information")
     fixed, variance = pooled.tidy("fixed"), ran_pars(pooled)
     pairs = zip(variance["group"], variance["term"], strict=True)
-    labels = [*fixed["term"], *(component_label(g, t, long=True) for g, t in pairs)]
+    labels = [*(term_words(term, {}) for term in fixed["term"]), *(component_label(g, t, long=True) for g, t in pairs)]
     values = np.concatenate([fixed[measure], variance[measure]])
     ax = axes(ax, size=_size(len(labels)))
     place, n = np.arange(len(labels)), len(fixed)
@@ -273,7 +277,9 @@ def _intervals(table: pd.DataFrame, labels: list[str], each: np.ndarray, ax: Axe
     bounded = table["conf_low"].isna().to_numpy()
     ax.hlines(place, table["conf_low"], table["conf_high"], color=MAIN, linewidth=1.6)
     ax.plot(estimate[~bounded], place[~bounded], "o", color=MAIN, markersize=5.5)
-    ax.plot(estimate[bounded], place[bounded], "o", color=ACCENT, markerfacecolor="white", markersize=5.5)
+    ax.plot(
+        estimate[bounded], place[bounded], "o", color=ACCENT, markerfacecolor="white", markersize=5.5, clip_on=False
+    )
     if len(each) > 1:
         marks = np.broadcast_to(place + 0.24, each.shape)
         ax.plot(each.ravel(), marks.ravel(), "|", color=FAINT, markersize=5, markeredgewidth=0.8, zorder=1)
