@@ -200,7 +200,7 @@ def test_both_optimizers_reach_the_same_theta(name):
         assert other.converged
         # the criterion is even in an entry that is 0 at the optimum: it comes out as a small number, not as 0
         largest = float(np.abs(one.theta).max())
-        close(other.theta, one.theta, 1e-6, floor=largest if one.is_singular else 0.0)
+        close(other.theta, one.theta, 1e-6, floor=max(largest, 1e-4) if one.is_singular else 0.0)
         assert abs(other.criterion() - one.criterion()) <= 1e-9 * abs(one.criterion())
 
 
@@ -271,5 +271,5 @@ def test_boundary_trap_is_left():
     assert np.max(np.abs(gradient(fit.theta))) < 1e-4
     hessian = np.array([(gradient(fit.theta + s) - gradient(fit.theta - s)) / 2e-3 for s in 1e-3 * np.eye(3)])
     assert np.linalg.eigvalsh((hessian + hessian.T) / 2)[0] > -1e-3
-    trap = np.array(list(ref["lme4_default_fit"]["theta"].values()))
+    trap = np.array(ref["lme4_default_fit"]["theta"])
     assert np.max(np.abs(gradient(trap))) > 1e-2

@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -20,11 +22,6 @@ from jax import Array
 from . import criterion
 from .structure import Index, Structure, Values
 
-with warnings.catch_warnings():
-    # jaxopt announces at import that it is no longer developed; docs/ says why it is used
-    warnings.filterwarnings("ignore", message="JAXopt", category=DeprecationWarning)
-    import jaxopt
-
 CONVERGED, MAX_ITER, NOT_FINITE, SADDLE = 0, 1, 2, 3
 STATUS_TEXT = {
     CONVERGED: "converged",
@@ -32,6 +29,14 @@ STATUS_TEXT = {
     NOT_FINITE: "not finite",
     SADDLE: "saddle point",
 }
+
+
+def load_jaxopt() -> ModuleType:
+    """Import jaxopt when it is asked for: it takes a third of a second, and Newton does not need it."""
+    with warnings.catch_warnings():
+        # jaxopt announces at import that it is no longer developed; docs/ says why it is used
+        warnings.filterwarnings("ignore", message="JAXopt", category=DeprecationWarning)
+        return import_module("jaxopt")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class LBFGS:
 
     max_iter: int = 100
     tol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        load_jaxopt()  # here, in the user's thread: warning filters are not safe in others
 
 
 @dataclass(frozen=True)
@@ -299,7 +307,7 @@ def lbfgs(start: Optimum, structure: Structure, index: Index, values: Values, op
         value, grad = criterion.value_and_grad(start.theta + turn @ phi, structure, index, values)
         return value - start.value, grad @ turn
 
-    solver = jaxopt.LBFGS(
+    solver = load_jaxopt().LBFGS(
         fun,
         value_and_grad=True,
         maxiter=options.max_iter,

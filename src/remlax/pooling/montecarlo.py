@@ -7,7 +7,8 @@ from math import inf
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from remlax.errors import PoolingError
 from remlax.pooling._checks import FloatArray, as_float, check_conf_level, check_count, check_dfcom
@@ -197,7 +198,7 @@ def how_many_imputations(
     check_conf_level(conf_level)
     if not (np.isfinite(cv) and cv > 0):
         raise PoolingError(f"cv must be a positive number, as in 0.05; it is {cv}.")
-    z = stats.norm.isf((1.0 - conf_level) / 2.0)
+    z = scipy.stats.norm.isf((1.0 - conf_level) / 2.0)
     upper = np.asarray(special.expit(special.logit(gamma) + z * np.sqrt(2.0 / m_pilot)))
     needed = np.maximum(np.ceil(1.0 + 0.5 * (upper / cv) ** 2), 2.0).astype(np.int64)
     return ImputationsNeeded(int(needed.max()), np.asarray(needed), gamma, upper, m_pilot, cv, conf_level)
