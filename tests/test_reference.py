@@ -16,9 +16,21 @@ from fitted_cases import fit_case, fits_case, plain
 from reference_cases import case_names, load_case
 from remlax.errors import SingularFitWarning
 
-pytestmark = pytest.mark.slow
-
 SINGLE, MULTIPLE = case_names("lmm_single"), case_names("lmm_mi")
+# one case of each structure is run every day: compiling a model of a new shape takes seconds
+EVERYDAY = {
+    "boundary_trap",
+    "dyestuff2_singular",
+    "hsb_vignette",
+    "pastes_nested",
+    "penicillin_crossed",
+    "sleepstudy_corr",
+    "sleepstudy_weights_ml",
+}
+
+
+def cases(names: list[str]) -> list[Any]:
+    return [pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.slow) for name in names]
 
 
 def by_name(ours: pd.Series[float], theirs: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +62,7 @@ def lbfgs_fits(name: str) -> rx.LmerFitList:
         return rx.lmer_list(case["formula"], frames, reml=case["reml"], **options)
 
 
-@pytest.fixture(scope="module", params=SINGLE + MULTIPLE)
+@pytest.fixture(scope="module", params=cases(SINGLE + MULTIPLE))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -193,6 +205,7 @@ def test_satterthwaite(name):
         assert all(ref["singular"] or not ref.get("satterthwaite") for _, ref in pairs(name))
 
 
+@pytest.mark.slow
 def test_both_optimizers_reach_the_same_theta(name):
     newton, lbfgs = fits_of(name), lbfgs_fits(name)
     assert lbfgs[0].opt.optimizer == "LBFGS"
@@ -204,7 +217,7 @@ def test_both_optimizers_reach_the_same_theta(name):
         assert abs(other.criterion() - one.criterion()) <= 1e-9 * abs(one.criterion())
 
 
-@pytest.mark.parametrize("name", MULTIPLE)
+@pytest.mark.parametrize("name", cases(MULTIPLE))
 def test_pooled_coefficients(name):
     """Pooled tables against Rubin's arithmetic on lme4's fits, mice and mitml, for the same complete-data df."""
     pooled = load_case(name)[0]["pooled"]
@@ -234,7 +247,7 @@ def test_pooled_coefficients(name):
         close(got, wanted, 1e-5 if ours in ("b", "riv") else 1e-6, floor=1e-12 if ours != "estimate" else 1e-2)
 
 
-@pytest.mark.parametrize("name", MULTIPLE)
+@pytest.mark.parametrize("name", cases(MULTIPLE))
 def test_pooled_random_effects(name):
     case, _ = load_case(name)
     pooled = fits_case(name)[1].pool(dfcom=math.inf)

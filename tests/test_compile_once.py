@@ -1,0 +1,65 @@
+"""Data sets of similar size share their compiled programs; a cache of programs does not grow with the fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlax as rx
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture
+def compiles() -> Iterator[list[str]]:
+    """The compilations that happen during a test."""
+    events: list[str] = []
+
+    def note(event: str, duration: float, **_: object) -> None:
+        if event == COMPILED:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def one_factor(n: int, groups: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g = np.concatenate([np.arange(groups), np.arange(groups), rng.integers(0, groups, n - 2 * groups)])
+    x = rng.normal(size=n)
+    u = rng.normal(size=(groups, 2))
+    return pd.DataFrame({"y": x + u[g, 0] + u[g, 1] * x + rng.normal(size=n), "x": x, "g": g.astype(str)})
+
+
+def crossed(n: int, groups: int, seed: int) -> pd.DataFrame:
+    frame = one_factor(n, groups, seed)
+    h = np.random.default_rng(seed + 100).integers(0, 5, n)
+    return frame.assign(h=h.astype(str), y=frame["y"] + np.random.default_rng(seed).normal(size=5)[h])
+
+
+def everything(formula: str, frame: pd.DataFrame) -> None:
+    fit = rx.lmer(formula, frame)
+    fit.tidy("fixed")
+    fit.ranef()
+    fit.summary()
+
+
+@pytest.mark.parametrize(
+    ("formula", "make"), [("y ~ x + (1 + x | g)", one_factor), ("y ~ x + (1 | g) + (1 | h)", crossed)]
+)
+def test_a_second_data_set_of_similar_size_compiles_nothing(
+    formula: str, make: Callable[[int, int, int], pd.DataFrame], compiles: list[str]
+) -> None:
+    everything(formula, make(230, 29, 1))
+    first = len(compiles)
+    assert first > 0
+    everything(formula, make(229, 29, 5))
+    assert len(compiles) == first
+    # another structure does compile: the count can move
+    everything("y ~ x + (1 | g)" if "+ x" in formula else "y ~ x + (1 + x | g)", make(230, 29, 3))
+    assert len(compiles) > first
