@@ -54,7 +54,7 @@ def test_profile_limits_as_lme4(name):
         row = table.loc[same_parameter(term, table)]
         if name == "orthodont_sex" and term.startswith("cor_"):
             # without the SD of age the correlation is arbitrary, and that fit is within the limits: so is every
-            # correlation, and lme4's -0.94 is a search that stopped short
+            # correlation, and lme4's -0.94 is a local minimum
             assert (row["conf_low"], row["conf_high"]) == (-1, 1)
             sd = table[table["term"] == "sd__age"].iloc[0]
             assert sd["conf_low"] == 0
@@ -102,6 +102,16 @@ def test_profile_table():
     assert (wide["conf_high"] > narrow["conf_high"]).all()
     with pytest.raises(DataError, match=r"conf_level=95 must lie between 0 and 1"):
         found.confint(95)
+
+
+@pytest.mark.slow
+def test_a_correlation_costs_no_more_than_leaving_out_an_sd():
+    """Beside a zero SD every correlation is the same: a bound that local searches can miss."""
+    _, fit = fit_case("orthodont_sex")
+    table = fit.profile().table
+    zeta = table.query("term == 'cor__Intercept.age'")["zeta"]
+    without = table.query("term == 'sd__age' and value == 0")["zeta"].iloc[0]
+    assert zeta.abs().max() <= abs(without) + 1e-6
 
 
 @pytest.mark.slow

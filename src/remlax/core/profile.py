@@ -31,6 +31,8 @@ class Held(NamedTuple):
         Coordinates of C, then log sigma; what is held has its value here.
     free : Array (d + 1,)
         1 where a coordinate is free, 0 where it is held.
+    square : Array (d + 1,)
+        1 where the square of the coordinate enters: SDs that must not change sign, since a correlation is held.
     row : Array (p,)
         Linear combination of the coefficients, conditioned coordinates; not zero.
     target : Array, scalar
@@ -42,6 +44,7 @@ class Held(NamedTuple):
     maps: tuple[Array, ...]
     start: Array
     free: Array
+    square: Array
     row: Array
     target: Array
     hold_row: Array
@@ -50,9 +53,10 @@ class Held(NamedTuple):
 def held_deviance(at: Array, held: Held, structure: Structure, index: Index, values: Values) -> Array:
     """ML deviance at coordinates (d + 1,), the coefficients at their best; constants are left out."""
     precision = jnp.exp(-2 * at[-1])
+    coordinates = jnp.where(held.square > 0, at**2, at)[:-1]
     ds = []
     for part in held.maps:
-        c = jnp.einsum("a,aij->ij", at[:-1], part)
+        c = jnp.einsum("a,aij->ij", coordinates, part)
         ds.append(c @ c.T * precision)
     logdet, m = marginal_of_covariance(tuple(ds), structure, index, values)
     chol = jnp.linalg.cholesky(m, symmetrize_input=False)

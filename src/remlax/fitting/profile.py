@@ -62,11 +62,11 @@ class _Stack:
         lane, parameter, value = problem
         model, k = self.fitted.model, self.lanes[lane]
         maps = [np.zeros((self.d, q, q)) for q in model.layout.structure.q]
-        start, free = np.zeros(self.d + 1), np.ones(self.d + 1)
+        start, free, square = np.zeros(self.d + 1), np.ones(self.d + 1), np.zeros(self.d + 1)
         start[-1] = self.log_sigma[lane]
         for t in range(len(model.layout.terms)):
             own = parameter if parameter is not None and parameter.term == t else None
-            self._term(problem[0], t, own, value, least, (maps, start, free))
+            self._term(problem[0], t, own, value, least, (maps, start, free, square))
         row, target, hold = np.zeros(self.p), 0.0, 0.0
         row[0] = 1.0
         if parameter is not None and parameter.kind == "sigma":
@@ -74,7 +74,9 @@ class _Stack:
         if parameter is not None and parameter.kind == "beta":
             row[: len(model.keep)] = model.inverse[k][parameter.a]
             target, hold = (value - model.ols[k][parameter.a]) / self.scale[lane], 1.0
-        return Held(tuple(host_leaf(m) for m in maps), *(host_leaf(v) for v in (start, free, row, target, hold)))
+        return Held(
+            tuple(host_leaf(m) for m in maps), *(host_leaf(v) for v in (start, free, square, row, target, hold))
+        )
 
     def _term(
         self,
@@ -83,11 +85,11 @@ class _Stack:
         own: Parameter | None,
         value: float,
         least: float,
-        into: tuple[list[np.ndarray], np.ndarray, np.ndarray],
+        into: tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray],
     ) -> None:
         """Lay out one term with the columns of the parameter first, and start at its covariance."""
         term = self.fitted.model.layout.terms[t]
-        maps, start, free = into[0][term.factor], into[1], into[2]
+        maps, (start, free, square) = into[0][term.factor], into[1:]
         first = [] if own is None else list(dict.fromkeys((own.a, own.b)))
         order = [*first, *(i for i in range(term.q) if i not in first)]
         covariance = self.covariance[t][lane][np.ix_(order, order)]
@@ -109,6 +111,9 @@ class _Stack:
         gone, length = position[1, 0], position[1, 1]
         maps[gone], start[gone], free[gone] = 0.0, 0.0, 0.0
         start[length] = max(np.sqrt(covariance[1, 1]), smallest)
+        # an SD that changed its sign would turn the correlation around
+        for at in (position[0, 0], length):
+            square[at], start[at] = 1.0, np.sqrt(start[at])
         second = term.start + order[1]
         maps[length, second, term.start] = value
         maps[length, second, term.start + 1] = np.sqrt(max(1 - value**2, 0.0))
@@ -203,10 +208,33 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
         for (pair, grid), deviance in zip(list(grids.items()), found[:-n].reshape(-1, len(STEPS)), strict=True):
             values[pair] = np.concatenate([values[pair], grid])
             deviances[pair] = np.concatenate([deviances[pair], deviance])
+        for pair in grids:
             k, j = pair
-            tables[pair] = make_table(parameters[j], estimate[pair], values[pair], deviances[pair] - lowest[k])
+            rise = _capped(parameters, pair, values, deviances) - lowest[k]
+            tables[pair] = make_table(parameters[j], estimate[pair], values[pair], rise)
             grids[pair], known = next_grid(tables[pair], cut)
             done = done and known
         if done:
             break
     return [[tables[k, j] for j in range(len(parameters))] for k in range(n)]
+
+
+def _capped(
+    parameters: list[Parameter],
+    pair: tuple[int, int],
+    values: dict[tuple[int, int], np.ndarray],
+    deviances: dict[tuple[int, int], np.ndarray],
+) -> np.ndarray:
+    """Deviances of one profile, those of a correlation at most what leaving out one of its SDs costs.
+
+    Beside an SD of zero every correlation is the same, and the search for a minimum may end in another valley.
+    """
+    lane, j = pair
+    own, out = parameters[j], deviances[pair]
+    if own.kind != "cor":
+        return out
+    for column in (own.a, own.b):
+        at = lane, parameters.index(Parameter(own.term, column, column))
+        for without in deviances[at][values[at] == 0]:
+            out = np.fmin(out, without)
+    return out

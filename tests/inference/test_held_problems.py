@@ -1,0 +1,76 @@
+"""Problems with one parameter held: what is held has its value, and the deviance is that of n x n algebra."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import remlax as rx
+from random_models import random_frame, random_model
+from remlax.core.profile import held_deviance
+from remlax.fitting.profile import _Stack, parameters_of
+
+
+@pytest.fixture(scope="module", params=["(1 + x + z | g)", "(1 + x | g) + (1 | h)"])
+def case(request):
+    frame = random_frame(3, 60, levels=8)
+    model = random_model(request.param, frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rx.SingularFitWarning)
+        return model, rx.lmer(model.formula, frame, weights="w", offset="off")
+
+
+def dense_deviance(model, fit, covariances, sigma, held):
+    """-2 log-likelihood at given covariances and sigma, coefficients at their best, one of them held where asked."""
+    v = sigma**2 * np.diag(1 / model.frame["w"].to_numpy())
+    for term, covariance in zip(fit.fitted_stack.model.layout.terms, covariances, strict=True):
+        dense = model.term(term.group, term.names)
+        v = v + dense.wide() @ np.kron(np.eye(dense.n_levels), covariance) @ dense.wide().T
+    x, y = model.x, model.y
+    if held is not None:
+        j, value = held
+        y, x = y - x[:, j] * value, np.delete(x, j, axis=1)
+    inverse = np.linalg.inv(v)
+    e = y - x @ np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ y)
+    return np.linalg.slogdet(v)[1] + e @ inverse @ e
+
+
+def test_every_parameter_is_held_where_it_is_asked(case):
+    model, fit = case
+    stack = _Stack(fit.fitted_stack, np.array([0]))
+    terms = fit.fitted_stack.model.layout.terms
+    rng = np.random.default_rng(1)
+    ours, dense = [], []
+    values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
+    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    for parameter in [None, *parameters_of(fit.fitted_stack)]:
+        value = 0.0 if parameter is None else values[parameter.kind]
+        held = stack.held((0, parameter, value), 0.1)
+        at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
+        with jax.enable_x64(True):
+            ours.append(float(held_deviance(at, held, stack.stack.structure, stack.stack.index, kept)))
+        sigma = np.exp(at[-1]) * stack.scale[0]
+        entries = np.where(held.square > 0, at**2, at)[:-1]
+        covariances = []
+        for term in terms:
+            c = np.einsum("a,aij->ij", entries, held.maps[term.factor])[term.columns, term.columns]
+            unit = stack.scale[0] / stack.z_scale(term)
+            covariances.append(c @ c.T * np.outer(unit, unit))
+        kind = None if parameter is None else parameter.kind
+        if kind in ("sd", "cor"):
+            size = np.sqrt(np.diag(covariances[parameter.term]))
+            if kind == "sd":
+                assert_allclose(size[parameter.a], value)
+            else:
+                found = covariances[parameter.term][parameter.a, parameter.b] / (size[parameter.a] * size[parameter.b])
+                assert_allclose(found, value, rtol=1e-10)
+        elif kind == "sigma":
+            assert_allclose(sigma, value)
+        beta = (parameter.a, value) if kind == "beta" else None
+        dense.append(dense_deviance(model, fit, covariances, sigma, beta))
+    # constants apart
+    assert_allclose(np.array(ours) - ours[0], np.array(dense) - dense[0], rtol=1e-8, atol=1e-8)
