@@ -91,6 +91,16 @@ def test_counts() -> None:
     assert facts["FMI of the coefficients"] == f"{fmi.min():.2f}\N{EN DASH}{fmi.max():.2f}"
 
 
+def test_shares_of_variance_are_those_of_icc_and_r2() -> None:
+    _, fits = studentratings()
+    for model in (fits[0], fits.pool()):
+        facts = model.to_frame().loc["Model", "Estimate"]
+        icc, r2 = model.icc().query("kind == 'adjusted'"), model.r2(n_sims=2, seed=1).set_index("measure")["estimate"]
+        assert facts["ICC: ID"] == f"{icc['estimate'].iloc[0]:.2f}"
+        for name in ("marginal", "conditional"):
+            assert facts[f"R\N{SUPERSCRIPT TWO} ({name})"] == f"{r2[name]:.2f}"
+
+
 def test_small_numbers_keep_two_digits_of_their_error() -> None:
     table = odd_pooled().to_frame()
     tidy = odd_pooled().tidy()

@@ -22,7 +22,8 @@ from .fit_print import fit_notes
 from .marks import mark
 from .model_table import ModelParts, ModelTable, one_model
 from .printing import span
-from .table_words import span_of
+from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
+from .table_words import number, span_of
 from .tables import level_counts
 from .variance import fit_ran_pars, pooled_ran_pars
 
@@ -97,7 +98,8 @@ class FitReport(Tables):
         df = within.df(np.eye(len(names)))[0]
         fixed = fit_table(names, stack.beta[lane], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
         method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
-        facts = _counts(stack, [lane])
+        found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
+        facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
         return ModelParts(
             fixed, _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor")), facts, 0.95, method, fit_notes(stack, lane)
         )
@@ -124,13 +126,20 @@ class PooledReport(Tables):
             # said in the notes of the table
             warnings.simplefilter("ignore", PoolingWarning)
             random = pooled_ran_pars(stack, lanes, level, "sdcor")
+            labels = [stack.model.rows.labels[k] for k in lanes]
+            found = [measure(stack, np.array(lanes)) for measure in (icc_estimates, nakagawa_estimates)]
+            shares = [_shown(pooled_shares(one, level, labels)) for one in found]
         notes = mark(random, stack, lanes, self.dropped).attrs["notes"]
         means = random["mean_sd"].fillna(random["mean_cor"])
         random["estimate"] = random["estimate"].fillna(means)
-        facts = _counts(stack, lanes) | {
-            "Imputations": str(len(lanes)),
-            "FMI of the coefficients": _fmi_range(self.rubin),
-        }
+        facts = (
+            _share_facts(*shares)
+            | _counts(stack, lanes)
+            | {
+                "Imputations": str(len(lanes)),
+                "FMI of the coefficients": _fmi_range(self.rubin),
+            }
+        )
         method = (
             f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
@@ -194,6 +203,21 @@ def _random(stack: Fitted, table: pd.DataFrame) -> pd.DataFrame:
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
     return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+
+
+def _shown(shares: pd.DataFrame) -> pd.DataFrame:
+    """Two label columns and the estimate; the plain mean where fewer than two imputations are off the boundary."""
+    estimate = shares["estimate"].fillna(shares["mean"]) if "mean" in shares else shares["estimate"]
+    return pd.DataFrame({"label": shares.iloc[:, 0], "kind": shares.iloc[:, 1], "estimate": estimate})
+
+
+def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str]:
+    """Intraclass correlations, and explained variance of the fixed part and of fixed and random parts together."""
+    adjusted = icc[icc["kind"] == "adjusted"]
+    out = {f"ICC: {label}": number(v, 2) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)}
+    for label, value in zip(r2["label"], r2["estimate"], strict=True):
+        out[f"R\N{SUPERSCRIPT TWO} ({label})"] = number(value, 2)
+    return out
 
 
 def _counts(stack: Fitted, lanes: Sequence[int]) -> dict[str, str]:
