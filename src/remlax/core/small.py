@@ -56,6 +56,27 @@ def factor_inverse(a: Array) -> tuple[Array, Array]:
     return factor, inverse
 
 
+def solve_lower(factor: Array, right: Array) -> Array:
+    """Solve L x = b for lower triangular L (..., p, p) and b (..., p, k) by forward substitution.
+
+    Examples
+    --------
+    >>> solve_lower(jnp.array([[2.0, 0.0], [1.0, 2.0]]), jnp.array([[2.0], [5.0]])).tolist()
+    [[1.0], [2.0]]
+    """
+    below = jnp.arange(factor.shape[-1])
+
+    def step(j: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, solved = state
+        column = lax.dynamic_index_in_dim(factor, j, -1)
+        row = lax.dynamic_index_in_dim(left, j, -2) / lax.dynamic_index_in_dim(column, j, -2)
+        left = left - jnp.where((below > j)[:, None], column, 0.0) * row
+        return left, lax.dynamic_update_index_in_dim(solved, row[..., 0, :], j, -2)
+
+    solution: Array = lax.fori_loop(0, factor.shape[-1], step, (right, jnp.zeros_like(right)))[1]
+    return solution
+
+
 def least_eigenvalue_bound(a: Array) -> Array:
     """Lower bound 1 / tr(a^-1) of the least eigenvalue of each symmetric matrix, at most p times too small.
 

@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import log_ndtr, ndtr, ndtri
 
 from .em import pattern_regressions
 from .noise import normals, uniforms
-from .small import UNROLLED, cholesky, inverse, whiten
+from .small import UNROLLED, cholesky, forward, inverse, whiten
 
 
 class LatentBlocks(NamedTuple):
@@ -56,7 +55,7 @@ def inverse_wishart(key: Array, scale: Array, df: Array) -> Array:
     freedom = df - jnp.arange(d, dtype=scale.dtype)
     chi = jnp.sqrt(2.0 * jax.random.gamma(chi_key, 0.5 * freedom, dtype=scale.dtype))
     bartlett = jnp.tril(normals(normal_key, (d, d), scale.dtype), -1) + jnp.diag(chi)
-    half = solve_triangular(bartlett, cholesky(scale).mT, lower=True)
+    half = forward(bartlett, cholesky(scale).mT)
     return half.mT @ half
 
 

@@ -1,14 +1,15 @@
 """Linear algebra of many small symmetric matrices, as vector operations over the batch.
 
-LAPACK is called once per matrix, which for thousands of 3 x 3 matrices costs more than the arithmetic. Above
-`UNROLLED` rows the library routines are used.
+LAPACK is called once per matrix, which for thousands of 3 x 3 matrices costs more than the arithmetic; and batched
+calls can wait for each other for ever: see `remlax.core.small`, whose loops serve more than `UNROLLED` rows.
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
+
+from remlax.core.small import factor_inverse, solve_lower
 
 UNROLLED = 8
 
@@ -19,10 +20,8 @@ def whiten(a: Array) -> Array:
     By elimination on [a, I], one row at a time; NaN where a matrix is not positive definite.
     """
     d = a.shape[-1]
-    if d > UNROLLED or a.ndim == 2:
-        eye: Array = jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)
-        solved: Array = solve_triangular(jnp.linalg.cholesky(a), eye, lower=True)
-        return solved
+    if d > UNROLLED:
+        return factor_inverse(a)[1]
     work: Array = jnp.concatenate([a, jnp.broadcast_to(jnp.eye(d, dtype=a.dtype), a.shape)], axis=-1)
     rows: list[Array] = []
     for j in range(d):
@@ -36,9 +35,8 @@ def whiten(a: Array) -> Array:
 def cholesky(a: Array) -> Array:
     """Lower Cholesky factors of a (..., d, d); NaN where a matrix is not positive definite."""
     d = a.shape[-1]
-    if d > UNROLLED or a.ndim == 2:
-        factors: Array = jnp.linalg.cholesky(a)
-        return factors
+    if d > UNROLLED:
+        return factor_inverse(a)[0]
     rows: list[Array] = []
     work = a
     for j in range(d):
@@ -48,6 +46,19 @@ def cholesky(a: Array) -> Array:
     upper: Array = jnp.concatenate(rows, axis=-2)
     lower: Array = upper.mT
     return lower
+
+
+def forward(factor: Array, right: Array) -> Array:
+    """Solve L x = b for lower triangular L (..., d, d) and b (..., d, k)."""
+    d = factor.shape[-1]
+    if d > UNROLLED:
+        return solve_lower(factor, right)
+    rows: list[Array] = []
+    for j in range(d):
+        known = sum((factor[..., j : j + 1, i : i + 1] * rows[i] for i in range(j)), start=jnp.zeros((), right.dtype))
+        rows.append((right[..., j : j + 1, :] - known) / factor[..., j : j + 1, j : j + 1])
+    solution: Array = jnp.concatenate(rows, axis=-2)
+    return solution
 
 
 def inverse(a: Array) -> Array:
