@@ -31,6 +31,7 @@ def joint(
     sqrt: Sequence[str] = (),
     logistic: Sequence[str] = (),
     residual: Literal["common", "cluster"] = "common",
+    compatible_with: str | None = None,
     derive: Mapping[str, Derivation] | None = None,
     burn: int = 1000,
     iter: int = 1000,  # noqa: A002
@@ -71,6 +72,12 @@ def joint(
     residual
         "common": one residual covariance. "cluster": one for each cluster, S_j ~ IW(a, A) with a and A unknown;
         continuous targets only.
+    compatible_with
+        Mixed model of an outcome that has products, squares or random slopes of incomplete targets, as
+        "y ~ x * z + (1 + x | g)" or "y ~ x + I(x^2) + (1 | g)". The outcome, numeric, is not a target; `formula`
+        describes the covariates without it. Missing covariates are proposed by the joint model and accepted by the
+        outcome's likelihood; missing outcomes are drawn too. All targets of the rows must be continuous; up to 4
+        incomplete ones, without a transform, may be in it.
     derive
         Columns computed from others, recomputed in every imputed data set: see `cluster_mean`.
     burn, iter
@@ -100,7 +107,8 @@ def joint(
     References
     ----------
     Schafer & Yucel (2002), J Comput Graph Stat 11:437-457. Goldstein, Carpenter, Kenward & Levin (2009), Stat
-    Modelling 9:173-197. Yucel (2011), Stat Modelling 11:351-370.
+    Modelling 9:173-197. Yucel (2011), Stat Modelling 11:351-370. Bartlett, Seaman, White & Carpenter (2015), Stat
+    Methods Med 24:462-487.
 
     Examples
     --------
@@ -121,7 +129,7 @@ def joint(
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {})}
     formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored))
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
-    model = build_model(data, formulas, roles)
+    model = build_model(data, formulas, roles, compatible_with)
     targets = [*formulas.targets, *formulas.upper_targets]
     if not data[targets].isna().to_numpy().any():
         raise ImputationError(f"no target ({', '.join(targets)}) has a missing cell: nothing to impute")
@@ -129,6 +137,8 @@ def joint(
         raise ImputationError(
             "residual='cluster' needs continuous targets: categorical ones fix the scale of a residual"
         )
+    if residual == "cluster" and compatible_with is not None:
+        raise ImputationError("compatible_with= needs residual='common'")
     warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
     chains = start(model, m, burn, priors or JointPrior(), residual == "cluster", seed)
     if burn:

@@ -18,6 +18,7 @@ from remlax.errors import ImputationError
 
 from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
 from .columns import ColumnCode, FloatArray, encode, level_positions, plan_columns
+from .joint_outcome import OutcomeModel, read_outcome
 from .kernels.draws import LatentBlocks
 from .patterns import check_columns
 
@@ -88,6 +89,7 @@ class JointModel:
     upper_fixed: Predictors
     cluster: IntArray
     first_rows: IntArray
+    outcome: OutcomeModel | None = None
 
 
 def _target_names(left: str, role: str) -> tuple[str, ...]:
@@ -219,7 +221,9 @@ def _plan(data: pd.DataFrame, names: Sequence[str], roles: dict[str, Sequence[st
     return codes
 
 
-def build_model(data: pd.DataFrame, formulas: Formulas, roles: dict[str, Sequence[str]]) -> JointModel:
+def build_model(
+    data: pd.DataFrame, formulas: Formulas, roles: dict[str, Sequence[str]], compatible_with: str | None = None
+) -> JointModel:
     """Check the columns and make the arrays."""
     listed = [(role, name) for role, names in roles.items() for name in check_columns(data, names, f"{role}=")]
     for role, name in listed:
@@ -235,7 +239,7 @@ def build_model(data: pd.DataFrame, formulas: Formulas, roles: dict[str, Sequenc
         raise ImputationError(f"column {formulas.cluster!r} names one cluster only: impute with emb()")
     fixed = _predictors(formulas.fixed, data, "fixed part")
     upper_fixed = _predictors(formulas.upper_fixed, groups, "cluster-level part")
-    return JointModel(
+    model = JointModel(
         formulas,
         data,
         _targets(data, _plan(data, formulas.targets, roles), fixed.intercept is not None),
@@ -246,3 +250,19 @@ def build_model(data: pd.DataFrame, formulas: Formulas, roles: dict[str, Sequenc
         cluster,
         first_rows,
     )
+    if compatible_with is None:
+        return model
+    lower = model.lower
+    if lower.category.shape[1]:
+        raise ImputationError("compatible_with= needs continuous targets of the rows")
+    continuous = {
+        code.name: (k, float(lower.centre[k]), float(lower.scale[k]))
+        for k, code in enumerate(lower.codes)
+        if code.transform == "none"
+    }
+    outcome = read_outcome(
+        data, compatible_with, formulas.cluster, formulas.targets, continuous, formulas.upper_targets
+    )
+    if outcome.name in {*variables(formulas.fixed), *variables(formulas.random), *variables(formulas.upper_fixed)}:
+        raise ImputationError(f"the outcome {outcome.name!r} must not be in the formula of the covariates: take it out")
+    return replace(model, outcome=outcome)

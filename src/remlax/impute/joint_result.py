@@ -17,6 +17,7 @@ from .columns import FloatArray
 from .convergence import effective_size, split_rhat
 from .derive import Derivation, apply_derivations
 from .joint_model import JointModel, Predictors, Targets
+from .joint_outcome import outcome_in_units, outcome_names
 from .joint_run import Chains, advance, completed_frames
 
 RHAT_LIMIT = 1.05
@@ -106,7 +107,9 @@ class JointResult:
     def summary(self) -> str:
         """Return a text: sizes, sweeps, and the parameter table with its worst Rhat; to be printed."""
         m, length = self.draws.shape[:2]
-        targets = (*self._model.formulas.targets, *self._model.formulas.upper_targets)
+        targets = [*self._model.formulas.targets, *self._model.formulas.upper_targets]
+        if self._model.outcome is not None:
+            targets.append(self._model.outcome.name)
         counts = [f"{name} {int(self._incomplete[name].isna().sum())}" for name in targets]
         table = self.parameters
         return "\n".join(
@@ -215,6 +218,10 @@ def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tupl
     if chains.spec.specific:
         names += [("residual law", "a"), *(("residual law", f"A: {name}") for name in residual)]
         out += [parts[5][..., :1], _covariance(parts[5][..., 1:], own)]
+    if model.outcome is not None:
+        own_names = outcome_names(model.outcome, group)
+        names += own_names
+        out.append(outcome_in_units(model.outcome, draws[..., draws.shape[-1] - len(own_names) :]))
     return tuple(names), np.concatenate(out, axis=-1)
 
 

@@ -18,6 +18,8 @@ from remlax.errors import ImputationError
 
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
+from .joint_outcome import OutcomeModel, outcome_values
+from .kernels.compatible import CompatibleState, Monomials, Outcome, run_compatible_chains, start_compatible_chains
 from .kernels.draws import Cells
 from .kernels.joint import JointState
 from .kernels.joint_chain import run_chains, start_chains
@@ -102,13 +104,20 @@ class Chains:
     """
 
     keys: Any
-    state: JointState
+    state: JointState | CompatibleState
     data: JointData
     priors: JointPriors
     spec: JointSpec
     rows: npt.NDArray[np.intp]
     done: int
     burn: int
+    outcome: Outcome | None = None
+    terms: Monomials | None = None
+
+    @property
+    def joint(self) -> JointState:
+        """State of the joint model."""
+        return self.state.joint if isinstance(self.state, CompatibleState) else self.state
 
 
 def _cells(y: FloatArray, category: npt.NDArray[np.intp], size: int) -> tuple[FloatArray, Cells]:
@@ -140,7 +149,8 @@ def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.N
     n, k = len(lower.y), round_up(len(rows))
     # one more row of weight 0, for the places that no active row takes
     y = np.pad(np.nan_to_num(lower.y), ((0, 1), (0, 0)))
-    counts = ~np.isnan(lower.y).all(axis=1)
+    # a row without an observed target says nothing, unless there is an outcome
+    counts = ~np.isnan(lower.y).all(axis=1) | (model.outcome is not None)
     weight = np.append(counts.astype(np.float64), 0.0)
     active = np.full(k, n)
     active[: len(rows)] = rows
@@ -172,8 +182,34 @@ def start(model: JointModel, m: int, burn: int, prior: JointPrior, specific: boo
         base = jax.random.key(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
         cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
-        state = start_chains(keys, data, cuts, cuts2, spec=spec)
-        return Chains(keys, state, data, priors, spec, rows, 0, burn)
+        if model.outcome is None:
+            state = start_chains(keys, data, cuts, cuts2, spec=spec)
+            return Chains(keys, state, data, priors, spec, rows, 0, burn)
+        outcome = _load_outcome(model.outcome, model, rows, len(data.y), prior)
+        terms = Monomials(model.outcome.columns, model.outcome.powers)
+        both = start_compatible_chains(keys, data, outcome, cuts, cuts2, spec=spec)
+        return Chains(keys, both, data, priors, spec, rows, 0, burn, outcome, terms)
+
+
+def _load_outcome(
+    own: OutcomeModel, model: JointModel, rows: npt.NDArray[np.intp], size: int, prior: JointPrior
+) -> Outcome:
+    """Arrays of the outcome's model; its priors have identity scales as far as those of `prior` are matrices."""
+    n, q = len(own.y), own.random.shape[1]
+    places = np.full(size, n)
+    places[: len(rows)] = rows
+    residual, random = (1.0 if np.ndim(v) else float(v) for v in (prior.residual_scale, prior.random_scale))
+    law = JointPrior(residual_scale=residual, random_scale=random, coef_precision=prior.coef_precision)
+    return Outcome(
+        jnp.asarray(np.nan_to_num(own.y)),
+        jnp.asarray(np.isnan(own.y)),
+        jnp.asarray(own.fixed),
+        jnp.asarray(own.random),
+        jnp.asarray(own.targets),
+        jnp.asarray(places),
+        jnp.asarray(model.cluster.astype(np.int32)),
+        law.arrays(1, q),
+    )
 
 
 def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
@@ -184,7 +220,7 @@ def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
     # pieces of equal size share a program: the last may repeat chains
     pieces = [np.minimum(np.arange(k, k + size), m - 1) for k in range(0, m, size)]
 
-    def run(piece: npt.NDArray[np.intp]) -> tuple[JointState, FloatArray]:
+    def run(piece: npt.NDArray[np.intp]) -> tuple[Any, FloatArray]:
         with jax.enable_x64(True):
             return _run_piece(chains, piece, sweeps)
 
@@ -200,21 +236,20 @@ def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
     return replace(chains, state=state, done=chains.done + sweeps), draws
 
 
-def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tuple[JointState, FloatArray]:
+def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tuple[Any, FloatArray]:
     state = jax.tree.map(lambda leaf: leaf[piece], chains.state)
     keys, done = chains.keys[piece], 0
     records: list[FloatArray] = []
     while done < sweeps or not records:
         count = min(CHUNK, sweeps - done)
-        state, record = run_chains(
-            keys,
-            state,
-            chains.data,
-            chains.priors,
-            *(jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)),
-            spec=chains.spec,
-            room=CHUNK,
-        )
+        numbers = [jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)]
+        if chains.outcome is None or chains.terms is None:
+            state, record = run_chains(keys, state, chains.data, chains.priors, *numbers, spec=chains.spec, room=CHUNK)
+        else:
+            state, record = run_compatible_chains(
+                keys, state, chains.data, chains.outcome, chains.priors, *numbers,
+                spec=chains.spec, terms=chains.terms, room=CHUNK,
+            )  # fmt: skip
         records.append(np.asarray(record)[:, :count])
         done += count
     return jax.device_get(state), np.concatenate(records, axis=1)
@@ -226,19 +261,25 @@ def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
     lower, upper = model.lower, model.upper
     for k in range(chains.keys.shape[0]):
         frame = model.data.copy(deep=False)
-        drawn = np.asarray(chains.state.y[k])[: len(chains.rows)]
-        cuts = [np.asarray(cut[k]) for cut in chains.state.cuts]
+        drawn = np.asarray(chains.joint.y[k])[: len(chains.rows)]
+        cuts = [np.asarray(cut[k]) for cut in chains.joint.cuts]
         for code, values in _decoded(lower, drawn, cuts):
             flags = model.data[code.name].isna().to_numpy()
             if flags.any():
                 at = flags[chains.rows]
                 frame[code.name] = fill(model.data[code.name], flags, _take(values, np.flatnonzero(at)))
-        drawn = np.asarray(chains.state.y2[k])
-        cuts = [np.asarray(cut[k]) for cut in chains.state.cuts2]
+        drawn = np.asarray(chains.joint.y2[k])
+        cuts = [np.asarray(cut[k]) for cut in chains.joint.cuts2]
         for code, values in _decoded(upper, drawn, cuts):
             flags = model.data[code.name].isna().to_numpy()
             if flags.any():
                 frame[code.name] = fill(model.data[code.name], flags, _take(values, model.cluster[flags]))
+        if model.outcome is not None and isinstance(chains.state, CompatibleState):
+            own = model.outcome
+            flags = np.isnan(own.y)
+            if flags.any():
+                cells = outcome_values(own, np.asarray(chains.state.outcome[k]), flags)
+                frame[own.name] = fill(model.data[own.name], flags, cells)
         frames.append(frame)
     return frames
 
