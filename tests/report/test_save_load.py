@@ -342,6 +342,11 @@ def test_a_manifest_that_does_not_fit_is_refused(change: Any, tmp_path: Path) ->
         load_bytes(rewritten(change), tmp_path)
 
 
+def test_an_array_that_was_changed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"the checksum of arrays/0000\.npy does not hold"):
+        load_bytes(rewritten(lambda m: m["checksums"].update({"arrays/0000.npy": "0"})), tmp_path)
+
+
 def test_columns_that_come_out_otherwise_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"make other model columns \(fixed: .*fit the model again"):
         load_bytes(rewritten(lambda m: m["content"]["stack"]["model"].update(fixed=["Intercept", "x2"])), tmp_path)
