@@ -9,10 +9,11 @@ BENCHMARKS ?= hsb
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
+WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint bench bench-quick clean
+.PHONY: demo test test-slow lint docs package bench bench-quick clean
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
@@ -28,6 +29,14 @@ lint: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(WRITTEN)
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+
+package: $(WRITTEN)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 bench: $(RUNTIME)
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
@@ -47,4 +56,8 @@ $(RUNTIME): $(REQUIREMENTS) | $(BIN)/python
 
 $(DEVELOP): $(REQUIREMENTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,lint,dask,tables]"
+	touch $(RUNTIME) $@
+
+$(WRITTEN): $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]" build twine
 	touch $(RUNTIME) $@

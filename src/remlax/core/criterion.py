@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -61,6 +62,27 @@ def profiled_deviance(theta: Array, structure: Structure, index: Index, values: 
     """
     logdet, m = marginal(theta, structure, index, values)
     return assemble(logdet, jnp.linalg.cholesky(m, symmetrize_input=False), structure, values)
+
+
+def reml_criterion(theta: Array, structure: Structure, index: Index, values: Values) -> Array:
+    """REML criterion at theta, whatever ``structure.reml`` says (Bates et al. 2015, eq. 41).
+
+    Parameters
+    ----------
+    theta : Array (d,)
+        In the scaled units of ``values`` (see ``cross_products``).
+    structure, index, values
+        The model's shape and one data set's cross-products.
+
+    Returns
+    -------
+    Array, scalar
+
+    Examples
+    --------
+    `remlax.core` has an example of all functions together.
+    """
+    return profiled_deviance(theta, replace(structure, reml=True), index, values)
 
 
 def value_and_grad(theta: Array, structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
