@@ -157,6 +157,16 @@ def test_functions_and_dataclasses_have_fingerprints_that_follow_their_content()
     assert digest(functools.partial(make, 1.0)) != digest(functools.partial(make, 2.0))
 
 
+def test_methods_of_classes_count() -> None:
+    def make(factor: float) -> object:
+        source = f"class Own:\n    def analyse(self, x):\n        return {factor} * x\n"
+        space: dict[str, object] = {"__name__": "users_module"}
+        exec(compile(source, "own.py", "exec"), space)
+        return space["Own"]()  # type: ignore[operator]
+
+    assert digest(make(2.0)) == digest(make(2.0)) != digest(make(3.0))
+
+
 def test_functions_follow_data_and_functions_of_their_module() -> None:
     def make(constant: float, factor: int) -> object:
         space: dict[str, object] = {"np": np, "__name__": "one"}

@@ -20,9 +20,9 @@ def canonical_json(value: object) -> str:
     """Write a value as JSON in one and only one way.
 
     Keys are sorted, there is no white space, a whole float is written as an integer (30 and 30.0 from a data
-    frame are the same parameter) and NumPy scalars as Python's. A dataclass is its type's name and its
-    fields. A function is its name, its byte code and what it closes over: a comment does not count, a change
-    does; the functions it calls are not followed.
+    frame are the same parameter) and NumPy scalars as Python's. A dataclass is its type's name, its fields and,
+    like any object of a class of the user's, the code of its methods. A function is its name, its byte code and
+    what it closes over: a comment does not count, a change does; the functions it calls are not followed.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _object(value: Any, seen: tuple[int, ...]) -> dict[str, Any]:
     """A dataclass, a function, or any object with attributes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _plain(getattr(value, field.name), seen) for field in dataclasses.fields(value)}
-        return {"type": type(value).__qualname__, "fields": fields}
+        return {"type": type(value).__qualname__, "fields": fields, **_methods(type(value), seen)}
     if isinstance(value, functools.partial):
         return {"partial": _plain([value.func, value.args, value.keywords], seen)}
     if isinstance(value, types.MethodType):
@@ -126,8 +126,20 @@ def _object(value: Any, seen: tuple[int, ...]) -> dict[str, Any]:
     if isinstance(value, (type, types.BuiltinFunctionType, types.ModuleType, np.ufunc)):
         return {"name": getattr(value, "__qualname__", None) or value.__name__}
     if hasattr(value, "__dict__"):
-        return {"type": type(value).__qualname__, "fields": _plain(vars(value), seen)}
+        return {"type": type(value).__qualname__, "fields": _plain(vars(value), seen), **_methods(type(value), seen)}
     raise SimulationError(f"{value!r} has no stable form; use numbers, strings, lists, dicts or dataclasses.")
+
+
+def _methods(kind: type, seen: tuple[int, ...]) -> dict[str, Any]:
+    """Code of a class of the user's; what remlax's own classes do is a matter of its version."""
+    if kind.__module__.split(".")[0] == "remlax":
+        return {}
+    written = {
+        name: _function(value, seen)
+        for name, value in vars(kind).items()
+        if isinstance(value, types.FunctionType) and value.__code__.co_filename != "<string>"
+    }
+    return {"methods": written} if written else {}
 
 
 def _function(value: types.FunctionType, seen: tuple[int, ...]) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""The whole pipeline: intervals after imputation cover as often as they should under the right model, and only then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remlax import sim
+
+pytestmark = pytest.mark.slow
+
+
+def clusters(scenario: Mapping[str, Any]) -> sim.MultilevelDesign:
+    return sim.MultilevelDesign(
+        [sim.Factor("g", scenario["J"])],
+        scenario["n"],
+        {"1": 0.0, "x": 0.5, "w": 0.5},
+        [sim.RandomTerm("g", {"1": math.sqrt(0.3)})],
+        math.sqrt(0.7),
+        [sim.Covariate("x", icc={"g": 0.3}), sim.Covariate("w", level="g")],
+    )
+
+
+def incomplete(scenario: Mapping[str, Any]) -> sim.Amputation:
+    return sim.Amputation(0.4, [["x"], ["y"]], weights=[{"y": 1.0}, {"x": 1.0}])
+
+
+def cells(folder: Path, j: int, n: int, replications: int, methods: Mapping[str, Any]) -> Any:
+    study = sim.Study(
+        scenarios={"J": [j], "n": [n]},
+        generate=clusters,
+        ampute=incomplete,
+        methods=methods,
+        model="y ~ x + w + (1 | g)",
+        estimands={"x": 0.5, "w": 0.5, "sd__Intercept|g": math.sqrt(0.3)},
+        replications=replications,
+        seed=17,
+    )
+    study.run(folder, progress=False)
+    table = study.performance(folder)
+    return table[table["summary"] == "all"].set_index(["method", "term", "measure"])
+
+
+def test_joint_imputation_covers_and_is_unbiased_on_both_levels(tmp_path: Path) -> None:
+    methods = {"complete": sim.CompleteData(), "joint": sim.Joint(m=10, sweeps=150)}
+    found = cells(tmp_path, 30, 5, 400, methods)
+    for method in methods:
+        for term in ("x", "w"):  # of the rows, and of the clusters
+            coverage = found.loc[(method, term, "coverage")]
+            assert abs(coverage["estimate"] - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 400), (method, term)
+            bias = found.loc[(method, term, "bias")]
+            assert abs(bias["estimate"]) < 3 * bias["mcse"], (method, term)
+
+
+def test_single_level_imputation_fails_on_clustered_data(tmp_path: Path) -> None:
+    found = cells(tmp_path, 150, 20, 200, {"complete": sim.CompleteData(), "emb": sim.EMB(m=10)})
+    limit = 3 * math.sqrt(0.95 * 0.05 / 200)
+    assert abs(found.loc[("complete", "x", "coverage"), "estimate"] - 0.95) < limit
+    assert found.loc[("emb", "x", "coverage"), "estimate"] < 0.95 - limit
+    # the clusters look more alike than they are: variance between them is lost
+    assert found.loc[("emb", "sd__Intercept|g", "bias"), "estimate"] < -0.08
+    assert abs(found.loc[("complete", "sd__Intercept|g", "bias"), "estimate"]) < 0.02
