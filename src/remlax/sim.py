@@ -25,6 +25,7 @@ from .simulation.design import Factor as Factor
 from .simulation.design import MultilevelDesign as MultilevelDesign
 from .simulation.design import RandomTerm as RandomTerm
 from .simulation.fingerprint import scenario_id as scenario_id
+from .simulation.from_formula import design_from_formula as design_from_formula
 from .simulation.generate import SimulatedData as SimulatedData
 from .simulation.generate import generate as generate
 from .simulation.generate import generate_batch as generate_batch

@@ -18,6 +18,7 @@ from scipy import stats
 
 from remlax.errors import SimulationError
 from remlax.simulation.design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
+from remlax.simulation.from_formula import design_from_formula
 from remlax.simulation.generate import SimulatedData, frames, generate_batch, simulate_frames
 from remlax.simulation.keys import Stream, keys
 
@@ -349,3 +350,33 @@ def design(**changes: object) -> MultilevelDesign:
 def test_mistakes_are_named(make: object, message: str) -> None:
     with pytest.raises(SimulationError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_designs_from_formulas() -> None:
+    shape = {"factors": [Factor("g", 4)], "size": 3, "covariates": [Covariate("x"), Covariate("w", level="g")]}
+    by_name = design_from_formula(
+        "z ~ x * w + (1 + x | g)",
+        beta={"x:w": 4.0, "w": 3.0, "x": 2.0, "Intercept": 1.0},
+        sd={"g": [0.5, 0.25]},
+        correlation={"g": -0.3},
+        sigma=2.0,
+        **shape,  # type: ignore[arg-type]
+    )
+    written = MultilevelDesign(
+        beta={"1": 1.0, "x": 2.0, "w": 3.0, "x:w": 4.0},
+        random=[RandomTerm("g", {"1": 0.5, "x": 0.25}, -0.3)],
+        sigma=2.0,
+        response="z",
+        **shape,  # type: ignore[arg-type]
+    )
+    assert by_name == written
+    for change, message in (
+        ({"beta": [1.0]}, "beta= has 1 numbers; the terms are 'Intercept', 'x'"),
+        ({"beta": {"Intercept": 1.0, "z": 2.0}}, "beta= has"),
+        ({"sd": {}}, "no entry for the grouping factor 'g'"),
+        ({"formula": "y ~ x + offset(w) + (1 | g)"}, "no offset"),
+        ({"formula": "y ~ I(x^2) + (1 | g)"}, "not a covariate or a product"),
+    ):
+        given = {"formula": "y ~ x + (1 | g)", "beta": [1.0, 2.0], "sd": {"g": [0.5]}, "sigma": 1.0} | shape
+        with pytest.raises(SimulationError, match=message):
+            design_from_formula(**(given | change))  # type: ignore[arg-type]

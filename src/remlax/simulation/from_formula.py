@@ -1,0 +1,109 @@
+"""A design of multilevel data from a formula and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..design.formula import parse_formula
+from ..design.model_matrix import model_matrix
+from ..errors import SimulationError
+from .design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
+
+Values = Mapping[str, float] | Sequence[float]
+
+
+def design_from_formula(
+    formula: str,
+    *,
+    beta: Values,
+    sd: Mapping[str, Values],
+    sigma: float,
+    factors: Sequence[Factor],
+    size: int | Drawn,
+    covariates: Sequence[Covariate] = (),
+    correlation: Mapping[str, float | Sequence[Sequence[float]]] | None = None,
+    distribution: Mapping[str, Distribution] | None = None,
+    error: Distribution | None = None,
+) -> MultilevelDesign:
+    """Describe multilevel data by a formula and its parameters.
+
+    Parameters
+    ----------
+    formula
+        Such as ``"y ~ x * w + (1 + x | g)"``: numeric covariates and their products.
+    beta
+        Fixed effects, by term or in the order of the coefficients; "Intercept" names the intercept.
+    sd
+        {grouping factor: SDs of its random effects}, by term or in order.
+    sigma, factors, size, covariates, error
+        As of `MultilevelDesign`.
+    correlation, distribution
+        By grouping factor, as of `RandomTerm`.
+
+    Returns
+    -------
+    MultilevelDesign
+
+    Raises
+    ------
+    SimulationError
+        Parameters do not match the terms of the formula, or a term is not a product of covariates.
+    FormulaError
+        The formula cannot be read.
+
+    Examples
+    --------
+    >>> design = design_from_formula(
+    ...     "y ~ x + (1 + x | g)", beta=[1.0, 0.5], sd={"g": [0.6, 0.3]}, correlation={"g": 0.2}, sigma=1.0,
+    ...     factors=[Factor("g", 30)], size=10, covariates=[Covariate("x")])
+    >>> design.beta, design.random[0].sd
+    ({'(Intercept)': 1.0, 'x': 0.5}, {'(Intercept)': 0.6, 'x': 0.3})
+    """
+    parsed = parse_formula(formula)
+    if parsed.offsets:
+        raise SimulationError("A design has no offset: leave it out of the formula.")
+    known = [covariate.name for covariate in covariates]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(7, len(known))), columns=known)
+    random = []
+    for term in parsed.random:
+        name = term.group[-1] if len(term.group) == 1 else term.group_label
+        if name not in sd:
+            raise SimulationError(f"sd= has no entry for the grouping factor {name!r}.")
+        random.append(
+            RandomTerm(
+                name,
+                _named(sd[name], _terms(term.lhs, frame), f"sd= of {name!r}"),
+                (correlation or {}).get(name, 0.0),
+                (distribution or {}).get(name, Distribution()),
+            )
+        )
+    return MultilevelDesign(
+        factors,
+        size,
+        _named(beta, _terms(parsed.fixed, frame), "beta="),
+        random,
+        sigma,
+        covariates,
+        Distribution() if error is None else error,
+        parsed.response,
+    )
+
+
+def _terms(rhs: str, frame: pd.DataFrame) -> list[str]:
+    names = list(model_matrix(rhs, frame).names)
+    for name in names:
+        if name != "Intercept" and not set(name.split(":")) <= set(frame):
+            raise SimulationError(f"The term {name!r} of the formula is not a covariate or a product of covariates.")
+    return names
+
+
+def _named(values: Values, terms: Sequence[str], what: str) -> dict[str, float]:
+    """Parameters by term, in the order of the formula, the intercept as "1"."""
+    given = dict(values) if isinstance(values, Mapping) else dict(zip(terms, values, strict=False))
+    if len(values) != len(terms) or set(given) != set(terms):
+        named = list(values) if isinstance(values, Mapping) else f"{len(values)} numbers"
+        raise SimulationError(f"{what} has {named}; the terms are {', '.join(map(repr, terms))}.")
+    return {"1" if term == "Intercept" else term: given[term] for term in terms}
