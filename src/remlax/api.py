@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from jax.sharding import Mesh
 
 from .core.optimize import LBFGS, Newton
+from .core.placement import Device, lane_mesh
 from .data import ImputedData
 from .data.checks import check_frame
 from .design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
@@ -30,6 +33,7 @@ def lmer(
     weights: RowInput = None,
     offset: RowInput = None,
     optimizer: Optimizer | None = None,
+    device: Device | None = None,
 ) -> LmerFit:
     """Fit a linear mixed model to one data frame.
 
@@ -48,6 +52,9 @@ def lmer(
         Known part of the response; adds to any ``offset()`` in the formula.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
+    device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
+        Where to fit; JAX's default device unless given. A platform ("gpu") means all its devices. Several devices
+        share the data sets: with one data set, name one.
 
     Returns
     -------
@@ -63,6 +70,8 @@ def lmer(
         The model is not identified.
     ModelSizeError
         The model does not fit in memory.
+    DeviceError
+        There is no such device.
 
     Warns
     -----
@@ -79,6 +88,7 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
+    mesh = lane_mesh(device)
     parsed = parse_formula(formula)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
     dropped = 0 if kept is None else int((~kept).sum())
@@ -89,7 +99,7 @@ def lmer(
         offset=_kept(offset, kept),
         n_dropped=dropped,
     )
-    fitted = _fit(rows, reml=reml, optimizer=optimizer)
+    fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFit(fitted, 0)
 
 
@@ -101,6 +111,7 @@ def lmer_list(
     weights: RowInput = None,
     offset: RowInput = None,
     optimizer: Optimizer | None = None,
+    device: Device | None = None,
 ) -> LmerFitList:
     """Fit one linear mixed model to several data sets at once.
 
@@ -118,6 +129,9 @@ def lmer_list(
         A column (or expression), one array for all, or one array per data set.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
+    device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
+        Where to fit; JAX's default device unless given. A platform ("gpu") means all its devices. Several devices
+        share the data sets; results are those of one device.
 
     Returns
     -------
@@ -125,7 +139,7 @@ def lmer_list(
 
     Raises
     ------
-    FormulaError, DataError, DesignError, ModelSizeError
+    FormulaError, DataError, DesignError, ModelSizeError, DeviceError
         As `lmer`; the message names the imputation.
 
     Warns
@@ -139,19 +153,21 @@ def lmer_list(
     >>> len(fits), fits.fixef().shape
     (5, (5, 2))
     """
+    mesh = lane_mesh(device)
     parsed = parse_formula(formula)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
-    fitted = _fit(rows, reml=reml, optimizer=optimizer)
+    fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 
 
-def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None) -> Fitted:
+def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh | None) -> Fitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
-    fitted = fit_assembled(assemble(rows, reml=reml), chosen)
+    model = assemble(rows, reml=reml)
+    fitted = fit_assembled(replace(model, stack=replace(model.stack, mesh=mesh)), chosen)
     _warn(fitted)
     return fitted
 

@@ -23,6 +23,10 @@ class ModelSizeError(RemlaxError, MemoryError):
     """The model needs more memory than there is; the message names the bytes."""
 
 
+class DeviceError(RemlaxError, ValueError):
+    """There is no such device, or what was given is none."""
+
+
 class FitError(RemlaxError, RuntimeError):
     """A fit failed and the caller asked for an exception."""
 

@@ -17,15 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from . import inference, optimize
 from .criterion import LOG_2PI
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
+from .placement import over_lanes, place
 from .structure import Index, Structure, Values, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
 CHUNK_BYTES = 2**20
 MAX_CHUNK = 512
+# the same for an accelerator: enough lanes to fill it, temporaries (about six times as much) well inside its memory
+DEVICE_CHUNK_BYTES = 2**29
+MAX_DEVICE_CHUNK = 2**15
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,14 @@ class Stack:
         Built over the union of the lanes' levels; a block that a lane lacks is zero there.
     values : Values
         Every leaf has a leading lane axis (m, ...).
+    mesh : Mesh, optional
+        Devices that share the lanes; None is JAX's default device.
     """
 
     structure: Structure
     index: Index
     values: Values
+    mesh: Mesh | None = None
 
     @property
     def n_lanes(self) -> int:
@@ -52,7 +60,7 @@ class Stack:
 
     def lanes(self, which: np.ndarray) -> Stack:
         """Take some lanes."""
-        return Stack(self.structure, self.index, jax.tree.map(lambda a: a[which], self.values))
+        return replace(self, values=jax.tree.map(lambda a: a[which], self.values))
 
 
 @dataclass(frozen=True)
@@ -74,65 +82,68 @@ class BatchFit:
     starts: np.ndarray
 
 
-def _over_lanes(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a kernel of (theta, index, values) over lanes; the index is shared."""
-    return jax.vmap(kernel, in_axes=(0, None, 0))
-
-
-@partial(jax.jit, static_argnames=("structure",))
-def _newton_lanes(theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure) -> Optimum:
+@partial(jax.jit, static_argnames=("structure", "mesh"))
+def _newton_lanes(
+    theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure, mesh: Mesh | None = None
+) -> Optimum:
     def one(t: Array, i: Index, v: Values) -> Optimum:
         return optimize.newton(t, structure, i, v, max_iter)
 
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "options"))
+@partial(jax.jit, static_argnames=("structure", "options", "mesh"))
 def _lbfgs_lanes(
-    start: Optimum, index: Index, values: Values, structure: Structure, options: LBFGS
+    start: Optimum, index: Index, values: Values, structure: Structure, options: LBFGS, mesh: Mesh | None = None
 ) -> tuple[Array, Array]:
     def one(s: Optimum, i: Index, v: Values) -> tuple[Array, Array]:
         return optimize.lbfgs(s, structure, i, v, options)
 
-    return _over_lanes(one)(start, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(start, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _solve_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> inference.Solution:
+@partial(jax.jit, static_argnames=("structure", "mesh"))
+def _solve_lanes(
+    theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
+) -> inference.Solution:
     def one(t: Array, i: Index, v: Values) -> inference.Solution:
         return inference.solve(t, structure, i, v)
 
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure",))
+@partial(jax.jit, static_argnames=("structure", "mesh"))
 def _modes_lanes(
-    theta_gamma: tuple[Array, Array], index: Index, values: Values, structure: Structure
+    theta_gamma: tuple[Array, Array], index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> inference.Modes:
     def one(tg: tuple[Array, Array], i: Index, v: Values) -> inference.Modes:
         return inference.conditional_modes(tg[0], tg[1], structure, i, v)
 
-    return _over_lanes(one)(theta_gamma, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta_gamma, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure",))
+@partial(jax.jit, static_argnames=("structure", "mesh"))
 def _information_lanes(
-    theta: Array, index: Index, values: Values, structure: Structure
+    theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> inference.VarianceInformation:
     def one(t: Array, i: Index, v: Values) -> inference.VarianceInformation:
         return inference.variance_information(t, structure, i, v)
 
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure",))
+@partial(jax.jit, static_argnames=("structure", "mesh"))
 def _prediction_lanes(
-    theta_select: tuple[Array, tuple[Array, ...]], index: Index, values: Values, structure: Structure
+    theta_select: tuple[Array, tuple[Array, ...]],
+    index: Index,
+    values: Values,
+    structure: Structure,
+    mesh: Mesh | None = None,
 ) -> tuple[Array, ...]:
     def one(ts: tuple[Array, tuple[Array, ...]], i: Index, v: Values) -> tuple[Array, ...]:
         return inference.prediction_variances(ts[0], ts[1], structure, i, v)
 
-    return _over_lanes(one)(theta_select, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta_select, index, values)  # type: ignore[no-any-return]
 
 
 def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100) -> Optimum:
@@ -159,16 +170,22 @@ def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, 
 def chunk_size(stack: Stack, threads: int, n_runs: int | None = None) -> int:
     """Lanes per chunk: a power of two that fits the cache and gives every thread work.
 
-    ``n_runs`` is the number of runs where it is not that of the lanes.
+    ``n_runs`` is the number of runs where it is not that of the lanes. On a mesh every device gets such a number.
     """
+    devices = 1 if stack.mesh is None else stack.mesh.size
+    room, most = (CHUNK_BYTES, MAX_CHUNK) if _platform(stack) == "cpu" else (DEVICE_CHUNK_BYTES, MAX_DEVICE_CHUNK)
     per_lane = sum(leaf.nbytes for leaf in jax.tree.leaves(stack.values)) / stack.n_lanes
     if stack.structure.crossed:
         per_lane = max(per_lane, 8.0 * stack.structure.n_dense**2)
-    fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(per_lane, 1.0))))
-    runs = stack.n_lanes if n_runs is None else n_runs
+    fits = max(1, min(most, int(room // max(per_lane, 1.0))))
+    runs = -(-(stack.n_lanes if n_runs is None else n_runs) // devices)
     # a second thread is worth its start from about a quarter of a chunk of work
-    share = runs if 4 * per_lane * runs < CHUNK_BYTES else -(-runs // threads)
-    return int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
+    share = runs if 4 * per_lane * runs < room else -(-runs // threads)
+    return devices * int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
+
+
+def _platform(stack: Stack) -> str:
+    return jax.default_backend() if stack.mesh is None else str(stack.mesh.devices.flat[0].platform)
 
 
 def run_chunks(
@@ -178,9 +195,10 @@ def run_chunks(
 
     ``per_lane`` is a pytree of arrays with a leading lane axis, or an axis of runs with lanes ``which`` (a lane may run
     several times). Every chunk has the same number of lanes (the last is filled with copies of its first), so that
-    one compiled program serves all.
+    one compiled program serves all. Several devices share every chunk; then one thread feeds them.
     """
-    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    several = stack.mesh is not None and stack.mesh.size > 1
+    threads = (os.cpu_count() or 1) if _platform(stack) == "cpu" and not several else 1
     lanes = np.arange(stack.n_lanes) if which is None else which
     size = chunk_size(stack, threads, len(lanes))
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
@@ -188,8 +206,10 @@ def run_chunks(
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
         with jax.enable_x64(True):
+            part = stack.lanes(lanes[filled])
             arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
-            out = program(arguments, stack.lanes(lanes[filled]))
+            (arguments, values), index = place(stack.mesh, (arguments, part.values), part.index)
+            out = program(arguments, replace(part, values=values, index=index))
             return jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
 
     if len(pieces) == 1:
@@ -203,11 +223,11 @@ def run_chunks(
 def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
     def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
         if isinstance(optimizer, Newton):
-            found = _newton_lanes(t, part.index, part.values, np.int32(optimizer.max_iter), part.structure)
+            found = _newton_lanes(t, part.index, part.values, np.int32(optimizer.max_iter), part.structure, part.mesh)
             return found, found.evaluations, found.evaluations
-        start = _newton_lanes(t, part.index, part.values, np.int32(WARM_STEPS), part.structure)
-        middle, iterations = _lbfgs_lanes(start, part.index, part.values, part.structure, optimizer)
-        found = _newton_lanes(middle, part.index, part.values, np.int32(optimizer.max_iter), part.structure)
+        start = _newton_lanes(t, part.index, part.values, np.int32(WARM_STEPS), part.structure, part.mesh)
+        middle, iterations = _lbfgs_lanes(start, part.index, part.values, part.structure, optimizer, part.mesh)
+        found = _newton_lanes(middle, part.index, part.values, np.int32(optimizer.max_iter), part.structure, part.mesh)
         return found, start.evaluations + found.evaluations, iterations
 
     found, evaluations, iterations = run_chunks(stack, theta, program)
@@ -292,7 +312,7 @@ def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
     """Solve every lane at its theta (m, d); arrays on the host. One program serves REML and ML."""
 
     def program(t: np.ndarray, part: Stack) -> inference.Solution:
-        return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True))  # type: ignore[no-any-return]
+        return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)  # type: ignore[no-any-return]
 
     found: inference.Solution = run_chunks(stack, theta, program)
     if stack.structure.reml:
@@ -309,7 +329,7 @@ def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference
 
     def program(tg: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.Modes:
         structure = replace(part.structure, reml=True)  # the modes depend on theta and beta only
-        return _modes_lanes(tg, part.index, part.values, structure)  # type: ignore[no-any-return]
+        return _modes_lanes(tg, part.index, part.values, structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
 
@@ -318,7 +338,7 @@ def prediction_stack(stack: Stack, theta: np.ndarray, select: tuple[np.ndarray, 
     """Variances of the errors of modes plus chosen coefficients (m, q, p) of every lane; arrays on the host."""
 
     def program(ts: tuple[np.ndarray, tuple[np.ndarray, ...]], part: Stack) -> tuple[Array, ...]:
-        return _prediction_lanes(ts, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        return _prediction_lanes(ts, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (theta, select), program)  # type: ignore[no-any-return]
 
@@ -327,7 +347,7 @@ def information_stack(stack: Stack, theta: np.ndarray) -> inference.VarianceInfo
     """Information about (theta, log sigma) of every lane; arrays on the host."""
 
     def program(t: np.ndarray, part: Stack) -> inference.VarianceInformation:
-        return _information_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        return _information_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
 

@@ -8,37 +8,43 @@ from functools import partial
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
-from .batch import Stack, _over_lanes, run_chunks
+from .batch import Stack, run_chunks
 from .kenward_roger import KenwardRogerParts, kenward_roger_parts
 from .optimize import Optimum
+from .placement import over_lanes
 from .profile import Held, minimise_held
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _kenward_roger_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> KenwardRogerParts:
+@partial(jax.jit, static_argnames=("structure", "mesh"))
+def _kenward_roger_lanes(
+    theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
+) -> KenwardRogerParts:
     def one(t: Array, i: Index, v: Values) -> KenwardRogerParts:
         return kenward_roger_parts(t, structure, i, v)
 
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
 def kenward_roger_stack(stack: Stack, theta: np.ndarray) -> KenwardRogerParts:
     """Pieces of Kenward and Roger's adjustment of every lane at its theta (m, d); arrays on the host."""
 
     def program(t: np.ndarray, part: Stack) -> KenwardRogerParts:
-        return _kenward_roger_lanes(t, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        return _kenward_roger_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _held_lanes(held: Held, index: Index, values: Values, max_iter: Array, structure: Structure) -> Optimum:
+@partial(jax.jit, static_argnames=("structure", "mesh"))
+def _held_lanes(
+    held: Held, index: Index, values: Values, max_iter: Array, structure: Structure, mesh: Mesh | None = None
+) -> Optimum:
     def one(h: Held, i: Index, v: Values) -> Optimum:
         return minimise_held(h, structure, i, v, max_iter)
 
-    return _over_lanes(one)(held, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(held, index, values)  # type: ignore[no-any-return]
 
 
 def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: int = 100) -> Optimum:
@@ -46,6 +52,6 @@ def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: i
 
     def program(h: Held, part: Stack) -> Optimum:
         structure = replace(part.structure, reml=False)
-        return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure)  # type: ignore[no-any-return]
+        return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, held, program, which)  # type: ignore[no-any-return]

@@ -8,24 +8,28 @@ from functools import partial
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
-from .batch import Stack, _over_lanes, run_chunks
+from .batch import Stack, run_chunks
 from .inference import Bordered, bordered_derivatives
+from .placement import over_lanes
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure",))
-def _bordered_lanes(theta: Array, index: Index, values: Values, structure: Structure) -> Bordered:
+@partial(jax.jit, static_argnames=("structure", "mesh"))
+def _bordered_lanes(
+    theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
+) -> Bordered:
     def one(t: Array, i: Index, v: Values) -> Bordered:
         return bordered_derivatives(t, structure, i, v)
 
-    return _over_lanes(one)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
 def bordered_stack(stack: Stack, theta: np.ndarray) -> Bordered:
     """log|V|, M and their derivatives of every lane at its theta (m, d); one program serves REML and ML."""
 
     def program(t: np.ndarray, part: Stack) -> Bordered:
-        return _bordered_lanes(t, part.index, part.values, replace(part.structure, reml=True))  # type: ignore[no-any-return]
+        return _bordered_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, theta, program)  # type: ignore[no-any-return]

@@ -9,28 +9,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
-from .batch import Stack, _over_lanes, run_chunks
+from .batch import Stack, run_chunks
 from .draws import Draws, draw, predict_draws
+from .placement import over_lanes
 from .posterior import Rows, RowVariance, row_variance
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure",))
+@partial(jax.jit, static_argnames=("structure", "mesh"))
 def _row_variance_lanes(
-    given: tuple[Array, Array, Rows], index: Index, values: Values, structure: Structure
+    given: tuple[Array, Array, Rows], index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> RowVariance:
     def one(g: tuple[Array, Array, Rows], i: Index, v: Values) -> RowVariance:
         return row_variance(g[0], g[1], g[2], structure, i, v)
 
-    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
 
 
 def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows: Rows) -> RowVariance:
     """Variance of the error of predictions of every lane; ``rows`` has a leading lane axis."""
 
     def program(given: tuple[np.ndarray, np.ndarray, Rows], part: Stack) -> RowVariance:
-        return _row_variance_lanes(given, part.index, part.values, part.structure)  # type: ignore[no-any-return]
+        return _row_variance_lanes(given, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (theta, sigma, rows), program)  # type: ignore[no-any-return]
 
@@ -41,7 +43,7 @@ def _key(raw: Array) -> Array:
     return out
 
 
-@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))
+@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint", "mesh"))
 def _draw_lanes(
     given: tuple[Array, Array],
     index: Index,
@@ -50,11 +52,12 @@ def _draw_lanes(
     n_sims: int,
     n_new: tuple[int, ...],
     joint: bool,
+    mesh: Mesh | None = None,
 ) -> Draws:
     def one(g: tuple[Array, Array], i: Index, v: Values) -> Draws:
         return draw(_key(g[0]), g[1], n_sims, n_new, structure, i, v, joint=joint)
 
-    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
 
 
 def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *, joint: bool = True) -> Draws:
@@ -62,7 +65,7 @@ def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *
 
     def program(given: tuple[np.ndarray, np.ndarray], part: Stack) -> Draws:
         none = (0,) * part.structure.n_factors
-        return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint)  # type: ignore[no-any-return]
+        return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (keys, theta), program)  # type: ignore[no-any-return]
 
@@ -76,7 +79,7 @@ class RowDraws(NamedTuple):
     parts: Array
 
 
-@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint"))
+@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint", "mesh"))
 def _draw_rows_lanes(
     given: tuple[Array, Array, Array, Rows],
     index: Index,
@@ -85,6 +88,7 @@ def _draw_rows_lanes(
     n_sims: int,
     n_new: tuple[int, ...],
     joint: bool,
+    mesh: Mesh | None = None,
 ) -> RowDraws:
     def one(g: tuple[Array, Array, Array, Rows], i: Index, v: Values) -> RowDraws:
         key, key_rows, theta, rows = g
@@ -93,7 +97,7 @@ def _draw_rows_lanes(
         noise = jax.random.normal(_key(key_rows), shape, theta.dtype)
         return RowDraws(jnp.concatenate([predict_draws(found, rows), (found.sigma[:, None] * noise)[None]]))
 
-    return _over_lanes(one)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
 
 
 def draw_rows_stack(
@@ -116,6 +120,6 @@ def draw_rows_stack(
     """
 
     def program(given: tuple[np.ndarray, np.ndarray, np.ndarray, Rows], part: Stack) -> RowDraws:
-        return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint)  # type: ignore[no-any-return]
+        return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint, mesh=part.mesh)  # type: ignore[no-any-return]
 
     return run_chunks(stack, (*keys, theta, rows), program)  # type: ignore[no-any-return]

@@ -153,11 +153,7 @@ def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
     return Assembled(
         rows=rows,
         layout=layout,
-        stack=Stack(
-            model.stack.structure,
-            model.stack.index,
-            _with_borders(model.stack, lane, border, by_factor, 2 * np.log(scale)),
-        ),
+        stack=replace(model.stack, values=_with_borders(model.stack, lane, border, by_factor, 2 * np.log(scale))),
         keep=model.keep,
         theta_scale=model.theta_scale,
         z_scale=model.z_scale,
