@@ -1,0 +1,111 @@
+"""The whole batched fit, lowered for CUDA on a machine that has none: what a GPU would be asked to run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from jax import export
+
+import remlax as rx
+from remlax.core import batch, batch_queue
+from remlax.core.batch import Stack
+from remlax.data import ImputedData
+from remlax.design.build import read_rows
+from remlax.design.formula import parse_formula
+from remlax.fitting.assemble import assemble
+
+FORMULAS = {
+    "one factor": "y ~ x + (1 + x | g)",
+    "nested": "y ~ x + (1 + x | a / g)",
+    "crossed": "y ~ x + (1 | g) + (1 | c)",
+}
+# what XLA calls by name and CUDA has: cuSOLVER's factorisations; all else is compiled from XLA's own operations
+ON_CUDA = {"cusolver_potrf_ffi", "cusolver_syevd_ffi"}
+# loops and kilobytes of each lowered program, as they were when this was written, rounded up by a tenth: more of either
+# is more to compile on every machine, and a loop is a chain of kernel launches on a GPU
+LIMITS = {
+    ("one factor", "newton"): (1, 94),
+    ("one factor", "lbfgs"): (7, 358),
+    ("one factor", "solve"): (0, 31),
+    ("one factor", "information"): (0, 109),
+    ("one factor", "queue"): (3, 180),
+    ("nested", "newton"): (1, 429),
+    ("nested", "lbfgs"): (7, 701),
+    ("nested", "solve"): (0, 53),
+    ("nested", "information"): (0, 459),
+    ("nested", "queue"): (3, 647),
+    ("crossed", "newton"): (2, 252),
+    ("crossed", "lbfgs"): (7, 750),
+    ("crossed", "solve"): (0, 38),
+    ("crossed", "information"): (0, 239),
+    ("crossed", "queue"): (4, 321),
+}
+CASES = [
+    pytest.param(*case, marks=[pytest.mark.slow] if case[0] != "one factor" and case[1] in ("lbfgs", "queue") else [])
+    for case in sorted(LIMITS)
+]
+
+
+@cache
+def stack(kind: str) -> Stack:
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(12), 6)
+    frames = [
+        pd.DataFrame({"y": rng.normal(size=72), "x": rng.normal(size=72), "g": g, "a": g // 3, "c": np.arange(72) % 5})
+        for _ in range(4)
+    ]
+    return assemble(read_rows(parse_formula(FORMULAS[kind]), ImputedData.from_frames(frames)), reml=True).stack
+
+
+def programs(part: Stack) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    theta = np.zeros((part.n_lanes, part.structure.theta_map.n_theta))
+    own, steps = part.structure, np.int32(100)
+    start = jax.eval_shape(batch._newton_lanes, theta, part.index, part.values, steps, own)
+    queue = jax.jit(lambda index, values: batch_queue.fit_queue(own, index, values))
+    return {
+        "newton": (batch._newton_lanes, (theta, part.index, part.values, steps, own)),
+        "lbfgs": (batch._lbfgs_lanes, (start, part.index, part.values, own, rx.LBFGS())),
+        "solve": (batch._solve_lanes, (theta, part.index, part.values, own)),
+        "information": (batch._information_lanes, (theta, part.index, part.values, own)),
+        "queue": (queue, (part.index, part.values)),
+    }
+
+
+def lowered(kind: str, name: str, platform: str = "cuda") -> str:
+    with jax.enable_x64(True):
+        program, arguments = programs(stack(kind))[name]
+        module = export.export(program, platforms=[platform])(*arguments).mlir_module()
+    # without the names of the Python functions that it came from
+    return re.sub(r" loc\(#?[^)]*\)|^#loc.*\n", "", module, flags=re.MULTILINE)
+
+
+def targets(module: str) -> set[str]:
+    return set(re.findall(r"custom_call @([\w.$]+)", module)) | set(re.findall(r'call_target_name = "([^"]+)"', module))
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_lowers_for_cuda_without_callback(kind: str, name: str) -> None:
+    module = lowered(kind, name)
+    assert targets(module) <= ON_CUDA
+    assert "callback" not in module
+    assert "f32" not in module
+    loops, kilobytes = LIMITS[kind, name]
+    assert module.count("stablehlo.while") <= loops
+    assert len(module) <= 1000 * kilobytes
+
+
+def test_check_sees_what_a_gpu_lacks() -> None:
+    assert not targets(lowered("one factor", "newton", "cpu")) <= ON_CUDA
+
+    def talks(x: jax.Array) -> jax.Array:
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), np.float32), x)
+
+    module = jax.jit(talks).trace(np.float32(1)).lower(lowering_platforms=("cuda",)).as_text()
+    assert "callback" in module
