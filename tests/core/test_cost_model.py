@@ -55,4 +55,5 @@ def test_flops_and_bytes_of_an_evaluation(q: int, p: int, levels: int) -> None:
 def test_cost_is_linear_in_levels() -> None:
     one, two = counted(2, 5, 160), counted(2, 5, 320)
     assert two[0] / one[0] == pytest.approx(2, rel=0.05)
-    assert two[1] / one[1] == pytest.approx(2, rel=0.05)
+    # temporaries of the work on w x w matrices do not grow with the levels
+    assert two[1] / one[1] == pytest.approx(2, rel=0.1)

@@ -1,0 +1,320 @@
+"""remlax beside every peer that can be installed, on the same data in the same run.
+
+``python benchmarks/suite.py`` runs everything (about 20 minutes), ``--quick`` smaller sizes (2 minutes), and names such
+as ``hsb rows`` only these workloads. Every tool runs in a process of its own, peers in environments under ``.bench``.
+Times are medians of five calls after the first, for all data sets of the line; where a tool fits one data set after the
+other and there are many, some are timed and the time scaled. Results go to benchmarks/results, docs/benchmarks.md is
+written from them by ``benchmarks/page.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from common import RESULTS, has_r, machine, median_seconds, peak_mb
+from peers import REQUIREMENTS, Workload, compare, measure, write
+from structures import growth, million, ratings
+
+import remlax as rx
+from remlax.core import batch
+
+HSB = "mathach ~ minority + female + ses + meanses + (1 + ses | schid)"
+SLOPE = "y ~ x + (1 + x | g)"
+FAST = ("lme-python", "mixedlm", "mixedlm, one thread", "mixedlm-rs", "mixedlm-rs, one thread")
+SLOW = ("interlace-lme", "statsmodels")
+Rows = list[dict[str, Any]]
+
+
+def variants(frame: pd.DataFrame, k: int) -> list[pd.DataFrame]:
+    """K data sets that differ in the response, as imputations of it would."""
+    rng = np.random.default_rng(4)
+    name = frame.columns[0]
+    noise = 0.05 * frame[name].std()
+    return [frame] + [frame.assign(**{name: frame[name] + noise * rng.normal(size=len(frame))}) for _ in range(k - 1)]
+
+
+def small(seed: int) -> pd.DataFrame:
+    """J = 30 groups x 10 rows with a random slope."""
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(30), 10)
+    x, u = rng.normal(size=300), rng.normal(size=(30, 2)) * [0.7, 0.3]
+    y = 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=300)
+    return pd.DataFrame({"y": y, "x": x, "g": np.char.add("g", g.astype(str))})
+
+
+def alone(line: Workload, repeats: int, fits: int) -> dict[str, Any]:
+    """Time remlax on so many fits where the peers do fewer."""
+    many = [line.frames[k % len(line.frames)] for k in range(fits)]
+    with tempfile.TemporaryDirectory() as name:
+        write(many, Path(name), csv=False)
+        task = Workload(line.name, line.formula, many, line.factors, fits, (), line.table)
+        return measure("remlax", task, Path(name), repeats, 60.0)
+
+
+def against(line: Workload, repeats: int, patience: float = 60.0) -> Rows:
+    """Compare; where peers time fewer fits than the line has, remlax does all of them in one call."""
+    rows = compare(line, repeats, patience)
+    if line.fits > len(line.frames):
+        own = alone(line, repeats, line.fits)
+        ratio = statistics.median(own["seconds"])
+        ranked = [r["seconds"] for r in rows[1:] if r["verdict"] == "ok"]
+        rows[0] |= {"seconds": ratio, "first call": own["first"], "peak MB": own["peak_mb"], "fits timed": line.fits}
+        rows[0]["best peer / remlax"] = min(ranked) / ratio if ranked else None
+        for row in rows[1:]:
+            row["tool / remlax"] = None if row["seconds"] is None else row["seconds"] / ratio
+    return rows
+
+
+def hsb(*, quick: bool) -> Rows:
+    """Frames to pooled table, K imputations of High School & Beyond."""
+    frames = list(rx.datasets.hsb_imputed().frames)
+    rows = []
+    for k in (1, 5) if quick else (1, 5, 20, 100):
+        tools = (*FAST, "lme4", "merTools", *(SLOW if k == 5 and not quick else ()))
+        name = f"hsb, K = {k}, data frames to pooled table"
+        rows += against(Workload(name, HSB, frames[: min(k, 5)], ("schid",), k, tools, table=True), 3 if quick else 5)
+    return rows
+
+
+def process(*, quick: bool) -> Rows:
+    """hsb, K = 5, as whole processes that start cold: imports and compilation included."""
+    repeats = 1 if quick else 5
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rx.datasets.hsb_imputed().to_long().to_csv(folder / "long.csv", index=False)
+        code = f"""
+import pandas as pd, remlax as rx
+CACHE
+long = pd.read_csv({str(folder / "long.csv")!r}, dtype={{"schid": str}})
+sets = [d for _, d in long.groupby(".imp")]
+rx.lmer_list({HSB!r}, sets).pool().tidy("fixed")
+"""
+        r_code = f"""
+suppressMessages({{library(lme4); library(merTools)}})
+long <- read.csv("{folder / "long.csv"}", colClasses = c(schid = "character"))
+f <- suppressWarnings(lmerModList({HSB}, data = split(long, long$.imp))); invisible(modelFixedEff(f))
+"""
+        cached = code.replace("CACHE", f"rx.enable_compilation_cache({str(folder / 'cache')!r})")
+        scripts = {
+            "remlax, no cache": [sys.executable, "-c", code.replace("CACHE", "")],
+            "remlax, compilation cache": [sys.executable, "-c", cached],
+        }
+        if has_r("merTools"):
+            scripts["merTools"] = ["Rscript", "-e", r_code]
+        subprocess.run(scripts["remlax, compilation cache"], check=True)
+        rows: Rows = []
+        for tool, command in scripts.items():
+            seconds = median_seconds(lambda command=command: subprocess.run(command, check=True), repeats)
+            rows.append({"what": "hsb, K = 5, whole process", "tool": tool, "seconds": seconds, "verdict": "ok"})
+            rows[-1]["calls"] = repeats
+            rows[-1]["tool / remlax"] = seconds / rows[0]["seconds"]
+    return rows
+
+
+def long_data(*, quick: bool) -> Rows:
+    """One fit, random slope, J = n / 50 groups."""
+    rows = []
+    for n in (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000):
+        tools = (*FAST, "lme4") if n <= 1_000_000 else ("lme-python", "mixedlm-rs, one thread")
+        line = Workload(f"one fit, {n:,} rows", SLOPE, [million(n)], ("g",), 1, tools)
+        rows += against(line, 3 if quick else 5, 5.0 if n > 100_000 else 20.0)
+    return rows
+
+
+def crossed(*, quick: bool) -> Rows:
+    """Lecture ratings by students of lecturers."""
+    with tempfile.TemporaryDirectory() as name:
+        frame = ratings(Path(name))
+    rows = []
+    for k in (1,) if quick else (1, 5):
+        tools = ("lme-python", "mixedlm", "mixedlm, one thread", "lme4") if not quick else ("mixedlm", "lme4")
+        formula = "y ~ service + (1 | s) + (1 | d)"
+        frames = [frame] if k == 1 else variants(frame, 5)
+        line = Workload(f"ratings, crossed, K = {k}", formula, frames, ("s", "d", "service"), k, tools)
+        rows += against(line, 3 if quick else 5, 5.0)
+    return rows
+
+
+def nested(*, quick: bool) -> Rows:
+    """Growth in three levels, 7,230 rows."""
+    frame = growth()
+    # codes of children are unique, so that tools without the slash can name the terms
+    formula = "math ~ year + (1 + year | school) + (1 + year | child)"
+    rows = []
+    for k in (1,) if quick else (1, 20):
+        line = Workload(
+            f"growth, three levels, K = {k}",
+            formula,
+            variants(frame, min(k, 2)),
+            ("child", "school"),
+            k,
+            ("lme-python", "mixedlm", "mixedlm, one thread", "lme4"),
+        )
+        rows += against(line, 3 if quick else 5, 10.0)
+    return rows
+
+
+def from_memory(frames: list[pd.DataFrame], formula: str, fits: int, name: str, repeats: int) -> dict[str, Any]:
+    """Fits of data sets whose cross-products are in memory: the cost of the optimiser alone."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rx.RemlaxWarning)
+        stack = rx.lmer_list(formula, frames).fitted_stack.model.stack
+    many = stack.lanes(np.arange(fits) % len(frames))
+    tiny = np.full(stack.structure.theta_map.n_theta, 1e-4)
+    start = time.perf_counter()
+    found = batch.fit_stack(many, rx.Newton(), tiny)
+    first = time.perf_counter() - start
+    seconds = median_seconds(lambda: batch.fit_stack(many, rx.Newton(), tiny), repeats)
+    read = many.values.zz[0].nbytes + many.values.zr[0].nbytes
+    both = np.concatenate([many.values.zz[0].ravel(), many.values.zr[0].ravel()])
+    copy = median_seconds(both.copy, 3)
+    return {
+        "what": name,
+        "tool": "remlax, from cross-products",
+        "seconds": seconds,
+        "first call": first,
+        "calls": repeats,
+        "fits timed": fits,
+        "peak MB": peak_mb(),
+        "verdict": "ok" if not found.status.any() else f"{int((found.status != 0).sum())} not converged",
+        "microseconds a fit": 1e6 * seconds / fits,
+        "evaluations a fit": float(found.evaluations.mean()),
+        "reads / copies a second": read * float(found.evaluations.mean()) / seconds / (read / copy),
+    }
+
+
+def simulation(*, quick: bool) -> Rows:
+    """Many small fits: J = 30 x 10, random slope; peers from data frames, some timed and scaled."""
+    frames = [small(seed) for seed in range(20)]
+    tools = (*FAST, *(() if quick else SLOW), "lme4", "lme4::refit")
+    name = "1,000 fits of J = 30 x 10"
+    rows = against(Workload(name + ", from data frames", SLOPE, frames, ("g",), 1000, tools), 3 if quick else 5)
+    distinct = [small(seed) for seed in range(1000)]
+    for fits in (1000, 20_000) if quick else (1000, 20_000, 100_000):
+        rows.append(from_memory(distinct, SLOPE, fits, f"{fits:,} fits of J = 30 x 10", 3 if quick else 5))
+    if not quick:
+        rows.append(_study(1000))
+    return rows
+
+
+def _study(replications: int) -> dict[str, Any]:
+    """Fits with the generation of their data: a study without missing values, from design to performance table."""
+    from simulation import design
+
+    def run() -> float:
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            study = rx.sim.Study(
+                scenarios={"J": [30], "n": [10]},
+                generate=design,
+                methods={"complete": rx.sim.CompleteData()},
+                model=SLOPE,
+                estimands={"x": 0.5},
+                replications=20 * replications,
+                seed=1,
+            )
+            study.run(folder, progress=False)
+            study.performance(folder)
+        return time.perf_counter() - start
+
+    first = run()
+    name = f"{20 * replications:,} fits of J = 30 x 10, with generation of data"
+    times = [run() for _ in range(3)]
+    row = {"what": name, "tool": "remlax, rx.sim", "seconds": statistics.median(times), "first call": first}
+    return {
+        **row,
+        "calls": 3,
+        "verdict": "ok",
+        "microseconds a fit": 1e6 * statistics.median(times) / replications / 20,
+    }
+
+
+def replications(*, quick: bool) -> Rows:
+    """1,000 replications x 20 imputations of hsb-sized data from cross-products."""
+    frames = list(rx.datasets.hsb_imputed().frames)
+    fits = 2000 if quick else 20_000
+    return [from_memory(frames, HSB, fits, f"{fits:,} fits of hsb", 3 if quick else 5)]
+
+
+def inference(*, quick: bool) -> Rows:
+    """D1 to D4 and Satterthwaite's degrees of freedom, K = 20, from estimates alone."""
+    from dataclasses import replace
+
+    frames = list(rx.datasets.hsb_imputed().frames)
+    fits = rx.lmer_list(HSB, [frames[k % 5] for k in range(20)])
+    less = rx.lmer_list("mathach ~ minority + female + ses + (1 + ses | schid)", [frames[k % 5] for k in range(20)])
+
+    def fresh(found: rx.LmerFitList) -> rx.LmerFitList:
+        return rx.LmerFitList(replace(found.fitted_stack), found.lanes)
+
+    tasks: dict[str, Callable[[], object]] = {
+        f"D{j}": lambda j=j: rx.anova(fresh(less), fresh(fits), method=f"D{j}") for j in (1, 2, 3, 4)
+    }
+    tasks["Satterthwaite"] = lambda: [fit.tidy("fixed") for fit in fresh(fits)]
+    rows: Rows = []
+    for name, task in tasks.items():
+        start = time.perf_counter()
+        task()
+        row = {"what": f"{name}, K = 20", "tool": "remlax", "first call": time.perf_counter() - start}
+        row |= {"seconds": median_seconds(task, 3 if quick else 5), "calls": 3 if quick else 5, "verdict": "ok"}
+        rows.append(row)
+    return rows
+
+
+WORKLOADS: dict[str, Callable[..., Rows]] = {
+    "hsb": hsb,
+    "process": process,
+    "rows": long_data,
+    "crossed": crossed,
+    "nested": nested,
+    "simulation": simulation,
+    "replications": replications,
+    "inference": inference,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer calls")
+    parser.add_argument("workloads", nargs="*", help=", ".join(WORKLOADS))
+    args = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for name in args.workloads or WORKLOADS:
+        rows = WORKLOADS[name](quick=args.quick)
+        for row in rows:
+            seconds = "-" if row["seconds"] is None else f"{row['seconds']:.4g} s"
+            ratio = row.get("tool / remlax") or row.get("best peer / remlax")
+            print(f"{row['what']:48} {row['tool']:28} {seconds:>12} {ratio or float('nan'):8.3g}  {row['verdict']}")
+        kept = {"machine": machine(), "quick": args.quick, "versions": versions(), "rows": rows}
+        path = RESULTS / f"suite-{name}{'-quick' if args.quick else ''}.json"
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """remlax, JAX, the peers and R's packages."""
+    import jax
+
+    found = {"remlax": rx.__version__, "jax": jax.__version__}
+    found |= dict(pins[0].split("==") for pins in REQUIREMENTS.values())
+    if has_r("lme4", "merTools"):
+        ask = 'for (p in c("lme4", "merTools")) cat(p, as.character(packageVersion(p)), "\\n")'
+        lines = subprocess.run(["Rscript", "-e", ask], capture_output=True, text=True, check=True).stdout.splitlines()
+        found |= dict(line.split() for line in lines)
+    return found
+
+
+if __name__ == "__main__":
+    main()
