@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from .crossed import crossed_derivatives
 from .factor import marginal, small_apply, small_factor
+from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 LOG_2PI = math.log(2 * math.pi)
@@ -61,7 +61,7 @@ def profiled_deviance(theta: Array, structure: Structure, index: Index, values: 
     Array, scalar
     """
     logdet, m = marginal(theta, structure, index, values)
-    return assemble(logdet, jnp.linalg.cholesky(m, symmetrize_input=False), structure, values)
+    return assemble(logdet, factor_inverse(m)[0], structure, values)
 
 
 def reml_criterion(theta: Array, structure: Structure, index: Index, values: Values) -> Array:
@@ -129,14 +129,13 @@ def _one_factor(theta: Array, structure: Structure, values: Values, *, hessian: 
     pinv, logdet = small_factor(zz, lam)
     solved = small_apply(pinv, zr)
     m = values.ww - jnp.einsum("kal,kbl->ab", zr, solved)
-    chol = jnp.linalg.cholesky(m, symmetrize_input=False)
+    chol, inverse = factor_inverse(m)
     value = assemble(logdet, chol, structure, values)
 
     # A = Z'V^-1 Z; B = Z'V^-1 [X y] in the coordinates where M is the identity, so that its last column is
     # e / sqrt(r2) with e = Z'V^-1 (y - X beta).
     w = chol.shape[0]
     a = zz - small_apply(zz, small_apply(pinv, zz))
-    inverse = solve_triangular(chol, jnp.eye(w, dtype=chol.dtype), lower=True)
     b = jnp.einsum("ial,ca->icl", zr - small_apply(zz, solved), inverse)
     weight = jnp.full(w, 1.0 if structure.reml else 0.0, chol.dtype).at[-1].set(n)
     c = jnp.einsum("ial,a,jal->ijl", b, weight, b)

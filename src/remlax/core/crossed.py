@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import cho_solve
 
 from .factor import CrossedParts, eliminate_first, scale_dense
+from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 
@@ -45,11 +46,10 @@ def crossed_derivatives(
     q_chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
     q_inv = cho_solve((q_chol, True), jnp.eye(structure.n_dense, dtype=theta.dtype))
     x = q_inv @ parts.right
-    chol = jnp.linalg.cholesky(parts.m - parts.right.T @ x, symmetrize_input=False)
+    chol, inverse = factor_inverse(parts.m - parts.right.T @ x)
     logdet = parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(q_chol)))
 
     w = chol.shape[0]
-    inverse = solve_triangular(chol, jnp.eye(w, dtype=chol.dtype), lower=True)
     weight = jnp.full(w, 1.0 if structure.reml else 0.0, chol.dtype).at[-1].set(n)
     by_m = inverse.T @ (weight[:, None] * inverse)
     # the criterion to first order in its parts: its gradient in theta is exact, and its Hessian is what the curvature

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from .criterion import assemble, degrees, value_grad_hess
 from .factor import marginal
+from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 
@@ -39,9 +39,9 @@ class Solution(NamedTuple):
 def solve(theta: Array, structure: Structure, index: Index, values: Values) -> Solution:
     """Solve the penalised least-squares problem at theta."""
     logdet, m = marginal(theta, structure, index, values)
-    chol = jnp.linalg.cholesky(m, symmetrize_input=False)
     p = m.shape[0] - 1
-    inverse = solve_triangular(chol[:p, :p], jnp.eye(p, dtype=m.dtype), lower=True)
+    chol, whole = factor_inverse(m)
+    inverse = whole[:p, :p]
     r2 = chol[p, p] ** 2
     return Solution(
         gamma=inverse.T @ chol[p, :p],
@@ -166,8 +166,8 @@ def variance_information(theta: Array, structure: Structure, index: Index, value
     m, push = jax.linearize(bordered, theta)
     d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
     n, p = degrees(structure, values), structure.n_fixed
-    chol = jnp.linalg.cholesky(m, symmetrize_input=False)
-    inverse = solve_triangular(chol[:p, :p], jnp.eye(p, dtype=m.dtype), lower=True)
+    chol, whole = factor_inverse(m)
+    inverse = whole[:p, :p]
     cov, r2 = inverse.T @ inverse, chol[p, p] ** 2
     v = jnp.concatenate([-inverse.T @ chol[p, :p], jnp.ones(1, m.dtype)])
     slope = jnp.einsum("x,axy,y->a", v, d_m, v) / r2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,8 +177,9 @@ def read_rows(
         spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
         if not spec.names:
             raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
-        terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
-        specs.append(spec)
+        rows = _view(x, fixed.names, z, spec.names)
+        terms.append(TermColumns(term.group_label, spec.names, rows, position[term.group_label]))
+        specs.append(replace(spec, values=rows.values))
 
     parts = [_column(expr, sources, "offset") for expr in formula.offsets]
     if offset is not None:
@@ -218,6 +219,14 @@ def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[ModelMatrix, RowArr
     except DataError as error:
         raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None
     return found, RowArray(found.values, starts)
+
+
+def _view(x: RowArray, x_names: tuple[str, ...], z: RowArray, z_names: tuple[str, ...]) -> RowArray:
+    """Random-effects columns as a view of the same fixed-effects columns, where there are such: half the memory."""
+    start = x_names.index(z_names[0]) if z_names[0] in x_names else 0
+    part = slice(start, start + len(z_names))
+    same = x_names[part] == z_names and x.offsets is z.offsets and np.array_equal(x.values[:, part], z.values)
+    return RowArray(x.values[:, part], x.offsets) if same else z
 
 
 def _column(expr: str, sources: _Sources, what: str) -> RowArray:
