@@ -1144,6 +1144,12 @@ RESULTS: list[Case] = [
         r"L has the shape \(1, 2\); it needs one column for each of Intercept, x, f\[T\.b\], f\[T\.c\]",
     ),
     (
+        "contrast: numbers by name",
+        of(pooled, "contrast", {"x": 1, "f[T.b]": -1}),
+        FormulaError,
+        r"the values of the dict \{'x': 1, 'f\[T\.b\]': -1\} must be texts such as 'a - b', its keys their labels",
+    ),
+    (
         "contrast: zeros",
         of(pooled, "contrast", [[0.0, 0.0, 0.0, 0.0]]),
         FormulaError,

@@ -5,6 +5,7 @@ The subpackages ``impute`` (missing data) and ``sim`` (simulation studies) are i
 """
 
 import importlib as _importlib
+import logging as _logging
 import typing as _typing
 
 from . import core as core
@@ -31,6 +32,7 @@ from .results import how_many_imputations as how_many_imputations
 from .results import load as load
 from .results import model_table as model_table
 from .results import wiggle as wiggle
+from .versions import show_versions as show_versions
 
 __all__ = [
     "LBFGS",
@@ -62,12 +64,16 @@ __all__ = [
     "plot",
     "read_imputations",
     "refit",
+    "show_versions",
     "sim",
     "simulate",
     "wiggle",
     "write_imputations",
 ]
 
+
+# Silent unless the user configures logging
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
 _LAZY = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -23,6 +25,8 @@ from .fitting.fit import Fitted, fit_assembled
 from .results import LmerFit, LmerFitList
 
 Optimizer = LBFGS | Newton
+
+_log = logging.getLogger(__name__)
 
 
 def lmer(
@@ -166,8 +170,12 @@ def lmer_list(
 def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh | None) -> Fitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
+    start = time.perf_counter()
     model = assemble(rows, reml=reml)
     fitted = fit_assembled(replace(model, stack=replace(model.stack, mesh=mesh)), chosen)
+    seconds = time.perf_counter() - start
+    converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
+    _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_lanes, seconds, converged, singular)
     _warn(fitted)
     return fitted
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
 
+import remlax as rx
 from page_blocks import Block, blocks, difference, run
 
+NAME = re.compile(r"\b(rx|fit|fits|pooled)\.((?:(?:plot|impute|sim)\.)?[A-Za-z]\w*)")
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ["README.md", "docs/index.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs/how-to").glob("*.md"))]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).read_text(encoding="utf-8")))]
 
 
@@ -23,12 +28,36 @@ WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).re
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
-    folder = ROOT / "tests" / "docs" / "files" / Path(page).stem
-    if folder.is_dir():
-        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    for name in FILES.get(page, ()):
+        shutil.copy(ROOT / "tests" / "reference" / name, tmp_path)
     names = {"__name__": "__page__"}
     found = [difference(block, run(block, names)) for block in blocks((ROOT / page).read_text(encoding="utf-8"))]
     assert not [line for line in found if line]
+
+
+def test_tables_are_those_of_the_results():
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables["exactness"]() in readme
+    assert tables["exactness"]() in (ROOT / "docs" / "does-it-match.md").read_text(encoding="utf-8")
+    assert readme.count("\n") <= 150
+
+
+def test_every_name_of_a_table_of_names_is_there():
+    """Names after rx., fit., fits. and pooled. in the pages for users of other packages exist."""
+    kinds = {"rx": rx, "fit": rx.LmerFit, "fits": rx.LmerFitList, "pooled": rx.PooledLmer}
+    docs = ROOT / "docs"
+    pages = [docs / "from-mertools.md", *(docs / "users").glob("*.md"), *(docs / "how-to").glob("*.md")]
+    used = {found for page in pages for found in NAME.findall(page.read_text(encoding="utf-8"))}
+    assert len(used) > 60
+    missing = []
+    for kind, path in used:
+        thing = kinds[kind]
+        for part in path.split("."):
+            thing = getattr(thing, part, None)
+        if thing is None:
+            missing.append(f"{kind}.{path}")
+    assert not missing
 
 
 def test_wrong_output_is_found():

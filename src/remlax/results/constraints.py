@@ -54,6 +54,11 @@ def read_constraints(
     FormulaError
         The text cannot be read, names no coefficient, or the matrix does not fit.
     """
+    if isinstance(given, Mapping) and not all(isinstance(text, str) for text in given.values()):
+        raise FormulaError(
+            f"the values of the dict {dict(given)!r} must be texts such as 'a - b', its keys their labels; weights of "
+            "coefficients stand in the text: '2*a - b'"
+        )
     if isinstance(given, Mapping):
         linear = _from_text(list(given.values()), names, [str(k) for k in given])
     elif isinstance(given, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -28,6 +29,7 @@ from .specification import StudySpec
 from .store import Block, ResultStore, read_store, replacing
 
 STUDY = "study.pickle"
+_log = logging.getLogger(__name__)
 ATTEMPTS = 2  # of a block, alone in a process, after a worker died that may have died of it
 
 
@@ -290,10 +292,14 @@ def _work(block: Block) -> Done:
     return run_block(study, store, block)
 
 
+def _note(done: Done) -> None:
+    _log.info("block %s: %d rows, %d failed, %.2f s", done.block.name, done.rows, done.failed, done.seconds)
+
+
 @contextlib.contextmanager
 def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
     if not show:
-        yield lambda done: None
+        yield _note
         return
     try:
         from tqdm.auto import tqdm
@@ -305,6 +311,7 @@ def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
     def tell(done: Done) -> None:
         nonlocal failures
         failures += done.failed
+        _note(done)
         bar.set_postfix(failed_rows=failures)
         bar.update(1)
 

@@ -122,7 +122,8 @@ class Study(StudySpec):
         max_time
             Seconds after which no further block is begun; None: no limit.
         progress
-            Whether to show a progress bar with failures and the time left.
+            Whether to show a progress bar with failures and the time left; ``TQDM_DISABLE=1`` in the environment
+            turns every bar off.
 
         Returns
         -------

@@ -1,0 +1,70 @@
+"""The scripts in examples/ run as they are and say what they should; the vignette runs as a notebook."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+pytestmark = pytest.mark.slow
+
+
+def run(name: str, *arguments: str, folder: Path) -> str:
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder), "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def test_hsb_vignette(tmp_path):
+    assert "5 pooled, 5 converged" in run("hsb_vignette.py", folder=tmp_path)
+
+
+def test_three_level_growth(tmp_path):
+    said = run("three_level_growth.py", folder=tmp_path)
+    assert "groups: pupil, 600; school, 40" in said
+    assert "time:treated" in said
+
+
+def test_crossed_ratings(tmp_path):
+    said = run("crossed_ratings.py", folder=tmp_path)
+    reliability = [float(x) for x in re.findall(r"k = \d: (\d\.\d+)", said)]
+    # student SD 0.8, rater 0.6, residual 0.7: 0.43, 0.60, 0.75
+    assert reliability == pytest.approx([0.43, 0.60, 0.75], abs=0.08)
+
+
+def test_from_mice_csv(tmp_path):
+    assert "Imputations: 5 pooled, 5 converged" in run("from_mice_csv.py", folder=tmp_path)
+
+
+def test_jax_user(tmp_path):
+    said = run("jax_user.py", folder=tmp_path)
+    assert "1000 of 1000 fits converged" in said
+    assert float(re.search(r"lowest point: (\d\.\d+)", said)[1]) <= 0.0051
+    exact, refitted = map(float, re.search(r"derivative (\S+), by refitting (\S+)", said).groups())
+    assert exact == pytest.approx(refitted, rel=1e-2)
+
+
+def test_gpu_batch(tmp_path):
+    assert "converged 64" in run("gpu_batch.py", "64", folder=tmp_path)
+
+
+def test_notebook_of_the_vignette(tmp_path):
+    pytest.importorskip("nbclient")
+    import nbformat
+
+    run("notebook.py", str(tmp_path / "hsb.ipynb"), folder=tmp_path)
+    book = nbformat.read(tmp_path / "hsb.ipynb", as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert len(code) >= 6
+    said = "".join(out.get("text", "") for cell in code for out in cell.outputs)
+    assert "0.276" in said  # fmi of minority, as in the README

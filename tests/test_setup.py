@@ -1,0 +1,60 @@
+"""What is installed, what is logged, and the one setting that turns progress bars off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+import remlax as rx
+from remlax.simulation import runner
+from remlax.simulation.store import Block
+
+
+def test_versions_are_printed(capsys):
+    rx.show_versions()
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["remlax"] == rx.__version__
+    assert lines["jax"] == jax.__version__
+    assert "cpu" in lines["devices"]
+
+
+def test_missing_extra_is_said(capsys, monkeypatch):
+    def version(name: str) -> str:
+        raise rx.versions.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(rx.versions.metadata, "version", version)
+    rx.show_versions()
+    assert "matplotlib    not installed" in capsys.readouterr().out
+
+
+def test_fits_are_logged(caplog):
+    with caplog.at_level(logging.INFO, logger="remlax"):
+        rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
+    (record,) = caplog.records
+    assert record.name == "remlax.api"
+    assert "1 data sets fitted in" in record.getMessage()
+    assert "1 converged, 0 singular" in record.getMessage()
+
+
+def test_blocks_are_logged(caplog):
+    with caplog.at_level(logging.INFO, logger="remlax"), runner._bar(1, 1, False) as tell:
+        tell(runner.Done(Block("a", 0, 0, 10), 20, 1, 0.5))
+    assert caplog.messages == ["block a-000000: 20 rows, 1 failed, 0.50 s"]
+
+
+def test_logging_is_silent_until_configured():
+    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("remlax").handlers)
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_one_setting_turns_bars_off(off, tmp_path):
+    """tqdm reads the variable when it is imported, so a process of its own."""
+    code = "from remlax.simulation.runner import _bar\nwith _bar(2, 2, True) as tell: pass"
+    env = {**os.environ, "TQDM_DISABLE": "1"} if off else {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert ("0/2" in done.stderr) is not off
