@@ -19,10 +19,10 @@ demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-slow: $(DEVELOP)
-	$(BIN)/python -m pytest -m slow -n $(JOBS)
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

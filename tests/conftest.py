@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import pytest
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "jax"
 CACHE.mkdir(parents=True, exist_ok=True)
@@ -16,3 +19,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # wait for each program where it is called: a failure shows at its own line
 jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+# every compiled program maps memory, and Linux allows a process 65,530 maps: XLA crashes beyond them
+MOST_MAPS = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """Drop the compiled programs after a module where there are many; those needed again come from the disk."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and sum(1 for _ in maps.open()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()

@@ -283,8 +283,8 @@ class ImputedData:
         Examples
         --------
         >>> import remlax as rx
-        >>> {label: round(d["ses"].mean(), 4) for label, d in rx.datasets.hsb_imputed()[:2].iter()}
-        {1: 0.0, 2: 0.0}
+        >>> {label: round(float(d["ses"].mean()), 4) for label, d in rx.datasets.hsb_imputed()[:2].iter()}
+        {1: 0.0007, 2: 0.0009}
         """
         return zip(self.labels, self, strict=True)
 
