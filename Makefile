@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-BENCHMARKS ?= hsb
+BENCHMARKS ?=
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
@@ -39,13 +39,14 @@ package: $(WRITTEN)
 	$(BIN)/twine check --strict dist/*
 
 bench: $(RUNTIME)
-	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
+	$(BIN)/python benchmarks/suite.py $(BENCHMARKS)
+	$(BIN)/python benchmarks/page.py
 
 bench-quick: $(RUNTIME)
-	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --quick; done
+	$(BIN)/python benchmarks/suite.py --quick $(BENCHMARKS)
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

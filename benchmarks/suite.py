@@ -83,7 +83,8 @@ def hsb(*, quick: bool) -> Rows:
     for k in (1, 5) if quick else (1, 5, 20, 100):
         tools = (*FAST, "lme4", "merTools", *(SLOW if k == 5 and not quick else ()))
         name = f"hsb, K = {k}, data frames to pooled table"
-        rows += against(Workload(name, HSB, frames[: min(k, 5)], ("schid",), k, tools, table=True), 3 if quick else 5)
+        line = Workload(name, HSB, frames[: min(k, 5)], ("schid",), k, tools, table=True)
+        rows += against(line, 3 if quick else 5, 2.5)
     return rows
 
 
@@ -201,7 +202,8 @@ def simulation(*, quick: bool) -> Rows:
     frames = [small(seed) for seed in range(20)]
     tools = (*FAST, *(() if quick else SLOW), "lme4", "lme4::refit")
     name = "1,000 fits of J = 30 x 10"
-    rows = against(Workload(name + ", from data frames", SLOPE, frames, ("g",), 1000, tools), 3 if quick else 5)
+    line = Workload(name + ", from data frames", SLOPE, frames, ("g",), 1000, tools)
+    rows = against(line, 3 if quick else 5, 3.0)
     distinct = [small(seed) for seed in range(1000)]
     for fits in (1000, 20_000) if quick else (1000, 20_000, 100_000):
         rows.append(from_memory(distinct, SLOPE, fits, f"{fits:,} fits of J = 30 x 10", 3 if quick else 5))
