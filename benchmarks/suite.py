@@ -67,6 +67,8 @@ def against(line: Workload, repeats: int, patience: float = 60.0) -> Rows:
     rows = compare(line, repeats, patience)
     if line.fits > len(line.frames):
         own = alone(line, repeats, line.fits)
+        if "failed" in own:
+            raise RuntimeError(f"remlax on {line.name}: {own['failed']}")
         ratio = statistics.median(own["seconds"])
         ranked = [r["seconds"] for r in rows[1:] if r["verdict"] == "ok"]
         rows[0] |= {"seconds": ratio, "first call": own["first"], "peak MB": own["peak_mb"], "fits timed": line.fits}
