@@ -131,7 +131,7 @@ def long_data(*, quick: bool) -> Rows:
     for n in (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000):
         tools = (*FAST, "lme4") if n <= 1_000_000 else ("lme-python", "mixedlm-rs, one thread")
         line = Workload(f"one fit, {n:,} rows", SLOPE, [million(n)], ("g",), 1, tools)
-        rows += against(line, 3 if quick else 5, 5.0 if n > 100_000 else 20.0)
+        rows += against(line, 3 if quick else 5, 2.0 if n > 100_000 else 20.0)
     return rows
 
 
@@ -145,7 +145,7 @@ def crossed(*, quick: bool) -> Rows:
         formula = "y ~ service + (1 | s) + (1 | d)"
         frames = [frame] if k == 1 else variants(frame, 5)
         line = Workload(f"ratings, crossed, K = {k}", formula, frames, ("s", "d", "service"), k, tools)
-        rows += against(line, 3 if quick else 5, 5.0)
+        rows += against(line, 3 if quick else 5, 4.0)
     return rows
 
 

@@ -131,6 +131,16 @@ def _pool(fits: list[Fit]) -> None:
     values.mean(axis=0), values.var(axis=0)
 
 
+def peak_mb() -> float:
+    """Peak resident memory of this process alone: getrusage would count what the parent had when it forked."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(float(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024 if sys.platform != "darwin" else 1024**2)
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     with open(sys.argv[1], encoding="utf-8") as file:
@@ -154,13 +164,12 @@ def main() -> None:
         start = time.perf_counter()
         together(frames)
         times.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     out = {
         "first": first,
         "seconds": times or [first],
         "criteria": [float(f[0]) for f in fits],
         "converged": [bool(f[1]) for f in fits],
-        "peak_mb": peak,
+        "peak_mb": peak_mb(),
     }
     print("\n" + json.dumps(out))
 
