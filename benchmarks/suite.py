@@ -17,14 +17,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, has_r, machine, median_seconds, peak_mb
+from common import RESULTS, has_r, machine, median_seconds
 from peers import REQUIREMENTS, Workload, compare, measure, write
 from structures import growth, million, ratings
+from worker import peak_mb
 
 import remlax as rx
 from remlax.core import batch
@@ -168,6 +171,12 @@ def nested(*, quick: bool) -> Rows:
     return rows
 
 
+def in_own_process(function: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """Call a function in a fresh process, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *given).result()
+
+
 def from_memory(frames: list[pd.DataFrame], formula: str, fits: int, name: str, repeats: int) -> dict[str, Any]:
     """Fits of data sets whose cross-products are in memory: the cost of the optimiser alone."""
     import warnings
@@ -205,10 +214,16 @@ def simulation(*, quick: bool) -> Rows:
     tools = (*FAST, *(() if quick else SLOW), "lme4", "lme4::refit")
     name = "1,000 fits of J = 30 x 10"
     line = Workload(name + ", from data frames", SLOPE, frames, ("g",), 1000, tools)
-    rows = against(line, 3 if quick else 5, 3.0)
+    return against(line, 3 if quick else 5, 3.0)
+
+
+def memory(*, quick: bool) -> Rows:
+    """Many small fits from cross-products in memory, and with the generation of their data."""
+    rows: Rows = []
     distinct = [small(seed) for seed in range(1000)]
     for fits in (1000, 20_000) if quick else (1000, 20_000, 100_000):
-        rows.append(from_memory(distinct, SLOPE, fits, f"{fits:,} fits of J = 30 x 10", 3 if quick else 5))
+        name = f"{fits:,} fits of J = 30 x 10"
+        rows.append(in_own_process(from_memory, distinct, SLOPE, fits, name, 3 if quick else 5))
     if not quick:
         rows.append(_study(1000))
     return rows
@@ -250,7 +265,7 @@ def replications(*, quick: bool) -> Rows:
     """1,000 replications x 20 imputations of hsb-sized data from cross-products."""
     frames = list(rx.datasets.hsb_imputed().frames)
     fits = 2000 if quick else 20_000
-    return [from_memory(frames, HSB, fits, f"{fits:,} fits of hsb", 3 if quick else 5)]
+    return [in_own_process(from_memory, frames, HSB, fits, f"{fits:,} fits of hsb", 3 if quick else 5)]
 
 
 def inference(*, quick: bool) -> Rows:
@@ -285,6 +300,7 @@ WORKLOADS: dict[str, Callable[..., Rows]] = {
     "crossed": crossed,
     "nested": nested,
     "simulation": simulation,
+    "memory": memory,
     "replications": replications,
     "inference": inference,
 }
