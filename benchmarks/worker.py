@@ -159,7 +159,10 @@ def main() -> None:
     start = time.perf_counter()
     fits = together(frames)
     first, times = time.perf_counter() - start, []
-    for _ in range(task["repeats"]):
+    # a first call that takes minutes says enough, unless it compiles
+    if first > 5 * task["patience"] and task["tool"] != "remlax":
+        times.append(first)
+    for _ in range(0 if times else task["repeats"]):
         start = time.perf_counter()
         together(frames)
         times.append(time.perf_counter() - start)
