@@ -102,7 +102,7 @@ def test_lowers_for_cuda_without_callback(kind: str, name: str) -> None:
 
 
 def test_check_sees_what_a_gpu_lacks() -> None:
-    assert not targets(lowered("one factor", "newton", "cpu")) <= ON_CUDA
+    assert not targets(lowered("one factor", "lbfgs", "cpu")) <= ON_CUDA
 
     def talks(x: jax.Array) -> jax.Array:
         return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), np.float32), x)
