@@ -37,7 +37,7 @@ def main() -> None:
     test = rx.anova(fit, smaller)
     print(test.round(4).to_string(index=False))
     print("\nShares of variance")
-    print(fit.icc()[["kind", "estimate"]].round(3).to_string(index=False))
+    print(fit.icc()[["group", "kind", "estimate"]].round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
