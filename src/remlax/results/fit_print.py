@@ -46,7 +46,8 @@ def _fixed_block(stack: Fitted, lane: int, *, full: bool) -> str:
     if not terms:
         return "No fixed effects"
     within = coefficient_inference(stack, (lane,), "satterthwaite")
-    df = within.df(np.eye(len(terms)))[0]
+    # the short form prints no df, and finding them compiles a program
+    df = within.df(np.eye(len(terms)))[0] if full else np.full(len(terms), np.inf)
     table = fit_table(terms, stack.beta[lane], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
     columns = {
         "": terms,
