@@ -78,6 +78,22 @@ def small_apply(blocks: Array, columns: Array) -> Array:
     return jnp.stack([sum(blocks[i, j][None] * columns[j] for j in range(q)) for i in range(q)])
 
 
+# elements of an indicator matrix up to which a product with it is quicker than adding one by one
+INDICATOR_UP_TO = 2**19
+
+
+def sum_by_level(blocks: Array, parents: Array, n_levels: int) -> Array:
+    """Sum (a, b, L) blocks over the levels that have the same parent: (a, b, n_levels).
+
+    A product with the indicator matrix, shared by all lanes, where that is small; else a segment sum.
+    """
+    if parents.shape[0] * n_levels <= INDICATOR_UP_TO:
+        levels = jnp.arange(n_levels, dtype=parents.dtype)
+        return blocks @ (parents[:, None] == levels[None, :]).astype(blocks.dtype)
+    summed = jax.ops.segment_sum(jnp.moveaxis(blocks, 2, 0), parents, n_levels)
+    return jnp.moveaxis(summed, 0, 2)
+
+
 def marginal(theta: Array, structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
     """Compute log|V| and M = [X y]'V^-1[X y] for one data set.
 
@@ -113,9 +129,8 @@ def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index,
         for g in range(f + 1, structure.n_factors):
             q = structure.q[g]
             left, right = zr[f][:, start : start + q], solved[:, start:]
-            update = jnp.einsum("kal,kbl->lab", left, right)
-            summed = jax.ops.segment_sum(update, index.ancestors[f][g - f - 1], structure.n_levels[g])
-            summed = jnp.moveaxis(summed, 0, 2)
+            update = jnp.einsum("kal,kbl->abl", left, right)
+            summed = sum_by_level(update, index.ancestors[f][g - f - 1], structure.n_levels[g])
             zz[g], zr[g] = zz[g] - summed[:, :q], zr[g] - summed[:, q:]
             start += q
         m = m - jnp.einsum("kal,kbl->ab", zr[f][:, -w:], solved[:, -w:])
