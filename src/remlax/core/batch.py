@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from . import inference, optimize
 from .criterion import LOG_2PI
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .placement import over_lanes, place
+from .programs import float64, program
 from .structure import Index, Structure, Values, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
@@ -82,7 +82,7 @@ class BatchFit:
     starts: np.ndarray
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _newton_lanes(
     theta: Array, index: Index, values: Values, max_iter: Array, structure: Structure, mesh: Mesh | None = None
 ) -> Optimum:
@@ -92,7 +92,7 @@ def _newton_lanes(
     return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "options", "mesh"))
+@program("structure", "options", "mesh")
 def _lbfgs_lanes(
     start: Optimum, index: Index, values: Values, structure: Structure, options: LBFGS, mesh: Mesh | None = None
 ) -> tuple[Array, Array]:
@@ -102,7 +102,7 @@ def _lbfgs_lanes(
     return over_lanes(one, mesh)(start, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _solve_lanes(
     theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> inference.Solution:
@@ -112,7 +112,7 @@ def _solve_lanes(
     return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _modes_lanes(
     theta_gamma: tuple[Array, Array], index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> inference.Modes:
@@ -122,7 +122,7 @@ def _modes_lanes(
     return over_lanes(one, mesh)(theta_gamma, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _information_lanes(
     theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> inference.VarianceInformation:
@@ -132,7 +132,7 @@ def _information_lanes(
     return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _prediction_lanes(
     theta_select: tuple[Array, tuple[Array, ...]],
     index: Index,
@@ -205,7 +205,7 @@ def run_chunks(
 
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
-        with jax.enable_x64(True):
+        with float64():
             part = stack.lanes(lanes[filled])
             arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
             (arguments, values), index = place(stack.mesh, (arguments, part.values), part.index)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
-import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -15,10 +13,11 @@ from .kenward_roger import KenwardRogerParts, kenward_roger_parts
 from .optimize import Optimum
 from .placement import over_lanes
 from .profile import Held, minimise_held
+from .programs import program
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _kenward_roger_lanes(
     theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> KenwardRogerParts:
@@ -37,7 +36,7 @@ def kenward_roger_stack(stack: Stack, theta: np.ndarray) -> KenwardRogerParts:
     return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _held_lanes(
     held: Held, index: Index, values: Values, max_iter: Array, structure: Structure, mesh: Mesh | None = None
 ) -> Optimum:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
-import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -13,10 +11,11 @@ from jax.sharding import Mesh
 from .batch import Stack, run_chunks
 from .inference import Bordered, bordered_derivatives
 from .placement import over_lanes
+from .programs import program
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _bordered_lanes(
     theta: Array, index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> Bordered:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,10 +14,11 @@ from .batch import Stack, run_chunks
 from .draws import Draws, draw, predict_draws
 from .placement import over_lanes
 from .posterior import Rows, RowVariance, row_variance
+from .programs import program
 from .structure import Index, Structure, Values
 
 
-@partial(jax.jit, static_argnames=("structure", "mesh"))
+@program("structure", "mesh")
 def _row_variance_lanes(
     given: tuple[Array, Array, Rows], index: Index, values: Values, structure: Structure, mesh: Mesh | None = None
 ) -> RowVariance:
@@ -43,7 +43,7 @@ def _key(raw: Array) -> Array:
     return out
 
 
-@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint", "mesh"))
+@program("structure", "n_sims", "n_new", "joint", "mesh")
 def _draw_lanes(
     given: tuple[Array, Array],
     index: Index,
@@ -79,7 +79,7 @@ class RowDraws(NamedTuple):
     parts: Array
 
 
-@partial(jax.jit, static_argnames=("structure", "n_sims", "n_new", "joint", "mesh"))
+@program("structure", "n_sims", "n_new", "joint", "mesh")
 def _draw_rows_lanes(
     given: tuple[Array, Array, Array, Rows],
     index: Index,

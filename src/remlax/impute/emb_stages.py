@@ -14,6 +14,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning
 
+from ..core.programs import float64
 from .clusters import cluster_codes, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, slots
 from .kernels.em import CellPriors, EmSettings, is_regular
@@ -71,7 +72,7 @@ def impute_table(
     lane_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
     batch = int(np.clip(BATCH_BYTES // lane_bytes, 1, options.m))
     padded = _pad(x, missing, index, rows)
-    with jax.enable_x64(True):
+    with float64():
         key = jax.random.fold_in(jax.random.key(options.seed), stage)
         settings = EmSettings(
             jnp.asarray(options.tolerance, jnp.float64),

@@ -16,6 +16,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
+from ..core.programs import float64
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
@@ -175,7 +176,7 @@ def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.N
 
 def start(model: JointModel, m: int, burn: int, prior: JointPrior, specific: bool, seed: int) -> Chains:
     """Start m chains; chain k depends on the seed and on k alone."""
-    with jax.enable_x64(True):
+    with float64():
         data, spec, rows = load(model, specific)
         r, s = data.y.shape[1], data.y2.shape[1]
         priors = prior.arrays(r, r * data.z.shape[1] + s)
@@ -221,10 +222,10 @@ def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
     pieces = [np.minimum(np.arange(k, k + size), m - 1) for k in range(0, m, size)]
 
     def run(piece: npt.NDArray[np.intp]) -> tuple[Any, FloatArray]:
-        with jax.enable_x64(True):
+        with float64():
             return _run_piece(chains, piece, sweeps)
 
-    with jax.enable_x64(True):
+    with float64():
         _run_piece(chains, pieces[0], 0)  # compile once, before the threads meet
     if len(pieces) == 1:
         results = [run(pieces[0])]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ..core.programs import float64
 from ..errors import DataError, SimulationError
 from .keys import NO_SCENARIO, Stream, keys
 from .mechanisms import Amputation, DropOut, Kind, Mechanism, Stack, Weights, mask_of
@@ -213,7 +214,7 @@ def apply(mechanisms: Sequence[Mechanism], frame: pd.DataFrame, key: jax.Array) 
         if missing:
             raise DataError(f"Column {name!r} has {missing} missing cells; amputation starts from complete data.")
     factors = {name for mechanism in mechanisms for name in mechanism.factors}
-    with jax.enable_x64(True):
+    with float64():
         masks = mask_of(mechanisms, key, stack_of(frame, sorted(factors)))
         found = {name: np.asarray(mask[0]) for name, mask in masks.items()}
     return blank(frame, pd.DataFrame(False, frame.index, frame.columns).assign(**found))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.batch_products import RowLayout
+from ..core.programs import float64
 from ..core.stack import aliased_columns
 from ..core.structure import Index, Structure, host_leaf
 from ..data import ImputedData
@@ -167,7 +168,7 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
         factors=[replace(factor, levels=highest(factor.levels)) for factor in design.factors],
         size=highest(design.size),
     )
-    with jax.enable_x64(True):
+    with float64():
         (frame,) = frames(generate_batch(jax.random.split(jax.random.key(0), 1), full), full)
     return frame
 
@@ -221,7 +222,7 @@ def _block(codes: np.ndarray, levels: int) -> int:
 
 def _compare(model: ArrayModel, rows: ModelRows, layout: Layout, frame: pd.DataFrame) -> None:
     """Refuse a model whose columns on arrays are not those on the template."""
-    with jax.enable_x64(True):
+    with float64():
         arrays = {name: jax.numpy.asarray(frame[name].to_numpy(dtype=np.float64)) for name in model.columns}
         found = [model.fixed_of(arrays), *model.random_of(arrays)]
         y = np.asarray(model.response_of(arrays))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jax.scipy.special import ndtri
 
+from ..core.programs import float64, program
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
@@ -130,7 +131,7 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     >>> [frame.shape for frame in simulate_frames(design, 2, seed=1)]
     [(20, 2), (20, 2)]
     """
-    with jax.enable_x64(True):
+    with float64():
         data = generate_batch(keys(seed, NO_SCENARIO, range(replications), Stream.DATA), design)
         return list(frames(data, design))
 
@@ -171,7 +172,7 @@ def _generate(key: jax.Array, values: Values, shape: Structure) -> SimulatedData
     )
 
 
-@partial(jax.jit, static_argnames="shape")
+@program("shape")
 def _generate_batch(keys: jax.Array, values: Values, shape: Structure) -> SimulatedData:
     return jax.vmap(lambda key: _generate(key, values, shape))(keys)
 

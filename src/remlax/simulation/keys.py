@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
+from ..core.programs import program
 from ..errors import SimulationError
 from .fingerprint import digest
 
@@ -137,7 +138,7 @@ def versions() -> dict[str, str]:
     }
 
 
-@jax.jit
+@program()
 def _fold(base: jax.Array, replications: jax.Array, words: jax.Array) -> jax.Array:
     def one(replication: jax.Array) -> jax.Array:
         found = jax.random.fold_in(base, replication)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, Protocol
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.programs import program
 from ..errors import DataError, SimulationError
 from .ampute import TYPES, AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
 from .dropout import drop_out_rows
@@ -268,7 +268,7 @@ def mask_of(mechanisms: Sequence[Mechanism], keys: jax.Array, stack: Stack) -> d
     return union
 
 
-@partial(jax.jit, static_argnames=("levels", "level2", "split"))
+@program("levels", "level2", "split")
 def _ampute_batch(
     keys: jax.Array,
     data: jax.Array,
@@ -294,7 +294,7 @@ def _ampute_batch(
     return jax.vmap(one)(keys, data, groups, rows)
 
 
-@partial(jax.jit, static_argnames=("subjects", "lagged"))
+@program("subjects", "lagged")
 def _drop_out_batch(
     keys: jax.Array,
     data: jax.Array,

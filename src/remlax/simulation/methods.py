@@ -14,6 +14,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from ..core.programs import float64
 from ..errors import SimulationError
 from ..fitting.memory import available_bytes
 from .array_model import ArrayModel, Groups, read_model
@@ -300,7 +301,7 @@ def _in_chunks(
     whole = size * len(devices)
 
     def run(start: int) -> Estimates:
-        with jax.enable_x64(True):
+        with float64():
             which = np.minimum(np.arange(start, start + whole), r - 1)  # the last chunk is filled up
             own: tuple[jax.Array, Columns] = jax.tree.map(lambda a: a[which], (keys, columns))
             found = program(own[0], own[1], groups)

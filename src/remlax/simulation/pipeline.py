@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax
@@ -16,6 +15,7 @@ from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
 from ..core.batch_products import Products, row_products
 from ..core.batch_queue import LaneFit, fit_queue
 from ..core.optimize import CONVERGED
+from ..core.programs import program
 from ..core.structure import Index
 from .array_model import ArrayModel, Groups, ModelShape
 
@@ -94,7 +94,7 @@ def analyse(
     return found
 
 
-@partial(jax.jit, static_argnames=("model", "treatment", "options", "devices"))
+@program("model", "treatment", "options", "devices")
 def analyse_on(
     keys: Array,
     columns: Columns,
@@ -121,7 +121,7 @@ def analyse_on(
     return found
 
 
-@partial(jax.jit, static_argnames=("model", "treatment", "at_once"))
+@program("model", "treatment", "at_once")
 def _lanes(
     keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
 ) -> tuple[Products, tuple[Array, ...]]:
@@ -136,7 +136,7 @@ def _lanes(
     return flat
 
 
-@partial(jax.jit, static_argnames=("model", "sets", "options"))
+@program("model", "sets", "options")
 def _fits(
     products: Products, scales: tuple[Array, ...], index: Index, *, model: ModelShape, sets: int, options: Options
 ) -> Estimates:

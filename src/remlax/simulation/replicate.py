@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ..core.programs import float64
 from ..errors import RemlaxError, SimulationError
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
@@ -104,7 +105,7 @@ def frame_data(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[F
 def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) -> BatchData:
     """The data of a block's replications as arrays, for a batched method."""
     numbers = np.arange(block.start, block.stop)
-    with jax.enable_x64(True):
+    with float64():
         chunks = [chunk for _, chunk in _chunks(study, block, scenario)]
         complete, mask = jax.tree.map(lambda *parts: jnp.concatenate(parts), *chunks)
     own = _keys(study, block, Stream.METHOD, method)
@@ -128,7 +129,7 @@ def _chunks(
     for start in range(block.start - block.start % CHUNK, block.stop, CHUNK):
         numbers = range(start, start + CHUNK)
         own = slice(max(block.start - start, 0), block.stop - start)
-        with jax.enable_x64(True):
+        with float64():
             data = generate_batch(keys(study.seed, block.scenario, numbers, Stream.DATA), design)
             mask = _masks(design, mechanisms, data, keys(study.seed, block.scenario, numbers, Stream.AMPUTATION))
             chunk = jax.tree.map(lambda x, own=own: x[own], (data, mask))
@@ -206,7 +207,7 @@ def _analyse_batch(study: StudySpec, batch: BatchData, name: str, method: BatchM
     truth = study.truth(batch.scenario)
     started = time.perf_counter()
     try:
-        with jax.enable_x64(True):
+        with float64():
             found = method.analyse_batch(batch)
             seconds = time.perf_counter() - started
             return batch_rows(found, replications=batch.replications, method=name, truth=truth, seconds=seconds)

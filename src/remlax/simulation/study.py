@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import pandas as pd
 
+from ..core.programs import float64
 from ..errors import SimulationError
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
@@ -252,7 +252,7 @@ class Replay:
         function = self.study.methods[method]
         if isinstance(function, BatchMethod):
             batch = batch_data(self.study, self.block, self.scenario, method)
-            with jax.enable_x64(True):
+            with float64():
                 arrays = function.analyse_batch(batch)
             return batch_rows(arrays, replications=batch.replications, method=method, truth=truth, seconds=math.nan)
         number = self.frames.replication

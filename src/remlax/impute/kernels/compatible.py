@@ -11,13 +11,13 @@ JRSS A 177:553-564.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ...core.programs import program
 from .draws import Cells, inverse_wishart
 from .joint import JointState, Noise, draw_coefficients, residual_scatter, sweep, sweep_noise
 from .joint_chain import NOISE_STREAM, START_STREAM, SWEEP_STREAM, parameters, start_chain
@@ -154,7 +154,7 @@ def outcome_parameters(state: CompatibleState) -> Array:
     return jnp.concatenate([state.coef[:, 0], state.residual[0, 0], state.psi[jnp.tril_indices(q)]])
 
 
-@partial(jax.jit, static_argnames=("spec",))
+@program("spec")
 def start_compatible_chains(
     keys: Array,
     data: JointData,
@@ -173,7 +173,7 @@ def start_compatible_chains(
     return jax.vmap(one)(keys)
 
 
-@partial(jax.jit, static_argnames=("spec", "terms", "room"))
+@program("spec", "terms", "room")
 def run_compatible_chains(
     keys: Array,
     states: CompatibleState,

@@ -7,7 +7,6 @@ Source: Honaker & King (2010) AJPS 54:561-581 (the bootstrap takes the place of 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from jax import Array, lax
 
 from remlax.core.small import factor_inverse
 
+from ...core.programs import program
 from .em import (
     CellPriors,
     EmFit,
@@ -202,7 +202,7 @@ def emb_lane(
     return EmbDraw(jnp.where(missing[targets], values, x[targets]), fit, centre, scale)
 
 
-@partial(jax.jit, static_argnames=("bootstrap", "batch"))
+@program("bootstrap", "batch")
 def emb_lanes(
     keys: Array,
     x: Array,

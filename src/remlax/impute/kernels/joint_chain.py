@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ...core.programs import program
 from .draws import Cells, LatentBlocks, latent_covariance
 from .emb import match_patterns
 from .joint import Hyper, JointState, Noise, Tuning, sweep, sweep_noise
@@ -142,7 +142,7 @@ def run_chain(
     return last, record
 
 
-@partial(jax.jit, static_argnames=("spec",))
+@program("spec")
 def start_chains(
     keys: Array, data: JointData, cuts: tuple[Array, ...], cuts2: tuple[Array, ...], *, spec: JointSpec
 ) -> JointState:
@@ -150,7 +150,7 @@ def start_chains(
     return jax.vmap(lambda key: start_chain(key, data, spec, cuts, cuts2))(keys)
 
 
-@partial(jax.jit, static_argnames=("spec", "room"))
+@program("spec", "room")
 def run_chains(
     keys: Array,
     states: JointState,
