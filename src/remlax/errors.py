@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 
 class RemlaxError(Exception):
     """Base class of every error that remlax raises on purpose."""
@@ -81,3 +87,32 @@ class ImputationWarning(RemlaxWarning):
 
 class DataWarning(RemlaxWarning):
     """The data look other than intended."""
+
+
+# what this thread keeps to itself: filters of the warnings module belong to all threads
+_KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
+_OTHERS = threading.Lock()
+
+
+def warn(text: str, category: type[RemlaxWarning], *, stacklevel: int = 1) -> None:
+    """Emit a warning, unless the caller has asked for `quiet`; ``stacklevel`` is that of ``warnings.warn``."""
+    if not issubclass(category, _KEPT.get()):
+        warnings.warn(text, category, stacklevel=stacklevel + 1)
+
+
+@contextmanager
+def quiet(category: type[RemlaxWarning]) -> Iterator[None]:
+    """Keep warnings of remlax back in this thread, where the caller says the same in other words."""
+    token = _KEPT.set((*_KEPT.get(), category))
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+@contextmanager
+def others_quiet(message: str = "", category: type[Warning] = Warning) -> Iterator[None]:
+    """Keep warnings of other libraries back, one thread at a time: the filters of all are put back afterwards."""
+    with _OTHERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message, category)
+        yield

@@ -7,7 +7,6 @@ positive semidefinite Hessian over all coordinates. jaxopt is imported here alon
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..errors import others_quiet
 from . import criterion
 from .structure import Index, Structure, Values
 
@@ -33,9 +33,8 @@ STATUS_TEXT = {
 
 def load_jaxopt() -> ModuleType:
     """Import jaxopt when it is asked for: it takes a third of a second, and Newton does not need it."""
-    with warnings.catch_warnings():
+    with others_quiet("JAXopt", DeprecationWarning):
         # jaxopt announces at import that it is no longer developed; docs/ says why it is used
-        warnings.filterwarnings("ignore", message="JAXopt", category=DeprecationWarning)
         return import_module("jaxopt")
 
 

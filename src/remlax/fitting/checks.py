@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ..core.optimize import LBFGS, Newton
 from ..core.stack import aliased_columns
 from ..design.build import ModelRows
-from ..errors import DataError, DesignError, RankDeficientWarning
+from ..errors import DataError, DesignError, RankDeficientWarning, warn
 
 # squares of larger numbers, and products with others, overflow
 MAGNITUDE, WEIGHT_MAGNITUDE = 1e100, 1e20
@@ -108,7 +106,7 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
     keep = np.setdiff1d(np.arange(len(names)), dropped)
     if dropped:
         what = "column" if len(dropped) == 1 else "columns"
-        warnings.warn(
+        warn(
             f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
             + ", ".join(str(names[j]) for j in dropped),
             RankDeficientWarning,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, PoolingWarning
+from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
@@ -231,8 +230,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
 
 def ran_pars(model: Model) -> pd.DataFrame:
     """Table of SDs and correlations; what is on the boundary is seen in the figure, not warned of."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoolingWarning)
+    with quiet(PoolingWarning):
         return model.tidy("ran_pars").reset_index(drop=True)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError, PoolingWarning
+from remlax.errors import PoolingError, PoolingWarning, warn
 from remlax.pooling._checks import FloatArray, as_float, check_components, check_finite
 from remlax.pooling._pooled_test import (
     PooledTest,
@@ -192,5 +191,5 @@ def _likelihood_test(method: str, pooled: FloatArray, k: int, r: FloatArray, df2
             f"{method}: the relative increase in variance is -1 or less, so that there is no statistic; "
             'use more imputations or ariv="positive".'
         )
-        warnings.warn(note, PoolingWarning, stacklevel=3)
+        warn(note, PoolingWarning, stacklevel=3)
     return large_sample_test(method, statistic, k, df2, r, note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from remlax.errors import PoolingError, PoolingWarning
+from remlax.errors import PoolingError, PoolingWarning, warn
 from remlax.pooling._checks import (
     FloatArray,
     as_float,
@@ -200,7 +199,7 @@ def pool_transformed(
     _check_range(x, u, scale)
     used = (x > scale.low) & (x < scale.high) & np.isfinite(u)
     if not used.all():
-        warnings.warn(_describe(used, names), PoolingWarning, stacklevel=2)
+        warn(_describe(used, names), PoolingWarning, stacklevel=2)
     # any interior value stands in for those left out; their weight is zero
     phi = scale.forward(np.where(used, x, 0.5))
     m_used, qbar, ubar, b = _masked_moments(phi, np.where(used, u, 0.0), used)

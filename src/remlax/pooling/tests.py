@@ -5,13 +5,12 @@ Axes: m imputations, k tested components; every function takes leading batch axe
 
 from __future__ import annotations
 
-import warnings
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError, PoolingWarning
+from remlax.errors import PoolingError, PoolingWarning, warn
 from remlax.pooling._checks import (
     FloatArray,
     as_float,
@@ -105,7 +104,7 @@ def d1(
     nu_com = check_dfcom(dfcom, r.shape)
     df2, note, grave = _d1_df(m, k, r, nu_com)
     if grave:
-        warnings.warn(note, PoolingWarning, stacklevel=2)
+        warn(note, PoolingWarning, stacklevel=2)
     p_value = f_upper(statistic, k, df2)
     return PooledTest("D1", np.asarray(statistic), k, np.asarray(df2), p_value, np.asarray(r), nu_com, note)
 

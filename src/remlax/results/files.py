@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -13,7 +12,7 @@ from ..core.optimize import LBFGS, Newton
 from ..data.imputed_files import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
-from ..errors import FileFormatError, RankDeficientWarning
+from ..errors import FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.coefficients import (
     ClusterRobust,
@@ -63,9 +62,8 @@ def stack_from_tree(tree: Tree) -> Fitted:
     FileFormatError
         The installed versions make other model columns of the same data.
     """
-    with warnings.catch_warnings():
+    with quiet(RankDeficientWarning):
         # said when the model was fitted
-        warnings.simplefilter("ignore", RankDeficientWarning)
         rows = read_rows(
             parse_formula(tree["formula"]),
             imputed_from_tree(tree["data"]),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..errors import PoolingError, PoolingWarning
+from ..errors import PoolingError, PoolingWarning, quiet
 from ..fitting.fit import Fitted
 from ..pooling import jackknife_error, jackknife_spread
 from .variance import pooled_ran_pars
@@ -33,9 +32,8 @@ def ran_pars_errors(fitted: Fitted, lanes: Sequence[int], conf_level: float) -> 
     """
     if len(lanes) < 3:
         raise PoolingError("The jackknife over imputations needs at least three of them, and there are two.")
-    with warnings.catch_warnings():
+    with quiet(PoolingWarning):
         # the table of all imputations says what is on the boundary
-        warnings.simplefilter("ignore", PoolingWarning)
         tables = [pooled_ran_pars(fitted, [k for k in lanes if k != out], conf_level, "sdcor") for out in lanes]
     left_out = ["n_used", "n_boundary"]
     numbers = tables[0].select_dtypes("number").columns.drop(left_out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -13,7 +12,7 @@ import pandas as pd
 
 from .._version import __version__
 from ..core.optimize import STATUS_TEXT
-from ..errors import PoolingWarning
+from ..errors import PoolingWarning, quiet
 from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
@@ -122,9 +121,8 @@ class PooledReport(Tables):
     def _report_parts(self) -> ModelParts:
         stack, lanes, level = self.fitted_stack, list(self.lanes), float(self.rubin.conf_level)
         fixed = pooled_table(stack.model.fixed_names, self.rubin)
-        with warnings.catch_warnings():
+        with quiet(PoolingWarning):
             # said in the notes of the table
-            warnings.simplefilter("ignore", PoolingWarning)
             random = pooled_ran_pars(stack, lanes, level, "sdcor")
             labels = [stack.model.rows.labels[k] for k in lanes]
             found = [measure(stack, np.array(lanes)) for measure in (icc_estimates, nakagawa_estimates)]

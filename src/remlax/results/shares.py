@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning
+from ..errors import DataError, PoolingWarning, quiet, warn
 from ..fitting.fit import Fitted
 from ..fitting.null_model import null_model
 from ..fitting.refit import refit_lane, simulate_lane
@@ -178,9 +177,8 @@ def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
 def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object]) -> pd.DataFrame:
     """Shares pooled on their scale, with the plain mean over the imputations that have a value."""
     used = np.isfinite(found.variance)
-    with warnings.catch_warnings():
+    with quiet(PoolingWarning):
         # said below, with the labels of the imputations
-        warnings.filterwarnings("ignore", "Values on the boundary", PoolingWarning)
         pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=found.names)
     table = pd.concat([found.labels, transformed_columns(pooled)], axis=1)
     table["mean"], table["n_boundary"] = pooled.mean, (~used).sum(axis=0)
@@ -193,7 +191,7 @@ def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object])
             "shares of variance on the boundary (0 or 1, or of a variance of zero) have no standard error; they are "
             "left out of the pooled estimate and its limits, and kept in the plain mean: " + "; ".join(notes)
         )
-        warnings.warn(text, PoolingWarning, stacklevel=4)
+        warn(text, PoolingWarning, stacklevel=4)
         notes = [text]
     table.attrs["notes"] = notes
     return table

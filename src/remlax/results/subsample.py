@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from ..data.imputed import ImputedData
 from ..design.build import RowInput, read_rows
-from ..errors import DataError, DesignError, RankDeficientWarning
+from ..errors import DataError, DesignError, RankDeficientWarning, quiet
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 
@@ -54,8 +53,7 @@ def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, 
     weights = None if own is None else [own.lane(k)[chosen] for chosen in taken for k in lanes]
     offset = _given_offset(fitted, taken, lanes)
     small = "subsamples of n={n} rows do not identify the model ({why}): take a larger n"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RankDeficientWarning)
+    with quiet(RankDeficientWarning):
         try:
             read = read_rows(rows.formula, ImputedData.from_frames(frames), weights=weights, offset=offset)
             model = assemble(read, reml=fitted.reml)

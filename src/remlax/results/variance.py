@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning
+from ..errors import DataError, PoolingWarning, quiet, warn
 from ..fitting.fit import Fitted
 from ..fitting.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
@@ -77,9 +76,8 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     for scale, rows in ((LOG, is_sd), (FISHER_Z, ~is_sd)):
         if rows.any():
             chosen = [name for name, row in zip(names, rows, strict=True) if row]
-            with warnings.catch_warnings():
+            with quiet(PoolingWarning):
                 # said below in words that fit: every parameter has its count of imputations in the table
-                warnings.filterwarnings("ignore", "Values on the boundary", PoolingWarning)
                 pooled = pool_transformed(
                     found.sdcor[:, rows], variance[:, rows], scale, conf_level=conf_level, names=chosen
                 )
@@ -159,5 +157,5 @@ def _say_boundary(
             "variance parameters on the boundary (SD 0 or correlation +-1) have no standard error; they are left out "
             "of the pooled estimate and its limits, and kept in the plain means: " + "; ".join(notes)
         )
-        warnings.warn(text, PoolingWarning, stacklevel=4)
+        warn(text, PoolingWarning, stacklevel=4)
         table.attrs["notes"] = [*table.attrs.get("notes", []), text]

@@ -7,6 +7,7 @@ size.
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from .store import Block
 
 CHUNK = 32
 PIECE_BYTES = 2**28  # of the data of one piece of a block
+_RECORDING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ def _analyse(study: StudySpec, data: FrameData, method: str, function: FrameMeth
     if data.error:
         return failed_records(data.error, replication=number, method=method, truth=truth)
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
+    # warnings are caught for all threads of a process: one method at a time
+    with _RECORDING, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             found = function(data.data.copy(), context)

@@ -8,14 +8,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ...errors import FileFormatError, MissingExtraError
+from ...errors import FileFormatError, MissingExtraError, others_quiet
 
 NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
 R_HELP = (
@@ -45,8 +44,7 @@ def read_file(path: Path) -> Any:
         known = ", ".join(sorted(READERS))
         raise FileFormatError(f"{str(path)!r} has the suffix {suffix!r}; those that can be read are {known}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with others_quiet():
             return reader(path)
     except (FileFormatError, MissingExtraError):
         raise
