@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning
 
-from .columns import FloatArray, is_continuous
+from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
 
 
@@ -78,8 +79,17 @@ def copy_within_clusters(
 
 def constant_within(data: pd.DataFrame, cluster: str, name: str) -> bool:
     """Tell whether the observed cells of a column have one value in each cluster."""
-    pairs = data.loc[data[name].notna(), [cluster, name]].drop_duplicates()
-    return len(pairs) == pairs[cluster].nunique()
+    return constant_in(cluster_codes(data, cluster)[0], data[name])
+
+
+def constant_in(codes: npt.NDArray[np.intp], column: pd.Series[Any]) -> bool:
+    """Tell whether the observed cells of a column have one value in each of the clusters `codes` (n,)."""
+    values = as_floats(column) if is_continuous(column) else pd.factorize(column)[0]
+    seen = column.notna().to_numpy() & (codes >= 0)
+    own, values = codes[seen], values[seen]
+    last = np.empty(own.max(initial=-1) + 1, values.dtype)
+    last[own] = values
+    return bool((last[own] == values).all())
 
 
 def cluster_codes(data: pd.DataFrame, cluster: str) -> tuple[npt.NDArray[np.intp], pd.Index]:
@@ -116,6 +126,7 @@ def warn_flat_model(
     if not clusters or not [c for c in incomplete if c not in declared]:
         return
     names = " and ".join(map(repr, clusters))
+    codes = [cluster_codes(data, c)[0] for c in clusters]
     text = (
         f"the rows are clustered by {names}, but emb() treats them as independent: imputed values do not "
         "know their cluster, so the intraclass correlation of imputed variables shrinks, and with it "
@@ -124,7 +135,7 @@ def warn_flat_model(
     constant = [
         name
         for name in incomplete
-        if name not in declared and is_continuous(data[name]) and any(constant_within(data, c, name) for c in clusters)
+        if name not in declared and is_continuous(data[name]) and any(constant_in(c, data[name]) for c in codes)
     ]
     if constant:
         listed = ", ".join(map(repr, constant))

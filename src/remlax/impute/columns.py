@@ -115,7 +115,11 @@ def as_floats(column: pd.Series[Any]) -> FloatArray:
 
 
 def level_positions(column: pd.Series[Any], levels: Sequence[Any]) -> npt.NDArray[np.intp]:
-    """Position of every cell among the levels; -1 where missing."""
+    """Position of every cell among the levels, in ascending order if numbers; -1 where missing."""
+    if is_continuous(column):
+        x, numbers = as_floats(column), np.asarray(levels, dtype=np.float64)
+        place = np.searchsorted(numbers, x).clip(max=len(numbers) - 1)
+        return np.where(numbers[place] == x, place, -1)
     found = pd.Index(levels, dtype=object).get_indexer(pd.Index(column.astype(object)))
     return np.asarray(found, dtype=np.intp)
 

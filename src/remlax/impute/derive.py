@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning
 
-from .clusters import constant_within
-from .columns import as_floats, is_continuous
+from .clusters import cluster_codes, constant_in
+from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
 
 Derivation = Callable[[pd.DataFrame], Any]
@@ -164,15 +165,18 @@ def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared:
     observed x by no more than the cells missing from the cluster explain (twice the standard error, finite
     population), or by rounding.
     """
-    numeric = [c for c in data.columns if is_continuous(data[c])]
-    sources = [c for c in numeric if data[c].isna().any()]
-    for cluster in clusters:
-        groups = data.groupby(cluster, observed=True)
-        for name in numeric:
-            if name in declared or name in clusters or not constant_within(data, cluster, name):
+    numeric = {c: as_floats(data[c]) for c in data.columns if is_continuous(data[c])}
+    sources = [c for c, x in numeric.items() if np.isnan(x).any()]
+    for cluster in clusters if sources else ():
+        codes, groups = cluster_codes(data, cluster)
+        for name, x in numeric.items():
+            if name in declared or name in clusters or not constant_in(codes, data[name]):
                 continue
+            values = np.full(len(groups), np.nan)
+            seen = ~np.isnan(x) & (codes >= 0)
+            values[codes[seen]] = x[seen]
             for source in sources:
-                if source != name and _is_mean(groups[source], as_floats(groups[name].first())):
+                if source != name and _is_mean(codes, values, numeric[source]):
                     warnings.warn(
                         f"column {name!r} looks like the mean of {source!r} within {cluster!r}, and "
                         f"{source!r} is incomplete: imputed data sets will keep its old values. Have it "
@@ -183,9 +187,13 @@ def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared:
                     )
 
 
-def _is_mean(groups: Any, values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    mean, n_seen, n_all = as_floats(groups.mean()), as_floats(groups.count()), as_floats(groups.size())
-    variance = as_floats(groups.var())
+def _is_mean(codes: npt.NDArray[np.intp], values: FloatArray, x: FloatArray) -> bool:
+    """Tell whether values (l,) are the means of x (n,), NaN where missing, in the clusters `codes` (n,)."""
+    seen, size = ~np.isnan(x) & (codes >= 0), len(values)
+    own, x = codes[seen], x[seen]
+    n_all, n_seen = np.bincount(codes[codes >= 0], minlength=size), np.bincount(own, minlength=size)
+    mean = np.bincount(own, x, size) / np.maximum(n_seen, 1)
+    variance = np.bincount(own, np.square(x - mean[own]), size) / np.maximum(n_seen - 1, 1)
     known = (n_seen > 1) & np.isfinite(values)
     if known.sum() < 3 or np.var(mean[known]) == 0.0:
         return False

@@ -108,6 +108,10 @@ def emb(
         Clustered rows, undeclared cluster means, rows without any observed cell, too many columns, failed
         lanes.
 
+    Notes
+    -----
+    After two seconds a progress bar appears if tqdm is installed; ``TQDM_DISABLE=1`` in the environment turns it off.
+
     References
     ----------
     Honaker, King & Blackwell (2011), Amelia II, J Stat Softw 45(7). Honaker & King (2010), AJPS 54:561-581.
@@ -149,9 +153,7 @@ def emb(
         frames = _fill_clusters(data, cluster, upper, codes, options, bounds)
     drawn = impute_rows(frames, codes, options, bounds, priors)
     completed: dict[Hashable, pd.DataFrame] = {
-        k + 1: apply_derivations(
-            complete_frame(frames[k % len(frames)], codes, drawn, k, seed).drop(columns=list(powers)), derive
-        )
+        k + 1: apply_derivations(complete_frame(frames[k % len(frames)], codes, drawn, k, seed)[given.columns], derive)
         for k in range(m)
         if drawn.codes[k] != 2
     }

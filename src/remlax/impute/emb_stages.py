@@ -21,6 +21,7 @@ from .kernels.em import CellPriors, EmSettings, is_regular
 from .kernels.emb import Bounds, EmbDraw, emb_lanes
 from .patterns import PatternIndex, index_patterns
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
+from .progress import progress
 
 ROW_STAGE, CLUSTER_STAGE = 0, 1
 BATCH_BYTES = 256 * 2**20
@@ -70,25 +71,29 @@ def impute_table(
     rows = np.flatnonzero(missing.any(axis=1))
     p, n_patterns = missing.shape[1], len(index.counts)
     lane_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
-    batch = int(np.clip(BATCH_BYTES // lane_bytes, 1, options.m))
+    most = int(np.clip(BATCH_BYTES // lane_bytes, 1, options.m))
+    size = -(-options.m // -(-options.m // most))  # of calls as equal as can be: they share a program
     padded = _pad(x, missing, index, rows)
-    with float64():
+    parts = []
+    with float64(), progress(options.m, "imputation") as tell:
         key = jax.random.fold_in(jax.random.key(options.seed), stage)
+        own, *shared = map(jnp.asarray, padded)
         settings = EmSettings(
             jnp.asarray(options.tolerance, jnp.float64),
             jnp.asarray(options.max_iter, jnp.int32),
             jnp.asarray(options.ridge, jnp.float64),
         )
-        draw = emb_lanes(
-            jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(options.m)),
-            *map(jnp.asarray, padded),
-            settings,
-            None if bounds is None else Bounds(*map(jnp.asarray, bounds)),
-            None if priors is None else CellPriors(*map(jnp.asarray, priors)),
-            bootstrap=options.bootstrap,
-            batch=batch,
-        )
-        draw = jax.device_get(draw)
+        limits = None if bounds is None else Bounds(*map(jnp.asarray, bounds))
+        known = None if priors is None else CellPriors(*map(jnp.asarray, priors))
+        for first in range(0, options.m, size):
+            # the last call may repeat lanes
+            lanes = np.minimum(np.arange(first, first + size), options.m - 1)
+            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(lanes))
+            tables = own if x.ndim == 2 else own[lanes]
+            draw = emb_lanes(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
+            parts.append(jax.device_get(draw))
+            tell(len(np.unique(lanes)))
+    draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
     return _collect(rows, draw)
 
 

@@ -14,6 +14,7 @@ from .joint_model import build_model, read_formulas
 from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, advance, start
 from .patterns import check_columns
+from .progress import progress
 
 
 def joint(
@@ -104,6 +105,11 @@ def joint(
     ImputationWarning
         Rhat above 1.05; columns that look like cluster means and are not in `derive`.
 
+    Notes
+    -----
+    After two seconds a progress bar appears if tqdm is installed; ``TQDM_DISABLE=1`` in the environment turns it off.
+    Ctrl-C ends the chains after the sweeps that are under way.
+
     References
     ----------
     Schafer & Yucel (2002), J Comput Graph Stat 11:437-457. Goldstein, Carpenter, Kenward & Levin (2009), Stat
@@ -141,7 +147,8 @@ def joint(
         raise ImputationError("compatible_with= needs residual='common'")
     warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
     chains = start(model, m, burn, priors or JointPrior(), residual == "cluster", seed)
-    if burn:
-        chains, _ = advance(chains, burn)
-    chains, draws = advance(chains, iter)
+    with progress(m * (burn + iter), "sweep") as tell:
+        if burn:
+            chains, _ = advance(chains, burn, tell)
+        chains, draws = advance(chains, iter, tell)
     return make_result(model, chains, draws, data, derive)

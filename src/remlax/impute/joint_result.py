@@ -19,6 +19,7 @@ from .derive import Derivation, apply_derivations
 from .joint_model import JointModel, Predictors, Targets
 from .joint_outcome import outcome_in_units, outcome_names
 from .joint_run import Chains, advance, completed_frames
+from .progress import progress
 
 RHAT_LIMIT = 1.05
 
@@ -101,7 +102,8 @@ class JointResult:
         """
         if more < 4:
             raise ImputationError(f"more={more}: give at least 4 sweeps")
-        chains, draws = advance(self._chains, more)
+        with progress(len(self.draws) * more, "sweep") as tell:
+            chains, draws = advance(self._chains, more, tell)
         return make_result(self._model, chains, draws, self._incomplete, self._derive)
 
     def summary(self) -> str:

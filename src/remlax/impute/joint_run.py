@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +30,9 @@ from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from .patterns import index_patterns
 
 DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
-CHUNK = 250  # sweeps per call: one program for any number of sweeps
+CHUNK = 250  # most sweeps per call: one program for any number of sweeps
+FIRST_CHUNK = 10
+CALL_SECONDS = 0.5  # between calls a progress bar moves and Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -213,36 +217,47 @@ def _load_outcome(
     )
 
 
-def advance(chains: Chains, sweeps: int) -> tuple[Chains, FloatArray]:
-    """Make more sweeps; also the parameters after each, (m, sweeps, P), on the standardised scale."""
+def advance(chains: Chains, sweeps: int, tell: Callable[[int], None]) -> tuple[Chains, FloatArray]:
+    """Make more sweeps; also the parameters after each, (m, sweeps, P), on the standardised scale.
+
+    `tell` is told how many sweeps of single chains are done, again and again.
+    """
     m = chains.keys.shape[0]
     threads = min(os.cpu_count() or 1, m)
     size = -(-m // threads)
     # pieces of equal size share a program: the last may repeat chains
     pieces = [np.minimum(np.arange(k, k + size), m - 1) for k in range(0, m, size)]
+    stop = threading.Event()
 
     def run(piece: npt.NDArray[np.intp]) -> tuple[Any, FloatArray]:
         with float64():
-            return _run_piece(chains, piece, sweeps)
+            return _run_piece(chains, piece, sweeps, tell, stop)
 
     with float64():
-        _run_piece(chains, pieces[0], 0)  # compile once, before the threads meet
+        _run_piece(chains, pieces[0], 0, tell, stop)  # compile once, before the threads meet
     if len(pieces) == 1:
         results = [run(pieces[0])]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(run, pieces))
+            futures = [pool.submit(run, piece) for piece in pieces]
+            try:
+                results = [future.result() for future in futures]
+            except BaseException:
+                stop.set()  # the pool waits for its threads: Ctrl-C would be heard after the last sweep
+                raise
     draws = np.concatenate([draw for _, draw in results])[:m]
     state = jax.tree.map(lambda *parts: np.concatenate(parts)[:m], *[state for state, _ in results])
     return replace(chains, state=state, done=chains.done + sweeps), draws
 
 
-def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tuple[Any, FloatArray]:
+def _run_piece(
+    chains: Chains, piece: npt.NDArray[np.intp], sweeps: int, tell: Callable[[int], None], stop: threading.Event
+) -> tuple[Any, FloatArray]:
     state = jax.tree.map(lambda leaf: leaf[piece], chains.state)
-    keys, done = chains.keys[piece], 0
+    keys, done, most, own = chains.keys[piece], 0, FIRST_CHUNK, len(np.unique(piece))
     records: list[FloatArray] = []
-    while done < sweeps or not records:
-        count = min(CHUNK, sweeps - done)
+    while (done < sweeps or not records) and not stop.is_set():
+        count, started = min(most, CHUNK, sweeps - done), time.perf_counter()
         numbers = [jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)]
         if chains.outcome is None or chains.terms is None:
             state, record = run_chains(keys, state, chains.data, chains.priors, *numbers, spec=chains.spec, room=CHUNK)
@@ -253,6 +268,8 @@ def _run_piece(chains: Chains, piece: npt.NDArray[np.intp], sweeps: int) -> tupl
             )  # fmt: skip
         records.append(np.asarray(record)[:, :count])
         done += count
+        tell(count * own)
+        most = max(int(count * CALL_SECONDS / (time.perf_counter() - started)), 1)
     return jax.device_get(state), np.concatenate(records, axis=1)
 
 

@@ -37,12 +37,19 @@ class PatternIndex:
 
 def index_patterns(observed: BoolArray) -> PatternIndex:
     """Find the distinct missing-data patterns of an (n, p) table of observed-cell flags."""
-    distinct, inverse, counts = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
+    inverse = np.zeros(len(observed), np.intp)
+    # numbers of 32 columns sort as their rows do, and much faster
+    for start in range(0, observed.shape[1], 32):
+        part = observed[:, start : start + 32]
+        word = part @ (1 << np.arange(part.shape[1])[::-1])
+        inverse = np.unique((inverse << 32) + word, return_inverse=True)[1]
+    first, counts = np.unique(inverse, return_index=True, return_counts=True)[1:]
+    distinct = observed[first]
     # np.unique sorts False before True; reversed within equal counts, columns on the left go missing last.
     order = np.lexsort((-np.arange(len(distinct)), (~distinct).sum(axis=1)))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return PatternIndex(distinct[order], rank[inverse.reshape(-1)], counts[order])
+    return PatternIndex(distinct[order], rank[inverse], counts[order])
 
 
 def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list[str]:

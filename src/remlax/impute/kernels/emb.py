@@ -202,7 +202,7 @@ def emb_lane(
     return EmbDraw(jnp.where(missing[targets], values, x[targets]), fit, centre, scale)
 
 
-@program("bootstrap", "batch")
+@program("bootstrap")
 def emb_lanes(
     keys: Array,
     x: Array,
@@ -215,18 +215,13 @@ def emb_lanes(
     priors: CellPriors | None,
     *,
     bootstrap: bool,
-    batch: int,
 ) -> EmbDraw:
-    """Map `emb_lane` over keys (m,), `batch` at a time; x is (n, p), or (m, n, p): one per lane."""
+    """Map `emb_lane` over keys (m,); x is (n, p), or (m, n, p): one per lane."""
 
     def lane(key: Array, own: Array) -> EmbDraw:
         return emb_lane(key, own, missing, patterns, ids, targets, settings, bootstrap, bounds, priors)
 
-    if x.ndim == 2:
-        shared: EmbDraw = lax.map(lambda key: lane(key, x), keys, batch_size=batch)
-        return shared
-    own: EmbDraw = lax.map(lambda pair: lane(*pair), (keys, x), batch_size=batch)
-    return own
+    return jax.vmap(lane, in_axes=(0, None if x.ndim == 2 else 0))(keys, x)
 
 
 def emb_impute(
