@@ -13,7 +13,7 @@ WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint docs package bench bench-quick clean
+.PHONY: demo test test-slow lint docs package package-check bench bench-quick clean
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
@@ -37,6 +37,10 @@ package: $(WRITTEN)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
+
+# on every Python 3.11 to 3.13 that is found, with the newest and the oldest libraries: takes a quarter of an hour
+package-check:
+	.ci/package-check
 
 bench: $(RUNTIME)
 	$(BIN)/python benchmarks/suite.py $(BENCHMARKS)
