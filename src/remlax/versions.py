@@ -9,8 +9,8 @@ import jax
 
 from ._version import __version__
 
-_NEEDED = ("jax", "jaxlib", "jaxopt", "formulaic", "pandas", "numpy", "scipy")
-_OPTIONAL = ("matplotlib", "pyarrow", "pyreadstat", "rdata", "tqdm", "great_tables", "dask", "distributed")
+_NEEDED = ("jax", "jaxlib", "jaxopt", "formulaic", "pandas", "numpy", "scipy", "tqdm")
+_OPTIONAL = ("matplotlib", "pyarrow", "pyreadstat", "rdata", "great_tables", "dask", "distributed")
 
 
 def show_versions() -> None:

@@ -17,7 +17,7 @@ import pytest
 import studies
 from scipy import stats
 
-from remlax.errors import FileFormatError, MissingExtraError, SimulationError
+from remlax.errors import FileFormatError, SimulationError
 from remlax.simulation import cli
 from remlax.simulation.mechanisms import Amputation
 from remlax.simulation.specification import FrameAmputer, FrameGenerator
@@ -329,16 +329,11 @@ def test_functions_that_other_processes_cannot_import_are_named(tmp_path: Path) 
         study.prepare(tmp_path / "three")
 
 
-def test_progress_bar_shows_blocks_and_failures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_bar_shows_blocks_and_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     studies.simple(methods={"mean": studies.fragile_mean}).run(tmp_path, block_size=5)
     shown = capsys.readouterr().err
     assert "8/8" in shown
     assert "failed_rows=4" in shown
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(MissingExtraError, match=r"pip install remlax\[sim\]"):
-        studies.simple().run(tmp_path / "other")
 
 
 def test_blocks_and_reading_a_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from ..progress import progress
 from . import inference, optimize
 from .criterion import LOG_2PI
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
@@ -215,8 +216,16 @@ def run_chunks(
     if len(pieces) == 1:
         results = [run(pieces[0])]
     else:
-        with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(run, pieces))
+        results = []
+        with progress(len(lanes), "fit") as tell, ThreadPoolExecutor(threads) as pool:
+            waiting = [pool.submit(run, piece) for piece in pieces]
+            try:
+                for piece, future in zip(pieces, waiting, strict=True):
+                    results.append(future.result())
+                    tell(len(piece))
+            finally:
+                for future in waiting:  # after Ctrl-C none of them begins
+                    future.cancel()
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 

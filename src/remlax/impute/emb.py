@@ -110,7 +110,7 @@ def emb(
 
     Notes
     -----
-    After two seconds a progress bar appears if tqdm is installed; ``TQDM_DISABLE=1`` in the environment turns it off.
+    After two seconds a progress bar appears; ``TQDM_DISABLE=1`` in the environment turns it off.
 
     References
     ----------

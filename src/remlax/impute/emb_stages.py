@@ -15,13 +15,13 @@ import pandas as pd
 from remlax.errors import ImputationError, ImputationWarning
 
 from ..core.programs import float64
+from ..progress import progress
 from .clusters import cluster_codes, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, slots
 from .kernels.em import CellPriors, EmSettings, is_regular
 from .kernels.emb import Bounds, EmbDraw, emb_lanes
 from .patterns import PatternIndex, index_patterns
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
-from .progress import progress
 
 ROW_STAGE, CLUSTER_STAGE = 0, 1
 BATCH_BYTES = 256 * 2**20

@@ -9,12 +9,12 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
+from ..progress import progress
 from .derive import Derivation, warn_undeclared_means
 from .joint_model import build_model, read_formulas
 from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, advance, start
 from .patterns import check_columns
-from .progress import progress
 
 
 def joint(
@@ -107,7 +107,7 @@ def joint(
 
     Notes
     -----
-    After two seconds a progress bar appears if tqdm is installed; ``TQDM_DISABLE=1`` in the environment turns it off.
+    After two seconds a progress bar appears; ``TQDM_DISABLE=1`` in the environment turns it off.
     Ctrl-C ends the chains after the sweeps that are under way.
 
     References

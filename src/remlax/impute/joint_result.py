@@ -13,13 +13,13 @@ import pandas as pd
 from remlax.data import ImputedData
 from remlax.errors import ImputationError, ImputationWarning
 
+from ..progress import progress
 from .columns import FloatArray
 from .convergence import effective_size, split_rhat
 from .derive import Derivation, apply_derivations
 from .joint_model import JointModel, Predictors, Targets
 from .joint_outcome import outcome_in_units, outcome_names
 from .joint_run import Chains, advance, completed_frames
-from .progress import progress
 
 RHAT_LIMIT = 1.05
 

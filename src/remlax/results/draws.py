@@ -12,6 +12,7 @@ from ..core.batch_posterior import draw_rows_stack, draw_stack
 from ..core.draws import Draws
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..progress import progress
 from .checks import check_level
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
@@ -126,20 +127,22 @@ def row_draws(
     shift = centre_spread(means)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     size = max(1, CHUNK_DRAWS // (len(k) * n_sims * (2 + len(model.layout.factors))))
-    for chunk, start in enumerate(range(0, rows.n_rows, size)):
-        part = slice(start, min(start + size, rows.n_rows))
-        keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
-        conditioned = conditioned_rows(fitted, lanes, rows, part)
-        n_new = tuple(len(names) for names in rows.new)
-        theta = fitted.theta[k] * model.theta_scale
-        found = draw_rows_stack(stack, keys, theta, conditioned, n_sims, n_new, joint=draws == "joint")
-        out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
-        for i in range(len(k)):
-            frame = rows.frame(i)
-            out[i, 0] += frame.x[part] @ model.ols[k[i]] + frame.offset[part]
-        out[:, :-1] += shift[:, :, None, part]
-        out[:, -1] /= np.sqrt(weights[:, None, part])
-        yield part, out
+    with progress(rows.n_rows, "row") as tell:
+        for chunk, start in enumerate(range(0, rows.n_rows, size)):
+            part = slice(start, min(start + size, rows.n_rows))
+            keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
+            conditioned = conditioned_rows(fitted, lanes, rows, part)
+            n_new = tuple(len(names) for names in rows.new)
+            theta = fitted.theta[k] * model.theta_scale
+            found = draw_rows_stack(stack, keys, theta, conditioned, n_sims, n_new, joint=draws == "joint")
+            out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
+            for i in range(len(k)):
+                frame = rows.frame(i)
+                out[i, 0] += frame.x[part] @ model.ols[k[i]] + frame.offset[part]
+            out[:, :-1] += shift[:, :, None, part]
+            out[:, -1] /= np.sqrt(weights[:, None, part])
+            yield part, out
+            tell(part.stop - part.start)
 
 
 def interval_table(

@@ -15,6 +15,7 @@ from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
+from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit
 from .intervals import ConfintMethod, make_profiles
@@ -214,10 +215,11 @@ class LmerFitList(Sequence[LmerFit]):
             tables = [found.confint() for found in make_profiles(self.fitted_stack, self.lanes, conf_level)]
         else:
             seeds = [None if seed is None else seed + i for i in range(len(self))]
-            tables = [
-                fit.confint(method, conf_level=conf_level, ddf=ddf, n_sims=n_sims, seed=one)
-                for fit, one in zip(self, seeds, strict=True)
-            ]
+            tables = []
+            with progress(len(self), "fit") as tell:
+                for fit, one in zip(self, seeds, strict=True):
+                    tables.append(fit.confint(method, conf_level=conf_level, ddf=ddf, n_sims=n_sims, seed=one))
+                    tell(1)
         for table, label in zip(tables, self.labels, strict=True):
             table.insert(0, "imp", [label] * len(table))
         return pd.concat(tables, ignore_index=True)

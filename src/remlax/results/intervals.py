@@ -19,6 +19,7 @@ from ..fitting.fit import Fitted
 from ..fitting.profile import profile
 from ..fitting.profile_grid import ProfileTable
 from ..fitting.refit import refit_lane, simulate_lane
+from ..progress import progress
 from .coefficients import fit_table
 from .draws import check_draws, fresh_seed
 from .tables import term_labels
@@ -165,10 +166,12 @@ def boot_limits(fitted: Fitted, lane: int, conf_level: float, n_sims: int, seed:
     rng = np.random.default_rng(seed)
     chunk = max(1, CHUNK_RESPONSES // fitted.model.rows.n_rows(lane))
     parts, singular = [], 0
-    for start in range(0, n_sims, chunk):
-        again = refit_lane(fitted, lane, simulate_lane(fitted, lane, min(chunk, n_sims - start), rng))
-        parts.append(np.where(again.converged[:, None], parameter_values(again), np.nan))
-        singular += int((again.singular & again.converged).sum())
+    with progress(-(-n_sims // chunk), "chunk") as tell:
+        for start in range(0, n_sims, chunk):
+            again = refit_lane(fitted, lane, simulate_lane(fitted, lane, min(chunk, n_sims - start), rng))
+            parts.append(np.where(again.converged[:, None], parameter_values(again), np.nan))
+            singular += int((again.singular & again.converged).sum())
+            tell(1)
     values = np.concatenate(parts)
     failed = int(np.isnan(values[:, -1]).sum())
     if failed:

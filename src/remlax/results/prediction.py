@@ -19,6 +19,7 @@ from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
 from ..fitting.satterthwaite import variance_covariance
 from ..pooling import pool_scalars
+from ..progress import progress
 from .checks import check_level
 from .newdata import FrameRows, PredictionRows
 
@@ -69,16 +70,16 @@ def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows)
     stack = model.stack.lanes(np.asarray(k))
     chunk = chunk_rows(fitted, len(k))
     variances, gradients = [], []
-    for start in range(0, rows.n_rows, chunk):
-        part = slice(start, min(start + chunk, rows.n_rows))
-        found = row_variance_stack(
-            stack, fitted.theta[k] * model.theta_scale, sigma / scale, conditioned_rows(fitted, lanes, rows, part)
-        )
-        size = part.stop - part.start
-        variances.append(found.variance[:, :size] * scale[:, None] ** 2)
-        # internal theta is the user's times theta_scale
-        jacobian = np.append(model.theta_scale, 1.0)
-        gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2 * jacobian)
+    # internal theta is the user's times theta_scale
+    theta, jacobian = fitted.theta[k] * model.theta_scale, np.append(model.theta_scale, 1.0)
+    with progress(rows.n_rows, "row") as tell:
+        for start in range(0, rows.n_rows, chunk):
+            part = slice(start, min(start + chunk, rows.n_rows))
+            found = row_variance_stack(stack, theta, sigma / scale, conditioned_rows(fitted, lanes, rows, part))
+            size = part.stop - part.start
+            variances.append(found.variance[:, :size] * scale[:, None] ** 2)
+            gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2 * jacobian)
+            tell(size)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     return LinearPredictor(
         estimate=estimates(fitted, lanes, rows),

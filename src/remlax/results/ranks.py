@@ -11,6 +11,7 @@ import scipy
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..pooling import pool_scalars
+from ..progress import progress
 from .effects import Effect, choose_effect, choose_effects
 
 # pairs of levels compared at once
@@ -31,15 +32,16 @@ def expected_ranks(modes: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """
     out = np.empty(len(modes))
     size = max(1, CHUNK_PAIRS // len(modes))
-    for start in range(0, len(modes), size):
-        part = slice(start, start + size)
-        gap = modes[part, None] - modes[None]
-        spread = np.sqrt(variances[part, None] + variances[None])
-        with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"), progress(len(modes), "level") as tell:
+        for start in range(0, len(modes), size):
+            part = slice(start, start + size)
+            gap = modes[part, None] - modes[None]
+            spread = np.sqrt(variances[part, None] + variances[None])
             # two levels without variance that are equal are tied
             ahead = np.where(gap == 0, 0.0, gap / spread)
-        # a level against itself counts a half
-        out[part] = 0.5 + scipy.special.ndtr(ahead).sum(axis=1)
+            # a level against itself counts a half
+            out[part] = 0.5 + scipy.special.ndtr(ahead).sum(axis=1)
+            tell(size)
     return out
 
 

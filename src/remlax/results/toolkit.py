@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..progress import progress
 from .cases import Subset, average_case, random_cases
 from .diagnostics import residual_values
 from .draws import fresh_seed
@@ -300,9 +301,11 @@ class Toolkit(MovedCases):
         first = statistic_row(statistic(self))
         again = refit_subsamples(stack, lanes, size, n_boot, fresh_seed(seed))
         rows = [_verdict(0, stack, lanes) | first]
-        for r in range(n_boot):
-            part = tuple(range(r * k, (r + 1) * k))
-            rows.append(_verdict(r + 1, again, part) | statistic_row(statistic(self._like(again, part))))
+        with progress(n_boot, "subsample") as tell:
+            for r in range(n_boot):
+                part = tuple(range(r * k, (r + 1) * k))
+                rows.append(_verdict(r + 1, again, part) | statistic_row(statistic(self._like(again, part))))
+                tell(1)
         return pd.DataFrame(rows)
 
 

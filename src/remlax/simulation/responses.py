@@ -13,6 +13,7 @@ import pandas as pd
 from ..errors import ConvergenceWarning, DataError
 from ..fitting.refit import refit_lane, simulate_lane
 from ..pooling import pool_scalars
+from ..progress import progress
 from ..results import LmerFit, LmerFitList
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]
@@ -220,13 +221,15 @@ def bootstrap(
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
     parts = []
-    for place, fit in enumerate(several):
-        rng = np.random.default_rng(None if seed is None else [seed, place])
-        drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-        fitted = refit_lane(fit.fitted_stack, fit.lane, drawn)
-        found = _checked(compute(LmerFitList(fitted, tuple(range(n_sims)))), n_sims)
-        found.loc[~fitted.converged] = np.nan
-        parts.append(found)
+    with progress(len(several), "fit") as tell:
+        for place, fit in enumerate(several):
+            rng = np.random.default_rng(None if seed is None else [seed, place])
+            drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
+            fitted = refit_lane(fit.fitted_stack, fit.lane, drawn)
+            found = _checked(compute(LmerFitList(fitted, tuple(range(n_sims)))), n_sims)
+            found.loc[~fitted.converged] = np.nan
+            parts.append(found)
+            tell(1)
     labels = list(several.labels)
     index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])
     return Bootstrap(

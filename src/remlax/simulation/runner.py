@@ -22,7 +22,8 @@ from typing import Protocol
 import jax
 
 from ..cache import enable_compilation_cache
-from ..errors import FileFormatError, MissingExtraError, SimulationError
+from ..errors import FileFormatError, SimulationError
+from ..progress import unseen
 from .fingerprint import digest
 from .replicate import block_rows
 from .specification import StudySpec
@@ -65,7 +66,8 @@ Elsewhere = Callable[[bytes, ResultStore, Sequence[Block], float | None, Callabl
 def run_block(study: StudySpec, store: ResultStore, block: Block) -> Done:
     """Compute one block and write its part."""
     started = time.perf_counter()
-    rows = block_rows(study, block, store.scenarios[block.scenario])
+    with unseen():
+        rows = block_rows(study, block, store.scenarios[block.scenario])
     store.write(block, rows)
     failed = int((rows["status"] == "failed").sum())
     return Done(block, len(rows), failed, time.perf_counter() - started)
@@ -102,7 +104,7 @@ def run_blocks(
     SimulationError
         A part cannot be written, the study cannot be sent to workers, or a block kills its worker every time.
     MissingExtraError
-        ``progress`` without tqdm, or pyarrow is not installed.
+        pyarrow is not installed.
     """
     to_do = store.to_do()
     deadline = None if max_time is None else time.monotonic() + max_time
@@ -301,10 +303,8 @@ def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
     if not show:
         yield _note
         return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise MissingExtraError("Progress bars need tqdm: pip install remlax[sim], or progress=False") from error
+    from tqdm.auto import tqdm  # it would add to the start of every process
+
     bar: Bar = tqdm(total=total, initial=total - left, unit="block")
     failures = 0
 

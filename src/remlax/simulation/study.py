@@ -137,7 +137,7 @@ class Study(StudySpec):
         FileFormatError
             The manifest of the directory is damaged.
         MissingExtraError
-            pyarrow, tqdm or (with ``client=``) dask.distributed is not installed.
+            pyarrow or (with ``client=``) dask.distributed is not installed.
         """
         store = self._open(out, block_size)
         elsewhere = None if client is None else partial(run_on_cluster, client)
