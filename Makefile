@@ -13,7 +13,7 @@ WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint docs package package-check bench bench-quick clean
+.PHONY: demo test test-slow stress lint docs package package-check bench bench-quick clean
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
@@ -23,6 +23,9 @@ test: $(DEVELOP)
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
+
+stress: $(DEVELOP)
+	$(BIN)/python tests/stress.py docs/stress.md
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

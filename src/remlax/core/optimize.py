@@ -22,12 +22,13 @@ from ..errors import others_quiet
 from . import criterion
 from .structure import Index, Structure, Values
 
-CONVERGED, MAX_ITER, NOT_FINITE, SADDLE = 0, 1, 2, 3
+CONVERGED, MAX_ITER, NOT_FINITE, SADDLE, NO_RESIDUAL = 0, 1, 2, 3, 4
 STATUS_TEXT = {
     CONVERGED: "converged",
     MAX_ITER: "iteration limit",
     NOT_FINITE: "not finite",
     SADDLE: "saddle point",
+    NO_RESIDUAL: "no residual variance",
 }
 
 

@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from ..core import batch
-from ..core.optimize import CONVERGED, LBFGS, NOT_FINITE, Newton
+from ..core.optimize import CONVERGED, LBFGS, NO_RESIDUAL, NOT_FINITE, Newton
 from ..core.structure import ThetaMap
 from .assemble import Assembled, z_columns
+from .residual_variance import falls_without_end, too_few_digits
 
 # lme4's isSingular(tol = 1e-4), for columns of Z of unit root mean square: the unit of a predictor does not decide
 SINGULAR_TOL = 1e-4
@@ -209,7 +210,9 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: batch.BatchFit, t
     beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
     unscaled = np.asarray(solution.unscaled_cov)[:, :p, :p]
     vcov = np.einsum("kia,kab,kjb->kij", model.inverse, unscaled, model.inverse) * sigma[:, None, None] ** 2
-    status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), opt.status, NOT_FINITE)
+    degenerate = too_few_digits(solution) | falls_without_end(model, opt)
+    status = np.where(degenerate, NO_RESIDUAL, opt.status)
+    status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), status, NOT_FINITE)
     return Fitted(
         model=model,
         optimizer=optimizer,

@@ -32,7 +32,8 @@ class OptSummary:
     starts : int
         Starting points tried.
     status : str
-        ``converged``, ``iteration limit``, ``saddle point`` or ``not finite``.
+        ``converged``, ``iteration limit``, ``saddle point``, ``not finite``, or ``no residual variance``: the random
+        effects explain the response, exactly or to so few digits that standard errors would be wrong.
     """
 
     optimizer: str
