@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import scipy
 from numpy.testing import assert_allclose
+from remlax.fitting.profile_grid import Parameter, ProfileTable, first_grid, make_table, next_grid
 
 import remlax as rx
 from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
 from remlax.fitting.profile import profile
-from remlax.fitting.profile_grid import Parameter, ProfileTable, first_grid, make_table, next_grid
 
 CUT = float(np.sqrt(scipy.stats.chi2.ppf(0.95, 1)))
 # lme4's limits come from a spline through its own grid: its sd of Dyestuff is 3e-4 off (see the test of the deviance)

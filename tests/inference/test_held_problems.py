@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose
 
 import remlax as rx
 from random_models import random_frame, random_model
-from remlax.core.profile import held_deviance
-from remlax.fitting.profile import _Stack, parameters_of
+from remlax.core.profile import held_derivatives, held_deviance
+from remlax.fitting.held import HeldStack
+from remlax.fitting.profile import parameters_of
 
 
 @pytest.fixture(scope="module", params=["(1 + x + z | g)", "(1 + x | g) + (1 | h)"])
@@ -41,7 +42,7 @@ def dense_deviance(model, fit, covariances, sigma, held):
 
 def test_every_parameter_is_held_where_it_is_asked(case):
     model, fit = case
-    stack = _Stack(fit.fitted_stack, np.array([0]))
+    stack = HeldStack(fit.fitted_stack, np.array([0]))
     terms = fit.fitted_stack.model.layout.terms
     rng = np.random.default_rng(1)
     ours, dense = [], []
@@ -74,3 +75,27 @@ def test_every_parameter_is_held_where_it_is_asked(case):
         dense.append(dense_deviance(model, fit, covariances, sigma, beta))
     # constants apart
     assert_allclose(np.array(ours) - ours[0], np.array(dense) - dense[0], rtol=1e-8, atol=1e-8)
+
+
+def test_derivatives_are_those_of_automatic_differentiation(case):
+    _, fit = case
+    stack = HeldStack(fit.fitted_stack, np.array([0]))
+    structure, index = stack.stack.structure, stack.stack.index
+    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    rng = np.random.default_rng(2)
+    values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
+    with jax.enable_x64(True):
+        plain = jax.jit(lambda at, held: _value_grad_hess(at, held, structure, index, kept))
+        exact = jax.jit(lambda at, held: held_derivatives(at, held, structure, index, kept))
+        for parameter in [None, *parameters_of(fit.fitted_stack)]:
+            held = stack.held((0, parameter, 0.0 if parameter is None else values[parameter.kind]), 0.1)
+            at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
+            for a, b in zip(exact(at, held), plain(at, held), strict=True):
+                assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+
+
+def _value_grad_hess(at, held, structure, index, values):
+    def deviance(t):
+        return held_deviance(t, held, structure, index, values)
+
+    return deviance(at), jax.grad(deviance)(at), jax.hessian(deviance)(at)

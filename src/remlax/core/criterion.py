@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .border import Border, Expansion
 from .crossed import crossed_derivatives
-from .factor import marginal, small_apply, small_factor
+from .factor import marginal
+from .single import single_derivatives
 from .small import factor_inverse
 from .structure import Index, Structure, Values
 
@@ -87,11 +89,8 @@ def reml_criterion(theta: Array, structure: Structure, index: Index, values: Val
 
 def value_and_grad(theta: Array, structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
     """Return the criterion and its exact gradient; analytic for one factor, reverse mode for several."""
-    if structure.n_factors == 1:
-        found = _one_factor(theta, structure, values, hessian=False)
-        return found.value, found.grad
-    if structure.crossed:
-        found = _crossed(theta, structure, index, values, hessian=False)
+    if structure.n_factors == 1 or structure.crossed:
+        found = _expansion(theta, structure, index, values, hessian=False)
         return found.value, found.grad
     return jax.value_and_grad(profiled_deviance)(theta, structure, index, values)
 
@@ -102,10 +101,9 @@ def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Va
     Analytic for one grouping factor and for the dense block of crossed ones; for nested factors the reverse-mode
     gradient is linearised once and pushed forward along each coordinate.
     """
-    if structure.n_factors == 1:
-        return _one_factor(theta, structure, values, hessian=True)
-    if structure.crossed:
-        return _crossed(theta, structure, index, values, hessian=True)
+    if structure.n_factors == 1 or structure.crossed:
+        found = _expansion(theta, structure, index, values, hessian=True)
+        return Derivatives(found.value, found.grad, found.hess)
 
     def both(t: Array) -> tuple[Array, Array]:
         return jax.value_and_grad(profiled_deviance)(t, structure, index, values)
@@ -115,57 +113,28 @@ def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Va
     return Derivatives(value, grad, (hess + hess.T) / 2)
 
 
-def _crossed(theta: Array, structure: Structure, index: Index, values: Values, *, hessian: bool) -> Derivatives:
-    n = degrees(structure, values)
-    logdet, chol, grad, hess = crossed_derivatives(theta, structure, index, values, n, hessian=hessian)
-    return Derivatives(assemble(logdet, chol, structure, values), grad, hess)
+def _expansion(theta: Array, structure: Structure, index: Index, values: Values, *, hessian: bool) -> Expansion:
+    def border(m: Array) -> Border:
+        return _profiled_border(m, structure, values)
 
-
-def _one_factor(theta: Array, structure: Structure, values: Values, *, hessian: bool) -> Derivatives:
-    """Derivatives with respect to D = Lambda Lambda' from the forward pass, then the chain rule to theta."""
-    (lam,) = structure.theta_map.factors(theta)
-    zz, zr = values.zz[0], values.zr[0]
-    n = degrees(structure, values)
-    pinv, logdet = small_factor(zz, lam)
-    solved = small_apply(pinv, zr)
-    m = values.ww - jnp.einsum("kal,kbl->ab", zr, solved)
-    chol, inverse = factor_inverse(m)
-    value = assemble(logdet, chol, structure, values)
-
-    # A = Z'V^-1 Z; B = Z'V^-1 [X y] in the coordinates where M is the identity, so that its last column is
-    # e / sqrt(r2) with e = Z'V^-1 (y - X beta).
-    w = chol.shape[0]
-    a = zz - small_apply(zz, small_apply(pinv, zz))
-    b = jnp.einsum("ial,ca->icl", zr - small_apply(zz, solved), inverse)
-    weight = jnp.full(w, 1.0 if structure.reml else 0.0, chol.dtype).at[-1].set(n)
-    c = jnp.einsum("ial,a,jal->ijl", b, weight, b)
-
-    grad_d = jnp.sum(a - c, axis=2)
-    _, row, col = structure.theta_map.entries(0)
-    grad = 2 * (grad_d @ lam)[row, col]
-    hess = _one_factor_hessian(structure, lam, a, b, c, grad_d, n) if hessian else jnp.zeros((0, 0), grad.dtype)
-    return Derivatives(value, grad, hess)
-
-
-def _one_factor_hessian(
-    structure: Structure, lam: Array, a: Array, b: Array, c: Array, grad_d: Array, n: Array
-) -> Array:
-    """Second derivatives; the sums over levels are two Gram matrices, the rest is d x d work."""
-    q, w = b.shape[0], b.shape[1]
-    _, row, col = structure.theta_map.entries(0)
-    unit = np.zeros((len(row), q, q))
+    map_ = structure.theta_map
+    if structure.crossed:
+        return crossed_derivatives(theta, map_.factors, border, structure, index, values, hessian=hessian)
+    (lam,) = map_.factors(theta)
+    _, row, col = map_.entries(0)
+    unit = np.zeros((len(row), *lam.shape))
     unit[np.arange(len(row)), row, col] = 1.0
-    d_lam = jnp.asarray(unit, lam.dtype) @ lam.T
-    d_d = d_lam + jnp.swapaxes(d_lam, 1, 2)
+    return single_derivatives(lam, jnp.asarray(unit, lam.dtype), border, values, hessian=hessian)
 
-    a2, c2, b2 = a.reshape(q * q, -1), c.reshape(q * q, -1), b.reshape(q * w, -1)
-    mixed = ((2 * c2 - a2) @ a2.T).reshape(q, q, q, q)
-    d_m = jnp.einsum("aij,ixjy->axy", d_d, (b2 @ b2.T).reshape(q, w, q, w))
-    weight = jnp.full((w, w), n).at[:-1, :-1].set(1.0 if structure.reml else 0.0)
-    same_column = np.equal.outer(col, col)
-    hess = (
-        jnp.einsum("ijkl,ajk,bli->ab", mixed, d_d, d_d)
-        - jnp.einsum("axy,xy,bxy->ab", d_m, weight, d_m)
-        + 2 * jnp.where(same_column, grad_d[np.ix_(row, row)], jnp.zeros((), lam.dtype))
+
+def _profiled_border(m: Array, structure: Structure, values: Values) -> Border:
+    """Return log|RX|^2 + N log r2 (the first under REML only) where M is the identity, and the constant."""
+    chol, inverse = factor_inverse(m)
+    n, w = degrees(structure, values), m.shape[0]
+    fixed = 1.0 if structure.reml else 0.0
+    return Border(
+        value=assemble(jnp.zeros((), m.dtype), chol, structure, values),
+        turn=inverse,
+        weight=jnp.full(w, fixed, m.dtype).at[-1].set(n),
+        bend=jnp.full((w, w), n).at[:-1, :-1].set(fixed),
     )
-    return (hess + hess.T) / 2

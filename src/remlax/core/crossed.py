@@ -7,51 +7,65 @@ algebra adds to the Hessian is written out, since differentiating a Cholesky fac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve
 
+from .border import Border, Expansion
 from .factor import CrossedParts, eliminate_first, scale_dense
-from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 
 def crossed_derivatives(
-    theta: Array, structure: Structure, index: Index, values: Values, n: Array, *, hessian: bool
-) -> tuple[Array, Array, Array, Array]:
-    """Return log|V|, chol(M), and gradient and Hessian of log|V| + log|RX|^2 + n log r2.
+    theta: Array,
+    factors: Callable[[Array], tuple[Array, ...]],
+    border_of: Callable[[Array], Border],
+    structure: Structure,
+    index: Index,
+    values: Values,
+    *,
+    hessian: bool,
+    lower: bool = True,
+) -> Expansion:
+    """Value, gradient and Hessian of log|V| + g(M).
 
     Parameters
     ----------
     theta : Array (d,)
-    n : Array, scalar
-        n - p under REML, n under ML.
+    factors : callable
+        Lambda of each factor from theta, each from its own entries as ``structure.theta_map`` has them.
+    border_of : callable
+        g to second order at M.
     hessian : bool
         False gives an empty Hessian.
+    lower : bool, default True
+        Every Lambda is lower triangular.
     """
     # only the first factor's entries of theta move the sums over pairs, which are the costly part
     first = structure.theta_map.entries(0)[0]
     rest = np.setdiff1d(np.arange(theta.shape[0]), first)
 
     def eliminated(inner: Array) -> CrossedParts:
-        return eliminate_first(theta.at[first].set(inner), structure, index, values)
+        lam = factors(theta.at[first].set(inner))[0]
+        return eliminate_first(lam, structure, index, values, lower=lower)
 
     def scaled(raw: CrossedParts, outer: Array) -> CrossedParts:
-        return scale_dense(theta.at[rest].set(outer), raw, structure)
+        return scale_dense(factors(theta.at[rest].set(outer)), raw, structure)
 
     raw, push_raw = jax.linearize(eliminated, theta[first])
     parts, push_scaled = jax.linearize(scaled, raw, theta[rest])
     q_chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
     q_inv = cho_solve((q_chol, True), jnp.eye(structure.n_dense, dtype=theta.dtype))
     x = q_inv @ parts.right
-    chol, inverse = factor_inverse(parts.m - parts.right.T @ x)
-    logdet = parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(q_chol)))
+    border = border_of(parts.m - parts.right.T @ x)
+    value = parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(q_chol))) + border.value
 
-    w = chol.shape[0]
-    weight = jnp.full(w, 1.0 if structure.reml else 0.0, chol.dtype).at[-1].set(n)
-    by_m = inverse.T @ (weight[:, None] * inverse)
+    turn = border.turn
+    by_m = turn.T @ (border.weight[:, None] * turn)
     # the criterion to first order in its parts: its gradient in theta is exact, and its Hessian is what the curvature
     # of the parts in theta contributes
     by_block, by_right = q_inv + x @ by_m @ x.T, -2 * x @ by_m
@@ -66,7 +80,8 @@ def crossed_derivatives(
 
     order = np.argsort(np.concatenate([first, rest]))
     if not hessian:
-        return logdet, chol, jnp.concatenate(slopes(theta[first]))[order], jnp.zeros((0, 0), theta.dtype)
+        none = jnp.zeros((0, 0), theta.dtype)
+        return Expansion(value, border.value, jnp.concatenate(slopes(theta[first]))[order], none, none)
     grad, push_slopes = jax.linearize(slopes, theta[first])
     unit_first, unit_rest = (jnp.eye(len(part), dtype=theta.dtype) for part in (first, rest))
     by_first, cross = jax.vmap(push_slopes)(unit_first)
@@ -82,12 +97,11 @@ def crossed_derivatives(
     x_y = jnp.einsum("mx,amy->axy", x, y)
     x_q_x = jnp.einsum("mx,amy->axy", x, moved.block @ x)
     d_m = moved.m - x_y - jnp.swapaxes(x_y, 1, 2) - x_q_x
-    unit_d_m = jnp.einsum("ix,axy,jy->aij", inverse, d_m, inverse)
-    bend = jnp.full((w, w), n).at[:-1, :-1].set(1.0 if structure.reml else 0.0)
+    unit_d_m = jnp.einsum("ix,axy,jy->aij", turn, d_m, turn)
     outer = (
         -jnp.einsum("aij,bji->ab", turned, turned)
         - 2 * jnp.einsum("amx,xy,bmy->ab", y, by_m, jnp.einsum("mk,bky->bmy", q_inv, y))
-        - jnp.einsum("axy,xy,bxy->ab", unit_d_m, bend, unit_d_m)
+        - jnp.einsum("axy,xy,bxy->ab", unit_d_m, border.bend, unit_d_m)
     )
     hess = (inner + outer)[np.ix_(order, order)]
-    return logdet, chol, jnp.concatenate(grad)[order], (hess + hess.T) / 2
+    return Expansion(value, border.value, jnp.concatenate(grad)[order], (hess + hess.T) / 2, unit_d_m[order])

@@ -19,7 +19,7 @@ from .structure import Index, Structure, Values
 UNROLL_UP_TO = 6
 
 
-def small_factor(zz: Array, lam: Array) -> tuple[Array, Array]:
+def small_factor(zz: Array, lam: Array, *, lower: bool = True) -> tuple[Array, Array]:
     """Eliminate one block-diagonal factor.
 
     Parameters
@@ -27,7 +27,9 @@ def small_factor(zz: Array, lam: Array) -> tuple[Array, Array]:
     zz : Array (q, q, L)
         Z_l'Z_l of every level.
     lam : Array (q, q)
-        Relative covariance factor, lower triangular.
+        Relative covariance factor.
+    lower : bool, default True
+        It is lower triangular; False: any square root of the covariance.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def small_factor(zz: Array, lam: Array) -> tuple[Array, Array]:
         Sum over levels of log|Lambda'Z'Z Lambda + I|.
     """
     if lam.shape[0] <= UNROLL_UP_TO:
-        return _small_factor_unrolled(zz, lam)
+        return _small_factor_unrolled(zz, lam, lower=lower)
     blocks = jnp.moveaxis(zz, 2, 0)
     q = lam.shape[0]
     inner = jnp.einsum("ki,lkm,mj->lij", lam, blocks, lam) + jnp.eye(q, dtype=zz.dtype)[None]
@@ -47,11 +49,12 @@ def small_factor(zz: Array, lam: Array) -> tuple[Array, Array]:
     return jnp.einsum("lki,lkj->ijl", half, half), logdet
 
 
-def _small_factor_unrolled(zz: Array, lam: Array) -> tuple[Array, Array]:
+def _small_factor_unrolled(zz: Array, lam: Array, *, lower: bool) -> tuple[Array, Array]:
     q = lam.shape[0]
     idx = range(q)
-    zl = [[sum(zz[i, k] * lam[k, j] for k in range(j, q)) for j in idx] for i in idx]
-    inner = [[sum(lam[k, i] * zl[k][j] for k in range(i, q)) for j in range(i + 1)] for i in idx]
+    filled = [range(j if lower else 0, q) for j in idx]
+    zl = [[sum(zz[i, k] * lam[k, j] for k in filled[j]) for j in idx] for i in idx]
+    inner = [[sum(lam[k, i] * zl[k][j] for k in filled[i]) for j in range(i + 1)] for i in idx]
     chol: list[list[Array]] = [[] for _ in idx]
     for i in idx:
         for j in range(i + 1):
@@ -63,7 +66,7 @@ def _small_factor_unrolled(zz: Array, lam: Array) -> tuple[Array, Array]:
     for i in idx:
         row = []
         for j in idx:
-            top = lam[j, i] if j >= i else jnp.zeros((), lam.dtype)
+            top = lam[j, i] if j in filled[i] else jnp.zeros((), lam.dtype)
             row.append((top - sum(chol[i][k] * half[k][j] for k in range(i))) / chol[i][i])
         half.append(row)
     pinv = [[sum(half[k][i] * half[k][j] for k in idx) for j in idx] for i in idx]
@@ -108,21 +111,30 @@ def marginal(theta: Array, structure: Structure, index: Index, values: Values) -
     logdet : Array, scalar
     m : Array (p + 1, p + 1)
     """
+    return marginal_of_factors(structure.theta_map.factors(theta), structure, index, values)
+
+
+def marginal_of_factors(
+    lams: tuple[Array, ...], structure: Structure, index: Index, values: Values, *, lower: bool = True
+) -> tuple[Array, Array]:
+    """Compute log|V| and M from Lambda of each factor, (q, q) in elimination order; see `small_factor`."""
     if structure.crossed:
-        parts = crossed_parts(theta, structure, index, values)
+        parts = scale_dense(lams, eliminate_first(lams[0], structure, index, values, lower=lower), structure)
         chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
         half = solve_triangular(chol, parts.right, lower=True)
         return parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol))), parts.m - half.T @ half
-    return _marginal_chain(structure.theta_map.factors(theta), structure, index, values)
+    return _marginal_chain(lams, structure, index, values, lower=lower)
 
 
-def _marginal_chain(lams: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
+def _marginal_chain(
+    lams: tuple[Array, ...], structure: Structure, index: Index, values: Values, *, lower: bool
+) -> tuple[Array, Array]:
     """Eliminate nested factors, finest first; each update is a segment sum into the ancestor's block."""
     zz, zr = list(values.zz), list(values.zr)
     w = structure.n_fixed + 1
     m, total = values.ww, jnp.zeros((), values.ww.dtype)
     for f, lam in enumerate(lams):
-        pinv, logdet = small_factor(zz[f], lam)
+        pinv, logdet = small_factor(zz[f], lam, lower=lower)
         total = total + logdet
         solved = small_apply(pinv, zr[f])
         start = 0
@@ -152,10 +164,13 @@ class CrossedParts(NamedTuple):
 
 def crossed_parts(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
     """Eliminate the first factor of a crossed model and scale the others by their Lambda."""
-    return scale_dense(theta, eliminate_first(theta, structure, index, values), structure)
+    lams = structure.theta_map.factors(theta)
+    return scale_dense(lams, eliminate_first(lams[0], structure, index, values), structure)
 
 
-def eliminate_first(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
+def eliminate_first(
+    lam: Array, structure: Structure, index: Index, values: Values, *, lower: bool = True
+) -> CrossedParts:
     """Eliminate the first factor of a crossed model; the dense block is updated over a list of pairs."""
     assert index.keys is not None  # for the type checker: a crossed Index has its arrays
     assert index.entry_level is not None
@@ -164,7 +179,7 @@ def eliminate_first(theta: Array, structure: Structure, index: Index, values: Va
     assert values.entry is not None
     assert values.base is not None
     assert values.dense_w is not None
-    pinv, logdet = small_factor(values.zz[0], structure.theta_map.factors(theta)[0])
+    pinv, logdet = small_factor(values.zz[0], lam, lower=lower)
     solved = small_apply(pinv, values.zr[0])
     m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
 
@@ -174,19 +189,18 @@ def eliminate_first(theta: Array, structure: Structure, index: Index, values: Va
     pairs = jnp.sum(entry[index.pair_left] * through[index.pair_right], axis=1)
     summed = jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
     size = structure.n_dense
-    lower = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
-    block = lower.reshape(size, size)
+    filled = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
+    block = filled.reshape(size, size)
 
     rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
     dense_w = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
     return CrossedParts(logdet, block + jnp.tril(block, -1).T, dense_w, m)
 
 
-def scale_dense(theta: Array, parts: CrossedParts, structure: Structure) -> CrossedParts:
-    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
-    lams = structure.theta_map.factors(theta)[1:]
-    block = _times_lambda(_times_lambda(parts.block, lams, structure).T, lams, structure)
-    right = _times_lambda(parts.right.T, lams, structure).T
+def scale_dense(lams: tuple[Array, ...], parts: CrossedParts, structure: Structure) -> CrossedParts:
+    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors, from Lambda of all factors."""
+    block = _times_lambda(_times_lambda(parts.block, lams[1:], structure).T, lams[1:], structure)
+    right = _times_lambda(parts.right.T, lams[1:], structure).T
     return CrossedParts(parts.logdet, block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
 
 

@@ -12,11 +12,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
-from .covariance import marginal_of_covariance
+from .border import Border, Expansion
 from .criterion import Derivatives
+from .crossed import crossed_derivatives
+from .factor import marginal_of_factors
 from .optimize import Optimum, minimise
+from .single import single_derivatives
+from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 
@@ -50,22 +53,78 @@ class Held(NamedTuple):
     hold_row: Array
 
 
+def _factors(theta: Array, held: Held) -> tuple[Array, ...]:
+    return tuple(jnp.einsum("a,aij->ij", theta, part) for part in held.maps)
+
+
+def _border(m: Array, held: Held, structure: Structure, precision: Array) -> Border:
+    """Return the residual sum of squares over sigma^2, the coefficients at their best given what is held."""
+    p = structure.n_fixed
+    chol, inverse = factor_inverse(m)
+    reach = inverse[:p, :p] @ held.row
+    length = jnp.sqrt(reach @ reach)
+    along = reach / length
+    shift = held.hold_row * (held.target - reach @ chol[p, :p]) / length
+    r2 = chol[p, p] ** 2 + shift**2
+    gamma = inverse[:p, :p].T @ (chol[p, :p] + shift * along)
+    # coordinates of the coefficients without the held direction, then the residual
+    across = inverse[:p] - held.hold_row * jnp.outer(along, along @ inverse[:p])
+    last = jnp.append(-gamma, 1.0) / jnp.sqrt(r2)
+    n = r2 * precision
+    bend = jnp.zeros_like(m).at[p, :p].set(n).at[:p, p].set(n)
+    return Border(n, jnp.concatenate([across, last[None]]), jnp.zeros(p + 1, m.dtype).at[p].set(n), bend)
+
+
 def held_deviance(at: Array, held: Held, structure: Structure, index: Index, values: Values) -> Array:
     """ML deviance at coordinates (d + 1,), the coefficients at their best; constants are left out."""
-    precision = jnp.exp(-2 * at[-1])
-    coordinates = jnp.where(held.square > 0, at**2, at)[:-1]
-    ds = []
-    for part in held.maps:
-        c = jnp.einsum("a,aij->ij", coordinates, part)
-        ds.append(c @ c.T * precision)
-    logdet, m = marginal_of_covariance(tuple(ds), structure, index, values)
-    chol = jnp.linalg.cholesky(m, symmetrize_input=False)
-    p = structure.n_fixed
-    reach = solve_triangular(chol[:p, :p], held.row, lower=True)
-    gap = held.target - reach @ chol[p, :p]
-    r2 = chol[p, p] ** 2 + held.hold_row * gap**2 / (reach @ reach)
-    out: Array = logdet + r2 * precision + 2 * values.n_obs * at[-1]
+    entries = jnp.where(held.square > 0, at**2, at)[:-1]
+    logdet, m = marginal_of_factors(_factors(entries * jnp.exp(-at[-1]), held), structure, index, values, lower=False)
+    out: Array = logdet + _border(m, held, structure, jnp.exp(-2 * at[-1])).value + 2 * values.n_obs * at[-1]
     return out
+
+
+def held_derivatives(at: Array, held: Held, structure: Structure, index: Index, values: Values) -> Derivatives:
+    """`held_deviance` with its gradient (d + 1,) and Hessian, also in what is held.
+
+    Analytic for one grouping factor and for the dense block of crossed ones, as `criterion.value_grad_hess`.
+    """
+    if structure.n_factors > 1 and not structure.crossed:
+
+        def both(t: Array) -> tuple[Array, Array]:
+            return jax.value_and_grad(held_deviance)(t, held, structure, index, values)
+
+        (value, grad), push = jax.linearize(both, at)
+        hess = jax.vmap(push)(jnp.eye(at.shape[0], dtype=at.dtype))[1]
+        return Derivatives(value, grad, (hess + hess.T) / 2)
+
+    squared, shrink, precision = held.square[:-1] > 0, jnp.exp(-at[-1]), jnp.exp(-2 * at[-1])
+    theta = jnp.where(squared, at[:-1] ** 2, at[:-1]) * shrink
+
+    def factors(t: Array) -> tuple[Array, ...]:
+        return _factors(t, held)
+
+    def border(m: Array) -> Border:
+        return _border(m, held, structure, precision)
+
+    if structure.crossed:
+        found = crossed_derivatives(theta, factors, border, structure, index, values, hessian=True, lower=False)
+    else:
+        found = single_derivatives(factors(theta)[0], held.maps[0], border, values, hessian=True, lower=False)
+    return _by_coordinates(found, at, theta, jnp.where(squared, 2 * at[:-1], 1.0) * shrink, held, values)
+
+
+def _by_coordinates(found: Expansion, at: Array, theta: Array, slope: Array, held: Held, values: Values) -> Derivatives:
+    """From (theta, log sigma) to coordinates and log sigma; theta shrinks as sigma grows."""
+    rest, d_rest = found.border_value, found.d_m[:, -1, -1] * found.border_value
+    by_sigma = 2 * values.n_obs - 2 * rest - found.grad @ theta
+    grad = jnp.append(found.grad * slope, by_sigma)
+    shape = jnp.concatenate([jnp.diag(slope), -theta[:, None]], axis=1)
+    # what the curvature in theta and rss does not hold: that of theta itself, and sigma^-2 beside rss
+    beside = -2 * shape.T @ d_rest - jnp.append(found.grad * slope, 0.0)
+    bent = found.grad * jnp.where(held.square[:-1] > 0, 2.0, 0.0) * jnp.exp(-at[-1])
+    hess = shape.T @ found.hess @ shape + jnp.diag(jnp.append(bent, found.grad @ theta + 4 * rest))
+    hess = hess.at[-1].add(beside).at[:, -1].add(beside)
+    return Derivatives(found.value + 2 * values.n_obs * at[-1], grad, hess)
 
 
 def minimise_held(held: Held, structure: Structure, index: Index, values: Values, max_iter: Array) -> Optimum:
@@ -78,13 +137,8 @@ def minimise_held(held: Held, structure: Structure, index: Index, values: Values
     """
 
     def evaluate(at: Array) -> Derivatives:
-        def both(t: Array) -> tuple[Array, Array]:
-            return jax.value_and_grad(held_deviance)(t, held, structure, index, values)
-
-        (value, grad), push = jax.linearize(both, at)
-        hess = jax.vmap(push)(jnp.eye(at.shape[0], dtype=at.dtype))[1]
+        value, grad, hess = held_derivatives(at, held, structure, index, values)
         free = held.free
-        masked = (hess + hess.T) / 2 * free[:, None] * free[None, :] + jnp.diag(1 - free)
-        return Derivatives(value, grad * free, masked)
+        return Derivatives(value, grad * free, hess * free[:, None] * free[None, :] + jnp.diag(1 - free))
 
     return minimise(held.start, evaluate, max_iter)

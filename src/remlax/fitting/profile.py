@@ -1,30 +1,22 @@
 """Profile likelihood of SDs, correlations, sigma and coefficients: all parameters of all data sets in one stack.
 
 As lme4's ``profile``, of the ML deviance, also of a REML fit. zeta is the signed square root of the rise of the
-deviance when a parameter is held at a value and all others are at their best (Bates et al. 2015, section 5.1).
+deviance when a parameter is held at a value and all others are at their best (Bates et al. 2015, section 5.1). Both
+sides of every profile are walked at once, one value of each in a stage, and every search starts at its neighbour's end.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import scipy
 
-from ..core.batch import solve_stack
-from ..core.batch_inference import minimise_held_stack
-from ..core.optimize import CONVERGED
-from ..core.profile import Held
-from ..core.structure import host_leaf
-from .fit import Fitted, lower_root
-from .layout import TermLayout
-from .profile_grid import STEPS, Parameter, ProfileTable, first_grid, make_table, next_grid
-from .variance_parameters import variance_parameters
-
-PASSES = 6
-# starts are at least this large, in units of sigma: at zero the search could sit on a saddle by symmetry
-LEAST_STARTS = (0.1, 0.5)
-Problem = tuple[int, Parameter | None, float]
+from .fit import Fitted
+from .held import LEAST_STARTS, HeldStack, Problem
+from .profile_table import Parameter, ProfileTable, make_table
+from .profile_walk import Side
 
 
 def parameters_of(fitted: Fitted) -> list[Parameter]:
@@ -36,151 +28,8 @@ def parameters_of(fitted: Fitted) -> list[Parameter]:
     return [*out, Parameter(-1, 0, 0), *(Parameter(-2, j, j) for j in range(fitted.beta.shape[1]))]
 
 
-class _Stack:
-    """Held problems of some data sets, in the conditioned coordinates."""
-
-    def __init__(self, fitted: Fitted, lanes: np.ndarray) -> None:
-        self.fitted, self.lanes = fitted, lanes
-        model = fitted.model
-        self.stack = model.stack.lanes(lanes)
-        structure = model.layout.structure
-        self.d, self.p = structure.theta_map.n_theta, structure.n_fixed
-        self.scale = model.y_scale[lanes]
-        self.log_sigma = np.log(fitted.sigma[lanes] / self.scale)
-        # internal covariance of every term, (K, q, q): where searches start
-        self.covariance = []
-        for t, term in enumerate(model.layout.terms):
-            z = self.z_scale(term) / self.scale[:, None]
-            self.covariance.append(fitted.covariance(t)[lanes] * z[:, :, None] * z[:, None, :])
-
-    def z_scale(self, term: TermLayout) -> np.ndarray:
-        """Scales that were taken out of one term's columns, (q,)."""
-        return self.fitted.model.z_scale[term.factor][term.columns]
-
-    def held(self, problem: Problem, least: float) -> Held:
-        """Hold one parameter of one data set at a value in the user's units; None holds nothing."""
-        lane, parameter, value = problem
-        model, k = self.fitted.model, self.lanes[lane]
-        maps = [np.zeros((self.d, q, q)) for q in model.layout.structure.q]
-        start, free, square = np.zeros(self.d + 1), np.ones(self.d + 1), np.zeros(self.d + 1)
-        start[-1] = self.log_sigma[lane]
-        for t in range(len(model.layout.terms)):
-            own = parameter if parameter is not None and parameter.term == t else None
-            self._term(problem[0], t, own, value, least, (maps, start, free, square))
-        row, target, hold = np.zeros(self.p), 0.0, 0.0
-        row[0] = 1.0
-        if parameter is not None and parameter.kind == "sigma":
-            start[-1], free[-1] = np.log(value / self.scale[lane]), 0.0
-        if parameter is not None and parameter.kind == "beta":
-            row[: len(model.keep)] = model.inverse[k][parameter.a]
-            target, hold = (value - model.ols[k][parameter.a]) / self.scale[lane], 1.0
-        return Held(
-            tuple(host_leaf(m) for m in maps), *(host_leaf(v) for v in (start, free, square, row, target, hold))
-        )
-
-    def _term(
-        self,
-        lane: int,
-        t: int,
-        own: Parameter | None,
-        value: float,
-        least: float,
-        into: tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray],
-    ) -> None:
-        """Lay out one term with the columns of the parameter first, and start at its covariance."""
-        term = self.fitted.model.layout.terms[t]
-        maps, (start, free, square) = into[0][term.factor], into[1:]
-        first = [] if own is None else list(dict.fromkeys((own.a, own.b)))
-        order = [*first, *(i for i in range(term.q) if i not in first)]
-        covariance = self.covariance[t][lane][np.ix_(order, order)]
-        root = lower_root(covariance)
-        smallest = least * np.exp(self.log_sigma[lane])
-        position = {}
-        entries = [(i, j) for j in range(term.q) for i in range(j, term.q)]
-        for a, (i, j) in enumerate(entries):
-            at = position[i, j] = term.theta.start + a
-            maps[at, term.start + order[i], term.start + j] = 1.0
-            start[at] = max(root[i, j], smallest) if i == j else root[i, j]
-        if own is None:
-            return
-        if own.kind == "sd":
-            at = position[0, 0]
-            start[at], free[at] = value * self.z_scale(term)[own.a] / self.scale[lane], 0.0
-            return
-        # rows (s_1, 0) and s_2 (rho, sqrt(1 - rho^2)) of C: s_2 takes the place of its last entry
-        gone, length = position[1, 0], position[1, 1]
-        maps[gone], start[gone], free[gone] = 0.0, 0.0, 0.0
-        start[length] = max(np.sqrt(covariance[1, 1]), smallest)
-        # an SD that changed its sign would turn the correlation around
-        for at in (position[0, 0], length):
-            square[at], start[at] = 1.0, np.sqrt(start[at])
-        second = term.start + order[1]
-        maps[length, second, term.start] = value
-        maps[length, second, term.start + 1] = np.sqrt(max(1 - value**2, 0.0))
-
-    def solve(self, asked: list[Problem]) -> tuple[np.ndarray, np.ndarray]:
-        """Deviance (N,) and coordinates (N, d + 1) of every problem; NaN where no start led to a minimum."""
-        which = np.array([lane for lane, _, _ in asked])
-        best, where = np.full(len(asked), np.nan), np.zeros((len(asked), self.d + 1))
-        for least in LEAST_STARTS:
-            parts = [self.held(problem, least) for problem in asked]
-            held = Held(
-                tuple(host_leaf(np.stack([part.maps[f] for part in parts])) for f in range(len(parts[0].maps))),
-                *(host_leaf(np.stack([getattr(part, name) for part in parts])) for name in Held._fields[1:]),
-            )
-            found = minimise_held_stack(self.stack, held, which)
-            value = np.asarray(found.value)
-            better = (np.asarray(found.status) == CONVERGED) & ~(value >= best)
-            best = np.where(better, value, best)
-            where = np.where(better[:, None], np.asarray(found.theta), where)
-            if np.isfinite(best).all():
-                break
-        return best, where
-
-    def estimates(self, parameters: list[Parameter], coordinates: np.ndarray) -> np.ndarray:
-        """Values of all parameters (K, P) at the coordinates (K, d + 1) of free problems."""
-        model = self.fitted.model
-        sigma = np.exp(coordinates[:, -1])
-        out = []
-        for parameter in parameters:
-            if parameter.kind in ("sd", "cor"):
-                term = model.layout.terms[parameter.term]
-                c = np.zeros((len(coordinates), term.q, term.q))
-                col, row = np.triu_indices(term.q)
-                c[:, row, col] = coordinates[:, :-1][:, term.theta]
-                covariance = c @ c.swapaxes(1, 2)
-                size = np.sqrt(np.einsum("kii->ki", covariance))
-                if parameter.kind == "sd":
-                    out.append(size[:, parameter.a] * self.scale / self.z_scale(term)[parameter.a])
-                else:
-                    product = size[:, parameter.a] * size[:, parameter.b]
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        rho = np.clip(covariance[:, parameter.a, parameter.b] / product, -1, 1)
-                    out.append(np.where(product > 0, rho, 0.0))
-            elif parameter.kind == "sigma":
-                out.append(sigma * self.scale)
-        gamma = np.asarray(solve_stack(self.stack, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
-        beta = model.ols[self.lanes] + np.einsum("kij,kj->ki", model.inverse[self.lanes], gamma) * self.scale[:, None]
-        return np.concatenate([np.stack(out, axis=1), beta], axis=1)
-
-
-def _first_grids(stack: _Stack, parameters: list[Parameter]) -> dict[tuple[int, int], np.ndarray]:
-    """Grids from the estimates of the fits and their Wald errors."""
-    fitted, lanes = stack.fitted, stack.lanes
-    found = variance_parameters(fitted, lanes)
-    value = np.concatenate([np.nan_to_num(found.sdcor), fitted.beta[lanes]], axis=1)
-    error = np.sqrt(np.concatenate([found.scaled_variance(), np.einsum("kii->ki", fitted.vcov[lanes])], axis=1))
-    out = {}
-    for j, parameter in enumerate(parameters):
-        terms = fitted.model.layout.terms
-        z = stack.z_scale(terms[parameter.term])[parameter.a] if parameter.kind == "sd" else 1.0
-        for k in range(len(lanes)):
-            out[k, j] = first_grid(parameter, value[k, j], error[k, j], fitted.sigma[lanes[k]] / z)
-    return out
-
-
 def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[ProfileTable]]:
-    """Profile every parameter of some data sets, most finely around the limits of a confidence level.
+    """Profile every parameter of some data sets, up to the limits of a confidence level and beyond.
 
     Parameters
     ----------
@@ -193,48 +42,99 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     list of list of ProfileTable
         Per data set, in the order of `parameters_of`.
     """
-    stack, parameters, n = _Stack(fitted, lanes), parameters_of(fitted), len(lanes)
+    parameters, n = parameters_of(fitted), len(lanes)
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
-    grids = _first_grids(stack, parameters)
-    values = {pair: np.zeros(0) for pair in grids}
-    deviances = {pair: np.zeros(0) for pair in grids}
-    tables: dict[tuple[int, int], ProfileTable] = {}
-    for _ in range(PASSES):
-        # the free problems come along in every pass, so that all passes are one compiled program
-        asked = [(k, parameters[j], float(v)) for (k, j), grid in grids.items() for v in grid]
-        found, coordinates = stack.solve(asked + [(k, None, 0.0) for k in range(n)])
-        lowest, estimate = found[-n:], stack.estimates(parameters, coordinates[-n:])
-        done = True
-        for (pair, grid), deviance in zip(list(grids.items()), found[:-n].reshape(-1, len(STEPS)), strict=True):
-            values[pair] = np.concatenate([values[pair], grid])
-            deviances[pair] = np.concatenate([deviances[pair], deviance])
-        for pair in grids:
-            k, j = pair
-            rise = _capped(parameters, pair, values, deviances) - lowest[k]
-            tables[pair] = make_table(parameters[j], estimate[pair], values[pair], rise)
-            grids[pair], known = next_grid(tables[pair], cut)
-            done = done and known
-        if done:
-            break
-    return [[tables[k, j] for j in range(len(parameters))] for k in range(n)]
+    stack, lowest, estimate = _estimates(fitted, lanes, parameters)
+    owner = [(k, j) for k in range(n) for j in range(len(parameters)) for _ in (-1, 1)]
+    sides = [
+        _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
+        for i, (k, j) in enumerate(owner)
+    ]
+    while not all(side.settled for side in sides):
+        sides = _stage(stack, sides, owner, cut)
+    caps = _caps(sides, owner)
+    tables: list[list[ProfileTable]] = [[] for _ in range(n)]
+    for i in range(0, len(sides), 2):
+        k, j = owner[i]
+        below, above = sides[i], sides[i + 1]
+        value = np.concatenate([below.value[1:], above.value[1:]])
+        rise = np.concatenate([below.deviance[1:], above.deviance[1:]]) - lowest[k]
+        tables[k].append(make_table(parameters[j], estimate[k, j], value, np.minimum(rise, caps[i] ** 2)))
+    return tables
 
 
-def _capped(
-    parameters: list[Parameter],
-    pair: tuple[int, int],
-    values: dict[tuple[int, int], np.ndarray],
-    deviances: dict[tuple[int, int], np.ndarray],
-) -> np.ndarray:
-    """Deviances of one profile, those of a correlation at most what leaving out one of its SDs costs.
+def _estimates(
+    fitted: Fitted, lanes: np.ndarray, parameters: list[Parameter]
+) -> tuple[HeldStack, np.ndarray, np.ndarray]:
+    """Find the ML estimates from several starts: searches from there, deviance (K,) and all parameters (K, P)."""
+    n, copies = len(lanes), 2 * len(parameters)
+    stack = HeldStack(fitted, lanes)
+    # as many copies as there will be sides, so that all stages are one compiled program
+    asked: list[Problem] = [(k, None, 0.0) for k in range(n) for _ in range(copies)]
+    near = [stack.held(problem, LEAST_STARTS[i % len(LEAST_STARTS)]).start for i, problem in enumerate(asked)]
+    found, coordinates = stack.solve(asked, np.stack(near))
+    best = np.nan_to_num(found, nan=np.inf).reshape(n, copies).argmin(axis=1) + copies * np.arange(n)
+    stack = HeldStack(fitted, lanes, coordinates[best])
+    return stack, found[best], stack.estimates(parameters, coordinates[best])
 
-    Beside an SD of zero every correlation is the same, and the search for a minimum may end in another valley.
+
+def _first_side(stack: HeldStack, problem: Problem, sign: int, lowest: float) -> Side:
+    """Start a walk at the estimate, with a step of about a third of a standard error of a balanced design."""
+    lane, parameter, estimate = problem
+    assert parameter is not None  # a side is one of a parameter
+    fitted, k = stack.fitted, stack.lanes[lane]
+    if parameter.kind == "sigma":
+        step = 1 / np.sqrt(2 * fitted.model.rows.n_rows(int(k)))
+    elif parameter.kind == "beta":
+        step = float(np.sqrt(fitted.vcov[k, parameter.a, parameter.a]))
+    else:
+        term = fitted.model.layout.terms[parameter.term]
+        levels = fitted.model.layout.factors[term.factor].n_levels
+        step = 1 / np.sqrt(levels)
+        if parameter.kind == "sd":
+            unit = fitted.sigma[k] / stack.z_scale(term)[parameter.a]
+            step = max(estimate, 0.05 * unit) * step
+    at = np.asarray(stack.held(problem, 0.0).start)
+    return Side(parameter, sign, step / 3, np.array([estimate]), np.array([lowest]), at[None])
+
+
+def _stage(stack: HeldStack, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
+    """Look at one value of every side; those that are done are compared with searches from the estimates."""
+    asked: list[Problem] = []
+    near, walking = [], []
+    for side, (k, _), cap in zip(sides, owner, _caps(sides, owner), strict=True):
+        wanted = None if side.settled else side.wanted(cut, cap)
+        check = side.to_check(cut)
+        value = float(side.value[check]) if wanted is None else wanted
+        asked.append((k, side.parameter, value))
+        walking.append(wanted is not None)
+        near.append(side.near(value) if walking[-1] or side.settled else np.full(side.at.shape[1], np.nan))
+    deviance, at = stack.solve(asked, np.stack(near))
+    out = []
+    for i, side in enumerate(sides):
+        if side.settled:
+            out.append(side)
+        elif walking[i]:
+            out.append(side.added(asked[i][2], deviance[i], at[i]))
+        elif len(side.value) == 1:
+            out.append(replace(side, settled=True))
+        else:
+            out.append(side.checked(asked[i][2], deviance[i], at[i]))
+    return out
+
+
+def _caps(sides: list[Side], owner: list[tuple[int, int]]) -> list[float]:
+    """Largest zeta that a value of every parameter can have: leaving out an SD allows any correlation beside it.
+
+    A search for the minimum beside such a correlation may end in another valley.
     """
-    lane, j = pair
-    own, out = parameters[j], deviances[pair]
-    if own.kind != "cor":
-        return out
-    for column in (own.a, own.b):
-        at = lane, parameters.index(Parameter(own.term, column, column))
-        for without in deviances[at][values[at] == 0]:
-            out = np.fmin(out, without)
+    without = {}
+    for side, (k, _) in zip(sides, owner, strict=True):
+        if side.parameter.kind == "sd" and side.sign < 0 and side.value[-1] == 0:
+            without[k, side.parameter.term, side.parameter.a] = float(side.zeta[-1])
+    out = []
+    for side, (k, _) in zip(sides, owner, strict=True):
+        own = side.parameter
+        columns = (own.a, own.b) if own.kind == "cor" else ()
+        out.append(min((without.get((k, own.term, column), np.inf) for column in columns), default=np.inf))
     return out

@@ -17,7 +17,7 @@ from ..errors import ConvergenceWarning, DataError
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
 from ..fitting.profile import profile
-from ..fitting.profile_grid import ProfileTable
+from ..fitting.profile_table import ProfileTable
 from ..fitting.refit import refit_lane, simulate_lane
 from ..progress import progress
 from .coefficients import fit_table

@@ -1,0 +1,193 @@
+"""Problems with one parameter held at a value, for all parameters of all data sets in one stack."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ..core.batch import solve_stack
+from ..core.batch_inference import minimise_held_stack
+from ..core.optimize import CONVERGED
+from ..core.profile import Held
+from ..core.structure import host_leaf
+from .fit import Fitted, lower_root
+from .layout import TermLayout
+from .profile_table import Parameter
+
+# starts at the estimates are at least this large, in units of sigma: at zero a search could sit on a saddle by symmetry
+LEAST_STARTS = (0.1, 0.5, 0.2)
+# the same for starts at a neighbour
+LEAST_NEAR = 0.03
+Problem = tuple[int, Parameter | None, float]
+
+
+def parameters_of(fitted: Fitted) -> list[Parameter]:
+    """SDs, then correlations, of every term; sigma; the coefficients."""
+    out = []
+    for t, term in enumerate(fitted.model.layout.terms):
+        out += [Parameter(t, a, a) for a in range(term.q)]
+        out += [Parameter(t, a, b) for a, b in combinations(range(term.q), 2)]
+    return [*out, Parameter(-1, 0, 0), *(Parameter(-2, j, j) for j in range(fitted.beta.shape[1]))]
+
+
+class HeldStack:
+    """Held problems of some data sets, in the conditioned coordinates.
+
+    Searches start at the estimates of the fits, or at ``coordinates`` (K, d + 1) of free problems.
+    """
+
+    def __init__(self, fitted: Fitted, lanes: np.ndarray, coordinates: np.ndarray | None = None) -> None:
+        self.fitted, self.lanes = fitted, lanes
+        model = fitted.model
+        self.stack = model.stack.lanes(lanes)
+        structure = model.layout.structure
+        self.d, self.p = structure.theta_map.n_theta, structure.n_fixed
+        self.scale = model.y_scale[lanes]
+        # internal covariance of every term, (K, q, q)
+        if coordinates is not None:
+            self.log_sigma = coordinates[:, -1]
+            self.covariance = [self._covariance(term, coordinates) for term in model.layout.terms]
+            return
+        self.log_sigma = np.log(fitted.sigma[lanes] / self.scale)
+        self.covariance = []
+        for t, term in enumerate(model.layout.terms):
+            z = self.z_scale(term) / self.scale[:, None]
+            self.covariance.append(fitted.covariance(t)[lanes] * z[:, :, None] * z[:, None, :])
+
+    @staticmethod
+    def _covariance(term: TermLayout, coordinates: np.ndarray) -> np.ndarray:
+        """Internal covariance (K, q, q) of one term at the coordinates (K, d + 1) of free problems."""
+        c = np.zeros((len(coordinates), term.q, term.q))
+        col, row = np.triu_indices(term.q)
+        c[:, row, col] = coordinates[:, :-1][:, term.theta]
+        return c @ c.swapaxes(1, 2)
+
+    def z_scale(self, term: TermLayout) -> np.ndarray:
+        """Scales that were taken out of one term's columns, (q,)."""
+        return self.fitted.model.z_scale[term.factor][term.columns]
+
+    def held(self, problem: Problem, least: float) -> Held:
+        """Hold one parameter of one data set at a value in the user's units; None holds nothing."""
+        lane, parameter, value = problem
+        model, k = self.fitted.model, self.lanes[lane]
+        maps = [np.zeros((self.d, q, q)) for q in model.layout.structure.q]
+        start, free, square = np.zeros(self.d + 1), np.ones(self.d + 1), np.zeros(self.d + 1)
+        start[-1] = self.log_sigma[lane]
+        for t in range(len(model.layout.terms)):
+            own = parameter if parameter is not None and parameter.term == t else None
+            self._term(problem[0], t, own, value, least, (maps, start, free, square))
+        row, target, hold = np.zeros(self.p), 0.0, 0.0
+        row[0] = 1.0
+        if parameter is not None and parameter.kind == "sigma":
+            start[-1], free[-1] = np.log(value / self.scale[lane]), 0.0
+        if parameter is not None and parameter.kind == "beta":
+            row[: len(model.keep)] = model.inverse[k][parameter.a]
+            target, hold = (value - model.ols[k][parameter.a]) / self.scale[lane], 1.0
+        return Held(
+            tuple(host_leaf(m) for m in maps), *(host_leaf(v) for v in (start, free, square, row, target, hold))
+        )
+
+    def _term(
+        self,
+        lane: int,
+        t: int,
+        own: Parameter | None,
+        value: float,
+        least: float,
+        into: tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray],
+    ) -> None:
+        """Lay out one term with the columns of the parameter first, and start at its covariance."""
+        term = self.fitted.model.layout.terms[t]
+        maps, (start, free, square) = into[0][term.factor], into[1:]
+        first = [] if own is None else list(dict.fromkeys((own.a, own.b)))
+        order = [*first, *(i for i in range(term.q) if i not in first)]
+        covariance = self.covariance[t][lane][np.ix_(order, order)]
+        root = lower_root(covariance)
+        smallest = least * np.exp(self.log_sigma[lane])
+        position = {}
+        entries = [(i, j) for j in range(term.q) for i in range(j, term.q)]
+        for a, (i, j) in enumerate(entries):
+            at = position[i, j] = term.theta.start + a
+            maps[at, term.start + order[i], term.start + j] = 1.0
+            start[at] = max(root[i, j], smallest) if i == j else root[i, j]
+        if own is None:
+            return
+        if own.kind == "sd":
+            at = position[0, 0]
+            start[at], free[at] = value * self.z_scale(term)[own.a] / self.scale[lane], 0.0
+            return
+        # rows (s_1, 0) and s_2 (rho, sqrt(1 - rho^2)) of C: s_2 takes the place of its last entry
+        gone, length = position[1, 0], position[1, 1]
+        maps[gone], start[gone], free[gone] = 0.0, 0.0, 0.0
+        start[length] = max(np.sqrt(covariance[1, 1]), smallest)
+        # an SD that changed its sign would turn the correlation around
+        for at in (position[0, 0], length):
+            square[at], start[at] = 1.0, np.sqrt(start[at])
+        second = term.start + order[1]
+        maps[length, second, term.start] = value
+        maps[length, second, term.start + 1] = np.sqrt(max(1 - value**2, 0.0))
+
+    def solve(self, asked: list[Problem], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Minimise every problem.
+
+        Parameters
+        ----------
+        asked : list of Problem
+        near : ndarray (N, d + 1)
+            Coordinates to start from; NaN starts at the estimates, and so do searches that fail from these.
+
+        Returns
+        -------
+        tuple of ndarray
+            Deviance (N,), NaN where no start led to a minimum, and coordinates (N, d + 1).
+        """
+        which = np.array([lane for lane, _, _ in asked])
+        best, where = np.full(len(asked), np.nan), near
+        for least in LEAST_STARTS:
+            parts = [self.held(problem, least) for problem in asked]
+            held = Held(
+                tuple(host_leaf(np.stack([part.maps[f] for part in parts])) for f in range(len(parts[0].maps))),
+                *(host_leaf(np.stack([getattr(part, name) for part in parts])) for name in Held._fields[1:]),
+            )
+            start = self._start(np.where(np.isnan(where), held.start, where), held, which)
+            found = minimise_held_stack(self.stack, held._replace(start=host_leaf(start)), which)
+            value = np.asarray(found.value)
+            better = (np.asarray(found.status) == CONVERGED) & ~(value >= best)
+            best = np.where(better, value, best)
+            failed = np.isnan(best)
+            where = np.where(better[:, None], np.asarray(found.theta), np.where(failed[:, None], np.nan, where))
+            if not failed.any():
+                break
+        return best, where
+
+    def _start(self, at: np.ndarray, held: Held, which: np.ndarray) -> np.ndarray:
+        """Lift free sizes away from zero, and put what is held at its value."""
+        least = LEAST_NEAR * np.exp(self.log_sigma[which])[:, None]
+        least = np.where(np.asarray(held.square) > 0, np.sqrt(least), least)
+        sizes = np.append(self.stack.structure.theta_map.diagonal, False)
+        lifted = np.where(sizes & (np.abs(at) < least), np.copysign(least, at), at)
+        return np.where(np.asarray(held.free) > 0, lifted, held.start)
+
+    def estimates(self, parameters: list[Parameter], coordinates: np.ndarray) -> np.ndarray:
+        """Values of all parameters (K, P) at the coordinates (K, d + 1) of free problems."""
+        model = self.fitted.model
+        sigma = np.exp(coordinates[:, -1])
+        out = []
+        for parameter in parameters:
+            if parameter.kind in ("sd", "cor"):
+                term = model.layout.terms[parameter.term]
+                covariance = self._covariance(term, coordinates)
+                size = np.sqrt(np.einsum("kii->ki", covariance))
+                if parameter.kind == "sd":
+                    out.append(size[:, parameter.a] * self.scale / self.z_scale(term)[parameter.a])
+                else:
+                    product = size[:, parameter.a] * size[:, parameter.b]
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        rho = np.clip(covariance[:, parameter.a, parameter.b] / product, -1, 1)
+                    out.append(np.where(product > 0, rho, 0.0))
+            elif parameter.kind == "sigma":
+                out.append(sigma * self.scale)
+        gamma = np.asarray(solve_stack(self.stack, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
+        beta = model.ols[self.lanes] + np.einsum("kij,kj->ki", model.inverse[self.lanes], gamma) * self.scale[:, None]
+        return np.concatenate([np.stack(out, axis=1), beta], axis=1)
