@@ -203,6 +203,8 @@ def run_chunks(
     lanes = np.arange(stack.n_lanes) if which is None else which
     size = chunk_size(stack, threads, len(lanes))
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
+    if stack.structure.crossed and size > 1:
+        threads = 1  # LAPACK's calls on batches of dense blocks wait for each other (see core/small.py)
 
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])

@@ -12,8 +12,8 @@ from .profile_table import Parameter, crossing
 STEP, REACH = 0.5, 3.0
 # gaps beyond so many steps get a point inside
 WIDE = 1.7
-# a point this close to the limit in zeta, or neighbours this close on the scale of the walk, settle it
-CLOSE, TINY = 1e-4, 1e-8
+# a point this close to the limit in zeta settles it, or neighbours this close as a share of the way
+CLOSE, TINY = 1e-4, 1e-5
 MOST_POINTS, MOST_FAILURES = 40, 4
 
 
@@ -35,7 +35,7 @@ class Side:
     at : ndarray (G, d + 1)
         Coordinates of the minima.
     failures : int
-        Searches without a minimum since the last point.
+        Searches without a minimum; each of them halves the steps that follow.
     checks : int
         Searches from the estimates that found a lower minimum than the walk.
     settled : bool
@@ -72,7 +72,6 @@ class Side:
             value=np.insert(self.value, where, value),
             deviance=np.insert(self.deviance, where, deviance),
             at=np.insert(self.at, where, at, axis=0),
-            failures=0,
         )
 
     def checked(self, value: float, deviance: float, at: np.ndarray) -> Side:
@@ -121,12 +120,13 @@ class Side:
             return None
         # zeta may fall again beyond a point; what is bracketed is the first crossing
         rising = np.append(np.flatnonzero(zeta[:out] > np.append(-1.0, np.maximum.accumulate(zeta[:out])[:-1])), out)
-        gap = abs(t[out] - t[rising[-2]])
-        if gap < TINY * max(1.0, abs(t[out])):
+        last = rising[-2]
+        if abs(t[out] - t[last]) < TINY * abs(t[out] - t[0]):
             return None
-        share = 0.5 ** min(self.failures, 1)
-        found = crossing(t[rising], zeta[rising], cut)
-        return self.parameter.unscaled(t[rising[-2]] + share * (found - t[rising[-2]]))
+        # across a jump to another valley a polynomial says nothing
+        jump = zeta[out] - zeta[last] > WIDE * STEP
+        found = (t[last] + t[out]) / 2 if jump else crossing(t[rising], zeta[rising], cut)
+        return self.parameter.unscaled(float(found))
 
     def _step(self, t: np.ndarray, zeta: np.ndarray, reach: float) -> float | None:
         """A value in the first wide gap, or beyond the last point."""
@@ -138,11 +138,12 @@ class Side:
             return self.parameter.unscaled(float(t[i] + share * (t[i + 1] - t[i])))
         if zeta.max() >= reach or self.value[-1] == self.end:
             return None
-        move = self.first
+        shrink = 0.5**self.failures
+        move = self.first * shrink
         if len(t) > 1:
             last = abs(t[-1] - t[-2])
-            move = float(np.clip(last * STEP / rise[-1] if rise[-1] > 0 else np.inf, 0.2 * last, 3 * last))
-        wanted = t[-1] + self.sign * move * 0.5**self.failures
+            move = float(np.clip(shrink * last * STEP / rise[-1] if rise[-1] > 0 else np.inf, 0.1 * last, 3 * last))
+        wanted = t[-1] + self.sign * move
         if np.isfinite(self.end) and self.parameter.kind != "sigma":
             left = abs(float(self.parameter.scaled(np.array(self.end))) - t[-1])
             if abs(wanted - t[-1]) > 0.95 * left:
