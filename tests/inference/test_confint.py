@@ -70,8 +70,8 @@ def test_profile_limits_as_lme4(name):
         assert_allclose([row["conf_low"], row["conf_high"]], [low, high], rtol=LME4, atol=1e-6)
 
 
-# lme4's own steps, an eighth of the way each, bridged by a spline: good to 1e-3 of the width but for correlations, where
-# it is off by up to 0.15 (the next test knows the three of machines_3dim)
+# lme4's own steps, an eighth of the way each, bridged by a spline: good to 1e-3 of the width but for correlations of
+# machines_3dim, where it is off by up to 0.15 (the next test knows these)
 SPLINE = 1e-3
 
 

@@ -46,6 +46,7 @@ def test_as_clubsandwich(name, kind):
         matrix = np.zeros((len(expected["wald"]["L"]), len(order)))
         matrix[:, order] = expected["wald"]["L"]
         row = fit.test(matrix, vcov=kind).iloc[0]
+        assert row["method"].startswith("Hotelling's T2 (HTZ), CR" if len(matrix) > 1 else "F, CR")
         assert_allclose(row["df2"], expected["wald"]["df2"], rtol=1e-6)
         assert_allclose(row["statistic"], expected["wald"]["F"], rtol=1e-5)
         assert_allclose(row["p_value"], expected["wald"]["p"], rtol=1e-4, atol=1e-300)
@@ -60,6 +61,8 @@ def test_pooled():
     assert "CR2 standard errors by schid, Bell-McCaffrey df, then Barnard-Rubin" in str(pooled.summary())
     # the between part has nothing to do with it
     assert_allclose(pooled.tidy("fixed")["b"], fits.pool().tidy("fixed")["b"])
+    assert fits[0].test("ses", vcov="CR2")["method"].iloc[0] == "F, CR2 standard errors by schid, Bell-McCaffrey df"
+    assert fits[0].test("ses", vcov="CR0")["method"].iloc[0].endswith("by schid, Satterthwaite df for the sandwich")
     joint = np.mean([fit.test(["ses", "meanses"], vcov="CR2")["df2"].iloc[0] for fit in fits])
     assert_allclose(pooled.test(["ses", "meanses"])["dfcom"], joint)
     assert np.isinf(fits.pool(math.inf, vcov="CR0").tidy("fixed")["dfcom"]).all()

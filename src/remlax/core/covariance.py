@@ -1,66 +1,73 @@
-"""log|V| and M = [X y]'V^-1[X y] as smooth functions of D, the relative covariance of the random effects.
+"""log|V| and M = [X y]'V^-1[X y] near one D, the relative covariance of the random effects, to second order.
 
-V = I + Z D Z' is linear in D, and so what follows has derivatives of every order in D also where D is singular, as it
-is on the boundary; a function of the factor Lambda with D = Lambda Lambda' has none there that say anything about D.
+V = I + Z D Z' is linear in D, and so log|V| and M have derivatives of every order in D also where D is singular, as it
+is on the boundary; in the factor Lambda with D = Lambda Lambda' they have none there that say anything about D. At
+D = Lambda Lambda' + E everything is a polynomial in E whose value and first and second derivatives at E = 0 are exact:
+no factorization is differentiated.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+from jax.scipy.linalg import solve_triangular
 
+from .factor import small_factor
 from .structure import Index, Structure, Values
 
 
-def eliminated(zz: Array, d: Array) -> tuple[Array, Array]:
+def eliminated(zz: Array, lam: Array, e: Array) -> tuple[Array, Array]:
     """Eliminate one block-diagonal factor: D (I + Z'Z D)^-1 of every level, and the sum of log|I + Z'Z D|.
+
+    With P that of Lambda Lambda', G = I - Z'Z P and A = G Z'Z it is P + G'(E - E A E) G, and the sum grows by
+    tr(A E) - tr(A E A E) / 2.
 
     Parameters
     ----------
     zz : Array (q, q, L)
-    d : Array (q, q)
+    lam, e : Array (q, q)
 
     Returns
     -------
     pinv : Array (q, q, L)
     logdet : Array, scalar
     """
-    q = d.shape[0]
-    if q == 1:
-        inner = 1.0 + zz * d[:, :, None]
-        return d[:, :, None] / inner, jnp.sum(jnp.log(inner))
-    inner = jnp.eye(q, dtype=d.dtype)[None] + jnp.einsum("ikl,kj->lij", zz, d)
-    # D (I + Z'Z D)^-1 is the transpose of (I + D Z'Z)^-1 D
-    pinv = jnp.linalg.solve(jnp.swapaxes(inner, 1, 2), jnp.broadcast_to(d[None], inner.shape))
-    return jnp.moveaxis(pinv, 0, 2), jnp.sum(jnp.linalg.slogdet(inner)[1])
+    pinv, logdet = small_factor(zz, lam)
+    g = jnp.eye(zz.shape[0], dtype=zz.dtype)[:, :, None] - jnp.einsum("ikl,kjl->ijl", zz, pinv)
+    a_e = jnp.einsum("ikl,kml,mj->ijl", g, zz, e)
+    e_a_e = jnp.einsum("ik,kjl->ijl", e, a_e)
+    pinv = pinv + jnp.einsum("kil,kml,mjl->ijl", g, e[:, :, None] - e_a_e, g)
+    return pinv, logdet + jnp.einsum("iil->", a_e) - jnp.einsum("ijl,jil->", a_e, a_e) / 2
 
 
-def marginal_of_covariance(
-    ds: tuple[Array, ...], structure: Structure, index: Index, values: Values
+def marginal_near(
+    lams: tuple[Array, ...], es: tuple[Array, ...], structure: Structure, index: Index, values: Values
 ) -> tuple[Array, Array]:
-    """Compute log|V| and M for one data set.
+    """Compute log|V| and M at D = Lambda Lambda' + E for one data set, to second order in E.
 
     Parameters
     ----------
-    ds : tuple of Array (q, q)
-        D of each factor, in elimination order.
+    lams, es : tuple of Array (q, q)
+        Lambda and E of each factor, in elimination order.
 
     Returns
     -------
     logdet : Array, scalar
     m : Array (p + 1, p + 1)
     """
-    return (_crossed if structure.crossed else _chain)(ds, structure, index, values)
+    return (_crossed if structure.crossed else _chain)(lams, es, structure, index, values)
 
 
-def _chain(ds: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
+def _chain(
+    lams: tuple[Array, ...], es: tuple[Array, ...], structure: Structure, index: Index, values: Values
+) -> tuple[Array, Array]:
     """Eliminate nested factors, finest first; see ``factor._marginal_chain``."""
     zz, zr = list(values.zz), list(values.zr)
     w = structure.n_fixed + 1
     m, total = values.ww, jnp.zeros((), values.ww.dtype)
-    for f, d in enumerate(ds):
-        pinv, logdet = eliminated(zz[f], d)
+    for f, (lam, e) in enumerate(zip(lams, es, strict=True)):
+        pinv, logdet = eliminated(zz[f], lam, e)
         total = total + logdet
         solved = jnp.einsum("ijl,jrl->irl", pinv, zr[f])
         start = 0
@@ -75,8 +82,13 @@ def _chain(ds: tuple[Array, ...], structure: Structure, index: Index, values: Va
     return total, m
 
 
-def _crossed(ds: tuple[Array, ...], structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
-    """Eliminate the first factor, then the dense block S of the others: log|I + S D| and R'D (I + S D)^-1 R."""
+def _crossed(
+    lams: tuple[Array, ...], es: tuple[Array, ...], structure: Structure, index: Index, values: Values
+) -> tuple[Array, Array]:
+    """Eliminate the first factor, then the dense block S of the others: log|I + S D| and R'D (I + S D)^-1 R.
+
+    With N = I + S D at E = 0 and x = N^-1 (I + S D) - I, log|N| + tr x - tr x^2 / 2 and (I - x + x^2) N^-1.
+    """
     assert index.keys is not None  # for the type checker: a crossed model has all these
     assert index.entry_level is not None
     assert index.entry_col is not None
@@ -84,7 +96,7 @@ def _crossed(ds: tuple[Array, ...], structure: Structure, index: Index, values: 
     assert values.entry is not None
     assert values.base is not None
     assert values.dense_w is not None
-    pinv, logdet = eliminated(values.zz[0], ds[0])
+    pinv, logdet = eliminated(values.zz[0], lams[0], es[0])
     solved = jnp.einsum("ijl,jrl->irl", pinv, values.zr[0])
     m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
     entry, size = values.entry, structure.n_dense
@@ -96,13 +108,24 @@ def _crossed(ds: tuple[Array, ...], structure: Structure, index: Index, values: 
     block = block + jnp.tril(block, -1).T
     rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
     right = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-    inner = jnp.eye(size, dtype=entry.dtype) + _times_blocks(block, ds[1:], structure)
-    known = jnp.linalg.solve(inner, right)
-    return logdet + jnp.linalg.slogdet(inner)[1], m - right.T @ _times_blocks(known.T, ds[1:], structure).T
+
+    eye = jnp.eye(size, dtype=entry.dtype)
+    still = lax.stop_gradient(block)
+    root = _times_blocks(eye, lams[1:], structure)
+    chol = jnp.linalg.cholesky(eye + root.T @ still @ root, symmetrize_input=False)
+    half = solve_triangular(chol, root.T, lower=True)
+    inverse = eye - still @ half.T @ half
+    d = tuple(lam @ lam.T + e for lam, e in zip(lams[1:], es[1:], strict=True))
+    x = inverse @ (eye + _times_blocks(block, d, structure)) - eye
+    x_x = x @ x
+    known = inverse @ right
+    known = known - x @ known + x_x @ known
+    logdet = logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol))) + jnp.trace(x) - jnp.trace(x_x) / 2
+    return logdet, m - right.T @ _times_blocks(known.T, d, structure).T
 
 
 def _times_blocks(rows: Array, ds: tuple[Array, ...], structure: Structure) -> Array:
-    """Multiply rows (k, n_dense) by the block-diagonal D of the dense factors."""
+    """Multiply rows (k, n_dense) by a block-diagonal matrix of the dense factors."""
     out = []
     for (start, levels, q), d in zip(structure.dense_slices(), ds, strict=True):
         part = rows[:, start : start + levels * q]

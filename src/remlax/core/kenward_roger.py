@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .covariance import marginal_of_covariance
+from .covariance import marginal_near
+from .small import factor_inverse
 from .structure import Index, Structure, Values
 
 
@@ -44,15 +45,15 @@ def kenward_roger_parts(theta: Array, structure: Structure, index: Index, values
     KenwardRogerParts
     """
     theta_map, p = structure.theta_map, structure.n_fixed
-    base = tuple(lam @ lam.T for lam in theta_map.factors(theta))
+    lams = theta_map.factors(theta)
 
     def parts(step: Array) -> tuple[Array, Array]:
-        ds = []
-        for f, d in enumerate(base):
+        es = []
+        for f, lam in enumerate(lams):
             where, row, col = theta_map.entries(f)
-            half = jnp.zeros_like(d).at[row, col].set(step[where])
-            ds.append(d + half + jnp.tril(half, -1).T)
-        logdet, m = marginal_of_covariance(tuple(ds), structure, index, values)
+            half = jnp.zeros_like(lam).at[row, col].set(step[where])
+            es.append(half + jnp.tril(half, -1).T)
+        logdet, m = marginal_near(lams, tuple(es), structure, index, values)
         return logdet, m[:p, :p]
 
     def first(step: Array) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
@@ -64,8 +65,8 @@ def kenward_roger_parts(theta: Array, structure: Structure, index: Index, values
     # forward over forward: columns of the second derivatives stand in the last axis
     (bend, bend_xx), ((_, xx), (slope, slope_xx)) = jax.jacfwd(first, has_aux=True)(zero)
     bend_xx = jnp.moveaxis(bend_xx, 3, 1)
-    cov = jnp.linalg.inv(xx)
-    cov = (cov + cov.T) / 2
+    _, half = factor_inverse(xx)
+    cov = half.T @ half
     turned = jnp.einsum("ij,ajk->aik", cov, slope_xx)
     by_entry = -bend - jnp.einsum("ij,abji->ab", cov, bend_xx) + jnp.einsum("aij,bji->ab", turned, turned)
     by_scale = slope + jnp.einsum("aii->a", turned)

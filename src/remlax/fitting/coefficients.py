@@ -23,11 +23,15 @@ Vcov = Literal["model", "CR0", "CR2"]
 
 
 class Joint(NamedTuple):
-    """F test of several contrasts in every data set: df1, df2 and a factor for the F statistic, each (K,)."""
+    """F test of several contrasts in every data set: df1, df2 and a factor for the F statistic, each (K,).
+
+    ``name`` is that of the test where it is not the F test of single contrasts' degrees of freedom.
+    """
 
     df1: np.ndarray
     df2: np.ndarray
     scale: np.ndarray
+    name: str | None = None
 
 
 class CoefficientInference(Protocol):
@@ -99,7 +103,9 @@ class KenwardRoger:
 
 @dataclass(frozen=True, eq=False)
 class ClusterRobust:
-    """Sandwich covariance with Bell and McCaffrey's degrees of freedom; F tests as Hotelling's T^2.
+    """Sandwich covariance with Satterthwaite's degrees of freedom for it; F tests as Hotelling's T^2.
+
+    For CR2 these degrees of freedom are those of Bell and McCaffrey (2002).
 
     Parameters
     ----------
@@ -117,7 +123,8 @@ class ClusterRobust:
     @property
     def rule(self) -> str:
         """How the degrees of freedom are found."""
-        return f"{self.kind} standard errors by {self.cluster}, Bell-McCaffrey df"
+        df = "Bell-McCaffrey df" if self.kind == "CR2" else "Satterthwaite df for the sandwich"
+        return f"{self.kind} standard errors by {self.cluster}, {df}"
 
     @cached_property
     def vcov(self) -> np.ndarray:
@@ -132,7 +139,9 @@ class ClusterRobust:
         """Approximate Hotelling test (HTZ of Pustejovsky & Tipton 2018)."""
         q = len(contrasts)
         eta = np.array([one.wishart_df(contrasts) for one in self.each])
-        return Joint(np.full(len(eta), q), eta - q + 1, (eta - q + 1) / eta)
+        # for one contrast eta is the df of the t test
+        name = f"Hotelling's T2 (HTZ), {self.kind} covariance by {self.cluster}" if q > 1 else None
+        return Joint(np.full(len(eta), q), eta - q + 1, (eta - q + 1) / eta, name)
 
 
 @dataclass(frozen=True, eq=False)

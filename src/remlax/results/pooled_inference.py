@@ -154,7 +154,9 @@ class PooledInference:
             Values under the hypothesis, 0 by default.
         method : {"D1", "D2"}, default "D1"
             D1 pools the estimates and their covariances; with finite complete-data degrees of freedom (those of the F
-            test in each fit, averaged) its denominator df are Reiter's. D2 pools the Wald statistics of the fits.
+            test in each fit, averaged) its denominator df are Reiter's. D2 pools the Wald statistics of the fits. With
+            ``dfcom="kenward-roger"`` both use the adjusted covariances, and D1 the df, but neither the factor by which
+            Kenward and Roger multiply the F statistic of one fit: no pooled form of it is known.
 
         Returns
         -------

@@ -44,7 +44,7 @@ def fit_test(beta: np.ndarray, within: CoefficientInference, linear: Linear) -> 
             "df1": df1,
             "df2": df2,
             "p_value": float(p),
-            "method": f"F, {within.rule}",
+            "method": joint.name or f"F, {within.rule}",
         }
     )
 
