@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from ..progress import progress
 from . import inference, optimize
 from .criterion import LOG_2PI
+from .factor import UNROLL_UP_TO
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .placement import over_lanes, place
 from .programs import float64, program
@@ -32,6 +33,7 @@ MAX_CHUNK = 512
 # the same for an accelerator: enough lanes to fill it, temporaries (about six times as much) well inside its memory
 DEVICE_CHUNK_BYTES = 2**29
 MAX_DEVICE_CHUNK = 2**15
+Lapack: TypeAlias = Literal["plain", "differentiated", "batches"]
 
 
 @dataclass(frozen=True)
@@ -189,22 +191,39 @@ def _platform(stack: Stack) -> str:
     return jax.default_backend() if stack.mesh is None else str(stack.mesh.devices.flat[0].platform)
 
 
+def _one_by_one(structure: Structure, size: int, lapack: Lapack) -> bool:
+    """Whether chunks of a program must not run at one time: LAPACK's calls on batches wait for each other for ever.
+
+    Crossed factors and terms of many columns are factored by LAPACK (see core/small.py), one matrix per lane where the
+    factorization is not differentiated.
+    """
+    if lapack == "batches" or max(structure.q) > UNROLL_UP_TO:
+        return True
+    return structure.crossed and (size > 1 or lapack == "differentiated")
+
+
 def run_chunks(
-    stack: Stack, per_lane: Any, program: Callable[[Any, Stack], Any], which: np.ndarray | None = None
+    stack: Stack,
+    per_lane: Any,
+    program: Callable[[Any, Stack], Any],
+    which: np.ndarray | None = None,
+    *,
+    lapack: Lapack = "differentiated",
 ) -> Any:
     """Run a program over chunks of lanes on a pool of threads and join the results on the host.
 
     ``per_lane`` is a pytree of arrays with a leading lane axis, or an axis of runs with lanes ``which`` (a lane may run
     several times). Every chunk has the same number of lanes (the last is filled with copies of its first), so that
-    one compiled program serves all. Several devices share every chunk; then one thread feeds them.
+    one compiled program serves all. Several devices share every chunk; then one thread feeds them. ``lapack`` says
+    whether the program differentiates the factorizations of the model, or calls LAPACK on batches itself.
     """
     several = stack.mesh is not None and stack.mesh.size > 1
     threads = (os.cpu_count() or 1) if _platform(stack) == "cpu" and not several else 1
     lanes = np.arange(stack.n_lanes) if which is None else which
     size = chunk_size(stack, threads, len(lanes))
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
-    if stack.structure.crossed and size > 1:
-        threads = 1  # LAPACK's calls on batches of dense blocks wait for each other (see core/small.py)
+    if _one_by_one(stack.structure, size, lapack):
+        threads = 1
 
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
@@ -241,7 +260,9 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
         found = _newton_lanes(middle, part.index, part.values, np.int32(optimizer.max_iter), part.structure, part.mesh)
         return found, start.evaluations + found.evaluations, iterations
 
-    found, evaluations, iterations = run_chunks(stack, theta, program)
+    # L-BFGS's preconditioner is an eigendecomposition per lane
+    lapack: Lapack = "plain" if isinstance(optimizer, Newton) else "batches"
+    found, evaluations, iterations = run_chunks(stack, theta, program, lapack=lapack)
     return BatchFit(
         found.theta,
         found.value,
@@ -325,7 +346,7 @@ def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
     def program(t: np.ndarray, part: Stack) -> inference.Solution:
         return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)  # type: ignore[no-any-return]
 
-    found: inference.Solution = run_chunks(stack, theta, program)
+    found: inference.Solution = run_chunks(stack, theta, program, lapack="plain")
     if stack.structure.reml:
         return found
     values, r2 = stack.values, np.asarray(found.r2)

@@ -52,12 +52,15 @@ if (wanted("profile")) {
 }
 
 if (wanted("profile_large")) {
-  # three columns, and 160 schools: lme4's own steps (an eighth of the way), which its spline bridges to about 1e-3
+  # three columns, and 160 schools. lme4's own steps (an eighth of the way); correlations need finer ones, since its spline
+  # bridges default steps with errors of up to 0.15
   large <- list(machines_3dim = NULL, hsb_vignette = "mathach ~ ses + meanses + (1 + ses | schid)")
   out <- lapply(names(large), function(case) {
     r <- read_case(case); formula <- if (is.null(large[[case]])) r$info$formula else large[[case]]
     fit <- eval(bquote(lme4::lmer(.(as.formula(formula)), data = .(r$sets[[1]]), REML = TRUE)))
     ci <- suppressWarnings(confint(profile(fit, signames = FALSE), level = 0.95))
+    cors <- grep("^cor_", rownames(ci))
+    ci[cors, ] <- suppressWarnings(confint(profile(fit, which = cors, delta = sqrt(qchisq(0.99, 1)) / 64, signames = FALSE), level = 0.95))
     list(formula = formula, names = I(rownames(ci)), low = I(unname(ci[, 1])), high = I(unname(ci[, 2])))
   })
   save_to(setNames(out, names(large)), "profile_large")
