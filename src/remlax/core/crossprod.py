@@ -84,19 +84,36 @@ def gram(x: Array, y: Array) -> Array:
 
 
 def condition(total: Any, xp: ModuleType = jnp) -> Conditioning:
-    """Find the rotation and the least-squares coefficients from [X y]'[X y], with JAX or NumPy (``xp``)."""
-    p = total.shape[0] - 1
-    scale = xp.sqrt(xp.diagonal(total)[:p])
-    chol = xp.linalg.cholesky(total[:p, :p] / (scale[:, None] * scale[None, :]))
+    """Find the rotation and the least-squares coefficients from [X y]'[X y], with JAX or NumPy (``xp``).
+
+    With NumPy there may be leading axes of data sets.
+    """
+    p = total.shape[-1] - 1
+    scale = xp.sqrt(xp.diagonal(total, axis1=-2, axis2=-1)[..., :p])
+    chol = xp.linalg.cholesky(total[..., :p, :p] / (scale[..., :, None] * scale[..., None, :]))
     lower = np.linalg.inv(chol) if xp is np else solve_triangular(chol, jnp.eye(p, dtype=total.dtype), lower=True)
-    inverse = lower.T / scale[:, None]
-    beta = inverse @ (inverse.T @ total[:p, p])
-    pivots = xp.diagonal(chol)
-    return Conditioning(inverse, beta, 2 * xp.sum(xp.log(pivots * scale)), xp.min(pivots, initial=1.0))
+    inverse = xp.swapaxes(lower, -1, -2) / scale[..., :, None]
+    beta = _times(inverse, _times(xp.swapaxes(inverse, -1, -2), total[..., :p, p]))
+    pivots = xp.diagonal(chol, axis1=-2, axis2=-1)
+    return Conditioning(inverse, beta, 2 * xp.sum(xp.log(pivots * scale), axis=-1), xp.min(pivots, -1, initial=1.0))
 
 
-def second_rotation(raw_ww: Any, first: Conditioning, n_obs: Any, xp: ModuleType = jnp) -> tuple[Any, Any, Rotation]:
-    """Rotate a second time and scale y, with JAX or NumPy (``xp``).
+def _times(matrix: Any, vector: Any) -> Any:
+    """Matrices times vectors, with leading axes of data sets or without."""
+    return matrix @ vector if vector.ndim == 1 else (matrix @ vector[..., None])[..., 0]
+
+
+def second_rotation(
+    raw_ww: Any, first: Conditioning, second: Conditioning, n_obs: Any, xp: ModuleType = jnp
+) -> tuple[Any, Any, Rotation]:
+    """Rotate a second time and scale y, with JAX or NumPy (``xp``); with NumPy there may be axes of data sets.
+
+    Parameters
+    ----------
+    raw_ww : array (w, w)
+        W'W after the first rotation.
+    first, second : Conditioning
+        The first rotation, and that of ``raw_ww``.
 
     Returns
     -------
@@ -106,21 +123,22 @@ def second_rotation(raw_ww: Any, first: Conditioning, n_obs: Any, xp: ModuleType
         W = (W after the first rotation) turn.
     rotation : Rotation
     """
-    second = condition(raw_ww, xp)
-    p = raw_ww.shape[0] - 1
+    p = raw_ww.shape[-1] - 1
+    squares = raw_ww[..., p, p]
     # a response that is explained exactly may leave nothing, or a little less
-    least = 1e-30 * raw_ww[p, p] + np.finfo(raw_ww.dtype).tiny
-    y_scale = xp.sqrt(xp.maximum(raw_ww[p, p] - second.beta @ raw_ww[:p, p], least) / n_obs)
-    last = xp.concatenate([-second.beta, xp.ones(1, raw_ww.dtype)]) / y_scale
-    upper = xp.concatenate([second.inverse, xp.zeros((1, p), raw_ww.dtype)])
-    turn = xp.concatenate([upper, last[:, None]], axis=1)
+    least = 1e-30 * squares + np.finfo(raw_ww.dtype).tiny
+    explained = xp.sum(second.beta * raw_ww[..., :p, p], axis=-1)
+    y_scale = xp.sqrt(xp.maximum(squares - explained, least) / n_obs)
+    last = xp.concatenate([-second.beta, xp.ones_like(squares)[..., None]], axis=-1) / y_scale[..., None]
+    upper = xp.concatenate([second.inverse, xp.zeros_like(raw_ww[..., :1, :p])], axis=-2)
+    turn = xp.concatenate([upper, last[..., None]], axis=-1)
     rotation = Rotation(
         first.inverse @ second.inverse,
-        first.beta + first.inverse @ second.beta,
+        first.beta + _times(first.inverse, second.beta),
         first.log_det + second.log_det,
         y_scale,
     )
-    return turn.T @ raw_ww @ turn, turn, rotation
+    return xp.swapaxes(turn, -1, -2) @ raw_ww @ turn, turn, rotation
 
 
 def start_raw(tables: tuple[Table, ...], q: tuple[int, ...], w: int, dtype: jnp.dtype) -> Raw:
@@ -148,7 +166,7 @@ def finish(
     raw: Raw, first: Conditioning, n_obs: Array, q: tuple[int, ...], tables: tuple[Table, ...]
 ) -> tuple[Array, tuple[Array, ...], Rotation]:
     """Rotate a second time and scale y: return W'W, the tables as (q, r, size), and the rotation."""
-    ww, turn, rotation = second_rotation(raw.ww, first, n_obs)
+    ww, turn, rotation = second_rotation(raw.ww, first, condition(raw.ww), n_obs)
     out = []
     for table, data in zip(tables, raw.tables, strict=True):
         cube = jnp.moveaxis(data.reshape(table.size, q[table.left], -1), 0, 2)

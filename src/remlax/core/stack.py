@@ -1,4 +1,9 @@
-"""Stream the rows of every data set into one stack of conditioned cross-products."""
+"""Stream the rows of every data set into one stack of conditioned cross-products.
+
+All data sets are rotated by the conditioning of the first, which makes their columns nearly orthonormal, and each then
+by its own cross-products; a data set for which the first rotation does not serve gets one of its own. So the rows of
+many data sets are one long table, summed by data set and level.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,9 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from scipy import sparse
 
 from . import crossprod
 from .batch import Stack
@@ -19,36 +22,81 @@ from .pairs import CrossedIndex
 from .structure import Index, Structure, Values, host_leaf
 from .structure import grid as grid
 
-ROWS_PER_CHUNK = 65_536
+# rows whose columns, products and sums stay in the cache
+ROWS_PER_CHUNK = 8_192
+# rows worth a thread of their own
+ROWS_PER_THREAD = 65_536
 # below this a column is close enough to aliased that the cross-products cannot tell: look at the rows
 SUSPICIOUS_PIVOT = 1e-5
 ALIASED_PIVOT = 1e-7
+# a data set's columns, rotated as the first one's, are nearly orthonormal and its residuals not much too large
+CLOSE_PIVOT, CLOSE_RESIDUAL = 0.3, 0.03
 
 
 @dataclass(frozen=True)
-class LaneRows:
-    """Rows of one data set on the host.
+class StackRows:
+    """Rows of K data sets on the host, a column at a time.
 
-    x (n, p); y (n,); z per factor (n, q) with the scales (q,) that divide it; codes per table (n,); weights (n,).
+    A column is as long as all data sets together or, where all share it, as one of them.
+
+    Parameters
+    ----------
+    offsets : ndarray of int (K + 1,)
+        First row of each data set.
+    x, y
+        Columns of X; the response.
+    z : tuple of tuple of ndarray
+        Columns of Z per factor.
+    z_scale : tuple of ndarray (q,)
+        What divides the columns of Z.
+    codes : tuple of ndarray of int
+        Level of each row, per table.
+    weights : ndarray, optional
     """
 
-    x: np.ndarray
+    offsets: np.ndarray
+    x: tuple[np.ndarray, ...]
     y: np.ndarray
-    z: tuple[np.ndarray, ...]
+    z: tuple[tuple[np.ndarray, ...], ...]
     z_scale: tuple[np.ndarray, ...]
     codes: tuple[np.ndarray, ...]
     weights: np.ndarray | None = None
 
+    @property
+    def n_lanes(self) -> int:
+        """Number K of data sets."""
+        return len(self.offsets) - 1
+
+    def lane(self, k: int) -> StackRows:
+        """Rows of data set k alone."""
+        start, stop = self.offsets[k], self.offsets[k + 1]
+
+        def part(column: np.ndarray) -> np.ndarray:
+            return column[start:stop] if len(column) == self.offsets[-1] else column
+
+        return StackRows(
+            np.array([0, stop - start]),
+            tuple(map(part, self.x)),
+            part(self.y),
+            tuple(tuple(map(part, columns)) for columns in self.z),
+            self.z_scale,
+            tuple(map(part, self.codes)),
+            None if self.weights is None else part(self.weights),
+        )
+
 
 @dataclass(frozen=True)
 class Conditioned:
-    """Finished cross-products of one data set, before padding."""
+    """Finished cross-products of K data sets, before padding.
+
+    ww (K, w, w); cubes per table (K, q, r, size); rotation with a leading axis of data sets; n_obs, log_w (K,).
+    """
 
     ww: np.ndarray
     cubes: tuple[np.ndarray, ...]
     rotation: Rotation
-    n_obs: int
-    log_w: float
+    n_obs: np.ndarray
+    log_w: np.ndarray
 
 
 def aliased_columns(x: np.ndarray) -> list[int]:
@@ -76,17 +124,15 @@ def aliased_columns(x: np.ndarray) -> list[int]:
     return sorted(set(range(x.shape[1])) - set(keep))
 
 
-def condition_lane(
-    lane: LaneRows, tables: tuple[Table, ...], q: tuple[int, ...], *, by_qr: bool = False, threads: int = 1
+def condition_rows(
+    rows: StackRows, tables: tuple[Table, ...], q: tuple[int, ...], *, by_qr: bool = False, threads: int = 1
 ) -> Conditioned | None:
-    """Form the conditioned cross-products of one data set on the host, its rows read twice.
-
-    Z is sparse with one entry per row and column, so that Z'[Z W] is a sparse product per column of Z.
+    """Form the conditioned cross-products of all data sets on the host.
 
     Parameters
     ----------
     by_qr : bool, default False
-        Condition by QR of the rows. Otherwise None comes back where X'X cannot tell whether X has full rank.
+        Condition by QR of the rows where X'X cannot tell whether X has full rank. Otherwise None comes back.
     threads : int, default 1
         The rows are shared among so many threads.
 
@@ -94,30 +140,75 @@ def condition_lane(
     -------
     Conditioned or None
     """
-    first = _qr_conditioning(lane) if by_qr else _gram_conditioning(lane)
+    first = _conditioning(rows.lane(0), by_qr=by_qr)
     if first is None:
         return None
-    spans = _spans(len(lane.y), threads)
-    parts = map_threads(lambda k: _accumulate(lane, spans[k], first, tables, q), len(spans), threads)
-    raw_ww = sum(part[0] for part in parts)
-    raw = [sum(cubes[1:], start=cubes[0]) for cubes in zip(*(part[1] for part in parts), strict=True)]
-    ww, turn, rotation = crossprod.second_rotation(raw_ww, first, float(len(lane.y)), np)
-    cubes = tuple(_finished(cube, table, turn, lane.z_scale) for cube, table in zip(raw, tables, strict=True))
-    log_w = 0.0 if lane.weights is None else float(np.sum(np.log(lane.weights)))
-    return Conditioned(ww, cubes, rotation, len(lane.y), log_w)
+    found, close = _conditioned(rows, first, tables, q, threads)
+    # the first data set has its own conditioning already
+    for k in (np.flatnonzero(~close[1:]) + 1).tolist():
+        lane = rows.lane(k)
+        first = _conditioning(lane, by_qr=by_qr)
+        if first is None:
+            return None
+        own, _ = _conditioned(lane, first, tables, q, threads)
+        for all_lanes, one in zip(_arrays(found), _arrays(own), strict=True):
+            all_lanes[k] = one[0]
+    return found
 
 
-def _gram_conditioning(lane: LaneRows) -> Conditioning | None:
+def _arrays(found: Conditioned) -> list[Any]:
+    return [found.ww, *found.cubes, *found.rotation]
+
+
+def _conditioned(
+    rows: StackRows, first: Conditioning, tables: tuple[Table, ...], q: tuple[int, ...], threads: int
+) -> tuple[Conditioned, np.ndarray]:
+    """Cross-products of all data sets from one first rotation, and for which of them it serves (K,)."""
+    raw_ww, raw = _accumulate(rows, first, tables, q, threads)
+    n_obs = np.diff(rows.offsets).astype(np.float64)
+    close = np.array([_factors(ww) for ww in raw_ww]) if not _factors(raw_ww) else np.ones(len(n_obs), bool)
+    raw_ww[~close] = np.eye(raw_ww.shape[1])
+    second = crossprod.condition(raw_ww, np)
+    ww, turn, rotation = crossprod.second_rotation(raw_ww, first, second, n_obs, np)
+    left = np.square(rotation.y_scale) * n_obs
+    close &= (np.asarray(second.pivot) > CLOSE_PIVOT) & (left > CLOSE_RESIDUAL * raw_ww[:, -1, -1])
+    cubes = tuple(_finished(cube, table, turn, rows.z_scale) for cube, table in zip(raw, tables, strict=True))
+    return Conditioned(ww, cubes, rotation, n_obs, _log_weights(rows)), close
+
+
+def _factors(ww: np.ndarray) -> bool:
+    """Whether X'X has a Cholesky factor, of all data sets where there are several."""
+    try:
+        np.linalg.cholesky(ww[..., :-1, :-1])
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _log_weights(rows: StackRows) -> np.ndarray:
+    """Sum of the logarithms of the weights (K,)."""
+    if rows.weights is None:
+        return np.zeros(rows.n_lanes)
+    logs = np.log(rows.weights)
+    if len(logs) < rows.offsets[-1]:
+        return np.full(rows.n_lanes, np.sum(logs))
+    return np.add.reduceat(logs, rows.offsets[:-1])
+
+
+def _conditioning(lane: StackRows, *, by_qr: bool) -> Conditioning | None:
+    """Condition by the cross-products of one data set; where they cannot tell, by QR or not at all."""
+    gram = _gram_conditioning(lane)
+    return gram if gram is not None or not by_qr else _qr_conditioning(lane)
+
+
+def _gram_conditioning(lane: StackRows) -> Conditioning | None:
     """Condition by the cross-products; None where they cannot tell whether X has full rank."""
-    x, y = lane.x, lane.y
-    p = x.shape[1]
-    total = np.empty((p + 1, p + 1))
-    if lane.weights is None:
-        total[:p, :p], total[:p, p], total[p, p] = x.T @ x, x.T @ y, y @ y
-    else:
-        weighted = x * lane.weights[:, None]
-        total[:p, :p], total[:p, p], total[p, p] = weighted.T @ x, weighted.T @ y, (lane.weights * y) @ y
-    total[p, :p] = total[:p, p]
+    w, n = len(lane.x) + 1, len(lane.y)
+    total = np.zeros((w, w))
+    for start in range(0, n, ROWS_PER_CHUNK):
+        part = slice(start, start + ROWS_PER_CHUNK)
+        columns = np.stack([column[part] for column in (*lane.x, lane.y)])
+        total += columns @ (columns if lane.weights is None else columns * lane.weights[part]).T
     try:
         first = crossprod.condition(total, np)
     except np.linalg.LinAlgError:
@@ -126,10 +217,10 @@ def _gram_conditioning(lane: LaneRows) -> Conditioning | None:
     return first if float(first.pivot) > SUSPICIOUS_PIVOT else None
 
 
-def _qr_conditioning(lane: LaneRows) -> Conditioning:
+def _qr_conditioning(lane: StackRows) -> Conditioning:
     """Condition by Householder QR of the rows: for X so ill-conditioned that its cross-products are not enough."""
     root = np.ones(len(lane.y)) if lane.weights is None else np.sqrt(lane.weights)
-    x, y = lane.x * root[:, None], lane.y * root
+    x, y = np.stack(lane.x, axis=1) * root[:, None], lane.y * root
     scale = np.sqrt(np.einsum("ij,ij->j", x, x))
     basis, r = np.linalg.qr(x / scale)
     inverse = np.linalg.inv(r) / scale[:, None]
@@ -138,55 +229,174 @@ def _qr_conditioning(lane: LaneRows) -> Conditioning:
     return Conditioning(host_leaf(inverse), host_leaf(beta), host_leaf(log_det), host_leaf(1.0))
 
 
-def _spans(n: int, threads: int) -> list[slice]:
-    """Share n rows among threads, in pieces worth a thread."""
-    pieces = max(1, min(threads, n // ROWS_PER_CHUNK))
-    ends = np.linspace(0, n, pieces + 1).astype(int)
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+class _Chunk(NamedTuple):
+    """Some whole data sets, or rows ``start`` to ``stop`` of one of them; ``n`` rows of each."""
+
+    lane: int
+    n_lanes: int
+    start: int
+    stop: int
+
+
+class _Runs(NamedTuple):
+    """How rows come to stand level by level: their order (None: they do), where levels begin, data set and level."""
+
+    order: np.ndarray | None
+    starts: np.ndarray
+    lane: np.ndarray
+    level: np.ndarray
+
+
+class _Known(NamedTuple):
+    """What a thread need not find again: runs of shared codes, and arrays to work in, by number of rows."""
+
+    runs: dict[tuple[int, ...], _Runs]
+    space: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _chunks(offsets: np.ndarray) -> list[_Chunk]:
+    """As many data sets at a time as make a chunk, or pieces of a long one."""
+    out: list[_Chunk] = []
+    lane, n_lanes = 0, len(offsets) - 1
+    while lane < n_lanes:
+        n = int(offsets[lane + 1] - offsets[lane])
+        if n > ROWS_PER_CHUNK:
+            out += [_Chunk(lane, 1, s, min(s + ROWS_PER_CHUNK, n)) for s in range(0, n, ROWS_PER_CHUNK)]
+            lane += 1
+        else:
+            last = int(np.searchsorted(offsets, offsets[lane] + ROWS_PER_CHUNK, side="right")) - 1
+            out.append(_Chunk(lane, last - lane, 0, n))
+            lane = last
+    return out
 
 
 def _accumulate(
-    lane: LaneRows, span: slice, first: Conditioning, tables: tuple[Table, ...], q: tuple[int, ...]
+    rows: StackRows, first: Conditioning, tables: tuple[Table, ...], q: tuple[int, ...], threads: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """W'W and the tables (q, size, r) of a span of rows, chunk by chunk."""
-    inverse, beta = np.asarray(first.inverse), np.asarray(first.beta)
-    w = len(beta) + 1
-    ww = np.zeros((w, w))
-    cubes: list[np.ndarray] = []
-    # every chunk makes a table of its own: no fewer rows than levels
-    size = max(ROWS_PER_CHUNK, *(table.size for table in tables))
-    pointer = np.arange(min(size, span.stop - span.start) + 1, dtype=np.int32)
-    for start in range(span.start, span.stop, size):
-        part = slice(start, min(start + size, span.stop))
-        n = part.stop - part.start
-        x, weights = lane.x[part], None if lane.weights is None else lane.weights[part]
-        wcols = np.empty((n, w))
-        np.matmul(x, inverse, out=wcols[:, :-1])
-        wcols[:, -1] = lane.y[part] - x @ beta
-        ww += wcols.T @ (wcols if weights is None else wcols * weights[:, None])
-        for t, (table, codes) in enumerate(zip(tables, lane.codes, strict=True)):
-            found = np.empty((q[table.left], table.size, sum(q[g] for g in table.rights) + w * table.with_w))
-            columns = [lane.z[g][part] for g in table.rights] + [wcols] * table.with_w
-            right = np.concatenate(columns, axis=1, out=np.empty((n, found.shape[2])))
-            for i in range(q[table.left]):
-                entries = lane.z[table.left][part, i]
-                z_i = (entries if weights is None else entries * weights, codes[part], pointer[: n + 1])
-                found[i] = sparse.csc_array(z_i, shape=(table.size, n)) @ right
-            if start == span.start:
-                cubes.append(found)
-            else:
-                cubes[t] += found
-    return ww, cubes
+    """W'W (K, w, w) and the tables (K, q, r, size), chunk by chunk; threads take chunks that follow each other."""
+    w, n_lanes = len(rows.x) + 1, rows.n_lanes
+
+    def zeros() -> tuple[np.ndarray, list[np.ndarray]]:
+        widths = [sum(q[g] for g in t.rights) + w * t.with_w for t in tables]
+        cubes = [np.zeros((n_lanes, q[t.left], r, t.size)) for t, r in zip(tables, widths, strict=True)]
+        return np.zeros((n_lanes, w, w)), cubes
+
+    turn = np.zeros((w, w))
+    turn[:-1, :-1], turn[-1, :-1], turn[-1, -1] = np.asarray(first.inverse).T, -np.asarray(first.beta), 1.0
+    chunks = _chunks(rows.offsets)
+    pieces = max(1, min(threads, int(rows.offsets[-1]) // ROWS_PER_THREAD, len(chunks)))
+    ends = np.linspace(0, len(chunks), pieces + 1).astype(int)
+    groups = [chunks[a:b] for a, b in itertools.pairwise(ends)]
+    # threads may write into one array where no data set is shared among them
+    apart = all(a[-1].lane < b[0].lane for a, b in itertools.pairwise(groups))
+    out = [zeros()] * pieces if apart else [zeros() for _ in groups]
+
+    def work(j: int) -> None:
+        known = _Known({}, {})
+        for chunk in groups[j]:
+            _add_chunk(rows, chunk, turn, tables, out[j], known)
+
+    map_threads(work, pieces, threads)
+    for ww, cubes in [] if apart else out[1:]:
+        out[0][0][:] += ww
+        for total, cube in zip(out[0][1], cubes, strict=True):
+            total += cube
+    return out[0]
+
+
+def _add_chunk(
+    rows: StackRows,
+    chunk: _Chunk,
+    turn: np.ndarray,
+    tables: tuple[Table, ...],
+    out: tuple[np.ndarray, list[np.ndarray]],
+    known: _Known,
+) -> None:
+    """Add one chunk of rows to W'W and to the tables."""
+    begin = rows.offsets[chunk.lane] + chunk.start
+    end = rows.offsets[chunk.lane + chunk.n_lanes] if chunk.n_lanes > 1 else begin - chunk.start + chunk.stop
+    n = int(end - begin)
+
+    def part(column: np.ndarray) -> np.ndarray:
+        if len(column) == rows.offsets[-1]:
+            return column[begin:end]
+        return column[chunk.start : chunk.stop] if chunk.n_lanes == 1 else np.tile(column, chunk.n_lanes)
+
+    z = [column for columns in rows.z for column in columns]
+    if n not in known.space:
+        known.space[n] = (np.empty((len(turn), n)), *np.empty((2, len(z) + len(turn), n)))
+    given, columns, products = known.space[n]
+    for to, column in zip(given, (*rows.x, rows.y), strict=True):
+        to[:] = part(column)
+    for to, column in zip(columns, z, strict=False):
+        to[:] = part(column)
+    wcols = np.matmul(turn, given, out=columns[len(z) :])
+    weights = None if rows.weights is None else part(rows.weights)
+    weighted = wcols if weights is None else np.multiply(wcols, weights, out=given)
+    cuts = rows.offsets[chunk.lane : chunk.lane + chunk.n_lanes + 1] - begin
+    for j in range(chunk.n_lanes):
+        own = slice(max(cuts[j], 0), cuts[j + 1])
+        out[0][chunk.lane + j] += wcols[:, own] @ weighted[:, own].T
+    for t, (table, cube) in enumerate(zip(tables, out[1], strict=True)):
+        key = (t, chunk.n_lanes, chunk.start, chunk.stop)
+        if key not in known.runs or len(rows.codes[t]) == rows.offsets[-1]:
+            known.runs[key] = _find_runs(part(rows.codes[t]), cuts, table.size)
+        lanes = cube[chunk.lane : chunk.lane + chunk.n_lanes]
+        _add_table(lanes, table, known.runs[key], columns, weights, products, tuple(map(len, rows.z)))
+
+
+def _find_runs(codes: np.ndarray, cuts: np.ndarray, size: int) -> _Runs:
+    """Bring the rows of each level of each data set together."""
+    flat = codes
+    if len(cuts) > 2:
+        flat = codes + size * np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    labels, order = flat[starts], None
+    if not (labels[1:] > labels[:-1]).all() and len(np.unique(labels)) < len(labels):
+        # NumPy sorts 16-bit integers by counting
+        order = np.argsort(flat.astype(np.uint16) if flat.max() < 2**16 else flat, kind="stable")
+        ordered = flat[order]
+        starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+        labels = ordered[starts]
+    return _Runs(order, starts, labels // size, labels % size)
+
+
+def _add_table(
+    cube: np.ndarray,
+    table: Table,
+    runs: _Runs,
+    columns: np.ndarray,
+    weights: np.ndarray | None,
+    products: np.ndarray,
+    q: tuple[int, ...],
+) -> None:
+    """Add Z_left' [Z_right ... (W)] of a chunk of rows to a table (lanes, q, r, size); columns are [Z ... W] by row."""
+    first = np.cumsum([0, *q]).tolist()
+    rights = [slice(first[g], first[g + 1]) for g in table.rights] + [slice(first[-1], None)] * table.with_w
+    for i in range(q[table.left]):
+        left = columns[first[table.left] + i]
+        left = left if weights is None else left * weights
+        filled = 0
+        for right in rights:
+            part = columns[right]
+            np.multiply(part, left, out=products[filled : filled + len(part)])
+            filled += len(part)
+        found = products[:filled] if runs.order is None else np.take(products[:filled], runs.order, axis=1)
+        sums = np.add.reduceat(found, runs.starts, axis=1)
+        if len(cube) == 1:
+            cube[0, i, :, runs.level] += sums.T
+        else:
+            cube[runs.lane, i, :, runs.level] += sums.T
 
 
 def _finished(raw: np.ndarray, table: Table, turn: np.ndarray, scales: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Turn W and scale Z in a table (q, size, r); return it as (q, r, size)."""
-    raw /= scales[table.left][:, None, None]
+    """Turn W and scale Z in a table (K, q, r, size), in place."""
     rights = np.concatenate([scales[g] for g in table.rights])
-    raw[:, :, : len(rights)] /= rights
+    raw /= scales[table.left][:, None, None]
+    raw[:, :, : len(rights)] /= rights[:, None]
     if table.with_w:
-        raw[:, :, len(rights) :] = raw[:, :, len(rights) :] @ turn
-    return np.ascontiguousarray(raw.swapaxes(1, 2))
+        raw[:, :, len(rights) :] = turn.swapaxes(1, 2)[:, None] @ raw[:, :, len(rights) :]
+    return raw
 
 
 def map_threads(function: Callable[[int], Any], n: int, threads: int) -> list[Any]:
@@ -197,38 +407,21 @@ def map_threads(function: Callable[[int], Any], n: int, threads: int) -> list[An
         return list(pool.map(function, range(n)))
 
 
-def _pad_fixed(lane: Conditioned, n_fixed: int, tables: tuple[Table, ...]) -> Conditioned:
-    """Insert zero fixed columns with a unit diagonal before y: log 1 = 0 and beta = 0."""
-    p = lane.ww.shape[0] - 1
-    extra = n_fixed - p
-    if not extra:
-        return lane
-    ww = np.zeros((n_fixed + 1, n_fixed + 1))
-    old = np.r_[np.arange(p), n_fixed]
-    ww[np.ix_(old, old)] = lane.ww
-    ww[np.arange(p, n_fixed), np.arange(p, n_fixed)] = 1.0
-    cubes = tuple(
-        np.concatenate([c[:, :-1], np.zeros((c.shape[0], extra, c.shape[2])), c[:, -1:]], axis=1) if t.with_w else c
-        for c, t in zip(lane.cubes, tables, strict=True)
-    )
-    return replace(lane, ww=ww, cubes=cubes)
-
-
 def build_stack(
-    lanes: Sequence[Conditioned],
+    found: Conditioned,
     structure: Structure,
     tables: tuple[Table, ...],
     ancestors: tuple[tuple[np.ndarray, ...], ...],
     crossed: CrossedIndex | None,
 ) -> Stack:
-    """Pad finished lanes to the structure and stack them.
+    """Pad finished cross-products to the structure.
 
     Parameters
     ----------
-    lanes : sequence of Conditioned
+    found : Conditioned
     structure : Structure
     tables : tuple of Table
-        In the order of the lanes' cubes.
+        In the order of the cubes.
     ancestors : tuple of tuple of ndarray
         Chain: the ancestor of every level (see ``Index``).
     crossed : CrossedIndex or None
@@ -237,65 +430,73 @@ def build_stack(
     -------
     Stack
     """
-    values = [
-        _lane_values(_pad_fixed(lane, structure.n_fixed, tables), structure, tables, crossed, lane.ww.shape[0] - 1)
-        for lane in lanes
-    ]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *values)
-    index = Index(tuple(tuple(host_leaf(a) for a in row) for row in ancestors)) if crossed is None else crossed.index
-    return Stack(structure, index, stacked)
-
-
-def _lane_values(
-    lane: Conditioned, structure: Structure, tables: tuple[Table, ...], crossed: CrossedIndex | None, p: int
-) -> Values:
-    q = structure.q
-    constant_ml = -lane.log_w
+    q, p = structure.q, found.ww.shape[1] - 1
+    found = _pad_fixed(found, structure.n_fixed, tables)
+    constant_ml = -found.log_w
+    n_eliminated = structure.n_factors if crossed is None else 1
     values = Values(
-        zz=tuple(host_leaf(c[:, : q[f]]) for f, c in enumerate(lane.cubes[: structure.n_factors])),
-        zr=tuple(host_leaf(c[:, q[f] :]) for f, c in enumerate(lane.cubes[: structure.n_factors])),
-        ww=host_leaf(lane.ww),
-        n_obs=host_leaf(float(lane.n_obs)),
-        n_fixed=host_leaf(float(p)),
-        constant=host_leaf(constant_ml + float(lane.rotation.log_det)),
+        zz=tuple(host_leaf(c[:, :, : q[f]]) for f, c in enumerate(found.cubes[:n_eliminated])),
+        zr=tuple(host_leaf(c[:, :, q[f] :]) for f, c in enumerate(found.cubes[:n_eliminated])),
+        ww=host_leaf(found.ww),
+        n_obs=host_leaf(found.n_obs),
+        n_fixed=host_leaf(np.full(len(found.n_obs), float(p))),
+        constant=host_leaf(constant_ml + np.asarray(found.rotation.log_det)),
         constant_ml=host_leaf(constant_ml),
-        log_scale=host_leaf(2 * np.log(float(lane.rotation.y_scale))),
+        log_scale=host_leaf(2 * np.log(np.asarray(found.rotation.y_scale))),
     )
     if crossed is None:
-        return values
-    return _crossed_values(values, lane, structure, tables, crossed)
+        return Stack(structure, Index(tuple(tuple(host_leaf(a) for a in row) for row in ancestors)), values)
+    return Stack(structure, crossed.index, _crossed_values(values, found.cubes, structure, tables, crossed))
+
+
+def _pad_fixed(found: Conditioned, n_fixed: int, tables: tuple[Table, ...]) -> Conditioned:
+    """Insert zero fixed columns with a unit diagonal before y: log 1 = 0 and beta = 0."""
+    n_lanes, p = len(found.ww), found.ww.shape[1] - 1
+    extra = n_fixed - p
+    if not extra:
+        return found
+    ww = np.zeros((n_lanes, n_fixed + 1, n_fixed + 1))
+    old = np.r_[np.arange(p), n_fixed]
+    ww[:, old[:, None], old] = found.ww
+    ww[:, np.arange(p, n_fixed), np.arange(p, n_fixed)] = 1.0
+    cubes = tuple(
+        np.concatenate([c[:, :, :-1], np.zeros((*c.shape[:2], extra, c.shape[3])), c[:, :, -1:]], axis=2)
+        if t.with_w
+        else c
+        for c, t in zip(found.cubes, tables, strict=True)
+    )
+    return replace(found, ww=ww, cubes=cubes)
 
 
 def _crossed_values(
-    values: Values, lane: Conditioned, structure: Structure, tables: tuple[Table, ...], crossed: CrossedIndex
+    values: Values,
+    cubes: Sequence[np.ndarray],
+    structure: Structure,
+    tables: tuple[Table, ...],
+    crossed: CrossedIndex,
 ) -> Values:
     """Sort the tables of a crossed model into entries, the dense base and its W columns."""
-    k, q = structure.n_factors, structure.q
+    k, q, n_lanes = structure.n_factors, structure.q, values.n_obs.shape[0]
     assert crossed.index.keys is not None  # a crossed index has its arrays
     assert crossed.index.entry_col is not None
-    base = np.zeros(len(crossed.index.keys))
-    entry = np.zeros((crossed.index.entry_col.shape[0], q[0]))
+    base = np.zeros((n_lanes, len(crossed.index.keys)))
+    entry = np.zeros((n_lanes, crossed.index.entry_col.shape[0], q[0]))
     dense_w, entries, source, cells = [], [], iter(crossed.base_source), iter(crossed.n_cells)
-    for table, cube in zip(tables, lane.cubes, strict=True):
-        by_level = np.moveaxis(cube, 2, 0)
+    for table, cube in zip(tables, cubes, strict=True):
+        by_level = cube.transpose(0, 3, 1, 2)
         if table.with_w and table.left > 0:
             width = q[table.left]
             position, element = next(source)
-            base[position] = by_level[:, :, :width].reshape(-1)[element]
-            dense_w.append(by_level[:, :, width:].reshape(-1, structure.n_fixed + 1))
+            base[:, position] = by_level[..., :width].reshape(n_lanes, -1)[:, element]
+            dense_w.append(by_level[..., width:].reshape(n_lanes, -1, structure.n_fixed + 1))
         elif table.left == 0 and not table.with_w:
-            entries.append(np.swapaxes(by_level[: next(cells)], 1, 2).reshape(-1, q[0]))
+            entries.append(by_level[:, : next(cells)].swapaxes(2, 3).reshape(n_lanes, -1, q[0]))
         elif not table.with_w:
             position, element = next(source)
-            base[position] = by_level.reshape(-1)[element]
+            base[:, position] = by_level.reshape(n_lanes, -1)[:, element]
     assert len(dense_w) == k - 1  # one table per dense factor
-    found = np.concatenate(entries)
-    entry[: len(found)] = found[crossed.order]
+    found = np.concatenate(entries, axis=1)
+    entry[:, : found.shape[1]] = found[:, crossed.order]
     return replace(
-        values,
-        zz=values.zz[:1],
-        zr=values.zr[:1],
-        entry=host_leaf(entry),
-        base=host_leaf(base),
-        dense_w=host_leaf(np.concatenate(dense_w)),
+        values, entry=host_leaf(entry), base=host_leaf(base), dense_w=host_leaf(np.concatenate(dense_w, axis=1))
     )

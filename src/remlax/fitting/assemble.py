@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.batch import Stack
-from ..core.stack import Conditioned, LaneRows, build_stack, condition_lane, map_threads
+from ..core.stack import Conditioned, StackRows, build_stack, condition_rows
 from ..design.build import ModelRows
+from ..design.rows import RowArray
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .layout import Layout, make_layout
-
-# rows of a data set from which its cross-products are worth a thread
-LONG = 30_000
 
 
 @dataclass(frozen=True)
@@ -66,54 +64,44 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
     scales = _z_scales(rows, layout)
-    keep = np.arange(len(rows.fixed.names))
-
-    def condition(k: int, *, by_qr: bool = False) -> Conditioned | None:
-        lane = lane_rows(rows, layout, scales, keep, k)
-        return condition_lane(lane, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
-
+    keep, q = np.arange(len(rows.fixed.names)), layout.structure.q
     # threads pay where each of the calls between which Python holds its lock takes long
-    long = rows.offsets[-1] >= LONG * rows.n_lanes
-    cores = (os.cpu_count() or 1) if long else 1
-    threads = cores if rows.n_lanes == 1 else 1
-    lanes = map_threads(condition, rows.n_lanes, cores)
-    doubtful = [k for k, lane in enumerate(lanes) if lane is None]
-    if doubtful:
+    threads = os.cpu_count() or 1
+    found = condition_rows(stack_rows(rows, layout, scales, keep), layout.tables, q, threads=threads)
+    if found is None:
         keep = independent_columns(rows)
-        again = range(rows.n_lanes) if len(keep) < len(rows.fixed.names) else doubtful
-        for k in again:
-            lanes[k] = condition(k) or condition(k, by_qr=True)
-    _check_residual(rows, lanes)
-    stack = build_stack(lanes, layout.structure, layout.tables, layout.ancestors, layout.crossed)
+        by_column = stack_rows(rows, layout, scales, keep)
+        found = condition_rows(by_column, layout.tables, q, by_qr=True, threads=threads)
+        assert found is not None  # QR always conditions
+    _check_residual(rows, found)
     map_ = layout.structure.theta_map
     return Assembled(
         rows=rows,
         layout=layout,
-        stack=stack,
+        stack=build_stack(found, layout.structure, layout.tables, layout.ancestors, layout.crossed),
         keep=keep,
         theta_scale=np.array([scales[f][i] for f, i in zip(map_.factor, map_.row, strict=True)]),
         z_scale=scales,
-        inverse=np.stack([lane.rotation.inverse for lane in lanes]),
-        ols=np.stack([lane.rotation.ols for lane in lanes]),
-        y_scale=np.stack([lane.rotation.y_scale for lane in lanes]),
+        inverse=np.asarray(found.rotation.inverse),
+        ols=np.asarray(found.rotation.ols),
+        y_scale=np.asarray(found.rotation.y_scale),
     )
 
 
-def lane_rows(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, k: int) -> LaneRows:
-    """Gather the rows of one data set, random-effects columns scaled."""
-    x = rows.x.lane(k)
-    y = rows.y.lane(k)
-    if rows.offset is not None:
-        y = y - rows.offset.lane(k)
-    shared = all(f.offsets is None for f in rows.factor_rows)
-    part = slice(None) if shared else slice(rows.offsets[k], rows.offsets[k + 1])
-    return LaneRows(
-        x=x if len(keep) == x.shape[1] else x[:, keep],
-        y=y,
-        z=tuple(z_columns(rows, layout, k)),
+def stack_rows(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray) -> StackRows:
+    """Name the columns of all data sets; nothing is copied unless there is an offset."""
+    z: list[list[np.ndarray]] = [[] for _ in layout.factors]
+    for term in layout.terms:
+        z[term.factor] += rows.terms[term.source].rows.columns()
+    x = rows.x.columns()
+    return StackRows(
+        offsets=rows.offsets,
+        x=tuple(x[j] for j in keep),
+        y=rows.y.values if rows.offset is None else rows.y.minus(rows.offset),
+        z=tuple(map(tuple, z)),
         z_scale=scales,
-        codes=tuple(codes[part] for codes in layout.table_codes),
-        weights=None if rows.weights is None else rows.weights.lane(k),
+        codes=layout.table_codes,
+        weights=None if rows.weights is None else rows.weights.values,
     )
 
 
@@ -144,14 +132,17 @@ def _z_scales(rows: ModelRows, layout: Layout) -> tuple[np.ndarray, ...]:
     return tuple(out)
 
 
-def _check_residual(rows: ModelRows, lanes: list[Conditioned]) -> None:
+def _check_residual(rows: ModelRows, found: Conditioned) -> None:
     """Refuse a response that the fixed part explains without remainder."""
-    for k, lane in enumerate(lanes):
-        y = rows.y.lane(k)
-        squares = y * y if rows.weights is None else rows.weights.lane(k) * y * y
-        if not float(lane.rotation.y_scale) > 1e-13 * float(np.sqrt(np.mean(squares))):
-            where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
-            raise DataError(
-                f"the fixed part explains the response {rows.formula.response!r} exactly{where}: there is no residual "
-                "variance to estimate"
-            )
+    squares = rows.y.values**2
+    if rows.weights is not None:
+        squares = RowArray(squares, rows.y.offsets).times(rows.weights)
+    shared = len(squares) < rows.offsets[-1]
+    totals = np.sum(squares) if shared else np.add.reduceat(squares, rows.offsets[:-1])
+    sizes = np.sqrt(totals / np.diff(rows.offsets))
+    for k in np.flatnonzero(~(np.asarray(found.rotation.y_scale) > 1e-13 * sizes)):
+        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+        raise DataError(
+            f"the fixed part explains the response {rows.formula.response!r} exactly{where}: there is no residual "
+            "variance to estimate"
+        )

@@ -41,18 +41,20 @@ def check_magnitudes(rows: ModelRows) -> None:
     ------
     DataError
     """
-    columns = [(f"the response {rows.formula.response!r}", rows.y.values[:, None])]
+    columns = [(f"the response {rows.formula.response!r}", rows.y.values)]
     columns += [
-        (f"the fixed-effects column {name!r}", rows.x.values[:, [j]]) for j, name in enumerate(rows.fixed.names)
+        (f"the fixed-effects column {name!r}", column)
+        for name, column in zip(rows.fixed.names, rows.x.columns(), strict=True)
     ]
     columns += [
-        (f"the random-effects column {name!r} of ({name} | {term.group})", term.rows.values[:, j : j + 1])
+        (f"the random-effects column {name!r} of ({name} | {term.group})", column)
         for term in rows.terms
-        for j, name in enumerate(term.names)
+        for name, column in zip(term.names, term.rows.columns(), strict=True)
+        if name not in rows.fixed.names  # else the same column
     ]
     if rows.weights is not None:
         # theta is relative to the residual of weight 1: weights far from 1 take it out of range sooner
-        columns.append(("weights", rows.weights.values[:, None]))
+        columns.append(("weights", rows.weights.values))
     for what, values in columns:
         largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         limit = WEIGHT_MAGNITUDE if what == "weights" else MAGNITUDE
