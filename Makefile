@@ -48,6 +48,7 @@ package-check:
 bench: $(RUNTIME)
 	$(BIN)/python benchmarks/suite.py $(BENCHMARKS)
 	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/tables.py --write
 
 bench-quick: $(RUNTIME)
 	$(BIN)/python benchmarks/suite.py --quick $(BENCHMARKS)

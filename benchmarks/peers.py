@@ -173,9 +173,14 @@ def _row(workload: Workload, tool: str, answer: dict[str, Any], oracle: list[flo
     scale = workload.fits / len(workload.frames)
     gap = None
     if oracle is not None:
-        differences = np.array(answer["criteria"]) - oracle[: len(answer["criteria"])]
+        differences = np.array(answer["criteria"], dtype=float) - oracle[: len(answer["criteria"])]
         gap = float(differences[np.argmax(np.abs(differences))])
     wrong = gap is None or not abs(gap) <= DISAGREES
+    verdict = "ok" if oracle is None or not wrong else f"criterion differs by {gap:.3g}: not ranked"
+    lost = int(np.isnan(answer["criteria"]).sum())
+    if lost:
+        gap = None
+        verdict = f"failed on {lost} of {len(answer['criteria'])} data sets: not ranked"
     return {
         **row,
         "seconds": statistics.median(answer["seconds"]) * scale,
@@ -184,5 +189,5 @@ def _row(workload: Workload, tool: str, answer: dict[str, Any], oracle: list[flo
         "fits timed": len(workload.frames),
         "peak MB": answer["peak_mb"],
         "criterion - lme4's": gap,
-        "verdict": "ok" if oracle is None or not wrong else f"criterion differs by {gap:.3g}: not ranked",
+        "verdict": verdict,
     }

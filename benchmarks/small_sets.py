@@ -74,7 +74,8 @@ def peers(n: int) -> list[dict[str, Any]]:
             "data sets": n,
             "above by 1e-6": int((~(values <= best + ABOVE)).sum()),
             "above by 0.1": int((~(values <= best + 0.1)).sum()),
-            "worst": float(np.nanmax(values - best)),
+            "worst": float(np.nanmax(values - best)) if np.isfinite(values).any() else None,
+            "failed": int(np.isnan(values).sum()),
         }
         for tool, values in found.items()
     ]

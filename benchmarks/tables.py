@@ -1,8 +1,9 @@
-"""Print the tables of the README and of docs/does-it-match.md from benchmarks/results."""
+"""Print the tables of the README and of docs/does-it-match.md from benchmarks/results; ``--write`` puts them there."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,5 +43,19 @@ def speed() -> str:
     return "\n".join([*head, *body])
 
 
+def put(page: Path, table: str) -> None:
+    """Replace the table of a page that has the same first line."""
+    lines, head = page.read_text(encoding="utf-8").split("\n"), table.split("\n", 1)[0]
+    start = lines.index(head)
+    stop = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
+    page.write_text("\n".join([*lines[:start], table, *lines[stop:]]), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print(exactness(), speed(), sep="\n\n")
+    if sys.argv[1:] == ["--write"]:
+        root = RESULTS.parent.parent
+        put(root / "README.md", speed())
+        for page in (root / "README.md", root / "docs" / "does-it-match.md"):
+            put(page, exactness())
+    else:
+        print(exactness(), speed(), sep="\n\n")

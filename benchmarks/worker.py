@@ -127,8 +127,25 @@ PEERS: dict[str, Callable[[Task], Callable[[pd.DataFrame], Fit]]] = {
 
 def _pool(fits: list[Fit]) -> None:
     """Mean and variance between of the coefficients: what a pooled table needs at the least."""
-    values = np.array([np.asarray(fit[2], dtype=float).ravel() for fit in fits])
+    found = [np.asarray(fit[2], dtype=float).ravel() for fit in fits if fit[2] is not None]
+    values = np.array(found)
     values.mean(axis=0), values.var(axis=0)
+
+
+def _one_by_one(fit: Callable[[pd.DataFrame], Fit], frames: list[pd.DataFrame]) -> list[Fit]:
+    """Fit every data set; where the tool raises, its criterion is not a number."""
+    fits: list[Fit] = []
+    error: Exception | None = None
+    for frame in frames:
+        try:
+            fits.append(fit(frame))
+        except Exception as raised:
+            fits.append((np.nan, False, None))
+            error = raised
+    if error is not None and all(found[2] is None for found in fits):
+        raise error
+    _pool(fits)
+    return fits
 
 
 def peak_mb() -> float:
@@ -152,9 +169,7 @@ def main() -> None:
         fit = PEERS[task["tool"]](task)
 
         def together(frames: list[pd.DataFrame]) -> list[Fit]:
-            fits = [fit(frame) for frame in frames]
-            _pool(fits)
-            return fits
+            return _one_by_one(fit, frames)
 
     start = time.perf_counter()
     fits = together(frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from ..errors import DataError
 
 Label = Hashable
-FloatArray = np.ndarray[tuple[int], np.dtype[np.float64]]
+ColumnArray: TypeAlias = "np.ndarray | pd.api.extensions.ExtensionArray"
 MAX_NAMED = 6  # a message names this many offenders, then counts the rest
 
 
@@ -52,8 +53,14 @@ def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.Dat
     DataError
         Also where columns, column types or sets of categories differ between the frames.
     """
-    checked = [check_frame(frame, name) for frame, name in zip(frames, names, strict=True)]
-    first, *rest = checked
+    first = check_frame(frames[0], names[0])
+    rest = [
+        # columns that are those of the first have been looked at
+        frame
+        if isinstance(frame, pd.DataFrame) and len(frame) and frame.columns.equals(first.columns)
+        else check_frame(frame, name)
+        for frame, name in zip(frames[1:], names[1:], strict=True)
+    ]
     types = list(first.dtypes)
     # equal categories may come in another order, and objects may hold anything: these are looked at one by one
     plain = not any(isinstance(t, pd.CategoricalDtype) or pd.api.types.is_object_dtype(t) for t in types)
@@ -133,22 +140,31 @@ def column_kind(column: pd.Series) -> str:
     return "text" if pd.api.types.is_string_dtype(dtype) else f"values of type {dtype}"
 
 
+def column_array(column: pd.Series) -> ColumnArray:
+    """Values of a column without its row labels: a NumPy array where it is one, else what pandas keeps."""
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+
+
 def same_values(left: pd.Series, right: pd.Series) -> bool:
     """Tell whether two conformed columns of equal length hold the same values; missing equals missing."""
+    return same_arrays(column_array(left), column_array(right))
+
+
+def same_arrays(left: ColumnArray, right: ColumnArray) -> bool:
+    """Tell the same of the arrays of two columns."""
     if pd.api.types.is_numeric_dtype(left.dtype) and pd.api.types.is_numeric_dtype(right.dtype):
         return _same_numbers(_as_floats(left), _as_floats(right))
     if left.dtype == right.dtype:
-        return bool(left.array.equals(right.array))
-    return bool(left.astype(object).equals(right.astype(object)))
+        one, other = (pd.arrays.NumpyExtensionArray(a) if isinstance(a, np.ndarray) else a for a in (left, right))
+        return bool(cast(Any, one).equals(other))
+    return bool(pd.Series(left).astype(object).equals(pd.Series(right).astype(object)))
 
 
-def _as_floats(column: pd.Series) -> FloatArray:
-    if isinstance(column.dtype, np.dtype):
-        return column.to_numpy()
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+def _as_floats(array: ColumnArray) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _same_numbers(left: FloatArray, right: FloatArray) -> bool:
+def _same_numbers(left: np.ndarray, right: np.ndarray) -> bool:
     if left.__array_interface__ == right.__array_interface__:
         return True  # the same memory: imputations that share a column need no look at it
     differ = left != right
@@ -157,16 +173,20 @@ def _same_numbers(left: FloatArray, right: FloatArray) -> bool:
     return bool(np.isnan(left[differ]).all() and np.isnan(right[differ]).all())
 
 
-def missing_cells(frames: Sequence[pd.DataFrame], labels: Sequence[Label], column: str) -> list[str]:
+def missing_cells(arrays: Sequence[ColumnArray], labels: Sequence[Label]) -> list[str]:
     """Say per imputation how many cells of a column are missing, e.g. ``["12 in imputation 3"]``."""
-    counts = [_n_missing(frame[column]) for frame in frames]
+    counts = map(n_missing, arrays)
     return [f"{n} in imputation {label}" for n, label in zip(counts, labels, strict=True) if n]
 
 
-def _n_missing(column: pd.Series) -> int:
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
-        return int(np.count_nonzero(np.isnan(column.to_numpy())))
-    return len(column) - int(column.count())
+def n_missing(array: ColumnArray) -> int:
+    """Count the missing cells of a column."""
+    if isinstance(array, np.ndarray):
+        if array.dtype.kind == "f":
+            return int(np.count_nonzero(np.isnan(array)))
+        if array.dtype.kind in "biu":
+            return 0
+    return int(np.count_nonzero(pd.isna(array)))
 
 
 def shortened(items: Sequence[str]) -> str:

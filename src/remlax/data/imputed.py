@@ -11,7 +11,18 @@ from typing import overload
 import pandas as pd
 
 from ..errors import DataError
-from .checks import Label, check_frame, check_frames, conform, missing_cells, same_values, shortened
+from .checks import (
+    ColumnArray,
+    Label,
+    check_frame,
+    check_frames,
+    column_array,
+    conform,
+    missing_cells,
+    n_missing,
+    same_arrays,
+    shortened,
+)
 from .long import ID, IMP, split_long, stack_long
 
 
@@ -135,9 +146,9 @@ class ImputedData:
                 f"the long frame has no column {imp!r} that numbers the imputations; its columns are "
                 f"{shortened([repr(name) for name in frame.columns])}: name the column with imp="
             )
-        n_missing = int(frame[imp].isna().sum())
-        if n_missing:
-            raise DataError(f"column {imp!r} has {n_missing} missing cells: say which imputation each row is of")
+        lacking = int(frame[imp].isna().sum())
+        if lacking:
+            raise DataError(f"column {imp!r} has {lacking} missing cells: say which imputation each row is of")
         sets = split_long(frame, imp, id if id is not None and id in frame.columns else None)
         original = sets.pop(0, None)
         if not sets:
@@ -189,10 +200,28 @@ class ImputedData:
             raise DataError(
                 "imputations with different numbers of rows cannot be compared row by row: check .aligned first"
             )
-        first, *rest = self.frames
-        return frozenset(
-            str(name) for name, column in first.items() if not all(same_values(column, frame[name]) for frame in rest)
-        )
+        return frozenset(str(name) for name in self.columns if self.varies(name))
+
+    def varies(self, column: str) -> bool:
+        """Tell whether a column differs between aligned imputations; a missing cell equals a missing cell."""
+        if column not in self._known_to_vary:
+            first, *rest = self.arrays(column)
+            self._known_to_vary[column] = not all(same_arrays(first, other) for other in rest)
+        return self._known_to_vary[column]
+
+    def arrays(self, column: str) -> list[ColumnArray]:
+        """Values of a column in every imputation, as arrays that share memory with the frames."""
+        if column not in self._known_arrays:
+            self._known_arrays[column] = [column_array(frame[column]) for frame in self.frames]
+        return self._known_arrays[column]
+
+    @cached_property
+    def _known_to_vary(self) -> dict[str, bool]:
+        return {}
+
+    @cached_property
+    def _known_arrays(self) -> dict[str, list[ColumnArray]]:
+        return {}
 
     def check_complete(self, columns: Iterable[str]) -> None:
         """Raise where one of `columns` has a missing cell in any imputation.
@@ -215,10 +244,10 @@ class ImputedData:
                     f"the imputations have no column {name!r}; they have "
                     f"{shortened([repr(column) for column in self.columns])}"
                 )
-            shared = self.aligned and name not in self.varying
-            if shared and not self.frames[0][name].hasnans:
+            arrays = self.arrays(name)
+            if self.aligned and not self.varies(name) and not n_missing(arrays[0]):
                 continue
-            counts = missing_cells(self.frames, self.labels, name)
+            counts = missing_cells(arrays, self.labels)
             if counts:
                 problems.append(f"{name!r} ({shortened(counts)})")
         if problems:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from .columns import require_columns
 from .evaluate import evaluate
 from .formula import MixedFormula
 from .groups import GroupingFactor, grouping_factor
-from .model_matrix import ModelMatrix, model_matrix
-from .rows import RowArray
+from .model_matrix import MatrixSpec, model_matrix, stacked_matrix
+from .rows import RowArray, RowMatrix
 from .syntax import variables
 
 RowInput = str | np.ndarray | Sequence[float] | Sequence[np.ndarray] | pd.Series | None
@@ -28,7 +28,7 @@ class TermColumns:
 
     group: str
     names: tuple[str, ...]
-    rows: RowArray
+    rows: RowMatrix
     factor: int
 
 
@@ -43,11 +43,14 @@ class ModelRows:
         Labels of the K data sets.
     offsets : ndarray of int, (K + 1,)
         First row of each data set in the stacked rows.
-    fixed : ModelMatrix
+    fixed : MatrixSpec
         Names and reusable specification of the fixed part.
-    x, y : RowArray
+    x : RowMatrix
+    y : RowArray
     terms : tuple of TermColumns
         In formula order.
+    term_specs : tuple of MatrixSpec
+        Of the same terms.
     factors : tuple of GroupingFactor
         In formula order; ``codes`` are those of ``factor_rows``.
     factor_rows : tuple of RowArray
@@ -66,11 +69,11 @@ class ModelRows:
     formula: MixedFormula
     labels: tuple[object, ...]
     offsets: np.ndarray
-    fixed: ModelMatrix
-    x: RowArray
+    fixed: MatrixSpec
+    x: RowMatrix
     y: RowArray
     terms: tuple[TermColumns, ...]
-    term_specs: tuple[ModelMatrix, ...]
+    term_specs: tuple[MatrixSpec, ...]
     factors: tuple[GroupingFactor, ...]
     factor_rows: tuple[RowArray, ...]
     weights: RowArray | None
@@ -114,14 +117,20 @@ def require_model_columns(formula: MixedFormula, frame: pd.DataFrame, weights: R
 class _Sources:
     """Where columns come from: stacked over the frames, or the first frame where nothing needed differs."""
 
-    frames: tuple[pd.DataFrame, ...]
-    varying: frozenset[str]
-    aligned: bool
+    data: ImputedData
     offsets: np.ndarray
-    labels: tuple[object, ...]
+    known: dict[str, np.ndarray | pd.Series[Any]] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> tuple[pd.DataFrame, ...]:
+        return self.data.frames
+
+    @property
+    def labels(self) -> tuple[object, ...]:
+        return self.data.labels
 
     def shared(self, columns: Sequence[str]) -> bool:
-        return len(self.frames) == 1 or (self.aligned and not self.varying.intersection(columns))
+        return len(self.frames) == 1 or (self.data.aligned and not any(map(self.data.varies, columns)))
 
     def frame(self, columns: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
         if self.shared(columns):
@@ -131,15 +140,21 @@ class _Sources:
         return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows, copy=False), self.offsets
 
     def _stacked(self, name: str) -> np.ndarray | pd.Series[Any]:
-        if name in self.varying:
-            columns = [frame[name] for frame in self.frames]
-            if all(isinstance(column.dtype, np.dtype) for column in columns):
-                return np.concatenate([column.to_numpy() for column in columns])
-            return pd.concat(columns, ignore_index=True)
-        column = self.frames[0][name]
-        if isinstance(column.dtype, np.dtype):
-            return np.tile(column.to_numpy(), len(self.frames))
-        return column.take(np.tile(np.arange(len(column)), len(self.frames))).reset_index(drop=True)
+        if name not in self.known:
+            self.known[name] = self._stack(name)
+        return self.known[name]
+
+    def _stack(self, name: str) -> np.ndarray | pd.Series[Any]:
+        if self.data.aligned and not self.data.varies(name):
+            column = self.frames[0][name]
+            if isinstance(column.dtype, np.dtype):
+                return np.tile(column.to_numpy(), len(self.frames))
+            return column.take(np.tile(np.arange(len(column)), len(self.frames))).reset_index(drop=True)
+        found = self.data.arrays(name)
+        arrays = [array for array in found if isinstance(array, np.ndarray)]
+        if len(arrays) == len(found):
+            return np.concatenate(arrays)
+        return pd.concat([frame[name] for frame in self.frames], ignore_index=True)
 
 
 def read_rows(
@@ -159,7 +174,7 @@ def read_rows(
     DataError, FormulaError, DesignError
     """
     require_model_columns(formula, data.frames[0], weights, offset)
-    sources = _sources(data, needed_columns(formula, weights, offset))
+    sources = _Sources(data, np.concatenate([[0], np.cumsum([len(frame) for frame in data.frames])]))
     fixed, x = _matrix(formula.fixed, sources, "fixed part")
     y = _column(formula.response, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
@@ -177,9 +192,11 @@ def read_rows(
         spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
         if not spec.names:
             raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
-        rows = _view(x, fixed.names, z, spec.names)
-        terms.append(TermColumns(term.group_label, spec.names, rows, position[term.group_label]))
-        specs.append(replace(spec, values=rows.values))
+        if set(spec.names) <= set(fixed.names):
+            # columns of one name are the same columns: half the memory
+            z = x.select([fixed.names.index(name) for name in spec.names])
+        terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
+        specs.append(spec)
 
     parts = [_column(expr, sources, "offset") for expr in formula.offsets]
     if offset is not None:
@@ -205,28 +222,16 @@ def read_rows(
     )
 
 
-def _sources(data: ImputedData, columns: list[str]) -> _Sources:
-    frames, aligned = data.frames, data.aligned
-    offsets = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])])
-    varying = frozenset(data.varying).intersection(columns) if aligned else frozenset(columns)
-    return _Sources(frames, varying, aligned, offsets, data.labels)
+def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[MatrixSpec, RowMatrix]:
+    def frame_of(columns: tuple[str, ...]) -> tuple[pd.DataFrame, bool]:
+        frame, starts = sources.frame(columns)
+        return frame, starts is not None
 
-
-def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[ModelMatrix, RowArray]:
-    frame, starts = sources.frame(variables(rhs))
     try:
-        found = model_matrix(rhs, frame, what=what)
+        return stacked_matrix(rhs, frame_of, sources.offsets, what=what)
     except DataError as error:
+        starts = None if sources.shared(variables(rhs)) else sources.offsets
         raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None
-    return found, RowArray(found.values, starts)
-
-
-def _view(x: RowArray, x_names: tuple[str, ...], z: RowArray, z_names: tuple[str, ...]) -> RowArray:
-    """Random-effects columns as a view of the same fixed-effects columns, where there are such: half the memory."""
-    start = x_names.index(z_names[0]) if z_names[0] in x_names else 0
-    part = slice(start, start + len(z_names))
-    same = x_names[part] == z_names and x.offsets is z.offsets and np.array_equal(x.values[:, part], z.values)
-    return RowArray(x.values[:, part], x.offsets) if same else z
 
 
 def _column(expr: str, sources: _Sources, what: str) -> RowArray:

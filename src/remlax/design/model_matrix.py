@@ -7,6 +7,7 @@ then written straight into the result. It never sees an expression: every factor
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FormulaError
 from .evaluate import Evaluator, evaluate
 from .rcalls import Array, Columns, Factor, State, level_name
+from .rows import RowMatrix
 from .syntax import Node, columns_in, parse, variables
 from .terms import expand, label
 
@@ -171,17 +173,70 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
     >>> model_matrix("I(x^2) + f", data).names
     ('Intercept', 'I(x^2)', 'f[T.b]')
     """
-    tree = parse(rhs)
-    terms = expand(tree, rhs)
     if not len(frame):
         raise DataError(f"the data have no rows to build the {what} from")
     states: dict[str, State] = {}
-    evaluator = Evaluator(frame, states, what)
+    spec, values = _specify(rhs, Evaluator(frame, states, what).term, states, what)
+    return ModelMatrix(spec.names, _fill(len(frame), values, spec._plan, spec.names, what), spec)
+
+
+def stacked_matrix(
+    rhs: str, frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]], offsets: NDArray[np.int_], *, what: str
+) -> tuple[MatrixSpec, RowMatrix]:
+    """Build the model matrix of several data sets: what does not differ between them is evaluated once.
+
+    Parameters
+    ----------
+    rhs : str
+        Right side, as of `model_matrix`.
+    frame_of : callable
+        From names of columns to a frame that holds them, and whether that is all data sets below each other or the one
+        whose values all share.
+    offsets : ndarray of int (K + 1,)
+        First row of each data set.
+    what : str
+        Which part of the model this is, for messages.
+
+    Returns
+    -------
+    MatrixSpec, RowMatrix
+    """
+    states: dict[str, State] = {}
+    owners: list[bool] = []
+
+    def value(node: Node) -> _Value:
+        frame, own = frame_of(tuple(columns_in(node)))
+        owners.append(own)
+        return Evaluator(frame, states, what).term(node)
+
+    spec, values = _specify(rhs, value, states, what)
+    place, plans = [], {False: list[tuple[Any, ...]](), True: list[tuple[Any, ...]]()}
+    names = {False: list[str](), True: list[str]()}
+    aligned = (
+        len(np.unique(np.diff(offsets))) == 1
+    )  # even the intercept is not shared by data sets of different lengths
+    for name, pieces in zip(spec.names, spec._plan, strict=True):
+        own = not aligned or any(owners[slot] for slot, _ in pieces)
+        place.append((own, len(plans[own])))
+        plans[own].append(pieces)
+        names[own].append(name)
+    sizes = {False: int(offsets[1]), True: int(offsets[-1]) if plans[True] else 0}
+    shared, own_columns = (
+        _fill(sizes[own], values, tuple(plans[own]), tuple(names[own]), what) for own in (False, True)
+    )
+    return spec, RowMatrix(shared, own_columns, tuple(place), offsets)
+
+
+def _specify(
+    rhs: str, value: Callable[[Node], _Value], states: dict[str, State], what: str
+) -> tuple[MatrixSpec, list[_Value]]:
+    """Evaluate the factors of a right side, and find which columns they make."""
+    terms = expand(parse(rhs), rhs)
     used = sorted({i for term in terms.terms for i in term})
     nodes = [terms.factors[i] for i in used]
-    values = [_categories(evaluator.term(node)) for node in nodes]
-    for node, value in zip(nodes, values, strict=True):
-        _check_levels(value, label(node), what)
+    values = [_categories(value(node)) for node in nodes]
+    for node, found in zip(nodes, values, strict=True):
+        _check_levels(found, label(node), what)
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
@@ -189,10 +244,9 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
-    levels = tuple(value.levels if isinstance(value, Factor) else None for value in values)
+    levels = tuple(found.levels if isinstance(found, Factor) else None for found in values)
     variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
-    spec = MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, states)
-    return ModelMatrix(names, _fill(len(frame), values, plan, names, what), spec)
+    return MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, states), values
 
 
 def _categories(value: _Value) -> _Value:
@@ -327,13 +381,20 @@ def _fill(
         if not pieces:
             column[:] = 1.0
             continue
-        column[:] = _select(values[pieces[0][0]], pieces[0][1])
+        first = _select(values[pieces[0][0]], pieces[0][1])
+        _by_part(column, first)[:] = first
         with np.errstate(over="ignore", invalid="ignore"):  # reported just below, by name
             for slot, selector in pieces[1:]:
-                column *= _select(values[slot], selector)
+                part = _select(values[slot], selector)
+                _by_part(column, part)[:] *= part
         if len(pieces) > 1 and not np.isfinite(column).all():
             raise DataError(f"{names[j]!r} in the {what} overflows: the product of its columns is not finite")
     return out
+
+
+def _by_part(column: Array, part: Array) -> Array:
+    """Look at a column of all data sets as one row for each, where the part is of values that all share."""
+    return column if len(part) == len(column) else column.reshape(-1, len(part))
 
 
 def _select(value: _Value, selector: _Selector) -> Array:

@@ -28,10 +28,6 @@ class RowArray:
             return self.values
         return self.values[self.offsets[k] : self.offsets[k + 1]]
 
-    def columns(self) -> list[np.ndarray]:
-        """Columns of a matrix, each of them shared or stacked."""
-        return list(self.values.T)
-
     def minus(self, other: RowArray) -> np.ndarray:
         """Difference, stacked where one of the two is; rows that are shared are those of every data set."""
         return self._combined(other, np.subtract)
@@ -45,3 +41,64 @@ class RowArray:
         # a stacked array is whole copies of the rows of a shared one
         n = min(len(a), len(b))
         return operation(a.reshape(-1, n), b.reshape(-1, n)).reshape(-1)
+
+
+@dataclass(frozen=True)
+class RowMatrix:
+    """Columns per row, each of them shared by all data sets or stacked.
+
+    Parameters
+    ----------
+    shared : ndarray (n, a), Fortran-ordered
+        Columns that all data sets share.
+    own : ndarray (n_1 + ... + n_K, b), Fortran-ordered
+        Columns that differ, stacked.
+    place : tuple of (bool, int)
+        For every column of the matrix, whether it is one of ``own``, and which.
+    offsets : ndarray of int, (K + 1,)
+        Where each data set begins.
+    """
+
+    shared: np.ndarray
+    own: np.ndarray
+    place: tuple[tuple[bool, int], ...]
+    offsets: np.ndarray
+
+    @classmethod
+    def of_all(cls, values: np.ndarray, offsets: np.ndarray) -> RowMatrix:
+        """Matrix (n, p) that all data sets share."""
+        place = tuple((False, j) for j in range(values.shape[1]))
+        return cls(values, np.empty((0, 0)), place, offsets)
+
+    def columns(self) -> list[np.ndarray]:
+        """Columns, each as long as one data set or as all together."""
+        return [(self.own if own else self.shared)[:, j] for own, j in self.place]
+
+    def lane(self, k: int) -> np.ndarray:
+        """Matrix of data set k, (n_k, p)."""
+        part = slice(self.offsets[k], self.offsets[k + 1])
+        for own in (False, True):
+            # a view, where one will do
+            if self.place == tuple((own, j) for j in range(len(self.place))):
+                return self.own[part, : len(self.place)] if own else self.shared[:, : len(self.place)]
+        columns = [self.own[part, j] if own else self.shared[:, j] for own, j in self.place]
+        return np.stack(columns).T
+
+    def select(self, which: list[int]) -> RowMatrix:
+        """Some of the columns; memory is shared."""
+        return RowMatrix(self.shared, self.own, tuple(self.place[j] for j in which), self.offsets)
+
+    @property
+    def differs(self) -> bool:
+        """Whether any column differs between data sets."""
+        return any(own for own, _ in self.place)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Matrix of all data sets below each other, or of one where they share all columns."""
+        if not self.differs:
+            return self.lane(0)
+        out = np.empty((self.offsets[-1], len(self.place)), order="F")
+        for to, column in zip(out.T, self.columns(), strict=True):
+            to.reshape(-1, len(column))[:] = column
+        return out

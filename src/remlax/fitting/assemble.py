@@ -123,8 +123,8 @@ def _z_scales(rows: ModelRows, layout: Layout) -> tuple[np.ndarray, ...]:
     """
     out = [np.ones(q) for q in layout.structure.q]
     for term in layout.terms:
-        values = rows.terms[term.source].rows.values
-        rms = np.sqrt(np.einsum("ij,ij->j", values, values) / len(values))
+        columns = rows.terms[term.source].rows.columns()
+        rms = np.array([np.sqrt(column @ column / len(column)) for column in columns])
         for name, size in zip(term.names, rms, strict=True):
             if not size > 0:
                 raise DataError(f"the random-effects column {name!r} of ({name} | {term.group}) is zero in every row")

@@ -114,7 +114,7 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
             RankDeficientWarning,
             stacklevel=5,
         )
-    if rows.x.offsets is not None:
+    if rows.x.differs:
         _check_lanes(rows, keep, names)
     return keep
 

@@ -14,7 +14,7 @@ from ..core.optimize import LBFGS, Newton
 from ..core.structure import Values, host_leaf
 from ..data.imputed import ImputedData
 from ..design.build import ModelRows
-from ..design.rows import RowArray
+from ..design.rows import RowArray, RowMatrix
 from ..errors import DataError
 from .assemble import Assembled, z_columns
 from .fit import Fitted, fit_assembled
@@ -179,13 +179,14 @@ def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
         return RowArray(values.lane(lane), None)
 
     n_sims, n = y.shape
+    offsets = np.arange(n_sims + 1) * n
     return replace(
         rows,
         labels=tuple(range(1, n_sims + 1)),
-        offsets=np.arange(n_sims + 1) * n,
-        x=one(rows.x),
-        y=RowArray(y.reshape(-1), np.arange(n_sims + 1) * n),
-        terms=tuple(replace(t, rows=one(t.rows)) for t in rows.terms),
+        offsets=offsets,
+        x=RowMatrix.of_all(rows.x.lane(lane), offsets),
+        y=RowArray(y.reshape(-1), offsets),
+        terms=tuple(replace(t, rows=RowMatrix.of_all(t.rows.lane(lane), offsets)) for t in rows.terms),
         factor_rows=tuple(one(f) for f in rows.factor_rows),
         weights=None if rows.weights is None else one(rows.weights),
         offset=None if rows.offset is None else one(rows.offset),

@@ -187,7 +187,7 @@ def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, 
     """
     rows = fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
-    spec, frames = rows.fixed.spec, [rows.data.frames[k] for k in lanes]
+    spec, frames = rows.fixed, [rows.data.frames[k] for k in lanes]
     unknown = [name for name in at if name not in spec.variables]
     if unknown:
         raise DataError(
@@ -217,7 +217,7 @@ def _grid_matrix(fitted: Fitted, lanes: Sequence[int], grid: list[dict[str, Any]
     model, rows = fitted.model, fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
     frame = pd.DataFrame(grid)
-    for name in rows.fixed.spec.categorical_variables:
+    for name in rows.fixed.categorical_variables:
         dtype = rows.data.frames[lanes[0]][name].dtype
         if isinstance(dtype, pd.CategoricalDtype):
             known = set(dtype.categories)
@@ -227,7 +227,7 @@ def _grid_matrix(fitted: Fitted, lanes: Sequence[int], grid: list[dict[str, Any]
                     f"at= gives {name!r} the category {strange[0]!r}, which the data of the fit do not have"
                 )
             frame[name] = frame[name].astype(dtype)
-    whole = rows.fixed.spec.build(frame)
+    whole = rows.fixed.build(frame)
     keep = model.keep
     dropped = np.setdiff1d(np.arange(whole.shape[1]), keep)
     if len(dropped):

@@ -122,14 +122,14 @@ def _row_input_tree(given: RowInput) -> Any:
 def _fingerprint(model: Assembled) -> Tree:
     """What must come out the same when the model is built from its data again."""
     rows, layout = model.rows, model.layout
-    columns = [rows.y, rows.x, *(rows.terms[term.source].rows for term in layout.terms)]
+    columns = [rows.y.values, rows.x.values, *(rows.terms[term.source].rows.values for term in layout.terms)]
     return {
         "fixed": model.fixed_names,
         "terms": [[term.group, *term.names] for term in layout.terms],
         "levels": [int(factor.n_levels) for factor in layout.factors],
         "rows": [rows.n_rows(k) for k in range(rows.n_lanes)],
         # sums of squares and weighted sums of all columns: values and their order
-        "sums": [np.stack([_sums(c.values), _sums(c.values, ordered=True)]) for c in columns],
+        "sums": [np.stack([_sums(c), _sums(c, ordered=True)]) for c in columns],
     }
 
 

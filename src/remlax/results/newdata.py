@@ -13,7 +13,7 @@ from ..data.imputed import ImputedData
 from ..design.evaluate import evaluate
 from ..design.formula import parse_formula
 from ..design.groups import level_name
-from ..design.model_matrix import ModelMatrix, model_matrix
+from ..design.model_matrix import MatrixSpec, model_matrix
 from ..design.syntax import variables
 from ..design.tokens import nearest
 from ..errors import DataError, FormulaError
@@ -235,13 +235,13 @@ class _Reader:
 
     def read(self, frame: pd.DataFrame, where: str) -> FrameRows:
         model, rows = self.fitted.model, self.fitted.model.rows
-        self.require(frame, rows.fixed.spec.variables, "the fixed part", where)
+        self.require(frame, rows.fixed.variables, "the fixed part", where)
         x = _rebuild(rows.fixed, frame, where)[:, model.keep]
         columns: list[list[np.ndarray]] = [[] for _ in model.layout.factors]
         for term, mask in zip(model.layout.terms, self.include, strict=True):
             if mask.any():
                 spec = rows.term_specs[term.source]
-                self.require(frame, spec.spec.variables, f"the random term ({spec.spec.rhs} | {term.group})", where)
+                self.require(frame, spec.variables, f"the random term ({spec.rhs} | {term.group})", where)
                 columns[term.factor].append(_rebuild(spec, frame, where) * mask)
             else:
                 columns[term.factor].append(np.zeros((len(frame), term.q)))
@@ -321,9 +321,9 @@ class _Reader:
         return total
 
 
-def _rebuild(matrix: ModelMatrix, frame: pd.DataFrame, where: str) -> np.ndarray:
+def _rebuild(matrix: MatrixSpec, frame: pd.DataFrame, where: str) -> np.ndarray:
     try:
-        return matrix.rebuild(frame)
+        return matrix.build(frame)
     except (DataError, FormulaError) as error:
         raise type(error)(f"newdata{where}: {error}") from None
 

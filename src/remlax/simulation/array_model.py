@@ -147,7 +147,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
         parameters=parameters,
         response=_checked(parse(parsed.response, arithmetic=True)),
         offsets=tuple(_checked(parse(text, arithmetic=True)) for text in parsed.offsets),
-        fixed=_products(rows.fixed.spec.products()),
+        fixed=_products(rows.fixed.products()),
         random=_random(rows, layout),
         shape=ModelShape(structure, pairs),
         layout=RowLayout(tables, tuple(_block(f.codes, f.n_levels) for f in layout.factors)),
@@ -197,7 +197,7 @@ def _random(rows: ModelRows, layout: Layout) -> tuple[tuple[Product, ...], ...]:
     out = []
     for f in range(len(layout.factors)):
         terms = sorted((term for term in layout.terms if term.factor == f), key=lambda term: term.start)
-        out.append(tuple(p for term in terms for p in _products(rows.term_specs[term.source].spec.products())))
+        out.append(tuple(p for term in terms for p in _products(rows.term_specs[term.source].products())))
     return tuple(out)
 
 

@@ -1,0 +1,69 @@
+"""Model matrices of several data sets: columns that do not differ are evaluated and kept once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remlax import ImputedData
+from remlax.design.build import ModelRows, read_rows
+from remlax.design.formula import parse_formula
+from remlax.design.model_matrix import model_matrix
+
+N = 12
+
+
+def frames(k: int = 3) -> list[pd.DataFrame]:
+    """x, f differ; u, v do not."""
+    rng = np.random.default_rng(1)
+    fixed = {"u": np.arange(N) / 3, "v": list("abc" * 4), "g": list("pqrs" * 3), "y": rng.normal(size=N)}
+    return [
+        pd.DataFrame({**fixed, "x": rng.normal(size=N), "f": rng.permutation(list("mn" * (N // 2)))}) for _ in range(k)
+    ]
+
+
+def read(rhs: str, given: list[pd.DataFrame]) -> ModelRows:
+    return read_rows(parse_formula(f"y ~ {rhs}"), ImputedData.from_frames(given))
+
+
+@pytest.mark.parametrize("fixed", ["u + x + v", "u*x + f:v", "v*f + I(u^2)", "u + v", "x + f", "0 + v + x:v", "1"])
+def test_every_data_set_has_the_matrix_of_its_own_frame(fixed):
+    given = frames()
+    rows = read(fixed + " + (1 + u | g)", given)
+    for k, frame in enumerate(given):
+        alone = model_matrix(fixed, frame)
+        assert alone.names == rows.fixed.names
+        np.testing.assert_array_equal(rows.x.lane(k), alone.values)
+        np.testing.assert_array_equal(rows.terms[0].rows.lane(k), model_matrix("1 + u", frame).values)
+    whole = rows.x.values
+    assert whole.shape == (N if not rows.x.differs else 3 * N, len(rows.fixed.names))
+    for k in range(3 if rows.x.differs else 0):
+        np.testing.assert_array_equal(whole[N * k : N * (k + 1)], rows.x.lane(k))
+
+
+def test_columns_that_do_not_differ_are_kept_once():
+    rows = read("u + x + v + (1 + x | g)", frames())
+    assert rows.x.shared.shape == (N, 4)
+    assert rows.x.own.shape == (3 * N, 1)
+    # the random term's columns are those of the fixed part
+    assert rows.terms[0].rows.own is rows.x.own
+    assert rows.terms[0].rows.shared is rows.x.shared
+
+
+def test_a_transform_of_a_column_that_does_not_differ_is_that_of_one_data_set():
+    given = frames()
+    rows = read("poly(u, 2) + scale(u) + scale(x) + (1 | g)", given)
+    alone = model_matrix("poly(u, 2) + scale(u)", given[1]).values
+    np.testing.assert_allclose(rows.x.lane(1)[:, :4], alone, atol=1e-14)
+    stacked = np.concatenate([frame["x"] for frame in given])
+    scaled = (given[1]["x"] - stacked.mean()) / stacked.std(ddof=1)
+    np.testing.assert_allclose(rows.x.lane(1)[:, 4], scaled, atol=1e-14)
+
+
+def test_data_sets_of_different_lengths_share_nothing():
+    given = [frame.iloc[: N - k] for k, frame in enumerate(frames())]
+    rows = read("u*x + v + (1 | g)", given)
+    assert rows.x.shared.size <= N * len(rows.fixed.names)
+    for k, frame in enumerate(given):
+        np.testing.assert_array_equal(rows.x.lane(k), model_matrix("u*x + v", frame).values)
