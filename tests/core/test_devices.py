@@ -96,7 +96,7 @@ def test_what_counts_as_a_device() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("tpu", r"device='tpu': JAX sees no such device here, only .*cpu"),
+        ("tpu", r"device='tpu': JAX sees no such device here, only .*(?i:cpu)"),
         ([], r"device=\[\]: give a platform such as 'gpu', a jax.Device, a list"),
         (3, r"device=3: give a platform such as 'gpu', a jax.Device, a list"),
         ([jax.devices("cpu")[0]] * 2, r"give different devices of one platform"),

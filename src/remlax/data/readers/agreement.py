@@ -39,7 +39,9 @@ def check_agreement(data: ImputedData, where: str) -> None:
         if not frame.index.equals(first):
             unknown = frame.index.difference(first, sort=False)
             example = (
-                f"row {unknown[0]!r} is not in imputation {data.labels[0]}" if len(unknown) else "ids are repeated"
+                f"row {unknown.tolist()[0]!r} is not in imputation {data.labels[0]}"
+                if len(unknown)
+                else "ids are repeated"
             )
             raise DataError(f"imputation {label} of {where} has other row ids than the first: {example}")
     if data.K == 1:
