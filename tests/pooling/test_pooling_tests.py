@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pooling_oracles import R_NUMBERS, RandomIntercept, number, spread, stack_fits
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 
 from reference_cases import load_case
 from remlax.errors import PoolingError, PoolingWarning
-from remlax.pooling import at_boundary, chibar_p_value, d1, d2, d3, d4, pool_rubin, wald_statistics
+from remlax.pooling import at_boundary, chibar_p_value, chibar_weights, d1, d2, d3, d4, pool_rubin, wald_statistics
 
 # case, number of the comparison -> the tested coefficients
 COMPARISONS = {
@@ -389,6 +389,8 @@ def test_refusals():
         (lambda: d4(two, two, [1.0, 2.0], 1.0, 1), r"need \(\)"),
         (lambda: d4(two, two, nan, 1.0, 1), "stacked data is NaN or infinite"),
         (lambda: chibar_p_value(1.0, 2, 3), "between 0 and k = 2"),
+        (lambda: chibar_p_value(1.0, 2, 2, weights=[0.5, 0.5]), r"n_boundary \+ 1 = 3 entries"),
+        (lambda: chibar_weights([[1.0, 2.0], [2.0, 1.0]]), "symmetric positive definite"),
         (lambda: chibar_p_value(1.0, 0, 0), "at least one component"),
     ]
     for call, message in cases:
@@ -435,3 +437,27 @@ def test_at_boundary_keeps_the_statistic_and_says_what_it_did():
     assert_allclose(mixed.p_value, expected_p, rtol=1e-12)
     assert mixed.p_value < test.p_value
     assert mixed.note == "P-value from the mixture 0.5 F(2), 0.5 F(1) (Self and Liang 1987; Stram and Lee 1994)."
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_weights_of_correlated_variances_are_shares_of_projections(m):
+    """Against projections of normal vectors on the orthant by non-negative least squares."""
+    rng = np.random.default_rng(m)
+    half = rng.normal(size=(m, m + 1))
+    cov = half @ half.T
+    root = np.linalg.cholesky(np.linalg.inv(cov)).T
+    draws = rng.multivariate_normal(np.zeros(m), cov, 4000)
+    zeros = [int((optimize.nnls(root, root @ one)[0] < 1e-10).sum()) for one in draws]
+    expected = np.bincount(zeros, minlength=m + 1) / len(draws)
+    found = chibar_weights(cov)
+    assert_allclose(found, expected, atol=4 * np.sqrt(0.25 / len(draws)))
+    assert_allclose(found.sum(), 1)
+    assert_allclose(chibar_weights(7 * cov), found, atol=1e-5)
+
+
+def test_weights_of_independent_variances_are_binomial():
+    assert_allclose(chibar_weights(np.diag([1.0, 2.0, 5.0])), np.array([1, 3, 3, 1]) / 8, rtol=1e-12)
+    plain = chibar_p_value(4.0, 3, 2)
+    assert_allclose(chibar_p_value(4.0, 3, 2, weights=chibar_weights(np.eye(2))), plain, rtol=1e-12)
+    test = at_boundary(d2([3.0, 4.0, 3.5], 2), 2, [0.3, 0.5, 0.2])
+    assert test.note.endswith("P-value from the mixture 0.3 F(2), 0.5 F(1), 0.2 F(0) (Silvapulle and Sen 2005).")

@@ -247,6 +247,35 @@ def test_several_variances_on_the_boundary_keep_the_plain_distribution():
     assert "2 variances are zero in the smaller model" in table.attrs["notes"][-1]
 
 
+def test_two_variances_of_their_own_have_the_weights_of_their_information():
+    """Weights from the information matrix of n x n algebra at the smaller model's fit."""
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(12), 8)
+    x = rng.normal(size=96)
+    z = 0.7 * x + 0.7 * rng.normal(size=96)
+    frame = pd.DataFrame({"y": x + rng.normal(size=12)[group] + rng.normal(size=96), "x": x, "z": z, "g": group})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RemlaxWarning)
+        large = rx.lmer("y ~ x + z + (1 | g) + (0 + x | g) + (0 + z | g)", frame)
+    null = rx.lmer("y ~ x + z + (1 | g)", frame, reml=False)
+    table = rx.anova(large, null)
+
+    same = (group[:, None] == group).astype(float)
+    parts = [same * np.outer(x, x), same * np.outer(z, z), same, np.eye(96)]
+    v = null.varcorr()["vcov"].iloc[0] * same + null.sigma**2 * np.eye(96)
+    design = np.column_stack([np.ones(96), x, z])
+    inverse = np.linalg.inv(v)
+    inverse -= inverse @ design @ np.linalg.solve(design.T @ inverse @ design, design.T @ inverse)
+    cov = np.linalg.inv([[np.trace(inverse @ a @ inverse @ b) for b in parts] for a in parts])[:2, :2]
+    corr = cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1])
+    both = 0.25 + np.arcsin(corr) / (2 * np.pi)
+    statistic = table["statistic"][1]
+    expected = both * stats.chi2.sf(statistic, 2) + 0.5 * stats.chi2.sf(statistic, 1) + (0.5 - both) * (statistic <= 0)
+    assert abs(corr) > 0.05
+    assert_allclose(table["p_value"][1], expected, rtol=1e-6)
+    assert table.attrs["notes"][-1].endswith("chi-square(0) (Silvapulle and Sen 2005)")
+
+
 def test_single_fits_against_lme4():
     # lme4 1.1-31: anova(lmer(Reaction ~ Days + (1 + Days | Subject)), lmer(Reaction ~ Days + (1 | Subject)))
     _, large = fit_case("sleepstudy_corr")

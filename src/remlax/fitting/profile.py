@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 import scipy
 
+from ..progress import progress
 from .fit import Fitted
 from .held import LEAST_STARTS, HeldStack, Problem
 from .profile_table import Parameter, ProfileTable, make_table
@@ -50,8 +51,11 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
         _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
         for i, (k, j) in enumerate(owner)
     ]
-    while not all(side.settled for side in sides):
-        sides = _stage(stack, sides, owner, cut)
+    with progress(len(sides), "side of a profile") as tell:
+        while not all(side.settled for side in sides):
+            before = sum(side.settled for side in sides)
+            sides = _stage(stack, sides, owner, cut)
+            tell(sum(side.settled for side in sides) - before)
     caps = _caps(sides, owner)
     tables: list[list[ProfileTable]] = [[] for _ in range(n)]
     for i in range(0, len(sides), 2):

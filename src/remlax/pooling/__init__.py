@@ -9,6 +9,7 @@ from remlax.pooling.adjust import adjust_p_values as adjust_p_values
 from remlax.pooling.adjust import tukey_p_value as tukey_p_value
 from remlax.pooling.boundary import at_boundary as at_boundary
 from remlax.pooling.boundary import chibar_p_value as chibar_p_value
+from remlax.pooling.boundary import chibar_weights as chibar_weights
 from remlax.pooling.likelihood import Ariv as Ariv
 from remlax.pooling.likelihood import d3 as d3
 from remlax.pooling.likelihood import d4 as d4
@@ -55,6 +56,7 @@ __all__ = [
     "adjust_p_values",
     "at_boundary",
     "chibar_p_value",
+    "chibar_weights",
     "d1",
     "d2",
     "d3",

@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import ConvergenceWarning, DataError, PoolingError
+from ..fitting.boundary_covariance import boundary_covariance
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
 from ..fitting.nesting import Difference, Lanes, compare, lacking_contrasts, order_models
-from ..pooling import PooledTest, at_boundary, chibar_p_value, d2, d3, d4
+from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
+from ..pooling.boundary import mixture_words
 from .constraints import Linear
 from .fit import LmerFit
 from .fit_list import LmerFitList
@@ -30,8 +32,8 @@ Model = TypeVar("Model", LmerFit, LmerFitList)
 
 REFITTED = "both models were refitted by maximum likelihood"
 SEVERAL_VARIANCES = (
-    "{n} variances are zero in the smaller model: the p-value, from the distribution without a boundary, is too large "
-    "(Stram and Lee 1994)"
+    "{n} variances are zero in the smaller model, and the weights of their mixture are not known: the p-value, from "
+    "the distribution without a boundary, is too large (Stram and Lee 1994)"
 )
 
 
@@ -75,7 +77,9 @@ def anova(
         the smaller model first, ``formula n_parameters aic bic loglik deviance statistic df p_value p_plain``.
 
         Where one variance is zero in the smaller model, ``p_value`` comes from the 50:50 mixture of the distributions
-        with one parameter less and with all of them; ``p_plain`` is what lme4 and mitml print.
+        with one parameter less and with all of them; where the larger model adds several terms of one column, such as
+        ``(0 + x | g) + (1 | h)``, from the mixture whose weights follow from the information about their variances;
+        ``p_plain`` is what lme4 and mitml print, and what ``p_value`` is in all other cases, with a note.
         ``attrs["notes"]`` says what was refitted and which imputations are singular.
 
     Raises
@@ -97,8 +101,8 @@ def anova(
     Li, K. H., Meng, X.-L., Raghunathan, T. E. and Rubin, D. B. (1991). Statistica Sinica 1, 65-92 (D2).
     Meng, X.-L. and Rubin, D. B. (1992). Biometrika 79, 103-111 (D3).
     Chan, K. W. and Meng, X.-L. (2022). Statistica Sinica 32, 1489-1514 (D4).
-    Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610. Stram, D. O. and Lee, J. W. (1994). Biometrics 50, 1171-1177
-    (mixtures).
+    Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610. Stram, D. O. and Lee, J. W. (1994). Biometrics 50, 1171-1177.
+    Silvapulle, M. J. and Sen, P. K. (2005). Constrained Statistical Inference. Wiley, sec. 3.5 and 4.3 (mixtures).
 
     Examples
     --------
@@ -216,10 +220,12 @@ def _truncation(ariv: Ariv) -> Literal["default", "positive"]:
 
 def _pooled_frame(test: PooledTest, difference: Difference, pair: tuple[Lanes, Lanes], record: Record) -> pd.DataFrame:
     plain = float(test.p_value)
-    if difference.n_variances == 1:
-        test = at_boundary(test)
-    elif difference.n_variances:
-        test = replace(test, note=f"{test.note} {SEVERAL_VARIANCES.format(n=difference.n_variances)}".strip())
+    m = difference.n_variances
+    weights = _boundary_weights(pair, m)
+    if weights is not None:
+        test = at_boundary(test, m, weights if m > 1 else None)
+    elif m:
+        test = replace(test, note=f"{test.note} {SEVERAL_VARIANCES.format(n=m)}".strip())
     table = pd.DataFrame(
         {
             "model": [pair[0].formula],
@@ -244,6 +250,14 @@ def _pooled_frame(test: PooledTest, difference: Difference, pair: tuple[Lanes, L
         "notes": [*record.notes, *_sentences(singular, record)],
     }
     return table
+
+
+def _boundary_weights(pair: tuple[Lanes, Lanes], m: int) -> np.ndarray | None:
+    """Weights of the mixture for m variances that are zero in the smaller model, the mean of those of the data sets."""
+    if m <= 1:
+        return np.full(2, 0.5) if m else None
+    found = boundary_covariance(*pair)
+    return None if found is None else np.mean([chibar_weights(one) for one in found], axis=0)
 
 
 def _sentences(singular: Sequence[Sequence[object]], record: Record) -> list[str]:
@@ -271,11 +285,14 @@ def _anova_fits(model: LmerFit, null: LmerFit) -> pd.DataFrame:
     # differences below zero are rounding error of equal likelihoods
     statistic = max(float(pair[1].fitted.criterion[0] - pair[0].fitted.criterion[0]), 0.0)
     k, m = difference.n_parameters, difference.n_variances
-    if m == 1:
-        notes.append("p-value from the mixture of chi-squares (Self and Liang 1987; Stram and Lee 1994)")
+    plain = p_value = float(chibar_p_value(statistic, k, 0))
+    weights = _boundary_weights(pair, m)
+    if weights is not None:
+        p_value = float(chibar_p_value(statistic, k, m, weights=weights))
+        source = "Self and Liang 1987; Stram and Lee 1994" if m == 1 else "Silvapulle and Sen 2005"
+        notes.append(f"p-value from the mixture {mixture_words(weights, k, 'chi-square')} ({source})")
     elif m:
         notes.append(SEVERAL_VARIANCES.format(n=m))
-    p_value, plain = (float(chibar_p_value(statistic, k, n)) for n in (int(m == 1), 0))
     parts = [(pair[1], (np.nan,) * 4), (pair[0], (statistic, k, p_value, plain))]
     table = pd.DataFrame([_fit_row(part, values, large.rows.n_rows(large.lanes[0])) for part, values in parts])
     table.attrs["notes"] = notes

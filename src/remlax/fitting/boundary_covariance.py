@@ -1,0 +1,50 @@
+"""How variances that are zero under a null hypothesis would be estimated together there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.batch_inference import kenward_roger_stack
+from .kenward_roger import needed_bytes
+from .memory import available_bytes
+from .nesting import Lanes
+
+
+def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
+    """Asymptotic covariance, up to a factor, of the variances that only the larger model has, at the smaller one's fit.
+
+    From the expected information about all variances and covariances, those of the smaller model being nuisance
+    parameters. Given where the larger model adds terms of one column and nothing else to the random part, so that the
+    variances may take any values from zero on.
+
+    Parameters
+    ----------
+    large, small : Lanes
+        Fits of the same data sets, the smaller model nested in the larger.
+
+    Returns
+    -------
+    ndarray (K, m, m) or None
+        None where the larger model differs otherwise, a fit of the smaller model is singular (its own parameters are
+        then on a boundary too), or the information cannot be had.
+    """
+    kept = {(term.group, term.names): term for term in small.fitted.model.layout.terms}
+    lanes, own = np.array(large.lanes), np.array(small.lanes)
+    theta = np.zeros((len(lanes), large.fitted.theta.shape[1]))
+    added = []
+    for term in large.fitted.model.layout.terms:
+        same = kept.pop((term.group, term.names), None)
+        if same is not None:
+            theta[:, term.theta] = small.fitted.theta[own][:, same.theta]
+        elif term.q == 1:
+            added.append(term.theta.start + 1)  # behind the scale of V
+        else:
+            return None
+    if kept or small.fitted.singular[own].any() or needed_bytes(large.fitted) > available_bytes():
+        return None
+    model = large.fitted.model
+    found = kenward_roger_stack(model.stack.lanes(lanes), theta * model.theta_scale)
+    information = np.asarray(found.information)
+    if not (np.isfinite(information).all() and (np.linalg.eigvalsh(information) > 0).all()):
+        return None
+    return np.asarray(np.linalg.inv(information)[:, added][:, :, added])
