@@ -45,13 +45,13 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     """
     parameters, n = parameters_of(fitted), len(lanes)
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
-    stack, lowest, estimate = _estimates(fitted, lanes, parameters)
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) for _ in (-1, 1)]
-    sides = [
-        _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
-        for i, (k, j) in enumerate(owner)
-    ]
-    with progress(len(sides), "side of a profile") as tell:
+    with progress(len(owner), "side of a profile") as tell:
+        stack, lowest, estimate = _estimates(fitted, lanes, parameters)
+        sides = [
+            _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
+            for i, (k, j) in enumerate(owner)
+        ]
         while not all(side.settled for side in sides):
             before = sum(side.settled for side in sides)
             sides = _stage(stack, sides, owner, cut)
