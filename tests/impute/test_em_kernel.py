@@ -25,7 +25,8 @@ from remlax.impute.kernels.em import (
     pattern_moments,
     pattern_regressions,
 )
-from remlax.impute.kernels.emb import Bounds, bootstrap_weights, draw_rows, prepare
+from remlax.impute.kernels.emb import Bounds, bootstrap_weights, draw_rows, prepare, quick_source
+from remlax.impute.kernels.noise import fold_in
 from remlax.impute.patterns import index_patterns
 from remlax.impute.priors import CellPrior, prior_table
 
@@ -356,3 +357,29 @@ def test_program_calls_no_lapack() -> None:
     assert "lapack" not in program.lower(jax.random.key(0), jnp.asarray(x), jnp.asarray(missing)).as_text()
     solve = jax.jit(jnp.linalg.cholesky).lower(jnp.eye(3)[None])
     assert "lapack" in solve.as_text()  # so that the word would be seen
+
+
+def test_keys_of_imputations_are_those_of_jax() -> None:
+    keys = jax.random.split(jax.random.key(3), 5)
+    numbers = np.arange(5)
+    ours = jax.jit(jax.vmap(fold_in))(keys, numbers)
+    theirs = jax.vmap(jax.random.fold_in)(keys, numbers)
+    assert jnp.array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
+    other = jax.random.key(1, impl="rbg")
+    assert jnp.array_equal(jax.random.key_data(fold_in(other, 2)), jax.random.key_data(jax.random.fold_in(other, 2)))
+
+
+def test_quick_draws_have_their_laws() -> None:
+    """Row numbers are uniform, normals standard, and independent of each other; other columns are left alone."""
+    source = quick_source((2, 0))
+    keys = jax.random.split(jax.random.key(8), 400)
+    rows = np.asarray(jax.jit(jax.vmap(lambda key: source.rows(key, 50, jnp.int32(7))))(keys))
+    noise = np.asarray(jax.jit(jax.vmap(lambda key: source.noise(key, jnp.ones((50, 3)))))(keys))
+    assert stats.chisquare(np.bincount(rows.ravel(), minlength=7)).pvalue > 1e-4
+    assert rows.max() == 6
+    assert noise.dtype == np.float64
+    assert not noise[:, :, 1].any()
+    drawn = np.stack([noise[:, :, 0].ravel(), noise[:, :, 2].ravel()])
+    for column in drawn:
+        assert stats.kstest(column, "norm").pvalue > 1e-4
+    assert abs(np.corrcoef(drawn)[0, 1]) < 4 / np.sqrt(drawn.shape[1])

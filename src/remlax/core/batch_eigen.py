@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 SWEEPS = 10  # convergence is quadratic: matrices of this size are done after five or six
@@ -20,26 +23,27 @@ def small_eigh(a: Array) -> tuple[Array, Array]:
     [1.0, 3.0]
     """
     d = a.shape[0]
+    pairs = list(combinations(range(d), 2))
+    if not pairs:
+        return jnp.diagonal(a), jnp.ones_like(a)
+    unit = np.eye(d)
+    first, second = (jnp.asarray(np.array([unit[pair[k]] for pair in pairs]), a.dtype) for k in (0, 1))
+    eye, one = jnp.eye(d, dtype=a.dtype), jnp.ones((), a.dtype)
 
-    def rotate(a: Array, v: Array, p: int, q: int) -> tuple[Array, Array]:
-        off, one = a[p, q], jnp.ones((), a.dtype)
-        tau = (a[q, q] - a[p, p]) / (2 * jnp.where(off == 0, one, off))
+    # one rotation as the body of a loop, its place given by unit vectors: a tenth of the program of all pairs unrolled
+    def rotate(step: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        a, v = state
+        p, q = first[step % len(pairs)], second[step % len(pairs)]
+        at_p = a @ p
+        off, gap = at_p @ q, (a @ q) @ q - at_p @ p
+        tau = gap / (2 * jnp.where(off == 0, one, off))
         tangent = jnp.where(tau >= 0, one, -one) / (jnp.abs(tau) + jnp.sqrt(1 + tau * tau))
         tangent = jnp.where(off == 0, jnp.zeros_like(off), tangent)
         cos = 1 / jnp.sqrt(1 + tangent * tangent)
-        turn = jnp.stack([jnp.stack([cos, tangent * cos]), jnp.stack([-tangent * cos, cos])])
-        pair = jnp.array([p, q])
-        a = a.at[:, pair].set(a[:, pair] @ turn)
-        a = a.at[pair].set(turn.T @ a[pair])
-        return a, v.at[:, pair].set(v[:, pair] @ turn)
+        pq = p[:, None] * q[None, :]
+        turn = eye + (cos - 1) * jnp.diag(p + q) + tangent * cos * (pq - pq.T)
+        return turn.T @ a @ turn, v @ turn
 
-    def sweep(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        for p in range(d):
-            for q in range(p + 1, d):
-                state = rotate(*state, p, q)
-        return state
-
-    start = ((a + a.T) / 2, jnp.eye(d, dtype=a.dtype))
-    done, vectors = lax.fori_loop(0, SWEEPS, sweep, start)
+    done, vectors = lax.fori_loop(0, SWEEPS * len(pairs), rotate, ((a + a.T) / 2, eye))
     order = jnp.argsort(jnp.diagonal(done))
     return jnp.diagonal(done)[order], vectors[:, order]

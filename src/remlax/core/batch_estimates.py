@@ -93,13 +93,15 @@ def _estimate(
     satterthwaite: bool,
 ) -> LaneEstimates:
     theta = canonical(theta, structure.theta_map)
-    solution = inference.solve(theta, structure, index, values)
+    if satterthwaite:
+        solution, information = inference.solve_with_information(theta, structure, index, values)
+    else:
+        solution = inference.solve(theta, structure, index, values)
     sigma = solution.sigma * rotation.y_scale
     beta = rotation.ols + rotation.inverse @ solution.gamma * rotation.y_scale
     unscaled = jnp.einsum("ia,ab,ib->i", rotation.inverse, solution.unscaled_cov, rotation.inverse)
     df = jnp.full(beta.shape, values.n_obs - values.n_fixed)
     if satterthwaite:
-        information = inference.variance_information(theta, structure, index, values)
         slopes = jnp.einsum("ia,abt,ib->it", rotation.inverse, information.d_cov, rotation.inverse)
         variance = unscaled * solution.sigma**2
         spread = jnp.einsum("is,st,it->i", slopes, twice_pseudo_inverse(information.hess), slopes)

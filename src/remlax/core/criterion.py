@@ -90,7 +90,7 @@ def reml_criterion(theta: Array, structure: Structure, index: Index, values: Val
 def value_and_grad(theta: Array, structure: Structure, index: Index, values: Values) -> tuple[Array, Array]:
     """Return the criterion and its exact gradient; analytic for one factor, reverse mode for several."""
     if structure.n_factors == 1 or structure.crossed:
-        found = _expansion(theta, structure, index, values, hessian=False)
+        found = expansion(theta, structure, index, values, hessian=False)
         return found.value, found.grad
     return jax.value_and_grad(profiled_deviance)(theta, structure, index, values)
 
@@ -102,7 +102,7 @@ def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Va
     gradient is linearised once and pushed forward along each coordinate.
     """
     if structure.n_factors == 1 or structure.crossed:
-        found = _expansion(theta, structure, index, values, hessian=True)
+        found = expansion(theta, structure, index, values, hessian=True)
         return Derivatives(found.value, found.grad, found.hess)
 
     def both(t: Array) -> tuple[Array, Array]:
@@ -113,7 +113,7 @@ def value_grad_hess(theta: Array, structure: Structure, index: Index, values: Va
     return Derivatives(value, grad, (hess + hess.T) / 2)
 
 
-def _expansion(theta: Array, structure: Structure, index: Index, values: Values, *, hessian: bool) -> Expansion:
+def expansion(theta: Array, structure: Structure, index: Index, values: Values, *, hessian: bool) -> Expansion:
     def border(m: Array) -> Border:
         return _profiled_border(m, structure, values)
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
+from .small import factor_inverse
 from .structure import Structure, Values
 
 
@@ -90,12 +90,19 @@ def condition(total: Any, xp: ModuleType = jnp) -> Conditioning:
     """
     p = total.shape[-1] - 1
     scale = xp.sqrt(xp.diagonal(total, axis1=-2, axis2=-1)[..., :p])
-    chol = xp.linalg.cholesky(total[..., :p, :p] / (scale[..., :, None] * scale[..., None, :]))
-    lower = np.linalg.inv(chol) if xp is np else solve_triangular(chol, jnp.eye(p, dtype=total.dtype), lower=True)
+    chol, lower = _factor(total[..., :p, :p] / (scale[..., :, None] * scale[..., None, :]), xp)
     inverse = xp.swapaxes(lower, -1, -2) / scale[..., :, None]
     beta = _times(inverse, _times(xp.swapaxes(inverse, -1, -2), total[..., :p, p]))
     pivots = xp.diagonal(chol, axis1=-2, axis2=-1)
     return Conditioning(inverse, beta, 2 * xp.sum(xp.log(pivots * scale), axis=-1), xp.min(pivots, -1, initial=1.0))
+
+
+def _factor(a: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """Cholesky factor and its inverse; with JAX without LAPACK, see ``small``."""
+    if xp is np:
+        chol = np.linalg.cholesky(a)
+        return chol, np.linalg.inv(chol)
+    return factor_inverse(a) if a.shape[-1] else (a, a)
 
 
 def _times(matrix: Any, vector: Any) -> Any:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .criterion import assemble, degrees, value_grad_hess
+from .criterion import assemble, degrees, expansion, value_grad_hess
 from .factor import marginal
 from .small import factor_inverse
 from .structure import Index, Structure, Values
@@ -39,8 +39,13 @@ class Solution(NamedTuple):
 def solve(theta: Array, structure: Structure, index: Index, values: Values) -> Solution:
     """Solve the penalised least-squares problem at theta."""
     logdet, m = marginal(theta, structure, index, values)
-    p = m.shape[0] - 1
-    chol, whole = factor_inverse(m)
+    return _solution(logdet, factor_inverse(m), structure, values)
+
+
+def _solution(logdet: Array, factors: tuple[Array, Array], structure: Structure, values: Values) -> Solution:
+    """Estimates from the Cholesky factor of M and its inverse."""
+    chol, whole = factors
+    p = chol.shape[0] - 1
     inverse = whole[:p, :p]
     r2 = chol[p, p] ** 2
     return Solution(
@@ -159,6 +164,8 @@ def variance_information(theta: Array, structure: Structure, index: Index, value
     VarianceInformation
         At theta and the sigma that maximises the likelihood given theta.
     """
+    if structure.n_factors == 1:
+        return solve_with_information(theta, structure, index, values)[1]
 
     def bordered(t: Array) -> Array:
         return marginal(t, structure, index, values)[1]
@@ -173,11 +180,36 @@ def variance_information(theta: Array, structure: Structure, index: Index, value
     slope = jnp.einsum("x,axy,y->a", v, d_m, v) / r2
 
     profiled = value_grad_hess(theta, structure, index, values).hess
+    d_cov = -jnp.einsum("ij,ajk,kl->ila", cov, d_m[:, :p, :p], cov)
+    return _information(profiled, slope, d_cov, cov, r2, n)
+
+
+def _information(profiled: Array, slope: Array, d_cov: Array, cov: Array, r2: Array, n: Array) -> VarianceInformation:
+    """Put sigma back: ``profiled`` Hessian, slope of log r2 (d,), derivatives of the unscaled ``cov`` (p, p, d)."""
     by_theta = profiled + n * slope[:, None] * slope[None, :]
     cross = -2 * n * slope
-    hess = jnp.block([[by_theta, cross[:, None]], [cross[None, :], 4 * n * jnp.ones((1, 1), m.dtype)]])
-    d_cov = -jnp.einsum("ij,ajk,kl->ila", cov, d_m[:, :p, :p], cov)
+    hess = jnp.block([[by_theta, cross[:, None]], [cross[None, :], 4 * n * jnp.ones((1, 1), cov.dtype)]])
     return VarianceInformation(hess, jnp.concatenate([d_cov, 2 * cov[:, :, None]], axis=2) * (r2 / n))
+
+
+def solve_with_information(
+    theta: Array, structure: Structure, index: Index, values: Values
+) -> tuple[Solution, VarianceInformation]:
+    """`solve` and `variance_information` together: for one grouping factor from a single evaluation.
+
+    M = L L' and (-gamma, 1) L = (0, ..., 0, L_pp), so that with d_m = L^-1 dM L^-T the slope of log r2 is its last
+    entry, and the derivative of (X'V^-1 X)^-1 = G'G is -G' d_m G with G the inverse of X's part of L.
+    """
+    if structure.n_factors > 1:
+        return solve(theta, structure, index, values), variance_information(theta, structure, index, values)
+    logdet, m = marginal(theta, structure, index, values)  # XLA sees that the expansion begins with the same
+    factors = factor_inverse(m)
+    solution = _solution(logdet, factors, structure, values)
+    found = expansion(theta, structure, index, values, hessian=True)
+    p, n = structure.n_fixed, degrees(structure, values)
+    inverse = factors[1][:p, :p]
+    d_cov = -jnp.einsum("ki,akl,lj->ija", inverse, found.d_m[:, :p, :p], inverse)
+    return solution, _information(found.hess, found.d_m[:, p, p], d_cov, solution.unscaled_cov, solution.r2, n)
 
 
 class Bordered(NamedTuple):

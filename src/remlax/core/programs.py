@@ -30,6 +30,7 @@ class Programs:
         self._functions: list[Any] = []
         self._lock = threading.Lock()
         self.held = 0
+        self.dropped = 0  # times that all were dropped
         self._checked = 0
 
     def add(self, function: Any) -> None:
@@ -54,6 +55,7 @@ class Programs:
                 for function in self._functions:
                     function.clear_cache()
                 self.held = self._checked = 0
+                self.dropped += 1
 
 
 PROGRAMS = Programs()

@@ -25,7 +25,8 @@ from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
 from .array_columns import Product, check_expression, evaluate_expression, product_columns
 from .design import MultilevelDesign, highest
-from .generate import frames, generate_batch
+from .generate import CHUNK, frames, generate_batch
+from .keys import NO_SCENARIO, Stream, keys
 
 AGREEMENT = 1e-10  # of columns evaluated on arrays with those evaluated on the template
 
@@ -169,8 +170,9 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
         size=highest(design.size),
     )
     with float64():
-        (frame,) = frames(generate_batch(jax.random.split(jax.random.key(0), 1), full), full)
-    return frame
+        # as many as a study makes at a time: for fixed sizes this is the same compiled program
+        data = generate_batch(keys(0, NO_SCENARIO, range(CHUNK), Stream.DATA), full)
+        return next(frames(data, full))
 
 
 def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:

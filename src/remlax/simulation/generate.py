@@ -17,6 +17,8 @@ from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
 
+CHUNK = 32  # replications that a study makes at a time
+
 
 @partial(
     jax.tree_util.register_dataclass,

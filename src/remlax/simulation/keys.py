@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
-from ..core.programs import program
 from ..errors import SimulationError
 from .fingerprint import digest
 
@@ -86,12 +85,14 @@ def keys(
         raise SimulationError("Replications are numbered from 0 to 2**32 - 1.")
     if not 0 <= seed < 2**64:
         raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed}.")
-    base = jax.random.wrap_key_data(jnp.array(_words(seed), dtype=jnp.uint32), impl=IMPLEMENTATION)
-    for word in _words(_hexadecimal(scenario)):
-        base = jax.random.fold_in(base, np.uint32(word))
-    words = [np.uint32(stream), *map(np.uint32, _words(int(digest(name), 16)))] if name else [np.uint32(stream)]
-    folded: jax.Array = _fold(base, number.astype(np.uint32), np.array(words, dtype=np.uint32))
-    return folded
+    counters: list[int | NDArray[np.uint32]] = [*_words(_hexadecimal(scenario)), number.astype(np.uint32), int(stream)]
+    if name:
+        counters += _words(int(digest(name), 16))
+    words = tuple(np.full(number.shape, word, dtype=np.uint32) for word in _words(seed))
+    for counter in counters:
+        words = _fold_in(words, counter)
+    made: jax.Array = jax.random.wrap_key_data(jnp.asarray(np.stack(words, axis=-1)), impl=IMPLEMENTATION)
+    return made
 
 
 def key(seed: int, scenario: str, replication: int, stream: Stream, name: str = "") -> jax.Array:
@@ -138,15 +139,22 @@ def versions() -> dict[str, str]:
     }
 
 
-@program()
-def _fold(base: jax.Array, replications: jax.Array, words: jax.Array) -> jax.Array:
-    def one(replication: jax.Array) -> jax.Array:
-        found = jax.random.fold_in(base, replication)
-        for word in words:
-            found = jax.random.fold_in(found, word)
-        return found
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+Words = tuple[NDArray[np.uint32], ...]
 
-    return jax.vmap(one)(replications)
+
+def _fold_in(keys: Words, counter: int | NDArray[np.uint32]) -> Words:
+    """``jax.random.fold_in`` of many keys, on the host: Threefry-2x32 of (0, counter). Nothing is compiled for it."""
+    schedule = (*keys, keys[0] ^ keys[1] ^ np.uint32(PARITY))
+    a, b = schedule[0].copy(), np.asarray(counter, dtype=np.uint32) + schedule[1]
+    for block in range(5):
+        for turn in ROTATIONS[block % 2]:
+            a = a + b
+            b = (b << np.uint32(turn) | b >> np.uint32(32 - turn)) ^ a
+        a = a + schedule[(block + 1) % 3]
+        b = b + schedule[(block + 2) % 3] + np.uint32(block + 1)
+    return a, b
 
 
 def _words(number: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +93,8 @@ def structure_of(design: MultilevelDesign) -> Structure:
 def values_of(design: MultilevelDesign) -> Values:
     """The part of a design that is handed to compiled code, in JAX's default float."""
     dtype = jnp.result_type(float)
-    array = partial(jnp.asarray, dtype=dtype)
+    # NumPy's: JAX compiles a program to make an array of its own
+    array: Callable[[Any], Any] = partial(np.asarray, dtype=dtype)
     numbers = (*(factor.levels for factor in design.factors), design.size)
     covariates = []
     for c in design.covariates:

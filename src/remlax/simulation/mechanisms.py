@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,7 @@ class Amputation:
             groups,
             stack.rows,
             spec,
-            None if self.cluster_sd == 0 else jnp.asarray(self.cluster_sd, dtype=matrix.dtype),
+            None if self.cluster_sd == 0 else _array(self.cluster_sd, dtype=matrix.dtype),
             levels=stack.levels[self.cluster] if self.cluster else 1,
             level2=self.level2,
             split=self.between is not None,
@@ -128,13 +128,13 @@ class Amputation:
         odds, groups = self._odds(len(patterns))
         flat = self.mechanism == "MCAR"
         return AmputeSpec(
-            prop=jnp.asarray(self._share(amputed, freq, len(columns)), dtype=dtype),
-            amputed=jnp.asarray(amputed),
-            freq=jnp.asarray(freq, dtype=dtype),
-            weights=jnp.asarray(weights, dtype=dtype),
-            types=jnp.asarray(_types(("FLAT" if flat else self.types), len(patterns))),
-            odds=jnp.asarray(odds, dtype=dtype),
-            groups=jnp.asarray(groups),
+            prop=_array(self._share(amputed, freq, len(columns)), dtype=dtype),
+            amputed=_array(amputed),
+            freq=_array(freq, dtype=dtype),
+            weights=_array(weights, dtype=dtype),
+            types=_array(_types(("FLAT" if flat else self.types), len(patterns))),
+            odds=_array(odds, dtype=dtype),
+            groups=_array(groups),
             discrete=self.odds is not None and not flat,
         )
 
@@ -249,9 +249,9 @@ class DropOut:
             _codes(stack, self.subject),
             stack.columns[self.time],
             stack.rows,
-            prop=jnp.asarray(self.prop, dtype=matrix.dtype),
-            weights=jnp.asarray([(self.weights or {}).get(name, 1.0) for name in scored], dtype=matrix.dtype),
-            kind=jnp.asarray(_types(("FLAT" if flat else self.types), 1)[0]),
+            prop=_array(self.prop, dtype=matrix.dtype),
+            weights=_array([(self.weights or {}).get(name, 1.0) for name in scored], dtype=matrix.dtype),
+            kind=_array(_types(("FLAT" if flat else self.types), 1)[0]),
             subjects=stack.levels[self.subject],
             lagged=self.mechanism != "MNAR",
         )
@@ -314,6 +314,11 @@ def _drop_out_batch(
         )
 
     return jax.vmap(one)(keys, data, subject, time, rows)
+
+
+def _array(value: Any, dtype: Any = None) -> Any:
+    """An array for compiled code: NumPy's, since JAX compiles a program to make one of its own."""
+    return np.asarray(value, dtype=dtype)
 
 
 def _known(name: str, known: Mapping[str, jax.Array], where: str) -> jax.Array:

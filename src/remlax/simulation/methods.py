@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
-from ..core.programs import float64
 from ..errors import SimulationError
-from ..fitting.memory import available_bytes
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
+from .chunks import Ddf, Job, in_chunks, plan, programs
 from .design import MultilevelDesign
 from .layout import Structure, layout_of, structure_of
 from .measures import STATUSES
-from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_on
+from .pipeline import Columns, Estimates, Treatment
 from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
 
-CACHE_BYTES = 2**21  # of the replications that are treated at a time
-CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
 MOST_INCOMPLETE = 8  # columns: there are 2 to that power patterns of missing cells
-
-Ddf = Literal["satterthwaite", "residual"] | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +56,17 @@ class MixedModelMethod:
         SimulationError
             There is no model, or one that cannot be evaluated on arrays; or a column that is not there.
         """
+        job = self._job(batch)
+        found = in_chunks(batch.keys, job, self.dfcom)
+        return _rows(found, job.model, job.treatment.sets)
+
+    def compile_ahead(self, batch: BatchData) -> None:
+        """Begin to compile for batches of this shape, in other threads; only shapes of its arrays are looked at."""
+        if len(jax.local_devices()) == 1:
+            job = self._job(batch)
+            programs(batch.keys, job, plan(job, self.dfcom))
+
+    def _job(self, batch: BatchData) -> Job:
         formula = self.model or batch.model
         if formula is None:
             raise SimulationError("A batched method needs a model: Study(model=...) or model= of the method.")
@@ -73,11 +76,10 @@ class MixedModelMethod:
         columns = Columns(
             {name: batch.complete.columns[name] for name in names},
             {name: mask for name, mask in batch.mask.items() if name in names},
-            batch.complete.weights > 0,
+            batch.complete.weights,
             batch.complete.codes[self._cluster(batch)],
         )
-        found = _in_chunks(batch.keys, columns, groups, model, treatment, self.dfcom)
-        return _rows(found, model, treatment.sets)
+        return Job(columns, groups, model, treatment)
 
     def _cluster(self, batch: BatchData) -> str:
         """Grouping factor of the imputation model, if it has one."""
@@ -274,49 +276,6 @@ class _Design:
 @functools.lru_cache(maxsize=64)
 def _cached_model(structure: Structure, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
     return read_model(design.design, formula, reml=reml)
-
-
-def _in_chunks(
-    keys: jax.Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment, dfcom: Ddf
-) -> Estimates:
-    """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
-    r, n = columns.rows.shape
-    width = 4 + len(columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
-    per_replication = 8 * n * treatment.sets * width
-    devices = tuple(jax.local_devices())
-    # one core is left free: compiled programs that wait for LAPACK in every thread of XLA would wait for ever
-    threads = max(1, (os.cpu_count() or 1) - 1) if len(devices) == 1 and jax.default_backend() == "cpu" else 1
-    shares = threads * len(devices)
-    most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
-    size = min(_power_of_two(most), _power_of_two(-(-r // shares), up=True))
-    options = Options(
-        satterthwaite=dfcom == "satterthwaite",
-        dfcom=None if isinstance(dfcom, str) else float(dfcom),
-        at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
-    )
-    if len(devices) > 1:
-        program = partial(analyse_on, model=model, treatment=treatment, options=options, devices=devices)
-    else:
-        program = partial(analyse, model=model, treatment=treatment, options=options)
-    whole = size * len(devices)
-
-    def run(start: int) -> Estimates:
-        with float64():
-            which = np.minimum(np.arange(start, start + whole), r - 1)  # the last chunk is filled up
-            own: tuple[jax.Array, Columns] = jax.tree.map(lambda a: a[which], (keys, columns))
-            found = program(own[0], own[1], groups)
-            return jax.tree.map(lambda a: np.asarray(a)[: r - start], found)  # type: ignore[no-any-return]
-
-    starts = range(0, r, whole)
-    with ThreadPoolExecutor(threads) as pool:
-        # the first alone: threads that come upon a program at the same time would each compile it
-        parts = [run(0), *pool.map(run, starts[1:])]
-    joined: Estimates = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
-    return joined
-
-
-def _power_of_two(number: int, *, up: bool = False) -> int:
-    return int(1 << (number - 1).bit_length()) if up else int(1 << (number.bit_length() - 1))
 
 
 def _rows(found: Estimates, model: ArrayModel, sets: int) -> BatchRows:

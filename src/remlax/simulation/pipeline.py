@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
 from ..core.batch_products import Products, row_products
 from ..core.batch_queue import LaneFit, fit_queue
 from ..core.optimize import CONVERGED
-from ..core.programs import program
+from ..core.programs import PROGRAMS, float64, program
 from ..core.structure import Index
 from .array_model import ArrayModel, Groups, ModelShape
 
@@ -23,7 +25,7 @@ PIVOT = 1e-7  # below this a column of X is determined by the others, as in the 
 
 
 class Columns(NamedTuple):
-    """Columns of one replication: values (n,) by name, which cells are missing, which rows exist.
+    """Columns of one replication: values (n,) by name, which cells are missing, which rows exist (above zero).
 
     cluster (n,): level of every row in the grouping factor that an imputation model uses.
     """
@@ -94,6 +96,61 @@ def analyse(
     return found
 
 
+_compiling = threading.Lock()
+_compiled: dict[Hashable, Future[Any]] = {}
+_compiled_after = [0]  # programs are dropped when there are too many: ours then go as well
+_compilers = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
+
+
+def compile_ahead(
+    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, options: Options
+) -> list[Future[Any]]:
+    """Begin to compile the programs of `analyse` in other threads, side by side; XLA compiles without Python's lock.
+
+    Of the arguments only shapes count. A program that was asked for before is the same future, so that threads that
+    wait for it before they call `analyse` never compile it a second time.
+    """
+
+    def of_rows(keys: Array, columns: Columns, groups: Groups) -> tuple[Products, tuple[Array, ...]]:
+        found: tuple[Products, tuple[Array, ...]] = _lanes(
+            keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once
+        )
+        return found
+
+    with float64():
+        products, scales = jax.eval_shape(of_rows, keys, columns, groups)
+    for_lanes = {"model": model, "treatment": treatment, "at_once": options.at_once}
+    for_fits = {"model": model.shape, "sets": treatment.sets, "options": options}
+    return [
+        _begin(_fits, (products, scales, groups.levels), for_fits),
+        _begin(_lanes, (keys, columns, groups), for_lanes),
+    ]
+
+
+def shape_of(leaf: Any, *leading: int) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array, with other leading axes if these are given."""
+    described: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct  # JAX gives it no types
+    return described((*leading, *leaf.shape[len(leading) :]), leaf.dtype)
+
+
+def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future[Any]:
+    shapes = jax.tree.map(shape_of, arguments)
+    leaves = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes)]
+    name = (function, jax.tree.structure(shapes), *leaves, *static.items())
+
+    def build() -> Any:
+        with float64():
+            return function.lower(*shapes, **static).compile()
+
+    with _compiling:
+        if _compiled_after[0] != PROGRAMS.dropped:
+            _compiled.clear()
+            _compiled_after[0] = PROGRAMS.dropped
+        if name not in _compiled:
+            _compiled[name] = _compilers.submit(build)
+        return _compiled[name]
+
+
 @program("model", "treatment", "options", "devices")
 def analyse_on(
     keys: Array,
@@ -162,6 +219,7 @@ def _products(
     key: Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment
 ) -> tuple[Products, tuple[Array, ...]]:
     """Cross-products of the K completed data sets of one replication, and the scales of the columns of Z."""
+    columns = columns._replace(rows=columns.rows > 0)
     completed = treatment.complete(key, columns)
     shared, present = columns.values, completed.rows
 

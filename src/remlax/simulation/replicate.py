@@ -7,14 +7,15 @@ size.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -23,15 +24,16 @@ from ..errors import RemlaxError, SimulationError
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
 from .design import MultilevelDesign
-from .generate import SimulatedData, frames, generate_batch
+from .generate import CHUNK, SimulatedData, frames, generate_batch
 from .keys import Stream, generator, keys
 from .layout import layout_of, structure_of
 from .mechanisms import Mechanism, Stack, mask_of
+from .methods import MixedModelMethod
+from .pipeline import shape_of
 from .rows import Record, failed_records, method_records, tidy_rows
 from .specification import Context, FrameAmputer, FrameGenerator, FrameMethod, StudySpec
 from .store import Block
 
-CHUNK = 32
 PIECE_BYTES = 2**28  # of the data of one piece of a block
 _RECORDING = threading.RLock()
 
@@ -69,6 +71,7 @@ def block_rows(study: StudySpec, block: Block, scenario: Scenario) -> pd.DataFra
     batched = {name: method for name, method in study.methods.items() if isinstance(method, BatchMethod)}
     parts = []
     for piece in _pieces(study, block, scenario) if batched else ():
+        _compile_ahead(study, piece, scenario, batched)
         batch = batch_data(study, piece, scenario, next(iter(batched)))
         for name, analysis in batched.items():
             of_method = replace(batch, keys=_keys(study, piece, Stream.METHOD, name))
@@ -107,11 +110,33 @@ def frame_data(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[F
 def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) -> BatchData:
     """The data of a block's replications as arrays, for a batched method."""
     numbers = np.arange(block.start, block.stop)
+    chunks = [chunk for _, chunk in _chunks(study, block, scenario)]
     with float64():
-        chunks = [chunk for _, chunk in _chunks(study, block, scenario)]
-        complete, mask = jax.tree.map(lambda *parts: jnp.concatenate(parts), *chunks)
+        # on the host, and not by jnp.asarray: XLA would compile a program for every size
+        complete, mask = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)), *chunks)
     own = _keys(study, block, Stream.METHOD, method)
     return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model)
+
+
+_begun: set[tuple[object, ...]] = set()  # batches for which programs were asked for; a false match costs time only
+
+
+def _compile_ahead(study: StudySpec, block: Block, scenario: Scenario, methods: Mapping[str, BatchMethod]) -> None:
+    """Begin to compile what the methods need while the data are made (and what makes them is compiled)."""
+    name = (study.seed, block.scenario, block.stop - block.start, *methods)
+    if name in _begun:
+        return
+    _begun.add(name)
+    ahead = [method.compile_ahead for method in methods.values() if isinstance(method, MixedModelMethod)]
+    numbers = np.arange(block.start, block.stop)
+
+    # nothing but shapes is computed here; a mistake in the study is raised when its data are made
+    with contextlib.suppress(Exception), float64():
+        shapes = jax.eval_shape(partial(_chunk, study, block.scenario, scenario, range(CHUNK)))
+        complete, mask = jax.tree.map(lambda leaf: shape_of(leaf, len(numbers)), shapes)
+        own = _keys(study, block, Stream.METHOD)
+        for begin in ahead:
+            begin(BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model))
 
 
 def _pieces(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[Block]:
@@ -127,15 +152,23 @@ def _chunks(
     study: StudySpec, block: Block, scenario: Scenario
 ) -> Iterator[tuple[int, tuple[SimulatedData, dict[str, jax.Array]]]]:
     """Data and masks of a block in pieces, each with the number of its first replication."""
-    design, mechanisms = _design(study, scenario), study.mechanisms(scenario)
     for start in range(block.start - block.start % CHUNK, block.stop, CHUNK):
         numbers = range(start, start + CHUNK)
         own = slice(max(block.start - start, 0), block.stop - start)
         with float64():
-            data = generate_batch(keys(study.seed, block.scenario, numbers, Stream.DATA), design)
-            mask = _masks(design, mechanisms, data, keys(study.seed, block.scenario, numbers, Stream.AMPUTATION))
-            chunk = jax.tree.map(lambda x, own=own: x[own], (data, mask))
+            made = _chunk(study, block.scenario, scenario, numbers)
+            chunk = jax.tree.map(lambda x, own=own: np.asarray(x)[own], made)
         yield start + own.start, chunk
+
+
+def _chunk(
+    study: StudySpec, name: str, scenario: Scenario, numbers: range
+) -> tuple[SimulatedData, dict[str, jax.Array]]:
+    """Data and masks of `CHUNK` replications."""
+    design = _design(study, scenario)
+    data = generate_batch(keys(study.seed, name, numbers, Stream.DATA), design)
+    own = keys(study.seed, name, numbers, Stream.AMPUTATION)
+    return data, _masks(design, study.mechanisms(scenario), data, own)
 
 
 def _design(study: StudySpec, scenario: Scenario) -> MultilevelDesign:

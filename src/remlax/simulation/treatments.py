@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ..impute.kernels import all_patterns, emb_impute
+from ..impute.kernels.emb import quick_source
 from ..impute.kernels.joint_chain import joint_impute
+from ..impute.kernels.noise import fold_in, uniforms
 from .pipeline import Columns, Completed
 
 
@@ -70,9 +71,8 @@ class EmbTreatment:
         """Impute the incomplete columns K times."""
         x, missing = _targets(columns, self.columns)
         places = [self.columns.index(name) for name in self.incomplete]
-        draw, cells = jax.random.split(key)
         filled, _ = emb_impute(
-            draw,
+            fold_in(key, 0),
             x,
             missing,
             all_patterns(len(self.columns), places),
@@ -80,10 +80,11 @@ class EmbTreatment:
             tolerance=self.tolerance,
             max_iter=self.max_iter,
             ridge=self.ridge,
+            source=quick_source(tuple(places)),
         )
         imputed = {name: filled[:, :, place] for name, place in zip(self.incomplete, places, strict=True)}
         for number, name in enumerate(name for name in self.incomplete if name in self.binary):
-            uniform = jax.random.uniform(jax.random.fold_in(cells, number), imputed[name].shape, x.dtype)
+            uniform = uniforms(fold_in(key, number + 1), imputed[name].shape, x.dtype)
             drawn = jnp.where(jnp.isnan(imputed[name]), jnp.nan, (uniform < imputed[name]).astype(x.dtype))
             imputed[name] = jnp.where(columns.mask[name][None], drawn, columns.values[name][None])
         return Completed(imputed, jnp.zeros(self.sets), columns.rows)

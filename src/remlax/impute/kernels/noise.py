@@ -32,6 +32,17 @@ def threefry(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
     return a, b
 
 
+def fold_in(key: Array, number: Array | int) -> Array:
+    """``jax.random.fold_in``, the same bit by bit, without its loop: a program with many of them compiles sooner."""
+    if str(jax.random.key_impl(key)) != "threefry2x32":
+        return jax.random.fold_in(key, number)
+    words = jax.random.key_data(key)
+    counter = jnp.asarray(number).astype(jnp.uint32)
+    first, second = threefry(words, jnp.zeros_like(counter), counter)
+    made: Array = jax.random.wrap_key_data(jnp.stack([first, second], axis=-1), impl="threefry2x32")
+    return made
+
+
 def random_words(key: Array, shape: tuple[int, ...]) -> Array:
     """Random 32-bit words."""
     size = math.prod(shape)

@@ -1,0 +1,105 @@
+"""Replications in chunks of one size, so that the same compiled programs serve every block, on all threads."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from ..core.factor import UNROLL_UP_TO
+from ..core.programs import float64
+from ..fitting.memory import available_bytes
+from .array_model import ArrayModel, Groups
+from .keys import IMPLEMENTATION
+from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
+
+CACHE_BYTES = 2**21  # of the replications that are treated at a time
+CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
+SMALL_CHUNK, LARGE_CHUNK = 32, 256  # replications in one call, for batches of few and of many
+SEVERAL = 4  # small chunks per thread up to which a batch counts as one of few
+
+Ddf = Literal["satterthwaite", "residual"] | float
+
+
+class Job(NamedTuple):
+    """What is to be done with a batch. The rows of ``columns`` are weights here: 0 for padding."""
+
+    columns: Columns
+    groups: Groups
+    model: ArrayModel
+    treatment: Treatment
+
+
+class Plan(NamedTuple):
+    """Threads, replications per call of the compiled program and device, and its static choices."""
+
+    threads: int
+    size: int
+    options: Options
+
+
+def plan(job: Job, dfcom: Ddf) -> Plan:
+    """Chunks of replications whose size does not follow that of the batch: a last, smaller block is filled up."""
+    r, n = job.columns.rows.shape
+    model = job.model
+    width = 4 + len(job.columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
+    per_replication = 8 * n * job.treatment.sets * width
+    devices = jax.local_device_count()
+    threads = threads_of(model) if devices == 1 and jax.default_backend() == "cpu" else 1
+    shares = threads * devices
+    most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
+    size = min(_power_of_two(most), SMALL_CHUNK if r <= SMALL_CHUNK * SEVERAL * shares else LARGE_CHUNK)
+    options = Options(
+        satterthwaite=dfcom == "satterthwaite",
+        dfcom=None if isinstance(dfcom, str) else float(dfcom),
+        at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
+    )
+    return Plan(threads, size, options)
+
+
+def threads_of(model: ArrayModel) -> int:
+    """All cores, or all but one where LAPACK factors matrices: its calls wait in XLA's threads, and all would wait."""
+    cores = os.cpu_count() or 1
+    return max(1, cores - 1) if max(model.shape.structure.q) > UNROLL_UP_TO else cores
+
+
+def programs(keys: Any, job: Job, plan: Plan) -> list[Future[Any]]:
+    """The compiled programs for one chunk of a batch, begun."""
+    own = jax.tree.map(lambda leaf: shape_of(leaf, plan.size), (keys, job.columns))
+    return compile_ahead(own[0], own[1], job.groups, model=job.model, treatment=job.treatment, options=plan.options)
+
+
+def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Estimates:
+    """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
+    r = job.columns.rows.shape[0]
+    devices = tuple(jax.local_devices())
+    own = plan(job, dfcom)
+    settings: dict[str, Any] = {"model": job.model, "treatment": job.treatment, "options": own.options}
+    if len(devices) > 1:
+        program = partial(analyse_on, **settings, devices=devices)
+    else:
+        program = partial(analyse, **settings)
+        for compiled in programs(keys, job, own):
+            compiled.result()
+    whole = own.size * len(devices)
+    values = jax.tree.map(np.asarray, (jax.random.key_data(keys), job.columns))
+
+    def run(start: int) -> Estimates:
+        with float64():
+            which = np.minimum(np.arange(start, start + whole), r - 1)  # the last chunk is filled up
+            words, part = jax.tree.map(lambda a: a[which], values)
+            found = program(jax.random.wrap_key_data(words, impl=IMPLEMENTATION), part, job.groups)
+            return jax.tree.map(lambda a: np.asarray(a)[: r - start], found)  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(own.threads) as pool:
+        parts = list(pool.map(run, range(0, r, whole)))
+    joined: Estimates = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    return joined
+
+
+def _power_of_two(number: int) -> int:
+    return int(1 << (number.bit_length() - 1))
