@@ -92,16 +92,39 @@ def crossed_derivatives(
     moved_first = jax.vmap(lambda t: push_scaled(push_raw(t), jnp.zeros_like(theta[rest])))(unit_first)
     moved_rest = jax.vmap(lambda t: push_scaled(still, t))(unit_rest)
     moved: CrossedParts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), moved_first, moved_rest)
+    outer, d_m = _dense_hessian(moved, q_inv, x, border)
+    hess = (inner + outer)[np.ix_(order, order)]
+    return Expansion(value, border.value, jnp.concatenate(grad)[order], (hess + hess.T) / 2, d_m[order])
+
+
+def _dense_hessian(moved: CrossedParts, q_inv: Array, x: Array, border: Border) -> tuple[Array, Array]:
+    """Second derivatives of log|Q| + g(M0 - R'Q^-1 R) along moving Q, R and M0, and first ones of M.
+
+    Parameters
+    ----------
+    moved : CrossedParts
+        Derivatives of Q, R and M0, (d, ...).
+    q_inv : Array (n_dense, n_dense)
+    x : Array (n_dense, w)
+        Q^-1 R.
+
+    Returns
+    -------
+    hess : Array (d, d)
+    d_m : Array (d, w, w)
+        In the coordinates of the border.
+    """
+    turn = border.turn
     turned = q_inv[None] @ moved.block
     y = moved.right - moved.block @ x
     x_y = jnp.einsum("mx,amy->axy", x, y)
     x_q_x = jnp.einsum("mx,amy->axy", x, moved.block @ x)
     d_m = moved.m - x_y - jnp.swapaxes(x_y, 1, 2) - x_q_x
     unit_d_m = jnp.einsum("ix,axy,jy->aij", turn, d_m, turn)
-    outer = (
+    by_m = turn.T @ (border.weight[:, None] * turn)
+    hess = (
         -jnp.einsum("aij,bji->ab", turned, turned)
         - 2 * jnp.einsum("amx,xy,bmy->ab", y, by_m, jnp.einsum("mk,bky->bmy", q_inv, y))
         - jnp.einsum("axy,xy,bxy->ab", unit_d_m, border.bend, unit_d_m)
     )
-    hess = (inner + outer)[np.ix_(order, order)]
-    return Expansion(value, border.value, jnp.concatenate(grad)[order], (hess + hess.T) / 2, unit_d_m[order])
+    return hess, unit_d_m
