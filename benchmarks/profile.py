@@ -26,7 +26,7 @@ d <- read.csv("{path}", stringsAsFactors = TRUE, check.names = FALSE)
 for (v in c({groups})) d[[v]] <- factor(d[[v]])
 fit <- lmer({formula}, d)
 quiet <- function(x) suppressWarnings(suppressMessages(x))
-s <- system.time(ci <- quiet(confint(fit, method = "profile", signames = FALSE)))[["elapsed"]]
+s <- system.time(ci <- quiet(confint(fit, method = "profile", oldNames = FALSE)))[["elapsed"]]
 cat("seconds", s, "\\n")
 for (i in seq_len(nrow(ci))) cat("limit", ci[i, 1], ci[i, 2], "\\n")
 b <- {boot}

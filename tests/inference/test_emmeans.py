@@ -70,6 +70,18 @@ def test_pooled_over_one_grid():
     assert_allclose(row["statistic"], found.differences()["statistic"][0] ** 2, rtol=1e-6)
 
 
+def test_factors_with_names_of_columns():
+    names = {"minority": "t", "female": "df"}
+    frames = [frame.rename(columns=names) for frame in load_case("hsb_vignette")[1]]
+    found = rx.lmer_list("mathach ~ t + df + ses + meanses + (1 + ses | schid)", frames).pool().emmeans("t", by="df")
+    expected = fits_case("hsb_vignette")[1].pool().emmeans("minority", by="female")
+    assert found.means[["t", "df"]].to_numpy().tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
+    assert_allclose(found.means[["estimate", "df_", "t_"]], expected.means[["estimate", "df", "t"]])
+    assert repr(found).splitlines()[2].split()[:5] == ["t", "df", "estimate", "std_error", "df_"]
+    assert found.differences()["df"].tolist() == [0, 1]
+    assert_allclose(found.differences()["df_"], expected.differences()["df"])
+
+
 def test_factors_written_in_the_formula_and_transformed_covariates():
     frame = load_case("sleepstudy_corr")[1][0]
     frame = frame.assign(late=frame["Days"] > 4, x=np.exp(np.random.default_rng(1).normal(size=180)))

@@ -35,7 +35,7 @@ class EstimatedMeans:
     ----------
     means : pandas.DataFrame
         One row per mean: the values of the factors, then ``estimate std_error df conf_low conf_high`` (pooled: ``riv
-        lambda fmi`` as well).
+        lambda fmi`` as well). Where a factor has the name of such a column, the column gets an underscore (``t_``).
     matrix : pandas.DataFrame
         The linear combination of coefficients that each mean is, one row each.
     by : tuple of str
@@ -50,6 +50,7 @@ class EstimatedMeans:
     at: dict[str, list[Any]]
     _table: MakeTable
     _labels: tuple[str, ...]
+    _factors: tuple[str, ...]
 
     def differences(self, adjust: Adjust = "tukey") -> pd.DataFrame:
         """Pairwise differences between the means, within each level of ``by``.
@@ -98,6 +99,7 @@ class EstimatedMeans:
         else:
             adjusted = adjust_p_values(table["p_value"], adjust)
         table.insert(list(table.columns).index("p_value") + 1, "p_adjusted", adjusted)
+        table = _beside(table, self.by)
         for position, name in enumerate(self.by):
             table.insert(position, name, self.means[name].iloc[rows[0]])
         return table
@@ -109,7 +111,7 @@ class EstimatedMeans:
         return self._text()._repr_html_()
 
     def _text(self) -> Summary:
-        shown = [name for name in self.means.columns if name not in HIDDEN]
+        shown = [name for name in self.means.columns if name in self._factors or name.rstrip("_") not in HIDDEN]
         text = self.means[shown].to_string(index=False, float_format=lambda value: f"{value:.6g}")
         rest = [
             f"mean over {name}" if len(values) > 1 else f"{name} = {_shown(values[0])}"
@@ -155,7 +157,7 @@ def estimated_means(
     found = table(matrix, labels).drop(columns=["term", "statistic", "p_value"], errors="ignore")
     keys = pd.DataFrame({name: [cell[order.index(name)] for cell in cells] for name in shown})
     names = fitted.model.fixed_names
-    means = pd.concat([keys, found], axis=1)
+    means = pd.concat([keys, _beside(found, shown)], axis=1)
     means.attrs = found.attrs
     return EstimatedMeans(
         means,
@@ -164,7 +166,13 @@ def estimated_means(
         {name: values[name] for name in rest},
         table,
         tuple(labels),
+        tuple(shown),
     )
+
+
+def _beside(table: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """Columns whose names factors have get another, so that they can stand in one table."""
+    return table.rename(columns={name: f"{name}_" for name in factors})
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
