@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from .core.optimize import LBFGS, Newton
 from .core.placement import Device, lane_mesh
 from .data import ImputedData
-from .data.checks import check_frame
+from .data.checks import check_frame, column_array, n_missing
 from .design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
 from .design.formula import parse_formula
 from .errors import ConvergenceWarning, DataError, DroppedRowsWarning, SingularFitWarning
@@ -184,9 +184,9 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
     check_frame(data, "data")
     present = [name for name in columns if name in data.columns]
-    kept = data[present].notna().all(axis=1).to_numpy()
-    if kept.all():
+    if not any(n_missing(column_array(data[name])) for name in present):
         return data, None
+    kept = data[present].notna().all(axis=1).to_numpy()
     if not kept.any():
         raise DataError(f"every row has a missing cell in one of {', '.join(present)}: nothing is left to fit")
     worst = data[present].isna().sum()

@@ -64,6 +64,7 @@ def check(rows: StackRows, found: Conditioned | None, tol: float = 1e-9) -> None
 @pytest.mark.parametrize(("per_chunk", "ordered"), [(1000, False), (150, True), (64, False), (16, True), (16, False)])
 def test_tables_are_sums_over_rows(monkeypatch, sizes, weighted, per_chunk, ordered):
     monkeypatch.setattr(stack, "ROWS_PER_CHUNK", per_chunk)
+    monkeypatch.setattr(stack, "ROWS_PER_PIECE", per_chunk)
     rows = make(1, sizes, weighted=weighted, ordered=ordered)
     check(rows, condition_rows(rows, TABLES, Q))
 
@@ -80,6 +81,7 @@ def test_columns_and_codes_that_all_share():
 
 def test_threads_change_nothing_beyond_rounding(monkeypatch):
     monkeypatch.setattr(stack, "ROWS_PER_CHUNK", 32)
+    monkeypatch.setattr(stack, "ROWS_PER_PIECE", 32)
     monkeypatch.setattr(stack, "ROWS_PER_THREAD", 20)
     for sizes in ([300], [90, 90, 90], [200, 90]):
         rows = make(3, sizes, weighted=True)
@@ -117,3 +119,10 @@ def test_a_batch_is_its_data_sets_one_by_one():
         # W is the same up to an orthogonal turn of X's part; what does not depend on it is equal
         np.testing.assert_allclose(one.cubes[0][0, :, :3], batch.cubes[0][k, :, :3], rtol=1e-12)
         np.testing.assert_allclose(one.cubes[0][0, :, -1], batch.cubes[0][k, :, -1], atol=1e-10)
+
+
+@pytest.mark.parametrize("high", [100, 2**15, 2**16 + 5, 2**24, 2**35])
+def test_codes_of_any_size_are_sorted_stably(high):
+    labels = np.random.default_rng(1).integers(0, high, 500)
+    labels[:7] = high - 1
+    np.testing.assert_array_equal(stack._order(labels), np.argsort(labels, kind="stable"))

@@ -22,8 +22,9 @@ from .pairs import CrossedIndex
 from .structure import Index, Structure, Values, host_leaf
 from .structure import grid as grid
 
-# rows whose columns, products and sums stay in the cache
+# rows whose columns, products and sums stay in the cache; of a longer data set more at a time, for longer runs of levels
 ROWS_PER_CHUNK = 8_192
+ROWS_PER_PIECE = 32_768
 # rows worth a thread of their own
 ROWS_PER_THREAD = 65_536
 # below this a column is close enough to aliased that the cross-products cannot tell: look at the rows
@@ -205,8 +206,8 @@ def _gram_conditioning(lane: StackRows) -> Conditioning | None:
     """Condition by the cross-products; None where they cannot tell whether X has full rank."""
     w, n = len(lane.x) + 1, len(lane.y)
     total = np.zeros((w, w))
-    for start in range(0, n, ROWS_PER_CHUNK):
-        part = slice(start, start + ROWS_PER_CHUNK)
+    for start in range(0, n, ROWS_PER_PIECE):
+        part = slice(start, start + ROWS_PER_PIECE)
         columns = np.stack([column[part] for column in (*lane.x, lane.y)])
         total += columns @ (columns if lane.weights is None else columns * lane.weights[part]).T
     try:
@@ -261,7 +262,7 @@ def _chunks(offsets: np.ndarray) -> list[_Chunk]:
     while lane < n_lanes:
         n = int(offsets[lane + 1] - offsets[lane])
         if n > ROWS_PER_CHUNK:
-            out += [_Chunk(lane, 1, s, min(s + ROWS_PER_CHUNK, n)) for s in range(0, n, ROWS_PER_CHUNK)]
+            out += [_Chunk(lane, 1, s, min(s + ROWS_PER_PIECE, n)) for s in range(0, n, ROWS_PER_PIECE)]
             lane += 1
         else:
             last = int(np.searchsorted(offsets, offsets[lane] + ROWS_PER_CHUNK, side="right")) - 1
@@ -352,13 +353,24 @@ def _find_runs(codes: np.ndarray, cuts: np.ndarray, size: int) -> _Runs:
         flat = codes + size * np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     labels, order = flat[starts], None
-    if not (labels[1:] > labels[:-1]).all() and len(np.unique(labels)) < len(labels):
-        # NumPy sorts 16-bit integers by counting
-        order = np.argsort(flat.astype(np.uint16) if flat.max() < 2**16 else flat, kind="stable")
+    increasing = bool((labels[1:] > labels[:-1]).all())
+    if not increasing and (4 * len(starts) > len(flat) or len(np.unique(labels)) < len(labels)):
+        order = _order(flat)
         ordered = flat[order]
         starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
         labels = ordered[starts]
     return _Runs(order, starts, labels // size, labels % size)
+
+
+def _order(labels: np.ndarray) -> np.ndarray:
+    """Sort; NumPy sorts 16-bit integers by counting, so larger ones are sorted by their halves."""
+    most = int(labels.max())
+    if most >= 2**32:
+        return np.argsort(labels, kind="stable")
+    order = np.argsort(labels.astype(np.uint16), kind="stable")
+    if most < 2**16:
+        return order
+    return order[np.argsort((labels >> 16).astype(np.uint16)[order], kind="stable")]
 
 
 def _add_table(
@@ -373,6 +385,9 @@ def _add_table(
     """Add Z_left' [Z_right ... (W)] of a chunk of rows to a table (lanes, q, r, size); columns are [Z ... W] by row."""
     first = np.cumsum([0, *q]).tolist()
     rights = [slice(first[g], first[g + 1]) for g in table.rights] + [slice(first[-1], None)] * table.with_w
+    if runs.order is not None:
+        columns = np.take(columns, runs.order, axis=1)
+        weights = None if weights is None else weights[runs.order]
     for i in range(q[table.left]):
         left = columns[first[table.left] + i]
         left = left if weights is None else left * weights
@@ -381,8 +396,7 @@ def _add_table(
             part = columns[right]
             np.multiply(part, left, out=products[filled : filled + len(part)])
             filled += len(part)
-        found = products[:filled] if runs.order is None else np.take(products[:filled], runs.order, axis=1)
-        sums = np.add.reduceat(found, runs.starts, axis=1)
+        sums = np.add.reduceat(products[:filled], runs.starts, axis=1)
         if len(cube) == 1:
             cube[0, i, :, runs.level] += sums.T
         else:

@@ -50,8 +50,7 @@ def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         raw = column.cat.codes.to_numpy()
         used, codes = np.unique(raw, return_inverse=True)
-        names = [level_name(v) for v in np.asarray(column.cat.categories, dtype=object)[used]]
-        return codes.reshape(-1), names
+        return codes.reshape(-1), level_names(column.cat.categories[used])
     try:
         codes, uniques = pd.factorize(column, sort=True)
     except TypeError:
@@ -60,7 +59,14 @@ def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
             f"the grouping column {column.name!r} holds Python objects of type {kinds}, which have no order: turn "
             "every cell into a string"
         ) from None
-    return codes, [level_name(v) for v in np.asarray(uniques, dtype=object)]
+    return codes, level_names(pd.Index(uniques))
+
+
+def level_names(values: pd.Index) -> list[str]:
+    """Print levels as R does."""
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return list(map(str, values.tolist()))
+    return [value if isinstance(value, str) else level_name(value) for value in values.tolist()]
 
 
 def level_name(value: object) -> str:

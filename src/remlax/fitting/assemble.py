@@ -124,7 +124,8 @@ def _z_scales(rows: ModelRows, layout: Layout) -> tuple[np.ndarray, ...]:
     out = [np.ones(q) for q in layout.structure.q]
     for term in layout.terms:
         columns = rows.terms[term.source].rows.columns()
-        rms = np.array([np.sqrt(column @ column / len(column)) for column in columns])
+        # BLAS would start threads for this
+        rms = [np.sqrt(np.einsum("i,i->", column, column) / len(column)) for column in columns]
         for name, size in zip(term.names, rms, strict=True):
             if not size > 0:
                 raise DataError(f"the random-effects column {name!r} of ({name} | {term.group}) is zero in every row")
