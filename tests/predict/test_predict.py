@@ -133,7 +133,7 @@ def test_population_predictions_are_contrasts_of_the_coefficients():
     fit = fits_of("orthodont_sex")[0]
     new = load_case("orthodont_sex")[1][0].head(6)
     table = fit.predict(new, re_formula="~0", interval="confidence", conf_level=0.9)
-    x = fit.fitted_stack.model.rows.fixed.rebuild(new)
+    x = fit.fitted_stack.model.rows.fixed.build(new)
     df = satterthwaite_df(fit.fitted_stack, x, np.array([0]))[0]
     half = stats.t.ppf(0.95, df) * np.sqrt(np.diag(x @ fit.vcov().to_numpy() @ x.T))
     assert np.allclose(table["df"], df, rtol=1e-7)
@@ -231,7 +231,7 @@ def test_pooled_population_predictions_are_the_pooled_contrast():
     pooled = fits_of("hsb_vignette").pool(dfcom=50.0)
     new = load_case("hsb_vignette")[1][0].iloc[[5, 77]]
     table = pooled.predict(new, level="population", interval="confidence")
-    x = pooled.fitted_stack.model.rows.fixed.rebuild(new)
+    x = pooled.fitted_stack.model.rows.fixed.build(new)
     expected = rx.pooling.linear(pooled.rubin, x, dfcom=50.0)
     for mine, theirs in [("estimate", "estimate"), ("std_error", "std_error"), ("df", "df"), ("fmi", "fmi")]:
         assert np.allclose(table[mine], getattr(expected, theirs), rtol=1e-9)

@@ -22,7 +22,7 @@ from .pairs import CrossedIndex
 from .structure import Index, Structure, Values, host_leaf
 from .structure import grid as grid
 
-# rows whose columns, products and sums stay in the cache; of a longer data set more at a time, for longer runs of levels
+# rows whose columns, products and sums stay in the cache; of a longer data set more at a time, for longer runs
 ROWS_PER_CHUNK = 8_192
 ROWS_PER_PIECE = 32_768
 # rows worth a thread of their own
