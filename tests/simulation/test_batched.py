@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax.core.programs import PROGRAMS, float64
 from remlax.errors import RemlaxError, SimulationError
 from remlax.simulation.batch import BatchData, BatchRows
 from remlax.simulation.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
@@ -262,3 +263,20 @@ def test_mistakes_in_a_study_stop_it(tmp_path: Any) -> None:
         Joint(m=1)
     with pytest.raises(SimulationError, match="at least 1 sweep"):
         Joint(sweeps=0)
+
+
+def test_a_last_and_smaller_block_compiles_nothing() -> None:
+    """Its replications are filled up to the chunks of a full block, and its results are those of a block of its own."""
+    own = study(replications=9, methods={"any": CompleteData()}, model="y ~ x + (1 | g)")
+    name, scenario = next(iter(own.table().items()))
+    method = CompleteData(model="y ~ x + (1 | g)")
+    with float64():
+        first = batch_data(own, Block(name, 0, 0, 8), scenario, "any")
+        last = batch_data(own, Block(name, 1, 8, 9), scenario, "any")
+        alone = batch_data(own, Block(name, 0, 8, 9), scenario, "any")
+        method.analyse_batch(first)
+        held = PROGRAMS.held
+        short = method.analyse_batch(last)
+        assert held == PROGRAMS.held
+        np.testing.assert_allclose(short.estimate, method.analyse_batch(alone).estimate, rtol=1e-8)
+    assert short.estimate.shape[0] == 1

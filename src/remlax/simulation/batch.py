@@ -40,6 +40,8 @@ class BatchData:
         The design that the data were drawn from.
     model
         The study's formula, if it has one.
+    full
+        Replications of a full batch of the study, which the last one may fall short of.
     """
 
     scenario: Scenario
@@ -49,6 +51,7 @@ class BatchData:
     mask: Mapping[str, jax.Array]
     design: MultilevelDesign
     model: str | None
+    full: int = 0
 
 
 @dataclass(frozen=True)

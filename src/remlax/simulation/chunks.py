@@ -19,19 +19,21 @@ from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_o
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
 CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
-SMALL_CHUNK, LARGE_CHUNK = 32, 256  # replications in one call, for batches of few and of many
-SEVERAL = 4  # small chunks per thread up to which a batch counts as one of few
 
 Ddf = Literal["satterthwaite", "residual"] | float
 
 
 class Job(NamedTuple):
-    """What is to be done with a batch. The rows of ``columns`` are weights here: 0 for padding."""
+    """What is to be done with a batch of R replications.
+
+    The rows of ``columns`` are weights here: 0 for padding. full: replications of a full batch of the same study.
+    """
 
     columns: Columns
     groups: Groups
     model: ArrayModel
     treatment: Treatment
+    full: int
 
 
 class Plan(NamedTuple):
@@ -43,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def plan(job: Job, dfcom: Ddf) -> Plan:
-    """Chunks of replications whose size does not follow that of the batch: a last, smaller block is filled up."""
+    """Chunks of replications of the size that suits a full batch: a last, smaller one is filled up."""
     r, n = job.columns.rows.shape
     model = job.model
     width = 4 + len(job.columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
@@ -52,7 +54,7 @@ def plan(job: Job, dfcom: Ddf) -> Plan:
     threads = threads_of(model) if devices == 1 and jax.default_backend() == "cpu" else 1
     shares = threads * devices
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
-    size = min(_power_of_two(most), SMALL_CHUNK if r <= SMALL_CHUNK * SEVERAL * shares else LARGE_CHUNK)
+    size = min(_power_of_two(most), _power_of_two(-(-max(r, job.full) // shares), up=True))
     options = Options(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
@@ -101,5 +103,5 @@ def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Estimates:
     return joined
 
 
-def _power_of_two(number: int) -> int:
-    return int(1 << (number.bit_length() - 1))
+def _power_of_two(number: int, *, up: bool = False) -> int:
+    return int(1 << (number - 1).bit_length()) if up else int(1 << (number.bit_length() - 1))

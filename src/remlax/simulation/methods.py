@@ -79,7 +79,7 @@ class MixedModelMethod:
             batch.complete.weights,
             batch.complete.codes[self._cluster(batch)],
         )
-        return Job(columns, groups, model, treatment)
+        return Job(columns, groups, model, treatment, batch.full)
 
     def _cluster(self, batch: BatchData) -> str:
         """Grouping factor of the imputation model, if it has one."""

@@ -115,7 +115,7 @@ def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) 
         # on the host, and not by jnp.asarray: XLA would compile a program for every size
         complete, mask = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)), *chunks)
     own = _keys(study, block, Stream.METHOD, method)
-    return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model)
+    return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model, block.full)
 
 
 _begun: set[tuple[object, ...]] = set()  # batches for which programs were asked for; a false match costs time only
@@ -136,7 +136,7 @@ def _compile_ahead(study: StudySpec, block: Block, scenario: Scenario, methods: 
         complete, mask = jax.tree.map(lambda leaf: shape_of(leaf, len(numbers)), shapes)
         own = _keys(study, block, Stream.METHOD)
         for begin in ahead:
-            begin(BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model))
+            begin(BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model, block.full))
 
 
 def _pieces(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[Block]:

@@ -50,6 +50,11 @@ class Block:
         """Name of the block's file, without its ending."""
         return f"{self.scenario}-{self.index:06d}"
 
+    @property
+    def full(self) -> int:
+        """Replications of the block, or of those before it if it is the last and smaller."""
+        return self.start // self.index if self.index else self.stop - self.start
+
 
 @dataclass(frozen=True)
 class ResultStore:
