@@ -167,3 +167,29 @@ def test_an_interrupt_while_chunks_run_stops_those_that_wait(
     with pytest.raises(KeyboardInterrupt):
         batch.run_chunks(stack, np.zeros((20, 3)), program)
     assert len(ran) < 10
+
+
+CROSSED = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, pandas as pd
+import remlax as rx
+rng = np.random.default_rng(1)
+def frame():
+    a, b = rng.integers(0, 30, 400), rng.integers(0, 25, 400)
+    y = rng.normal(size=30)[a] + rng.normal(size=25)[b] + rng.normal(size=400)
+    return pd.DataFrame({"y": y, "a": a, "b": b})
+sets = [[frame() for _ in range(16)] for _ in range(4)]
+def fit(frames):
+    return rx.lmer_list("y ~ 1 + (1 | a) + (1 | b)", frames).fitted_stack.theta
+serial = [fit(frames) for frames in sets]
+with ThreadPoolExecutor(4) as pool:
+    for _ in range(5):
+        for a, b in zip(serial, pool.map(fit, sets), strict=True):
+            np.testing.assert_array_equal(a, b)
+"""
+
+
+@pytest.mark.slow
+def test_threads_that_fit_crossed_factors_do_not_wait_for_each_other() -> None:
+    """LAPACK's calls on batches of two threads would, for ever."""
+    subprocess.run([sys.executable, "-c", CROSSED], check=True, timeout=300)

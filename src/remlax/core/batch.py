@@ -7,8 +7,10 @@ alone from other starts. Nothing a lane does changes its neighbours.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -33,6 +35,7 @@ MAX_CHUNK = 512
 # the same for an accelerator: enough lanes to fill it, temporaries (about six times as much) well inside its memory
 DEVICE_CHUNK_BYTES = 2**29
 MAX_DEVICE_CHUNK = 2**15
+_ONE_AT_A_TIME = threading.Lock()
 Lapack: TypeAlias = Literal["plain", "differentiated", "batches"]
 
 
@@ -222,12 +225,14 @@ def run_chunks(
     lanes = np.arange(stack.n_lanes) if which is None else which
     size = chunk_size(stack, threads, len(lanes))
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
-    if _one_by_one(stack.structure, size, lapack):
+    alone = _one_by_one(stack.structure, size, lapack)
+    if alone:
         threads = 1
 
     def run(piece: np.ndarray) -> Any:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
-        with float64():
+        # and no other thread of the process runs one at that time
+        with float64(), _ONE_AT_A_TIME if alone else nullcontext():
             part = stack.lanes(lanes[filled])
             arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
             (arguments, values), index = place(stack.mesh, (arguments, part.values), part.index)
