@@ -33,6 +33,12 @@ class ClusterMean:
         return frame.groupby(self.cluster, observed=True)[self.column].transform("mean")
 
 
+def _check_names(what: str, *names: object) -> None:
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong or not names:
+        raise ImputationError(f"{what} needs names of columns{f', not {wrong[0]!r}' if wrong else ''}")
+
+
 def cluster_mean(column: str, cluster: str) -> ClusterMean:
     """Mean of a column within clusters, for the `derive=` argument of the imputation functions.
 
@@ -54,6 +60,7 @@ def cluster_mean(column: str, cluster: str) -> ClusterMean:
     >>> cluster_mean("x", "g")(frame).tolist()
     [1.5, 1.5, 5.0]
     """
+    _check_names("cluster_mean()", column, cluster)
     return ClusterMean(column, cluster)
 
 
@@ -81,6 +88,7 @@ def centred(column: str, cluster: str | None = None) -> Centred:
     >>> centred("x")(frame).tolist(), centred("x", "g")(frame).tolist()
     ([-2.0, -1.0, 3.0], [-0.5, 0.5, 0.0])
     """
+    _check_names("centred()", column, *(() if cluster is None else (cluster,)))
     return Centred(column, cluster)
 
 
@@ -103,6 +111,7 @@ def product(*columns: str) -> Product:
     >>> product("x", "z")(pd.DataFrame({"x": [1.0, 2.0], "z": [3.0, 4.0]})).tolist()
     [3.0, 8.0]
     """
+    _check_names("product()", *columns)
     return Product(columns)
 
 

@@ -22,9 +22,18 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def _original(data: ImputedData) -> pd.DataFrame:
+    if not isinstance(data, ImputedData):
+        raise ImputationError(
+            f"imputations are needed, not a {type(data).__name__}: make them by ImputedData.from_frames()"
+        )
     if data.original is None:
         raise ImputationError("the imputations do not know the incomplete data: add them using with_original()")
     return data.original
+
+
+def _check_points(n_points: object) -> None:
+    if isinstance(n_points, bool) or not isinstance(n_points, int | np.integer) or n_points < 1:
+        raise ImputationError(f"n_points={n_points!r} must be a whole number of at least 1")
 
 
 def _incomplete(data: ImputedData, columns: Sequence[str] | None, numeric: bool) -> dict[str, BoolArray]:
@@ -159,6 +168,7 @@ def density_table(data: ImputedData, column: str, n_points: int = 128) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`; or fewer than three missing cells.
     """
+    _check_points(n_points)
     gap = _incomplete(data, [column], numeric=True)[column]
     if gap.sum() < 3:
         raise ImputationError(f"column {column!r} has {int(gap.sum())} missing cells: a density needs three or more")
@@ -183,6 +193,7 @@ def quantile_table(data: ImputedData, column: str, n_points: int = 99) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`.
     """
+    _check_points(n_points)
     gap = _incomplete(data, [column], numeric=True)[column]
     at = np.arange(1, n_points + 1) / (n_points + 1)
     seen = np.quantile(as_floats(_original(data)[column])[~gap], at)
@@ -206,12 +217,20 @@ def intraclass_correlation(values: npt.ArrayLike, clusters: npt.ArrayLike) -> fl
     (MSB - MSW) / (MSB + (n0 - 1) MSW) with n0 = (N - sum n_j^2 / N) / (J - 1): Donner (1986), Int Stat Rev 54:67-82.
     NaN with fewer than two clusters or no replication.
 
+    Raises
+    ------
+    ImputationError
+        The values are no numbers, or not as many as the clusters.
+
     Examples
     --------
     >>> round(intraclass_correlation([1.0, 2.0, 5.0, 6.0, 9.0, 10.0], [1, 1, 2, 2, 3, 3]), 4)
     0.9692
     """
-    frame = pd.DataFrame({"x": values, "g": clusters}).dropna()
+    try:
+        frame = pd.DataFrame({"x": np.asarray(values, dtype=float), "g": clusters}).dropna()
+    except (TypeError, ValueError) as error:
+        raise ImputationError(f"the values must be numbers, and as many as the clusters: {error}") from None
     groups = frame.groupby("g", observed=True)["x"]
     size, mean = groups.size().to_numpy(dtype=float), groups.mean().to_numpy(dtype=float)
     n, j = len(frame), len(size)

@@ -120,6 +120,8 @@ def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> 
 
 
 def _code(result: ImputationResult, column: str) -> ColumnCode:
+    if not isinstance(result, ImputationResult):
+        raise ImputationError(f"overimpute() needs what impute.emb() returns, not a {type(result).__name__}")
     found = {code.name: code for code in result.plan}.get(column)
     if found is None:
         raise ImputationError(

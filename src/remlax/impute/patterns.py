@@ -52,8 +52,14 @@ def index_patterns(observed: BoolArray) -> PatternIndex:
     return PatternIndex(distinct[order], rank[inverse], counts[order])
 
 
+def _check_frame(data: object) -> None:
+    if not isinstance(data, pd.DataFrame):
+        raise ImputationError(f"the data are a {type(data).__name__}, not a pandas DataFrame: convert them first")
+
+
 def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list[str]:
     """Return the named columns as a list, or raise an ImputationError that names the absent ones."""
+    _check_frame(data)
     if isinstance(columns, str):
         columns = [columns]
     absent = [c for c in columns if c not in data.columns]
@@ -90,6 +96,7 @@ def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> p
     >>> missing_flags(pd.DataFrame({"a": [1.0, None], "b": [1, 2]})).sum().tolist()
     [1, 0]
     """
+    _check_frame(data)
     return data[check_columns(data, list(data.columns) if columns is None else columns, "columns=")].isna()
 
 

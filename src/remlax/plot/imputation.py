@@ -47,7 +47,7 @@ def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> missing_map(rx.impute.missing_flags(rx.datasets.hsb_incomplete())).get_ylabel()
     'Row'
     """
-    if not all(pd.api.types.is_bool_dtype(dtype) for dtype in flags.dtypes):
+    if not isinstance(flags, pd.DataFrame) or not all(map(pd.api.types.is_bool_dtype, flags.dtypes)):
         raise DataError("missing_map() needs a table of truth values: give missing_flags(data)")
     ax = axes(ax)
     flags = flags[flags.sum().sort_values(kind="stable").index]

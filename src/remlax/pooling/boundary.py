@@ -183,6 +183,8 @@ def at_boundary(test: PooledTest, n_boundary: int = 1, weights: npt.ArrayLike | 
     >>> float(test.p_value / at_boundary(test).p_value)
     2.0
     """
+    if not isinstance(test, PooledTest):
+        raise PoolingError(f"at_boundary needs a pooled test, such as d2() gives, not a {type(test).__name__}.")
     p = chibar_p_value(test.df1 * test.statistic, test.df1, n_boundary, df2=test.df2, weights=weights)
     source = "Self and Liang 1987; Stram and Lee 1994" if weights is None else "Silvapulle and Sen 2005"
     words = mixture_words(_weights(n_boundary, weights), test.df1, "F")

@@ -216,11 +216,20 @@ def jackknife_spread(leave_one_out: FloatArray) -> FloatArray:
     array, shape (..., p)
         NaN where a quantity is not finite without one of the imputations.
 
+    Raises
+    ------
+    PoolingError
+        Fewer than two imputations.
+
     Examples
     --------
     >>> float(jackknife_spread(np.array([[1.0], [2.0], [3.0]]))[0] ** 2)
     1.3333333333333333
     """
+    if np.ndim(leave_one_out) < 2 or np.shape(leave_one_out)[-2] < 2:
+        raise PoolingError(
+            f"A jackknife needs values without each of two or more imputations; the shape is {np.shape(leave_one_out)}."
+        )
     finite = np.asarray(np.isfinite(leave_one_out).all(axis=-2, keepdims=True))
     safe = np.where(finite, leave_one_out, 0.0)
     m = safe.shape[-2]

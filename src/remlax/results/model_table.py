@@ -73,6 +73,10 @@ class ModelTable:
     notes: tuple[str, ...]
     title: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.title is not None and not isinstance(self.title, str):
+            raise DataError(f"title={self.title!r} must be text")
+
     def to_frame(self) -> pd.DataFrame:
         """Return the printed cells, indexed by ``Part`` and ``Row``; ``attrs["notes"]`` holds the notes."""
         out = self.cells.set_index([PART, ROW])

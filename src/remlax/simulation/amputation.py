@@ -133,6 +133,8 @@ def ampute(
     >>> bool(abs(ampute(frame, 0.3, [["x"]], seed=1).mask["x"].mean() - 0.3) < 0.06)
     True
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise SimulationError(f"ampute() needs a pandas DataFrame, not a {type(frame).__name__}.")
     settings = Amputation(
         prop,
         patterns,

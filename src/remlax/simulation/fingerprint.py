@@ -72,6 +72,8 @@ def scenario_id(parameters: Mapping[str, object]) -> str:
     >>> scenario_id({"icc": 0.1, "J": 30}) == scenario_id({"J": 30.0, "icc": 0.1})
     True
     """
+    if not isinstance(parameters, Mapping):
+        raise SimulationError(f"The parameters of a scenario are a dict, not a {type(parameters).__name__}.")
     return digest(dict(parameters))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from jax.scipy.special import ndtri
 
 from ..core.programs import float64, program
+from ..errors import SimulationError
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
@@ -133,6 +134,8 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     >>> [frame.shape for frame in simulate_frames(design, 2, seed=1)]
     [(20, 2), (20, 2)]
     """
+    if not isinstance(design, MultilevelDesign):
+        raise SimulationError(f"A MultilevelDesign is needed, not a {type(design).__name__}.")
     with float64():
         data = generate_batch(keys(seed, NO_SCENARIO, range(replications), Stream.DATA), design)
         return list(frames(data, design))

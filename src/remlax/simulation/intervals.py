@@ -45,7 +45,7 @@ def intervals(
     Raises
     ------
     DataError
-        A column is missing, or only one of the two limits is there.
+        A column is missing, only one of the two limits is there, or the level is none.
 
     Examples
     --------
@@ -55,6 +55,8 @@ def intervals(
     [[-0.1141, 2.1141, 0.0734]]
     """
     require(results, [estimate, se])
+    if conf_level is not None and not (isinstance(conf_level, int | float | np.number) and 0 < conf_level < 1):
+        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1, as in 0.95.")
     if (conf_low in results) != (conf_high in results):
         raise DataError(f"The results hold only one of the limits {conf_low!r} and {conf_high!r}: give both, or none.")
     middle, spread = numbers(results, estimate), numbers(results, se)

@@ -83,8 +83,8 @@ def keys(
     number = np.asarray(replications)
     if number.ndim != 1 or (number.size and (number.min() < 0 or number.max() >= 2**32)):
         raise SimulationError("Replications are numbered from 0 to 2**32 - 1.")
-    if not 0 <= seed < 2**64:
-        raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed!r}.")
     counters: list[int | NDArray[np.uint32]] = [*_words(_hexadecimal(scenario)), number.astype(np.uint32), int(stream)]
     if name:
         counters += _words(int(digest(name), 16))

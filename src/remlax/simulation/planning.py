@@ -110,6 +110,9 @@ def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFram
     """
     if not mcse > 0:
         raise DataError(f"mcse must be positive, got {mcse!r}.")
+    lacking = [name for name in ("measure", "n_used", "mcse") if name not in table]
+    if lacking:
+        raise DataError(f"The table has no column {lacking[0]!r}: give what performance() returns.")
     rows = table[table["measure"] == measure]
     if rows.empty:
         known = ", ".join(map(str, table["measure"].unique()))

@@ -52,8 +52,8 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     >>> rx.simulate(fit, 2, seed=1).shape
     (180, 2)
     """
-    if n_sims < 1:
-        raise DataError(f"n_sims={n_sims}: give at least 1")
+    _check_fit(fit, "simulate")
+    _check_draws(n_sims, 1, seed)
     rng = np.random.default_rng(seed)
     drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
     index = fit.fitted_stack.model.rows.index[fit.lane]
@@ -95,7 +95,11 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     >>> again[0].fixef().round(3).to_dict()
     {'Intercept': 502.81, 'Days': 20.935}
     """
-    values = np.asarray(ys, dtype=np.float64)
+    _check_fit(fit, "refit")
+    try:
+        values = np.asarray(ys, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the responses must be numbers: {error}") from None
     columns = values[:, None] if values.ndim == 1 else values
     if columns.ndim != 2:
         raise DataError(f"the responses have the shape {values.shape}; they need one column per data set")
@@ -215,8 +219,11 @@ def bootstrap(
     >>> table["term"].tolist()
     ['Intercept', 'sd__Intercept|Batch', 'sigma']
     """
-    if n_sims < 2:
-        raise DataError(f"n_sims={n_sims}: give at least 2")
+    if not isinstance(fits, LmerFitList):
+        _check_fit(fits, "bootstrap")
+    _check_draws(n_sims, 2, seed)
+    if statistic is not None and not callable(statistic):
+        raise DataError(f"statistic={statistic!r} must be a function of a list of fits that returns a data frame")
     several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.fitted_stack, (fits.lane,))
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
@@ -249,6 +256,18 @@ def estimates_of(fits: LmerFitList) -> pd.DataFrame:
     per_fit = len(table) // len(fits)
     wide = pd.DataFrame(table["sdcor"].to_numpy().reshape(len(fits), per_fit), columns=names[:per_fit])
     return pd.concat([fits.fixef().reset_index(drop=True), wide], axis=1)
+
+
+def _check_fit(fit: object, what: str) -> None:
+    if not isinstance(fit, LmerFit):
+        raise DataError(f"{what}() needs one fit, not a {type(fit).__name__}: take one by position, as in fits[0]")
+
+
+def _check_draws(n_sims: object, least: int, seed: object) -> None:
+    if isinstance(n_sims, bool) or not isinstance(n_sims, int | np.integer) or n_sims < least:
+        raise DataError(f"n_sims={n_sims!r}: give at least {least}, a whole number")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
+        raise DataError(f"seed={seed!r} must be a whole number that is not negative")
 
 
 def _checked(found: pd.DataFrame, rows: int) -> pd.DataFrame:
