@@ -13,7 +13,7 @@ WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow stress lint docs package package-check bench bench-quick clean
+.PHONY: demo test test-slow stress compare-r coverage lint docs package package-check bench bench-quick clean
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
@@ -26,6 +26,16 @@ test-slow: $(DEVELOP)
 
 stress: $(DEVELOP)
 	$(BIN)/python tests/stress.py docs/stress.md
+
+compare-r: $(DEVELOP)
+	$(BIN)/python benchmarks/compare_r.py
+
+coverage: $(DEVELOP)
+	rm -f .coverage
+	set -e; for part in $(filter-out tests/slow/,$(sort $(dir $(wildcard tests/*/test_*.py)))) tests/test_*.py; do \
+	  $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
+	done
+	$(BIN)/coverage report
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,13 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from bad_input import CASES, Case, base, changed, fit, outcome
+from bad_input import CASES as OWN
+from bad_input import Case, base, changed, fit, outcome
+from bad_input_public import PUBLIC
+from remlax import core, impute, plot, pooling, sim
 from remlax.errors import RemlaxError, RemlaxWarning
+
+CASES = [*OWN, *PUBLIC]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
@@ -32,6 +39,50 @@ def test_the_catalogue_is_whole() -> None:
     # only what the language itself raises for a sequence is no error of remlax
     foreign = {case[0] for case in CASES if not issubclass(case[2], RemlaxError)}
     assert foreign == {"list: position out of range", "list: position of text"}
+
+
+# what can be given nothing wrong: no argument, truth values only, the frame or text that a case of another name covers,
+# or a type that the language and jax check
+NOTHING_TO_REFUSE = {
+    "arrays",
+    "confint",
+    "continue_",
+    "convergence",
+    "cross_products",
+    "display",
+    "fit_batch",
+    "fitted",
+    "fixef",
+    "generate",
+    "glance",
+    "icc",
+    "main",
+    "profiled_deviance",
+    "ranef",
+    "reml_criterion",
+    "report",
+    "rmse",
+    "show_versions",
+    "summary",
+    "value_and_grad",
+    "value_grad_hess",
+    "varcorr",
+    "varies",
+}
+
+
+def test_every_public_function_has_a_case() -> None:
+    folder = Path(__file__).parent
+    text = (folder / "bad_input.py").read_text() + (folder / "bad_input_public.py").read_text()
+    names = set()
+    for module in (rx, pooling, impute, sim, plot, core):
+        public = [getattr(module, name) for name in getattr(module, "__all__", dir(module)) if name[0] != "_"]
+        names |= {f.__name__ for f in public if inspect.isfunction(f)}
+    for kind in (rx.ImputedData, rx.LmerFit, rx.LmerFitList, rx.PooledLmer):
+        methods = inspect.getmembers(kind, callable)
+        names |= {name for name, _ in methods if name[0] != "_" and name not in ("count", "index", "iter")}
+    lacking = {name for name in names if not re.search(rf"\"{name}\"|\b{name}\(", text)}
+    assert lacking <= NOTHING_TO_REFUSE
 
 
 # -- odd input that must work ------------------------------------------------------------------------------------
