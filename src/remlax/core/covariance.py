@@ -11,9 +11,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.scipy.linalg import solve_triangular
 
-from .factor import small_factor
+from .dense import inverse_root
+from .factor import after_first, small_factor, times_lambda, turn_dense
 from .structure import Index, Structure, Values
 
 
@@ -89,45 +89,17 @@ def _crossed(
 
     With N = I + S D at E = 0 and x = N^-1 (I + S D) - I, log|N| + tr x - tr x^2 / 2 and (I - x + x^2) N^-1.
     """
-    assert index.keys is not None  # for the type checker: a crossed model has all these
-    assert index.entry_level is not None
-    assert index.entry_col is not None
-    assert index.pair_key is not None
-    assert values.entry is not None
-    assert values.base is not None
-    assert values.dense_w is not None
     pinv, logdet = eliminated(values.zz[0], lams[0], es[0])
-    solved = jnp.einsum("ijl,jrl->irl", pinv, values.zr[0])
-    m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
-    entry, size = values.entry, structure.n_dense
-    through = jnp.einsum("eij,ej->ei", jnp.moveaxis(pinv, 2, 0)[index.entry_level], entry)
-    pairs = jnp.sum(entry[index.pair_left] * through[index.pair_right], axis=1)
-    summed = jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
-    lower = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
-    block = lower.reshape(size, size)
-    block = block + jnp.tril(block, -1).T
-    rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
-    right = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-
-    eye = jnp.eye(size, dtype=entry.dtype)
+    block, right, m = after_first(pinv, structure, index, values)
+    eye = jnp.eye(structure.n_dense, dtype=block.dtype)
     still = lax.stop_gradient(block)
-    root = _times_blocks(eye, lams[1:], structure)
-    chol = jnp.linalg.cholesky(eye + root.T @ still @ root, symmetrize_input=False)
-    half = solve_triangular(chol, root.T, lower=True)
+    root = inverse_root(turn_dense(still, lams[1:], structure) + eye)
+    half = times_lambda(root, tuple(lam.T for lam in lams[1:]), structure)
     inverse = eye - still @ half.T @ half
     d = tuple(lam @ lam.T + e for lam, e in zip(lams[1:], es[1:], strict=True))
-    x = inverse @ (eye + _times_blocks(block, d, structure)) - eye
+    x = inverse @ (eye + times_lambda(block, d, structure)) - eye
     x_x = x @ x
     known = inverse @ right
     known = known - x @ known + x_x @ known
-    logdet = logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol))) + jnp.trace(x) - jnp.trace(x_x) / 2
-    return logdet, m - right.T @ _times_blocks(known.T, d, structure).T
-
-
-def _times_blocks(rows: Array, ds: tuple[Array, ...], structure: Structure) -> Array:
-    """Multiply rows (k, n_dense) by a block-diagonal matrix of the dense factors."""
-    out = []
-    for (start, levels, q), d in zip(structure.dense_slices(), ds, strict=True):
-        part = rows[:, start : start + levels * q]
-        out.append((part.reshape(-1, q) @ d).reshape(part.shape))
-    return jnp.concatenate(out, axis=1)
+    logdet = logdet - 2 * jnp.sum(jnp.log(jnp.diagonal(root))) + jnp.trace(x) - jnp.trace(x_x) / 2
+    return logdet, m - right.T @ times_lambda(known.T, d, structure).T

@@ -1,23 +1,61 @@
 """Derivatives of the criterion of a crossed model, with the dense block inverted once.
 
 With Q, R, M0 the parts that are left after the first factor is eliminated, log|V| = log|V_1| + log|Q| and
-M = M0 - R'Q^-1 R. The parts depend on theta through sparse sums, which are differentiated automatically; what the dense
-algebra adds to the Hessian is written out, since differentiating a Cholesky factor costs several times its own work.
+M = M0 - R'Q^-1 R. The criterion is linearised in those parts; they in turn are affine in what the first factor's levels
+contribute and quadratic in the other factors' Lambda, so that one pass back through the list of pairs and one
+contraction of the dense block leave functions of a few numbers per level, which are differentiated automatically.
+What the dense algebra adds to the Hessian is written out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve
 
 from .border import Border, Expansion
-from .factor import CrossedParts, eliminate_first, scale_dense
+from .dense import inverse_root, root_gram
+from .factor import CrossedParts, after_first, scale_dense, small_factor, times_lambda, turn_dense
 from .structure import Index, Structure, Values
+
+
+class _Solved(NamedTuple):
+    """The dense part at one theta.
+
+    logdet: log|Q|; q_inv (n_dense, n_dense); x (n_dense, w): Q^-1 R; border: g at M; by_m (w, w): derivative of g in M.
+    """
+
+    logdet: Array
+    q_inv: Array
+    x: Array
+    border: Border
+    by_m: Array
+
+
+class _Quadratic(NamedTuple):
+    """Sum of the derivatives in block and right times Lambda'S Lambda and Lambda'R, as a function of Lambda.
+
+    square: per pair f <= g of dense factors, (q_f, q_f, q_g, q_g); straight: per factor (q, q).
+    """
+
+    square: tuple[Array, ...]
+    straight: tuple[Array, ...]
+
+
+class _Moves(NamedTuple):
+    """What the parts of a crossed model do along directions in theta (a).
+
+    turned (a, n_dense, n_dense): Q^-1 dQ; through (a, n_dense, w): dQ Q^-1 R; right (a, n_dense, w); m (a, w, w).
+    """
+
+    turned: Array
+    through: Array
+    right: Array
+    m: Array
 
 
 def crossed_derivatives(
@@ -45,86 +83,129 @@ def crossed_derivatives(
     lower : bool, default True
         Every Lambda is lower triangular.
     """
-    # only the first factor's entries of theta move the sums over pairs, which are the costly part
     first = structure.theta_map.entries(0)[0]
     rest = np.setdiff1d(np.arange(theta.shape[0]), first)
-
-    def eliminated(inner: Array) -> CrossedParts:
-        lam = factors(theta.at[first].set(inner))[0]
-        return eliminate_first(lam, structure, index, values, lower=lower)
-
-    def scaled(raw: CrossedParts, outer: Array) -> CrossedParts:
-        return scale_dense(factors(theta.at[rest].set(outer)), raw, structure)
-
-    raw, push_raw = jax.linearize(eliminated, theta[first])
-    parts, push_scaled = jax.linearize(scaled, raw, theta[rest])
-    q_chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
-    q_inv = cho_solve((q_chol, True), jnp.eye(structure.n_dense, dtype=theta.dtype))
-    x = q_inv @ parts.right
-    border = border_of(parts.m - parts.right.T @ x)
-    value = parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(q_chol))) + border.value
-
-    turn = border.turn
-    by_m = turn.T @ (border.weight[:, None] * turn)
-    # the criterion to first order in its parts: its gradient in theta is exact, and its Hessian is what the curvature
-    # of the parts in theta contributes
-    by_block, by_right = q_inv + x @ by_m @ x.T, -2 * x @ by_m
-
-    def linear(raw: CrossedParts, outer: Array) -> Array:
-        at = scaled(raw, outer)
-        return at.logdet + jnp.sum(by_block * at.block) + jnp.sum(by_right * at.right) + jnp.sum(by_m * at.m)
-
-    def slopes(inner: Array) -> tuple[Array, Array]:
-        found: tuple[Array, Array] = jax.grad(lambda i, o: linear(eliminated(i), o), (0, 1))(inner, theta[rest])
-        return found
-
     order = np.argsort(np.concatenate([first, rest]))
+
+    def blocks(inner: Array) -> tuple[Array, Array]:
+        return small_factor(values.zz[0], factors(theta.at[first].set(inner))[0], lower=lower)
+
+    def lambdas(outer: Array) -> tuple[Array, ...]:
+        return factors(theta.at[rest].set(outer))[1:]
+
+    lams = lambdas(theta[rest])
+    (pinv, logdet), push_blocks = jax.linearize(blocks, theta[first])
+    raw, push_raw = jax.linearize(lambda p: after_first(p, structure, index, values), pinv)
+    at = _solve(scale_dense(raw, lams, structure), border_of)
+    by, by_raw = _slopes(at, lams, structure)
+    (by_pinv,) = jax.linear_transpose(push_raw, pinv)(by_raw)
+
+    def of_first(inner: Array) -> Array:
+        found, log = blocks(inner)
+        return log + jnp.sum(by_pinv * found)
+
+    def of_rest(outer: Array, form: _Quadratic) -> Array:
+        return _evaluate(form, lambdas(outer))
+
+    form = _contract(raw, by, structure)
+    grad = jnp.concatenate([jax.grad(of_first)(theta[first]), jax.grad(of_rest)(theta[rest], form)])[order]
+    value = logdet + at.logdet + at.border.value
     if not hessian:
         none = jnp.zeros((0, 0), theta.dtype)
-        return Expansion(value, border.value, jnp.concatenate(slopes(theta[first]))[order], none, none)
-    grad, push_slopes = jax.linearize(slopes, theta[first])
-    unit_first, unit_rest = (jnp.eye(len(part), dtype=theta.dtype) for part in (first, rest))
-    by_first, cross = jax.vmap(push_slopes)(unit_first)
-    by_rest = jax.hessian(lambda o: linear(raw, o))(theta[rest])
-    inner = jnp.block([[by_first, cross], [cross.T, by_rest]])
-
-    still = jax.tree.map(jnp.zeros_like, raw)
-    moved_first = jax.vmap(lambda t: push_scaled(push_raw(t), jnp.zeros_like(theta[rest])))(unit_first)
-    moved_rest = jax.vmap(lambda t: push_scaled(still, t))(unit_rest)
-    moved: CrossedParts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), moved_first, moved_rest)
-    outer, d_m = _dense_hessian(moved, q_inv, x, border)
-    hess = (inner + outer)[np.ix_(order, order)]
-    return Expansion(value, border.value, jnp.concatenate(grad)[order], (hess + hess.T) / 2, d_m[order])
+        return Expansion(value, at.border.value, grad, none, none)
+    moved: CrossedParts = jax.vmap(lambda t: push_raw(push_blocks(t)[0]))(jnp.eye(len(first), dtype=theta.dtype))
+    moved_forms = jax.vmap(lambda one: _contract(one, by, structure))(moved)
+    cross = jax.vmap(jax.grad(of_rest), (None, 0))(theta[rest], moved_forms)
+    by_first, by_rest = jax.hessian(of_first)(theta[first]), jax.hessian(of_rest)(theta[rest], form)
+    moves = _joined(_first_moves(moved, lams, at, structure), _rest_moves(raw, theta[rest], lambdas, at, structure))
+    bends, d_m = _curvature(moves, at)
+    hess = (jnp.block([[by_first, cross], [cross.T, by_rest]]) + bends)[np.ix_(order, order)]
+    return Expansion(value, at.border.value, grad, (hess + hess.T) / 2, d_m[order])
 
 
-def _dense_hessian(moved: CrossedParts, q_inv: Array, x: Array, border: Border) -> tuple[Array, Array]:
-    """Second derivatives of log|Q| + g(M0 - R'Q^-1 R) along moving Q, R and M0, and first ones of M.
+def _solve(parts: CrossedParts, border_of: Callable[[Array], Border]) -> _Solved:
+    root = inverse_root(parts.block)
+    q_inv = root_gram(root)
+    half = root @ parts.right
+    border = border_of(parts.m - half.T @ half)
+    by_m = border.turn.T @ (border.weight[:, None] * border.turn)
+    return _Solved(-2 * jnp.sum(jnp.log(jnp.diagonal(root))), q_inv, q_inv @ parts.right, border, by_m)
 
-    Parameters
-    ----------
-    moved : CrossedParts
-        Derivatives of Q, R and M0, (d, ...).
-    q_inv : Array (n_dense, n_dense)
-    x : Array (n_dense, w)
-        Q^-1 R.
 
-    Returns
-    -------
-    hess : Array (d, d)
-    d_m : Array (d, w, w)
-        In the coordinates of the border.
-    """
-    turn = border.turn
-    turned = q_inv[None] @ moved.block
-    y = moved.right - moved.block @ x
-    x_y = jnp.einsum("mx,amy->axy", x, y)
-    x_q_x = jnp.einsum("mx,amy->axy", x, moved.block @ x)
-    d_m = moved.m - x_y - jnp.swapaxes(x_y, 1, 2) - x_q_x
+def _slopes(at: _Solved, lams: tuple[Array, ...], structure: Structure) -> tuple[CrossedParts, CrossedParts]:
+    """Derivatives of the criterion in the parts, and in the parts before Lambda scales them."""
+    by = CrossedParts(at.q_inv + at.x @ at.by_m @ at.x.T, -2 * at.x @ at.by_m, at.by_m)
+    back = tuple(lam.T for lam in lams)
+    return by, CrossedParts(turn_dense(by.block, back, structure), times_lambda(by.right.T, back, structure).T, by.m)
+
+
+def _contract(raw: CrossedParts, by: CrossedParts, structure: Structure) -> _Quadratic:
+    """Contract the dense block with the criterion's derivatives in it, over all levels of every pair of factors."""
+    slices = structure.dense_slices()
+    square, straight = [], []
+    for f, (start, levels, q) in enumerate(slices):
+        rows = slice(start, start + levels * q)
+        both = (part[rows].reshape(levels, q, -1) for part in (raw.right, by.right))
+        straight.append(jnp.einsum("aiw,ajw->ij", *both))
+        for other, n_other, width in slices[f:]:
+            cols = slice(other, other + n_other * width)
+            both = (part[rows, cols].reshape(levels, q, n_other, width) for part in (raw.block, by.block))
+            # a pair of two factors stands for both of the block's triangles
+            square.append(jnp.einsum("aibk,ajbm->ijkm", *both) * (1.0 if other == start else 2.0))
+    return _Quadratic(tuple(square), tuple(straight))
+
+
+def _evaluate(form: _Quadratic, lams: tuple[Array, ...]) -> Array:
+    pairs = [(left, right) for f, left in enumerate(lams) for right in lams[f:]]
+    square = [jnp.einsum("ij,ijkm,km->", a, part, b) for part, (a, b) in zip(form.square, pairs, strict=True)]
+    straight = [jnp.sum(part * lam) for part, lam in zip(form.straight, lams, strict=True)]
+    return sum(square) + sum(straight)  # type: ignore[return-value]
+
+
+def _first_moves(moved: CrossedParts, lams: tuple[Array, ...], at: _Solved, structure: Structure) -> _Moves:
+    """Along the first factor's entries of theta, which move the parts before Lambda scales them."""
+    block = jax.vmap(lambda one: turn_dense(one, lams, structure))(moved.block)
+    right = jax.vmap(lambda one: times_lambda(one.T, lams, structure).T)(moved.right)
+    return _Moves(at.q_inv @ block, block @ at.x, right, moved.m)
+
+
+def _rest_moves(
+    raw: CrossedParts,
+    outer: Array,
+    lambdas: Callable[[Array], tuple[Array, ...]],
+    at: _Solved,
+    structure: Structure,
+) -> _Moves:
+    """Along the other factors' entries of theta."""
+    scaled, push = jax.linearize(lambda o: scale_dense(raw, lambdas(o), structure), outer)
+    moved: CrossedParts = jax.vmap(push)(jnp.eye(outer.shape[0], dtype=outer.dtype))
+    if structure.q[1:] != (1,):
+        return _Moves(at.q_inv @ moved.block, moved.block @ at.x, moved.right, moved.m)
+    # one scalar factor: Q = lambda^2 S + I, and Q^-1 dQ = 2 (I - Q^-1) / lambda takes no product. What is lost near
+    # zero is of the order lambda^2 of what the block's first-order part contributes
+    size, by_outer = jax.value_and_grad(lambda o: lambdas(o)[0][0, 0])(outer)
+    far = jnp.abs(size) > 1e-8
+    share = by_outer * jnp.where(far, 2.0 / jnp.where(far, size, 1.0), 0.0)
+    turned = share[:, None, None] * (jnp.eye(structure.n_dense, dtype=outer.dtype) - at.q_inv)[None]
+    through = share[:, None, None] * (scaled.block @ at.x - at.x)[None]
+    return _Moves(turned, through, moved.right, moved.m)
+
+
+def _joined(one: _Moves, other: _Moves) -> _Moves:
+    both: _Moves = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
+    return both
+
+
+def _curvature(moves: _Moves, at: _Solved) -> tuple[Array, Array]:
+    """Second derivatives of the criterion in its parts along the moves (a, a), and dM in the border's coordinates."""
+    y = moves.right - moves.through
+    x_y = jnp.einsum("mx,amy->axy", at.x, y)
+    d_m = moves.m - x_y - jnp.swapaxes(x_y, 1, 2) - jnp.einsum("mx,amy->axy", at.x, moves.through)
+    turn = at.border.turn
     unit_d_m = jnp.einsum("ix,axy,jy->aij", turn, d_m, turn)
-    by_m = turn.T @ (border.weight[:, None] * turn)
-    hess = (
-        -jnp.einsum("aij,bji->ab", turned, turned)
-        - 2 * jnp.einsum("amx,xy,bmy->ab", y, by_m, jnp.einsum("mk,bky->bmy", q_inv, y))
-        - jnp.einsum("axy,xy,bxy->ab", unit_d_m, border.bend, unit_d_m)
+    bends = (
+        -jnp.einsum("aij,bji->ab", moves.turned, moves.turned)
+        - 2 * jnp.einsum("amx,xy,bmy->ab", y, at.by_m, jnp.einsum("mk,bky->bmy", at.q_inv, y))
+        - jnp.einsum("axy,xy,bxy->ab", unit_d_m, at.border.bend, unit_d_m)
     )
-    return hess, unit_d_m
+    return bends, unit_d_m

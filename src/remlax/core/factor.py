@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from .dense import log_det_and_form
 from .structure import Index, Structure, Values
 
 UNROLL_UP_TO = 6
@@ -119,10 +120,10 @@ def marginal_of_factors(
 ) -> tuple[Array, Array]:
     """Compute log|V| and M from Lambda of each factor, (q, q) in elimination order; see `small_factor`."""
     if structure.crossed:
-        parts = scale_dense(lams, eliminate_first(lams[0], structure, index, values, lower=lower), structure)
-        chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
-        half = solve_triangular(chol, parts.right, lower=True)
-        return parts.logdet + 2 * jnp.sum(jnp.log(jnp.diagonal(chol))), parts.m - half.T @ half
+        pinv, eliminated = small_factor(values.zz[0], lams[0], lower=lower)
+        parts = scale_dense(after_first(pinv, structure, index, values), lams[1:], structure)
+        logdet, explained = log_det_and_form(parts.block, parts.right)
+        return eliminated + logdet, parts.m - explained
     return _marginal_chain(lams, structure, index, values, lower=lower)
 
 
@@ -152,26 +153,23 @@ def _marginal_chain(
 class CrossedParts(NamedTuple):
     """What is left of a crossed model once its first factor is eliminated.
 
-    logdet: log-determinant of the eliminated part; block (n_dense, n_dense): Z'Z of the others, or
-    Lambda'Z'Z Lambda + I; right (n_dense, w): Z'W, or Lambda'Z'W; m (w, w): W'W.
+    block (n_dense, n_dense): Z'Z of the other factors, or Lambda'Z'Z Lambda + I; right (n_dense, w): Z'W, or
+    Lambda'Z'W; m (w, w): W'W.
     """
 
-    logdet: Array
     block: Array
     right: Array
     m: Array
 
 
-def crossed_parts(theta: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
-    """Eliminate the first factor of a crossed model and scale the others by their Lambda."""
-    lams = structure.theta_map.factors(theta)
-    return scale_dense(lams, eliminate_first(lams[0], structure, index, values), structure)
+def after_first(pinv: Array, structure: Structure, index: Index, values: Values) -> CrossedParts:
+    """Take the first factor of a crossed model out of the others, over a list of pairs of entries.
 
-
-def eliminate_first(
-    lam: Array, structure: Structure, index: Index, values: Values, *, lower: bool = True
-) -> CrossedParts:
-    """Eliminate the first factor of a crossed model; the dense block is updated over a list of pairs."""
+    Parameters
+    ----------
+    pinv : Array (q, q, L)
+        Of the first factor (see ``small_factor``); what comes back is affine in it.
+    """
     assert index.keys is not None  # for the type checker: a crossed Index has its arrays
     assert index.entry_level is not None
     assert index.entry_col is not None
@@ -179,7 +177,6 @@ def eliminate_first(
     assert values.entry is not None
     assert values.base is not None
     assert values.dense_w is not None
-    pinv, logdet = small_factor(values.zz[0], lam, lower=lower)
     solved = small_apply(pinv, values.zr[0])
     m = values.ww - jnp.einsum("kal,kbl->ab", values.zr[0], solved)
 
@@ -189,22 +186,26 @@ def eliminate_first(
     pairs = jnp.sum(entry[index.pair_left] * through[index.pair_right], axis=1)
     summed = jax.ops.segment_sum(pairs, index.pair_key, values.base.shape[0], indices_are_sorted=True)
     size = structure.n_dense
-    filled = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
-    block = filled.reshape(size, size)
+    lower = jnp.zeros(size * size, entry.dtype).at[index.keys].set(values.base - summed, mode="drop")
+    block = lower.reshape(size, size)
 
     rhs = jnp.einsum("ei,iwe->ew", entry, solved[:, :, index.entry_level])
     dense_w = values.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
-    return CrossedParts(logdet, block + jnp.tril(block, -1).T, dense_w, m)
+    return CrossedParts(block + jnp.tril(block, -1).T, dense_w, m)
 
 
-def scale_dense(lams: tuple[Array, ...], parts: CrossedParts, structure: Structure) -> CrossedParts:
-    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors, from Lambda of all factors."""
-    block = _times_lambda(_times_lambda(parts.block, lams[1:], structure).T, lams[1:], structure)
-    right = _times_lambda(parts.right.T, lams[1:], structure).T
-    return CrossedParts(parts.logdet, block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
+def scale_dense(parts: CrossedParts, lams: tuple[Array, ...], structure: Structure) -> CrossedParts:
+    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
+    block, right = turn_dense(parts.block, lams, structure), times_lambda(parts.right.T, lams, structure).T
+    return CrossedParts(block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
 
 
-def _times_lambda(rows: Array, lams: tuple[Array, ...], structure: Structure) -> Array:
+def turn_dense(block: Array, lams: tuple[Array, ...], structure: Structure) -> Array:
+    """Lambda' S Lambda of a symmetric matrix (n_dense, n_dense)."""
+    return times_lambda(times_lambda(block, lams, structure).T, lams, structure)
+
+
+def times_lambda(rows: Array, lams: tuple[Array, ...], structure: Structure) -> Array:
     """Multiply rows (k, n_dense) by the block-diagonal Lambda of the dense factors."""
     out = []
     for (start, levels, q), lam in zip(structure.dense_slices(), lams, strict=True):

@@ -89,7 +89,11 @@ class NewtonState(NamedTuple):
 
 
 class Optimum(NamedTuple):
-    """Where one lane ended: theta (d,), derivatives there, and the verdict."""
+    """Where one lane ended: theta (d,) and the verdict.
+
+    hess is that of the last evaluation. Where the last step was taken without one, value is the quadratic model's, and
+    grad and decrement are what quadratic convergence leaves of those before the step.
+    """
 
     theta: Array
     value: Array
@@ -101,7 +105,11 @@ class Optimum(NamedTuple):
 
 
 DECREMENT_TOL = 1e-8
+# at most this: one more exact step
 POLISH_BELOW = 1e-7
+# a decrement, and what is foreseen to be left of it, at which the last step is taken without looking where it ends; and
+# how regular the Hessian has to be for that, by its least pivot over its largest
+UNSEEN_BELOW, FORESEEN_BELOW, REGULAR = 1e-6, 1e-14, 1e-6
 PIVOT_FLOOR = 1e-9
 NOISE = 1e-13
 
@@ -137,7 +145,8 @@ def moment_start(structure: Structure, index: Index, values: Values) -> Array:
     """Estimate theta from sums of squares of Z'y, one column at a time: a start near the optimum for most data.
 
     y is the least-squares residual with unit variance, so that for a column z of Z with sums g = z'z and s = z'y per
-    level, E sum(s^2) = sum(g) + tau^2 (sum(g^2) - sum(g)) up to the other terms (a Hartley-Rao-type moment equation).
+    level, E s^2 = g + tau^2 (g^2 - g) up to the other terms (a Hartley-Rao-type moment equation). First all levels
+    count alike, then each by the inverse of what the first tau^2 says of the variance of (s / z'z)^2.
 
     Returns
     -------
@@ -149,13 +158,19 @@ def moment_start(structure: Structure, index: Index, values: Values) -> Array:
     tau2 = []
     for a in np.flatnonzero(map_.diagonal):
         g, s = (part[map_.row[a]] for part in sums[map_.factor[a]])
-        excess = jnp.sum(s * s) - jnp.sum(g)
-        tau2.append(jnp.clip(excess / jnp.maximum(jnp.sum(g * g) - jnp.sum(g), 1e-3 * jnp.sum(g)), 0.0, 1e6))
+        equal = _moment_ratio(g, s, jnp.ones_like(g))
+        tau2.append(_moment_ratio(g, s, 1.0 / (1.0 + equal * jnp.maximum(g - 1.0, 0.0)) ** 2))
     found = jnp.stack(tau2)
     # never less than a third for the residual: columns that overlap claim the same variance twice
     rest = jnp.maximum(1.0 - jnp.sum(found), 0.3)
     diagonal = jnp.maximum(jnp.sqrt(found / rest), 0.1)
     return jnp.zeros(map_.n_theta, found.dtype).at[np.flatnonzero(map_.diagonal)].set(diagonal)
+
+
+def _moment_ratio(g: Array, s: Array, weight: Array) -> Array:
+    """tau^2 from sums of squares g and sums of products s of every level, at least 0."""
+    least = 1e-3 * jnp.sum(weight * g)
+    return jnp.clip(jnp.sum(weight * (s * s - g)) / jnp.maximum(jnp.sum(weight * (g * g - g)), least), 0.0, 1e6)
 
 
 def _column_sums(structure: Structure, index: Index, values: Values) -> list[tuple[Array, Array]]:
@@ -219,66 +234,79 @@ def minimise(theta: Array, evaluate: Callable[[Array], criterion.Derivatives], m
     Optimum
     """
 
-    def judge(s: NewtonState, t: Array, length: Array) -> NewtonState:
+    def body(s: NewtonState) -> NewtonState:
+        t = s.theta + s.length * s.step
         found = evaluate(t)
         finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
-        wanted = s.value - 1e-4 * length * s.decrement + NOISE * jnp.abs(s.value)
+        wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
-        step, decrement, smallest = modified_solve(found.hess, found.grad)
-        limited = _limit(step, t)
-        moved = NewtonState(
-            theta=t,
-            value=found.value,
-            grad=found.grad,
-            hess=found.hess,
-            step=limited,
-            decrement=jnp.maximum(decrement, 0.0),
-            positive=smallest > -1e-7,
-            length=jnp.ones_like(length),
-            evaluations=s.evaluations + 1,
-            # one more exact step once the quadratic model is exact to rounding
-            last=decrement <= POLISH_BELOW,
-            done=s.last | (decrement <= 1e-16),
+        return jax.tree.map(  # type: ignore[no-any-return]
+            lambda a, b: jnp.where(better, a, b), _moved(s, t, found), _stayed(s, found.value, finite)
         )
-        # minimum of the parabola through value, slope and the rejected value
-        slope = -s.decrement * length
-        bend = found.value - s.value - slope
-        shrink = jnp.where(finite & (bend > 0), jnp.clip(-slope / (2 * bend), 0.1, 0.5), 0.2)
-        stayed = s._replace(
-            length=length * shrink,
-            evaluations=s.evaluations + 1,
-            done=s.last | ~jnp.isfinite(s.value) | (length < 1e-10),
-        )
-        chosen: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
-        return chosen
-
-    def body(s: NewtonState) -> NewtonState:
-        return judge(s, s.theta + s.length * s.step, s.length)
 
     def going(s: NewtonState) -> Array:
         return ~s.done & (s.evaluations < max_iter)
 
+    s = jax.lax.while_loop(going, body, _unknown(theta))
+    status = jnp.where(s.positive, CONVERGED, SADDLE)
+    status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
+    status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
+    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, status.astype(jnp.int32))
+
+
+def _unknown(theta: Array) -> NewtonState:
+    """Return the state before the first evaluation, which accepts whatever is finite."""
     d, dtype = theta.shape[0], theta.dtype
-    zero = jnp.zeros((), dtype)
-    first = NewtonState(
+    zero, no = jnp.zeros((), dtype), jnp.asarray(False)
+    return NewtonState(
         theta=theta,
         value=jnp.asarray(jnp.inf, dtype),
         grad=jnp.zeros(d, dtype),
         hess=jnp.zeros((d, d), dtype),
         step=jnp.zeros(d, dtype),
         decrement=zero,
-        positive=jnp.asarray(False),
+        positive=no,
         length=jnp.ones((), dtype),
         evaluations=jnp.zeros((), jnp.int32),
-        last=jnp.asarray(False),
-        done=jnp.asarray(False),
+        last=no,
+        done=no,
     )
-    s = jax.lax.while_loop(going, body, first)
-    status = jnp.where(s.positive, CONVERGED, SADDLE)
-    status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
-    status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
-    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, status.astype(jnp.int32))
+
+
+def _moved(s: NewtonState, t: Array, found: criterion.Derivatives) -> NewtonState:
+    """Accept t, and say where to go from there."""
+    step, decrement, smallest = modified_solve(found.hess, found.grad)
+    # Newton's convergence is quadratic: a decrement is a constant times the square of the one before
+    contraction = decrement / jnp.where(s.decrement > 0, s.decrement, jnp.asarray(1e-300, t.dtype))
+    foreseen = decrement * contraction**2
+    unseen = (decrement <= UNSEEN_BELOW) & (foreseen <= FORESEEN_BELOW) & (smallest > REGULAR) & jnp.isfinite(s.value)
+    step = _limit(step, t)
+    return NewtonState(
+        theta=jnp.where(unseen, t + step, t),
+        value=jnp.where(unseen, found.value - decrement / 2, found.value),
+        grad=jnp.where(unseen, found.grad * contraction, found.grad),
+        hess=found.hess,
+        step=step,
+        decrement=jnp.maximum(jnp.where(unseen, foreseen, decrement), 0.0),
+        positive=smallest > -1e-7,
+        length=jnp.ones_like(s.length),
+        evaluations=s.evaluations + 1,
+        last=decrement <= POLISH_BELOW,
+        done=s.last | unseen | (decrement <= 1e-16),
+    )
+
+
+def _stayed(s: NewtonState, value: Array, finite: Array) -> NewtonState:
+    """Reject a step, and shorten it to the minimum of the parabola through value, slope and the rejected value."""
+    slope = -s.decrement * s.length
+    bend = value - s.value - slope
+    shrink = jnp.where(finite & (bend > 0), jnp.clip(-slope / (2 * bend), 0.1, 0.5), 0.2)
+    return s._replace(
+        length=s.length * shrink,
+        evaluations=s.evaluations + 1,
+        done=s.last | ~jnp.isfinite(s.value) | (s.length < 1e-10),
+    )
 
 
 def preconditioner(hess: Array) -> Array:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from .factor import _times_lambda, crossed_parts
+from .dense import inverse_root
+from .factor import after_first, scale_dense, small_factor, times_lambda
 from .inference import solve
 from .structure import Index, Structure, Values
 
@@ -94,11 +95,11 @@ def _eliminate_crossed(theta: Array, structure: Structure, index: Index, values:
     lams = structure.theta_map.factors(theta)
     half = _roots(values.zz[0], lams[0])
     solved = jnp.einsum("kil,kjl,jwl->iwl", half, half, values.zr[0])
-    parts = crossed_parts(theta, structure, index, values)
-    chol = jnp.linalg.cholesky(parts.block, symmetrize_input=False)
-    one = jnp.eye(structure.n_dense, dtype=theta.dtype)
-    dense_half = solve_triangular(chol, _times_lambda(one, lams[1:], structure).T, lower=True)
-    return Elimination((half,), (solved,), dense_half, solve_triangular(chol, parts.right, lower=True))
+    pinv, _ = small_factor(values.zz[0], lams[0])
+    parts = scale_dense(after_first(pinv, structure, index, values), lams[1:], structure)
+    root = inverse_root(parts.block)
+    dense_half = times_lambda(root, tuple(lam.T for lam in lams[1:]), structure)
+    return Elimination((half,), (solved,), dense_half, root @ parts.right)
 
 
 class RowMoments(NamedTuple):

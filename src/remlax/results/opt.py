@@ -25,7 +25,8 @@ class OptSummary:
         Largest absolute derivative at the optimum, over all coordinates of the scaled theta.
     decrement : float
         Newton decrement g'H^-1 g in units of deviance: how far above its minimum the quadratic model of the criterion
-        stands. Converged means at most 1e-8.
+        stands. Converged means at most 1e-8. The last step is not evaluated where Newton's convergence is quadratic
+        beyond doubt; then this and ``gradient_norm`` are what that convergence leaves of the values before the step.
     min_eigenvalue : float
         Smallest eigenvalue of the exact Hessian over its largest: not negative at a minimum.
     iterations, evaluations : int

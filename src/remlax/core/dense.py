@@ -1,0 +1,110 @@
+"""Root and inverse of one large positive definite matrix, in products of its halves.
+
+Products run at the full speed of every device. LAPACK's factorisations do not, and called for several lanes at a time
+they can wait for ever (see ``small``).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .small import factor_inverse
+
+# orders below which halving costs more than a loop over the columns; and no more loops than this in one program
+LEAF, MAX_LEAVES = 36, 16
+
+
+@jax.custom_jvp
+def inverse_root(a: Array) -> Array:
+    """Inverse of the Cholesky factor of a symmetric matrix (n, n), whose lower triangle is read.
+
+    Returns
+    -------
+    Array (n, n)
+        L^-1 with a = L L'. Not finite where a is not positive definite.
+
+    Notes
+    -----
+    Recursive form of the factor (Elmroth, Gustavson, Jonsson & Kagstrom 2004, SIAM Review 46(1), section 3), which
+    carries the inverse along: 4/3 n^3 operations.
+
+    Examples
+    --------
+    >>> inverse_root(jnp.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
+    [[0.5, 0.0], [-0.25, 0.5]]
+    """
+    return _halved(a, max(LEAF, -(-a.shape[0] // MAX_LEAVES)))
+
+
+def _halved(a: Array, leaf: int) -> Array:
+    size = a.shape[0]
+    if size <= leaf:
+        return factor_inverse(a)[1]
+    half = (size + 1) // 2
+    first = _halved(a[:half, :half], leaf)
+    left = a[half:, :half] @ first.T
+    second = _halved(a[half:, half:] - left @ left.T, leaf)
+    return _joined(first, -(second @ left) @ first, second, jnp.zeros((half, size - half), a.dtype))
+
+
+def _joined(first: Array, below: Array, second: Array, above: Array) -> Array:
+    return jnp.concatenate(
+        [jnp.concatenate([first, above], axis=1), jnp.concatenate([below, second], axis=1)],
+    )
+
+
+@inverse_root.defjvp
+def _inverse_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (a,), (d_a,) = primals, tangents
+    root = inverse_root(a)
+    both = root @ d_a @ root.T
+    # L^-1 dL is the lower triangle, with half of the diagonal
+    lower = jnp.tril(both, -1) + jnp.diag(jnp.diagonal(both) / 2)
+    return root, -lower @ root
+
+
+def root_gram(root: Array) -> Array:
+    """R'R of a lower triangular matrix (n, n): of L^-1 it is the inverse of L L'.
+
+    Examples
+    --------
+    >>> root_gram(jnp.array([[1.0, 0.0], [2.0, 3.0]])).tolist()
+    [[5.0, 6.0], [6.0, 9.0]]
+    """
+    size = root.shape[0]
+    if size <= 4 * LEAF:
+        return root.T @ root
+    half = (size + 1) // 2
+    first, below, second = root[:half, :half], root[half:, :half], root[half:, half:]
+    corner = second.T @ below
+    return _joined(root_gram(first) + below.T @ below, corner, root_gram(second), corner.T)
+
+
+@jax.custom_jvp
+def log_det_and_form(a: Array, right: Array) -> tuple[Array, Array]:
+    """log|a| and right' a^-1 right of a positive definite matrix (n, n) and columns (n, w).
+
+    Examples
+    --------
+    >>> log_det, form = log_det_and_form(jnp.array([[1.0, 0.0], [0.0, 4.0]]), jnp.array([[1.0], [2.0]]))
+    >>> round(float(log_det), 4), form.tolist()
+    (1.3863, [[2.0]])
+    """
+    root = inverse_root(a)
+    half = root @ right
+    return -2 * jnp.sum(jnp.log(jnp.diagonal(root))), half.T @ half
+
+
+@log_det_and_form.defjvp
+def _log_det_and_form_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (a, right), (d_a, d_right) = primals, tangents
+    root = inverse_root(a)
+    inverse = root_gram(root)
+    x = inverse @ right
+    moved = x.T @ d_right
+    out = -2 * jnp.sum(jnp.log(jnp.diagonal(root))), right.T @ x
+    return out, (jnp.sum(inverse * d_a), moved + moved.T - x.T @ d_a @ x)
