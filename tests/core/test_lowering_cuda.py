@@ -41,11 +41,11 @@ LIMITS = {
     ("nested", "solve"): (1, 63),
     ("nested", "information"): (5, 531),
     ("nested", "queue"): (7, 724),
-    ("crossed", "newton"): (3, 262),
-    ("crossed", "lbfgs"): (12, 769),
-    ("crossed", "solve"): (1, 47),
-    ("crossed", "information"): (2, 252),
-    ("crossed", "queue"): (5, 330),
+    ("crossed", "newton"): (4, 290),
+    ("crossed", "lbfgs"): (17, 769),
+    ("crossed", "solve"): (2, 55),
+    ("crossed", "information"): (4, 252),
+    ("crossed", "queue"): (6, 360),
 }
 CASES = [
     pytest.param(*case, marks=[pytest.mark.slow] if case[0] != "one factor" and case[1] in ("lbfgs", "queue") else [])
