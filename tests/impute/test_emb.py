@@ -81,6 +81,26 @@ def test_fits_to_imputations_are_spread_as_amelias(vignette: ImputationResult, r
     np.testing.assert_array_less(np.abs(sd / expected["sd"] - 1), 4 * np.sqrt(1 / m))
 
 
+@pytest.mark.slow
+def test_pooled_results_over_seeds_are_amelias(hsb: pd.DataFrame, reference: Path) -> None:
+    expected = json.loads((reference / "impute" / "amelia_hsb_seeds.json").read_text())
+    seeds, m = expected["seeds"], expected["m"]
+    frames = [frame for seed in range(seeds) for frame in quiet(hsb, m, **HSB, seed=seed).data]
+    rows = []
+    for start in range(0, len(frames), 50 * m):  # 50 seeds in one batch
+        fits = rx.lmer_list("mathach ~ minority + female + ses + meanses + (1 | schid)", frames[start : start + 50 * m])
+        for first in range(0, len(fits), m):
+            own = fits[first : first + m]
+            table = own.pool().tidy()
+            sds = np.mean([[float(fit.theta[0] * fit.sigma), float(fit.sigma)] for fit in own], axis=0)
+            rows.append([*table["estimate"], *table["std_error"], *table["lambda"], *sds])
+    mean, sd = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1)
+    # two samples of 200 pooled results: means, and SDs (excess kurtosis of the shares widens theirs), four errors
+    np.testing.assert_array_less(np.abs(mean - expected["mean"]), 4 * sd * np.sqrt(2 / seeds))
+    kurtosis = stats.kurtosis(rows, axis=0)
+    np.testing.assert_array_less(np.abs(sd / expected["sd"] - 1), 4 * np.sqrt((1 + kurtosis / 2) / seeds))
+
+
 AMELIA_SUMMARY = """
 Amelia output with 2 imputed datasets.
 Return code:  1
