@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import shutil
 import sys
@@ -426,3 +427,13 @@ def test_flongsep_without_ids_is_refused(tmp_path: Path) -> None:
     pd.read_stata(tmp_path / "_1_stata_sep.dta").drop(columns="_mi_id").to_stata(tmp_path / "_1_stata_sep.dta")
     with pytest.raises(FileFormatError, match=r"_1_stata_sep.dta' has no column '_mi_id'"):
         rx.read_imputations(tmp_path / "stata_sep.dta")
+
+
+def test_a_file_written_by_sas(tmp_path: Path) -> None:
+    path = tmp_path / "iris.sas7bdat"
+    path.write_bytes(gzip.decompress((FILES / "iris.sas7bdat.gz").read_bytes()))
+    data = rx.read_imputations([path, path])
+    assert data.n_rows == 150
+    # R: colSums(iris[1:4]), table(iris$Species)
+    np.testing.assert_allclose(data[0].iloc[:, :4].sum(), [876.5, 458.6, 563.7, 179.9])
+    assert data[0].iloc[:, 4].value_counts().to_dict() == {"setosa": 50, "versicolor": 50, "virginica": 50}

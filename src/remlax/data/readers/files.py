@@ -107,7 +107,7 @@ _CHILD = """
 import sys
 import pyreadstat
 function, path, out = sys.argv[1:]
-labelled = {} if function == "read_xport" else {"apply_value_formats": True}
+labelled = {"apply_value_formats": True} if function == "read_sav" else {}
 try:
     frame = getattr(pyreadstat, function)(path, **labelled)[0]
 except Exception as error:
