@@ -449,8 +449,8 @@ def build_stack(
     constant_ml = -found.log_w
     n_eliminated = structure.n_factors if crossed is None else 1
     values = Values(
-        zz=tuple(host_leaf(c[:, :, : q[f]]) for f, c in enumerate(found.cubes[:n_eliminated])),
-        zr=tuple(host_leaf(c[:, :, q[f] :]) for f, c in enumerate(found.cubes[:n_eliminated])),
+        zz=tuple(host_leaf(np.ascontiguousarray(c[:, :, : q[f]])) for f, c in enumerate(found.cubes[:n_eliminated])),
+        zr=tuple(host_leaf(np.ascontiguousarray(c[:, :, q[f] :])) for f, c in enumerate(found.cubes[:n_eliminated])),
         ww=host_leaf(found.ww),
         n_obs=host_leaf(found.n_obs),
         n_fixed=host_leaf(np.full(len(found.n_obs), float(p))),

@@ -15,6 +15,9 @@ from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .layout import Layout, make_layout
 
+# rows of a data set from which a thread for each core pays
+LONG = 30_000
+
 
 @dataclass(frozen=True)
 class Assembled:
@@ -66,7 +69,7 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     scales = _z_scales(rows, layout)
     keep, q = np.arange(len(rows.fixed.names)), layout.structure.q
     # threads pay where each of the calls between which Python holds its lock takes long
-    threads = os.cpu_count() or 1
+    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
     found = condition_rows(stack_rows(rows, layout, scales, keep), layout.tables, q, threads=threads)
     if found is None:
         keep = independent_columns(rows)
