@@ -79,7 +79,7 @@ def level_name(value: object) -> str:
 def grouping_factor(frame: pd.DataFrame, columns: tuple[str, ...], label: str) -> GroupingFactor:
     """Factorize one grouping expression (the interaction of its columns) once for all data sets."""
     codes, names = _column_levels(frame[columns[0]])
-    codes = codes.astype(np.int64)
+    codes = codes.astype(np.int64, copy=False)
     for column in columns[1:]:
         more, more_names = _column_levels(frame[column])
         used, codes = np.unique(codes * len(more_names) + more, return_inverse=True)
