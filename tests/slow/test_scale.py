@@ -101,3 +101,25 @@ def test_a_dense_block_that_does_not_fit_is_refused_before_it_is_allocated(monke
     monkeypatch.setattr(layout, "available_bytes", lambda: 10_000)
     with pytest.raises(ModelSizeError, match=r"'d' form a dense block of 64 columns, which needs about .* of memory"):
         rx.lmer("y ~ 1 + (1 | s) + (1 | d)", ratings(3671, 149, 56, 1))
+
+
+def test_fifty_random_terms():
+    rng = np.random.default_rng(6)
+    g = np.repeat(np.arange(30), 80)
+    x = rng.normal(size=(len(g), 50))
+    y = rng.normal(size=len(g)) + np.sum(0.5 * rng.normal(size=(30, 50))[g] * x, axis=1)
+    data = pd.DataFrame({f"x{j}": x[:, j] for j in range(50)}).assign(y=y, g=g)
+    fit = rx.lmer("y ~ 1 + " + " + ".join(f"(0 + x{j} | g)" for j in range(50)), data)
+    assert fit.converged
+    ones = np.ones((len(g), 1))
+
+    def at(theta: np.ndarray):
+        return dense(ones, y, [DenseTerm(x, g, 30)], [np.diag(theta)])
+
+    answer = at(fit.theta)
+    assert fit.criterion(fit.theta, reml=True) == pytest.approx(answer.reml, rel=1e-9)
+    np.testing.assert_allclose(fit.fixef(), answer.beta, rtol=1e-8)
+    np.testing.assert_allclose(fit.vcov(), answer.vcov_reml, rtol=1e-8)
+    for j in (0, 24, 49):
+        assert at(fit.theta + 1e-3 * np.eye(50)[j]).reml > answer.reml
+        assert at(fit.theta - 1e-3 * np.eye(50)[j]).reml > answer.reml

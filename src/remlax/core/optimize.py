@@ -111,16 +111,20 @@ POLISH_BELOW = 1e-7
 # how regular the Hessian has to be for that, by its least pivot over its largest
 UNSEEN_BELOW, FORESEEN_BELOW, REGULAR = 1e-6, 1e-14, 1e-6
 PIVOT_FLOOR = 1e-9
+# entries of theta up to which tiny systems are solved by code without loops
+WRITTEN_OUT = 8
 NOISE = 1e-13
 
 
 def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
     """Solve H step = -g with pivots made positive (Gill & Murray 1974): step, decrement, smallest raw pivot.
 
-    Written out over the d x d entries: d is small, and tiny batched LAPACK calls are slow on every device.
+    Written out over the d x d entries where they are few: tiny batched LAPACK calls are slow on every device.
     """
     d = grad.shape[0]
     scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hess))), jnp.asarray(1e-300, hess.dtype))
+    if d > WRITTEN_OUT:
+        return _modified_solve_by_columns(hess, grad, scale)
     lower: list[list[Array]] = [[] for _ in range(d)]
     pivots: list[Array] = []
     smallest = jnp.asarray(jnp.inf, hess.dtype)
@@ -139,6 +143,30 @@ def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
         step[i] = forward[i] / pivots[i] - sum(lower[k][i] * step[k] for k in range(i + 1, d))
     out = jnp.stack(step)
     return out, -grad @ out, smallest
+
+
+def _modified_solve_by_columns(hess: Array, grad: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d."""
+    later = jnp.arange(grad.shape[0])
+
+    def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        left, lower, pivots, smallest = state
+        raw = left[j, j]
+        pivot = jnp.maximum(jnp.abs(raw), PIVOT_FLOOR * scale)
+        entries = jnp.where(later > j, left[:, j] / pivot, 0)
+        return (
+            left - pivot * jnp.outer(entries, entries),
+            lower.at[:, j].set(entries),
+            pivots.at[j].set(pivot),
+            jnp.minimum(smallest, raw / scale),
+        )
+
+    start = (hess, jnp.zeros_like(hess), jnp.zeros_like(grad), jnp.asarray(jnp.inf, hess.dtype))
+    _, lower, pivots, smallest = jax.lax.fori_loop(0, len(later), column, start)
+    forward = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
+    backward = lambda i, b: b.at[len(later) - 1 - i].add(-lower[:, len(later) - 1 - i] @ b)  # noqa: E731
+    step = jax.lax.fori_loop(0, len(later), backward, forward / pivots)
+    return step, -grad @ step, smallest
 
 
 def moment_start(structure: Structure, index: Index, values: Values) -> Array:

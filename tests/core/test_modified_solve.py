@@ -1,0 +1,50 @@
+"""Newton steps against NumPy: both codes of the modified solve."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import jax
+import numpy as np
+import pytest
+
+from remlax.core import optimize
+
+
+@pytest.mark.parametrize("d", [1, 3, 12])
+def test_step_of_a_positive_definite_hessian_is_numpys(d, monkeypatch):
+    rng = np.random.default_rng(d)
+    root, grad = rng.normal(size=(d, d + 2)), rng.normal(size=d)
+    hess = root @ root.T
+    for written_out in (0, 20):
+        monkeypatch.setattr(optimize, "WRITTEN_OUT", written_out)
+        with jax.enable_x64(True):
+            step, decrement, smallest = optimize.modified_solve(jax.numpy.asarray(hess), jax.numpy.asarray(grad))
+        np.testing.assert_allclose(step, np.linalg.solve(hess, -grad), rtol=1e-10)
+        assert decrement == pytest.approx(grad @ np.linalg.solve(hess, grad), rel=1e-10)
+        # pivots are ratios of leading minors
+        minors = [1.0, *(np.linalg.det(hess[:k, :k]) for k in range(1, d + 1))]
+        least = min(b / a for a, b in pairwise(minors))
+        assert smallest == pytest.approx(least / np.max(np.diag(hess)), rel=1e-8)
+
+
+def test_step_of_an_indefinite_hessian_is_that_of_the_matrix_made_positive(monkeypatch):
+    rng = np.random.default_rng(5)
+    hess, grad = rng.normal(size=(10, 10)), rng.normal(size=10)
+    hess = hess + hess.T
+    scale = np.max(np.abs(np.diag(hess)))
+    # every negative pivot, found by a dense Schur complement, is turned round by its diagonal entry
+    positive, least = hess.copy(), np.inf
+    for j in range(10):
+        pivot = positive[j, j] - positive[j, :j] @ np.linalg.solve(positive[:j, :j], positive[:j, j])
+        least = min(least, pivot)
+        positive[j, j] += 2 * max(-pivot, 0.0)
+    assert least < 0 < np.linalg.eigvalsh(positive).min()
+    expected = np.linalg.solve(positive, -grad)
+    for written_out in (0, 20):
+        monkeypatch.setattr(optimize, "WRITTEN_OUT", written_out)
+        with jax.enable_x64(True):
+            step, decrement, smallest = optimize.modified_solve(jax.numpy.asarray(hess), jax.numpy.asarray(grad))
+        np.testing.assert_allclose(step, expected, rtol=1e-9)
+        assert decrement == pytest.approx(-grad @ expected, rel=1e-9)
+        assert smallest == pytest.approx(least / scale, rel=1e-9)
