@@ -18,8 +18,9 @@ REQUIREMENTS := pyproject.toml constraints.txt
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
 
+# programs are compiled without LLVM's optimiser here, which halves the time; test-slow, demo and benchmarks compile as users do
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # wait for each program where it is called: a failure shows at its own line
 jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+# tests press Ctrl-C, which a run in the background of a shell is told to ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # every compiled program maps memory, and Linux allows a process 65,530 maps: XLA crashes beyond them
 MOST_MAPS = 20_000
