@@ -65,6 +65,7 @@ def mixed(reference: Path) -> pd.DataFrame:
     return pd.read_csv(reference / "impute" / "joint_mixed.csv")
 
 
+@pytest.mark.slow
 def test_random_slopes_as_pan(posterior: dict[str, Any], reference: Path) -> None:
     data = pd.read_csv(reference / "impute" / "joint_pan.csv")
     result = joint(data, "y1 + y2 ~ x + w + (1 + x | g)", m=CHAINS, burn=BURN, iter=ITER, seed=1)

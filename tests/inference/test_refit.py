@@ -15,7 +15,14 @@ from remlax.fitting.refit import refit_lane, simulate_lane
 
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
-@pytest.mark.parametrize("structure", ["(1 + x | g)", "(1 + x | b/a)", "(1 + x | g) + (1 | h)"])
+@pytest.mark.parametrize(
+    "structure",
+    [
+        "(1 + x | g)",
+        pytest.param("(1 + x | b/a)", marks=pytest.mark.slow),
+        pytest.param("(1 + x | g) + (1 | h)", marks=pytest.mark.slow),
+    ],
+)
 def test_a_refit_is_the_fit_of_that_response(structure):
     frames = [random_frame(seed, n, levels=8) for seed, n in ((1, 60), (2, 55))]
     formula = random_model(structure, frames[0]).formula

@@ -304,7 +304,7 @@ def test_n_needed_from_a_pilot() -> None:
         (lambda: n_needed("bias", 0.1), "needs sd="),
         (lambda: n_needed("bias", 0.0, sd=1.0), "mcse must be positive"),
         (
-            lambda: n_needed_from(pd.DataFrame({"measure": ["bias"]}), "power", 0.1),
+            lambda: n_needed_from(pd.DataFrame({"measure": ["bias"], "n_used": [9], "mcse": [0.1]}), "power", 0.1),
             "no measure 'power'; it has bias",
         ),
         (lambda: n_needed_from(pd.DataFrame({"measure": ["bias"]}), "bias", -1.0), "mcse must be positive"),

@@ -255,6 +255,7 @@ def test_interrupt_signal_to_the_driver_keeps_finished_blocks(tmp_path: Path) ->
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_worker_processes_and_the_death_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(studies.simple(), tmp_path / "whole")
     monkeypatch.setenv("STUDY_MARKER", str(tmp_path / "marker"))
