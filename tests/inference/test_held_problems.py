@@ -12,8 +12,7 @@ from numpy.testing import assert_allclose
 import remlax as rx
 from random_models import random_frame, random_model
 from remlax.core.profile import held_derivatives, held_deviance
-from remlax.fitting.held import HeldStack
-from remlax.fitting.profile import parameters_of
+from remlax.fitting.held import HeldStack, parameters_of
 
 
 @pytest.fixture(scope="module", params=["(1 + x + z | g)", "(1 + x | g) + (1 | h)"])

@@ -163,9 +163,9 @@ def _modified_solve_by_columns(hess: Array, grad: Array, scale: Array) -> tuple[
 
     start = (hess, jnp.zeros_like(hess), jnp.zeros_like(grad), jnp.asarray(jnp.inf, hess.dtype))
     _, lower, pivots, smallest = jax.lax.fori_loop(0, len(later), column, start)
+    last = len(later) - 1
     forward = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
-    backward = lambda i, b: b.at[len(later) - 1 - i].add(-lower[:, len(later) - 1 - i] @ b)  # noqa: E731
-    step = jax.lax.fori_loop(0, len(later), backward, forward / pivots)
+    step = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[last - i].add(-lower[:, last - i] @ b), forward / pivots)
     return step, -grad @ step, smallest
 
 

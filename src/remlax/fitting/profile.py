@@ -8,25 +8,15 @@ sides of every profile are walked at once, one value of each in a stage, and eve
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import scipy
 
 from ..progress import progress
 from .fit import Fitted
-from .held import LEAST_STARTS, HeldStack, Problem
+from .held import LEAST_STARTS, HeldStack, Problem, parameters_of
 from .profile_table import Parameter, ProfileTable, make_table
 from .profile_walk import Side
-
-
-def parameters_of(fitted: Fitted) -> list[Parameter]:
-    """SDs, then correlations, of every term; sigma; the coefficients."""
-    out = []
-    for t, term in enumerate(fitted.model.layout.terms):
-        out += [Parameter(t, a, a) for a in range(term.q)]
-        out += [Parameter(t, a, b) for a, b in combinations(range(term.q), 2)]
-    return [*out, Parameter(-1, 0, 0), *(Parameter(-2, j, j) for j in range(fitted.beta.shape[1]))]
 
 
 def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[ProfileTable]]:
