@@ -27,7 +27,7 @@ from .factor import UNROLL_UP_TO
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .placement import over_lanes, place
 from .programs import float64, program
-from .structure import Index, Structure, Values, host_leaf
+from .structure import Index, Structure, ThetaMap, Values, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
 CHUNK_BYTES = 2**20
@@ -311,19 +311,23 @@ def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) ->
         which = np.flatnonzero(again)
         if not len(which):
             break
-        other = _fit_once(stack.lanes(which), _other_start(best, which, theta_map.start(), attempt), Newton())
+        other = _fit_once(stack.lanes(which), _other_start(best, which, theta_map, attempt), Newton())
         best = _take_better(best, which, other)
     return best
 
 
-def _other_start(best: BatchFit, which: np.ndarray, start: np.ndarray, attempt: int) -> np.ndarray:
-    """Leave a saddle along its most negative curvature; otherwise start near 0, then far out."""
+def _other_start(best: BatchFit, which: np.ndarray, theta_map: ThetaMap, attempt: int) -> np.ndarray:
+    """Leave a saddle along its most negative curvature and a curved valley for its floor; else near 0, then far out."""
+    start = theta_map.start()
     theta = np.where(np.isfinite(best.theta[which]), best.theta[which], start[None])
     out = np.empty_like(theta)
+    on_floor = theta_map.fewer_ranks(theta) if attempt == 0 else theta
     for row, lane in enumerate(which):
         size, vectors = np.linalg.eigh(np.nan_to_num(best.hess[lane]))
         if best.status[lane] == optimize.SADDLE and size[0] < 0:
             out[row] = theta[row] + 0.2 * (attempt + 1) * vectors[:, 0]
+        elif best.status[lane] == optimize.MAX_ITER and (on_floor[row] != theta[row]).any():
+            out[row] = on_floor[row]
         else:
             out[row] = start * (0.05, 10.0, 0.3)[attempt]
     return out
