@@ -51,5 +51,5 @@ def test_a_curved_valley_is_followed_to_its_floor() -> None:
         along = np.array([theta[0], theta[1] * np.cos(turn), theta[1] * np.sin(turn)])
         assert criterion(along) > fit.criterion()
     for change in (-0.02, 0.02):
-        assert criterion(theta + [change, 0, 0]) > fit.criterion()
-        assert criterion(theta + [0, change, 0]) > fit.criterion()
+        assert criterion(theta + np.array([change, 0, 0])) > fit.criterion()
+        assert criterion(theta + np.array([0, change, 0])) > fit.criterion()
