@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / ".bench"
 REQUIREMENTS = {
     "statsmodels": ["statsmodels==0.15.0"],
-    "lme-python": ["lme-python==0.2.7", "pandas", "polars"],
+    "lme-python": ["lme-python==0.2.7", "pandas", "polars", "pyarrow"],
     "mixedlm": ["mixedlm==1.3.0"],
     "mixedlm-rs": ["mixedlm-rs==0.2.0", "pandas", "formulaic"],
     "interlace-lme": ["interlace-lme==0.3.2", "pandas"],
