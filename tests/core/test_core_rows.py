@@ -7,9 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from remlax.core import stack
+from remlax.core import conditioning
+from remlax.core import rows as summing
+from remlax.core.conditioning import Conditioned, condition_rows
 from remlax.core.crossprod import Table
-from remlax.core.stack import Conditioned, StackRows, condition_rows
+from remlax.core.rows import StackRows
 
 LEVELS = 7
 TABLES = (Table(0, (0, 1), True, LEVELS + 1), Table(1, (1,), True, 3))
@@ -63,8 +65,9 @@ def check(rows: StackRows, found: Conditioned | None, tol: float = 1e-9) -> None
 @pytest.mark.parametrize("sizes", [[60], [60, 60, 60, 60], [40, 75, 61]])
 @pytest.mark.parametrize(("per_chunk", "ordered"), [(1000, False), (150, True), (64, False), (16, True), (16, False)])
 def test_tables_are_sums_over_rows(monkeypatch, sizes, weighted, per_chunk, ordered):
-    monkeypatch.setattr(stack, "ROWS_PER_CHUNK", per_chunk)
-    monkeypatch.setattr(stack, "ROWS_PER_PIECE", per_chunk)
+    monkeypatch.setattr(summing, "ROWS_PER_CHUNK", per_chunk)
+    monkeypatch.setattr(summing, "ROWS_PER_PIECE", per_chunk)
+    monkeypatch.setattr(conditioning, "ROWS_PER_PIECE", per_chunk)
     rows = make(1, sizes, weighted=weighted, ordered=ordered)
     check(rows, condition_rows(rows, TABLES, Q))
 
@@ -80,9 +83,10 @@ def test_columns_and_codes_that_all_share():
 
 
 def test_threads_change_nothing_beyond_rounding(monkeypatch):
-    monkeypatch.setattr(stack, "ROWS_PER_CHUNK", 32)
-    monkeypatch.setattr(stack, "ROWS_PER_PIECE", 32)
-    monkeypatch.setattr(stack, "ROWS_PER_THREAD", 20)
+    monkeypatch.setattr(summing, "ROWS_PER_CHUNK", 32)
+    monkeypatch.setattr(summing, "ROWS_PER_PIECE", 32)
+    monkeypatch.setattr(conditioning, "ROWS_PER_PIECE", 32)
+    monkeypatch.setattr(summing, "ROWS_PER_THREAD", 20)
     for sizes in ([300], [90, 90, 90], [200, 90]):
         rows = make(3, sizes, weighted=True)
         check(rows, condition_rows(rows, TABLES, Q, threads=3))
@@ -125,4 +129,4 @@ def test_a_batch_is_its_data_sets_one_by_one():
 def test_codes_of_any_size_are_sorted_stably(high):
     labels = np.random.default_rng(1).integers(0, high, 500)
     labels[:7] = high - 1
-    np.testing.assert_array_equal(stack._order(labels), np.argsort(labels, kind="stable"))
+    np.testing.assert_array_equal(summing._order(labels), np.argsort(labels, kind="stable"))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.batch import Stack
-from ..core.stack import Conditioned, StackRows, build_stack, condition_rows
+from ..core.conditioning import Conditioned, condition_rows
+from ..core.rows import StackRows
+from ..core.stack import build_stack
 from ..design.build import ModelRows
 from ..design.rows import RowArray
 from ..errors import DataError

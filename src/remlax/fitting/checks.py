@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.conditioning import aliased_columns
 from ..core.optimize import LBFGS, Newton
-from ..core.stack import aliased_columns
 from ..design.build import ModelRows
 from ..errors import DataError, DesignError, RankDeficientWarning, warn
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..core.crossprod import Table, chain_tables
 from ..core.pairs import Cells, CrossedIndex, build_crossed, find_cells, padded_size, pair_count
-from ..core.stack import grid
-from ..core.structure import Structure, ThetaMap
+from ..core.structure import Structure, ThetaMap, grid
 from ..design.build import ModelRows
 from ..design.groups import GroupingFactor, elimination_order
 from ..errors import ModelSizeError

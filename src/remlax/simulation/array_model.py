@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.batch_products import RowLayout
+from ..core.conditioning import aliased_columns
 from ..core.programs import float64
-from ..core.stack import aliased_columns
 from ..core.structure import Index, Structure, host_leaf
 from ..data import ImputedData
 from ..design.build import ModelRows, needed_columns, read_rows
