@@ -102,7 +102,7 @@ def main() -> None:
             row |= {"lme4_s": peer["seconds"], "lme4_boot_s": peer.get("boot")}
             row["largest difference, share of width"] = float(np.nanmax(np.abs(ours - peer["limits"]) / width))
         rows.append(row)
-    report("profile", rows)
+    report("profile_limits", rows)
 
 
 if __name__ == "__main__":
