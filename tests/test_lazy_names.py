@@ -14,6 +14,9 @@ import sys
 import remlax as rx
 before = [m for m in sys.modules if m.startswith(("remlax.impute", "remlax.simulation", "remlax.data.readers"))]
 assert before == [], before
+# what only some calls need, and takes as long as the rest
+slow = [m for m in ("scipy.stats", "scipy.optimize", "matplotlib", "jaxopt", "dask", "great_tables") if m in sys.modules]
+assert slow == [], slow
 rx.impute.emb, rx.impute.add_missing, rx.cluster_mean
 """
 

@@ -8,7 +8,7 @@ from math import comb, inf
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy
 
 from remlax.errors import PoolingError
 from remlax.pooling._checks import FloatArray, as_float, check_components
