@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 
 import remlax as rx
 from dense_model import DenseTerm, lower
-from stress_designs import KINDS, Design, design
+from stress_designs import KINDS, RARE, Design, design
 
 Array = np.ndarray
 LONG = np.longdouble
@@ -303,9 +303,12 @@ def fit_modes(made: Design, fit: rx.LmerFit, names: tuple[str, ...], group: tupl
 
 
 def designs(total: int) -> Iterator[Design]:
-    """The first designs of every class, as many of each, the classes in turn."""
-    for i in range(total):
-        yield design(list(KINDS)[i % len(KINDS)], i // len(KINDS))
+    """The first designs of every class, as many of each, the classes in turn; last those that take long."""
+    often = [kind for kind in KINDS if kind not in RARE]
+    for i in range(total - sum(RARE.values())):
+        yield design(often[i % len(often)], i // len(often))
+    for kind, count in RARE.items():
+        yield from (design(kind, seed) for seed in range(count))
 
 
 def row(verdict: Verdict) -> dict[str, Any]:

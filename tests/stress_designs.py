@@ -97,13 +97,14 @@ def finish(
     data: dict[str, Array],
     structure: str,
     *,
+    terms: list[Term] | None = None,
     roots: list[Array] | None = None,
     sigma: float = 1.0,
     fixed: tuple[str, ...] = ("x",),
     weighted: bool | None = None,
 ) -> Design:
     """Draw the response, and REML or ML, weights or none."""
-    terms = STRUCTURES[structure]
+    terms = STRUCTURES[structure] if terms is None else terms
     noise = rng.normal(size=len(data["x"])) * sigma
     data["y"] = 1.0 + sum(0.5 * data[name] for name in fixed) + noise
     data["y"] = data["y"] + effects(rng, data, terms, spread(rng, terms) if roots is None else roots)
@@ -227,6 +228,18 @@ def few_levels(seed: int, rng: np.random.Generator) -> Design:
     return finish("two or three levels", seed, rng, data, str(rng.choice(["(1 | g)", "(1 + x | g)"])))
 
 
+def many_terms(seed: int, rng: np.random.Generator) -> Design:
+    """Fifty independent terms of one factor of five levels, or one term of ten correlated columns: 50 or 55 thetas."""
+    together = seed % 2 == 1
+    data = base(rng, 300, 30 if together else 5)
+    names = [f"v{j:02d}" for j in range(1, 10 if together else 50)]
+    for name in names:
+        data[name] = rng.normal(size=300)
+    terms: list[Term] = [(("1", *names), ("g",))] if together else [((name,), ("g",)) for name in ("1", *names)]
+    structure = " + ".join(f"({'' if '1' in columns else '0 + '}{' + '.join(columns)} | g)" for columns, _ in terms)
+    return finish("fifty random-effect terms", seed, rng, data, structure, terms=terms)
+
+
 KINDS: dict[str, Callable[[int, np.random.Generator], Design]] = {
     "ordinary": ordinary,
     "boundary": boundary,
@@ -241,7 +254,10 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Design]] = {
     "much residual noise": much_noise,
     "means of 1e3 to 1e6 SDs": far_means,
     "two or three levels": few_levels,
+    "fifty random-effect terms": many_terms,
 }
+# designs of the classes whose fits take long
+RARE = {"fifty random-effect terms": 6}
 
 
 def design(kind: str, seed: int) -> Design:

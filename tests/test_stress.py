@@ -10,14 +10,14 @@ import remlax as rx
 from dense_model import dense
 from remlax.errors import ConvergenceWarning
 from stress import Dense, Verdict, judge, page, row
-from stress_designs import KINDS, base, design, finish
+from stress_designs import KINDS, RARE, base, design, finish
 
 # the same few structures, so that little is compiled
 STRUCTURES = ("(1 | g)", "(1 + x | g)")
 FEW = [
     next((kind, seed) for seed in range(100) if design(kind, seed).structure in STRUCTURES)
     for kind in KINDS
-    if kind != "n just above p"
+    if kind not in ("n just above p", *RARE)
 ]
 
 
@@ -28,6 +28,15 @@ def test_answers_are_right_or_flagged(kind: str, seed: int) -> None:
     assert not verdict.wrong, verdict.errors
     if kind == "ordinary":
         assert verdict.converged
+
+
+@pytest.mark.slow
+def test_fifty_terms_are_right_or_flagged() -> None:
+    made = design("fifty random-effect terms", 0)
+    assert len(made.terms) == 50
+    verdict = judge(made, starts=0)
+    assert not verdict.refused
+    assert not verdict.wrong, verdict.errors
 
 
 def test_a_response_without_residual_variance_is_flagged() -> None:
