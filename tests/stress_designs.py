@@ -231,7 +231,7 @@ def few_levels(seed: int, rng: np.random.Generator) -> Design:
 def many_terms(seed: int, rng: np.random.Generator) -> Design:
     """Fifty independent terms of one factor of five levels, or one term of ten correlated columns: 50 or 55 thetas."""
     together = seed % 2 == 1
-    data = base(rng, 300, 30 if together else 5)
+    data = base(rng, 300, 20 if together else 5)
     names = [f"v{j:02d}" for j in range(1, 10 if together else 50)]
     for name in names:
         data[name] = rng.normal(size=300)
