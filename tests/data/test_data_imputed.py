@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -100,6 +101,7 @@ def test_slice_is_imputed_data():
         ({}, "there is no data set: give at least one DataFrame"),
         (frame(), "one data frame was given where several are needed: put it in a list, or use .*from_long"),
         (pa.table({"y": [1.0]}), "one data frame was given where several are needed"),
+        (SimpleNamespace(data=ImputedData.from_frames(three())), r"its imputations are its attribute \.data"),
         (3, "a list or dict of DataFrames is needed, not a int"),
         ("data.csv", "a list or dict of DataFrames is needed, not a str"),
         (

@@ -355,6 +355,36 @@ def test_what_is_written_comes_back(tmp_path: Path, suffix: str) -> None:
         assert back[0]["kind"].cat.categories.tolist() == ["none", "some", "much"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "dta", "parquet"])
+def test_columns_computed_from_imputed_ones_come_back(tmp_path: Path, suffix: str) -> None:
+    # in the original they are those of the observed cells: mice and Stata would put these into every imputation
+    data = typed().map(lambda d: d.assign(mean=d["x"].mean(), above=d["x"] > d["x"].mean()))
+    path = tmp_path / f"out.{suffix}"
+    rx.write_imputations(data, path)
+    back = rx.read_imputations(path)
+    assert back.original is not None
+    assert data.original is not None
+    assert back.original["mean"].isna().all()
+    kept = back.original["above"].notna()
+    same = np.array([frame["above"] == data.original["above"] for frame in data]).all(axis=0)
+    assert kept.tolist() == same.tolist()
+    assert 0 < kept.sum() < len(kept)
+    for frame, other in zip(back, data, strict=True):
+        np.testing.assert_allclose(frame["mean"], other["mean"], rtol=1e-15)
+        assert (frame["above"].astype(bool) == other["above"]).all()
+    with pytest.raises(
+        DataError, match=r"column 'mean': 30 observed cells .* the column is computed from imputed ones"
+    ):
+        rx.read_imputations(data.to_long(include_original=True))
+
+
+def test_text_with_missing_cells_agrees(tmp_path: Path) -> None:
+    text = pd.Series(["a", pd.NA, "b"], dtype="string")
+    original = pd.DataFrame({"t": text})
+    frames = [pd.DataFrame({"t": text.fillna(fill)}) for fill in ("a", "b")]
+    assert rx.read_imputations(frames, original=original).varying == {"t"}
+
+
 def test_stata_file_has_the_columns_of_flong(tmp_path: Path) -> None:
     rx.write_imputations(typed(), tmp_path / "out.dta")
     frame = pd.read_stata(tmp_path / "out.dta")

@@ -15,6 +15,8 @@ from scipy import special, stats
 import remlax as rx
 from remlax.errors import ImputationError, ImputationWarning
 from remlax.impute import CellPrior, ImputationResult, add_missing, cluster_mean, emb
+from remlax.impute.columns import fill
+from remlax.impute.derive import apply_derivations
 
 M = 20  # one number of imputations, and tables of alike size, share one compilation
 HSB = {"id_vars": ["schid", "meanses"], "nominal": ["minority", "female"]}
@@ -286,6 +288,11 @@ def test_types_come_back() -> None:
         assert types["single"] == "float32"
 
 
+def test_sparse_columns_become_dense() -> None:
+    column = pd.Series(pd.arrays.SparseArray([1.0, np.nan, 2.0]))
+    assert fill(column, column.isna().to_numpy(), np.array([5.0])).tolist() == [1.0, 5.0, 2.0]
+
+
 def test_nominal_draws_follow_the_rule() -> None:
     rng = np.random.default_rng(6)
     n, m = 500, M
@@ -429,6 +436,29 @@ REFUSED: list[tuple[str, pd.DataFrame, dict[str, Any]]] = [
     ("give a pair", bad(), {"bounds": {"a": 3.0}}),
     ("no cell is missing", bad(), {"priors": [CellPrior("b", 0.0, 1.0, row=0)]}),
     ("it can name continuous columns only", bad(), {"bounds": {"zz": (0.0, 1.0)}}),
+    ("column 'c' holds complex numbers", bad(c=1j), {}),
+    ("column 'c' holds complex numbers", bad(c=1j), {"nominal": ["c"]}),
+    ("column 'c' holds complex numbers", bad(c=1j), {"id_vars": ["c"]}),
+    ("column 'o' holds a list in a cell", bad(o=[[1]] * 40), {}),
+    ("column 'o' holds a list in a cell", bad(o=[[1]] * 40), {"id_vars": ["o"]}),
+    ("column 'h' has values as large as", bad(h=np.linspace(0.0, 1e160, 40)), {}),
+    ("reach from 0 to 39000, more than 1000 levels", bad(w=np.arange(40) * 1000.0), {"ordinal": ["w"]}),
+    ("m='5': give a whole number of at least 1", bad(), {"m": "5"}),
+    ("m=2.5: give a whole number", bad(), {"m": 2.5}),
+    ("max_iter=True: give a whole number", bad(), {"max_iter": True}),
+    ("tolerance=nan: give a finite number", bad(), {"tolerance": np.nan}),
+    ("ridge='a': give a finite number", bad(), {"ridge": "a"}),
+    ("seed=-1: give a whole number from 0", bad(), {"seed": -1}),
+    ("seed=None: give a whole number from 0", bad(), {"seed": None}),
+    ("bounds= is a list: give a dict of pairs", bad(), {"bounds": [("a", 0, 1)]}),
+    ("priors= needs a list of CellPrior", bad(), {"priors": {"a": (0, 1)}}),
+    ("id_vars= is 3: give a list of column names", bad(), {"id_vars": 3}),
+    (r"cluster= has \['a'\], not the name of a column", bad(), {"cluster": ["a"]}),
+    ("cluster_vars= names 'd', the column of the clusters", bad(), {"cluster": "d", "cluster_vars": ["d"]}),
+    ("derive= is a list: give a dict of functions", bad(), {"derive": ["a"]}),
+    ("derive= has 'a' for 'q': give a function of a data frame", bad(), {"derive": {"q": "a"}}),
+    (r"time=\['b'\]: give the name of a column", bad(), {"time": ["b"]}),
+    ("time= of 'b'=2.5: give a whole number", bad(), {"time": {"b": 2.5}}),
 ]
 
 
@@ -443,3 +473,19 @@ def test_prior_refuses_empty_intervals() -> None:
         CellPrior("a", 2.0, 1.0)
     with pytest.raises(ImputationError, match="conf=1"):
         CellPrior("a", 0.0, 1.0, conf=1.0)
+    with pytest.raises(ImputationError, match="the prior on 'a': low=nan: give a finite number"):
+        CellPrior("a", np.nan, 1.0)
+    with pytest.raises(ImputationError, match=r"sd=-1\.0: give a positive number"):
+        CellPrior.normal("a", 0.0, -1.0)
+
+
+def test_faults_of_derived_columns_are_named() -> None:
+    holes = bad()
+    with pytest.raises(
+        ImputationError, match="derive= cannot compute 'q': KeyError: 'zz'; its function gets the columns a,"
+    ):
+        apply_derivations(holes, {"q": lambda d: d["zz"]})
+    with pytest.raises(ImputationError, match="derive= computes nothing for 'q'"):
+        apply_derivations(holes, {"q": lambda d: None})
+    with pytest.raises(ImputationError, match="names 'zz', not among the columns"):
+        apply_derivations(holes, {"q": cluster_mean("zz", "a")})

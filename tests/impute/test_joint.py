@@ -316,10 +316,28 @@ def test_short_chains_warn_with_the_worst_parameter(small: pd.DataFrame) -> None
             {"level1": ["y"], "cluster": "g", "priors": JointPrior(coef_precision=-1.0)},
             "coef_precision=-1.0 is negative",
         ),
+        ({"formula": "y + z ~ 1 + (1 | g)"}, "column 'z' holds complex numbers"),
+        ({"formula": "y + z ~ 1 + (1 | g)", "nominal": ["z"]}, "column 'z' holds complex numbers"),
+        ({"formula": "y ~ z + (1 | g)"}, "column 'z'.*complex"),
+        ({"cluster": "g", "id_vars": ["o"]}, "column 'z' holds complex numbers"),
+        ({"cluster": "g", "id_vars": ["z"]}, "column 'o' holds a list in a cell"),
+        ({"cluster": "g", "level1": ["y"], "level2": ["o"]}, "column 'o' holds a list in a cell"),
+        ({"formula": "y + h ~ 1 + (1 | g)"}, "column 'h' has values as large as"),
+        ({"formula": "y + h ~ 1 + (1 | g)", "ordinal": ["h"]}, "more than 1000 levels: leave it continuous"),
+        ({"cluster": "g", "m": "5"}, "m='5': give a whole number of at least 1"),
+        ({"cluster": "g", "burn": 4.5}, "burn=4.5: give a whole number of at least 0"),
+        ({"cluster": "g", "iter": None}, "iter=None: give a whole number of at least 4"),
+        ({"cluster": "g", "seed": -1}, "seed=-1: give a whole number from 0"),
+        ({"formula": "y + v ~ v + (1 | g)"}, "column 'v' is a target and a predictor of the same level"),
+        ({"formula": ["y"]}, "formula= is a list: write it as text"),
+        ({"formula": "y ~ 1 + (1 | g)", "compatible_with": 3}, "compatible_with= is a int: write it as text"),
+        ({"cluster": "g", "priors": {"a": 1}}, "priors= is a dict: give a JointPrior"),
+        ({"cluster": "g", "derive": {"q": "y"}}, "derive= has 'y' for 'q'"),
     ],
 )
 def test_errors_say_what_and_where(small: pd.DataFrame, change: dict[str, Any], message: str) -> None:
     frame = small.assign(v=np.arange(len(small)) % 5, one=1, b=np.arange(len(small)) % 2)
+    frame = frame.assign(z=frame["v"] + 1j, o=[[1]] * len(small), h=frame["v"] * 1e160)
     with pytest.raises(ImputationError, match=message):
         joint(frame, **change)
 

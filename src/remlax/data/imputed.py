@@ -401,6 +401,8 @@ def _as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
             "one data frame was given where several are needed: put it in a list, "
             "or use ImputedData.from_long if it holds all imputations below each other"
         )
+    if isinstance(getattr(frames, "data", None), ImputedData):
+        raise DataError(f"a {type(frames).__name__} was given: its imputations are its attribute .data")
     if not isinstance(frames, Iterable) or isinstance(frames, str):
         raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
     return list(frames)

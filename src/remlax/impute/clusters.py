@@ -12,13 +12,14 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning
 
-from .columns import FloatArray, as_floats, is_continuous
+from .columns import FloatArray, as_floats, check_values, is_continuous
 from .patterns import check_columns
 
 
 def check_cluster(data: pd.DataFrame, cluster: str) -> None:
     """Raise an ImputationError unless `cluster` is a complete column."""
     check_columns(data, [cluster], "cluster=")
+    check_values(data[cluster])
     n_missing = int(data[cluster].isna().sum())
     if n_missing:
         raise ImputationError(
@@ -62,6 +63,7 @@ def copy_within_clusters(
     result = data.copy(deep=False)
     groups = data.groupby(cluster, observed=True)
     for name in check_columns(data, columns, role):
+        check_values(data[name])
         n_values = groups[name].nunique()
         several = n_values.index[n_values > 1]
         if len(several):
@@ -79,6 +81,7 @@ def copy_within_clusters(
 
 def constant_within(data: pd.DataFrame, cluster: str, name: str) -> bool:
     """Tell whether the observed cells of a column have one value in each cluster."""
+    check_values(data[name])
     return constant_in(cluster_codes(data, cluster)[0], data[name])
 
 
@@ -114,6 +117,8 @@ def find_clusters(data: pd.DataFrame, id_vars: Sequence[str], cluster: str | Non
     """
     if cluster is not None:
         return [cluster]
+    for name in id_vars:
+        check_values(data[name])
     repeated = [c for c in id_vars if 1 < data[c].nunique() < len(data)]
     named = [c for c in repeated if not pd.api.types.is_float_dtype(data[c].dtype)]
     return named or repeated[:1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +13,14 @@ from scipy.special import expit, logit
 
 from remlax.errors import ImputationError
 
+from .arguments import check_whole
 from .patterns import check_columns
 
 FloatArray = npt.NDArray[np.float64]
 Kind = Literal["continuous", "nominal", "ordinal"]
 Transform = Literal["none", "log", "sqrt", "logistic"]
+MAX_LEVELS = 1000  # of an ordinal column
+MAGNITUDE = 1e100  # squares and their sums stay in the range of double precision
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,10 @@ def level_positions(column: pd.Series[Any], levels: Sequence[Any]) -> npt.NDArra
 def fill(column: pd.Series[Any], flags: npt.NDArray[np.bool_], values: Any) -> pd.Series[Any]:
     """Return the column with `values` in the flagged cells and its type kept.
 
-    Only a nullable integer column that takes fractions becomes Float64.
+    Only a nullable integer column that takes fractions becomes Float64, and a sparse column dense.
     """
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
     if isinstance(values, np.ndarray) and isinstance(column.dtype, np.dtype):
         numbers = column.to_numpy(copy=True)
         numbers[flags] = values
@@ -141,8 +146,26 @@ def fill(column: pd.Series[Any], flags: npt.NDArray[np.bool_], values: Any) -> p
 
 
 def is_continuous(column: pd.Series[Any]) -> bool:
-    """Tell whether a column holds numbers (truth values are not numbers here)."""
-    return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    """Tell whether a column holds real numbers (truth values are not numbers here)."""
+    kind = pd.api.types
+    return kind.is_numeric_dtype(column.dtype) and not (
+        kind.is_bool_dtype(column.dtype) or kind.is_complex_dtype(column.dtype)
+    )
+
+
+def check_values(column: pd.Series[Any]) -> None:
+    """Raise an ImputationError unless the cells are values: real numbers, text, categories, dates, not lists."""
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise ImputationError(
+            f"column {column.name!r} holds complex numbers: make its real and imaginary parts two columns, or drop it"
+        )
+    if column.dtype == object:
+        strange = next((v for v in column if not isinstance(v, Hashable)), None)
+        if strange is not None:
+            raise ImputationError(
+                f"column {column.name!r} holds a {type(strange).__name__} in a cell: make it numbers or text, or drop "
+                "it"
+            )
 
 
 def is_logical(column: pd.Series[Any]) -> bool:
@@ -180,7 +203,13 @@ def ordinal_levels(column: pd.Series[Any]) -> tuple[Any, ...]:
         raise ImputationError(
             f"ordinal= names {column.name!r}, which holds fractions: leave it continuous, with bounds= if needed"
         )
-    return tuple(column.dtype.type(v) for v in range(int(numbers.min()), int(numbers.max()) + 1))
+    low, high = numbers.min(), numbers.max()
+    if high - low >= MAX_LEVELS:
+        raise ImputationError(
+            f"ordinal= names {column.name!r}, whose values reach from {low:.6g} to {high:.6g}, more than {MAX_LEVELS} "
+            "levels: leave it continuous"
+        )
+    return tuple(column.dtype.type(v) for v in range(int(low), int(high) + 1))
 
 
 def plan_columns(
@@ -219,6 +248,7 @@ def plan_columns(
 
 def _plan_column(column: pd.Series[Any], role: str) -> ColumnCode:
     name = str(column.name)
+    check_values(column)
     n_seen = column.nunique()
     if n_seen < 2:
         what = "has no observed cell" if n_seen == 0 else "has the same value in all its observed cells"
@@ -244,6 +274,8 @@ def _continuous(name: str, x: FloatArray, role: str) -> ColumnCode:
     if np.isinf(x).any():
         raise ImputationError(f"column {name!r} has infinite values: make them missing or finite")
     low, high = float(np.nanmin(x)), float(np.nanmax(x))
+    if max(-low, high) > MAGNITUDE:
+        raise ImputationError(f"column {name!r} has values as large as {max(-low, high):.3g}: change the unit")
     if role == "sqrt" and low < 0.0:
         raise ImputationError(f"sqrt= names {name!r}, which has negative values (least {low})")
     if role == "logistic" and not (low > 0.0 and high < 1.0):
@@ -276,6 +308,8 @@ def time_powers(data: pd.DataFrame, time: str | Mapping[str, int] | None) -> dic
     """
     if time is None:
         return {}
+    if not isinstance(time, str | Mapping):
+        raise ImputationError(f"time={time!r}: give the name of a column, or a degree by name, as in {{'year': 3}}")
     degrees = {time: 2} if isinstance(time, str) else dict(time)
     names = check_columns(data, list(degrees), "time=")
     if len(names) != 1:
@@ -285,6 +319,7 @@ def time_powers(data: pd.DataFrame, time: str | Mapping[str, int] | None) -> dic
         raise ImputationError(
             f"time= names {name!r}, which is not numeric or has missing cells: it must be a complete number"
         )
+    check_whole(f"time= of {name!r}", degree, 1)
     if degree < 2:
         raise ImputationError(
             f"time= gives degree {degree} for {name!r}: the column enters the model anyway; give 2 or more"

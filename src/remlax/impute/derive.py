@@ -157,7 +157,17 @@ def scale_score(
 def apply_derivations(frame: pd.DataFrame, derive: Mapping[str, Derivation] | None) -> pd.DataFrame:
     """Return the frame with the derived columns, computed in order: a later one may use an earlier."""
     for name, rule in (derive or {}).items():
-        values = rule(frame)
+        try:
+            values = rule(frame)
+        except ImputationError:
+            raise
+        except Exception as error:
+            raise ImputationError(
+                f"derive= cannot compute {name!r}: {type(error).__name__}: {error}; its function gets the columns "
+                f"{', '.join(map(str, frame.columns))}"
+            ) from error
+        if values is None:
+            raise ImputationError(f"derive= computes nothing for {name!r}: its function must return the column")
         if np.shape(values) not in ((len(frame),), ()):
             raise ImputationError(
                 f"derive= computes {np.shape(values)} values for {name!r}: it needs one for each of the "

@@ -10,12 +10,13 @@ from remlax.data import ImputedData
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
+from .arguments import check_derive, check_mapping
 from .clusters import check_cluster, copy_within_clusters, find_clusters, warn_flat_model
 from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
 from .derive import Derivation, apply_derivations, warn_undeclared_means
 from .emb_stages import Drawn, EmOptions, complete_frame, impute_clusters, impute_rows
 from .patterns import check_columns, fraction_missing, pattern_table
-from .priors import CellPrior
+from .priors import CellPrior, check_priors
 from .result import ImputationResult
 
 
@@ -129,13 +130,17 @@ def emb(
     """
     check_frame(data, "the data to impute")
     options = EmOptions(m, tolerance, max_iter, ridge, bootstrap, seed)
+    check_derive(derive)
+    check_mapping("bounds", bounds, "pairs (lowest, highest), by column")
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")
     if cluster is not None:
         check_cluster(data, cluster)
+        if cluster in upper:
+            raise ImputationError(f"cluster_vars= names {cluster!r}, the column of the clusters itself: take it out")
     elif upper:
         raise ImputationError("cluster_vars= needs cluster=, the column that names the clusters")
-    for prior in priors or ():
+    for prior in check_priors(priors):
         if prior.column in upper:
             raise ImputationError(f"priors= names {prior.column!r}, but cluster_vars= take no cell priors")
     given, powers = data, time_powers(data, time)

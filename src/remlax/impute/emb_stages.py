@@ -16,6 +16,7 @@ from remlax.errors import ImputationError, ImputationWarning
 
 from ..core.programs import float64
 from ..progress import progress
+from .arguments import check_number, check_seed, check_whole
 from .clusters import cluster_codes, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, slots
 from .kernels.em import CellPriors, EmSettings, is_regular
@@ -39,9 +40,13 @@ class EmOptions:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, value, low in (("m", self.m, 1), ("max_iter", self.max_iter, 1), ("ridge", self.ridge, 0)):
-            if value < low:
-                raise ImputationError(f"{name}={value}: give at least {low}")
+        check_whole("m", self.m, 1)
+        check_whole("max_iter", self.max_iter, 1)
+        check_number("ridge", self.ridge)
+        check_number("tolerance", self.tolerance)
+        check_seed(self.seed)
+        if self.ridge < 0.0:
+            raise ImputationError(f"ridge={self.ridge}: give at least 0")
         if not self.tolerance > 0.0:
             raise ImputationError(f"tolerance={self.tolerance}: give a positive number")
 

@@ -7,9 +7,11 @@ from typing import Literal
 
 import pandas as pd
 
+from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
 from ..progress import progress
+from .arguments import check_derive, check_seed, check_whole
 from .derive import Derivation, warn_undeclared_means
 from .joint_model import build_model, read_formulas
 from .joint_result import JointResult, make_result
@@ -127,9 +129,16 @@ def joint(
     >>> imputed.data.K, int(imputed.data.frames[0].isna().to_numpy().sum())
     (3, 0)
     """
+    check_frame(data, "the data to impute")
     for name, value, least in (("m", m, 1), ("burn", burn, 0), ("iter", iter, 4)):
-        if value < least:
-            raise ImputationError(f"{name}={value}: give at least {least}")
+        check_whole(name, value, least)
+    check_seed(seed)
+    check_derive(derive)
+    for name, text in (("formula", formula), ("compatible_with", compatible_with)):
+        if text is not None and not isinstance(text, str):
+            raise ImputationError(f"{name}= is a {type(text).__name__}: write it as text, e.g. 'y + x ~ 1 + (1 | g)'")
+    if priors is not None and not isinstance(priors, JointPrior):
+        raise ImputationError(f"priors= is a {type(priors).__name__}: give a JointPrior(...)")
     if residual not in ("common", "cluster"):
         raise ImputationError(f"residual={residual!r}: give 'common' or 'cluster'")
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {})}

@@ -17,7 +17,7 @@ from remlax.design.terms import flatten
 from remlax.errors import ImputationError
 
 from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
-from .columns import ColumnCode, FloatArray, encode, level_positions, plan_columns
+from .columns import ColumnCode, FloatArray, check_values, encode, level_positions, plan_columns
 from .joint_outcome import OutcomeModel, read_outcome
 from .kernels.draws import LatentBlocks
 from .patterns import check_columns
@@ -161,11 +161,16 @@ def read_formulas(
     both = [name for name in targets if name in upper]
     if both or cluster in (*targets, *upper):
         raise ImputationError(f"column {(both or [cluster])[0]!r} is named twice: a column has one role in the model")
+    for level, right in ((targets, f"{fixed} + {random}"), (upper, upper_fixed)):
+        twice = [name for name in level if name in variables(right)]
+        if twice:
+            raise ImputationError(f"column {twice[0]!r} is a target and a predictor of the same level: choose one")
     return Formulas(targets, fixed, random, upper, upper_fixed, cluster)
 
 
 def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     for name in check_columns(frame, variables(rhs), f"{what}:"):
+        check_values(frame[name])
         count = int(frame[name].isna().sum())
         if count:
             raise ImputationError(

@@ -14,6 +14,7 @@ from remlax.data import ImputedData
 from remlax.errors import ImputationError, ImputationWarning
 
 from ..progress import progress
+from .arguments import check_whole
 from .columns import FloatArray
 from .convergence import effective_size, split_rhat
 from .derive import Derivation, apply_derivations
@@ -100,8 +101,7 @@ class JointResult:
         ImputationWarning
             If some Rhat is above 1.05.
         """
-        if more < 4:
-            raise ImputationError(f"more={more}: give at least 4 sweeps")
+        check_whole("more", more, 4)
         with progress(len(self.draws) * more, "sweep") as tell:
             chains, draws = advance(self._chains, more, tell)
         return make_result(self._model, chains, draws, self._incomplete, self._derive)

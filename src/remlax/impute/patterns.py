@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +62,19 @@ def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list
     _check_frame(data)
     if isinstance(columns, str):
         columns = [columns]
+    if isinstance(columns, pd.DataFrame | bytes) or not isinstance(columns, Iterable):
+        raise ImputationError(f"{role} is {columns!r}: give a list of column names")
+    columns = list(columns)
+    strange = [c for c in columns if not isinstance(c, Hashable)]
+    if strange:
+        raise ImputationError(f"{role} has {strange[0]!r}, not the name of a column (text)")
     absent = [c for c in columns if c not in data.columns]
     if absent:
         raise ImputationError(
             f"{role} names {', '.join(map(repr, absent))}, not among the columns of the data "
             f"({', '.join(map(str, data.columns))})."
         )
-    return list(columns)
+    return columns
 
 
 def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from remlax.errors import ImputationError
 
+from .arguments import check_number
 from .columns import ColumnCode, FloatArray, slots
 
 
@@ -53,6 +54,8 @@ class CellPrior:
     row: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("low", "high", "conf"):
+            check_number(f"the prior on {self.column!r}: {name}", getattr(self, name))
         if not self.low < self.high:
             raise ImputationError(f"the prior on {self.column!r} has low={self.low} and high={self.high}: low < high")
         if not 0.0 < self.conf < 1.0:
@@ -61,8 +64,21 @@ class CellPrior:
     @classmethod
     def normal(cls, column: str, mean: float, sd: float, *, row: int | None = None) -> CellPrior:
         """Build the prior from a mean and a standard deviation, in units of the data."""
+        check_number("mean", mean)
+        check_number("sd", sd)
+        if not sd > 0.0:
+            raise ImputationError(f"the prior on {column!r} has sd={sd}: give a positive number")
         half = float(norm.ppf(0.975)) * sd
         return cls(column, mean - half, mean + half, row=row)
+
+
+def check_priors(priors: Sequence[CellPrior] | None) -> Sequence[CellPrior]:
+    """Return the priors, none as an empty tuple, or raise an ImputationError where they are something else."""
+    if priors is None:
+        return ()
+    if not isinstance(priors, list | tuple) or not all(isinstance(prior, CellPrior) for prior in priors):
+        raise ImputationError("priors= needs a list of CellPrior, such as [CellPrior('income', 20_000, 40_000)]")
+    return priors
 
 
 class PriorTable(NamedTuple):

@@ -54,14 +54,15 @@ def _check_observed(data: ImputedData, original: pd.DataFrame, where: str) -> No
     for name in original.columns:
         seen = original[name].notna().to_numpy()
         for label, frame in zip(data.labels, data.frames, strict=True):
-            differ = seen & ~_equal_cells(original[name], frame[name])
+            differ = seen & ~equal_cells(original[name], frame[name])
             if differ.any():
                 row = int(np.flatnonzero(differ)[0])
                 raise DataError(
                     f"column {name!r}: {int(differ.sum())} observed cells have another value in imputation {label} of "
                     f"{where} than in the original (first in row {row + 1}: {_shown(original[name].iloc[row])} became "
-                    f"{_shown(frame[name].iloc[row])}): the rows are sorted differently, or the cells were "
-                    "overimputed; give the right original, or use check=False"
+                    f"{_shown(frame[name].iloc[row])}): the rows are sorted differently, the cells were "
+                    "overimputed, or the column is computed from imputed ones (make its cells missing in the "
+                    "original); give the right original, or use check=False"
                 )
 
 
@@ -69,9 +70,12 @@ def _shown(value: Any) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _equal_cells(left: pd.Series, right: pd.Series) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def equal_cells(left: pd.Series, right: pd.Series) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Tell cell by cell whether two columns hold the same up to seven digits; a missing cell equals nothing."""
     if pd.api.types.is_numeric_dtype(left.dtype) and pd.api.types.is_numeric_dtype(right.dtype):
         a = left.to_numpy(dtype=np.float64, na_value=np.nan)
         b = right.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.asarray(np.isclose(a, b, rtol=RTOL, atol=0.0), dtype=bool)
-    return np.asarray(left.astype(object).to_numpy() == right.astype(object).to_numpy(), dtype=bool)
+    seen = left.notna().to_numpy() & right.notna().to_numpy()
+    a, b = (column.astype(object).where(seen, "").to_numpy() for column in (left, right))
+    return np.asarray(seen & (a == b), dtype=bool)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...errors import DataError, FileFormatError, MissingExtraError
 from ..imputed import ImputedData
+from .agreement import equal_cells
 
 
 def write_imputations(data: ImputedData, path: str | Path) -> None:
@@ -23,6 +24,11 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
         The suffix says the format. ``.csv`` (or ``.csv.gz``): mice's long layout, for R
         ``as.mids(read.csv(path, stringsAsFactors = TRUE))``. ``.dta``: Stata's flong, for
         ``mi import flong, m(_mi_m) id(_mi_id) imputed(...)``. ``.parquet``: mice's long layout with all types kept.
+
+    Notes
+    -----
+    Cells of the original that differ from those of an imputation, as in a cluster mean of an incomplete column, are
+    written as missing there: mice and Stata put observed cells of the original into every imputation.
 
     Raises
     ------
@@ -44,7 +50,7 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     """
     if not isinstance(data, ImputedData):
         raise DataError(f"an ImputedData is needed, not a {type(data).__name__}: make one by ImputedData.from_frames()")
-    target = Path(path)
+    data, target = _blank_changed_cells(data), Path(path)
     name = target.name.lower()
     if name.endswith((".csv", ".csv.gz")):
         _write_csv(data, target)
@@ -54,6 +60,19 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
         _write_parquet(data, target)
     else:
         raise FileFormatError(f"{str(target)!r}: imputations are written as .csv, .dta or .parquet")
+
+
+def _blank_changed_cells(data: ImputedData) -> ImputedData:
+    """Make the observed cells of the original missing that an imputation has another value in."""
+    if data.original is None or not data.aligned:
+        return data
+    changed: dict[str, Any] = {}
+    for name in data.columns:
+        column = data.original[name]
+        kept = np.all([equal_cells(column, frame[name]) for frame in data.frames], axis=0)
+        if not (kept | column.isna().to_numpy()).all():
+            changed[name] = (column.astype("boolean") if column.dtype == np.bool_ else column).where(kept)
+    return data.with_original(data.original.assign(**changed))
 
 
 def _long(data: ImputedData) -> pd.DataFrame:
