@@ -397,6 +397,12 @@ def test_writers_refuse(tmp_path: Path) -> None:
     data = typed()
     with pytest.raises(FileFormatError, match=r"written as \.csv, \.dta or \.parquet"):
         rx.write_imputations(data, tmp_path / "a.xlsx")
+    with pytest.raises(FileFormatError, match="there is no folder"):
+        rx.write_imputations(data, tmp_path / "nowhere" / "a.csv")
+    with pytest.raises(DataError, match=r"map\(\) needs a function of a data frame, not a int"):
+        data.map(3)
+    with pytest.raises(DataError, match=r"give the \.data of an imputation result"):
+        rx.write_imputations(data[0], tmp_path / "a.csv")
     with pytest.raises(DataError, match="Stata's mi data need the original"):
         rx.write_imputations(data.with_original(None), tmp_path / "a.dta")
     with pytest.raises(DataError, match="'my x' is no name for a variable of Stata"):

@@ -302,6 +302,8 @@ class ImputedData:
         >>> "ses2" in imp.varying
         True
         """
+        if not callable(fn):
+            raise DataError(f"map() needs a function of a data frame, not a {type(fn).__name__}")
         mapped = {label: fn(frame.copy(deep=False)) for label, frame in zip(self.labels, self.frames, strict=True)}
         original = None if self.original is None else fn(self.original.copy(deep=False))
         return ImputedData.from_frames(mapped).with_original(original)

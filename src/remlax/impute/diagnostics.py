@@ -24,7 +24,8 @@ BoolArray = npt.NDArray[np.bool_]
 def _original(data: ImputedData) -> pd.DataFrame:
     if not isinstance(data, ImputedData):
         raise ImputationError(
-            f"imputations are needed, not a {type(data).__name__}: make them by ImputedData.from_frames()"
+            f"imputations are needed, not a {type(data).__name__}: make them by ImputedData.from_frames(), "
+            "or give the .data of an imputation result"
         )
     if data.original is None:
         raise ImputationError("the imputations do not know the incomplete data: add them using with_original()")

@@ -106,6 +106,8 @@ def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:
     left, tilde, right = text.partition("~")
     if not tilde or not left.strip() or not right.strip():
         raise ImputationError(f"{role}={text!r} is no formula: write targets ~ predictors, e.g. 'y + x ~ 1 + (1 | g)'")
+    if role == "level2" and "|" in right:
+        raise ImputationError(f"level2={text!r} has a random term: predictors of the clusters have none")
     return _target_names(left, role), right
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from remlax.errors import ImputationError
 
 from ..core.programs import float64
+from .arguments import check_number
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
@@ -67,6 +68,7 @@ class JointPrior:
 
     def arrays(self, r: int, size: int) -> JointPriors:
         """Return the arrays of the kernel: float64, checked."""
+        check_number("priors: coef_precision", self.coef_precision)
         if self.coef_precision < 0.0:
             raise ImputationError(f"priors: coef_precision={self.coef_precision} is negative")
         return JointPriors(
@@ -80,6 +82,8 @@ class JointPrior:
 
 
 def _df(name: str, value: float | None, size: int) -> jax.Array:
+    if value is not None:
+        check_number(f"priors: {name}", value)
     if value is not None and not value > size - 1:
         raise ImputationError(
             f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}"
@@ -88,9 +92,16 @@ def _df(name: str, value: float | None, size: int) -> jax.Array:
 
 
 def _scale(name: str, value: float | FloatArray, size: int) -> jax.Array:
-    matrix = np.asarray(value, dtype=np.float64)
+    try:
+        matrix = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.array([[np.nan]])
     matrix = matrix * np.eye(size) if matrix.ndim == 0 else matrix
-    if matrix.shape != (size, size) or np.linalg.eigvalsh(0.5 * (matrix + matrix.T)).min() <= 0.0:
+    if (
+        matrix.shape != (size, size)
+        or not np.isfinite(matrix).all()
+        or np.linalg.eigvalsh(0.5 * (matrix + matrix.T)).min() <= 0.0
+    ):
         raise ImputationError(f"priors: {name} must be a positive number or a positive definite {size} x {size} matrix")
     return jnp.asarray(matrix, jnp.float64)
 

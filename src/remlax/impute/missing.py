@@ -9,6 +9,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
+from .arguments import check_number, check_seed
 from .patterns import check_columns
 
 
@@ -50,6 +51,10 @@ def add_missing(
     >>> int(add_missing(frame, 0.05, ["x"], seed=1)["x"].isna().sum())
     60
     """
+    check_columns(data, [], "columns=")
+    check_seed(seed)
+    for chance in prob.values() if isinstance(prob, Mapping) else [prob]:
+        check_number("prob", chance)
     if isinstance(prob, Mapping):
         names = check_columns(data, list(prob) if columns is None else columns, "columns=")
         without = [c for c in names if c not in prob]

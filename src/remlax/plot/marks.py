@@ -39,6 +39,11 @@ def axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"a table with the columns {', '.join(columns)} is needed, not a {type(frame).__name__}: see the parameter "
+            "'table' for what makes it"
+        )
     missing = [column for column in columns if column not in frame]
     if missing:
         raise DataError(f"No column {', '.join(map(repr, missing))}; there are {', '.join(map(str, frame))}.")

@@ -33,7 +33,7 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     Raises
     ------
     FileFormatError
-        Another suffix.
+        Another suffix; the folder does not exist.
     DataError
         Stata needs the original; a column cannot be written; a variable has a name the layout needs.
     MissingExtraError
@@ -49,9 +49,14 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     5
     """
     if not isinstance(data, ImputedData):
-        raise DataError(f"an ImputedData is needed, not a {type(data).__name__}: make one by ImputedData.from_frames()")
+        raise DataError(
+            f"an ImputedData is needed, not a {type(data).__name__}: make one by ImputedData.from_frames(), "
+            "or give the .data of an imputation result"
+        )
     data, target = _blank_changed_cells(data), Path(path)
     name = target.name.lower()
+    if not target.parent.is_dir():
+        raise FileFormatError(f"{str(target)!r} cannot be written: there is no folder {str(target.parent)!r}")
     if name.endswith((".csv", ".csv.gz")):
         _write_csv(data, target)
     elif name.endswith(".dta"):
