@@ -64,7 +64,7 @@ def test_overimputation_splits_by_coverage() -> None:
     ax = overimputation_plot(table, name="x")
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["inside (2)", "outside (1)"]
     assert ax.lines[1].get_ydata().tolist() == [5.0]
-    with pytest.raises(DataError, match="a table with the columns observed, median, .* is needed, not a ImputedData"):
+    with pytest.raises(DataError, match=r"a table with the columns observed, median, .* is needed, not a ImputedData"):
         overimputation_plot(rx.datasets.hsb_imputed())
     with pytest.raises(DataError, match="No column 'low'"):
         overimputation_plot(table.drop(columns="low"))
