@@ -133,7 +133,7 @@ def fill(column: pd.Series[Any], flags: npt.NDArray[np.bool_], values: Any) -> p
     Only a nullable integer column that takes fractions becomes Float64, and a sparse column dense.
     """
     if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
+        column = column.astype(column.dtype.subtype)
     if isinstance(values, np.ndarray) and isinstance(column.dtype, np.dtype):
         numbers = column.to_numpy(copy=True)
         numbers[flags] = values
