@@ -66,8 +66,8 @@ class Regression:
         beta = inverse @ (design.T @ (weights * target))
         rss = (weights * (target - design @ beta) ** 2).sum()
         free = seen.sum() - 2
-        # mice's norm.nob divides by one less
-        sigma = jnp.sqrt(rss / (free - 1 if self.kind == "nob" else free))
+        # mice's norm.nob and norm.boot divide by one less
+        sigma = jnp.sqrt(rss / (free - 1 if self.kind in ("nob", "boot") else free))
         if self.kind == "norm":
             for_sigma, for_beta = jax.random.split(for_parameters)
             sigma = jnp.sqrt(rss / (2 * jax.random.gamma(for_sigma, free / 2)))

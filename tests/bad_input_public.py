@@ -492,8 +492,8 @@ PUBLIC: list[Case] = [
         r"The seed must lie between 0 and 2\*\*64 - 1, got 'a'\.",
     ),
     (
-        "keys: stream",
-        lambda: sim.keys(1, "a", [0], "data"),
+        "keys: scenario",
+        lambda: sim.keys(1, "a", [0], sim.Stream.DATA),
         SimulationError,
         r"'a' is not a scenario's name; make it with scenario_id\(parameters\)\.",
     ),
@@ -527,7 +527,7 @@ PUBLIC: list[Case] = [
         "performance: no frame",
         lambda: sim.performance([1], truth=1.0),
         DataError,
-        r"The results have no column 'estimate', 'std_error', 'scenario', 'method', 'term'; they have 1\.",
+        r"The results must be a pandas DataFrame, not a list\.",
     ),
     (
         "read_store: none",
@@ -542,13 +542,13 @@ PUBLIC: list[Case] = [
         r"The parameters of a scenario are a dict, not a int\.",
     ),
     (
-        "generate: design",
+        "generate: scenario",
         lambda: sim.generate(sim.key(1, "a", 0, sim.Stream.DATA), 3),
         SimulationError,
         r"'a' is not a scenario's name; make it with scenario_id\(parameters\)\.",
     ),
     (
-        "generate_batch: design",
+        "generate_batch: scenario",
         lambda: sim.generate_batch(sim.keys(1, "a", [0], sim.Stream.DATA), 3),
         SimulationError,
         r"'a' is not a scenario's name; make it with scenario_id\(parameters\)\.",
@@ -594,7 +594,7 @@ PUBLIC: list[Case] = [
         "Drawn: refused",
         lambda: sim.Drawn(3, ()),
         SimulationError,
-        r"Drawn needs low >= 0 and weights >= 0, not all 0; got 3, \(\)\.",
+        r"Drawn needs a weight above 0, got weights=\(\)\.",
     ),
     (
         "design_from_formula: refused",

@@ -17,10 +17,11 @@ import remlax as rx
 from bad_input import CASES as OWN
 from bad_input import Case, base, changed, fit, outcome
 from bad_input_public import PUBLIC
+from bad_input_simulation import SIMULATION
 from remlax import core, impute, plot, pooling, sim
 from remlax.errors import RemlaxError, RemlaxWarning
 
-CASES = [*OWN, *PUBLIC]
+CASES = [*OWN, *PUBLIC, *SIMULATION]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
@@ -73,7 +74,7 @@ NOTHING_TO_REFUSE = {
 
 def test_every_public_function_has_a_case() -> None:
     folder = Path(__file__).parent
-    text = (folder / "bad_input.py").read_text() + (folder / "bad_input_public.py").read_text()
+    text = "".join(path.read_text() for path in folder.glob("bad_input*.py"))
     names = set()
     for module in (rx, pooling, impute, sim, plot, core):
         public = [getattr(module, name) for name in getattr(module, "__all__", dir(module)) if name[0] != "_"]

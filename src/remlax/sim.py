@@ -19,8 +19,6 @@ from .simulation.batch import BatchMethod as BatchMethod
 from .simulation.batch import BatchRows as BatchRows
 from .simulation.cli import main as main
 from .simulation.design import Covariate as Covariate
-from .simulation.design import Distribution as Distribution
-from .simulation.design import Drawn as Drawn
 from .simulation.design import Factor as Factor
 from .simulation.design import MultilevelDesign as MultilevelDesign
 from .simulation.design import RandomTerm as RandomTerm
@@ -34,6 +32,8 @@ from .simulation.intervals import intervals as intervals
 from .simulation.keys import Stream as Stream
 from .simulation.keys import key as key
 from .simulation.keys import keys as keys
+from .simulation.laws import Distribution as Distribution
+from .simulation.laws import Drawn as Drawn
 from .simulation.measures import performance as performance
 from .simulation.mechanisms import Amputation as Amputation
 from .simulation.mechanisms import DropOut as DropOut

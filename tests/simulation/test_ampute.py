@@ -418,7 +418,7 @@ def test_drop_out_of_a_frame_in_any_order() -> None:
     [
         (lambda f: ampute(f, 1.5, seed=1), "prop must lie"),
         (lambda f: ampute(f, 0.5, [["nope"]], seed=1), "patterns= has"),
-        (lambda f: ampute(f, 0.5, ["x"], seed=1), "patterns= has 'x'; give columns"),
+        (lambda f: ampute(f, 0.5, ["x"], seed=1), "A pattern of patterns= must be a list of texts"),
         (lambda f: ampute(f, 0.5, [["x"]], freq=[1, 1], seed=1), "freq= needs 1 numbers"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"x": 1}, seed=1), "mechanism='MNAR'"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"y": 0}, seed=1), "a column with a weight other than 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -47,7 +48,7 @@ def amputation(scenario: Mapping[str, Any]) -> Any:
 
 def study(**changes: Any) -> Any:
     settings: dict[str, Any] = {
-        "scenarios": {},
+        "scenarios": {"one": [1]},
         "generate": design,
         "ampute": amputation,
         "methods": {"any": CompleteData()},
@@ -192,6 +193,21 @@ def test_fits_on_the_boundary_are_those_of_single_fits() -> None:
     assert [status == 1 for status in found.status] == singular
 
 
+def test_a_response_without_residual_variance_is_flagged_as_in_single_fits() -> None:
+    def exact(scenario: object) -> Any:
+        return replace(design({}), beta={"1": 1.0, "x": 0.5}, sigma=1e-7, random=[sim.RandomTerm("g", {"1": 0.6})])
+
+    method = CompleteData(model="y ~ x + (1 | g)")
+    _, data, found = analysed(method, generate=exact, ampute=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits = [rx.lmer("y ~ x + (1 | g)", one.complete) for one in data]
+    assert [fit.opt.status for fit in fits] == ["no residual variance"] * 4
+    assert found.status.tolist() == [2] * 4  # nonconverged, as convergence() of the fits says
+    assert found.message == ["no residual variance"] * 4
+    np.testing.assert_allclose(found.estimate[:, 1], [fit.fixef()["x"] for fit in fits], rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_nested_factors_and_residual_df() -> None:
     def nested(scenario: object) -> Any:
@@ -261,7 +277,7 @@ def test_mistakes_in_a_study_stop_it(tmp_path: Any) -> None:
         EMB(m=1)
     with pytest.raises(SimulationError, match="m of 2 or more"):
         Joint(m=1)
-    with pytest.raises(SimulationError, match="at least 1 sweep"):
+    with pytest.raises(SimulationError, match="sweeps= of a chain must be a whole number of at least 1"):
         Joint(sweeps=0)
 
 

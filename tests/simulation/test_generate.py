@@ -334,7 +334,7 @@ def design(**changes: object) -> MultilevelDesign:
         (lambda: design(covariates=[Covariate("x", level="g", icc={"g": 0.2})]), "names factors above"),
         (lambda: design(covariates=[Covariate("x", kind="binary")]), "probability of a 1"),
         (lambda: design(sigma=-1.0), "sigma must be 0 or more"),
-        (lambda: design(size=0), "levels and size are 1 or more"),
+        (lambda: design(size=0), "number of rows of every cell, must be a whole number of at least 1"),
         (
             lambda: design(factors=[Factor("a", Drawn.uniform(1, 2), assigned=True)]),
             "neither nested nor drawn",
@@ -344,7 +344,7 @@ def design(**changes: object) -> MultilevelDesign:
         (lambda: RandomTerm("g", {"1": -1.0}), "SDs must be 0 or more"),
         (lambda: Distribution("t", 2.0), "above 2"),
         (lambda: Distribution("cauchy"), "Unknown distribution 'cauchy'"),
-        (lambda: Drawn(1, ()), "not all 0"),
+        (lambda: Drawn(1, ()), "needs a weight above 0"),
     ],
 )
 def test_mistakes_are_named(make: object, message: str) -> None:

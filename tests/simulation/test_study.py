@@ -355,6 +355,7 @@ def test_blocks_and_reading_a_directory_that_is_not_there(tmp_path: Path) -> Non
         ({"scenarios": {"term": [1]}}, "Rename the parameter 'term'"),
         ({"scenarios": {"mu": [1, 1.0]}}, "is there twice"),
         ({"scenarios": {"mu": []}}, "at least one scenario"),
+        ({"scenarios": {}}, "where nothing varies, give one parameter one value"),
         ({"methods": {"batch": studies.BatchedLeastSquares()}}, "'batch' analyses arrays"),
     ],
 )
@@ -363,10 +364,15 @@ def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
         studies.simple(**changes)
 
 
-def test_one_scenario_without_parameters(tmp_path: Path) -> None:
+def test_one_scenario_in_which_nothing_varies(tmp_path: Path) -> None:
     study = studies.simple(
-        scenarios={}, generate=FrameGenerator(lambda s, rng: studies.draw({"mu": 2.0}, rng)), estimands={"mu": 2.0}
+        scenarios={"case": ["only"]},
+        generate=FrameGenerator(lambda s, rng: studies.draw({"mu": 2.0}, rng)),
+        estimands={"mu": 2.0},
     )
     assert run(study, tmp_path)["truth"].tolist() == [2.0] * 20
     with pytest.raises(SimulationError, match="is not part of the study"):
-        study.replay({}, 20)
+        study.replay({"case": "only"}, 20)
+    study.run(tmp_path / "none", max_time=0, progress=False)
+    with pytest.raises(SimulationError, match=r"No block in .* is finished yet"):
+        study.performance(tmp_path / "none")

@@ -22,7 +22,10 @@ EIGEN_TOL = 1e-10
 
 
 class LaneEstimates(NamedTuple):
-    """Estimates of one lane, in the units of its columns: beta, variance, df (p,); Lambda sigma; sigma; singular."""
+    """Estimates of one lane, in the units of its columns: beta, variance, df (p,); Lambda sigma; sigma; singular.
+
+    exact: V is so large that its inverse leaves nothing of the response or of a column of X: no residual variance.
+    """
 
     beta: Array
     variance: Array
@@ -30,6 +33,7 @@ class LaneEstimates(NamedTuple):
     roots: tuple[Array, ...]
     sigma: Array
     singular: Array
+    exact: Array
 
 
 class Pooled(NamedTuple):
@@ -106,6 +110,8 @@ def _estimate(
         variance = unscaled * solution.sigma**2
         spread = jnp.einsum("is,st,it->i", slopes, twice_pseudo_inverse(information.hess), slopes)
         df = 2 * variance**2 / spread
+    largest = jnp.max(jnp.diagonal(solution.unscaled_cov), initial=0.0)
+    exact = (solution.sigma**2 < inference.LEAST_VARIANCE) | (largest > 1 / inference.LEAST_INFORMATION)
     lams = structure.theta_map.factors(theta)
     return LaneEstimates(
         beta=beta,
@@ -114,6 +120,7 @@ def _estimate(
         roots=tuple(lam / scale[:, None] * sigma for lam, scale in zip(lams, z_scale, strict=True)),
         sigma=sigma,
         singular=jnp.any(jnp.abs(theta[np.flatnonzero(structure.theta_map.diagonal)]) < BOUNDARY),
+        exact=exact,
     )
 
 

@@ -19,6 +19,10 @@ from .factor import marginal
 from .small import factor_inverse
 from .structure import Index, Structure, Values
 
+# M = [X y]'V^-1[X y] is left by a subtraction. Least sigma^2 over the residual variance of least squares, and least
+# share of X'V^-1 X in any direction of X'X: the relative error of standard errors is about 1e-15 over the latter
+LEAST_VARIANCE, LEAST_INFORMATION = 1e-9, 1e-10
+
 
 class Solution(NamedTuple):
     """Estimates at one theta, in the conditioned coordinates of ``Values``.

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..core import batch
-from ..core.inference import Solution
+from ..core.inference import LEAST_INFORMATION, LEAST_VARIANCE, Solution
 from .assemble import Assembled
 
-# M = [X y]'V^-1[X y] is left by a subtraction. Least sigma^2 over the residual variance of least squares, and least
-# share of X'V^-1 X in any direction of X'X: the relative error of standard errors is about 1e-15 over the latter
-LEAST_VARIANCE, LEAST_INFORMATION = 1e-9, 1e-10
 # theta, for columns of Z of unit root mean square, that stands for infinity
 FAR = 1e4
 RATIOS = 10.0 ** -np.arange(0.0, 3.5, 0.5)

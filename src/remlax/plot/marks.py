@@ -6,6 +6,8 @@ style.
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,13 @@ def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in frame]
     if missing:
         raise DataError(f"No column {', '.join(map(repr, missing))}; there are {', '.join(map(str, frame))}.")
+
+
+def check_number(value: object, what: str, low: float = -math.inf, high: float = math.inf) -> None:
+    """Refuse what is no number strictly between two limits."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low < float(value) < high:
+        limits = "must be a number" if math.isinf(low) else f"must lie between {low:g} and {high:g}"
+        raise DataError(f"{what}={value!r} {limits}.")
 
 
 def parts(

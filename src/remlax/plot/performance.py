@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .marks import Z95, axes, legend, parts, require
+from .marks import Z95, axes, check_number, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +72,7 @@ def nested_loop_plot(
     >>> nested_loop_plot(table, "bias", factors=["J"]).get_ylabel()
     'Bias'
     """
+    _check_list(factors, "factors")
     rows = _select(table, measure, summary, [*factors, by])
     scenarios = rows[list(factors)].drop_duplicates().sort_values(list(factors), ignore_index=True)
     scenarios["place"] = np.arange(len(scenarios))
@@ -198,6 +199,7 @@ def forest_plot(
     >>> [label.get_text() for label in forest_plot(table, rows=["J"]).get_yticklabels()]
     ['J = 30', 'J = 150']
     """
+    _check_list(rows, "rows")
     chosen = _select(table, measure, summary, [*rows, by])
     if chosen.duplicated([*rows, by]).any():
         raise DataError(f"Some lines have several values of one {by}: name more columns in rows=.")
@@ -272,6 +274,7 @@ def coverage_plot(
     >>> coverage_plot(table, x="J").get_xlabel()
     'J'
     """
+    check_number(conf_level, "conf_level", 0, 1)
     rows = _select(table, measure, summary, [x, by])
     if rows.duplicated([x, by]).any():
         raise DataError(f"Some values of {x!r} have several values of one {by}: choose one term and other parameters.")
@@ -307,6 +310,11 @@ def _select(table: pd.DataFrame, measure: str, summary: str, columns: Sequence[s
         known = ", ".join(map(str, table["measure"].unique()))
         raise DataError(f"The table has no measure {measure!r} in summary {summary!r}; it has {known}.")
     return rows
+
+
+def _check_list(names: Sequence[str], what: str) -> None:
+    if isinstance(names, str) or not names:
+        raise DataError(f"{what}={names!r} must be a list of columns, such as ['J', 'icc'].")
 
 
 def _dodge(number: int, width: float) -> NDArray[np.float64]:

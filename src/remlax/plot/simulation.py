@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import DataError
-from .marks import COLOURS, Z95, axes, legend, parts, require
+from .marks import COLOURS, Z95, axes, check_number, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +71,8 @@ def zip_plot(
     >>> zip_plot(rows, truth=0.0).get_xlabel()
     '95% confidence interval'
     """
+    check_number(truth, "truth")
+    check_number(conf_level, "conf_level", 0, 1)
     require(results, [estimate, se, conf_low, conf_high])
     for column in ("scenario", "method", "term"):
         if column in results and len(results[column].drop_duplicates()) > 1:
@@ -133,6 +135,8 @@ def density_plot(
     >>> density_plot(pd.DataFrame({"method": "cc", "estimate": [0.1, 0.2, 0.4]}), truth=0.2).get_ylabel()
     'Density'
     """
+    if truth is not None:
+        check_number(truth, "truth")
     require(results, [estimate, by])
     rows = results.dropna(subset=[estimate])
     ax = axes(ax)
@@ -197,6 +201,8 @@ def bland_altman_plot(
     'b - a'
     """
     require(results, [estimate, by, replication])
+    if method == reference:
+        raise DataError(f"method={method!r} and reference= are the same: give two methods to compare.")
     pair = []
     for name in (method, reference):
         part = results[results[by] == name].set_index(replication)[estimate].dropna()

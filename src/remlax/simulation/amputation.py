@@ -13,8 +13,10 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import DataError, SimulationError
+from . import checks
 from .keys import NO_SCENARIO, Stream, keys
-from .mechanisms import Amputation, DropOut, Kind, Mechanism, Stack, Weights, mask_of
+from .mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
+from .settings import Kind, Weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Amputed:
         SimulationError
             The two come from different frames.
         """
+        checks.a(other, Amputed, "What is joined", "ampute() or drop_out()")
         if not self.complete.equals(other.complete):
             raise SimulationError("Only amputations of one and the same complete frame can be joined.")
         return blank(self.complete, self.mask | other.mask)
@@ -133,8 +136,7 @@ def ampute(
     >>> bool(abs(ampute(frame, 0.3, [["x"]], seed=1).mask["x"].mean() - 0.3) < 0.06)
     True
     """
-    if not isinstance(frame, pd.DataFrame):
-        raise SimulationError(f"ampute() needs a pandas DataFrame, not a {type(frame).__name__}.")
+    _check_frame(frame, "ampute()")
     settings = Amputation(
         prop,
         patterns,
@@ -205,7 +207,11 @@ def drop_out(
     >>> bool(drop_out(frame, 1.0, ["y"], subject="id", time="time", seed=1).mask["y"].sum() >= 2)
     True
     """
+    _check_frame(frame, "drop_out()")
     settings = DropOut(prop, columns, subject, time, mechanism, weights, types)
+    if {subject, time} <= set(frame) and frame.duplicated([subject, time]).any():
+        twice = frame.loc[frame.duplicated([subject, time]), [subject, time]].iloc[0].to_dict()
+        raise DataError(f"Occasion {twice} is there twice: give one row per subject and occasion.")
     return apply([settings], frame, keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION))
 
 
@@ -220,6 +226,22 @@ def apply(mechanisms: Sequence[Mechanism], frame: pd.DataFrame, key: jax.Array) 
         masks = mask_of(mechanisms, key, stack_of(frame, sorted(factors)))
         found = {name: np.asarray(mask[0]) for name, mask in masks.items()}
     return blank(frame, pd.DataFrame(False, frame.index, frame.columns).assign(**found))
+
+
+def _check_frame(frame: pd.DataFrame, what: str) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise SimulationError(f"{what} needs a pandas DataFrame, not a {type(frame).__name__}.")
+    if frame.empty:
+        raise DataError(f"{what} needs rows and columns; the frame has the shape {frame.shape}.")
+    odd = [name for name in frame if not isinstance(name, str)]
+    if odd:
+        raise DataError(f"Column {odd[0]!r} has no text as its name: rename it, as by frame.rename(columns=str).")
+    if not frame.columns.is_unique:
+        raise DataError(f"Column {frame.columns[frame.columns.duplicated()][0]!r} is there twice: rename one.")
+    for name in (name for name in frame if pd.api.types.is_float_dtype(frame[name].dtype)):
+        endless = int(np.isinf(frame[name].to_numpy(dtype=np.float64, na_value=np.nan)).sum())
+        if endless:
+            raise DataError(f"Column {name!r} has {endless} infinite values: a score needs numbers.")
 
 
 def stack_of(frame: pd.DataFrame, factors: Sequence[str]) -> Stack:

@@ -131,6 +131,8 @@ def batch_rows(
     >>> batch_rows(found, replications=np.arange(2), method="a", truth={"x": 1.5}, seconds=1.0).shape
     (2, 15)
     """
+    if not isinstance(found, BatchRows):
+        raise SimulationError(f"Method {method!r} returned a {type(found).__name__}: return BatchRows.")
     lacking = [term for term in truth if term not in found.terms]
     if lacking:
         raise SimulationError(f"Method {method!r} gave no estimand {', '.join(map(repr, lacking))}.")
@@ -146,6 +148,8 @@ def batch_rows(
         if value is not None:
             frame[name] = np.repeat(_shaped(value, (r,), method, name), t)
     if "status" in frame:
+        if not np.isin(frame["status"], np.arange(len(STATUSES))).all():
+            raise SimulationError(f"Method {method!r} gave a status that is no place in {STATUSES}.")
         frame["status"] = np.array(STATUSES)[frame["status"]]
     frame |= {"replication": np.repeat(replications, t), "method": method, "seconds": seconds / r}
     return tidy_rows(pd.DataFrame(frame))

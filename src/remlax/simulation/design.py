@@ -3,106 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..errors import SimulationError
+from . import checks
+from .laws import Distribution, Drawn
 
 INTERCEPT = "(Intercept)"
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Law of random effects or errors, always scaled to mean 0 and variance 1 before SDs are applied.
-
-    Parameters
-    ----------
-    kind
-        "normal"; "t": Student's t with ``parameter`` degrees of freedom (> 2), heavy-tailed, kurtosis
-        3 + 6 / (df - 4) for df > 4, for the vector of one level's effects the multivariate t; "gamma": gamma
-        with shape ``parameter``, right-skewed, skewness 2 / sqrt(shape).
-    parameter
-        Degrees of freedom, or shape.
-
-    Raises
-    ------
-    SimulationError
-        The kind is unknown or its parameter is out of range.
-
-    Examples
-    --------
-    >>> Distribution("t", 5)
-    Distribution(kind='t', parameter=5)
-    """
-
-    kind: Literal["normal", "t", "gamma"] = "normal"
-    parameter: float = math.inf
-
-    def __post_init__(self) -> None:
-        least = {"normal": 0.0, "t": 2.0, "gamma": 0.0}
-        if self.kind not in least:
-            raise SimulationError(f"Unknown distribution {self.kind!r}: choose normal, t or gamma.")
-        if self.kind != "normal" and not least[self.kind] < self.parameter < math.inf:
-            raise SimulationError(
-                f"Distribution {self.kind!r} needs a finite parameter above {least[self.kind]:g}, "
-                f"got {self.parameter!r}."
-            )
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A number drawn anew for every group: of its rows, or of the groups nested in it.
-
-    Parameters
-    ----------
-    low
-        Smallest number, at least 0.
-    weights
-        Relative probabilities of low, low + 1, ...; their number bounds the arrays (absent rows are padding).
-
-    Raises
-    ------
-    SimulationError
-        A number is negative, or no weight is positive.
-
-    Examples
-    --------
-    >>> Drawn.uniform(5, 7).mean
-    6.0
-    """
-
-    low: int
-    weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
-        if self.low < 0 or not self.weights or min(self.weights) < 0 or not 0 < sum(self.weights) < math.inf:
-            raise SimulationError(f"Drawn needs low >= 0 and weights >= 0, not all 0; got {self.low}, {self.weights}.")
-
-    @property
-    def high(self) -> int:
-        """Largest number that can be drawn."""
-        return self.low + len(self.weights) - 1
-
-    @property
-    def mean(self) -> float:
-        """Expected number."""
-        return float(np.average(np.arange(self.low, self.high + 1), weights=self.weights))
-
-    @classmethod
-    def uniform(cls, low: int, high: int) -> Drawn:
-        """Every number from low to high with the same probability."""
-        return cls(low, (1.0,) * (high - low + 1))
-
-    @classmethod
-    def poisson(cls, mean: float, low: int, high: int) -> Drawn:
-        """Poisson with that mean before it is cut to low..high."""
-        return cls(low, tuple(stats.poisson.pmf(np.arange(low, high + 1), mean)))
 
 
 @dataclass(frozen=True)
@@ -132,6 +44,17 @@ class Factor:
     levels: int | Drawn
     within: str | None = None
     assigned: bool = False
+
+    def __post_init__(self) -> None:
+        label = f"Factor {checks.text(self.name, 'The name of a factor')!r}"
+        _check_count(self.levels, f"{label}: levels=")
+        if self.within is not None:
+            checks.text(self.within, f"{label}: within=")
+        if self.within == self.name:
+            raise SimulationError(f"{label} cannot be nested in itself: within= names another factor.")
+        checks.flag(self.assigned, f"{label}: assigned=")
+        if self.assigned and (self.within is not None or isinstance(self.levels, Drawn)):
+            raise SimulationError(f"{label}: assigned levels can be neither nested nor drawn in number.")
 
 
 @dataclass(frozen=True)
@@ -166,6 +89,27 @@ class Covariate:
     icc: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["normal", "binary", "index"] = "normal"
 
+    def __post_init__(self) -> None:
+        label = f"Covariate {checks.text(self.name, 'The name of a covariate')!r}"
+        if ":" in self.name:
+            raise SimulationError(f"{label}: a name has no colon, which stands for products of covariates.")
+        checks.one_of(self.kind, ("normal", "binary", "index"), f"kind of {label}")
+        if self.level is not None:
+            checks.text(self.level, f"{label}: level=")
+            if self.kind == "index":
+                raise SimulationError(f"{label} of kind 'index' differs from row to row: leave out level=.")
+        shares = checks.mapping(self.icc, f"{label}: icc=", "{'school': 0.2}")
+        for name, share in shares.items():
+            checks.number(share, f"{label}: the share of variance of {name!r}", 0)
+        if sum(shares.values()) > 1:
+            raise SimulationError(f"{label}: shares of variance add up to at most 1, got {shares}.")
+        mean = checks.number(self.mean, f"{label}: mean=")
+        checks.number(self.sd, f"{label}: sd=", 0)
+        if self.kind == "binary" and not 0 < mean < 1:
+            raise SimulationError(
+                f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {self.mean!r}; 0.5 is even odds."
+            )
+
 
 @dataclass(frozen=True)
 class RandomTerm:
@@ -195,26 +139,31 @@ class RandomTerm:
     distribution: Distribution = field(default_factory=Distribution)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sd", _terms(self.sd))
-        if not self.sd or any(not 0 <= sd < math.inf for sd in self.sd.values()):
-            raise SimulationError(f"Random term of {self.factor!r}: SDs must be 0 or more, got {self.sd}.")
-        matrix = self.correlation_matrix
+        label = f"Random term of {checks.text(self.factor, 'The factor of a random term')!r}"
+        object.__setattr__(self, "sd", _terms(self.sd, f"{label}: sd="))
+        if not self.sd or any(sd < 0 for sd in self.sd.values()):
+            raise SimulationError(f"{label}: SDs must be 0 or more, got {self.sd}.")
+        checks.a(self.distribution, Distribution, f"{label}: distribution=", "Distribution('t', 5) or the like")
         q = len(self.sd)
+        try:
+            matrix = self.correlation_matrix
+        except (TypeError, ValueError):
+            matrix = np.empty((0, 0))
         if matrix.shape != (q, q) or (matrix != matrix.T).any() or (np.diag(matrix) != 1).any():
             raise SimulationError(
-                f"Random term of {self.factor!r}: give a number or a symmetric {q} x {q} matrix "
-                "with ones on the diagonal as correlation."
+                f"{label}: give a number or a symmetric {q} x {q} matrix with ones on the diagonal as correlation, "
+                f"not {self.correlation!r}."
             )
         if np.linalg.eigvalsh(matrix)[0] < -1e-12:
-            raise SimulationError(f"Random term of {self.factor!r}: the correlations contradict each other.")
+            raise SimulationError(f"{label}: the correlations {self.correlation!r} contradict each other.")
 
     @property
     def correlation_matrix(self) -> NDArray[np.float64]:
         """(q, q) correlations."""
-        if isinstance(self.correlation, Sequence):
-            return np.asarray(self.correlation, dtype=np.float64)
-        q = len(self.sd)
-        return np.where(np.eye(q) > 0, 1.0, float(self.correlation))
+        given: Any = self.correlation
+        if np.ndim(given) > 0:
+            return np.asarray(given, dtype=np.float64)
+        return np.where(np.eye(len(self.sd)) > 0, 1.0, float(given))
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -272,9 +221,12 @@ class MultilevelDesign:
     response: str = "y"
 
     def __post_init__(self) -> None:
-        for name in ("factors", "random", "covariates"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "beta", _terms(self.beta))
+        for name, kind in (("factors", Factor), ("random", RandomTerm), ("covariates", Covariate)):
+            members = checks.listed(getattr(self, name), f"{name}=", f"{kind.__name__}(...)")
+            for member in members:
+                checks.a(member, kind, f"A member of {name}=", f"{kind.__name__}(...)")
+            object.__setattr__(self, name, tuple(members))
+        object.__setattr__(self, "beta", _terms(self.beta, "beta="))
         _check(self)
 
     @property
@@ -294,64 +246,57 @@ def columns_of(term: str) -> tuple[str, ...]:
     return () if term == INTERCEPT else tuple(term.split(":"))
 
 
-def _terms(values: Mapping[str, float]) -> dict[str, float]:
-    return {INTERCEPT if term == "1" else term: float(value) for term, value in values.items()}
+def _terms(values: Mapping[str, float], what: str) -> dict[str, float]:
+    given = checks.mapping(values, what, "{'1': 1.0, 'x': 0.5}")
+    return {
+        INTERCEPT if term == "1" else term: checks.number(value, f"{what} of {term!r}") for term, value in given.items()
+    }
+
+
+def _check_count(number: object, what: str) -> None:
+    if not isinstance(number, Drawn):
+        checks.whole(number, what)
+    elif number.high < 1:
+        raise SimulationError(f"{what} must be 1 or more now and then, got {number!r}.")
 
 
 def _check(design: MultilevelDesign) -> None:
     names = [factor.name for factor in design.factors]
     columns = [covariate.name for covariate in design.covariates]
-    _no_twins([*names, *columns, design.response])
-    _check_factors(design)
-    for covariate in design.covariates:
-        _check_covariate(covariate, names)
-    for term in (*design.beta, *(term for part in design.random for term in part.sd)):
-        for column in columns_of(term):
-            _known(column, columns, f"Term {term!r}")
-    for part in design.random:
-        _known(part.factor, names, "A random term")
-    if not 0 <= design.sigma < math.inf:
-        raise SimulationError(f"sigma must be 0 or more, got {design.sigma}.")
-
-
-def _check_factors(design: MultilevelDesign) -> None:
-    earlier: list[str] = []
-    for factor in design.factors:
+    _no_twins([*names, *columns, checks.text(design.response, "response=")], "Column")
+    _no_twins([f"{term} of {part.factor}" for part in design.random for term in part.sd], "The random effect")
+    _check_count(design.size, "size=, the number of rows of every cell,")
+    for i, factor in enumerate(design.factors):
         if factor.within is not None:
-            _known(factor.within, earlier, f"Factor {factor.name!r}: within=")
-        if factor.assigned and (factor.within is not None or isinstance(factor.levels, Drawn)):
-            raise SimulationError(f"Factor {factor.name!r}: assigned levels can be neither nested nor drawn in number.")
-        if not factor.assigned:
-            earlier.append(factor.name)
-    if any(highest(number) < 1 for number in (design.size, *(factor.levels for factor in design.factors))):
-        raise SimulationError("Every factor needs a level and every cell a row: levels and size are 1 or more.")
+            earlier = [other.name for other in design.factors[:i] if not other.assigned]
+            checks.known([factor.within], earlier, f"Factor {factor.name!r}: within=")
+    for covariate in design.covariates:
+        _check_covariate(covariate, design)
+    for term in (*design.beta, *(term for part in design.random for term in part.sd)):
+        checks.known(columns_of(term), columns, f"Term {term!r}")
+    checks.known([part.factor for part in design.random], names, "A random term")
+    checks.number(design.sigma, "sigma", 0)
+    checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")
 
 
-def _check_covariate(covariate: Covariate, factors: Sequence[str]) -> None:
+def _check_covariate(covariate: Covariate, design: MultilevelDesign) -> None:
     label = f"Covariate {covariate.name!r}"
-    for name in (*covariate.icc, *([covariate.level] if covariate.level else [])):
-        _known(name, factors, label)
-    if covariate.kind not in ("normal", "binary", "index"):
-        raise SimulationError(f"{label}: unknown kind {covariate.kind!r}; choose normal, binary or index.")
-    shares = list(covariate.icc.values())
-    if any(share < 0 for share in shares) or sum(shares) > 1:
-        raise SimulationError(f"{label}: shares of variance are 0 or more and add up to at most 1, got {shares}.")
-    if covariate.kind == "binary" and not 0 < covariate.mean < 1:
-        raise SimulationError(f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {covariate.mean}.")
-    if covariate.sd < 0:
-        raise SimulationError(f"{label}: sd must be 0 or more, got {covariate.sd}.")
-    if covariate.level in covariate.icc:
-        raise SimulationError(f"{label} is constant in {covariate.level!r}: icc= names factors above that.")
+    parents = {factor.name: factor.within for factor in design.factors}
+    checks.known([*covariate.icc, *([covariate.level] if covariate.level else [])], parents, label)
+    if covariate.level is None:
+        return
+    above, name = [], parents[covariate.level]
+    while name is not None:
+        above.append(name)
+        name = parents[name]
+    for name in covariate.icc:
+        if name not in above:
+            raise SimulationError(
+                f"{label} is constant in {covariate.level!r}: icc= names factors above that, and {name!r} is none."
+            )
 
 
-def _known(name: str, known: Iterable[str], who: str) -> None:
-    known = list(known)
-    if name not in known:
-        among = ", ".join(map(repr, known)) or "none"
-        raise SimulationError(f"{who} names {name!r}, which is not among {among}.")
-
-
-def _no_twins(names: Sequence[str]) -> None:
+def _no_twins(names: Sequence[str], what: str) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
-        raise SimulationError(f"Column {', '.join(map(repr, twins))} is defined twice.")
+        raise SimulationError(f"{what} {', '.join(map(repr, twins))} is defined twice.")

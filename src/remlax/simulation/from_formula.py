@@ -10,7 +10,9 @@ import pandas as pd
 from ..design.formula import parse_formula
 from ..design.model_matrix import model_matrix
 from ..errors import SimulationError
-from .design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
+from . import checks
+from .design import Covariate, Factor, MultilevelDesign, RandomTerm
+from .laws import Distribution, Drawn
 
 Values = Mapping[str, float] | Sequence[float]
 
@@ -65,11 +67,16 @@ def design_from_formula(
     parsed = parse_formula(formula)
     if parsed.offsets:
         raise SimulationError("A design has no offset: leave it out of the formula.")
+    for covariate in checks.listed(covariates, "covariates=", "Covariate(...)"):
+        checks.a(covariate, Covariate, "A member of covariates=", "Covariate(...)")
     known = [covariate.name for covariate in covariates]
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(7, len(known))), columns=known)
+    groups = [term.group[-1] if len(term.group) == 1 else term.group_label for term in parsed.random]
+    options = {"sd": sd, "correlation": correlation or {}, "distribution": distribution or {}}
+    for what, given in options.items():
+        checks.known(checks.mapping(given, f"{what}=", "{'g': ...}"), groups, f"{what}=")
     random = []
-    for term in parsed.random:
-        name = term.group[-1] if len(term.group) == 1 else term.group_label
+    for name, term in zip(groups, parsed.random, strict=True):
         if name not in sd:
             raise SimulationError(f"sd= has no entry for the grouping factor {name!r}.")
         random.append(
@@ -102,6 +109,8 @@ def _terms(rhs: str, frame: pd.DataFrame) -> list[str]:
 
 def _named(values: Values, terms: Sequence[str], what: str) -> dict[str, float]:
     """Parameters by term, in the order of the formula, the intercept as "1"."""
+    if not isinstance(values, Mapping):
+        values = checks.listed(values, what, "numbers, one per term")
     given = dict(values) if isinstance(values, Mapping) else dict(zip(terms, values, strict=False))
     if len(values) != len(terms) or set(given) != set(terms):
         named = list(values) if isinstance(values, Mapping) else f"{len(values)} numbers"

@@ -13,7 +13,9 @@ import pandas as pd
 from jax.scipy.special import ndtri
 
 from ..core.programs import float64, program
-from ..errors import SimulationError
+from ..errors import ModelSizeError, SimulationError
+from ..fitting.memory import available_bytes, human_bytes
+from . import checks
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
@@ -72,6 +74,8 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     >>> generate(jax.random.key(1), design).columns["y"].shape
     (20,)
     """
+    _check_design(design, 1)
+    _check_keys(key, 0)
     return _generate(key, values_of(design), structure_of(design))
 
 
@@ -101,6 +105,8 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     >>> generate_batch(jax.random.split(jax.random.key(1), 3), design).columns["y"].shape
     (3, 20)
     """
+    _check_keys(keys, 1)
+    _check_design(design, len(keys))
     data: SimulatedData = _generate_batch(keys, values_of(design), structure_of(design))
     return data
 
@@ -134,11 +140,32 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     >>> [frame.shape for frame in simulate_frames(design, 2, seed=1)]
     [(20, 2), (20, 2)]
     """
-    if not isinstance(design, MultilevelDesign):
-        raise SimulationError(f"A MultilevelDesign is needed, not a {type(design).__name__}.")
+    _check_design(design, checks.whole(replications, "replications"))
     with float64():
         data = generate_batch(keys(seed, NO_SCENARIO, range(replications), Stream.DATA), design)
         return list(frames(data, design))
+
+
+def _check_design(design: object, replications: int) -> None:
+    if not isinstance(design, MultilevelDesign):
+        raise SimulationError(f"A MultilevelDesign is needed, not a {type(design).__name__}.")
+    need = 8 * design.n_rows * (2 * len(design.covariates) + len(design.factors) + 3) * replications
+    if need > available_bytes():
+        raise ModelSizeError(
+            f"{replications} replications of {design.n_rows} rows need about {human_bytes(need)} of memory, and there "
+            f"are {human_bytes(available_bytes())}: draw fewer rows."
+        )
+
+
+def _check_keys(given: object, axes: int) -> None:
+    """Typed keys, or the words of one by `jax.random.PRNGKey`."""
+    dtype, shape = getattr(given, "dtype", None), getattr(given, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    legacy = dtype == np.uint32 and shape is not None and shape[-1:] == (2,)
+    if shape is None or not (typed or legacy) or len(shape) - (not typed) != axes:
+        what = "An array (R,) of random keys, made by sim.keys()," if axes else "One random key, made by sim.key(),"
+        got = repr(given) if shape is None else f"an array {shape} of {dtype}"
+        raise SimulationError(f"{what} is needed, got {got}.")
 
 
 def frames(data: SimulatedData, design: MultilevelDesign) -> Iterator[pd.DataFrame]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..errors import DataError
+from . import checks
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,10 @@ def intervals(
         raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1, as in 0.95.")
     if (conf_low in results) != (conf_high in results):
         raise DataError(f"The results hold only one of the limits {conf_low!r} and {conf_high!r}: give both, or none.")
+    checks.number(null, "null=", error=DataError)
     middle, spread = numbers(results, estimate), numbers(results, se)
+    if (spread < 0).any():
+        raise DataError(f"Column {se!r} of the results holds negative standard errors: {spread[spread < 0][0]:g}.")
     degrees = numbers(results, df) if df in results else np.full(len(results), math.inf)
     new: dict[str, Floats] = {}
     if conf_level is not None or conf_low not in results:
@@ -73,6 +77,7 @@ def intervals(
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise a DataError naming the columns that the results lack."""
+    checks.frame(frame, "The results", DataError)
     missing = [column for column in columns if column not in frame]
     if missing:
         named, known = ", ".join(map(repr, missing)), ", ".join(map(str, frame))

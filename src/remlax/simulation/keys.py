@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..errors import SimulationError
+from . import checks
 from .fingerprint import digest
 
 IMPLEMENTATION = "threefry2x32"  # named, so that a user's jax_default_prng_impl does not change a study
@@ -81,12 +82,18 @@ def keys(
     True
     """
     number = np.asarray(replications)
-    if number.ndim != 1 or (number.size and (number.min() < 0 or number.max() >= 2**32)):
-        raise SimulationError("Replications are numbered from 0 to 2**32 - 1.")
+    whole = number.size == 0 or np.issubdtype(number.dtype, np.integer)
+    if number.ndim != 1 or not whole or (number.size and (number.min() < 0 or number.max() >= 2**32)):
+        raise SimulationError(
+            f"Replications are numbered from 0 to 2**32 - 1: give a list of such numbers, not {replications!r}."
+        )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed!r}.")
+    if stream not in tuple(Stream):
+        raise SimulationError(f"stream={stream!r} must be a Stream, such as Stream.DATA.")
     counters: list[int | NDArray[np.uint32]] = [*_words(_hexadecimal(scenario)), number.astype(np.uint32), int(stream)]
     if name:
+        checks.text(name, "name=")
         counters += _words(int(digest(name), 16))
     words = tuple(np.full(number.shape, word, dtype=np.uint32) for word in _words(seed))
     for counter in counters:
@@ -162,6 +169,6 @@ def _words(number: int) -> tuple[int, int]:
 
 
 def _hexadecimal(scenario: str) -> int:
-    if len(scenario) != 16 or not set(scenario) <= set("0123456789abcdef"):
+    if not isinstance(scenario, str) or len(scenario) != 16 or not set(scenario) <= set("0123456789abcdef"):
         raise SimulationError(f"{scenario!r} is not a scenario's name; make it with scenario_id(parameters).")
     return int(scenario, 16)

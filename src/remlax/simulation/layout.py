@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .design import Distribution, Drawn, MultilevelDesign, columns_of, highest
+from .design import MultilevelDesign, columns_of, highest
+from .laws import Distribution, Drawn
 
 
 class FactorShape(NamedTuple):

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from . import checks
 from .intervals import Floats, intervals, numbers, require
 
 Triple = tuple[float, float, int]
@@ -113,7 +114,11 @@ def performance(
     >>> table.set_index("measure")["estimate"].round(3)[["bias", "empirical_se", "coverage"]].to_dict()
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
+    by = checks.names(by, "by=", DataError)
     require(results, [estimate, se, *by])
+    if results.empty:
+        raise DataError("The results have no rows: there is nothing to summarise.")
+    checks.number(alpha, "alpha=", 0, 1, DataError)
     clash = [name for name in by if name in _COLUMNS]
     if clash:
         raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
@@ -275,8 +280,9 @@ def _truth(frame: pd.DataFrame, truth: float | str | Mapping[str, float]) -> Flo
         unknown = sorted({str(term) for term in frame["term"]} - set(truth))
         if unknown:
             raise DataError(f"truth= names no value for term {', '.join(map(repr, unknown))}.")
-        return np.array([truth[term] for term in frame["term"]], dtype=np.float64)
-    return np.full(len(frame), float(truth))
+        values = {term: checks.number(value, f"truth= of {term!r}", error=DataError) for term, value in truth.items()}
+        return np.array([values[term] for term in frame["term"]], dtype=np.float64)
+    return np.full(len(frame), checks.number(truth, "truth= (or a column, or a dict by term)", error=DataError))
 
 
 def _status(frame: pd.DataFrame, column: str, estimate: Floats) -> NDArray[np.str_]:

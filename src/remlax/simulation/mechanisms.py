@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 
 from ..core.programs import program
 from ..errors import DataError, SimulationError
-from .ampute import TYPES, AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
+from . import checks
+from .ampute import AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
 from .dropout import drop_out_rows
-
-Weights = Mapping[str, float]
-Kind = Literal["RIGHT", "LEFT", "MID", "TAIL"]
+from .settings import (
+    MECHANISMS,
+    Kind,
+    Weights,
+    check_weights,
+    freq_of,
+    indicator,
+    odds_of,
+    per_pattern,
+    types_of,
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,23 @@ class Amputation:
     cluster_sd: float = 0.0
     level2: bool = False
 
+    def __post_init__(self) -> None:
+        self._check()
+        if self.patterns is not None:
+            found = checks.listed(self.patterns, "patterns=", "lists of columns, such as [['x'], ['x', 'w']]")
+            if not found:
+                raise SimulationError("patterns= is empty: give at least one list of columns, or None for one each.")
+            for pattern in found:
+                checks.names(pattern, "A pattern of patterns=")
+            types_of(self.types, len(found))
+            freq_of(self.freq, len(found))
+            odds_of(self.odds, len(found), self.prop)
+        for what, weights in (("weights=", self.weights), ("between=", self.between)):
+            if weights is not None:
+                check_weights(weights, what)
+        if self.columns is not None:
+            checks.names(self.columns, "columns=")
+
     @property
     def factors(self) -> Sequence[str]:
         """Grouping columns that it reads."""
@@ -117,22 +143,18 @@ class Amputation:
         SimulationError
             The settings contradict each other or name unknown columns.
         """
-        self._check()
         patterns = [[name] for name in columns] if self.patterns is None else self.patterns
-        amputed = np.array([_indicator(pattern, columns, "patterns=") for pattern in patterns]) > 0
-        freq = np.ones(len(patterns)) if self.freq is None else np.asarray(self.freq, dtype=np.float64)
-        if freq.shape != (len(patterns),) or (freq < 0).any() or freq.sum() <= 0:
-            raise SimulationError(f"freq= needs {len(patterns)} numbers of 0 or more, one per pattern.")
-        freq = freq / freq.sum()
+        amputed = np.array([indicator(pattern, columns, "patterns=") for pattern in patterns]) > 0
+        freq = freq_of(self.freq, len(patterns))
         weights = self._weights(amputed, columns)
-        odds, groups = self._odds(len(patterns))
+        odds, groups = odds_of(self.odds, len(patterns), self.prop)
         flat = self.mechanism == "MCAR"
         return AmputeSpec(
             prop=_array(self._share(amputed, freq, len(columns)), dtype=dtype),
             amputed=_array(amputed),
             freq=_array(freq, dtype=dtype),
             weights=_array(weights, dtype=dtype),
-            types=_array(_types(("FLAT" if flat else self.types), len(patterns))),
+            types=_array(types_of(self.types, len(patterns), flat=flat)),
             odds=_array(odds, dtype=dtype),
             groups=_array(groups),
             discrete=self.odds is not None and not flat,
@@ -144,10 +166,14 @@ class Amputation:
         return [name for name in known if name != self.cluster]
 
     def _check(self) -> None:
-        if not 0 <= self.prop <= 1:
-            raise SimulationError(f"prop must lie between 0 and 1, got {self.prop}.")
-        if self.mechanism not in ("MCAR", "MAR", "MNAR"):
-            raise SimulationError(f"Unknown mechanism {self.mechanism!r}: choose MCAR, MAR or MNAR.")
+        checks.number(self.prop, "prop", 0, 1)
+        checks.one_of(self.mechanism, MECHANISMS, "mechanism")
+        checks.number(self.cluster_sd, "cluster_sd", 0)
+        types_of(self.types, None)
+        checks.flag(self.by_cases, "by_cases=")
+        checks.flag(self.level2, "level2=")
+        if self.cluster is not None:
+            checks.text(self.cluster, "cluster=")
         if self.cluster is None and (self.between is not None or self.level2 or self.cluster_sd):
             raise SimulationError("between=, level2= and cluster_sd= need cluster=, the column of the clusters.")
         if self.level2 and (self.between is not None or self.cluster_sd):
@@ -171,8 +197,8 @@ class Amputation:
 
     def _weights(self, amputed: NDArray[np.bool_], columns: Sequence[str]) -> NDArray[np.float64]:
         """(P, p) weights, or (P, 2 p) of deviations from the cluster's mean and of that mean."""
-        given = _per_pattern(self.weights, columns, len(amputed), "weights=")
-        between = _per_pattern(self.between, columns, len(amputed), "between=")
+        given = per_pattern(self.weights, columns, len(amputed), "weights=")
+        between = per_pattern(self.between, columns, len(amputed), "between=")
         if self.mechanism == "MCAR":
             return np.zeros(amputed.shape)
         if given is None and between is None:
@@ -191,21 +217,6 @@ class Amputation:
                 "missing not at random; say so by mechanism='MNAR', or give it weight 0 there."
             )
         return np.concatenate(parts, axis=1)
-
-    def _odds(self, patterns: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        if self.odds is None:
-            return np.ones((patterns, 1)), np.ones(patterns, dtype=np.int32)
-        if len(self.odds) != patterns or any(not len(row) or min(row) < 0 or not sum(row) for row in self.odds):
-            raise SimulationError(f"odds= needs {patterns} lists of numbers of 0 or more, one per pattern, not all 0.")
-        groups = np.array([len(row) for row in self.odds], dtype=np.int32)
-        odds = np.zeros((patterns, groups.max()))
-        for i, row in enumerate(self.odds):
-            odds[i, : len(row)] = row
-            if self.prop > np.count_nonzero(row) / len(row):
-                raise SimulationError(
-                    f"prop={self.prop} cannot be reached: the odds {list(row)} leave too few candidates."
-                )
-        return odds, groups
 
 
 @dataclass(frozen=True)
@@ -226,6 +237,25 @@ class DropOut:
     weights: Weights | None = None
     types: Kind = "RIGHT"
 
+    def __post_init__(self) -> None:
+        checks.number(self.prop, "prop", 0, 1)
+        checks.one_of(self.mechanism, MECHANISMS, "mechanism")
+        checks.text(self.subject, "subject=")
+        checks.text(self.time, "time=")
+        lost = checks.names(self.columns, "columns=")
+        if self.subject in lost or self.time in lost:
+            raise SimulationError(
+                f"columns={lost} are lost after leaving: {self.subject!r} and {self.time!r} are always seen."
+            )
+        types_of(self.types, 1)
+        if self.weights is not None:
+            if self.mechanism == "MCAR":
+                raise SimulationError("MCAR depends on nothing: leave out weights=, or choose MAR or MNAR.")
+            checks.mapping(self.weights, "weights=", "{'y': 1.0}")
+            check_weights(self.weights, "weights=")
+            if not any(self.weights.values()):
+                raise SimulationError(f"weights= needs a column with a weight other than 0, got {self.weights!r}.")
+
     @property
     def factors(self) -> Sequence[str]:
         """Grouping columns that it reads."""
@@ -233,11 +263,7 @@ class DropOut:
 
     def masks(self, keys: jax.Array, stack: Stack) -> dict[str, jax.Array]:
         """(R, n) True where missing, for every column that is lost."""
-        if not 0 <= self.prop <= 1:
-            raise SimulationError(f"prop must lie between 0 and 1, got {self.prop}.")
         flat = self.mechanism == "MCAR"
-        if flat and self.weights is not None:
-            raise SimulationError("MCAR depends on nothing: leave out weights=, or choose MAR or MNAR.")
         for name in (self.time, *self.columns):
             _known(name, stack.columns, "columns= or time=")
         scored = list(self.weights or self.columns)
@@ -251,7 +277,7 @@ class DropOut:
             stack.rows,
             prop=_array(self.prop, dtype=matrix.dtype),
             weights=_array([(self.weights or {}).get(name, 1.0) for name in scored], dtype=matrix.dtype),
-            kind=_array(_types(("FLAT" if flat else self.types), 1)[0]),
+            kind=_array(types_of(self.types, 1, flat=flat)[0]),
             subjects=stack.levels[self.subject],
             lagged=self.mechanism != "MNAR",
         )
@@ -338,29 +364,3 @@ def _check_scored(names: Sequence[str], stack: Stack) -> None:
             f"Column {', '.join(map(repr, text))} is not numeric and cannot be part of a score: code it as "
             "numbers, or name the columns of the score in weights=."
         )
-
-
-def _indicator(names: Sequence[str] | Weights, columns: Sequence[str], where: str) -> list[float]:
-    unknown = sorted(set(names) - set(columns))
-    if unknown or not names or isinstance(names, str):
-        raise SimulationError(f"{where} has {names!r}; give columns among {', '.join(map(repr, columns))}.")
-    return [float(names[name] if isinstance(names, Mapping) else 1) if name in names else 0.0 for name in columns]
-
-
-def _per_pattern(
-    weights: Weights | Sequence[Weights] | None, columns: Sequence[str], patterns: int, where: str
-) -> NDArray[np.float64] | None:
-    """(P, p) weights."""
-    if weights is None:
-        return None
-    rows = [weights] * patterns if isinstance(weights, Mapping) else list(weights)
-    if len(rows) != patterns:
-        raise SimulationError(f"{where} has {len(rows)} mappings for {patterns} patterns.")
-    return np.array([_indicator(row, columns, where) for row in rows])
-
-
-def _types(types: str | Sequence[str], patterns: int) -> NDArray[np.int32]:
-    names = [types] * patterns if isinstance(types, str) else list(types)
-    if len(names) != patterns or not set(names) <= set(TYPES):
-        raise SimulationError(f"types= needs RIGHT, LEFT, MID or TAIL, one for all or {patterns}, got {types!r}.")
-    return np.array([TYPES.index(name) for name in names], dtype=np.int32)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ..errors import SimulationError
+from . import checks
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
@@ -47,6 +48,17 @@ class MixedModelMethod:
     model: str | None = None
     reml: bool = True
     dfcom: Ddf = "satterthwaite"
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            checks.text(self.model, "model=")
+        checks.flag(self.reml, "reml=")
+        named = isinstance(self.dfcom, str) and self.dfcom in ("satterthwaite", "residual")
+        number = isinstance(self.dfcom, int | float | np.number) and not isinstance(self.dfcom, bool)
+        if not named and not (number and float(self.dfcom) > 0):
+            raise SimulationError(
+                f"dfcom={self.dfcom!r} must be 'satterthwaite', 'residual' or a positive number, such as math.inf."
+            )
 
     def analyse_batch(self, batch: BatchData) -> BatchRows:
         """Analyse all replications of a batch.
@@ -149,8 +161,13 @@ class EMB(MixedModelMethod):
     ridge: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.m < 2:
-            raise SimulationError(f"Multiple imputation needs m of 2 or more, got {self.m}.")
+        super().__post_init__()
+        _check_m(self.m)
+        checks.number(self.tolerance, "tolerance=", 0)
+        checks.whole(self.max_iter, "max_iter=")
+        checks.number(self.ridge, "ridge=", 0)
+        if self.columns is not None:
+            checks.names(self.columns, "columns=")
 
     def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
         columns = imputation_columns(batch, model, self.columns)
@@ -204,10 +221,14 @@ class Joint(MixedModelMethod):
     sweeps: int = 500
 
     def __post_init__(self) -> None:
-        if self.m < 2:
-            raise SimulationError(f"Multiple imputation needs m of 2 or more, got {self.m}.")
-        if self.sweeps < 1:
-            raise SimulationError(f"A chain needs at least 1 sweep, got {self.sweeps}.")
+        super().__post_init__()
+        _check_m(self.m)
+        checks.whole(self.sweeps, "sweeps= of a chain")
+        if self.cluster is not None:
+            checks.text(self.cluster, "cluster=")
+        for what, given in (("targets=", self.targets), ("fixed=", self.fixed), ("random=", self.random)):
+            if given is not None and not (what != "targets=" and given in ((), [])):
+                checks.names(given, what)
 
     def _cluster(self, batch: BatchData) -> str:
         name = super()._cluster(batch) if self.cluster is None else self.cluster
@@ -260,6 +281,11 @@ def imputation_columns(batch: BatchData, model: ArrayModel, given: Sequence[str]
     return columns
 
 
+def _check_m(m: object) -> None:
+    if isinstance(m, bool) or not isinstance(m, int | np.integer) or m < 2:
+        raise SimulationError(f"Multiple imputation needs m of 2 or more, got {m!r}.")
+
+
 class _Design:
     """A design that does not take part in the look-up of models: its structure does."""
 
@@ -282,7 +308,8 @@ def _rows(found: Estimates, model: ArrayModel, sets: int) -> BatchRows:
     nothing = np.full(found.parameters.shape, np.nan)
     pooled = found.pooled
     status = np.zeros(len(found.unusable), dtype=np.int64)
-    for name, counts in (("singular", found.singular), ("nonconverged", found.unconverged), ("failed", found.unusable)):
+    nonconverged = np.asarray(found.unconverged) + np.asarray(found.exact)
+    for name, counts in (("singular", found.singular), ("nonconverged", nonconverged), ("failed", found.unusable)):
         status[np.asarray(counts) > 0] = STATUSES.index(name)
     return BatchRows(
         terms=[*model.names, *model.parameters],
@@ -305,6 +332,7 @@ def _messages(found: Estimates, sets: int) -> list[str]:
     texts = (
         (found.unusable, "no estimates (imputation or fit failed, or the model is not identified)"),
         (found.unconverged, "not converged"),
+        (found.exact, "no residual variance"),
         (found.singular, "singular"),
     )
     out = [""] * len(found.unusable)

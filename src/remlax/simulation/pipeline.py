@@ -73,7 +73,8 @@ class Estimates(NamedTuple):
     """Findings of R replications.
 
     pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD;
-    evaluations (R,): the most of any fit; unusable, unconverged, singular (R,): how many of the K fits were so.
+    evaluations (R,): the most of any fit; unusable, unconverged, exact (without residual variance), singular (R,): how
+    many of the K fits were so.
     """
 
     pooled: Pooled
@@ -81,6 +82,7 @@ class Estimates(NamedTuple):
     evaluations: Array
     unusable: Array
     unconverged: Array
+    exact: Array
     singular: Array
 
 
@@ -264,7 +266,8 @@ def _pool(fit: LaneFit, found: LaneEstimates, parameters: Array, pivots: Array, 
     if options.dfcom is not None:
         dfcom = jnp.full_like(dfcom, options.dfcom)
     usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > PIVOT)
-    failed = fit.status != CONVERGED
+    unconverged = fit.status != CONVERGED
+    exact = usable & found.exact
     pooled: Pooled = jax.vmap(rubin)(found.beta, found.variance, dfcom)
     complete = jnp.all(usable, axis=1)[:, None]
     pooled = jax.tree.map(lambda a: jnp.where(complete, a, jnp.full_like(a, jnp.nan)), pooled)
@@ -277,6 +280,7 @@ def _pool(fit: LaneFit, found: LaneEstimates, parameters: Array, pivots: Array, 
         parameters=jnp.where(complete, jnp.nanmean(parameters, axis=1), jnp.full_like(parameters[:, 0], jnp.nan)),
         evaluations=jnp.max(fit.evaluations, axis=1),
         unusable=count(~usable),
-        unconverged=count(usable & failed),
-        singular=count(usable & ~failed & found.singular),
+        unconverged=count(usable & unconverged & ~exact),
+        exact=count(exact),
+        singular=count(usable & ~unconverged & ~exact & found.singular),
     )

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.programs import float64
-from ..errors import RemlaxError, SimulationError
+from ..errors import RemlaxError
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
 from .design import MultilevelDesign
@@ -97,7 +97,7 @@ def frame_data(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[F
         for own, (number, complete) in zip(_keys(study, block, Stream.AMPUTATION), whole, strict=True):
             yield _ampute_frame(study, scenario, number, complete, own)
         return
-    design = _design(study, scenario)
+    design = study.design(scenario)
     for start, (data, mask) in _chunks(study, block, scenario):
         missing = {name: np.asarray(x) for name, x in mask.items()}
         real = np.asarray(data.weights) > 0
@@ -115,7 +115,7 @@ def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) 
         # on the host, and not by jnp.asarray: XLA would compile a program for every size
         complete, mask = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)), *chunks)
     own = _keys(study, block, Stream.METHOD, method)
-    return BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model, block.full)
+    return BatchData(scenario, numbers, own, complete, mask, study.design(scenario), study.model, block.full)
 
 
 _begun: set[tuple[object, ...]] = set()  # batches for which programs were asked for; a false match costs time only
@@ -136,12 +136,12 @@ def _compile_ahead(study: StudySpec, block: Block, scenario: Scenario, methods: 
         complete, mask = jax.tree.map(lambda leaf: shape_of(leaf, len(numbers)), shapes)
         own = _keys(study, block, Stream.METHOD)
         for begin in ahead:
-            begin(BatchData(scenario, numbers, own, complete, mask, _design(study, scenario), study.model, block.full))
+            begin(BatchData(scenario, numbers, own, complete, mask, study.design(scenario), study.model, block.full))
 
 
 def _pieces(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[Block]:
     """A block cut so that the arrays of a piece fit in memory, whatever the size of the block."""
-    design = _design(study, scenario)
+    design = study.design(scenario)
     columns = 2 * (len(design.covariates) + 1) + len(design.factors)
     size = max(1, PIECE_BYTES // (8 * design.n_rows * columns * CHUNK)) * CHUNK
     for start in range(block.start - block.start % CHUNK, block.stop, size):
@@ -165,16 +165,10 @@ def _chunk(
     study: StudySpec, name: str, scenario: Scenario, numbers: range
 ) -> tuple[SimulatedData, dict[str, jax.Array]]:
     """Data and masks of `CHUNK` replications."""
-    design = _design(study, scenario)
+    design = study.design(scenario)
     data = generate_batch(keys(study.seed, name, numbers, Stream.DATA), design)
     own = keys(study.seed, name, numbers, Stream.AMPUTATION)
     return data, _masks(design, study.mechanisms(scenario), data, own)
-
-
-def _design(study: StudySpec, scenario: Scenario) -> MultilevelDesign:
-    if isinstance(study.generate, FrameGenerator):
-        raise SimulationError("The data are made by a function: there are no arrays.")
-    return study.generate(scenario)
 
 
 def _keys(study: StudySpec, block: Block, stream: Stream, name: str = "") -> jax.Array:
@@ -200,7 +194,7 @@ def _complete_frames(study: StudySpec, block: Block, scenario: Scenario) -> Iter
                 yield error
         return
     for _, (data, _) in _chunks(study, block, scenario):
-        yield from frames(data, _design(study, scenario))
+        yield from frames(data, study.design(scenario))
 
 
 def _ampute_frame(

@@ -71,7 +71,12 @@ def method_records(
     ...     replication=0, method="ols", truth={"x": 0.8}, seconds=0.1)[0]["truth"]
     0.8
     """
-    rows = found.to_dict("records") if isinstance(found, pd.DataFrame) else list(found)
+    rows = found.to_dict("records") if isinstance(found, pd.DataFrame) else found
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        raise SimulationError(
+            f"Method {method!r} returned a {type(found).__name__}: return a DataFrame or a list of dicts, with the "
+            "columns term and estimate."
+        )
     absent = [name for name in ("term", "estimate") if not rows or any(name not in row for row in rows)]
     if absent:
         raise SimulationError(f"Method {method!r} returned rows without column {', '.join(map(repr, absent))}.")
@@ -90,8 +95,17 @@ def method_records(
             raise SimulationError(f"Method {method!r} returned status {row['status']!r}; known are {known}.")
         given = {name: row[name] for name in OPTIONAL if name in row}
         own = {"term": term, "estimate": row["estimate"], "truth": value}
+        for name, number in (given | own).items():
+            if COLUMNS[name] is np.float64 and not _is_number(number):
+                raise SimulationError(f"Method {method!r} returned {name}={number!r} for {term!r}: give a number.")
         records.append({"message": message, "df": math.inf} | given | own | place)
     return records
+
+
+def _is_number(value: Any) -> bool:
+    if value is None or value is pd.NA:
+        return True
+    return np.ndim(value) == 0 and np.isrealobj(value) and not isinstance(value, str)
 
 
 def failed_records(

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ..errors import SimulationError
+from ..errors import RemlaxError, SimulationError
+from . import checks
 from .batch import BatchMethod, Scenario
 from .design import MultilevelDesign
 from .fingerprint import scenario_id
@@ -36,6 +37,9 @@ class FrameGenerator:
 
     function: Callable[[Scenario, np.random.Generator], pd.DataFrame]
 
+    def __post_init__(self) -> None:
+        _check_function(self.function, "FrameGenerator", "(scenario, rng)")
+
 
 @dataclass(frozen=True)
 class FrameAmputer:
@@ -49,6 +53,9 @@ class FrameAmputer:
     """
 
     function: Callable[[pd.DataFrame, Scenario, np.random.Generator], pd.DataFrame]
+
+    def __post_init__(self) -> None:
+        _check_function(self.function, "FrameAmputer", "(frame, scenario, rng)")
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,7 @@ class StudySpec:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.methods or not self.estimands:
-            raise SimulationError("A study needs at least one method and one estimand.")
-        if self.replications < 1:
-            raise SimulationError(f"A study needs at least one replication, got {self.replications}.")
+        self._check_parts()
         key(self.seed, "0" * 16, 0, Stream.DATA)  # checks the seed
         if isinstance(self.ampute, FrameAmputer) or isinstance(self.generate, FrameGenerator):
             batched = [name for name, method in self.methods.items() if isinstance(method, BatchMethod)]
@@ -118,6 +122,39 @@ class StudySpec:
                     "generate from a MultilevelDesign and ampute with Amputation or DropOut."
                 )
         self.table()
+
+    def _check_parts(self) -> None:
+        methods = checks.mapping(self.methods, "methods=", "{'emb': EMB(m=20)}")
+        estimands = checks.mapping(self.estimands, "estimands=", "{'x': 0.5}")
+        if not methods or not estimands:
+            raise SimulationError("A study needs at least one method and one estimand.")
+        for name, method in methods.items():
+            if isinstance(method, type):
+                raise SimulationError(f"Method {name!r} is a class: make an object of it, as {method.__name__}().")
+            if not isinstance(method, BatchMethod) and not callable(method):
+                raise SimulationError(
+                    f"Method {name!r} must be a function of a data frame and a Context, or a batched method such as "
+                    f"EMB(), got {method!r}."
+                )
+        for name, value in estimands.items():
+            if not callable(value):
+                checks.number(value, f"The true value of {name!r}, unless a function of the scenario,")
+        if isinstance(self.replications, bool) or not isinstance(self.replications, int | np.integer):
+            raise SimulationError(f"replications= must be a whole number, got {self.replications!r}.")
+        if self.replications < 1:
+            raise SimulationError(f"A study needs at least one replication, got {self.replications}.")
+        if not callable(self.generate) and not isinstance(self.generate, FrameGenerator):
+            raise SimulationError(
+                f"generate= must be a function from a scenario to a MultilevelDesign, or a FrameGenerator around a "
+                f"function of yours, got {self.generate!r}; for one design: lambda scenario: design."
+            )
+        if self.ampute is not None and not callable(self.ampute) and not isinstance(self.ampute, FrameAmputer):
+            raise SimulationError(
+                f"ampute= must be a function from a scenario to an Amputation or a DropOut, or a FrameAmputer around "
+                f"a function of yours, got {self.ampute!r}; for one amputation: lambda scenario: amputation."
+            )
+        if self.model is not None:
+            checks.text(self.model, "model=")
 
     def table(self) -> dict[str, dict[str, Any]]:
         """Parameters of every scenario by its name, in order.
@@ -129,10 +166,14 @@ class StudySpec:
         """
         if isinstance(self.scenarios, pd.DataFrame):
             names = [str(name) for name in self.scenarios]
+            if len(set(names)) < len(names):
+                raise SimulationError(f"scenarios= has a column twice: {', '.join(map(repr, names))}.")
             rows = [tuple(row) for row in self.scenarios.itertuples(index=False)]
         else:
-            names = list(self.scenarios)
-            rows = list(itertools.product(*self.scenarios.values()))
+            given = checks.mapping(self.scenarios, "scenarios=, unless a frame,", "{'J': [30, 150]}")
+            names = list(given)
+            lists = [checks.listed(given[name], f"scenarios= of {name!r}", "values, as [30, 150]") for name in given]
+            rows = list(itertools.product(*lists)) if given else []
         clash = [name for name in names if name in RESERVED]
         if clash:
             raise SimulationError(f"Rename the parameter {', '.join(map(repr, clash))}: results have such a column.")
@@ -146,19 +187,47 @@ class StudySpec:
                 raise SimulationError(f"Scenario {values} is there twice.")
             table[scenario_id(values)] = values
         if not table:
-            raise SimulationError("A study needs at least one scenario; scenarios={} makes one without parameters.")
+            raise SimulationError(
+                "A study needs at least one scenario; where nothing varies, give one parameter one value, such as "
+                "scenarios={'J': [30]}."
+            )
         return table
 
     def truth(self, scenario: Scenario) -> dict[str, float]:
         """True value of every estimand in a scenario."""
-        return {term: float(value(scenario) if callable(value) else value) for term, value in self.estimands.items()}
+        return {
+            term: checks.number(
+                _called(value, f"The true value of {term!r}", scenario) if callable(value) else value,
+                f"The true value of {term!r} in scenario {dict(scenario)}",
+            )
+            for term, value in self.estimands.items()
+        }
+
+    def design(self, scenario: Scenario) -> MultilevelDesign:
+        """What a scenario's data are drawn from."""
+        if isinstance(self.generate, FrameGenerator):
+            raise SimulationError("The data are made by a function: there are no arrays.")
+        found = _called(self.generate, "generate=", scenario)
+        if not isinstance(found, MultilevelDesign):
+            raise SimulationError(
+                f"generate= gave {found!r} for scenario {dict(scenario)}: return a MultilevelDesign, or wrap a "
+                "function that makes data frames as FrameGenerator(function)."
+            )
+        return found
 
     def mechanisms(self, scenario: Scenario) -> list[Mechanism]:
         """What makes a scenario's data incomplete; empty if nothing, or a function of the user's, does."""
         if self.ampute is None or isinstance(self.ampute, FrameAmputer):
             return []
-        found = self.ampute(scenario)
-        return list(found) if isinstance(found, Sequence) else [found]
+        found = _called(self.ampute, "ampute=", scenario)
+        several = list(found) if isinstance(found, Sequence) else [found]
+        for one in several:
+            if isinstance(one, type) or not hasattr(one, "masks"):
+                raise SimulationError(
+                    f"ampute= gave {one!r} for scenario {dict(scenario)}: return an Amputation, a DropOut, or a list "
+                    "of such; or wrap a function on data frames as FrameAmputer(function)."
+                )
+        return several
 
     def fingerprint(self) -> dict[str, object]:
         """What decides the rows of a replication, other than its scenario and number, by parts."""
@@ -170,3 +239,21 @@ class StudySpec:
             "estimands": dict(self.estimands),
             **{f"method {name}": method for name, method in self.methods.items()},
         }
+
+
+def _check_function(function: object, what: str, arguments: str) -> None:
+    if not callable(function):
+        raise SimulationError(f"{what} needs a function of {arguments}, got {function!r}.")
+
+
+def _called(function: Callable[[Scenario], Any], what: str, scenario: Scenario) -> Any:
+    """What a user's function gives for a scenario."""
+    try:
+        return function(scenario)
+    except RemlaxError:
+        raise
+    except Exception as error:
+        raise SimulationError(
+            f"{what} failed for scenario {dict(scenario)}: {type(error).__name__}: {error}; it is called with the "
+            "parameters of one scenario as a dict."
+        ) from error

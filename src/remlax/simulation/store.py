@@ -24,6 +24,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
+from . import checks
 from .fingerprint import canonical_json, digest
 from .keys import versions
 from .rows import COLUMNS
@@ -233,7 +234,7 @@ def open_store(
     ...     [block.name for block in store.to_do()]
     ['00000000000000ff-000000', '00000000000000ff-000001']
     """
-    root = Path(directory)
+    root = checks.path(directory, "The directory of the results")
     parts = {name: digest(value) for name, value in specification.items()}
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -271,7 +272,7 @@ def read_store(directory: str | os.PathLike[str]) -> ResultStore:
     FileFormatError
         There is no manifest, or it is damaged or of a newer version.
     """
-    root = Path(directory)
+    root = checks.path(directory, "The directory of the results", FileFormatError)
     known = _read_manifest(root)
     return ResultStore(root, known["hash"], known["scenarios"], known["replications"], known["block_size"])
 

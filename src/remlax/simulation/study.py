@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import SimulationError
+from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
 from .fingerprint import scenario_id
@@ -89,7 +90,8 @@ class Study(StudySpec):
 
     def blocks(self, block_size: int = BLOCK_SIZE) -> list[Block]:
         """The blocks of the study, in the order of their numbers for ``run-block``."""
-        return ResultStore(Path(), "", self.table(), self.replications, block_size).blocks()
+        size = checks.whole(block_size, "block_size=")
+        return ResultStore(Path(), "", self.table(), self.replications, size).blocks()
 
     def run(
         self,
@@ -139,6 +141,11 @@ class Study(StudySpec):
         MissingExtraError
             pyarrow or (with ``client=``) dask.distributed is not installed.
         """
+        checks.whole(workers, "workers=")
+        if max_time is not None:
+            checks.number(max_time, "max_time=", 0)
+        if client is not None and not hasattr(client, "submit"):
+            raise SimulationError(f"client= must be a distributed.Client, got {client!r}.")
         store = self._open(out, block_size)
         elsewhere = None if client is None else partial(run_on_cluster, client)
         run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
@@ -174,7 +181,10 @@ class Study(StudySpec):
         """Performance by scenario, method and term; options as of `remlax.simulation.measures.performance`."""
         parameters = list(next(iter(self.table().values())))
         by = ("scenario", *parameters, "method", "term")
-        return performance(self.results(out), **({"truth": "truth", "by": by} | options))
+        results = self.results(out)
+        if results.empty:
+            raise SimulationError(f"No block in {out} is finished yet: run the study first.")
+        return performance(results, **({"truth": "truth", "by": by} | options))
 
     def replay(self, scenario: Scenario | str, replication: int) -> Replay:
         """Make one replication again, to see what happened in it.
@@ -197,7 +207,7 @@ class Study(StudySpec):
         """
         name = scenario if isinstance(scenario, str) else scenario_id(scenario)
         table = self.table()
-        if name not in table or not 0 <= replication < self.replications:
+        if name not in table or checks.whole(replication, "replication", 0) >= self.replications:
             raise SimulationError(f"Replication {replication} of scenario {scenario!r} is not part of the study.")
         block = Block(name, 0, replication, replication + 1)
         (data,) = frame_data(self, block, table[name])
@@ -206,6 +216,7 @@ class Study(StudySpec):
         return Replay(self, block, table[name], data)
 
     def _open(self, out: str | os.PathLike[str], block_size: int) -> ResultStore:
+        checks.whole(block_size, "block_size=")
         return open_store(out, self.fingerprint(), self.table(), self.replications, block_size)
 
 
@@ -248,6 +259,7 @@ class Replay:
         DataFrame
             Its rows, as in the results.
         """
+        checks.known([checks.text(method, "Replay.run(): the method")], self.study.methods, "Replay.run()")
         truth = self.study.truth(self.scenario)
         function = self.study.methods[method]
         if isinstance(function, BatchMethod):

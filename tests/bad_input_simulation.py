@@ -1,0 +1,580 @@
+"""Bad input to simulation studies: designs, amputations, methods, studies, measures and figures."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import pandas as pd
+
+from bad_input import Case, base
+from bad_input_public import RESULTS, TABLE, design
+from remlax import sim
+from remlax.errors import DataError, FileFormatError, ModelSizeError, SimulationError
+from remlax.simulation import batch, rows
+
+
+def study(**changes: object) -> sim.Study:
+    usual = {"scenarios": {"J": [1]}, "generate": lambda scenario: design(), "methods": {"all": sim.CompleteData()}}
+    usual |= {"estimands": {"Intercept": 1.0}, "replications": 2, "seed": 1, "model": "y ~ 1 + (1 | g)"}
+    return sim.Study(**(usual | changes))
+
+
+def ran(**changes: object) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        return study(**changes).run(folder, progress=False)
+
+
+SIMULATION: list[Case] = [
+    (
+        "generate: key",
+        lambda: sim.generate(3, design()),
+        SimulationError,
+        r"One random key, made by .* is needed, got 3\.",
+    ),
+    (
+        "generate: many keys",
+        lambda: sim.generate(sim.keys(1, "0" * 16, [0, 1], sim.Stream.DATA), design()),
+        SimulationError,
+        r"One random key, made by sim\.key\(\), is needed, got an array \(2,\)",
+    ),
+    (
+        "generate: no design",
+        lambda: sim.generate(sim.key(1, "0" * 16, 0, sim.Stream.DATA), 3),
+        SimulationError,
+        r"A MultilevelDesign is needed, not a int\.",
+    ),
+    (
+        "generate_batch: one key",
+        lambda: sim.generate_batch(sim.key(1, "0" * 16, 0, sim.Stream.DATA), design()),
+        SimulationError,
+        r"An array \(R,\) of random keys, made by sim\.keys\(\), is needed, got an array \(\)",
+    ),
+    (
+        "simulate_frames: none",
+        lambda: sim.simulate_frames(design(), 0, seed=1),
+        SimulationError,
+        r"replications must be a whole number of at least 1, got 0\.",
+    ),
+    (
+        "simulate_frames: too large",
+        lambda: sim.simulate_frames(design(size=10**12), 1, seed=1),
+        ModelSizeError,
+        r"1 replications of 10000000000000 rows need about .* TB of memory, and there are .*: draw fewer rows\.",
+    ),
+    (
+        "key: stream",
+        lambda: sim.key(1, "0" * 16, 0, 7),
+        SimulationError,
+        r"stream=7 must be a Stream, such as Stream\.DATA\.",
+    ),
+    (
+        "key: replication",
+        lambda: sim.key(1, "0" * 16, 0.5, sim.Stream.DATA),
+        SimulationError,
+        r"Replications are numbered from 0 to 2\*\*32 - 1: give a list of such numbers, not \[0\.5\]\.",
+    ),
+    ("key: scenario", lambda: sim.key(1, 3, 0, sim.Stream.DATA), SimulationError, r"^3 is not a scenario's name"),
+    (
+        "Covariate: kind",
+        lambda: sim.Covariate("x", kind="q"),
+        SimulationError,
+        r"Unknown kind of Covariate 'x' 'q': choose normal, binary or index\.",
+    ),
+    ("Covariate: name", lambda: sim.Covariate(3), SimulationError, r"The name of a covariate must be a text, got 3\."),
+    ("Covariate: colon", lambda: sim.Covariate("a:b"), SimulationError, r"Covariate 'a:b': a name has no colon,"),
+    ("Covariate: sd", lambda: sim.Covariate("x", sd=-1), SimulationError, r"'x': sd= must be 0 or more, got -1\."),
+    (
+        "Covariate: mean",
+        lambda: sim.Covariate("x", mean=float("nan")),
+        SimulationError,
+        r"Covariate 'x': mean= must be a finite number, got nan\.",
+    ),
+    (
+        "Covariate: icc",
+        lambda: sim.Covariate("x", icc=0.2),
+        SimulationError,
+        r"Covariate 'x': icc= must be a dict such as \{'school': 0\.2\}, got 0\.2\.",
+    ),
+    (
+        "Covariate: index",
+        lambda: sim.Covariate("t", level="g", kind="index"),
+        SimulationError,
+        r"Covariate 't' of kind 'index' differs from row to row: leave out level=\.",
+    ),
+    (
+        "Covariate: icc below its level",
+        lambda: design(
+            factors=[sim.Factor("s", 3), sim.Factor("g", 3, within="s")],
+            covariates=[sim.Covariate("x", level="s", icc={"g": 0.2})],
+        ),
+        SimulationError,
+        r"Covariate 'x' is constant in 's': icc= names factors above that, and 'g' is none\.",
+    ),
+    (
+        "Factor: levels",
+        lambda: sim.Factor("g", 0),
+        SimulationError,
+        r"Factor 'g': levels= must be a whole number of at least 1, got 0\.",
+    ),
+    ("Factor: name", lambda: sim.Factor(3, 3), SimulationError, r"The name of a factor must be a text, got 3\."),
+    (
+        "Factor: itself",
+        lambda: sim.Factor("g", 3, within="g"),
+        SimulationError,
+        r"Factor 'g' cannot be nested in itself: within= names another factor\.",
+    ),
+    (
+        "Factor: assigned",
+        lambda: sim.Factor("g", 3, assigned="yes"),
+        SimulationError,
+        r"Factor 'g': assigned= must be True or False, got 'yes'\.",
+    ),
+    ("Drawn: weights", lambda: sim.Drawn(1, 3), SimulationError, r"Drawn: weights= must be a list of numbers, got 3\."),
+    (
+        "Drawn.uniform: order",
+        lambda: sim.Drawn.uniform(5, 3),
+        SimulationError,
+        r"Drawn: high= after low=5 must be a whole number of at least 5, got 3\.",
+    ),
+    (
+        "Drawn.poisson: mean",
+        lambda: sim.Drawn.poisson(-3, 1, 3),
+        SimulationError,
+        r"Drawn\.poisson: mean= must be 0 or more, got -3\.",
+    ),
+    ("Distribution: t", lambda: sim.Distribution("t", "a"), SimulationError, r"'t' needs a finite parameter above 2,"),
+    (
+        "RandomTerm: a number",
+        lambda: sim.RandomTerm("g", 1.0),
+        SimulationError,
+        r"Random term of 'g': sd= must be a dict such as \{'1': 1\.0, 'x': 0\.5\}, got 1\.0\.",
+    ),
+    (
+        "RandomTerm: correlation",
+        lambda: sim.RandomTerm("g", {"1": 1, "x": 1}, "a"),
+        SimulationError,
+        r"give a number or a symmetric 2 x 2 matrix with ones on the diagonal as correlation, not 'a'\.",
+    ),
+    (
+        "RandomTerm: distribution",
+        lambda: sim.RandomTerm("g", {"1": 1}, distribution="t"),
+        SimulationError,
+        r"Random term of 'g': distribution= must be made by Distribution\('t', 5\) or the like, got 't'\.",
+    ),
+    (
+        "Design: factors",
+        lambda: design(factors=sim.Factor("g", 3)),
+        SimulationError,
+        r"factors= must be a list of Factor\(\.\.\.\), got Factor",
+    ),
+    (
+        "Design: covariates",
+        lambda: design(covariates=["x"]),
+        SimulationError,
+        r"A member of covariates= must be made by Covariate\(\.\.\.\), got 'x'\.",
+    ),
+    (
+        "Design: size",
+        lambda: design(size=1.5),
+        SimulationError,
+        r"size=, the number of rows of every cell, must be a whole number of at least 1, got 1\.5\.",
+    ),
+    (
+        "Design: no row ever",
+        lambda: design(size=sim.Drawn(0, [1.0])),
+        SimulationError,
+        r"size=, .* must be 1 or more now and then, got Drawn",
+    ),
+    ("Design: beta list", lambda: design(beta=[1.0]), SimulationError, r"beta= must be a dict such as"),
+    (
+        "Design: effect twice",
+        lambda: design(random=[sim.RandomTerm("g", {"1": 1.0})] * 2),
+        SimulationError,
+        r"The random effect '\(Intercept\) of g' is defined twice\.",
+    ),
+    (
+        "design_from_formula: sd",
+        lambda: sim.design_from_formula(
+            "y ~ 1 + (1 | g)", beta=[1.0], sd={"g": [1.0], "h": [1.0]}, sigma=1.0, factors=[sim.Factor("g", 5)], size=5
+        ),
+        SimulationError,
+        r"sd= names 'h', which is not among 'g'\.",
+    ),
+    (
+        "design_from_formula: beta",
+        lambda: sim.design_from_formula(
+            "y ~ 1 + (1 | g)", beta=1.0, sd={"g": [1.0]}, sigma=1.0, factors=[sim.Factor("g", 5)], size=5
+        ),
+        SimulationError,
+        r"beta= must be a list of numbers, one per term, got 1\.0\.",
+    ),
+    ("Amputation: prop", lambda: sim.Amputation(prop=2), SimulationError, r"prop must lie between 0 and 1, got 2\."),
+    (
+        "Amputation: mechanism",
+        lambda: sim.Amputation(0.4, mechanism="mar"),
+        SimulationError,
+        r"Unknown mechanism 'mar'",
+    ),
+    (
+        "Amputation: pattern",
+        lambda: sim.Amputation(0.4, ["x"]),
+        SimulationError,
+        r"A pattern of patterns= must be a list of texts, such as \['x', 'w'\], got 'x'\.",
+    ),
+    ("Amputation: no pattern", lambda: sim.Amputation(0.4, []), SimulationError, r"patterns= is empty: give at least"),
+    (
+        "Amputation: freq",
+        lambda: sim.Amputation(0.4, [["x"]], freq=[0.5, 0.5]),
+        SimulationError,
+        r"freq= needs 1 numbers of 0 or more, one per pattern, got \[0\.5, 0\.5\]\.",
+    ),
+    (
+        "DropOut: weights",
+        lambda: sim.DropOut(0.4, ["y"], "g", "row", weights={"y": 0.0}),
+        SimulationError,
+        r"weights= needs a column with a weight other than 0, got \{'y': 0\.0\}\.",
+    ),
+    (
+        "Amputation: weights",
+        lambda: sim.Amputation(0.4, [["x"]], weights={"y": "a"}),
+        SimulationError,
+        r"weights= of 'y' must be a finite number, got 'a'\.",
+    ),
+    ("Amputation: types", lambda: sim.Amputation(0.4, types="FLAT"), SimulationError, r"types= needs RIGHT, LEFT, MID"),
+    (
+        "Amputation: odds",
+        lambda: sim.Amputation(0.4, [["x"]], odds=[3]),
+        SimulationError,
+        r"A row of odds= must be a list",
+    ),
+    (
+        "Amputation: cluster_sd",
+        lambda: sim.Amputation(0.4, cluster="g", cluster_sd=-1),
+        SimulationError,
+        r"cluster_sd must be 0 or more, got -1\.",
+    ),
+    (
+        "ampute: infinite",
+        lambda: sim.ampute(base()[["y", "infinite"]], 0.4, [["y"]], seed=1),
+        DataError,
+        r"Column 'infinite' has 1 infinite values: a score needs numbers\.",
+    ),
+    (
+        "ampute: empty",
+        lambda: sim.ampute(base()[["y", "x"]].iloc[:0], 0.4, seed=1),
+        DataError,
+        r"ampute\(\) needs rows and columns; the frame has the shape \(0, 2\)\.",
+    ),
+    (
+        "ampute: names",
+        lambda: sim.ampute(base()[["y", "x"]].set_axis([0, 1], axis=1), 0.4, seed=1),
+        DataError,
+        r"Column 0 has no text as its name: rename it, as by frame\.rename\(columns=str\)\.",
+    ),
+    (
+        "ampute: twins",
+        lambda: sim.ampute(base()[["y", "y"]], 0.4, seed=1),
+        DataError,
+        r"Column 'y' is there twice: rename one\.",
+    ),
+    (
+        "ampute: also",
+        lambda: sim.ampute(base()[["y", "x"]], 0.4, seed=1).also(3),
+        SimulationError,
+        r"What is joined must be made by ampute\(\) or drop_out\(\), got 3\.",
+    ),
+    (
+        "DropOut: mechanism",
+        lambda: sim.DropOut(0.2, ["y"], "g", "row", mechanism="q"),
+        SimulationError,
+        r"mechanism 'q'",
+    ),
+    (
+        "DropOut: columns",
+        lambda: sim.DropOut(0.2, "y", "g", "row"),
+        SimulationError,
+        r"columns= must be a list of texts,",
+    ),
+    (
+        "DropOut: the subject",
+        lambda: sim.DropOut(0.2, ["g"], "g", "row"),
+        SimulationError,
+        r"columns=\['g'\] are lost after leaving: 'g' and 'row' are always seen\.",
+    ),
+    (
+        "drop_out: no frame",
+        lambda: sim.drop_out(3, 0.2, ["y"], subject="g", time="t", seed=1),
+        SimulationError,
+        r"not a int",
+    ),
+    (
+        "drop_out: occasion twice",
+        lambda: sim.drop_out(base()[["y", "g", "zero"]], 0.2, ["y"], subject="g", time="zero", seed=1),
+        DataError,
+        r"Occasion \{'g': 'g00', 'zero': 0\.0\} is there twice: give one row per subject and occasion\.",
+    ),
+    ("EMB: tolerance", lambda: sim.EMB(tolerance=-1), SimulationError, r"tolerance= must be 0 or more, got -1\."),
+    ("EMB: columns", lambda: sim.EMB(columns="xy"), SimulationError, r"columns= must be a list of texts,"),
+    (
+        "EMB: dfcom",
+        lambda: sim.EMB(dfcom="kenward-roger"),
+        SimulationError,
+        r"dfcom='kenward-roger' must be 'satterthwaite', 'residual' or a positive number, such as math\.inf\.",
+    ),
+    ("EMB: reml", lambda: sim.EMB(reml="yes"), SimulationError, r"reml= must be True or False, got 'yes'\."),
+    (
+        "Joint: sweeps",
+        lambda: sim.Joint(sweeps=1.5),
+        SimulationError,
+        r"sweeps= of a chain must be a whole number of at least 1, got 1\.5\.",
+    ),
+    ("Joint: random", lambda: sim.Joint(random="x"), SimulationError, r"random= must be a list of texts,"),
+    (
+        "FrameGenerator: no function",
+        lambda: sim.FrameGenerator("a"),
+        SimulationError,
+        r"needs a function of \(scenario, rng\)",
+    ),
+    (
+        "FrameAmputer: no function",
+        lambda: sim.FrameAmputer("a"),
+        SimulationError,
+        r"a function of \(frame, scenario, rng\)",
+    ),
+    (
+        "Study: no scenario",
+        lambda: study(scenarios={}),
+        SimulationError,
+        r"A study needs at least one scenario; where nothing varies, give one parameter one value, such as",
+    ),
+    (
+        "Study: scenarios",
+        lambda: study(scenarios=[{"J": 1}]),
+        SimulationError,
+        r"scenarios=, unless a frame, must be a dict such as \{'J': \[30, 150\]\}, got \[\{'J': 1\}\]\.",
+    ),
+    (
+        "Study: values",
+        lambda: study(scenarios={"J": "abc"}),
+        SimulationError,
+        r"scenarios= of 'J' must be a list of values, as \[30, 150\], got 'abc'\.",
+    ),
+    (
+        "Study: columns twice",
+        lambda: study(scenarios=pd.DataFrame([[1, 2]], columns=["J", "J"])),
+        SimulationError,
+        r"scenarios= has a column twice: 'J', 'J'\.",
+    ),
+    (
+        "Study: generate",
+        lambda: study(generate=design()),
+        SimulationError,
+        r"generate= must be a function from a scenario to .* for one design: lambda scenario: design",
+    ),
+    (
+        "Study: ampute",
+        lambda: study(ampute=sim.Amputation(0.4)),
+        SimulationError,
+        r"ampute= must be a function from a scenario .* for one amputation: lambda scenario: amputation\.",
+    ),
+    ("Study: method list", lambda: study(methods=[sim.EMB()]), SimulationError, r"methods= must be a dict such as"),
+    (
+        "Study: method class",
+        lambda: study(methods={"a": sim.EMB}),
+        SimulationError,
+        r"Method 'a' is a class: make an object of it, as EMB\(\)\.",
+    ),
+    (
+        "Study: method",
+        lambda: study(methods={"a": "emb"}),
+        SimulationError,
+        r"Method 'a' must be a function of a data frame",
+    ),
+    (
+        "Study: estimand",
+        lambda: study(estimands={"x": "a"}),
+        SimulationError,
+        r"The true value of 'x', unless a function",
+    ),
+    (
+        "Study: 1.5 replications",
+        lambda: study(replications=1.5),
+        SimulationError,
+        r"replications= must be a whole number",
+    ),
+    ("Study: model", lambda: study(model=3), SimulationError, r"model= must be a text, got 3\."),
+    (
+        "run: generate gives something else",
+        lambda: ran(generate=lambda scenario: 3),
+        SimulationError,
+        r"generate= gave 3 for scenario \{'J': 1\}: return a MultilevelDesign, or wrap",
+    ),
+    (
+        "run: generate raises",
+        lambda: ran(generate=lambda scenario: scenario["q"]),
+        SimulationError,
+        r"generate= failed for scenario \{'J': 1\}: KeyError: 'q'; it is called with the parameters of one scenario",
+    ),
+    (
+        "run: ampute gives something else",
+        lambda: ran(ampute=lambda scenario: 3),
+        SimulationError,
+        r"ampute= gave 3 for scenario \{'J': 1\}: return an Amputation, a DropOut, or a list of such",
+    ),
+    (
+        "run: truth",
+        lambda: ran(estimands={"Intercept": lambda scenario: "a"}),
+        SimulationError,
+        r"The true value of 'Intercept' in scenario \{'J': 1\} must be a finite number, got 'a'\.",
+    ),
+    (
+        "run: block_size",
+        lambda: study().run("/no", block_size=0),
+        SimulationError,
+        r"block_size= must be a whole number",
+    ),
+    (
+        "run: workers",
+        lambda: study().run("/no", workers=0),
+        SimulationError,
+        r"workers= must be a whole number of at least 1",
+    ),
+    (
+        "run: max_time",
+        lambda: study().run("/no", max_time=-1),
+        SimulationError,
+        r"max_time= must be 0 or more, got -1\.",
+    ),
+    (
+        "run: client",
+        lambda: study().run("/no", client=3),
+        SimulationError,
+        r"client= must be a distributed\.Client, got 3\.",
+    ),
+    (
+        "run: out",
+        lambda: study().run(3),
+        SimulationError,
+        r"directory of the results must be the path of a folder, got 3\.",
+    ),
+    (
+        "blocks: size",
+        lambda: study().blocks(0),
+        SimulationError,
+        r"block_size= must be a whole number of at least 1, got 0\.",
+    ),
+    ("replay: text", lambda: study().replay({"J": 1}, "a"), SimulationError, r"replication must be a whole number"),
+    (
+        "replay: method",
+        lambda: study().replay({"J": 1}, 0).run("q"),
+        SimulationError,
+        r"Replay\.run\(\) names 'q', which is",
+    ),
+    (
+        "batch: no rows",
+        lambda: batch.batch_rows(3, replications=np.arange(2), method="b", truth={"x": 1.0}, seconds=1.0),
+        SimulationError,
+        r"Method 'b' returned a int: return BatchRows\.",
+    ),
+    (
+        "batch: status",
+        lambda: batch.batch_rows(
+            sim.BatchRows(["x"], np.ones((2, 1)), np.ones((2, 1)), status=[0, 8]),
+            replications=np.arange(2),
+            method="b",
+            truth={"x": 1.0},
+            seconds=1.0,
+        ),
+        SimulationError,
+        r"Method 'b' gave a status that is no place in \('ok', 'singular', 'nonconverged', 'failed'\)\.",
+    ),
+    (
+        "method: no rows",
+        lambda: rows.method_records(3.0, replication=0, method="p", truth={"x": 1.0}, seconds=1.0),
+        SimulationError,
+        r"Method 'p' returned a float: return a DataFrame or a list of dicts, with the columns term and estimate\.",
+    ),
+    (
+        "method: text",
+        lambda: rows.method_records(
+            [{"term": "x", "estimate": "a"}], replication=0, method="p", truth={"x": 1.0}, seconds=1.0
+        ),
+        SimulationError,
+        r"Method 'p' returned estimate='a' for 'x': give a number\.",
+    ),
+    (
+        "performance: truth None",
+        lambda: sim.performance(RESULTS, truth=None),
+        DataError,
+        r"must be a finite number, got None",
+    ),
+    (
+        "performance: alpha",
+        lambda: sim.performance(RESULTS, truth=1.0, alpha=5),
+        DataError,
+        r"alpha= must lie between 0 and 1",
+    ),
+    (
+        "performance: empty",
+        lambda: sim.performance(RESULTS.iloc[:0], truth=1.0),
+        DataError,
+        r"The results have no rows",
+    ),
+    (
+        "performance: standard errors",
+        lambda: sim.performance(RESULTS.assign(std_error=-1.0), truth=1.0),
+        DataError,
+        r"Column 'std_error' of the results holds negative standard errors: -1\.",
+    ),
+    (
+        "intervals: null",
+        lambda: sim.intervals(RESULTS, null="a"),
+        DataError,
+        r"null= must be a finite number, got 'a'\.",
+    ),
+    (
+        "n_needed: proportion",
+        lambda: sim.n_needed("coverage", 0.005, proportion=95),
+        DataError,
+        r"proportion= must lie between 0 and 1, got 95\.",
+    ),
+    (
+        "n_needed: correlation",
+        lambda: sim.n_needed("relative_precision", 1, variance_ratio=1.2, correlation=2),
+        DataError,
+        r"correlation= must lie between -1 and 1, got 2\.",
+    ),
+    (
+        "n_needed_from: no frame",
+        lambda: sim.n_needed_from(None, "bias", 0.01),
+        DataError,
+        r"The table must be a pandas Data",
+    ),
+    ("read_store: no path", lambda: sim.read_store(3), FileFormatError, r"must be the path of a folder, got 3\."),
+    (
+        "bland: the same",
+        lambda: sim.bland_altman_plot(RESULTS, method="a", reference="a"),
+        DataError,
+        r"method='a' and reference= are the same: give two methods to compare\.",
+    ),
+    (
+        "zip: level",
+        lambda: sim.zip_plot(RESULTS, truth=1.0, conf_level=95),
+        DataError,
+        r"conf_level=95 must lie between 0 and 1",
+    ),
+    ("zip: truth", lambda: sim.zip_plot(RESULTS, truth=None), DataError, r"truth=None must be a number\."),
+    (
+        "zip: no frame",
+        lambda: sim.zip_plot(3, truth=1.0),
+        DataError,
+        r"a table with the columns .* is needed, not a int",
+    ),
+    (
+        "nested: no factor",
+        lambda: sim.nested_loop_plot(TABLE, "bias", factors=[]),
+        DataError,
+        r"must be a list of columns,",
+    ),
+]
