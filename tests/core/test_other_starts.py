@@ -1,55 +1,92 @@
-"""Where the first start of a lane fails: a curved valley on the way to a covariance matrix of less rank."""
+"""Where the first start of a lane fails: an arc along which the covariance of the random effects hardly changes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import jax
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import remlax as rx
+from remlax.core import batch, batch_restarts
 from remlax.core.structure import ThetaMap
 
+# of 20,000 small data sets those where a single Newton path ends above the optimum, at the limit of iterations or not
+HARD = (1214, 2571, 16031, 17534)
 
-def test_fewer_ranks_keeps_variances_and_loses_small_diagonals() -> None:
-    map_ = ThetaMap(q=(2, 1), factor=(0, 0, 0, 1), row=(0, 1, 1, 0), col=(0, 0, 1, 0))
-    theta = np.array([[0.001, -0.12, 0.03, 0.2], [0.4, 0.1, 0.3, 0.0], [0.4, 0.0, 0.0, 1.0]])
-    found = map_.fewer_ranks(theta)
-    np.testing.assert_array_equal(found[1:], theta[1:])
-    np.testing.assert_array_equal(found[0, [0, 2, 3]], [0.001, 0.0, 0.2])
-    assert found[0, 1] == pytest.approx(-np.hypot(0.12, 0.03), rel=1e-15)
+
+def small(seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(30), 10)
+    x, u = rng.normal(size=300), rng.normal(size=(30, 2)) * [(0.7, 0.3), (0.7, 0.0), (0.2, 0.1), (0.0, 0.0)][seed % 4]
+    return pd.DataFrame({"y": 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=300), "x": x, "g": g})
+
+
+def dense_criterion(theta: np.ndarray, data: pd.DataFrame) -> float:
+    """REML criterion by n x n algebra."""
+    y, x, g = (data[name].to_numpy() for name in ("y", "x", "g"))
+    z = np.zeros((300, 30, 2))
+    z[np.arange(300), g, 0], z[np.arange(300), g, 1] = 1.0, x
+    z = (z @ np.array([[theta[0], 0.0], [theta[1], theta[2]]])).reshape(300, 60)
+    v = np.eye(300) + z @ z.T
+    design = np.column_stack([np.ones(300), x])
+    solved = np.linalg.solve(v, np.column_stack([design, y]))
+    information = design.T @ solved[:, :2]
+    residual = y - design @ np.linalg.solve(information, design.T @ solved[:, 2])
+    rss = residual @ np.linalg.solve(v, residual)
+    logs = np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1]
+    return float(logs + 298 * (1 + np.log(2 * np.pi * rss / 298)))
 
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
-def test_a_curved_valley_is_followed_to_its_floor() -> None:
-    """Variance of the intercept almost zero, correlation at -1: Newton steps from most starts end on the way."""
-    rng = np.random.default_rng(1214)
-    g = np.repeat(np.arange(30), 10)
-    x, u = rng.normal(size=300), rng.normal(size=(30, 2)) * (0.2, 0.1)
-    y = 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=300)
-    fit = rx.lmer("y ~ x + (1 + x | g)", pd.DataFrame({"y": y, "x": x, "g": g}))
-    theta = np.asarray(fit.theta)
-    dense_z = np.zeros((300, 60))
-    dense_z[np.arange(300), 2 * g], dense_z[np.arange(300), 2 * g + 1] = 1.0, x
+def test_fits_do_not_stop_on_an_arc() -> None:
+    sets = [small(seed) for seed in HARD]
+    fits = rx.lmer_list("y ~ x + (1 + x | g)", sets)
+    for fit, data in zip(fits, sets, strict=True):
+        assert fit.converged
+        assert fit.criterion() == pytest.approx(dense_criterion(fit.theta, data), rel=1e-12)
+        length = np.hypot(fit.theta[1], fit.theta[2])
+        # from all over the arc nothing lower is found
+        for angle in (0.4, -0.8, 3.0):
+            start = np.array([fit.theta[0], length * np.cos(angle), length * np.sin(angle)])
+            found = scipy.optimize.minimize(dense_criterion, start, (data,), "L-BFGS-B", options={"maxiter": 8})
+            assert fit.criterion() < found.fun + 1e-6
 
-    def criterion(t: np.ndarray) -> float:
-        """REML criterion by dense algebra."""
-        lam = np.array([[t[0], 0.0], [t[1], t[2]]])
-        z = dense_z @ np.kron(np.eye(30), lam)
-        v = np.eye(300) + z @ z.T
-        design = np.column_stack([np.ones(300), x])
-        information = design.T @ np.linalg.solve(v, design)
-        beta = np.linalg.solve(information, design.T @ np.linalg.solve(v, y))
-        rss = (y - design @ beta) @ np.linalg.solve(v, y - design @ beta)
-        logs = np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1]
-        return float(logs + 298 * (1 + np.log(2 * np.pi * rss / 298)))
 
-    assert fit.converged
-    assert theta[2] == 0.0
-    assert fit.criterion() == pytest.approx(criterion(theta), rel=1e-12)
-    # steps along the valley and across it lead up
-    for turn in (0.05, 0.2):
-        along = np.array([theta[0], theta[1] * np.cos(turn), theta[1] * np.sin(turn)])
-        assert criterion(along) > fit.criterion()
-    for change in (-0.02, 0.02):
-        assert criterion(theta + np.array([change, 0, 0])) > fit.criterion()
-        assert criterion(theta + np.array([0, change, 0])) > fit.criterion()
+def test_theta_of_the_opposite_order_has_the_same_d() -> None:
+    map_ = ThetaMap(
+        q=(4, 2), factor=(0,) * 7 + (1,) * 3, row=(0, 1, 2, 1, 2, 2, 3, 0, 1, 1), col=(0, 0, 0, 1, 1, 2, 3, 0, 0, 1)
+    )
+    assert batch_restarts.opposite_order(map_, 0).tolist() == [2, 1, 0, 3]
+    theta = np.random.default_rng(1).normal(size=(3, 10))
+    theta[1, [0, 9]] = 0.0
+    theta[2, 3:6] = 0.0
+    turned = batch_restarts.turned_theta(theta, map_)
+    for lane in range(3):
+        for f in (0, 1):
+            with jax.enable_x64(True):
+                lam, lam_turned = (np.asarray(map_.factors(t[lane])[f]) for t in (theta, turned))
+            order = batch_restarts.opposite_order(map_, f)
+            d = (lam @ lam.T)[order][:, order]
+            np.testing.assert_allclose(lam_turned @ lam_turned.T, d, atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
+def test_criterion_does_not_depend_on_the_order_of_columns() -> None:
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"y": rng.normal(size=240), "x": rng.normal(size=240)})
+    data["fine"], data["coarse"] = np.arange(240) // 6, np.arange(240) // 24
+    data["y"] += rng.normal(size=40)[data["fine"]] * (1 + data["x"])
+    fit = rx.lmer("y ~ x + (1 + x | coarse) + (1 + x | fine)", data)
+    stack = fit.fitted_stack.model.stack
+    map_ = stack.structure.theta_map
+    theta = rng.normal(size=(1, map_.n_theta))
+    turned = replace(stack, values=batch_restarts.turned_values(stack.values, map_))
+    np.testing.assert_allclose(
+        batch.deviance_stack(turned, batch_restarts.turned_theta(theta, map_)),
+        batch.deviance_stack(stack, theta),
+        rtol=1e-12,
+    )

@@ -21,13 +21,15 @@ from jax import Array
 from jax.sharding import Mesh
 
 from ..progress import progress
+from . import batch_restarts as restarts
 from . import inference, optimize
+from .batch_restarts import BatchFit as BatchFit
 from .criterion import LOG_2PI
 from .factor import UNROLL_UP_TO
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .placement import over_lanes, place
 from .programs import float64, program
-from .structure import Index, Structure, ThetaMap, Values, host_leaf
+from .structure import Index, Structure, Values, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
 CHUNK_BYTES = 2**20
@@ -67,25 +69,6 @@ class Stack:
     def lanes(self, which: np.ndarray) -> Stack:
         """Take some lanes."""
         return replace(self, values=jax.tree.map(lambda a: a[which], self.values))
-
-
-@dataclass(frozen=True)
-class BatchFit:
-    """Optimum of every lane.
-
-    theta (m, d); value (m,); grad (m, d); hess (m, d, d); decrement (m,), in units of deviance;
-    evaluations, iterations, status, starts (m,): integers.
-    """
-
-    theta: np.ndarray
-    value: np.ndarray
-    grad: np.ndarray
-    hess: np.ndarray
-    decrement: np.ndarray
-    evaluations: np.ndarray
-    iterations: np.ndarray
-    status: np.ndarray
-    starts: np.ndarray
 
 
 @program("structure", "mesh")
@@ -302,6 +285,8 @@ def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) ->
     theta_map = stack.structure.theta_map
     # NaN asks for the moment estimate of each lane
     best = _fit_once(stack, np.full((stack.n_lanes, theta_map.n_theta), np.nan), optimizer)
+    if not stack.structure.crossed:
+        best = _out_of_valleys(stack, best)
     for attempt in range(3):
         failed = (best.status != CONVERGED) & np.isfinite(stack.values.ww).all(axis=(1, 2))
         again = failed.copy()
@@ -311,42 +296,22 @@ def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) ->
         which = np.flatnonzero(again)
         if not len(which):
             break
-        other = _fit_once(stack.lanes(which), _other_start(best, which, theta_map, attempt), Newton())
-        best = _take_better(best, which, other)
+        other = _fit_once(stack.lanes(which), restarts.other_start(best, which, theta_map.start(), attempt), Newton())
+        best = restarts.take_better(best, which, other)
     return best
 
 
-def _other_start(best: BatchFit, which: np.ndarray, theta_map: ThetaMap, attempt: int) -> np.ndarray:
-    """Leave a saddle along its most negative curvature and a curved valley for its floor; else near 0, then far out."""
-    start = theta_map.start()
-    theta = np.where(np.isfinite(best.theta[which]), best.theta[which], start[None])
-    out = np.empty_like(theta)
-    on_floor = theta_map.fewer_ranks(theta) if attempt == 0 else theta
-    for row, lane in enumerate(which):
-        size, vectors = np.linalg.eigh(np.nan_to_num(best.hess[lane]))
-        if best.status[lane] == optimize.SADDLE and size[0] < 0:
-            out[row] = theta[row] + 0.2 * (attempt + 1) * vectors[:, 0]
-        elif best.status[lane] == optimize.MAX_ITER and (on_floor[row] != theta[row]).any():
-            out[row] = on_floor[row]
-        else:
-            out[row] = start * (0.05, 10.0, 0.3)[attempt]
-    return out
-
-
-def _take_better(best: BatchFit, which: np.ndarray, other: BatchFit) -> BatchFit:
-    """Keep the new result where it is better: converged before not converged, then lower by more than noise."""
-    old_ok, new_ok = best.status[which] == CONVERGED, other.status == CONVERGED
-    old = np.where(np.isfinite(best.value[which]), best.value[which], np.inf)
-    lower = other.value < old - 1e-9 * np.maximum(1.0, np.abs(other.value)) * 1e-2
-    better = np.where(old_ok == new_ok, lower, new_ok & (other.value < old + 1e-6))
-    out = {}
-    for name in BatchFit.__dataclass_fields__:
-        merged = getattr(best, name).copy()
-        merged[which[better]] = getattr(other, name)[better]
-        out[name] = merged
-    out["evaluations"][which] = best.evaluations[which] + other.evaluations
-    out["starts"][which] = best.starts[which] + 1
-    return BatchFit(**out)
+def _out_of_valleys(stack: Stack, best: BatchFit) -> BatchFit:
+    """Fit lanes whose way was a curved valley with the columns of Z in the opposite order, and go on from there."""
+    theta_map = stack.structure.theta_map
+    which = np.flatnonzero(restarts.in_valley(best.theta, best.status, theta_map))
+    if not len(which):
+        return best
+    part = stack.lanes(which)
+    turned = replace(part, values=restarts.turned_values(part.values, theta_map))
+    found = _fit_once(turned, restarts.turned_theta(best.theta[which], theta_map), Newton())
+    other = _fit_once(part, restarts.turned_theta(found.theta, theta_map), Newton())
+    return restarts.take_better(best, which, other)
 
 
 def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:

@@ -74,27 +74,6 @@ class ThetaMap:
         where = np.flatnonzero(np.asarray(self.factor) == factor)
         return where, np.asarray(self.row)[where], np.asarray(self.col)[where]
 
-    def fewer_ranks(self, theta: np.ndarray) -> np.ndarray:
-        """Put to zero the diagonal entries that are small in their row of Lambda, and keep the variance of the row.
-
-        Where Lambda almost loses a rank, D = Lambda Lambda' hardly changes as a row turns, and the criterion is a
-        curved valley; its floor is where the rank is lost.
-
-        Parameters
-        ----------
-        theta : ndarray (m, d)
-        """
-        out = theta.copy()
-        factor, row = np.asarray(self.factor), np.asarray(self.row)
-        for last in np.flatnonzero(self.diagonal):
-            others = np.flatnonzero((factor == factor[last]) & (row == row[last]) & ~self.diagonal)
-            length = np.sqrt((theta[:, others] ** 2).sum(axis=1))
-            small = (np.abs(theta[:, last]) < 0.5 * length) & (length > 0)
-            grow = np.sqrt(1 + (theta[small, last] / length[small]) ** 2)
-            out[np.ix_(small, others)] *= grow[:, None]
-            out[small, last] = 0.0
-        return out
-
     def factors(self, theta: Array) -> tuple[Array, ...]:
         """Build Lambda of every factor from theta, each (q, q)."""
         out = []
