@@ -50,11 +50,11 @@ def intraclass(frame: pd.DataFrame, column: str, group: str = "g") -> float:
 
 
 def contextual(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Complete and incomplete data; slope of y on x 0.49 within clusters and 0.8 between, 40 % and 24 % missing."""
+    """Complete and incomplete data; slope of y on x 0.49 within clusters and 0.2 between, 40 % and 24 % missing."""
     rng = np.random.default_rng(seed)
     g = np.repeat(np.arange(150), 10)
     xb, xw = np.sqrt(0.3) * rng.normal(size=150)[g], np.sqrt(0.7) * rng.normal(size=1500)
-    y = 0.8 * xb + np.sqrt(0.108) * rng.normal(size=150)[g] + 0.49 * xw + np.sqrt(0.532) * rng.normal(size=1500)
+    y = 0.2 * xb + np.sqrt(0.288) * rng.normal(size=150)[g] + 0.49 * xw + np.sqrt(0.532) * rng.normal(size=1500)
     full = pd.DataFrame({"g": g, "y": y, "x": xb + xw})
     gaps = full.copy()
     # fixed numbers, so that all data sets share a program
@@ -236,9 +236,9 @@ def test_what_clusters_need_is_kept() -> None:
     table = np.mean(rows, axis=0)
     assert (np.abs(mean[0]) < 4.0 * error[0]).all(), (table, error)
     assert (error[0] < 0.03).all()
-    # rows taken as independent: less of the variance is between clusters, and the slope within takes from that between
-    assert table[2, 0] < 0.6 * table[0, 0], table
-    assert mean[1, 1] > 3.0 * error[1, 1], (table, error)
+    # rows taken as independent: less of the variance is between clusters, and the two slopes come nearer
+    assert table[2, 0] < 0.5 * table[0, 0], table
+    assert (mean[1] * [-1, -1, 1] > 5.0 * error[1]).all(), (table, error)
 
 
 @pytest.mark.slow
