@@ -15,14 +15,14 @@ from page_blocks import Block, blocks, difference, run
 
 NAME = re.compile(r"\b(rx|fit|fits|pooled)\.((?:(?:plot|impute|sim)\.)?[A-Za-z]\w*)")
 ROOT = Path(__file__).resolve().parents[2]
-FAST = ["README.md", "docs/index.md", "docs/how-to/weights.md", "docs/how-to/report.md", "docs/users/lme4.md"]
+LONG = ["docs/imputation.md", "docs/simulation.md"]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).read_text(encoding="utf-8")))]
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[] if page in FAST else pytest.mark.slow) for page in WITH_CODE]
+    "page", [pytest.param(page, marks=pytest.mark.slow if page in LONG else []) for page in WITH_CODE]
 )
 @pytest.mark.filterwarnings("default")
 def test_page(page, tmp_path, monkeypatch):

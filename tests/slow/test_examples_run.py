@@ -1,4 +1,4 @@
-"""The scripts in examples/ run as they are and say what they should; the vignette runs as a notebook."""
+"""The scripts in examples/ run as they are and say what they should."""
 
 from __future__ import annotations
 
@@ -56,15 +56,3 @@ def test_jax_user(tmp_path):
 
 def test_gpu_batch(tmp_path):
     assert "converged 64" in run("gpu_batch.py", "64", folder=tmp_path)
-
-
-def test_notebook_of_the_vignette(tmp_path):
-    pytest.importorskip("nbclient")
-    import nbformat
-
-    run("notebook.py", str(tmp_path / "hsb.ipynb"), folder=tmp_path)
-    book = nbformat.read(tmp_path / "hsb.ipynb", as_version=4)
-    code = [cell for cell in book.cells if cell.cell_type == "code"]
-    assert len(code) >= 6
-    said = "".join(out.get("text", "") for cell in code for out in cell.outputs)
-    assert "0.276" in said  # fmi of minority, as in the README
