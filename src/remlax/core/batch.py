@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ MAX_CHUNK = 512
 # the same for an accelerator: enough lanes to fill it, temporaries (about six times as much) well inside its memory
 DEVICE_CHUNK_BYTES = 2**29
 MAX_DEVICE_CHUNK = 2**15
+T = TypeVar("T")
 _ONE_AT_A_TIME = threading.Lock()
 Lapack: TypeAlias = Literal["plain", "differentiated", "batches"]
 
@@ -78,7 +79,7 @@ def _newton_lanes(
     def one(t: Array, i: Index, v: Values) -> Optimum:
         return optimize.newton(t, structure, i, v, max_iter)
 
-    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)
 
 
 @program("structure", "options", "mesh")
@@ -88,7 +89,7 @@ def _lbfgs_lanes(
     def one(s: Optimum, i: Index, v: Values) -> tuple[Array, Array]:
         return optimize.lbfgs(s, structure, i, v, options)
 
-    return over_lanes(one, mesh)(start, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(start, index, values)
 
 
 @program("structure", "mesh")
@@ -98,7 +99,7 @@ def _solve_lanes(
     def one(t: Array, i: Index, v: Values) -> inference.Solution:
         return inference.solve(t, structure, i, v)
 
-    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)
 
 
 @program("structure", "mesh")
@@ -108,7 +109,7 @@ def _modes_lanes(
     def one(tg: tuple[Array, Array], i: Index, v: Values) -> inference.Modes:
         return inference.conditional_modes(tg[0], tg[1], structure, i, v)
 
-    return over_lanes(one, mesh)(theta_gamma, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta_gamma, index, values)
 
 
 @program("structure", "mesh")
@@ -118,7 +119,7 @@ def _information_lanes(
     def one(t: Array, i: Index, v: Values) -> inference.VarianceInformation:
         return inference.variance_information(t, structure, i, v)
 
-    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)
 
 
 @program("structure", "mesh")
@@ -132,7 +133,7 @@ def _prediction_lanes(
     def one(ts: tuple[Array, tuple[Array, ...]], i: Index, v: Values) -> tuple[Array, ...]:
         return inference.prediction_variances(ts[0], ts[1], structure, i, v)
 
-    return over_lanes(one, mesh)(theta_select, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta_select, index, values)
 
 
 def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, max_iter: int = 100) -> Optimum:
@@ -191,11 +192,11 @@ def _one_by_one(structure: Structure, size: int, lapack: Lapack) -> bool:
 def run_chunks(
     stack: Stack,
     per_lane: Any,
-    program: Callable[[Any, Stack], Any],
+    program: Callable[[Any, Stack], T],
     which: np.ndarray | None = None,
     *,
     lapack: Lapack = "differentiated",
-) -> Any:
+) -> T:
     """Run a program over chunks of lanes on a pool of threads and join the results on the host.
 
     ``per_lane`` is a pytree of arrays with a leading lane axis, or an axis of runs with lanes ``which`` (a lane may run
@@ -212,7 +213,7 @@ def run_chunks(
     if alone:
         threads = 1
 
-    def run(piece: np.ndarray) -> Any:
+    def run(piece: np.ndarray) -> T:
         filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
         # and no other thread of the process runs one at that time
         with float64(), _ONE_AT_A_TIME if alone else nullcontext():
@@ -220,7 +221,8 @@ def run_chunks(
             arguments = jax.tree.map(lambda a: np.asarray(a)[filled], per_lane)
             (arguments, values), index = place(stack.mesh, (arguments, part.values), part.index)
             out = program(arguments, replace(part, values=values, index=index))
-            return jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
+            on_host: T = jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
+            return on_host
 
     if len(pieces) == 1:
         results = [run(pieces[0])]
@@ -235,7 +237,8 @@ def run_chunks(
             finally:
                 for future in waiting:  # after Ctrl-C none of them begins
                     future.cancel()
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+    joined: T = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+    return joined
 
 
 def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
@@ -250,18 +253,9 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
 
     # L-BFGS's preconditioner is an eigendecomposition per lane
     lapack: Lapack = "plain" if isinstance(optimizer, Newton) else "batches"
-    found, evaluations, iterations = run_chunks(stack, theta, program, lapack=lapack)
-    return BatchFit(
-        found.theta,
-        found.value,
-        found.grad,
-        found.hess,
-        found.decrement,
-        evaluations,
-        iterations,
-        found.status,
-        np.ones(stack.n_lanes, np.int64),
-    )
+    o, evaluations, iterations = run_chunks(stack, theta, program, lapack=lapack)
+    found = (o.theta, o.value, o.grad, o.hess, o.decrement, evaluations, iterations, o.status)
+    return BatchFit(*map(np.asarray, found), starts=np.ones(stack.n_lanes, np.int64))
 
 
 # exact Newton steps before L-BFGS takes over; their last Hessian is its preconditioner
@@ -318,7 +312,7 @@ def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
     """Solve every lane at its theta (m, d); arrays on the host. One program serves REML and ML."""
 
     def program(t: np.ndarray, part: Stack) -> inference.Solution:
-        return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)  # type: ignore[no-any-return]
+        return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)
 
     found: inference.Solution = run_chunks(stack, theta, program, lapack="plain")
     if stack.structure.reml:
@@ -335,27 +329,27 @@ def modes_stack(stack: Stack, theta: np.ndarray, gamma: np.ndarray) -> inference
 
     def program(tg: tuple[np.ndarray, np.ndarray], part: Stack) -> inference.Modes:
         structure = replace(part.structure, reml=True)  # the modes depend on theta and beta only
-        return _modes_lanes(tg, part.index, part.values, structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _modes_lanes(tg, part.index, part.values, structure, mesh=part.mesh)
 
-    return run_chunks(stack, (theta, gamma), program)  # type: ignore[no-any-return]
+    return run_chunks(stack, (theta, gamma), program)
 
 
 def prediction_stack(stack: Stack, theta: np.ndarray, select: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Variances of the errors of modes plus chosen coefficients (m, q, p) of every lane; arrays on the host."""
 
     def program(ts: tuple[np.ndarray, tuple[np.ndarray, ...]], part: Stack) -> tuple[Array, ...]:
-        return _prediction_lanes(ts, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _prediction_lanes(ts, part.index, part.values, part.structure, mesh=part.mesh)
 
-    return run_chunks(stack, (theta, select), program)  # type: ignore[no-any-return]
+    return tuple(map(np.asarray, run_chunks(stack, (theta, select), program)))
 
 
 def information_stack(stack: Stack, theta: np.ndarray) -> inference.VarianceInformation:
     """Information about (theta, log sigma) of every lane; arrays on the host."""
 
     def program(t: np.ndarray, part: Stack) -> inference.VarianceInformation:
-        return _information_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _information_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)
 
-    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+    return run_chunks(stack, theta, program)
 
 
 def deviance_stack(stack: Stack, theta: np.ndarray) -> np.ndarray:

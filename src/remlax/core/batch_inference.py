@@ -24,16 +24,16 @@ def _kenward_roger_lanes(
     def one(t: Array, i: Index, v: Values) -> KenwardRogerParts:
         return kenward_roger_parts(t, structure, i, v)
 
-    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)
 
 
 def kenward_roger_stack(stack: Stack, theta: np.ndarray) -> KenwardRogerParts:
     """Pieces of Kenward and Roger's adjustment of every lane at its theta (m, d); arrays on the host."""
 
     def program(t: np.ndarray, part: Stack) -> KenwardRogerParts:
-        return _kenward_roger_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _kenward_roger_lanes(t, part.index, part.values, part.structure, mesh=part.mesh)
 
-    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+    return run_chunks(stack, theta, program)
 
 
 @program("structure", "mesh")
@@ -43,7 +43,7 @@ def _held_lanes(
     def one(h: Held, i: Index, v: Values) -> Optimum:
         return minimise_held(h, structure, i, v, max_iter)
 
-    return over_lanes(one, mesh)(held, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(held, index, values)
 
 
 def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: int = 100) -> Optimum:
@@ -51,6 +51,6 @@ def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: i
 
     def program(h: Held, part: Stack) -> Optimum:
         structure = replace(part.structure, reml=False)
-        return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure, mesh=part.mesh)
 
-    return run_chunks(stack, held, program, which, lapack="plain")  # type: ignore[no-any-return]
+    return run_chunks(stack, held, program, which, lapack="plain")

@@ -22,13 +22,13 @@ def _bordered_lanes(
     def one(t: Array, i: Index, v: Values) -> Bordered:
         return bordered_derivatives(t, structure, i, v)
 
-    return over_lanes(one, mesh)(theta, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(theta, index, values)
 
 
 def bordered_stack(stack: Stack, theta: np.ndarray) -> Bordered:
     """log|V|, M and their derivatives of every lane at its theta (m, d); one program serves REML and ML."""
 
     def program(t: np.ndarray, part: Stack) -> Bordered:
-        return _bordered_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)  # type: ignore[no-any-return]
+        return _bordered_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)
 
-    return run_chunks(stack, theta, program)  # type: ignore[no-any-return]
+    return run_chunks(stack, theta, program)

@@ -25,16 +25,16 @@ def _row_variance_lanes(
     def one(g: tuple[Array, Array, Rows], i: Index, v: Values) -> RowVariance:
         return row_variance(g[0], g[1], g[2], structure, i, v)
 
-    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)
 
 
 def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows: Rows) -> RowVariance:
     """Variance of the error of predictions of every lane; ``rows`` has a leading lane axis."""
 
     def program(given: tuple[np.ndarray, np.ndarray, Rows], part: Stack) -> RowVariance:
-        return _row_variance_lanes(given, part.index, part.values, part.structure, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _row_variance_lanes(given, part.index, part.values, part.structure, mesh=part.mesh)
 
-    return run_chunks(stack, (theta, sigma, rows), program, lapack="batches")  # type: ignore[no-any-return]
+    return run_chunks(stack, (theta, sigma, rows), program, lapack="batches")
 
 
 def _key(raw: Array) -> Array:
@@ -57,7 +57,7 @@ def _draw_lanes(
     def one(g: tuple[Array, Array], i: Index, v: Values) -> Draws:
         return draw(_key(g[0]), g[1], n_sims, n_new, structure, i, v, joint=joint)
 
-    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)
 
 
 def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *, joint: bool = True) -> Draws:
@@ -65,9 +65,9 @@ def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *
 
     def program(given: tuple[np.ndarray, np.ndarray], part: Stack) -> Draws:
         none = (0,) * part.structure.n_factors
-        return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint, mesh=part.mesh)
 
-    return run_chunks(stack, (keys, theta), program, lapack="batches")  # type: ignore[no-any-return]
+    return run_chunks(stack, (keys, theta), program, lapack="batches")
 
 
 class RowDraws(NamedTuple):
@@ -97,7 +97,7 @@ def _draw_rows_lanes(
         noise = jax.random.normal(_key(key_rows), shape, theta.dtype)
         return RowDraws(jnp.concatenate([predict_draws(found, rows), (found.sigma[:, None] * noise)[None]]))
 
-    return over_lanes(one, mesh)(given, index, values)  # type: ignore[no-any-return]
+    return over_lanes(one, mesh)(given, index, values)
 
 
 def draw_rows_stack(
@@ -120,6 +120,6 @@ def draw_rows_stack(
     """
 
     def program(given: tuple[np.ndarray, np.ndarray, np.ndarray, Rows], part: Stack) -> RowDraws:
-        return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint, mesh=part.mesh)  # type: ignore[no-any-return]
+        return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint, mesh=part.mesh)
 
-    return run_chunks(stack, (*keys, theta, rows), program, lapack="batches")  # type: ignore[no-any-return]
+    return run_chunks(stack, (*keys, theta, rows), program, lapack="batches")

@@ -269,9 +269,9 @@ def minimise(theta: Array, evaluate: Callable[[Array], criterion.Derivatives], m
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
         wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
-        return jax.tree.map(  # type: ignore[no-any-return]
-            lambda a, b: jnp.where(better, a, b), _moved(s, t, found), _stayed(s, found.value, finite)
-        )
+        moved, stayed = _moved(s, t, found), _stayed(s, found.value, finite)
+        new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
+        return new
 
     def going(s: NewtonState) -> Array:
         return ~s.done & (s.evaluations < max_iter)

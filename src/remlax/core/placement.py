@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..errors import DeviceError
 
+T = TypeVar("T")
 LANES = "lanes"
 Device: TypeAlias = str | jax.Device | Sequence[jax.Device] | Mesh
 
@@ -69,13 +70,16 @@ def place(mesh: Mesh | None, lanes: Any, index: Any) -> tuple[Any, Any]:
     )
 
 
-def over_lanes(kernel: Callable[..., Any], mesh: Mesh | None = None) -> Callable[..., Any]:
+def over_lanes(kernel: Callable[..., T], mesh: Mesh | None = None) -> Callable[..., T]:
     """Map a kernel of (theta, index, values) over lanes; the index is shared.
 
     On a mesh every device maps its own lanes, so that its loops end with its own lanes and nothing is exchanged.
     """
-    mapped = jax.vmap(kernel, in_axes=(0, None, 0))
+    mapped: Callable[..., T] = jax.vmap(kernel, in_axes=(0, None, 0))
     if mesh is None:
         return mapped
     # no values are exchanged, so there is nothing to check
-    return jax.shard_map(mapped, mesh=mesh, in_specs=(SPLIT, SHARED, SPLIT), out_specs=SPLIT, check_vma=False)
+    shared: Callable[..., T] = jax.shard_map(
+        mapped, mesh=mesh, in_specs=(SPLIT, SHARED, SPLIT), out_specs=SPLIT, check_vma=False
+    )
+    return shared

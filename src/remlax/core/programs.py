@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -58,19 +58,20 @@ class Programs:
                 self.dropped += 1
 
 
+T = TypeVar("T")
 PROGRAMS = Programs()
 
 
-def program(*static: str) -> Callable[[Callable[..., Any]], Any]:
+def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """``jax.jit`` of a function of remlax, with the names of its static arguments; its programs are counted."""
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
         @functools.wraps(function)
-        def traced(*args: Any, **kwargs: Any) -> Any:
+        def traced(*args: Any, **kwargs: Any) -> T:
             PROGRAMS.note()
             return function(*args, **kwargs)
 
-        jitted = jax.jit(traced, static_argnames=static)
+        jitted: Callable[..., T] = jax.jit(traced, static_argnames=static)
         PROGRAMS.add(jitted)
         return jitted
 
