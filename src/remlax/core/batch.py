@@ -254,8 +254,9 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
     # L-BFGS's preconditioner is an eigendecomposition per lane
     lapack: Lapack = "plain" if isinstance(optimizer, Newton) else "batches"
     o, evaluations, iterations = run_chunks(stack, theta, program, lapack=lapack)
-    found = (o.theta, o.value, o.grad, o.hess, o.decrement, evaluations, iterations, o.status)
-    return BatchFit(*map(np.asarray, found), starts=np.ones(stack.n_lanes, np.int64))
+    starts = np.ones(stack.n_lanes, np.int64)
+    found = (o.theta, o.value, o.grad, o.hess, o.decrement, evaluations, iterations, o.status, starts)
+    return BatchFit(*map(np.asarray, found))
 
 
 # exact Newton steps before L-BFGS takes over; their last Hessian is its preconditioner
