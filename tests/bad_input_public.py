@@ -341,8 +341,8 @@ PUBLIC: list[Case] = [
     (
         "joint: no frame",
         lambda: impute.joint(3, "gap ~ x + (1 | g)"),
-        ImputationError,
-        r"the data are a int, not a pandas DataFrame: convert them first",
+        DataError,
+        r"the data to impute is a int, not a pandas DataFrame: convert it with pandas\.DataFrame\(\.\.\.\) first",
     ),
     (
         "joint: formula",

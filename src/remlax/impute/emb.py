@@ -102,6 +102,8 @@ def emb(
     ------
     ImputationError
         Nothing to impute, or a column or argument that cannot be used as asked; the message names it.
+    DataError
+        The data are no data frame, empty, or have column names that are not text or not unique.
 
     Warns
     -----

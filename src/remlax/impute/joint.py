@@ -101,6 +101,8 @@ def joint(
     ------
     ImputationError
         Nothing to impute, an incomplete predictor, a column or argument that cannot be used as asked.
+    DataError
+        The data are no data frame, empty, or have column names that are not text or not unique.
 
     Warns
     -----
