@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,6 @@ DEVICE_CHUNK_BYTES = 2**29
 MAX_DEVICE_CHUNK = 2**15
 T = TypeVar("T")
 _ONE_AT_A_TIME = threading.Lock()
-Lapack: TypeAlias = Literal["plain", "differentiated", "batches"]
 
 
 @dataclass(frozen=True)
@@ -178,38 +177,28 @@ def _platform(stack: Stack) -> str:
     return jax.default_backend() if stack.mesh is None else str(stack.mesh.devices.flat[0].platform)
 
 
-def _one_by_one(structure: Structure, size: int, lapack: Lapack) -> bool:
-    """Whether chunks of a program must not run at one time: LAPACK's calls on batches wait for each other for ever.
-
-    Crossed factors and terms of many columns are factored by LAPACK (see core/small.py), one matrix per lane where the
-    factorization is not differentiated.
-    """
-    if lapack == "batches" or max(structure.q) > UNROLL_UP_TO:
-        return True
-    return structure.crossed and (size > 1 or lapack == "differentiated")
-
-
 def run_chunks(
     stack: Stack,
     per_lane: Any,
     program: Callable[[Any, Stack], T],
     which: np.ndarray | None = None,
     *,
-    lapack: Lapack = "differentiated",
+    lapack: bool = False,
 ) -> T:
     """Run a program over chunks of lanes on a pool of threads and join the results on the host.
 
     ``per_lane`` is a pytree of arrays with a leading lane axis, or an axis of runs with lanes ``which`` (a lane may run
     several times). Every chunk has the same number of lanes (the last is filled with copies of its first), so that
-    one compiled program serves all. Several devices share every chunk; then one thread feeds them. ``lapack`` says
-    whether the program differentiates the factorizations of the model, or calls LAPACK on batches itself.
+    one compiled program serves all. Several devices share every chunk; then one thread feeds them. ``lapack`` says that
+    the program calls LAPACK on batches, as every program of a term with many columns does: chunks of these must not run
+    at one time, for the calls wait for each other for ever (see core/small.py).
     """
     several = stack.mesh is not None and stack.mesh.size > 1
     threads = (os.cpu_count() or 1) if _platform(stack) == "cpu" and not several else 1
     lanes = np.arange(stack.n_lanes) if which is None else which
     size = chunk_size(stack, threads, len(lanes))
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
-    alone = _one_by_one(stack.structure, size, lapack)
+    alone = lapack or max(stack.structure.q) > UNROLL_UP_TO
     if alone:
         threads = 1
 
@@ -252,8 +241,7 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
         return found, start.evaluations + found.evaluations, iterations
 
     # L-BFGS's preconditioner is an eigendecomposition per lane
-    lapack: Lapack = "plain" if isinstance(optimizer, Newton) else "batches"
-    o, evaluations, iterations = run_chunks(stack, theta, program, lapack=lapack)
+    o, evaluations, iterations = run_chunks(stack, theta, program, lapack=isinstance(optimizer, LBFGS))
     starts = np.ones(stack.n_lanes, np.int64)
     found = (o.theta, o.value, o.grad, o.hess, o.decrement, evaluations, iterations, o.status, starts)
     return BatchFit(*map(np.asarray, found))
@@ -315,7 +303,7 @@ def solve_stack(stack: Stack, theta: np.ndarray) -> inference.Solution:
     def program(t: np.ndarray, part: Stack) -> inference.Solution:
         return _solve_lanes(t, part.index, part.values, replace(part.structure, reml=True), mesh=part.mesh)
 
-    found: inference.Solution = run_chunks(stack, theta, program, lapack="plain")
+    found: inference.Solution = run_chunks(stack, theta, program)
     if stack.structure.reml:
         return found
     values, r2 = stack.values, np.asarray(found.r2)

@@ -34,7 +34,7 @@ def row_variance_stack(stack: Stack, theta: np.ndarray, sigma: np.ndarray, rows:
     def program(given: tuple[np.ndarray, np.ndarray, Rows], part: Stack) -> RowVariance:
         return _row_variance_lanes(given, part.index, part.values, part.structure, mesh=part.mesh)
 
-    return run_chunks(stack, (theta, sigma, rows), program, lapack="batches")
+    return run_chunks(stack, (theta, sigma, rows), program, lapack=True)
 
 
 def _key(raw: Array) -> Array:
@@ -67,7 +67,7 @@ def draw_stack(stack: Stack, keys: np.ndarray, theta: np.ndarray, n_sims: int, *
         none = (0,) * part.structure.n_factors
         return _draw_lanes(given, part.index, part.values, part.structure, n_sims, none, joint, mesh=part.mesh)
 
-    return run_chunks(stack, (keys, theta), program, lapack="batches")
+    return run_chunks(stack, (keys, theta), program, lapack=True)
 
 
 class RowDraws(NamedTuple):
@@ -122,4 +122,4 @@ def draw_rows_stack(
     def program(given: tuple[np.ndarray, np.ndarray, np.ndarray, Rows], part: Stack) -> RowDraws:
         return _draw_rows_lanes(given, part.index, part.values, part.structure, n_sims, n_new, joint, mesh=part.mesh)
 
-    return run_chunks(stack, (*keys, theta, rows), program, lapack="batches")
+    return run_chunks(stack, (*keys, theta, rows), program, lapack=True)
