@@ -13,7 +13,7 @@ WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow stress compare-r coverage lint docs package package-check bench bench-quick clean
+.PHONY: demo test test-slow stress compare-r coverage mutants lint docs package package-check bench bench-quick clean
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
@@ -34,9 +34,15 @@ compare-r: $(DEVELOP)
 coverage: $(DEVELOP)
 	rm -f .coverage
 	set -e; for part in $(filter-out tests/slow/,$(sort $(dir $(wildcard tests/*/test_*.py)))) tests/test_*.py; do \
-	  $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
+	  XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
 	done
 	$(BIN)/coverage report
+
+# mutants of the code that the tests must notice; hours of one core from scratch
+mutants: $(DEVELOP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mutants]"
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python tests/mutants.py run
+	$(BIN)/python tests/mutants.py page
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

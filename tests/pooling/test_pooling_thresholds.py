@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nan
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -10,8 +10,21 @@ from numpy.testing import assert_allclose
 from pooling_oracles import spread
 from scipy import stats
 
-from remlax.errors import PoolingError
-from remlax.pooling import chibar_p_value, chibar_weights, d1, d2, d4
+from remlax.errors import PoolingError, PoolingWarning
+from remlax.pooling import (
+    LOG,
+    chibar_p_value,
+    chibar_weights,
+    d1,
+    d2,
+    d3,
+    d4,
+    jackknife_spread,
+    linear,
+    pool_rubin,
+    pool_transformed,
+    wald_statistics,
+)
 
 
 @pytest.mark.parametrize(("failed", "words"), [(8, "1, 2, 3, 4, 5, 6, 7, 8 "), (9, "1, 2, 3, 4, 5, 6, 7, 8, ... ")])
@@ -67,3 +80,72 @@ def test_robust_d4_of_a_model_that_is_tested_whole():
     test = d4([-10.0, -12.0], [-13.0, -14.0], -22.5, -27.0, 1, robust=True, n_parameters=1)
     assert_allclose(test.riv, 1.5, rtol=1e-12)
     assert_allclose(test.df2, (1 + 1 / 1.5) ** 2, rtol=1e-12)
+
+
+def test_a_covariance_that_failed_names_the_imputation_in_a_batch():
+    covariances = np.ones((2, 4, 1, 1))
+    covariances[0, 2] = nan
+    with pytest.raises(PoolingError, match="covariances of imputation 3 "):
+        pool_rubin(np.ones((2, 4, 1)), covariances)
+
+
+def test_one_null_value_in_a_list_holds_for_every_row():
+    pool = pool_rubin([[1.0, 2.0], [2.0, 5.0]], np.stack([np.eye(2)] * 2))
+    rows = [[1.0, 0.0], [0.0, 1.0]]
+    assert_allclose(linear(pool, rows, [0.5]).statistic, (pool.estimate - 0.5) / pool.std_error, rtol=1e-12)
+
+
+def test_only_the_quantity_that_is_infinite_has_no_jackknife_error():
+    found = jackknife_spread(np.array([[1.0, inf], [2.0, 1.0], [3.0, 2.0]]))
+    assert_allclose(found, [np.sqrt(4 / 3), nan], rtol=1e-12)
+
+
+def test_an_increase_in_variance_of_exactly_minus_one_leaves_no_statistic():
+    with pytest.warns(PoolingWarning, match="-1 or less"):
+        test = d3([1.0, 1.0], [2.0, 2.0], 3)
+    assert test.riv == -1.0
+    assert np.isnan(test.statistic)
+
+
+def test_one_value_is_its_own_plain_mean():
+    with pytest.warns(PoolingWarning, match="left out"):
+        pooled = pool_transformed([[3.0], [nan]], [[0.1], [0.1]], LOG)
+    assert_allclose(pooled.mean, [3.0], rtol=1e-15)
+
+
+def test_reiter_df_close_to_where_they_end():
+    """mitml 0.4-4's .D1 with df.com = 8 at r = 0.5, m = 6, k = 2, where c2 = 0.045 is just above zero."""
+    estimates = np.stack([spread(1.0, 0.5 / (1 + 1 / 6), 6)] * 2, axis=-1)
+    test = d1(estimates, np.stack([np.eye(2)] * 6), dfcom=8.0)
+    assert_allclose(test.df2, 4.0000267777506036, rtol=1e-10)
+    assert test.note == ""
+
+
+def test_one_null_value_in_a_list_holds_for_every_component():
+    estimates, covariances = np.array([[1.0, 2.0], [2.0, 2.5], [3.0, 1.0]]), np.stack([np.eye(2)] * 3)
+    assert d1(estimates, covariances, [0.5]).statistic == d1(estimates, covariances, 0.5).statistic
+
+
+def test_estimates_without_an_axis_for_imputations_are_refused():
+    with pytest.raises(PoolingError, match="estimates need at least 2 axes"):
+        d1([1.0, 2.0], np.ones((2, 1, 1)))
+
+
+def test_a_covariance_that_failed_names_the_imputation_in_a_batch_of_tests():
+    covariances = np.ones((2, 4, 1, 1))
+    covariances[0, 2] = nan
+    with pytest.raises(PoolingError, match="covariances of imputation 3 "):
+        d1(np.ones((2, 4, 1)), covariances)
+
+
+def test_wald_statistics_are_taken_from_the_null_value():
+    assert_allclose(wald_statistics([[3.0], [5.0]], [[[1.0]], [[2.0]]], 1.0), [4.0, 8.0], rtol=1e-12)
+
+
+def test_a_failed_fit_of_a_batch_is_named_by_its_imputation():
+    covariances, variances = np.ones((2, 4, 1, 1)), np.ones((2, 4, 1))
+    covariances[0, 2], variances[0, 2] = nan, -1.0
+    with pytest.raises(PoolingError, match="covariances of imputation 3 "):
+        wald_statistics(np.ones((2, 4, 1)), covariances)
+    with pytest.raises(PoolingError, match=r"Imputation 3 .*negative"):
+        pool_transformed(np.ones((2, 4, 1)), variances, LOG)
