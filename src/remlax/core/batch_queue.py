@@ -6,7 +6,8 @@ fitted again from other starts. So a simulation study needs no host step between
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,14 @@ def lanes_at_once(values: Values) -> int:
     per_lane = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(values)) / n_lanes
     fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(per_lane, 1.0)), n_lanes))
     return 1 << (fits.bit_length() - 1)
+
+
+def lane_fit_shape(structure: Structure, values: Values) -> LaneFit:
+    """Shapes and types of what `fit_queue` returns, without tracing it."""
+    m, d, dtype = values.n_obs.shape[0], structure.theta_map.n_theta, values.ww.dtype
+    described: Callable[..., Any] = jax.ShapeDtypeStruct  # JAX gives it no types
+    lane, whole = described((m,), dtype), described((m,), jnp.int32)
+    return LaneFit(described((m, d), dtype), lane, described((m, d, d), dtype), whole, whole)
 
 
 def fit_queue(structure: Structure, index: Index, values: Values) -> LaneFit:

@@ -15,10 +15,10 @@ from jax.sharding import Mesh, PartitionSpec
 
 from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
 from ..core.batch_products import Products, row_products
-from ..core.batch_queue import LaneFit, fit_queue
+from ..core.batch_queue import LaneFit, fit_queue, lane_fit_shape
 from ..core.optimize import CONVERGED
 from ..core.programs import PROGRAMS, float64, program
-from ..core.structure import Index
+from ..core.structure import Index, Structure, Values
 from .array_model import ArrayModel, Groups, ModelShape
 
 PIVOT = 1e-7  # below this a column of X is determined by the others, as in the fits of data frames
@@ -91,10 +91,13 @@ def analyse(
 ) -> Estimates:
     """Analyse R replications: every array of ``columns`` has a leading axis R.
 
-    Two compiled programs: what depends on the rows and on the treatment, and what does not, which methods share.
+    Three compiled programs: what depends on the rows and on the treatment; fits and estimates, which methods share.
     """
     products, scales = _lanes(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
-    found: Estimates = _fits(products, scales, groups.levels, model=model.shape, sets=treatment.sets, options=options)
+    fit = _fits(products.values, groups.levels, structure=model.shape.structure)
+    found: Estimates = _estimates(
+        fit, products, scales, groups.levels, model=model.shape, sets=treatment.sets, options=options
+    )
     return found
 
 
@@ -121,11 +124,13 @@ def compile_ahead(
 
     with float64():
         products, scales = jax.eval_shape(of_rows, keys, columns, groups)
+    fit = lane_fit_shape(model.shape.structure, products.values)
     for_lanes = {"model": model, "treatment": treatment, "at_once": options.at_once}
-    for_fits = {"model": model.shape, "sets": treatment.sets, "options": options}
+    for_estimates = {"model": model.shape, "sets": treatment.sets, "options": options}
     return [
-        _begin(_fits, (products, scales, groups.levels), for_fits),
+        _begin(_fits, (products.values, groups.levels), {"structure": model.shape.structure}),
         _begin(_lanes, (keys, columns, groups), for_lanes),
+        _begin(_estimates, (fit, products, scales, groups.levels), for_estimates),
     ]
 
 
@@ -195,12 +200,24 @@ def _lanes(
     return flat
 
 
+@program("structure")
+def _fits(values: Values, index: Index, *, structure: Structure) -> LaneFit:
+    """Fit R x K lanes."""
+    return fit_queue(structure, index, values)
+
+
 @program("model", "sets", "options")
-def _fits(
-    products: Products, scales: tuple[Array, ...], index: Index, *, model: ModelShape, sets: int, options: Options
+def _estimates(
+    fit: LaneFit,
+    products: Products,
+    scales: tuple[Array, ...],
+    index: Index,
+    *,
+    model: ModelShape,
+    sets: int,
+    options: Options,
 ) -> Estimates:
-    """Fit, estimate and pool R x K lanes."""
-    fit = fit_queue(model.structure, index, products.values)
+    """Estimate and pool R x K lanes that have been fitted."""
     found = estimate_lanes(
         fit,
         products.rotation,
