@@ -111,6 +111,8 @@ POLISH_BELOW = 1e-7
 # how regular the Hessian has to be for that, by its least pivot over its largest
 UNSEEN_BELOW, FORESEEN_BELOW, REGULAR = 1e-6, 1e-14, 1e-6
 PIVOT_FLOOR = 1e-9
+# the same in many dimensions where the Hessian is not positive definite
+FAR_FLOOR = 1e-2
 # entries of theta up to which tiny systems are solved by code without loops
 WRITTEN_OUT = 8
 NOISE = 1e-13
@@ -146,23 +148,35 @@ def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
 
 
 def _modified_solve_by_columns(hess: Array, grad: Array, scale: Array) -> tuple[Array, Array, Array]:
-    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d."""
+    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d.
+
+    Where many pivots are negative the factor would grow without bound: pivots are raised so that no entry of
+    L D^(1/2) exceeds beta (Gill, Murray & Wright 1981, section 4.4.2.2), which leaves a positive definite H as it is.
+    """
     later = jnp.arange(grad.shape[0])
-
-    def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        left, lower, pivots, smallest = state
-        raw = left[j, j]
-        pivot = jnp.maximum(jnp.abs(raw), PIVOT_FLOOR * scale)
-        entries = jnp.where(later > j, left[:, j] / pivot, 0)
-        return (
-            left - pivot * jnp.outer(entries, entries),
-            lower.at[:, j].set(entries),
-            pivots.at[j].set(pivot),
-            jnp.minimum(smallest, raw / scale),
-        )
-
+    off = jnp.max(jnp.abs(hess - jnp.diag(jnp.diagonal(hess))))
+    beta2 = jnp.maximum(scale, off / len(later))
     start = (hess, jnp.zeros_like(hess), jnp.zeros_like(grad), jnp.asarray(jnp.inf, hess.dtype))
-    _, lower, pivots, smallest = jax.lax.fori_loop(0, len(later), column, start)
+
+    def factors(floor: Array) -> tuple[Array, Array, Array, Array]:
+        def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+            left, lower, pivots, smallest = state
+            raw, below = left[j, j], jnp.where(later > j, left[:, j], 0)
+            pivot = jnp.maximum(jnp.maximum(jnp.abs(raw), floor * scale), jnp.max(below * below) / beta2)
+            return (
+                left - jnp.outer(below, below) / pivot,
+                lower.at[:, j].set(below / pivot),
+                pivots.at[j].set(pivot),
+                jnp.minimum(smallest, raw / scale),
+            )
+
+        found: tuple[Array, Array, Array, Array] = jax.lax.fori_loop(0, len(later), column, start)
+        return found
+
+    # far from a minimum small pivots say nothing either, and would make the step too long for any line search
+    regular = jnp.asarray(PIVOT_FLOOR, hess.dtype)
+    smallest = factors(regular)[3]
+    _, lower, pivots, _ = factors(jnp.where(smallest < -1e-7, jnp.asarray(FAR_FLOOR, hess.dtype), regular))
     last = len(later) - 1
     forward = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
     step = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[last - i].add(-lower[:, last - i] @ b), forward / pivots)
