@@ -59,7 +59,7 @@ class Regression:
         weights = seen
         if self.kind == "boot":
             picks = jax.random.categorical(for_rows, jnp.log(seen), shape=(target.size,))
-            kept = (jnp.arange(target.size) < seen.sum()).astype(target.dtype)
+            kept = (jnp.arange(target.size, dtype=seen.dtype) < seen.sum()).astype(target.dtype)
             weights = jax.ops.segment_sum(kept, picks, num_segments=seen.size)
         design = jnp.stack([jnp.ones_like(other), other], axis=1)
         inverse = jnp.linalg.inv(design.T @ (design * weights[:, None]))

@@ -20,9 +20,13 @@ def study(**changes: object) -> sim.Study:
     return sim.Study(**(usual | changes))
 
 
-def ran(**changes: object) -> object:
+def one_design(scenario: object) -> sim.MultilevelDesign:
+    return design()
+
+
+def ran(with_client: object = None, **changes: object) -> object:
     with tempfile.TemporaryDirectory() as folder:
-        return study(**changes).run(folder, progress=False)
+        return study(**changes).run(folder, progress=False, client=with_client)
 
 
 SIMULATION: list[Case] = [
@@ -448,7 +452,7 @@ SIMULATION: list[Case] = [
     ),
     (
         "run: client",
-        lambda: study().run("/no", client=3),
+        lambda: ran(generate=one_design, with_client=3),
         SimulationError,
         r"client= must be a distributed\.Client, got 3\.",
     ),

@@ -60,6 +60,8 @@ def run_on_cluster(
         as_completed: Any = importlib.import_module("distributed").as_completed
     except ImportError as error:
         raise MissingExtraError("client= needs dask.distributed: pip install remlax[dask]") from error
+    if not hasattr(client, "submit"):
+        raise SimulationError(f"client= must be a distributed.Client, got {client!r}.")
     whole = client.scatter(study, broadcast=True, hash=False)
     here = (socket.gethostname(), os.getpid())
     directory = str(Path(store.directory).resolve())

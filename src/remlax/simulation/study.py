@@ -144,8 +144,6 @@ class Study(StudySpec):
         checks.whole(workers, "workers=")
         if max_time is not None:
             checks.number(max_time, "max_time=", 0)
-        if client is not None and not hasattr(client, "submit"):
-            raise SimulationError(f"client= must be a distributed.Client, got {client!r}.")
         store = self._open(out, block_size)
         elsewhere = None if client is None else partial(run_on_cluster, client)
         run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
