@@ -36,7 +36,7 @@ coverage: $(DEVELOP)
 	set -e; for part in $(filter-out tests/slow/,$(sort $(dir $(wildcard tests/*/test_*.py)))) tests/test_*.py; do \
 	  XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
 	done
-	$(BIN)/coverage report
+	$(BIN)/coverage report --fail-under=94
 
 # mutants of the code that the tests must notice; hours of one core from scratch
 mutants: $(DEVELOP)
