@@ -458,7 +458,7 @@ FORMULAS: list[Case] = [
         "formula: two responses",
         lmer("cbind(y, z) ~ x + (1 | g)"),
         FormulaError,
-        r"cannot read 'cbind\(y, z\) ~ x \+ \(1 \| g\)': 'cbind' is not a function that a formula may use; the",
+        r"cannot read 'cbind\(y, z\) ~ x \+ \(1 \| g\)': 'cbind' is not a function that a formula may use: one",
     ),
     (
         "formula: response a constant",

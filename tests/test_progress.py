@@ -66,13 +66,24 @@ def test_long_calls_show_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 @pytest.mark.parametrize("off", [False, True])
 def test_one_setting_turns_bars_off(off: bool) -> None:
-    """tqdm reads the variable when it is imported, so a process of its own."""
+    """As it is set before Python starts."""
     code = "from remlax import progress\nprogress.DELAY = 0\nwith progress.progress(2, 'fit') as tell: tell(1)"
     env = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     env |= {"TQDM_DISABLE": "1"} if off else {}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert ("1/2" in done.stderr) is not off
     assert done.stdout == ""
+
+
+@pytest.mark.usefixtures("now")
+def test_the_setting_holds_from_when_it_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for setting, shown in (("1", False), ("0", True), ("", True)):
+        monkeypatch.setenv("TQDM_DISABLE", setting)
+        with progress(2, "fit") as tell:
+            tell(1)
+        assert ("1/2" in capsys.readouterr().err) is shown
 
 
 def test_numbers_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

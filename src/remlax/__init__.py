@@ -23,6 +23,7 @@ from .errors import RankDeficientWarning as RankDeficientWarning
 from .errors import RemlaxError as RemlaxError
 from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
+from .hints import unknown_name as _unknown_name
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import ModelTable as ModelTable
@@ -92,7 +93,9 @@ _LAZY = {
 def __getattr__(name: str) -> _typing.Any:
     """Import a subpackage, or the module of a function, when it is first asked for."""
     if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _unknown_name(f"module {__name__!r}", name, __all__)
     module = _importlib.import_module(_LAZY[name], __name__)
     return module if name in ("impute", "plot", "sim") else getattr(module, name)
 

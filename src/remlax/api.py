@@ -22,6 +22,7 @@ from .errors import ConvergenceWarning, DataError, DroppedRowsWarning, SingularF
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
+from .hints import hinted
 from .results import LmerFit, LmerFitList
 
 Optimizer = LBFGS | Newton
@@ -29,6 +30,7 @@ Optimizer = LBFGS | Newton
 _log = logging.getLogger(__name__)
 
 
+@hinted
 def lmer(
     formula: str,
     data: pd.DataFrame,
@@ -107,6 +109,7 @@ def lmer(
     return LmerFit(fitted, 0)
 
 
+@hinted
 def lmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],
@@ -194,7 +197,7 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
     warnings.warn(
         f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})",
         DroppedRowsWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return data.loc[kept], kept
 
@@ -213,11 +216,12 @@ def _warn(fitted: Fitted) -> None:
     singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
     if failed:
         where = f" in imputation {', '.join(str(labels[k]) for k in failed)}" if several else ""
-        warnings.warn(f"the fit did not converge{where}: see convergence()", ConvergenceWarning, stacklevel=4)
+        see = "fits.convergence()" if several else "fit.opt"
+        warnings.warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning, stacklevel=5)
     if singular:
         where = f" in imputation {', '.join(str(labels[k]) for k in singular)}" if several else ""
         warnings.warn(
             f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1",
             SingularFitWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

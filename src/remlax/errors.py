@@ -57,6 +57,14 @@ class MissingExtraError(RemlaxError, ImportError):
     """An optional library is needed; the message says what to install."""
 
 
+class UnknownNameError(RemlaxError, AttributeError):
+    """There is no such name; the message says what other packages' names are called here."""
+
+
+class UnknownArgumentError(RemlaxError, TypeError):
+    """There is no such argument; the message says what does the same here."""
+
+
 class RemlaxWarning(UserWarning):
     """Base class of every warning that remlax emits."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +26,15 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Yield a function that counts finished work, from any thread; after two seconds tqdm shows a bar.
 
     What is done inside of work that is counted has no bar of its own, and a total of one has none.
-    ``TQDM_DISABLE=1`` in the environment turns bars off.
+    ``TQDM_DISABLE=1`` in the environment turns bars off; it is read here, since tqdm reads it only when it is imported.
 
     Examples
     --------
     >>> with progress(10, "sweep") as tell:
     ...     tell(10)
     """
-    shown = total > 1 and _DEPTH.counted == 0
+    off = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+    shown = total > 1 and _DEPTH.counted == 0 and not off
     bar, lock, began, done = None, threading.Lock(), time.perf_counter(), 0
 
     def tell(count: int) -> None:

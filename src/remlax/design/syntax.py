@@ -14,6 +14,17 @@ from ..errors import FormulaError
 from .rcalls import CONTRASTS, FUNCTIONS
 from .tokens import CONSTANTS, Token, clip, is_syntactic, nearest, problem, tokenize
 
+_COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
+_TREATMENT = "for another base level write relevel(f, ref='b'); other contrasts are C(f, contr.sum) and the like"
+# functions of other packages, and what does the same
+ELSEWHERE = {
+    **dict.fromkeys(("ar1", "diag", "us", "ou", "mat", "gau", "homcs", "toep", "rr", "corAR1"), _COVARIANCE),
+    **dict.fromkeys(("Treatment", "Sum", "contr.treatment", "contr.sum", "contr.helmert", "contr.poly"), _TREATMENT),
+    "ns": "for natural splines write cr(x, df=k, constraints='center'), which spans the curves of ns(x, df=k)",
+    **dict.fromkeys(("s", "te", "t2"), "write bs(x, df=k) or cr(x, df=k); penalised smooths need gamm4 or mgcv"),
+    "Error": "write a random term such as (1 | g)",
+    "cbind": "one response at a time; several responses need brms or MCMCglmm",
+}
 MAX_DEPTH = 60  # nested pieces; far beyond any model, far below Python's recursion limit
 
 
@@ -219,6 +230,7 @@ class _Parser:
         if function is None:
             known = [name for name in FUNCTIONS if not name.startswith("np.")]
             hint = nearest(func, known) or f"; the functions are {', '.join(known)}"
+            hint = f": {ELSEWHERE[func]}" if func in ELSEWHERE else hint
             raise self.fail(f"{func!r} is not a function that a formula may use{hint}")
         start = self.tokens[self.at - 1].start
         self.at += 1

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..hints import Hints
 from ..pooling import Adjustment, adjust_p_values, tukey_p_value
 from .printing import Summary
 
@@ -28,7 +29,7 @@ HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EstimatedMeans:
+class EstimatedMeans(Hints):
     """Estimated marginal means, made by ``emmeans``.
 
     Attributes
@@ -132,6 +133,8 @@ def estimated_means(
     wanted, groups = _names(specs), _names(by)
     values = reference_values(fitted, lanes, {} if at is None else at)
     for name in (*wanted, *groups):
+        if "~" in name or "|" in name:
+            raise DataError(f"{name!r} is a formula: name variables, as in emmeans('a', by='b') for R's ~ a | b")
         if name not in values:
             raise DataError(
                 f"{name!r} is no variable of the fixed part; there are {', '.join(values) or 'none'}: name one of them"

@@ -14,6 +14,7 @@ from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
+from ..hints import Hints
 from .files import stack_tree
 from .fit_intervals import FitIntervals
 from .fit_print import fit_text
@@ -30,7 +31,7 @@ VcovKind = Literal["model", "kenward-roger", "CR0", "CR2"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals):
+class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals, Hints):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.

@@ -15,6 +15,7 @@ from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
+from ..hints import Hints
 from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit
@@ -26,7 +27,7 @@ from .tables import varcorr_frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFitList(Sequence[LmerFit]):
+class LmerFitList(Sequence[LmerFit], Hints):
     """K fits of one formula, made by `lmer_list`; a sequence of `LmerFit` whose slices are lists of fits again.
 
     Parameters

@@ -14,6 +14,7 @@ from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..fitting.fit import Fitted
+from ..hints import Hints
 from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
 from .measures import PooledMeasures
@@ -30,7 +31,7 @@ OnFailure = Literal["raise", "warn", "drop"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans):
+class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans, Hints):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters

@@ -1,0 +1,125 @@
+"""Names and arguments of other packages: the error says what the thing is called here."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import warnings
+
+import pytest
+
+import remlax as rx
+from remlax.hints import ARGUMENTS, NAMES, unknown_name
+
+MODEL = "Yield ~ 1 + (1 | Batch)"
+
+
+@pytest.fixture(scope="module")
+def fits() -> rx.LmerFitList:
+    return rx.lmer_list(MODEL, [rx.datasets.dyestuff()] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("VarCorr", r"module 'remlax' has no attribute 'VarCorr'; use fit\.varcorr\(\)"),
+        ("lmerModList", r"'lmerModList'; use rx\.lmer_list\(formula, frames\)"),
+        ("glmer", "'glmer'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        ("mice", r"'mice'; use rx\.impute\.joint"),
+        ("lmer_lst", "'lmer_lst'; use lmer_list"),
+        ("zzz", "module 'remlax' has no attribute 'zzz'$"),
+    ],
+)
+def test_names_of_other_packages(name: str, hint: str) -> None:
+    with pytest.raises(rx.errors.UnknownNameError, match=hint):
+        getattr(rx, name)
+    assert not hasattr(rx, name)
+
+
+@pytest.mark.parametrize("name", ["VarCorr", "isSingular", "coef", "getME"])
+def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
+    for result in (fits[0], fits, fits.pool()):
+        with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*fit"):
+            getattr(result, name)
+
+
+def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:
+    owners = {"rx": rx, "fit": fits[0], "fits": fits, "pooled": fits.pool()}
+    found = 0
+    for name, hint in NAMES.items():
+        assert name == re.sub(r"[._]", "", name.lower())
+        for owner, attribute in re.findall(r"\b(rx|fit|fits|pooled)\.(\w+)", hint):
+            assert hasattr(owners[owner], attribute), (name, hint)
+            found += 1
+    assert found > 80
+
+
+def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
+    fit = fits[0]
+    for private in ("__array__", "_nothing"):
+        with pytest.raises(AttributeError, match=f"'LmerFit' object has no attribute '{private}'$"):
+            getattr(fit, private)
+    assert copy.deepcopy(fit).sigma == pickle.loads(pickle.dumps(fit)).sigma == fit.sigma
+    assert str(unknown_name("x", "tidi", ["tidy", "_tidi"])) == "x has no attribute 'tidi'; use tidy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"REML": False}, r"lmer\(\) has no argument 'REML'; use reml=True or False"),
+        ({"family": "binomial"}, "'family'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        ({"correlation": "AR1"}, "'correlation'; not here: residuals are independent; use nlme or glmmTMB"),
+        ({"weigths": "n"}, "'weigths'; use weights="),
+        ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, optimizer, device"),
+    ],
+)
+def test_arguments_of_other_packages(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(rx.errors.UnknownArgumentError, match=message):
+        rx.lmer(MODEL, rx.datasets.dyestuff(), **arguments)  # type: ignore[arg-type]
+    assert "data" in ARGUMENTS
+    with pytest.raises(TypeError, match=r"lmer_list.*'data'; use datasets="):
+        rx.lmer_list(MODEL, data=[])  # type: ignore[call-arg]
+
+
+def test_warnings_point_at_the_line_of_the_caller() -> None:
+    frame = rx.datasets.sleepstudy()
+    frame["twice"], frame["half"] = 2 * frame["Days"], (frame["Days"] % 2).astype(str)
+    frame["Reaction"] = frame["Reaction"].where(frame["Reaction"] > 200)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rx.lmer("Reaction ~ Days + twice + (1 | Subject) + (1 | half)", frame)
+    kinds = {warning.category for warning in caught}
+    assert kinds == {rx.DroppedRowsWarning, rx.RankDeficientWarning, rx.SingularFitWarning}
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (
+            "ar1(Days | Subject)",
+            r"'ar1' .*covariances other than .* are not here; use glmmTMB",
+        ),
+        ("C(Days, Treatment(3))", r"'Treatment' .*relevel\(f, ref='b'\)"),
+        ("ns(Days, 3)", r"'ns' .*cr\(x, df=k, constraints='center'\)"),
+        ("s(Days)", "'s' .*gamm4 or mgcv"),
+    ],
+)
+def test_functions_of_other_packages(term: str, message: str) -> None:
+    with pytest.raises(rx.errors.FormulaError, match=message):
+        rx.lmer(f"Reaction ~ {term} + (1 | Subject)", rx.datasets.sleepstudy())
+
+
+@pytest.mark.parametrize(("df", "deviance"), [(2, 1793.098), (3, 1793.03)])
+def test_cr_spans_natural_splines(df: int, deviance: float) -> None:
+    """-2 logLik of lmer(Reaction ~ ns(Days, df) + (1 | Subject), sleepstudy, REML = FALSE), lme4 in R 4.2."""
+    term = f"cr(Days, df={df}, constraints='center')"
+    fit = rx.lmer(f"Reaction ~ {term} + (1 | Subject)", rx.datasets.sleepstudy(), reml=False)
+    assert fit.criterion() == pytest.approx(deviance, abs=6e-3)
+
+
+def test_means_do_not_take_a_formula() -> None:
+    fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
+    with pytest.raises(rx.errors.DataError, match=r"'~ Days' is a formula: name variables, as in emmeans"):
+        fit.emmeans("~ Days")
