@@ -37,7 +37,7 @@ def test_names_of_other_packages(name: str, hint: str) -> None:
     assert not hasattr(rx, name)
 
 
-@pytest.mark.parametrize("name", ["VarCorr", "isSingular", "coef", "getME"])
+@pytest.mark.parametrize("name", ["isSingular", "coef", "getME"])
 def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
     for result in (fits[0], fits, fits.pool()):
         with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*fit"):
@@ -57,6 +57,8 @@ def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:
 
 def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
     fit = fits[0]
+    with pytest.raises(rx.errors.UnknownNameError, match=r"'LmerFitList' .* 'sigma'; .*\[fit\.sigma for fit in fits\]"):
+        _ = fits.sigma  # type: ignore[attr-defined]
     for private in ("__array__", "_nothing"):
         with pytest.raises(AttributeError, match=f"'LmerFit' object has no attribute '{private}'$"):
             getattr(fit, private)
@@ -80,6 +82,19 @@ def test_arguments_of_other_packages(arguments: dict[str, object], message: str)
     assert "data" in ARGUMENTS
     with pytest.raises(TypeError, match=r"lmer_list.*'data'; use datasets="):
         rx.lmer_list(MODEL, data=[])  # type: ignore[call-arg]
+
+
+def test_arguments_of_lme4_in_methods(fits: rx.LmerFitList) -> None:
+    fit, pooled = fits[0], fits.pool()
+    for call, message in (
+        (lambda: fit.predict(level="population"), r"predict\(\) has no argument 'level'; use re_formula='~0'"),
+        (lambda: fit.predict(re_form=None), "'re_form'; use re_formula='~0' of a fit"),
+        (lambda: pooled.predict(re_formula="~0"), "'re_formula'; use level='population'"),
+        (lambda: rx.simulate(fit, nsim=2), r"simulate\(\) has no argument 'nsim'; use n_sims="),
+        (lambda: rx.bootstrap(fit, FUN=len), "'FUN'; use statistic=, a function of a list of fits"),
+    ):
+        with pytest.raises(rx.errors.UnknownArgumentError, match=message):
+            call()
 
 
 def test_warnings_point_at_the_line_of_the_caller() -> None:

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from .errors import UnknownArgumentError, UnknownNameError
 
@@ -131,6 +131,12 @@ ARGUMENTS = {
     "correlation": "not here: residuals are independent; use nlme or glmmTMB",
     "start": "not needed: the search starts from the data",
     "data": "datasets=",
+    "nsim": "n_sims=",
+    "FUN": "statistic=, a function of a list of fits that returns a frame with one row per fit",
+    "predict.level": "re_formula='~0' for the population; level= is of pooled models",
+    "predict.re_formula": "level='population', 'group' or a list of grouping factors",
+    "predict.re_form": "re_formula='~0' of a fit, or level='population' of a pooled model",
+    "predict.allow_new_levels": "new_levels='mean' or 'draw'",
     "random": "a random term in the formula, such as (1 + x | g)",
     "ddf": "fit.tidy('fixed', ddf=...) or fits.pool(dfcom=...)",
 }
@@ -159,6 +165,8 @@ def unknown_name(owner: str, name: str, known: Iterable[str] = (), obj: object =
 class Hints:
     """A class whose objects say what a name of another package is called here."""
 
+    _element: ClassVar[type | None] = None  # what a list holds
+
     # hidden from type checkers, for which it would make every name exist
     if not TYPE_CHECKING:
 
@@ -166,7 +174,11 @@ class Hints:
             """Refuse a name that normal lookup has not found."""
             if name.startswith("_"):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            raise unknown_name(f"{type(self).__name__!r} object", name, dir(type(self)), self)
+            owner = f"{type(self).__name__!r} object"
+            if hasattr(self._element, name):
+                text = f"{owner} has no attribute {name!r}; each of its fits has: [fit.{name} for fit in fits]"
+                raise UnknownNameError(text, name=name, obj=self)
+            raise unknown_name(owner, name, dir(type(self)), self)
 
 
 def hinted(function: Callable[P, R]) -> Callable[P, R]:
@@ -177,7 +189,11 @@ def hinted(function: Callable[P, R]) -> Callable[P, R]:
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         for name in kwargs:
             if name not in known:
-                hint = ARGUMENTS.get(name) or " or ".join(f"{near}=" for near in get_close_matches(name, known))
+                hint = (
+                    ARGUMENTS.get(f"{function.__name__}.{name}")
+                    or ARGUMENTS.get(name)
+                    or " or ".join(f"{near}=" for near in get_close_matches(name, known))
+                )
                 raise UnknownArgumentError(
                     f"{function.__name__}() has no argument {name!r}; "
                     + (_say(hint) if hint else f"it has {', '.join(known)}")

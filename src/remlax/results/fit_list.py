@@ -39,6 +39,7 @@ class LmerFitList(Sequence[LmerFit], Hints):
 
     fitted_stack: Fitted
     lanes: tuple[int, ...]
+    _element = LmerFit
 
     def __len__(self) -> int:
         return len(self.lanes)

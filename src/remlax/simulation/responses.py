@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import ConvergenceWarning, DataError
 from ..fitting.refit import refit_lane, simulate_lane
+from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
@@ -19,6 +20,7 @@ from ..results import LmerFit, LmerFitList
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
 
+@hinted
 def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_modes: bool = False) -> pd.DataFrame:
     """Draw responses from a fitted model: y = X beta + offset + Z b + e (lme4: ``simulate``).
 
@@ -178,6 +180,7 @@ class Bootstrap:
         )
 
 
+@hinted
 def bootstrap(
     fits: LmerFit | LmerFitList,
     n_sims: int = 200,
