@@ -66,7 +66,11 @@ def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.Dat
     plain = not any(isinstance(t, pd.CategoricalDtype) or pd.api.types.is_object_dtype(t) for t in types)
     conformed = []
     for frame, name in zip(rest, names[1:], strict=True):
-        same = plain and frame.columns.equals(first.columns) and list(frame.dtypes) == types
+        same = (
+            plain
+            and frame.columns.equals(first.columns)
+            and all(frame_array(frame, j).dtype == t for j, t in enumerate(types))
+        )
         conformed.append(frame.copy(deep=False) if same else conform(frame, first, name, names[0]))
     return (first.copy(deep=False), *conformed)
 
@@ -143,6 +147,12 @@ def column_kind(column: pd.Series) -> str:
 def column_array(column: pd.Series) -> ColumnArray:
     """Values of a column without its row labels: a NumPy array where it is one, else what pandas keeps."""
     return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+
+
+def frame_array(frame: pd.DataFrame, position: int) -> ColumnArray:
+    """Values of one column of a frame, to be read only; a Series of it costs ten times as much, which K frames feel."""
+    take = getattr(frame, "_get_column_array", None)
+    return column_array(frame.iloc[:, position]) if take is None else cast(ColumnArray, take(position))
 
 
 def same_values(left: pd.Series, right: pd.Series) -> bool:

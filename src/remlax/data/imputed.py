@@ -16,8 +16,8 @@ from .checks import (
     Label,
     check_frame,
     check_frames,
-    column_array,
     conform,
+    frame_array,
     missing_cells,
     n_missing,
     same_arrays,
@@ -212,7 +212,8 @@ class ImputedData:
     def arrays(self, column: str) -> list[ColumnArray]:
         """Values of a column in every imputation, as arrays that share memory with the frames."""
         if column not in self._known_arrays:
-            self._known_arrays[column] = [column_array(frame[column]) for frame in self.frames]
+            position = self.columns.index(column)
+            self._known_arrays[column] = [frame_array(frame, position) for frame in self.frames]
         return self._known_arrays[column]
 
     @cached_property
