@@ -71,7 +71,7 @@ class MixedFormula:
     offsets: tuple[str, ...]
     random: tuple[RandomTerm, ...]
 
-    @property
+    @cached_property
     def variables(self) -> tuple[str, ...]:
         """Data columns that the formula uses, each once, in order of appearance."""
         response, _, right = _sides(self.text)
