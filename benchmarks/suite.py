@@ -247,7 +247,7 @@ def _study(replications: int) -> dict[str, Any]:
                 replications=20 * replications,
                 seed=1,
             )
-            study.run(folder, progress=False)
+            study.run(folder, block_size=2000, progress=False)
             study.performance(folder)
         return time.perf_counter() - start
 
