@@ -29,7 +29,7 @@ from .factor import UNROLL_UP_TO
 from .optimize import CONVERGED, LBFGS, Newton, Optimum
 from .placement import over_lanes, place
 from .programs import float64, program
-from .structure import Index, Structure, Values, host_leaf
+from .structure import Index, Structure, Values, grid, host_leaf
 
 # bytes of cross-products per chunk of lanes: about the L2 cache of one core
 CHUNK_BYTES = 2**20
@@ -156,10 +156,11 @@ def fit_batch(theta: Array, structure: Structure, index: Index, values: Values, 
     return found
 
 
-def chunk_size(stack: Stack, threads: int, n_runs: int | None = None) -> int:
-    """Lanes per chunk: a power of two that fits the cache and gives every thread work.
+def chunk_size(stack: Stack, threads: int, n_runs: int | None = None, *, some: bool = False) -> int:
+    """Lanes per chunk: a number of a coarse grid that fits the cache and gives every thread as much work.
 
     ``n_runs`` is the number of runs where it is not that of the lanes. On a mesh every device gets such a number.
+    ``some``: these are some lanes of a list, another number each time, so that only powers of two are taken.
     """
     devices = 1 if stack.mesh is None else stack.mesh.size
     room, most = (CHUNK_BYTES, MAX_CHUNK) if _platform(stack) == "cpu" else (DEVICE_CHUNK_BYTES, MAX_DEVICE_CHUNK)
@@ -170,7 +171,11 @@ def chunk_size(stack: Stack, threads: int, n_runs: int | None = None) -> int:
     runs = -(-(stack.n_lanes if n_runs is None else n_runs) // devices)
     # a second thread is worth its start from about a quarter of a chunk of work
     share = runs if 4 * per_lane * runs < room else -(-runs // threads)
-    return devices * int(min(2 ** int(np.floor(np.log2(fits))), 2 ** int(np.ceil(np.log2(share)))))
+    most_lanes = 1 << (fits.bit_length() - 1)
+    if share > most_lanes:
+        rounds = -(-share // most_lanes)
+        share = -(-share // rounds)
+    return devices * min(most_lanes, 1 << (share - 1).bit_length() if some else grid(share, steps=4))
 
 
 def _platform(stack: Stack) -> str:
@@ -184,6 +189,7 @@ def run_chunks(
     which: np.ndarray | None = None,
     *,
     lapack: bool = False,
+    some: bool = False,
 ) -> T:
     """Run a program over chunks of lanes on a pool of threads and join the results on the host.
 
@@ -196,7 +202,7 @@ def run_chunks(
     several = stack.mesh is not None and stack.mesh.size > 1
     threads = (os.cpu_count() or 1) if _platform(stack) == "cpu" and not several else 1
     lanes = np.arange(stack.n_lanes) if which is None else which
-    size = chunk_size(stack, threads, len(lanes))
+    size = chunk_size(stack, threads, len(lanes), some=some)
     pieces = [np.arange(i, min(i + size, len(lanes))) for i in range(0, len(lanes), size)]
     alone = lapack or max(stack.structure.q) > UNROLL_UP_TO
     if alone:
@@ -230,7 +236,7 @@ def run_chunks(
     return joined
 
 
-def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> BatchFit:
+def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton, *, some: bool = False) -> BatchFit:
     def program(t: np.ndarray, part: Stack) -> tuple[Optimum, Array, Array]:
         if isinstance(optimizer, Newton):
             found = _newton_lanes(t, part.index, part.values, np.int32(optimizer.max_iter), part.structure, part.mesh)
@@ -241,7 +247,7 @@ def _fit_once(stack: Stack, theta: np.ndarray, optimizer: LBFGS | Newton) -> Bat
         return found, start.evaluations + found.evaluations, iterations
 
     # L-BFGS's preconditioner is an eigendecomposition per lane
-    o, evaluations, iterations = run_chunks(stack, theta, program, lapack=isinstance(optimizer, LBFGS))
+    o, evaluations, iterations = run_chunks(stack, theta, program, lapack=isinstance(optimizer, LBFGS), some=some)
     starts = np.ones(stack.n_lanes, np.int64)
     found = (o.theta, o.value, o.grad, o.hess, o.decrement, evaluations, iterations, o.status, starts)
     return BatchFit(*map(np.asarray, found))
@@ -279,7 +285,8 @@ def fit_stack(stack: Stack, optimizer: LBFGS | Newton, near_zero: np.ndarray) ->
         which = np.flatnonzero(again)
         if not len(which):
             break
-        other = _fit_once(stack.lanes(which), restarts.other_start(best, which, theta_map.start(), attempt), Newton())
+        start = restarts.other_start(best, which, theta_map.start(), attempt)
+        other = _fit_once(stack.lanes(which), start, Newton(), some=True)
         best = restarts.take_better(best, which, other)
     return best
 
@@ -292,8 +299,8 @@ def _out_of_valleys(stack: Stack, best: BatchFit) -> BatchFit:
         return best
     part = stack.lanes(which)
     turned = replace(part, values=restarts.turned_values(part.values, theta_map))
-    found = _fit_once(turned, restarts.turned_theta(best.theta[which], theta_map), Newton())
-    other = _fit_once(part, restarts.turned_theta(found.theta, theta_map), Newton())
+    found = _fit_once(turned, restarts.turned_theta(best.theta[which], theta_map), Newton(), some=True)
+    other = _fit_once(part, restarts.turned_theta(found.theta, theta_map), Newton(), some=True)
     return restarts.take_better(best, which, other)
 
 

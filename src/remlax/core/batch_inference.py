@@ -53,4 +53,4 @@ def minimise_held_stack(stack: Stack, held: Held, which: np.ndarray, max_iter: i
         structure = replace(part.structure, reml=False)
         return _held_lanes(h, part.index, part.values, np.int32(max_iter), structure, mesh=part.mesh)
 
-    return run_chunks(stack, held, program, which)
+    return run_chunks(stack, held, program, which, some=True)

@@ -220,9 +220,10 @@ def stacked_matrix(
         place.append((own, len(plans[own])))
         plans[own].append(pieces)
         names[own].append(name)
-    sizes = {False: int(offsets[1]), True: int(offsets[-1]) if plans[True] else 0}
-    shared, own_columns = (
-        _fill(sizes[own], values, tuple(plans[own]), tuple(names[own]), what) for own in (False, True)
+    shared = _fill(int(offsets[1]), values, tuple(plans[False]), tuple(names[False]), what)
+    own_columns = tuple(
+        _column(int(offsets[-1]), values, pieces, name, what)
+        for name, pieces in zip(names[True], plans[True], strict=True)
     )
     return spec, RowMatrix(shared, own_columns, tuple(place), offsets)
 
@@ -390,6 +391,15 @@ def _fill(
         if len(pieces) > 1 and not np.isfinite(column).all():
             raise DataError(f"{names[j]!r} in the {what} overflows: the product of its columns is not finite")
     return out
+
+
+def _column(n: int, values: list[_Value], pieces: tuple[Any, ...], name: str, what: str) -> Array:
+    """One column of `_fill`; where it is an array of that length already, that array."""
+    if len(pieces) == 1:
+        found = _select(values[pieces[0][0]], pieces[0][1])
+        if found.dtype == np.float64 and len(found) == n:
+            return found
+    return _fill(n, values, (pieces,), (name,), what)[:, 0]
 
 
 def _by_part(column: Array, part: Array) -> Array:

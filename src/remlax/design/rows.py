@@ -51,8 +51,8 @@ class RowMatrix:
     ----------
     shared : ndarray (n, a), Fortran-ordered
         Columns that all data sets share.
-    own : ndarray (n_1 + ... + n_K, b), Fortran-ordered
-        Columns that differ, stacked.
+    own : tuple of ndarray (n_1 + ... + n_K,)
+        Columns that differ, stacked; not to be written to, for the response and other terms may hold them as well.
     place : tuple of (bool, int)
         For every column of the matrix, whether it is one of ``own``, and which.
     offsets : ndarray of int, (K + 1,)
@@ -60,7 +60,7 @@ class RowMatrix:
     """
 
     shared: np.ndarray
-    own: np.ndarray
+    own: tuple[np.ndarray, ...]
     place: tuple[tuple[bool, int], ...]
     offsets: np.ndarray
 
@@ -68,21 +68,18 @@ class RowMatrix:
     def of_all(cls, values: np.ndarray, offsets: np.ndarray) -> RowMatrix:
         """Matrix (n, p) that all data sets share."""
         place = tuple((False, j) for j in range(values.shape[1]))
-        return cls(values, np.empty((0, 0)), place, offsets)
+        return cls(values, (), place, offsets)
 
     def columns(self) -> list[np.ndarray]:
         """Columns, each as long as one data set or as all together."""
-        return [(self.own if own else self.shared)[:, j] for own, j in self.place]
+        return [self.own[j] if own else self.shared[:, j] for own, j in self.place]
 
     def lane(self, k: int) -> np.ndarray:
         """Matrix of data set k, (n_k, p)."""
+        if self.place == tuple((False, j) for j in range(len(self.place))):
+            return self.shared[:, : len(self.place)]  # a view will do
         part = slice(self.offsets[k], self.offsets[k + 1])
-        for own in (False, True):
-            # a view, where one will do
-            if self.place == tuple((own, j) for j in range(len(self.place))):
-                return self.own[part, : len(self.place)] if own else self.shared[:, : len(self.place)]
-        columns = [self.own[part, j] if own else self.shared[:, j] for own, j in self.place]
-        return np.stack(columns).T
+        return np.stack([self.own[j][part] if own else self.shared[:, j] for own, j in self.place]).T
 
     def select(self, which: list[int]) -> RowMatrix:
         """Some of the columns; memory is shared."""
