@@ -53,7 +53,7 @@ def everything(formula: str, frame: pd.DataFrame) -> None:
     ("formula", "other", "make"),
     [
         ("y ~ x + (1 + x | g)", "y ~ x + (1 | g)", one_factor),
-        ("y ~ x + (1 | g) + (1 | h)", "y ~ x + (1 + x | g) + (1 | h)", crossed),
+        pytest.param("y ~ x + (1 | g) + (1 | h)", "y ~ x + (1 + x | g) + (1 | h)", crossed, marks=pytest.mark.slow),
     ],
 )
 def test_a_second_data_set_of_similar_size_compiles_nothing(

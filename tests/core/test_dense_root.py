@@ -51,6 +51,7 @@ def test_log_determinant_and_form_of_an_ill_conditioned_matrix() -> None:
     np.testing.assert_allclose(form, right.T @ np.linalg.solve(a, right), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_derivatives_equal_differences() -> None:
     a, d_a, right = positive(45), positive(45, 1), np.random.default_rng(2).normal(size=(45, 2))
 

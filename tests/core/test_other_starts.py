@@ -74,6 +74,7 @@ def test_theta_of_the_opposite_order_has_the_same_d() -> None:
             np.testing.assert_allclose(lam_turned @ lam_turned.T, d, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 def test_criterion_does_not_depend_on_the_order_of_columns() -> None:
     rng = np.random.default_rng(3)

@@ -142,6 +142,7 @@ def test_observed_cells_stay_and_levels_agree(small: pd.DataFrame, result: Joint
     assert len({frame["y"].sum() for frame in result.data}) == 4
 
 
+@pytest.mark.slow
 def test_imputation_k_depends_on_the_seed_and_k_alone(small: pd.DataFrame, result: JointResult) -> None:
     fewer = quiet(small, cluster="g", m=2, burn=100, iter=200, seed=1)
     np.testing.assert_allclose(fewer.data[1]["y"], result.data[1]["y"], rtol=1e-9)
@@ -195,6 +196,7 @@ def test_random_slopes_in_units_of_the_predictor() -> None:
         np.testing.assert_allclose(z @ coef, fitted, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_categories_come_back_as_they_were(small: pd.DataFrame) -> None:
     rng = np.random.default_rng(5)
     x = small["x"].fillna(0.0).to_numpy()

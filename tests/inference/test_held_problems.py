@@ -76,6 +76,7 @@ def test_every_parameter_is_held_where_it_is_asked(case):
     assert_allclose(np.array(ours) - ours[0], np.array(dense) - dense[0], rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_automatic_differentiation(case):
     _, fit = case
     stack = HeldStack(fit.fitted_stack, np.array([0]))

@@ -81,7 +81,10 @@ def dense_kenward_roger(x, y_cov, tangents):
 
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
-@pytest.mark.parametrize("structure", ["(1 + x | b/a)", "(1 + x | g) + (1 | h)", "(1 | g) + (0 + x | g)"])
+@pytest.mark.parametrize(
+    "structure",
+    [pytest.param("(1 + x | b/a)", marks=pytest.mark.slow), "(1 + x | g) + (1 | h)", "(1 | g) + (0 + x | g)"],
+)
 def test_every_structure_with_weights_is_the_dense_one(structure):
     frames = [random_frame(seed, n, levels=8) for seed, n in ((1, 60), (2, 55))]
     model = random_model(structure, frames[1])

@@ -92,6 +92,7 @@ def test_variance_is_that_of_the_dense_equations(case):
     assert np.allclose(found.variance[0], dense_variance(stack, 0, rows), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_implicitly_nested_groups_that_never_met():
     rng = np.random.default_rng(4)
     school = np.repeat(np.arange(12), 15)

@@ -236,6 +236,7 @@ def test_one_variance_on_the_boundary():
     assert "Stram and Lee 1994" in row["note"]
 
 
+@pytest.mark.slow
 def test_several_variances_on_the_boundary_keep_the_plain_distribution():
     frame = small_sets()[0]
     with warnings.catch_warnings():
@@ -247,6 +248,7 @@ def test_several_variances_on_the_boundary_keep_the_plain_distribution():
     assert "2 variances are zero in the smaller model" in table.attrs["notes"][-1]
 
 
+@pytest.mark.slow
 def test_two_variances_of_their_own_have_the_weights_of_their_information():
     """Weights from the information matrix of n x n algebra at the smaller model's fit."""
     rng = np.random.default_rng(5)
@@ -293,6 +295,7 @@ def test_single_fits_against_lme4():
     assert np.isnan(table["statistic"][0])
 
 
+@pytest.mark.slow
 def test_nested_by_columns_rather_than_by_names():
     frame = small_sets()[0]
     a = rx.anova(*(rx.lmer(f, frame) for f in ("y ~ x + I(x^2) + (1 + x | g)", "y ~ x + (1 + x | g)")))
