@@ -23,7 +23,7 @@ _CHAINED = "rx.impute.joint(data, ...), or read what mice wrote with rx.read_imp
 NAMES = {
     "aic": "fit.aic",
     "amelia": "rx.impute.emb(data, m)",
-    "anova": "rx.anova(fit, smaller_fit); for a joint test of some coefficients fit.test([...])",
+    "anova": "rx.anova(fit) for its terms, rx.anova(fit, smaller_fit) to compare; fit.test('f') for one factor",
     "apply": "[... for fit in fits]",
     "asdataframe": "fit.to_frame(), or the data frames of fit.tidy()",
     "augment": "fit.augment()",

@@ -6,22 +6,16 @@ then written straight into the result. It never sees an expression: every factor
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula
-from formulaic.materializers.types import FactorValues
-from formulaic.parser.types import Factor as Variable
-from formulaic.parser.types import Term
-from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
 from numpy.typing import NDArray
 
 from ..errors import DataError, FormulaError
+from .coding import Finished, Plan, Selector, shape_of, structure
 from .evaluate import Evaluator, evaluate
 from .rcalls import Array, Columns, Factor, State, level_name
 from .rows import RowMatrix
@@ -31,12 +25,7 @@ from .terms import expand, label
 __all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
 
 MAX_POLY_LEVELS = 95  # R's own limit of contr.poly
-
-# Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
-# (its key), the indicator of a level (its position) or weights by level.
-_Selector: TypeAlias = "str | int | NDArray[np.float64] | None"
-_Block: TypeAlias = "dict[str, _Selector]"  # the columns of one factor, by what is appended to its name
-_Value: TypeAlias = "Array | Factor | Columns"
+ZERO = 1e-9  # of weights that are simple fractions
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +50,9 @@ class MatrixSpec:
     variables: tuple[str, ...]
     _factors: tuple[Node, ...]
     _levels: tuple[tuple[Any, ...] | None, ...]  # of the categorical factors
-    _plan: _Plan  # per column: the factors multiplied
+    _plan: Plan
+    _owners: tuple[int, ...]  # per column: the position of its term; -1 for the intercept
+    _terms: tuple[tuple[int, ...], ...]  # per term: positions of its factors
     _states: dict[str, State]
 
     @property
@@ -91,13 +82,49 @@ class MatrixSpec:
             For a category that the first data did not have, a column that changed between numbers and
             categories, missing cells, and values that are not finite.
         """
+        return _fill(len(frame), self._values(frame), self._plan, self.names, self.what)
+
+    def _values(self, frame: pd.DataFrame) -> list[Finished]:
         states = {text: dict(state) for text, state in self._states.items()}
         evaluator = Evaluator(frame, states, self.what)
-        values = [
+        return [
             _matched(_categories(evaluator.term(node)), levels, label(node), self.what)
             for node, levels in zip(self._factors, self._levels, strict=True)
         ]
-        return _fill(len(frame), values, self._plan, self.names, self.what)
+
+    @property
+    def term_columns(self) -> dict[str, tuple[int, ...]]:
+        """Positions of the columns of every term but the intercept, by the term as the formula has it."""
+        labels = [":".join(label(self._factors[slot]) for slot in term) for term in self._terms]
+        return {name: tuple(j for j, owner in enumerate(self._owners) if owner == t) for t, name in enumerate(labels)}
+
+    def term_contrasts(self, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        """Find the hypothesis about each term that does not depend on how categories are coded (SAS's type III).
+
+        With categories coded as deviations from their mean, the coefficients of a term are zero. Where all cells have
+        rows those are linear combinations of the coefficients of these columns, whatever the numeric variables are.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Rows in which the columns of the matrix are independent.
+
+        Returns
+        -------
+        dict of ndarray (r, p)
+            By term, as in `term_columns`.
+        """
+        rng = np.random.default_rng(0)
+        values = [_drawn(value, rng) for value in self._values(frame)]
+        coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+        labels = tuple(label(node) for node in self._factors)
+        other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
+        here = _fill(len(frame), values, self._plan, self.names, self.what)
+        there = _fill(len(frame), coded, other.plan, other.names, self.what)
+        weights = np.linalg.lstsq(there, here, rcond=None)[0]
+        weights[np.abs(weights) < ZERO] = 0.0
+        owners = np.array(other.owners)
+        return {name: weights[owners == t] for t, name in enumerate(self.term_columns)}
 
     def products(self) -> tuple[tuple[Node, ...], ...]:
         """Find the expressions whose product each column is; none for the intercept.
@@ -204,7 +231,7 @@ def stacked_matrix(
     states: dict[str, State] = {}
     owners: list[bool] = []
 
-    def value(node: Node) -> _Value:
+    def value(node: Node) -> Finished:
         frame, own = frame_of(tuple(columns_in(node)))
         owners.append(own)
         return Evaluator(frame, states, what).term(node)
@@ -229,8 +256,8 @@ def stacked_matrix(
 
 
 def _specify(
-    rhs: str, value: Callable[[Node], _Value], states: dict[str, State], what: str
-) -> tuple[MatrixSpec, list[_Value]]:
+    rhs: str, value: Callable[[Node], Finished], states: dict[str, State], what: str
+) -> tuple[MatrixSpec, list[Finished]]:
     """Evaluate the factors of a right side, and find which columns they make."""
     terms = expand(parse(rhs), rhs)
     used = sorted({i for term in terms.terms for i in term})
@@ -241,23 +268,23 @@ def _specify(
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
-    names, plan = _structure(terms.intercept, products, labels, tuple(map(_shape, values)))
+    names, plan, owners = structure(terms.intercept, products, labels, tuple(map(shape_of, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
     levels = tuple(found.levels if isinstance(found, Factor) else None for found in values)
     variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
-    return MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, states), values
+    return MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, owners, products, states), values
 
 
-def _categories(value: _Value) -> _Value:
+def _categories(value: Finished) -> Finished:
     """Truth values are a factor with two levels, whether or not both occur, as in R."""
     if isinstance(value, np.ndarray) and value.dtype == np.bool_:
         return Factor(value.astype(np.intp), (False, True), logical=True)
     return value
 
 
-def _check_levels(value: _Value, name: str, what: str) -> None:
+def _check_levels(value: Finished, name: str, what: str) -> None:
     if not isinstance(value, Factor):
         return
     if len(value.levels) < 2:
@@ -271,7 +298,7 @@ def _check_levels(value: _Value, name: str, what: str) -> None:
                         "polynomial contrasts; make it numeric or unordered")  # fmt: skip
 
 
-def _matched(value: _Value, levels: tuple[Any, ...] | None, name: str, what: str) -> _Value:
+def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: str) -> Finished:
     """Recode a factor of new data to the categories of the first data."""
     if isinstance(value, Factor) != (levels is not None):
         now, before = ("numeric", "categorical") if levels is not None else ("categorical", "numeric")
@@ -290,89 +317,19 @@ def _matched(value: _Value, levels: tuple[Any, ...] | None, name: str, what: str
     return Factor(codes, levels, value.contrast, value.logical)
 
 
-class _Shape(NamedTuple):
-    """What decides which columns a factor makes: the keys of several columns, or levels and contrast; else numeric."""
-
-    keys: tuple[str, ...] | None = None
-    levels: tuple[str, ...] | None = None
-    contrast: str = ""
-
-
-def _shape(value: _Value) -> _Shape:
-    if isinstance(value, Columns):
-        return _Shape(keys=tuple(map(str, value.parts)))
+def _drawn(value: Finished, rng: np.random.Generator) -> Finished:
+    """Numbers in place of numbers: what does not depend on them is found best from independent ones."""
     if isinstance(value, Factor):
-        return _Shape(levels=tuple(level_name(level) for level in value.levels), contrast=value.contrast)
-    return _Shape()
-
-
-def _block(shape: _Shape, reduced: bool) -> _Block:
-    """The columns that a factor makes, alone; `reduced` leaves out what the intercept already says."""
-    if shape.keys is not None:
-        return {f"[{key}]": key for key in shape.keys}
-    if shape.levels is None:
-        return {"": None}
-    names = list(shape.levels)
-    if not reduced:
-        return {f"[{name}]": k for k, name in enumerate(names)}
-    contrasts, form = _CODINGS.get(shape.contrast, (None, "[T.{}]"))
-    if contrasts is None:
-        return {form.format(name): k for k, name in enumerate(names) if k}
-    weights = np.asarray(contrasts.get_coding_matrix(names, reduced_rank=True), dtype=np.float64)
-    columns = contrasts.get_coding_column_names(names, reduced_rank=True)
-    return {form.format(column): weights[:, k] for k, column in enumerate(columns)}
-
-
-_CODINGS: dict[str, tuple[Contrasts, str]] = {
-    "contr.sum": (SumContrasts(), "[S.{}]"),
-    "contr.helmert": (HelmertContrasts(), "[H.{}]"),
-    "contr.poly": (PolyContrasts(), "{}"),
-}
-
-
-_Plan: TypeAlias = "tuple[tuple[tuple[int, _Selector], ...], ...]"
-
-
-# bounded: refits of one formula, as in a bootstrap, ask the same question each time
-@lru_cache(maxsize=128)
-def _structure(
-    intercept: bool, terms: tuple[tuple[int, ...], ...], labels: tuple[str, ...], shapes: tuple[_Shape, ...]
-) -> tuple[tuple[str, ...], _Plan]:
-    """Ask formulaic, about one row, which columns the terms (positions of their factors) make."""
-    slots = {name: slot for slot, name in enumerate(labels)}
-    context = {name: _one_row(shape) for name, shape in zip(labels, shapes, strict=True)}
-    constant = [Term([Variable("1", eval_method="literal")])] if intercept else []
-    products = [Term([Variable(labels[i]) for i in term]) for term in terms]
-    matrix = Formula([*constant, *products]).get_model_matrix(pd.DataFrame(index=[0]), context=context)
-    names: list[str] = []
-    plan: list[tuple[tuple[int, _Selector], ...]] = []
-    for term in matrix.model_spec.structure:
-        names.extend(term.columns)
-        for scoped in term.scoped_terms:
-            factors = [(slots[part.factor.expr], part.reduced) for part in scoped.factors]
-            blocks = [[(slot, s) for s in _block(shapes[slot], reduced).values()] for slot, reduced in factors]
-            # the first factor runs fastest, in R as in formulaic
-            plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
-    return tuple(names), tuple(plan)
-
-
-def _one_row(shape: _Shape) -> FactorValues[Any]:
-    """One row of a finished factor, in the form in which formulaic takes values that it need not evaluate."""
-    if shape.levels is None:
-        row = dict.fromkeys(_block(shape, reduced=False), np.ones(1))
-        return FactorValues(row, kind="numerical", format="{name}{field}")
-
-    def encode(values: Any, *, reduced_rank: bool, **_: Any) -> FactorValues[Any]:
-        row = dict.fromkeys(_block(shape, reduced_rank), np.ones(1))
-        return FactorValues(row, kind="categorical", format="{name}{field}", spans_intercept=not reduced_rank)
-
-    return FactorValues(np.ones(1), kind="categorical", spans_intercept=True, encoder=encode)
+        return value
+    if isinstance(value, Columns):
+        return Columns({key: rng.normal(size=part.shape) for key, part in value.parts.items()})
+    return rng.normal(size=value.shape)
 
 
 def _fill(
     n: int,
-    values: list[_Value],
-    plan: _Plan,
+    values: list[Finished],
+    plan: Plan,
     names: tuple[str, ...],
     what: str,
 ) -> NDArray[np.float64]:
@@ -393,7 +350,7 @@ def _fill(
     return out
 
 
-def _column(n: int, values: list[_Value], pieces: tuple[Any, ...], name: str, what: str) -> Array:
+def _column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: str, what: str) -> Array:
     """One column of `_fill`; where it is an array of that length already, that array."""
     if len(pieces) == 1:
         found = _select(values[pieces[0][0]], pieces[0][1])
@@ -407,7 +364,7 @@ def _by_part(column: Array, part: Array) -> Array:
     return column if len(part) == len(column) else column.reshape(-1, len(part))
 
 
-def _select(value: _Value, selector: _Selector) -> Array:
+def _select(value: Finished, selector: Selector) -> Array:
     if isinstance(value, Columns):
         return value.parts[str(selector)]
     if isinstance(value, Factor):

@@ -57,6 +57,13 @@ class Assembled:
         """Names of the coefficients in the model."""
         return [self.rows.fixed.names[j] for j in self.keep]
 
+    @property
+    def term_names(self) -> dict[str, list[str]]:
+        """Coefficients in the model of every term of the fixed part that has some."""
+        kept, names = set(self.keep.tolist()), self.rows.fixed.names
+        found = {term: [names[j] for j in at if j in kept] for term, at in self.rows.fixed.term_columns.items()}
+        return {term: own for term, own in found.items() if own}
+
 
 def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     """Stream the rows of all data sets into one stack.

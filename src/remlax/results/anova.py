@@ -1,4 +1,4 @@
-"""Comparison of two nested models: likelihood-ratio test of two fits, pooled tests of two lists of fits."""
+"""Tests of the terms of one model; two nested models compared by likelihood ratio, or by pooled tests of two lists."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from .constraints import Linear
 from .fit import LmerFit
 from .fit_list import LmerFitList
 from .pool import choose_lanes
-from .pooled import OnFailure
+from .pooled import OnFailure, PooledLmer
+from .term_tests import fit_terms, pooled_terms
 from .wald import pooled_wald
 
 Method = Literal["D1", "D2", "D3", "D4"]
 Use = Literal["wald", "likelihood"]
 Ariv = Literal["default", "positive", "robust"]
-Model = TypeVar("Model", LmerFit, LmerFitList)
+Model = TypeVar("Model", LmerFit, LmerFitList, PooledLmer)
 
 REFITTED = "both models were refitted by maximum likelihood"
 SEVERAL_VARIANCES = (
@@ -39,7 +40,7 @@ SEVERAL_VARIANCES = (
 
 def anova(
     model: Model,
-    null: Model,
+    null: Model | None = None,
     *,
     method: Method = "D1",
     use: Use = "wald",
@@ -47,11 +48,13 @@ def anova(
     dfcom: Ddf | npt.ArrayLike = "satterthwaite",
     on_failure: OnFailure = "raise",
 ) -> pd.DataFrame:
-    """Compare two nested models of the same data, fitted to one data set or to several.
+    """Test the terms of one model, or compare two nested models of the same data.
 
     Parameters
     ----------
-    model, null : LmerFit or LmerFitList
+    model : LmerFit, LmerFitList or PooledLmer
+        Alone: each of its terms is tested, adjusted for all others (type III, as lmerTest's ``anova``).
+    null : LmerFit or LmerFitList, optional
         Two fits, or two lists of fits of the same imputations, in any order: the model with fewer parameters is the
         null hypothesis. For two single fits the test is that of the likelihood ratio, as lme4's ``anova``, and the
         options below say nothing.
@@ -66,13 +69,21 @@ def anova(
         For D3 and D4: how the relative increase in variance is estimated; ``"positive"`` replaces a negative one by 0;
         ``"robust"`` (D4) takes it from the larger model.
     dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
-        For D1: complete-data degrees of freedom, as in `LmerFitList.pool`; ``math.inf`` as mitml has it.
+        For D1: complete-data degrees of freedom, as in `LmerFitList.pool`; ``math.inf`` as mitml has it. For the terms
+        of one fit: denominator degrees of freedom, as in `LmerFit.test`. A pooled model has its own.
     on_failure : {"raise", "warn", "drop"}, default "raise"
         What to do when a fit of either model did not converge, as in `LmerFitList.pool`.
 
     Returns
     -------
     pandas.DataFrame
+        One model: a row per term, ``term statistic df1 df2 p_value method``, with ``riv dfcom note`` of several fits.
+        The statistic is F, or D1 or D2 of several fits. Tested is that the coefficients of the term are zero where
+        categories are coded as deviations from their mean, however they are coded in the model: a covariate's slope
+        averaged over the categories that it interacts with, a factor's differences averaged over those of other
+        factors and where the covariates that it interacts with are 0 (centre them). Without an intercept, the means of
+        the first factor are tested.
+
         Lists: one row ``model null statistic df1 df2 p_value p_plain riv dfcom method note``. Single fits: two rows,
         the smaller model first, ``formula n_parameters aic bic loglik deviance statistic df p_value p_plain``.
 
@@ -86,7 +97,8 @@ def anova(
     ------
     DataError
         The models are not nested, were fitted to different data or to different numbers of data sets; an unknown
-        option; a Wald test of models that differ in the random part.
+        option; a Wald test of models that differ in the random part. One model: it has redundant columns, or no term
+        besides the intercept.
     PoolingError
         Fewer than two fits, or a failed fit under ``on_failure="raise"``.
 
@@ -101,6 +113,7 @@ def anova(
     Li, K. H., Meng, X.-L., Raghunathan, T. E. and Rubin, D. B. (1991). Statistica Sinica 1, 65-92 (D2).
     Meng, X.-L. and Rubin, D. B. (1992). Biometrika 79, 103-111 (D3).
     Chan, K. W. and Meng, X.-L. (2022). Statistica Sinica 32, 1489-1514 (D4).
+    Kuznetsova, A., Brockhoff, P. B. and Christensen, R. H. B. (2017). J. Stat. Softw. 82(13) (terms of one model).
     Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610. Stram, D. O. and Lee, J. W. (1994). Biometrics 50, 1171-1177.
     Silvapulle, M. J. and Sen, P. K. (2005). Constrained Statistical Inference. Wiley, sec. 3.5 and 4.3 (mixtures).
 
@@ -112,7 +125,12 @@ def anova(
     >>> null = rx.lmer_list("mathach ~ 1 + (1 | schid)", data)
     >>> rx.anova(fits, null, method="D4")[["df1", "method"]].values.tolist()
     [[1, 'D4']]
+    >>> rx.anova(rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())).round(2)
+      term  statistic  df1   df2  p_value                method
+    0 Days      45.85    1  17.0      0.0  F, Satterthwaite df
     """
+    if null is None:
+        return _anova_terms(model, method, use, ariv, dfcom, on_failure)
     if isinstance(model, LmerFit) and isinstance(null, LmerFit):
         return _anova_fits(model, null)
     if not (isinstance(model, LmerFitList) and isinstance(null, LmerFitList)):
@@ -134,6 +152,24 @@ def anova(
     else:
         test, pair, record = _likelihood(pair, difference, method, ariv, on_failure, record)
     return _pooled_frame(test, difference, pair, record)
+
+
+def _anova_terms(
+    model: object, method: Method, use: Use, ariv: Ariv, dfcom: Ddf | npt.ArrayLike, on_failure: OnFailure
+) -> pd.DataFrame:
+    """Test every term of one model."""
+    _check_options(method, use, ariv)
+    if method in ("D3", "D4") or use == "likelihood":
+        raise DataError(f"method={method!r} with use={use!r} compares two models: give the smaller one as well")
+    if isinstance(model, LmerFit):
+        return fit_terms(model.fitted_stack, model.lane, dfcom)
+    if isinstance(model, LmerFitList):
+        return pooled_terms(model.pool(dfcom, on_failure=on_failure), "D1" if method == "D1" else "D2")
+    if not isinstance(model, PooledLmer):
+        raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")
+    if not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
+        raise DataError("a pooled model has its degrees of freedom already: give dfcom= to pool()")
+    return pooled_terms(model, "D1" if method == "D1" else "D2")
 
 
 @dataclass(frozen=True)

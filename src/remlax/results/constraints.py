@@ -15,6 +15,8 @@ from ..errors import FormulaError
 
 Constraints = str | Sequence[str] | Mapping[str, str] | npt.ArrayLike | pd.DataFrame
 
+Terms = Mapping[str, Sequence[str]]
+
 NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 INSIDE_NAME = re.compile(r"[\w.]")
 
@@ -32,7 +34,12 @@ class Linear:
 
 
 def read_constraints(
-    given: Constraints, names: Sequence[str], q0: npt.ArrayLike | None = None, labels: Sequence[str] | None = None
+    given: Constraints,
+    names: Sequence[str],
+    q0: npt.ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    terms: Terms | None = None,
 ) -> Linear:
     """Read hypotheses about coefficients.
 
@@ -48,6 +55,8 @@ def read_constraints(
         Values under the hypothesis; with text, instead of a right side.
     labels : sequence of str, optional
         One per row, for a matrix.
+    terms : dict of str to list of str, optional
+        Coefficients of each term: the name of a factor alone, or with a number (``"f = 0"``), stands for each of its.
 
     Raises
     ------
@@ -59,14 +68,15 @@ def read_constraints(
             f"the values of the dict {dict(given)!r} must be texts such as 'a - b', its keys their labels; weights of "
             "coefficients stand in the text: '2*a - b'"
         )
+    several = {term: own for term, own in (terms or {}).items() if term not in names}
     if isinstance(given, Mapping):
-        linear = _from_text(list(given.values()), names, [str(k) for k in given])
+        linear = _from_text(list(given.values()), names, several, [str(k) for k in given])
     elif isinstance(given, str):
-        linear = _from_text([given], names, None)
+        linear = _from_text([given], names, several)
     elif isinstance(given, pd.DataFrame):
         linear = _from_frame(given, names)
     elif isinstance(given, list | tuple) and given and all(isinstance(g, str) for g in given):
-        linear = _from_text([str(g) for g in given], names, None)
+        linear = _from_text([str(g) for g in given], names, several)
     else:
         linear = _from_matrix(np.asarray(given), names)
     empty = [label for label, row in zip(linear.labels, linear.matrix, strict=True) if not row.any()]
@@ -118,10 +128,10 @@ def _written(row: np.ndarray, names: Sequence[str]) -> str:
     return " ".join(parts) or "0"
 
 
-def _from_text(texts: Sequence[str], names: Sequence[str], labels: list[str] | None) -> Linear:
+def _from_text(texts: Sequence[str], names: Sequence[str], terms: Terms, labels: list[str] | None = None) -> Linear:
     rows, null, found = [], [], []
     for i, text in enumerate(texts):
-        for piece in _split(text, names):
+        for piece in _split(text, names, terms):
             sides = [_side(tokens, names, text) for tokens in piece]
             pairs = list(pairwise(sides)) if len(sides) > 1 else [(sides[0], (np.zeros(len(names)), 0.0))]
             for (left, left_const), (right, right_const) in pairs:
@@ -136,10 +146,10 @@ def _from_text(texts: Sequence[str], names: Sequence[str], labels: list[str] | N
     return Linear(matrix, np.array(null), found)
 
 
-def _split(text: str, names: Sequence[str]) -> list[list[list[str]]]:
-    """Cut a text into hypotheses (at commas), each into sides (at '='), each into tokens."""
+def _split(text: str, names: Sequence[str], terms: Terms) -> list[list[list[str]]]:
+    """Cut a text into hypotheses (at commas, and one for each coefficient of a term), each into sides, into tokens."""
     out: list[list[list[str]]] = [[[]]]
-    for token in _tokens(text, names):
+    for token in _tokens(text, [*names, *terms]):
         if token == ",":
             out.append([[]])
         elif token == "=":
@@ -148,7 +158,22 @@ def _split(text: str, names: Sequence[str]) -> list[list[list[str]]]:
             out[-1][-1].append(token)
     if any(not side for piece in out for side in piece):
         raise FormulaError(f"the hypothesis {text!r} has an empty side")
-    return out
+    return [one for piece in out for one in _each(piece, terms, text)]
+
+
+def _each(piece: list[list[str]], terms: Terms, text: str) -> list[list[list[str]]]:
+    """One hypothesis per coefficient, where it is about a term that has several."""
+    term = next((token for side in piece for token in side if token in terms), None)
+    if term is None:
+        return [piece]
+    if piece[0] != [term] or any(
+        not NUMBER.fullmatch(token) and token not in "+-" for side in piece[1:] for token in side
+    ):
+        raise FormulaError(
+            f"{term!r} in the hypothesis {text!r} is a term with the coefficients {', '.join(terms[term])}: name one "
+            "of them, or the term alone for all"
+        )
+    return [[[name], *piece[1:]] for name in terms[term]]
 
 
 def _tokens(text: str, names: Sequence[str]) -> list[str]:

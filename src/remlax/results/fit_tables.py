@@ -33,6 +33,10 @@ class FitTables:
     def _names(self) -> list[str]:
         return self.fitted_stack.model.fixed_names
 
+    @property
+    def _term_names(self) -> dict[str, list[str]]:
+        return self.fitted_stack.model.term_names
+
     def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects.
 
@@ -144,7 +148,7 @@ class FitTables:
         pandas.DataFrame
             The columns of ``tidy("fixed")``.
         """
-        linear = read_constraints(L, self._names, None, names)
+        linear = read_constraints(L, self._names, None, names, terms=self._term_names)
         within = self._within(ddf, vcov, cluster)
         estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
         error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
@@ -166,7 +170,8 @@ class FitTables:
         Parameters
         ----------
         constraints : str, list of str, array_like (r, p), or DataFrame
-            ``"a = b"``, ``["a", "b"]`` (both are 0), or a matrix L; see `PooledLmer.test`.
+            ``"a = b"``, ``["a", "b"]`` (both are 0), a term such as ``"f"`` or ``"f:x"`` for all its coefficients, or a
+            matrix L; see `PooledLmer.test`.
         q0 : float or array_like (r,), optional
             Values under the hypothesis, 0 by default.
         ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
@@ -201,7 +206,7 @@ class FitTables:
         table = fit_test(
             self.fitted_stack.beta[self.lane],
             within,
-            read_constraints(constraints, self._names, q0),
+            read_constraints(constraints, self._names, q0, terms=self._term_names),
         )
         table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
         return table

@@ -37,6 +37,10 @@ class PooledInference:
     def _names(self) -> list[str]:
         return self.fitted_stack.model.fixed_names
 
+    @property
+    def _term_names(self) -> dict[str, list[str]]:
+        return self.fitted_stack.model.term_names
+
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
     ) -> pd.DataFrame:
@@ -135,7 +139,7 @@ class PooledInference:
         >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
         [-2.16]
         """
-        linear = read_constraints(L, self._names, q0, names)
+        linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
         dfcom = self.within.df(linear.matrix).mean(axis=0)
         return self._marked(
             pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
@@ -149,7 +153,8 @@ class PooledInference:
         Parameters
         ----------
         constraints : str, list of str, array_like (r, p), or DataFrame
-            ``"minority = female"``, ``["ses", "meanses"]`` (both are 0), ``"2*a - b = 1"``, or a matrix L.
+            ``"minority = female"``, ``["ses", "meanses"]`` (both are 0), ``"2*a - b = 1"``, a term such as ``"f"`` or
+            ``"f:x"`` for all its coefficients, or a matrix L.
         q0 : float or array_like (r,), optional
             Values under the hypothesis, 0 by default.
         method : {"D1", "D2"}, default "D1"
@@ -180,6 +185,6 @@ class PooledInference:
         >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
         [[1, 'D1']]
         """
-        linear = read_constraints(constraints, self._names, q0)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
         found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
         return self._marked(test_frame(found, hypothesis(linear)))

@@ -101,10 +101,14 @@ def _rows(
 
 
 def cor_frame(vcov: pd.DataFrame) -> str:
-    """Print the correlations of coefficients, lower triangle."""
+    """Print the correlations of coefficients, lower triangle; numbered where short names would be the same."""
     _, cor = to_correlation(vcov.to_numpy())
     names = [str(n) for n in vcov.columns]
+    heads = [name[:7] for name in names]
+    if len(set(heads)) < len(heads):
+        heads = [f"({j})" for j in range(1, len(names) + 1)]
+        names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
     columns = {"": names[1:]}
-    for j, name in enumerate(names[:-1]):
-        columns[name[:7]] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
+    for j, head in enumerate(heads[:-1]):
+        columns[head] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
     return block(columns)

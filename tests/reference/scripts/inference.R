@@ -1,5 +1,5 @@
 # Inference of single and of multiply imputed fits -> tests/reference/inference/*.json
-# Run in tests/reference: Rscript scripts/inference.R [BLOCK ...]; blocks: ftests profile profile_large robust emmeans mitml
+# Run in tests/reference: Rscript scripts/inference.R [BLOCK ...]; blocks: ftests anova profile profile_large robust emmeans mitml
 # lme4 1.1-31, lmerTest 3.1-3, pbkrtest 0.5.2, emmeans, clubSandwich, mitml 0.4-4 (versions in each file).
 suppressPackageStartupMessages({ library(Matrix); library(lme4); library(emmeans); library(clubSandwich) })
 # the helpers of lib.R only: its first lines load packages that are not needed here
@@ -37,6 +37,23 @@ if (wanted("ftests")) {
     list(L = L, satterthwaite = list(F = s[["F value"]], df1 = s[["NumDF"]], df2 = s[["DenDF"]], p = s[["Pr(>F)"]]), kenward_roger = kr)
   })
   save_to(setNames(out, names(cases)), "ftests")
+}
+
+if (wanted("anova")) {
+  # type III tests of the terms; oats without its first seven rows is not balanced
+  models <- list(
+    list(case = "cake_interaction"), list(case = "cake_numeric"), list(case = "cake_poly"), list(case = "orthodont_sex"), list(case = "machines_3dim"),
+    list(case = "oats_splitplot", drop = 7), list(case = "oats_splitplot", drop = 7, formula = "Y ~ 0 + N + V + (1 | B/V)"),
+    list(case = "studentratings_k5_ml", formula = "ReadAchiev ~ FedState * CognAbility + ReadDis + (1 | ID)"))
+  out <- lapply(models, function(model) {
+    r <- read_case(model$case); d <- r$sets[[1]]; if (!is.null(model$drop)) d <- d[-seq_len(model$drop), ]
+    formula <- if (is.null(model$formula)) r$info$formula else model$formula
+    fit <- lmerTest::as_lmerModLmerTest(fit_one(formula, d))
+    s <- anova(fit); k <- if (nrow(d) < 400) anova(fit, ddf = "Kenward-Roger")
+    one <- function(a) list(F = I(a[["F value"]]), df1 = I(a[["NumDF"]]), df2 = I(a[["DenDF"]]))
+    list(case = model$case, drop = if (is.null(model$drop)) 0 else model$drop, formula = formula, terms = I(rownames(s)), satterthwaite = one(s), kenward_roger = if (!is.null(k)) one(k))
+  })
+  save_to(list(models = out), "anova")
 }
 
 if (wanted("profile")) {
