@@ -11,7 +11,8 @@ import pytest
 import scipy
 
 import remlax as rx
-from remlax.core import batch, batch_restarts
+from remlax.core import batch, batch_queue, batch_restarts
+from remlax.core.optimize import CONVERGED
 from remlax.core.structure import ThetaMap
 
 # of 20,000 small data sets those where a single Newton path ends above the optimum, at the limit of iterations or not
@@ -43,6 +44,7 @@ def dense_criterion(theta: np.ndarray, data: pd.DataFrame) -> float:
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 def test_fits_do_not_stop_on_an_arc() -> None:
+    """Neither with steps on the host nor in one compiled program."""
     sets = [small(seed) for seed in HARD]
     fits = rx.lmer_list("y ~ x + (1 + x | g)", sets)
     for fit, data in zip(fits, sets, strict=True):
@@ -54,6 +56,11 @@ def test_fits_do_not_stop_on_an_arc() -> None:
             start = np.array([fit.theta[0], length * np.cos(angle), length * np.sin(angle)])
             found = scipy.optimize.minimize(dense_criterion, start, (data,), "L-BFGS-B", options={"maxiter": 8})
             assert fit.criterion() < found.fun + 1e-6
+    stack = fits[0].fitted_stack.model.stack
+    with jax.enable_x64(True):
+        queued = jax.jit(batch_queue.fit_queue, static_argnums=0)(stack.structure, stack.index, stack.values)
+    assert (np.asarray(queued.status) == CONVERGED).all()
+    np.testing.assert_allclose(queued.value, [fit.criterion() for fit in fits], rtol=1e-12)
 
 
 def test_theta_of_the_opposite_order_has_the_same_d() -> None:

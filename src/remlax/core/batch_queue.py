@@ -1,13 +1,13 @@
 """Fit many lanes inside one compiled program: a queue of lanes, a few at a time, each with as many starts as it needs.
 
-What ``batch.fit_stack`` does on the host is done here on the device: lanes that failed or ended on the boundary are
-fitted again from other starts. So a simulation study needs no host step between its data and its estimates.
+What ``batch.fit_stack`` does on the host is done here on the device: lanes that failed, ended on the boundary or came
+through a curved valley are fitted again. So a simulation study needs no host step between its data and its estimates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,15 @@ from jax import Array, lax
 
 from .batch import CHUNK_BYTES, MAX_CHUNK, fit_batch
 from .batch_eigen import small_eigh
+from .batch_restarts import in_valley, turned_theta, turned_values
 from .optimize import CONVERGED, NOT_FINITE, SADDLE, Optimum
 from .structure import Index, Structure, Values
 
 # size below which a diagonal entry of theta is on the boundary, for columns of Z of unit root mean square
 BOUNDARY = 1e-4
 STARTS = (0.05, 10.0, 0.3)
+
+T = TypeVar("T")
 
 
 class LaneFit(NamedTuple):
@@ -35,9 +38,17 @@ class LaneFit(NamedTuple):
 
 
 class _Queue(NamedTuple):
+    """Where every lane stands; ``way`` is the next or last way out of a valley: a state, ``aside`` the theta there."""
+
     best: LaneFit
     tries: Array
+    way: Array
+    aside: Array
     waiting: Array
+
+
+# ways out of a valley: none yet, with the columns in the opposite order, from there in their own order, done
+OWN, TURNED, BACK, DONE = range(4)
 
 
 def lanes_at_once(values: Values) -> int:
@@ -81,24 +92,31 @@ def fit_queue(structure: Structure, index: Index, values: Values) -> LaneFit:
         status=jnp.full(m, NOT_FINITE, jnp.int32),
     )
     finite = jnp.all(jnp.isfinite(values.ww), axis=(1, 2))
-    start = _Queue(nothing, jnp.zeros(m, jnp.int32), finite)
+    none = jnp.zeros(m, jnp.int32)
+    start = _Queue(nothing, none, none + (DONE if structure.crossed else OWN), nothing.theta, finite)
 
     def serve(queue: _Queue) -> _Queue:
         # lanes that are not there (m) are served as copies of the last one and written nowhere
         (slots,) = jnp.nonzero(queue.waiting, size=size, fill_value=m)
         slots = slots.astype(jnp.int32)
         lanes = jnp.minimum(slots, m - 1)
-        best: LaneFit = jax.tree.map(lambda a: a[lanes], queue.best)
-        tries = queue.tries[lanes]
-        found = fit_batch(_starts(best, tries, structure), structure, index, jax.tree.map(lambda a: a[lanes], values))
-        best = _better(best, tries, found)
-        tries = tries + 1
-        whole = jax.tree.map(lambda a, part: a.at[slots].set(part, mode="drop"), queue.best, best)
-        return _Queue(
-            whole,
-            queue.tries.at[slots].set(tries, mode="drop"),
-            queue.waiting.at[slots].set(_once_more(best, tries, structure), mode="drop"),
-        )
+        best, tries, way, aside, _ = jax.tree.map(lambda a: a[lanes], queue)
+        own = jax.tree.map(lambda a: a[lanes], values)
+        starts = _starts(best, tries, structure)
+        if not structure.crossed:
+            other = turned_theta(jnp.where((way == TURNED)[:, None], best.theta, aside), structure.theta_map)
+            starts = _where((way == TURNED) | (way == BACK), other, starts)
+            own = _where(way == TURNED, turned_values(own, structure.theta_map), own)
+        found = fit_batch(starts, structure, index, own)
+        best = _where(way == TURNED, best, _better(best, tries, found))
+        own_order = (way == OWN) | (way == DONE)
+        tries = tries + own_order.astype(jnp.int32)
+        valley = (way == OWN) & (tries == 1) & in_valley(best.theta, best.status, structure.theta_map)
+        way = jnp.where(own_order, jnp.where(valley, TURNED, DONE), way + 1)
+        waiting = valley | (way == BACK) | _once_more(best, tries, structure)
+        served = _Queue(best, tries, way, found.theta, waiting)
+        after: _Queue = jax.tree.map(lambda a, part: a.at[slots].set(part, mode="drop"), queue, served)
+        return after
 
     done = lax.while_loop(lambda queue: jnp.any(queue.waiting), serve, start)
     return done.best
@@ -134,8 +152,14 @@ def _better(best: LaneFit, tries: Array, found: Optimum) -> LaneFit:
     better = jnp.where(old_ok == new_ok, lower, new_ok & (found.value < old + 1e-6)) | (tries == 0)
     new = LaneFit(found.theta, found.value, jnp.nan_to_num(found.hess), found.evaluations, found.status)
 
-    def choose(a: Array, b: Array) -> Array:
-        return jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    return _where(better, new, best)._replace(evaluations=best.evaluations + found.evaluations)
 
-    merged: LaneFit = jax.tree.map(choose, new, best)
-    return merged._replace(evaluations=best.evaluations + found.evaluations)
+
+def _where(which: Array, a: T, b: T) -> T:
+    """Take lanes of one tree or the other."""
+
+    def choose(one: Array, other: Array) -> Array:
+        return jnp.where(which.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+    chosen: T = jax.tree.map(choose, a, b)
+    return chosen

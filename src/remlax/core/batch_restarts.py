@@ -8,14 +8,19 @@ has a large entry first, and nothing is left to turn.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from .optimize import CONVERGED, MAX_ITER, SADDLE
-from .structure import ThetaMap, Values, host_leaf
+from .structure import ThetaMap, Values
 
 # a diagonal entry of theta below which a row that comes later may turn, for columns of Z of unit root mean square
 VALLEY_BELOW = 0.03
+
+Lanes = TypeVar("Lanes", Array, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,13 @@ class BatchFit:
     starts: np.ndarray
 
 
-def in_valley(theta: np.ndarray, status: np.ndarray, theta_map: ThetaMap) -> np.ndarray:
+def in_valley(theta: Lanes, status: Lanes, theta_map: ThetaMap) -> Lanes:
     """Lanes (m,) that stopped at the limit of iterations, or where a row of Lambda can turn and D hardly change."""
-    turns: np.ndarray = np.zeros(len(theta), bool)
-    below = [a for a in range(theta_map.n_theta) if theta_map.row[a] > theta_map.col[a]]
+    below = {(theta_map.factor[b], theta_map.col[b]) for b in np.flatnonzero(~theta_map.diagonal)}
+    found: Lanes = (status == MAX_ITER) & bool(below)
     for a in np.flatnonzero(theta_map.diagonal):
-        size = np.abs(theta[:, a])
-        if any((theta_map.factor[b], theta_map.col[b]) == (theta_map.factor[a], theta_map.col[a]) for b in below):
-            turns |= size < VALLEY_BELOW
-    found: np.ndarray = turns & np.isin(status, (CONVERGED, SADDLE)) | (status == MAX_ITER) & bool(below)
+        if (theta_map.factor[a], theta_map.col[a]) in below:
+            found = found | (abs(theta[:, a]) < VALLEY_BELOW) & ((status == CONVERGED) | (status == SADDLE))
     return found
 
 
@@ -62,31 +65,57 @@ def opposite_order(theta_map: ThetaMap, factor: int) -> np.ndarray:
     return out
 
 
-def turned_theta(theta: np.ndarray, theta_map: ThetaMap) -> np.ndarray:
-    """Theta (m, d) of the same D with the columns in the opposite order."""
-    out = np.empty_like(theta)
-    for f, q in enumerate(theta_map.q):
-        where, row, col = theta_map.entries(f)
-        lam = np.zeros((len(theta), q, q))
-        lam[:, row, col] = theta[:, where]
-        # P Lambda = L Q' with L lower triangular
-        upper = np.asarray(np.linalg.qr(lam[:, opposite_order(theta_map, f)].swapaxes(1, 2), mode="r"))
-        sign = np.where(np.diagonal(upper, axis1=1, axis2=2) < 0, -1.0, 1.0)
-        out[:, where] = (upper * sign[:, :, None])[:, col, row]
-    return out
+def turned_theta(theta: Lanes, theta_map: ThetaMap) -> Lanes:
+    """Theta (m, d) of the same D with the columns in the opposite order: P Lambda rotated to lower triangular form."""
+    xp = _module(theta)
+    out = [theta[:, 0]] * theta_map.n_theta
+    for f in range(len(theta_map.q)):
+        places = {(int(r), int(c)): int(a) for a, r, c in zip(*theta_map.entries(f), strict=True)}
+        order = opposite_order(theta_map, f).tolist()
+        lam = [{c: theta[:, a] for (r, c), a in places.items() if r == row} for row in order]
+        for i in range(len(lam)):
+            for j in [c for c in lam[i] if c > i]:
+                _rotate(lam[i:], i, j)
+            sign = xp.where(lam[i][i] < 0, -1.0, 1.0)
+            for row in lam[i:]:
+                if i in row:
+                    row[i] = row[i] * sign
+        for (r, c), a in places.items():
+            out[a] = lam[r][c]
+    turned: Lanes = xp.stack(out, axis=1)
+    return turned
+
+
+def _module(array: Array | np.ndarray) -> Any:
+    return jnp if isinstance(array, Array) else np
+
+
+def _rotate(rows: list[dict[int, Any]], i: int, j: int) -> None:
+    """Rotate columns i and j so that entry j of the first row vanishes (Golub & Van Loan, section 5.1.8)."""
+    b = rows[0].pop(j)
+    a = rows[0].get(i, 0.0 * b)
+    xp = _module(b)
+    length = xp.hypot(a, b)
+    safe = xp.where(length > 0, length, 1.0)
+    c, s = xp.where(length > 0, a / safe, 1.0), b / safe
+    rows[0][i] = length
+    for row in rows[1:]:
+        if i in row or j in row:
+            first, second = row.get(i, 0.0 * b), row.get(j, 0.0 * b)
+            row[i], row[j] = c * first + s * second, c * second - s * first
 
 
 def turned_values(values: Values, theta_map: ThetaMap) -> Values:
     """Cross-products of stacked lanes, nested factors, with the columns of Z in the opposite order."""
     order = [opposite_order(theta_map, f) for f in range(len(theta_map.q))]
-    zz = tuple(host_leaf(np.asarray(a)[:, o][:, :, o]) for a, o in zip(values.zz, order, strict=True))
+    zz = tuple(a[:, o][:, :, o] for a, o in zip(values.zz, order, strict=True))
     zr = []
     for f, a in enumerate(values.zr):
         right, filled = np.arange(a.shape[2]), 0
         for o in order[f + 1 :]:
             right[filled : filled + len(o)] = filled + o
             filled += len(o)
-        zr.append(host_leaf(np.asarray(a)[:, order[f]][:, :, right]))
+        zr.append(a[:, order[f]][:, :, right])
     return replace(values, zz=zz, zr=tuple(zr))
 
 
