@@ -515,7 +515,7 @@ FRAMES: list[Case] = [
         "data: list of frames to lmer",
         lmer(data=lambda: [base()]),
         DataError,
-        r"data is a list, not a pandas DataFrame: convert it with pandas\.DataFrame\(\.\.\.\) first",
+        r"data holds several data sets: use rx\.lmer_list\(formula, data\), or give one DataFrame",
     ),
     (
         "data: polars",
@@ -533,7 +533,7 @@ FRAMES: list[Case] = [
         "data: ImputedData to lmer",
         lmer(data=lambda: rx.ImputedData.from_frames([base()])),
         DataError,
-        r"data is a remlax\.data\.imputed\.ImputedData, not a pandas DataFrame: convert it with",
+        r"data holds several data sets: use rx\.lmer_list\(formula, data\), or give one DataFrame",
     ),
     (
         "data: path",
@@ -863,13 +863,13 @@ SETS: list[Case] = [
         "sets: one frame",
         lmer_list(base),
         DataError,
-        r"one data frame was given where several are needed: put it in a list, or use ImputedData\.from_long",
+        r"one data frame was given where several are needed: put it in a list, or use rx\.read_imputations\(frame\)",
     ),
     (
         "sets: polars",
         lmer_list(Polars),
         DataError,
-        r"one data frame was given where several are needed: put it in a list, or use ImputedData\.from_long",
+        r"one data frame was given where several are needed: put it in a list, or use rx\.read_imputations\(frame\)",
     ),
     ("sets: text", lmer_list(lambda: "data"), DataError, "a list or dict of DataFrames is needed, not a str"),
     ("sets: number", lmer_list(lambda: 5), DataError, "a list or dict of DataFrames is needed, not a int"),
@@ -1342,7 +1342,7 @@ RESULTS: list[Case] = [
         "predict: dict",
         of(fit, "predict", {"x": [1.0]}),
         DataError,
-        r"newdata holds a list, not a DataFrame: convert it first \(pandas\.DataFrame\(\.\.\.\), or \.to_pandas\(\)\)",
+        r"newdata is a dict of columns: give pandas\.DataFrame\(newdata\)",
     ),
     (
         "predict: polars",

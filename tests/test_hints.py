@@ -40,7 +40,7 @@ def test_names_of_other_packages(name: str, hint: str) -> None:
 @pytest.mark.parametrize("name", ["isSingular", "coef", "getME"])
 def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
     for result in (fits[0], fits, fits.pool()):
-        with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*fit"):
+        with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*(fit|pooled)"):
             getattr(result, name)
 
 

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,18 @@ from .core.optimize import LBFGS, Newton
 from .core.placement import Device, lane_mesh
 from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
+from .data.given import stacked
 from .design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
-from .design.formula import parse_formula
-from .errors import ConvergenceWarning, DataError, DroppedRowsWarning, SingularFitWarning
+from .design.formula import MixedFormula, parse_formula
+from .design.terms import idle_powers
+from .errors import (
+    ConvergenceWarning,
+    DataError,
+    DataWarning,
+    DroppedRowsWarning,
+    FormulaWarning,
+    SingularFitWarning,
+)
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
@@ -82,6 +92,10 @@ def lmer(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    DataWarning
+        A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
+    FormulaWarning
+        A power such as ``x^2`` among the terms, which is x.
 
     References
     ----------
@@ -96,6 +110,7 @@ def lmer(
     """
     mesh = lane_mesh(device)
     parsed = parse_formula(formula)
+    _warn_formula(parsed)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
     dropped = 0 if kept is None else int((~kept).sum())
     rows = read_rows(
@@ -151,7 +166,7 @@ def lmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
 
     Examples
     --------
@@ -162,6 +177,7 @@ def lmer_list(
     """
     mesh = lane_mesh(device)
     parsed = parse_formula(formula)
+    _warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
@@ -185,7 +201,17 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
 
 def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
+    if _holds_frames(data):
+        raise DataError("data holds several data sets: use rx.lmer_list(formula, data), or give one DataFrame")
     check_frame(data, "data")
+    numbers = stacked(data, columns)
+    if numbers is not None:
+        warnings.warn(
+            f"column {numbers!r} numbers imputations: rx.lmer takes all rows for one data set, and standard errors "
+            "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
+            DataWarning,
+            stacklevel=4,
+        )
     present = [name for name in columns if name in data.columns]
     if not any(n_missing(column_array(data[name])) for name in present):
         return data, None
@@ -200,6 +226,23 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
         stacklevel=4,
     )
     return data.loc[kept], kept
+
+
+def _holds_frames(data: object) -> bool:
+    """Tell whether this is a list, dict or ImputedData of data frames, which is for lmer_list."""
+    members = data.values() if isinstance(data, dict) else data
+    known = isinstance(data, dict | list | tuple | ImputedData)
+    return known and any(isinstance(member, pd.DataFrame) for member in cast(Iterable[object], members))
+
+
+def _warn_formula(parsed: MixedFormula) -> None:
+    idle = [power for term in (parsed.fixed, *(term.lhs for term in parsed.random)) for power in idle_powers(term)]
+    if idle:
+        warnings.warn(
+            f"{idle[0]} among the terms is the column itself, as in R; for the power write I({idle[0]})",
+            FormulaWarning,
+            stacklevel=4,
+        )
 
 
 def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:

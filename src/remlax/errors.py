@@ -93,6 +93,10 @@ class ImputationWarning(RemlaxWarning):
     """Imputations are usable only with care."""
 
 
+class FormulaWarning(RemlaxWarning):
+    """A formula says something else than it seems to say."""
+
+
 class DataWarning(RemlaxWarning):
     """The data look other than intended."""
 

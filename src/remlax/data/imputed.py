@@ -23,11 +23,12 @@ from .checks import (
     same_arrays,
     shortened,
 )
+from .given import FrameNames, as_list
 from .long import ID, IMP, split_long, stack_long
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImputedData:
+class ImputedData(FrameNames):
     """K completed data sets with equal columns: what mice calls a mids object.
 
     Build it with `from_frames` or `from_long`, which check the data. It behaves as a sequence of K
@@ -98,7 +99,7 @@ class ImputedData:
         if isinstance(frames, Mapping):
             labels, given = tuple(frames), list(frames.values())
         else:
-            given = _as_list(frames)
+            given = as_list(frames)
             labels = tuple(range(1, len(given) + 1))
         if not given:
             raise DataError("there is no data set: give at least one DataFrame")
@@ -367,6 +368,8 @@ class ImputedData:
             if not self.frames[index]:
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {self.K} imputations")
             return ImputedData(self.frames[index], self.labels[index], self.original)
+        if not -self.K <= index < self.K:
+            raise DataError(f"there is no data[{index}]: the {self.K} data sets are data[0] to data[{self.K - 1}]")
         return self.frames[index].copy(deep=False)
 
     def __repr__(self) -> str:
@@ -396,16 +399,3 @@ class ImputedData:
             n_missing = int(self.original.isna().to_numpy().sum())
             text += f"; {n_missing} missing cells in the original"
         return text
-
-
-def _as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
-    if isinstance(frames, pd.DataFrame) or hasattr(frames, "to_pandas"):
-        raise DataError(
-            "one data frame was given where several are needed: put it in a list, "
-            "or use ImputedData.from_long if it holds all imputations below each other"
-        )
-    if isinstance(getattr(frames, "data", None), ImputedData):
-        raise DataError(f"a {type(frames).__name__} was given: its imputations are its attribute .data")
-    if not isinstance(frames, Iterable) or isinstance(frames, str):
-        raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
-    return list(frames)

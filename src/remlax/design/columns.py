@@ -13,6 +13,15 @@ from ..errors import DataError, FormulaError
 from .rcalls import Array, Factor
 from .tokens import nearest
 
+# codings of patsy, which stand where a column might
+_CODINGS = {
+    "Sum": "; for sum contrasts write C(f, contr.sum)",
+    "Helmert": "; for Helmert contrasts write C(f, contr.helmert)",
+    "Poly": "; for polynomial contrasts write C(f, contr.poly)",
+    "Treatment": "; treatment contrasts are the default, relevel(f, ref='b') gives another base level",
+    "np": "; functions are written as log(x), exp(x), I(x^2)",
+}
+
 
 def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "formula") -> None:
     """Check that every name is a column.
@@ -36,7 +45,7 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
     for name in names:
         if name not in frame.columns:
             known = [column for column in frame.columns if isinstance(column, str)]
-            hint = nearest(name, known) or f"; the columns are {_some(known)}"
+            hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
             raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
         if not isinstance(frame[name], pd.Series):
             raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")

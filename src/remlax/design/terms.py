@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .syntax import Binary, Call, Constant, Group, Name, Node, Sum, deparse
+from .syntax import Binary, Call, Constant, Group, Name, Node, Sum, children, deparse, parse
 from .tokens import problem
 
 MAX_TERMS = 10_000
@@ -72,6 +72,25 @@ def expand(node: Node, text: str) -> TermList:
         else:
             terms = {term: None for term in terms if term not in found}
     return TermList(intercept, tuple(algebra.factors), tuple(sorted(terms, key=len)))
+
+
+def idle_powers(rhs: str) -> list[str]:
+    """Powers of single columns among the terms of a formula: R reads x^2 as x crossed with x, which is x.
+
+    Examples
+    --------
+    >>> idle_powers("x + z^2 + I(x^2) + (x + z)^2")
+    ['z^2']
+    """
+    found, waiting = [], [parse(rhs)]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case Binary("^", Name() | Call(), Constant(_, value)) if value != 1:
+                found.append(deparse(node))
+            case Group() | Sum() | Binary():
+                waiting.extend(children(node))
+    return found
 
 
 def flatten(node: Node, sign: int = 1) -> list[tuple[int, Node]]:
@@ -168,6 +187,8 @@ class _Algebra:
                 return f"write {deparse(right)}:{deparse(left)} for {shown}"
             case Binary("^", _, _):
                 return f"the power in {shown} must be a whole number; for arithmetic write I({shown})"
+            case Binary(op, left, right) if any("|" in deparse(side) for side in (left, right)):
+                return f"{op} reaches over '+' to the random terms; a logical column stands in I(), as in I(x {op} 3)"
             case _:
                 return f"{shown} is not a term; for a logical column write I({shown})"
 

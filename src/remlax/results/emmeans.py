@@ -115,7 +115,7 @@ class EstimatedMeans(Hints):
         shown = [name for name in self.means.columns if name in self._factors or name.rstrip("_") not in HIDDEN]
         text = self.means[shown].to_string(index=False, float_format=lambda value: f"{value:.6g}")
         rest = [
-            f"mean over {name}" if len(values) > 1 else f"{name} = {_shown(values[0])}"
+            _over(name, values) if len(values) > 1 else f"{name} = {_shown(values[0])}"
             for name, values in self.at.items()
         ]
         return Summary(f"Estimated marginal means\n\n{text}" + (f"\n\nAt: {', '.join(rest)}" if rest else ""))
@@ -184,6 +184,12 @@ def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
         raise DataError(f"{given!r} must be the name of a variable, or a list of names")
     return tuple(given)
+
+
+def _over(name: str, values: Sequence[object]) -> str:
+    """Say over which values of a variable the means are taken: all categories of a factor, or those of a covariate."""
+    numbers = all(isinstance(value, int | float | np.number) for value in values)
+    return f"mean over {name}" + (f" = {', '.join(map(_shown, values))}" if numbers else "")
 
 
 def _shown(value: object) -> str:

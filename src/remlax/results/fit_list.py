@@ -15,7 +15,7 @@ from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
-from ..hints import Hints
+from ..hints import Hints, hinted
 from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit
@@ -40,6 +40,8 @@ class LmerFitList(Sequence[LmerFit], Hints):
     fitted_stack: Fitted
     lanes: tuple[int, ...]
     _element = LmerFit
+    _pooled = PooledLmer
+    _called = "fits"
 
     def __len__(self) -> int:
         return len(self.lanes)
@@ -107,6 +109,7 @@ class LmerFitList(Sequence[LmerFit], Hints):
         table.insert(0, "imp", self.labels)
         return table
 
+    @hinted
     def pool(
         self,
         dfcom: Ddf | npt.ArrayLike = "satterthwaite",

@@ -77,7 +77,9 @@ def include_level(fitted: Fitted, level: Level) -> list[np.ndarray]:
         A name is no grouping factor.
     """
     terms = fitted.model.layout.terms
-    if isinstance(level, str):
+    if isinstance(level, str) or not isinstance(level, Sequence):
+        if isinstance(level, float):
+            raise DataError(f"level={level} would name random effects: a confidence level is conf_level={level}")
         if level not in ("population", "group"):
             raise DataError(f"level={level!r} is not known: use 'population', 'group' or a list of grouping factors")
         return [np.full(t.q, level == "group") for t in terms]
@@ -200,6 +202,8 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
     elif isinstance(newdata, ImputedData):
         frames = list(newdata.frames)
     elif isinstance(newdata, Mapping):
+        if newdata and not any(isinstance(frame, pd.DataFrame) for frame in newdata.values()):
+            raise DataError("newdata is a dict of columns: give pandas.DataFrame(newdata)")
         frames = list(newdata.values())
     elif isinstance(newdata, Iterable) and not isinstance(newdata, str):
         frames = list(newdata)

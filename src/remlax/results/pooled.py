@@ -30,6 +30,19 @@ from .toolkit import Toolkit
 OnFailure = Literal["raise", "warn", "drop"]
 
 
+_COMPARE = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
+# what only single fits have
+_NOT_POOLED = {
+    **dict.fromkeys(("aic", "bic", "loglik", "llf", "deviance", "remlcrit", "criterion"), _COMPARE),
+    **dict.fromkeys(("sigma", "scale"), "pooled.varcorr() or pooled.tidy('ran_pars'), row 'sd__Observation'"),
+    "confint": "pooled.confint() for the coefficients, pooled.tidy('ran_pars') for SDs and correlations",
+    "nobs": "fits.glance()['nobs']",
+    "ngrps": "fits[0].ngrps",
+    "converged": "fits.convergence()",
+    "issingular": "fits.convergence()",
+}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans, Hints):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
@@ -52,6 +65,8 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
     dropped: tuple[int, ...]
     rubin: RubinPool
     within: CoefficientInference
+    _called = "pooled"
+    _own_hints = _NOT_POOLED
 
     @property
     def _own_lanes(self) -> tuple[int, ...]:

@@ -8,9 +8,11 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from ..hints import Hints
+
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Hints):
     """A printed summary: its text shows at the prompt and in notebooks.
 
     Parameters

@@ -183,10 +183,16 @@ def _from_frame(frame: pd.DataFrame, layout: str | None, imp: str | None, id: st
     if layout in ("list", "mitml"):
         raise FileFormatError(f"layout={layout!r} is no layout of one data frame, which is what {where} holds")
     if layout is None:
+        broad = f"{frame.columns[0]}".removesuffix(".1")
+        if {f"{broad}.1", f"{broad}.2"} <= set(frame.columns):
+            raise FileFormatError(
+                f"{where} has its imputations beside each other ({broad}.1, {broad}.2, ...): write complete(m, 'long', "
+                "include = TRUE) instead"
+            )
         raise FileFormatError(
             f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
             f"Imputation); it has {', '.join(map(repr, frame.columns[:8]))}: name the column using imp=, or, if it is "
-            'one of several files, give all of them, as in "out*.csv"'
+            'one of several files, give all of them, as in "out*.csv"; for one data set, pandas and rx.lmer'
         )
     sets = split_frame(frame, layout, where)
     if id is None:

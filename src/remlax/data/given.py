@@ -1,0 +1,81 @@
+"""What is given for a list of data sets, and what an ImputedData is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
+
+from ..errors import DataError, UnknownNameError
+from ..hints import unknown_name
+
+# columns by which mice, Stata, SAS and SPSS number imputations; a plain "imp" may be anything
+NUMBERS = (".imp", "_mi_m", "_Imputation_", "Imputation_")
+NAMES = {
+    "m": "data.K",
+    "n": "data.K",
+    "data": "data.frames, or data[0]",
+    "imp": "data.labels",
+    "where": "data.original.isna()",
+    "complete": "data[0], data[1], ... or data.to_long()",
+    "summary": "rx.impute.observed_vs_imputed(data)",
+    "tocsv": "rx.write_imputations(data, file)",
+    "fit": "rx.lmer_list(formula, data)",
+    "with": "rx.lmer_list(formula, data)",
+}
+
+
+class FrameNames:
+    """A collection of data frames that says how to ask each of them."""
+
+    # hidden from type checkers, for which it would make every name exist
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a name that normal lookup has not found."""
+            owner = f"{type(self).__name__!r} object"
+            if name.startswith("_"):
+                raise AttributeError(f"{owner} has no attribute {name!r}", name=name, obj=self)
+            hint = NAMES.get(name.lower().replace("_", ""))
+            if hint is None and hasattr(pd.DataFrame, name):
+                hint = f"data[0].{name} of one data set, or data.map(lambda frame: ...) to change them all"
+            if hint is None:
+                raise unknown_name(owner, name, dir(type(self)))
+            raise UnknownNameError(f"{owner} has no attribute {name!r}; use {hint}", name=name, obj=self)
+
+
+def as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Make a list of what is given for several data frames.
+
+    Raises
+    ------
+    DataError
+        One data frame, a file, the result of an imputation, or nothing that can be gone through.
+    """
+    if isinstance(frames, pd.DataFrame) or hasattr(frames, "to_pandas"):
+        raise DataError(
+            "one data frame was given where several are needed: put it in a list, or use rx.read_imputations(frame) or "
+            "ImputedData.from_long(frame, imp=...) if it holds all imputations below each other"
+        )
+    if isinstance(frames, DataFrameGroupBy):
+        raise DataError("a groupby was given: give dict(list(groupby)), whose keys become the labels")
+    held = getattr(frames, "data", None)
+    if isinstance(held, FrameNames):
+        raise DataError(f"a {type(frames).__name__} was given: its imputations are its attribute .data")
+    if isinstance(frames, str | os.PathLike):
+        raise DataError(
+            f"a list or dict of DataFrames is needed, not a {type(frames).__name__}: the formula comes first, and a "
+            "file is read by rx.read_imputations(file)"
+        )
+    if not isinstance(frames, Iterable):
+        raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
+    return list(frames)
+
+
+def stacked(frame: pd.DataFrame, used: Iterable[str]) -> str | None:
+    """Name the column by which imputations are stacked in a frame, unless the model uses it."""
+    found = [name for name in NUMBERS if name in frame.columns and name not in set(used)]
+    return next((name for name in found if len(frame[name].unique()) > 1), None)

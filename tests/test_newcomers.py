@@ -1,0 +1,204 @@
+"""What people who come from lme4, mice, statsmodels and patsy write at first: the message says what to write here."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import remlax as rx
+from remlax.errors import (
+    DataError,
+    DataWarning,
+    FileFormatError,
+    FormulaError,
+    FormulaWarning,
+    UnknownArgumentError,
+    UnknownNameError,
+)
+
+MODEL = "y ~ x + arm + (1 | g)"
+
+
+def frame(seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(6), 8)
+    arm = np.tile(["a", "b", "c", "a"], 12)
+    y = rng.normal(size=6)[g] + (arm == "b") + rng.normal(size=48)
+    return pd.DataFrame({"y": y, "x": rng.normal(3.0, 1.0, 48), "arm": arm, "g": g})
+
+
+@pytest.fixture(scope="module")
+def data() -> rx.ImputedData:
+    return rx.ImputedData.from_frames([frame(seed) for seed in (1, 2, 3)])
+
+
+@pytest.fixture(scope="module")
+def fits(data: rx.ImputedData) -> rx.LmerFitList:
+    return rx.lmer_list(MODEL, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "of_fit", "of_fits", "of_pooled"),
+    [
+        ("params", "use fit.fixef()", "use fits.fixef()", "use pooled.fixef()"),
+        ("pvalues", "use fit.tidy('fixed')['p_value']", "use fits.pool().tidy", "use pooled.tidy('fixed')['p_value']"),
+        ("llf", "use fit.loglik", "use fits[0].loglik", "not pooled: fits.glance() has one per data set"),
+        ("scale", "use fit.sigma ** 2", "use fits[0].sigma ** 2", "use pooled.varcorr() or pooled.tidy('ran_pars')"),
+        ("conf_int", "use fit.confint('profile')", "use fits.confint('profile')", "use pooled.confint() for the coef"),
+        ("wald_test", "use fit.test('x = 0')", "use fits.pool().test('x = 0')", "use pooled.test('x = 0')"),
+    ],
+)
+def test_hints_speak_of_the_object_in_hand(
+    fits: rx.LmerFitList, name: str, of_fit: str, of_fits: str, of_pooled: str
+) -> None:
+    for result, hint in ((fits[0], of_fit), (fits, of_fits), (fits.pool(), of_pooled)):
+        with pytest.raises(UnknownNameError) as caught:
+            getattr(result, name)
+        assert hint in str(caught.value)
+
+
+def test_what_only_single_fits_have(fits: rx.LmerFitList) -> None:
+    pooled = fits.pool()
+    for name, hint in (("aic", "D4"), ("sigma", "pooled.varcorr"), ("nobs", r"fits.glance\(\)\['nobs'\]")):
+        with pytest.raises(UnknownNameError, match=f"{name}'; .*{hint}"):
+            getattr(pooled, name)
+    with pytest.raises(UnknownNameError, match=r"each of its fits has: .*; the pooled model has fits\.pool\(\)\.tidy"):
+        _ = fits.tidy  # type: ignore[attr-defined]
+    with pytest.raises(UnknownNameError, match=r"'Summary' .* use fit\.tidy\('fixed'\) and fit\.tidy\('ran_pars'\)"):
+        _ = fits[0].summary().tables  # type: ignore[attr-defined]
+
+
+def test_arguments_of_methods(fits: rx.LmerFitList) -> None:
+    fit, pooled = fits[0], fits.pool()
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: fits.pool(ddf="kenward-roger"), r"pool\(\) has no argument 'ddf'; use dfcom="),
+        (lambda: fits.pool(alpha=0.1), "'alpha'; use conf_level="),
+        (lambda: pooled.tidy("fixed", conf_level=0.9), r"'conf_level'; use fits\.pool\(conf_level=\.\.\.\)"),
+        (lambda: pooled.tidy(conf_int=True), "'conf_int'; not needed: the table has conf_low and conf_high"),
+        (lambda: fit.tidy(level=0.9), "'level'; use conf_level="),
+        (lambda: fit.predict(exog=None), "'exog'; use newdata="),
+        (lambda: fit.predict(zzz=1), r"it has newdata, re_formula, interval, conf_level, new_levels$"),
+        (lambda: pooled.emmeans("arm", contrast="pairwise"), r"'contrast'; use \.differences\('tukey'\)"),
+    ]
+    for call, message in calls:
+        with pytest.raises(UnknownArgumentError, match=message):
+            call()
+
+
+def test_a_confidence_level_is_not_level(fits: rx.LmerFitList) -> None:
+    pooled = fits.pool()
+    for call in (lambda: pooled.predict(level=0.9), lambda: pooled.predict_interval(level=0.9)):
+        with pytest.raises(DataError, match=r"level=0\.9 would name random effects: .* conf_level=0\.9"):
+            call()
+    with pytest.raises(DataError, match=r"level=3 is not known: use 'population'"):
+        pooled.predict(level=3)  # type: ignore[arg-type]
+
+
+def test_columns_are_no_data_frame(fits: rx.LmerFitList) -> None:
+    with pytest.raises(DataError, match=r"newdata is a dict of columns: give pandas\.DataFrame\(newdata\)"):
+        fits[0].predict({"x": [1.0], "arm": ["a"], "g": [0]})  # type: ignore[arg-type]
+
+
+def test_means_over_given_values_say_which(fits: rx.LmerFitList) -> None:
+    means = fits.pool().emmeans("arm", at={"x": [1, 2]})
+    assert str(means).endswith("At: mean over x = 1, 2")
+    halves = [fits.pool().emmeans("arm", at={"x": x}).means["estimate"] for x in (1, 2)]
+    np.testing.assert_allclose(means.means["estimate"], sum(halves) / 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("head", r"use data\[0\]\.head of one data set, or data\.map\(lambda frame: \.\.\.\)"),
+        ("m", r"use data\.K"),
+        ("summary", r"use rx\.impute\.observed_vs_imputed\(data\)"),
+        ("to_longg", "use to_long$"),
+        ("zzz", "no attribute 'zzz'$"),
+    ],
+)
+def test_an_imputed_data_set_is_several_frames(data: rx.ImputedData, name: str, hint: str) -> None:
+    with pytest.raises(UnknownNameError, match=hint):
+        getattr(data, name)
+
+
+def test_positions_and_copies_of_imputed_data(data: rx.ImputedData) -> None:
+    with pytest.raises(DataError, match=r"there is no data\[3\]: the 3 data sets are data\[0\] to data\[2\]"):
+        data[3]
+    assert data[-1].equals(data[2])
+    for again in (copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
+        assert [a.equals(b) for a, b in zip(again, data, strict=True)] == [True] * 3
+    with pytest.raises(AttributeError, match=r"no attribute '__array__'$"):
+        data.__array__  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_several_data_sets_for_lmer(data: rx.ImputedData) -> None:
+    for several in (data, list(data), dict(enumerate(data))):
+        with pytest.raises(DataError, match=r"data holds several data sets: use rx\.lmer_list\(formula, data\)"):
+            rx.lmer(MODEL, several)  # type: ignore[arg-type]
+
+
+def test_stacked_imputations_for_lmer(data: rx.ImputedData) -> None:
+    """Three copies below each other would pass for three times as many rows."""
+    long = data.to_long()
+    with pytest.warns(DataWarning, match=r"column '\.imp' numbers imputations: .*use rx\.lmer_list\(formula, rx\.read"):
+        assert rx.lmer(MODEL, long).nobs == 3 * 48
+    assert rx.lmer(MODEL, long[long[".imp"] == 2]).nobs == 48  # without a warning
+    assert rx.lmer("y ~ `.imp` + (1 | g)", long).nobs == 3 * 48  # the model knows of it
+
+
+def test_what_is_no_list_of_frames(data: rx.ImputedData) -> None:
+    long = data.to_long()
+    with pytest.raises(DataError, match=r"use rx\.read_imputations\(frame\) .* below each other$"):
+        rx.lmer_list(MODEL, long)
+    with pytest.raises(DataError, match=r"not a str: the formula comes first, and a file is read by rx\.read_imput"):
+        rx.lmer_list(MODEL, "imputed.csv")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"a groupby was given: give dict\(list\(groupby\)\)"):
+        rx.lmer_list(MODEL, long.groupby(".imp"))  # type: ignore[arg-type]
+    assert rx.ImputedData.from_frames(dict(list(long.groupby(".imp")))).labels == (1, 2, 3)
+
+
+def test_imputations_beside_each_other(data: rx.ImputedData) -> None:
+    broad = pd.concat([part.add_suffix(f".{k}") for k, part in enumerate(data, 1)], axis=1)
+    with pytest.raises(FileFormatError, match=r"beside each other \(y\.1, y\.2, \.\.\.\): write complete\(m, 'long'"):
+        rx.read_imputations(broad)
+    with pytest.raises(FileFormatError, match=r"for one data set, pandas and rx\.lmer"):
+        rx.read_imputations(data[0])
+
+
+@pytest.mark.parametrize("term", ["x + x^2", "x**2", "arm + (x^3)"])
+def test_powers_of_one_column_say_that_they_are_none(term: str) -> None:
+    plain = rx.lmer(f"y ~ {'arm + ' * ('arm' in term)}x + (1 | g)", frame(1))
+    with pytest.warns(FormulaWarning, match=r"x\^[23] among the terms is the column itself, as in R; .* I\(x\^[23]\)"):
+        fit = rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
+    assert list(fit.fixef().index) == list(plain.fixef().index)
+
+
+def test_powers_that_mean_something_are_silent() -> None:
+    fit = rx.lmer("y ~ (x + arm)^2 + I(x^2) + (1 | g)", frame(1))
+    assert {"x:arm[T.b]", "I(x^2)"} <= set(fit.fixef().index)
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("pow(x, 2)", r"'pow' .*write I\(x\^2\)"),
+        ("np.power(x, 2)", r"'np\.power' .*write I\(x\^2\)"),
+        ("standardize(x)", r"write scale\(x\)"),
+        ("np.where(x > 3, 1, 0)", r"write ifelse\(x > 3, 1, 0\)"),
+        ("Q('my var')", "stand in backticks, as in `my var`"),
+        ("lag(x)", "make a column of it first"),
+        ("Group(g)", r"write a random term such as \(1 \| g\)"),
+        ("C(arm, Sum)", r"'Sum' .*write C\(f, contr\.sum\)"),
+        ("C(arm, Treatment)", r"'Treatment' .*relevel\(f, ref='b'\)"),
+        ("x > 3", r"> reaches over '\+' to the random terms; a logical column stands in I\(\), as in I\(x > 3\)"),
+        ("(x > 3)", r"for a logical column write I\(x > 3\)"),
+    ],
+)
+def test_habits_of_patsy(term: str, message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
