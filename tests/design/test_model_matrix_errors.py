@@ -28,7 +28,7 @@ BAD = pd.DataFrame(
         "mixed": ["a", 1, "b", 2.5],
         "objects": np.array([1, 2, 3, 4], dtype=object),
         "twin": pd.Categorical([1, "1", 1, "1"]),
-        "Intercept": [1.0, 2.0, 3.0, 4.0],
+        "ordered.L": [1.0, 2.0, 3.0, 4.0],
         "pi": [1.0, 2.0, 3.0, 4.0],
         "month": pd.period_range("2020-01", periods=4, freq="M"),
         "gapcat": pd.Categorical(["a", None, "b", "b"]),
@@ -112,9 +112,9 @@ ERRORS = [
         "'objects' in the fixed part holds Python objects of type int; make it numeric (pandas.to_numeric)",
     ),
     (
-        "Intercept",
+        "ordered.L + ordered",
         FormulaError,
-        "two columns of the fixed part would be called 'Intercept'; rename the data column",
+        "two columns of the fixed part would be called 'ordered.L'; rename the data column",
     ),
     (
         "log(f)",

@@ -67,3 +67,17 @@ def test_data_sets_of_different_lengths_share_nothing():
     assert rows.x.shared.size <= N * len(rows.fixed.names)
     for k, frame in enumerate(given):
         np.testing.assert_array_equal(rows.x.lane(k), model_matrix("u*x + v", frame).values)
+
+
+def test_a_data_column_called_as_a_column_of_the_model_is_not_taken_for_it():
+    given = [frame.assign(Intercept=frame["u"], **{"o.L": frame["x"]}) for frame in frames()]
+    given = [frame.assign(o=pd.Categorical(frame["f"], ["n", "m"], ordered=True)) for frame in given]
+    rows = read("0 + Intercept + u + (1 | g) + (0 + Intercept | v)", given)
+    assert rows.fixed.names == ("`Intercept`", "u")
+    assert [term.names for term in rows.terms] == [("Intercept",), ("`Intercept`",)]
+    np.testing.assert_array_equal(rows.terms[0].rows.lane(1)[:, 0], 1.0)
+    np.testing.assert_array_equal(rows.terms[1].rows.lane(1)[:, 0], given[1]["u"])
+    assert read("Intercept + (1 | g)", given).fixed.names == ("Intercept", "`Intercept`")
+    rows = read("1 + o.L + (1 + o | g)", given)
+    np.testing.assert_array_equal(rows.terms[0].rows.lane(1), model_matrix("1 + o", given[1]).values)
+    assert np.unique(rows.terms[0].rows.lane(1)[:, 1]).size == 2

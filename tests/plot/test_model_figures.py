@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 
 import matplotlib as mpl
@@ -215,6 +216,15 @@ def test_lines_by_group_are_predictions():
         plot.spaghetti(fit_case("dyestuff")[1])
 
 
+def test_truth_values_are_no_numbers_to_draw_along():
+    data = rx.datasets.sleepstudy().assign(late=lambda d: d["Days"] > 4)
+    fit = rx.lmer("Reaction ~ Days + (1 + late | Subject)", data)
+    ax = plot.spaghetti(fit)
+    assert ax.get_xlabel() == "Days"
+    with pytest.raises(DataError, match="x='late' is not numeric"):
+        plot.spaghetti(fit, "late")
+
+
 def test_effects_are_population_predictions():
     ax = plot.effect(pooled(), "SES", by="Sex")
     line = ax.lines[1].get_xydata()
@@ -253,6 +263,10 @@ def test_zeta_draws_the_profile_and_its_limits():
     assert np.allclose([line[0, 0] for line in drawn[1:]], limits[["conf_low", "conf_high"]].astype(float), rtol=1e-3)
     assert plot.zeta(sleep()).get_xlabel() == "SD Intercept | Subject"
     assert plot.zeta(profile, "Days").get_xlabel() == "Days"
+    almost = profile.table.assign(zeta=profile.table["zeta"].where(profile.table["zeta"].abs() > 0.4, 0.0))
+    assert len(plot.zeta(replace(profile, table=almost)).lines) == len(ax.lines)
+    twice = profile.estimates.replace({"sd__Days": "sd__Intercept"})  # as nested factors have it
+    assert plot.zeta(replace(profile, estimates=twice)).get_xlabel() == "SD Intercept | Subject"
     each = [line for line in plot.zeta(pooled(), "SES").lines if len(line.get_xdata()) == 200]
     assert len(each) == 5
     for line, fit in zip(each, fits_case("studentratings_k5")[1], strict=True):

@@ -12,6 +12,7 @@ import struct
 import uuid
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,29 @@ def write_archive(path: str | os.PathLike[str], kind: str, content: dict[str, An
         "checksums": {name: hashlib.sha256(data).hexdigest() for name, data in arrays.items()},
         "content": tree,
     }
+    with replaced(path) as temporary, temporary.open("wb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
+            for name, data in {MANIFEST: json.dumps(manifest).encode(), **arrays}.items():
+                # a fixed date: equal objects make equal files
+                info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+                members.writestr(info, data, zipfile.ZIP_DEFLATED, 6)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name, of the same ending, that takes the place of ``path`` at the end if all goes well.
+
+    Raises
+    ------
+    FileFormatError
+        The file cannot be written; what was there before stays.
+    """
     target = _path(path)
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    temporary = target.with_name(f".{uuid.uuid4().hex}-{target.name}")
     try:
-        with temporary.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
-                for name, data in {MANIFEST: json.dumps(manifest).encode(), **arrays}.items():
-                    # a fixed date: equal objects make equal files
-                    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                    members.writestr(info, data, zipfile.ZIP_DEFLATED, 6)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(target)
     except OSError as error:
         raise FileFormatError(

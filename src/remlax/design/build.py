@@ -192,9 +192,9 @@ def read_rows(
         spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
         if not spec.names:
             raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
-        if set(spec.names) <= set(fixed.names):
-            # columns of one name are the same columns: half the memory
-            z = x.select([fixed.names.index(name) for name in spec.names])
+        if set(spec.columns) <= set(fixed.columns):
+            # the same columns once: half the memory
+            z = x.select([fixed.columns.index(column) for column in spec.columns])
         terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
         specs.append(spec)
 

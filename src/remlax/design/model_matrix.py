@@ -61,6 +61,12 @@ class MatrixSpec:
         pairs = zip(self._factors, self._levels, strict=True)
         return frozenset(name for node, levels in pairs if levels is not None for name in columns_in(node))
 
+    @property
+    def columns(self) -> list[tuple[str, ...]]:
+        """What every column is: its name and the factors in it, for a data column may be called ``Intercept``."""
+        pieces = (tuple(label(self._factors[slot]) for slot, _ in product) for product in self._plan)
+        return [(name, *factors) for name, factors in zip(self.names, pieces, strict=True)]
+
     def build(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Build the matrix on `frame` with the categories and transform states of the first data.
 

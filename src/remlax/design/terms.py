@@ -38,6 +38,8 @@ class TermList:
 
 def label(factor: Node) -> str:
     """Name of a factor in coefficient names; a column has backticks only where it could be misread."""
+    if isinstance(factor, Name) and factor.id == "Intercept":
+        return "`Intercept`"
     if isinstance(factor, Name) and re.fullmatch(r"(?=.*[^\W\d])[\w. ]+", factor.id):
         return factor.id
     return deparse(factor)

@@ -7,11 +7,11 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from ..design.syntax import category_columns, variables
+from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..results import LmerFit, PooledLmer
-from ..results.cases import model_frames
+from ..results.cases import model_frames, used_as_number
 from ..results.newdata import Level, include_level, read_newdata
 from ..results.prediction import common_dfcom, predict_one, predict_pooled
 
@@ -81,10 +81,7 @@ def column_of(model: Model, name: str) -> pd.Series:
 
 def is_number(model: Model, name: str) -> bool:
     """Tell whether a variable is used as a number rather than as categories."""
-    column = column_of(model, name)
-    return pd.api.types.is_numeric_dtype(column.dtype) and name not in category_columns(
-        parts_of(model)[0].model.rows.formula.fixed
-    )
+    return used_as_number(parts_of(model)[0], column_of(model, name))
 
 
 def predictors(model: Model) -> list[str]:

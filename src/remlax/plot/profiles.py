@@ -61,7 +61,10 @@ def zeta(model: Model | Profile, term: str | None = None, *, group: str | None =
     profiles, level = _profiles(model)
     estimates = profiles[0].estimates
     chosen = str(estimates["term"].iloc[0]) if term is None else term
-    row = one_row(estimates, chosen, group)
+    own = estimates if group is None else estimates[estimates["group"] == group]
+    # the first of all, though nested or crossed factors have others of its name
+    row = own.iloc[0] if term is None and len(own) else one_row(estimates, chosen, group)
+    chosen = str(row["term"])
     curves = [_curve(one, row) for one in profiles]
     ax = axes(ax)
     cut = float(np.sqrt(scipy.stats.chi2.ppf(level, 1)))
@@ -119,6 +122,9 @@ def _curve(profile: Profile, row: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     part = _same(profile.table, row).sort_values("value")
     value, height = part["value"].to_numpy(dtype=float), part["zeta"].to_numpy(dtype=float)
     known = np.isfinite(value) & np.isfinite(height)
+    value, height = value[known], height[known]
+    # an SD that is zero but for rounding has zeta 0 at zero and at itself
+    known = np.append(np.diff(height) != 0, True)[: len(height)]
     value, height = value[known], height[known]
     middle = int(np.abs(height).argmin()) if len(height) else 0
     first, last = middle, middle

@@ -53,14 +53,10 @@ def model_frames(fitted: Fitted, lanes: Sequence[int], subset: Subset = None) ->
 def average_case(fitted: Fitted, lanes: Sequence[int], subset: Subset) -> pd.DataFrame:
     """One row: means of numbers, most frequent categories, levels at the median effect; see ``Toolkit.average_obs``."""
     frames = model_frames(fitted, lanes, subset)
-    formula = fitted.model.rows.formula
-    parts = [formula.fixed, *(term.lhs for term in formula.random)]
-    categories = {name for part in parts for name in category_columns(part)}
     out = {}
     for name in frames[0].columns:
         column = pd.concat([frame[name] for frame in frames], ignore_index=True)
-        numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-        if numeric and name not in categories:
+        if used_as_number(fitted, column):
             out[name] = pd.Series([column.mean()])
         else:
             out[name] = pd.Series(column.mode().iloc[:1].to_numpy(), dtype=column.dtype)
@@ -71,6 +67,14 @@ def average_case(fitted: Fitted, lanes: Sequence[int], subset: Subset) -> pd.Dat
             middle = quantile_levels(fitted, lanes, 0.5, factor.label, None).iloc[0]
             case = move_to_levels(fitted, case, factor.label, [middle])
     return case
+
+
+def used_as_number(fitted: Fitted, column: pd.Series[Any]) -> bool:
+    """Tell whether a variable of the model is a number in it, rather than truth values or categories."""
+    formula = fitted.model.rows.formula
+    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    parts = [formula.fixed, *(term.lhs for term in formula.random)]
+    return numeric and not any(column.name in category_columns(part) for part in parts)
 
 
 def random_cases(fitted: Fitted, lanes: Sequence[int], n: int, subset: Subset, seed: int | None) -> pd.DataFrame:

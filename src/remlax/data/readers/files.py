@@ -17,6 +17,7 @@ import pandas as pd
 from ...errors import FileFormatError, MissingExtraError, others_quiet
 
 NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
+CATEGORIES = "remlax.categories"  # where a parquet file keeps categories that are numbers
 R_HELP = (
     "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead, or set m$formulas <- NULL before saving a mids"
 )
@@ -99,7 +100,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
-    return pd.read_parquet(path)
+    frame = pd.read_parquet(path)
+    for name, kept in frame.attrs.pop(CATEGORIES, {}).items():
+        frame[name] = pd.Categorical(frame[name], kept["values"], ordered=kept["ordered"])
+    return frame
 
 
 # In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says

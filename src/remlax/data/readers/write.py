@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, FileFormatError, MissingExtraError
+from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError
+from ..archive import replaced
+from ..checks import shortened
 from ..imputed import ImputedData
+from ..long import ID
 from .agreement import equal_cells
+from .files import CATEGORIES, NA_STRINGS
+
+MAX_WHOLE = 2**53  # doubles hold whole numbers up to here
 
 
 def write_imputations(data: ImputedData, path: str | Path) -> None:
@@ -33,11 +40,16 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     Raises
     ------
     FileFormatError
-        Another suffix; the folder does not exist.
+        Another suffix; the file cannot be written: what was there before is unchanged.
     DataError
         Stata needs the original; a column cannot be written; a variable has a name the layout needs.
     MissingExtraError
         pyarrow is not installed.
+
+    Warns
+    -----
+    DataWarning
+        A csv file does not tell categories or texts such as ``"01"`` or ``"NA"`` from numbers and missing cells.
 
     Examples
     --------
@@ -57,14 +69,12 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     name = target.name.lower()
     if not target.parent.is_dir():
         raise FileFormatError(f"{str(target)!r} cannot be written: there is no folder {str(target.parent)!r}")
-    if name.endswith((".csv", ".csv.gz")):
-        _write_csv(data, target)
-    elif name.endswith(".dta"):
-        _write_stata(data, target)
-    elif name.endswith(".parquet"):
-        _write_parquet(data, target)
-    else:
+    writers = {".csv": _write_csv, ".csv.gz": _write_csv, ".dta": _write_stata, ".parquet": _write_parquet}
+    write = next((one for suffix, one in writers.items() if name.endswith(suffix)), None)
+    if write is None:
         raise FileFormatError(f"{str(target)!r}: imputations are written as .csv, .dta or .parquet")
+    with replaced(target) as temporary:
+        write(data, temporary)
 
 
 def _blank_changed_cells(data: ImputedData) -> ImputedData:
@@ -81,23 +91,70 @@ def _blank_changed_cells(data: ImputedData) -> ImputedData:
 
 
 def _long(data: ImputedData) -> pd.DataFrame:
-    return data.to_long(include_original=data.original is not None)
+    frame = data.to_long(include_original=data.original is not None)
+    if isinstance(data.frames[0].index, pd.MultiIndex):
+        frame[ID] = frame[ID].map(str)  # a file has no tuples
+    return frame
 
 
 def _write_csv(data: ImputedData, path: Path) -> None:
     frame = _long(data)
+    changed = [repr(name) for name in data.columns if _reads_otherwise(data.frames[0][name])]
+    if changed:
+        warnings.warn(
+            f"a csv file does not say that {shortened(changed)} hold categories or texts; a program may read numbers "
+            "or missing cells: write .parquet, or make them words",
+            DataWarning,
+            stacklevel=3,
+        )
     for name, column in frame.items():
         if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
             frame[name] = column.astype(object).map({True: "TRUE", False: "FALSE"})
     frame.to_csv(path, index=False, na_rep="NA")
 
 
+def _reads_otherwise(column: pd.Series[Any]) -> bool:
+    """Whether all of the texts or categories of a column look like numbers, or one of them like a missing cell."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    values = column.astype(object).dropna()
+    texts = values[values.map(lambda value: isinstance(value, str))]
+    if not isinstance(column.dtype, pd.CategoricalDtype) and len(texts) < len(values):
+        return False
+    numbers = pd.to_numeric(values.map(str), errors="coerce")
+    return bool(len(values) and (numbers.notna().all() or texts.isin(NA_STRINGS).any()))
+
+
 def _write_parquet(data: ImputedData, path: Path) -> None:
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow
     except ImportError as error:
         raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
-    _long(data).to_parquet(path, index=False)
+    frame = _long(data)
+    frame.attrs = {CATEGORIES: {name: _categories(name, frame[name].dtype) for name in _number_categories(data)}}
+    try:
+        frame.to_parquet(path, index=False)
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"a parquet file cannot hold these data: {error}: make that column numbers or text") from error
+
+
+def _number_categories(data: ImputedData) -> list[str]:
+    """Columns of categories that are not texts, which parquet does not know."""
+    types = {name: data.frames[0][name].dtype for name in data.columns}
+    return [
+        name
+        for name, dtype in types.items()
+        if isinstance(dtype, pd.CategoricalDtype) and not all(isinstance(value, str) for value in dtype.categories)
+    ]
+
+
+def _categories(name: str, dtype: Any) -> dict[str, Any]:
+    values = dtype.categories.tolist()
+    if not all(isinstance(value, bool | int | float) for value in values):
+        raise DataError(
+            f"the categories of {name!r} are neither texts nor numbers, which no file keeps: make them text"
+        )
+    return {"values": values, "ordered": bool(dtype.ordered)}
 
 
 def _write_stata(data: ImputedData, path: Path) -> None:
@@ -128,7 +185,13 @@ def _stata_types(frame: pd.DataFrame) -> pd.DataFrame:
     changed: dict[str, Any] = {}
     for name, column in frame.items():
         if isinstance(column.dtype, pd.CategoricalDtype):
+            labels = column.cat.categories.map(str)
+            if not labels.is_unique:
+                raise DataError(f"two categories of {name!r} are written the same, which Stata cannot hold: rename one")
+            changed[str(name)] = column.cat.rename_categories(list(labels))
             continue
+        if pd.api.types.is_integer_dtype(column.dtype) and (column.abs() > MAX_WHOLE).any():
+            raise DataError(f"Stata cannot hold the whole numbers of {name!r} to their last digit: make them text")
         if pd.api.types.infer_dtype(column, skipna=True) == "boolean" or (
             pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_numeric_dtype(column.dtype)
         ):
