@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import re
 import warnings
+from collections.abc import Callable
+from types import ModuleType
 
+import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.hints import ARGUMENTS, NAMES, unknown_name
+from remlax import impute, plot, sim
+from remlax.hints import ARGUMENTS, IN_ROOM, NAMES, OF_MODELS, unknown_name
 
 MODEL = "Yield ~ 1 + (1 | Batch)"
 
@@ -47,8 +52,10 @@ def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
 def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:
     owners = {"rx": rx, "fit": fits[0], "fits": fits, "pooled": fits.pool()}
     found = 0
-    for name, hint in NAMES.items():
-        assert name == re.sub(r"[._]", "", name.lower())
+    for name, hint in {**NAMES, **ARGUMENTS, **OF_MODELS, **IN_ROOM}.items():
+        assert re.fullmatch(r"([a-z]+\.)?[a-z0-9]+", name), name
+        for room, attribute in re.findall(r"\brx\.(plot|impute|sim)\.(\w+)", hint):
+            assert hasattr(getattr(rx, room), attribute), (name, hint)
         for owner, attribute in re.findall(r"\b(rx|fit|fits|pooled)\.(\w+)", hint):
             assert hasattr(owners[owner], attribute), (name, hint)
             found += 1
@@ -79,22 +86,97 @@ def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
 def test_arguments_of_other_packages(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(rx.errors.UnknownArgumentError, match=message):
         rx.lmer(MODEL, rx.datasets.dyestuff(), **arguments)  # type: ignore[arg-type]
-    assert "data" in ARGUMENTS
     with pytest.raises(TypeError, match=r"lmer_list.*'data'; use datasets="):
         rx.lmer_list(MODEL, data=[])  # type: ignore[call-arg]
 
 
 def test_arguments_of_lme4_in_methods(fits: rx.LmerFitList) -> None:
-    fit, pooled = fits[0], fits.pool()
-    for call, message in (
-        (lambda: fit.predict(level="population"), r"predict\(\) has no argument 'level'; use re_formula='~0'"),
-        (lambda: fit.predict(re_form=None), "'re_form'; use re_formula='~0' of a fit"),
-        (lambda: pooled.predict(re_formula="~0"), "'re_formula'; use level='population'"),
-        (lambda: rx.simulate(fit, nsim=2), r"simulate\(\) has no argument 'nsim'; use n_sims="),
-        (lambda: rx.bootstrap(fit, FUN=len), "'FUN'; use statistic=, a function of a list of fits"),
-    ):
+    fit, pooled, frame = fits[0], fits.pool(), rx.datasets.dyestuff()
+    calls: list[tuple[Callable[..., object], dict[str, object], str]] = [
+        (fit.predict, {"level": "population"}, r"predict\(\) has no argument 'level'; use re_formula='~0'"),
+        (fit.predict, {"re_form": None}, "'re_form'; use re_formula='~0' of a fit"),
+        (fit.predict, {"allow_new_levels": True}, "use new_levels='mean' or 'draw'"),
+        (pooled.predict, {"re_formula": "~0"}, "'re_formula'; use level='population'"),
+        (rx.simulate, {"nsim": 2}, r"simulate\(\) has no argument 'nsim'; use n_sims="),
+        (rx.bootstrap, {"FUN": len}, "'FUN'; use statistic=, a function of a list of fits"),
+        (fit.confint, {"level": 0.9}, r"confint\(\) has no argument 'level'; use conf_level="),
+        (fit.confint, {"nsim": 9}, "use n_sims="),
+        (fit.confint, {"parm": "x"}, "'parm'; not needed: pick rows of the table"),
+        (fit.tidy, {"conf_int": True}, "'conf_int'; not needed: the table has conf_low and conf_high"),
+        (fit.tidy, {"exponentiate": True}, "'exponentiate'; not here: coefficients of a linear model are differences"),
+        (fit.summary, {"digits": 3}, r"'digits'; not here: round the numbers of tidy\(\)"),
+        (pooled.summary, {"colour": "red"}, r"summary\(\) has no argument 'colour'; it takes none$"),
+        (fit.ranef, {"condVar": True}, "use cond_var="),
+        (fit.vcov, {"type": "CR2"}, "use kind="),
+        (fit.test, {"rhs": 1}, "use q0="),
+        (rx.anova, {"type": 2}, r"not needed: terms are adjusted for all others \(type III\)"),
+        (rx.load, {"file": "x"}, "use path="),
+        (impute.emb, {"noms": ["f"]}, "use nominal="),
+        (impute.joint, {"maxit": 10}, "use burn= and iter="),
+        (sim.performance, {"true": 0}, "use truth="),
+        (sim.ampute, {"mech": "MAR"}, "use mechanism="),
+        (plot.forest, {"figsize": (3, 4)}, "use ax=, such as that of"),
+        (rx.ImputedData.from_frames([frame]).to_long, {"include": True}, "use include_original="),
+    ]
+    for call, arguments, message in calls:
         with pytest.raises(rx.errors.UnknownArgumentError, match=message):
-            call()
+            call(**arguments)
+
+
+def test_every_public_function_refuses_what_it_has_no_argument_for() -> None:
+    found = 0
+    for room in (rx, impute, plot, sim):
+        for name in getattr(room, "__all__", dir(room)):
+            function = getattr(room, name)
+            if name[0] != "_" and inspect.isfunction(function) and name not in ("main", "show_versions"):
+                with pytest.raises(rx.errors.UnknownArgumentError, match="has no argument 'qqq'"):
+                    function(qqq=1)
+                found += 1
+    kinds = (rx.LmerFit, rx.LmerFitList, rx.PooledLmer, rx.ImputedData, rx.ModelTable, impute.JointResult)
+    for kind in (*kinds, impute.ImputationResult, sim.Study):
+        for name, method in inspect.getmembers(kind, callable):
+            # of an abstract sequence, and one that hands arguments on
+            if name[0] != "_" and name not in ("count", "index", "performance"):
+                with pytest.raises(rx.errors.UnknownArgumentError, match=rf"{name}\(\) has no argument 'qqq'"):
+                    method(None, qqq=1)
+                found += 1
+    assert found > 150
+
+
+def test_missing_arguments_are_named(fits: rx.LmerFitList) -> None:
+    with pytest.raises(rx.errors.UnknownArgumentError, match=r"test\(\): missing a required argument: 'constr"):
+        fits[0].test()  # type: ignore[call-arg]
+    with pytest.raises(rx.errors.UnknownArgumentError, match=r"predict\(\): too many positional arguments; it has"):
+        fits[0].predict(None, "~0")  # type: ignore[misc]
+    # an error inside is none of the call
+    with pytest.raises(TypeError, match="inside"):
+        rx.ImputedData.from_frames([rx.datasets.dyestuff()]).map(_fails)
+
+
+def _fails(frame: object) -> pd.DataFrame:
+    raise TypeError("inside")
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "message"),
+    [
+        (impute, "mice", r"module 'remlax\.impute' has no attribute 'mice'; use rx\.impute\.joint"),
+        (impute, "mi", r"use rx\.impute\.emb\(data, m\) or rx\.impute\.joint"),
+        (impute, "amelia", r"use rx\.impute\.emb"),
+        (impute, "pan", r"use rx\.impute\.joint"),
+        (plot, "dotplot", r"'remlax\.plot' has no attribute 'dotplot'; use rx\.plot\.caterpillar"),
+        (plot, "zip_plot", r"use rx\.sim\.zip_plot"),
+        (plot, "qq", "use qq_modes or qq_residuals"),
+        (sim, "run", r"use rx\.sim\.Study\(\.\.\.\), and \.run"),
+        (sim, "simsum", r"use rx\.sim\.performance"),
+        (sim, "amputed", "use ampute or Amputed"),
+    ],
+)
+def test_names_asked_for_in_rooms(room: ModuleType, name: str, message: str) -> None:
+    with pytest.raises(rx.errors.UnknownNameError, match=message):
+        getattr(room, name)
+    with pytest.raises(AttributeError, match=r"has no attribute '_x'$"):
+        _ = room._x
 
 
 def test_warnings_point_at_the_line_of_the_caller() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -86,12 +87,13 @@ def test_a_thread_keeps_only_its_own_warnings_back() -> None:
     assert warnings.filters == before
 
 
-def test_a_warning_names_the_line_of_the_caller() -> None:
-    def of_the_library() -> None:
-        warn("somewhere", PoolingWarning, stacklevel=2)
-
+def test_a_warning_names_the_line_outside_the_library(tmp_path: Path) -> None:
+    rx.datasets.dyestuff().assign(**{".imp": 1}).to_csv(tmp_path / "one.csv", index=False)
+    with pytest.warns(errors.DataWarning, match="one imputation only") as caught:
+        rx.read_imputations(tmp_path / "one.csv")  # several calls deep
+    assert caught[0].filename == __file__
     with pytest.warns(PoolingWarning) as caught:
-        of_the_library()
+        warn("here", PoolingWarning)
     assert caught[0].filename == __file__
 
 

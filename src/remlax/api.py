@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
@@ -28,6 +27,7 @@ from .errors import (
     DroppedRowsWarning,
     FormulaWarning,
     SingularFitWarning,
+    warn,
 )
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
@@ -206,11 +206,10 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
     check_frame(data, "data")
     numbers = stacked(data, columns)
     if numbers is not None:
-        warnings.warn(
+        warn(
             f"column {numbers!r} numbers imputations: rx.lmer takes all rows for one data set, and standard errors "
             "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
             DataWarning,
-            stacklevel=4,
         )
     present = [name for name in columns if name in data.columns]
     if not any(n_missing(column_array(data[name])) for name in present):
@@ -220,11 +219,7 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
         raise DataError(f"every row has a missing cell in one of {', '.join(present)}: nothing is left to fit")
     worst = data[present].isna().sum()
     detail = ", ".join(f"{name} {n}" for name, n in worst.items() if n)
-    warnings.warn(
-        f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})",
-        DroppedRowsWarning,
-        stacklevel=4,
-    )
+    warn(f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})", DroppedRowsWarning)
     return data.loc[kept], kept
 
 
@@ -238,10 +233,8 @@ def _holds_frames(data: object) -> bool:
 def _warn_formula(parsed: MixedFormula) -> None:
     idle = [power for term in (parsed.fixed, *(term.lhs for term in parsed.random)) for power in idle_powers(term)]
     if idle:
-        warnings.warn(
-            f"{idle[0]} among the terms is the column itself, as in R; for the power write I({idle[0]})",
-            FormulaWarning,
-            stacklevel=4,
+        warn(
+            f"{idle[0]} among the terms is the column itself, as in R; for the power write I({idle[0]})", FormulaWarning
         )
 
 
@@ -260,11 +253,7 @@ def _warn(fitted: Fitted) -> None:
     if failed:
         where = f" in imputation {', '.join(str(labels[k]) for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
-        warnings.warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning, stacklevel=5)
+        warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
     if singular:
         where = f" in imputation {', '.join(str(labels[k]) for k in singular)}" if several else ""
-        warnings.warn(
-            f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1",
-            SingularFitWarning,
-            stacklevel=5,
-        )
+        warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)

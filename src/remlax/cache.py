@@ -9,8 +9,10 @@ from pathlib import Path
 import jax
 
 from .errors import DataError
+from .hints import hinted
 
 
+@hinted
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     """Let JAX keep compiled programs in a folder and find them there in later processes.
 

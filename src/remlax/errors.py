@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -104,12 +107,18 @@ class DataWarning(RemlaxWarning):
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
 _OTHERS = threading.Lock()
+# cached properties are called from there
+_INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
 
 
-def warn(text: str, category: type[RemlaxWarning], *, stacklevel: int = 1) -> None:
-    """Emit a warning, unless the caller has asked for `quiet`; ``stacklevel`` is that of ``warnings.warn``."""
-    if not issubclass(category, _KEPT.get()):
-        warnings.warn(text, category, stacklevel=stacklevel + 1)
+def warn(text: str, category: type[RemlaxWarning]) -> None:
+    """Emit a warning about the line outside remlax that led to it, unless the caller has asked for `quiet`."""
+    if issubclass(category, _KEPT.get()):
+        return
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
@@ -28,57 +29,66 @@ _CHAINED = "rx.impute.joint(data, ...), or read what mice wrote with rx.read_imp
 # without case, dots and underscores
 NAMES = {
     "aic": "fit.aic",
-    "ascsv": _EXPORT,
-    "aslatex": "fit.to_latex()",
-    "astext": "str(fit.summary())",
     "amelia": "rx.impute.emb(data, m)",
+    "ampute": "rx.sim.ampute(frame, prop)",
     "anova": "rx.anova(fit) for its terms, rx.anova(fit, smaller_fit) to compare; fit.test('f') for one factor",
     "apply": "[... for fit in fits]",
+    "ascsv": _EXPORT,
     "asdataframe": "fit.to_frame(), or the data frames of fit.tidy()",
+    "aslatex": "fit.to_latex()",
+    "astext": "str(fit.summary())",
     "augment": "fit.augment()",
     "averageobs": "fit.average_obs()",
     "bic": "fit.bic",
+    "blandaltmanplot": "rx.sim.bland_altman_plot(results, ...)",
     "bootmer": "rx.bootstrap(fit, n_sims, statistic=...)",
     "bootstrap": "rx.bootstrap(fit, n_sims, statistic=...)",
     "bse": "fit.tidy('fixed')['std_error']",
     "bsefe": "fit.tidy('fixed')['std_error']",
     "bsere": "fit.tidy('ran_pars')['std_error']",
+    "bwplot": "rx.plot.imputed_quantile_plot(rx.impute.quantile_table(data, column))",
     "citation": "the file CITATION.cff, and report() of a pooled model for the versions",
     "cite": "the file CITATION.cff, and report() of a pooled model for the versions",
     "coef": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group (lme4's coef)",
+    "coefficients": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group (lme4's coef)",
+    "coefplot": "rx.plot.forest(fit)",
     "coefs": "fit.tidy('fixed')",
     "combine": "fits.pool()",
-    "coefficients": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group (lme4's coef)",
+    "comparedensity": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
     "complete": "data[k - 1] of an ImputedData",
     "confint": "fit.confint('profile'), 'boot' or 'wald', or pooled.confint()",
     "convergence": "fit.opt, or fits.convergence() of a list of fits",
+    "coverageplot": "rx.sim.coverage_plot(table, ...)",
     "covparams": "fit.vcov()",
     "covre": "fit.varcorr()",
-    "data": "fit.augment(), which has the columns of the model",
     "d1": _TEST,
     "d2": _TEST,
     "d3": _TEST,
     "d4": _TEST,
+    "data": "fit.augment(), which has the columns of the model",
+    "densityplot": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
     "deviance": "fit.criterion()",
+    "dfcom": "pooled.tidy('fixed')['dfcom']",
     "dfresid": "fit.tidy('fixed', ddf='residual')",
     "dfresidual": "fit.tidy('fixed', ddf='residual')",
-    "dfcom": "pooled.tidy('fixed')['dfcom']",
+    "dotplot": "rx.plot.caterpillar(fit)",
     "draw": "fit.average_obs() or fit.draw_obs()",
     "emmeans": _MEANS,
     "emtrends": "fit.contrast(...) of the coefficients that make the slope",
     "expectedrank": "fit.expected_rank()",
-    "fittedvalues": "fit.fitted()",
-    "fracmissinfo": "pooled.tidy('fixed')['fmi']",
-    "ftest": _HYPOTHESIS,
     "fastdisp": "fit.display()",
     "feparams": "fit.fixef()",
     "fesim": "fit.sim_fixef()",
     "fit": "rx.lmer(formula, data), which returns the fit",
+    "fittedvalues": "fit.fitted()",
     "fixef": "fit.fixef()",
     "fmi": "pooled.tidy('fixed')['fmi']",
+    "forestplot": "rx.plot.forest(fit), or rx.sim.forest_plot(table, measure) of a study",
+    "fracmissinfo": "pooled.tidy('fixed')['fmi']",
+    "ftest": _HYPOTHESIS,
+    "getme": "fit.theta, fit.sigma, fit.vcov(); rx.core works on the matrices themselves",
     "getprediction": "fit.predict(new, interval='confidence')",
     "getrobustcovresults": _ROBUST,
-    "getme": "fit.theta, fit.sigma, fit.vcov(); rx.core works on the matrices themselves",
     "glance": "fit.glance()",
     "glm": _LINEAR,
     "glmer": _LINEAR,
@@ -87,41 +97,53 @@ NAMES = {
     "hatvalues": "fit.augment()['hat']",
     "icc": "fit.icc()",
     "issingular": "fit.is_singular",
-    "lm": "not here: a model needs a random term; use statsmodels' ols",
+    "jomo": "rx.impute.joint(data, formula)",
+    "jomoimpute": "rx.impute.joint(data, formula)",
     "llf": "fit.loglik",
+    "lm": "not here: a model needs a random term; use statsmodels' ols",
     "lmermodlist": "rx.lmer_list(formula, frames)",
     "loglik": "fit.loglik",
-    "margins": _MEANS,
+    "lollipopplot": "rx.sim.lollipop_plot(table, measure)",
+    "lollyplot": "rx.sim.lollipop_plot(table, measure)",
     "marginaleffects": _MEANS,
+    "margins": _MEANS,
     "mdpattern": "rx.impute.pattern_table(data)",
     "mice": _CHAINED,
+    "missmap": "rx.plot.missing_map(rx.impute.missing_flags(data))",
     "mixed": "rx.lmer(formula, data)",
     "mixedlm": "rx.lmer(formula, data)",
     "model": "fit.formula, and rx.core for the matrices",
-    "modelinfo": "fits.glance()",
-    "multilevelr2": "pooled.r2()",
     "modelfixedeff": "pooled.tidy('fixed')",
+    "modelinfo": "fits.glance()",
     "modelrandeffstats": "pooled.tidy('ran_pars')",
-    "nlmer": "not here: remlax fits linear mixed models; use lme4's nlmer",
+    "multilevelr2": "pooled.r2()",
+    "multisimsum": "rx.sim.performance(results, truth, by=...)",
+    "nestedloop": "rx.sim.nested_loop_plot(table, measure, factors)",
+    "nestedloopplot": "rx.sim.nested_loop_plot(table, measure, factors)",
     "ngroups": "fit.ngrps",
+    "nlmer": "not here: remlax fits linear mixed models; use lme4's nlmer",
     "nobs": "fit.nobs",
     "pairs": "fit.emmeans('f').differences('tukey')",
+    "pan": "rx.impute.joint(data, formula)",
     "panimpute": "rx.impute.joint(data, formula)",
-    "jomoimpute": "rx.impute.joint(data, formula)",
     "params": "fit.fixef()",
     "plot": "the functions of rx.plot, such as rx.plot.caterpillar(fit)",
     "plotfesim": "rx.plot.forest(fit)",
+    "plotmodel": "rx.plot.forest(fit) or rx.plot.effect(fit, x)",
     "plotresim": "rx.plot.caterpillar(fit)",
     "pool": "fits.pool(), where fits = rx.lmer_list(formula, frames)",
-    "powersim": _POWER,
     "powercurve": _POWER,
+    "powersim": _POWER,
     "predict": _PREDICT,
     "predictinterval": "fit.predict_interval(new)",
     "pvalues": "fit.tidy('fixed')['p_value']",
+    "qqmath": "rx.plot.qq_modes(fit) or rx.plot.qq_residuals(fit)",
+    "qqnorm": "rx.plot.qq_residuals(fit)",
+    "qqplot": "rx.plot.qq_residuals(fit)",
     "r2": "fit.r2()",
-    "ranef": "fit.ranef() or fit.tidy('ran_vals'), which has standard errors too",
     "randomeffects": "fit.ranef()",
     "randomeffectscov": "fit.tidy('ran_vals')['std_error']",
+    "ranef": "fit.ranef() or fit.tidy('ran_vals'), which has standard errors too",
     "ranefvar": "fit.varcorr()",
     "readcsv": "pandas.read_csv for one data set, rx.read_imputations(file) for imputations",
     "readmice": "rx.read_imputations(file)",
@@ -130,20 +152,23 @@ NAMES = {
     "reextract": "fit.tidy('ran_vals')",
     "reimpact": "fit.re_impact(cases)",
     "remlcrit": "fit.criterion()",
-    "requantile": "fit.re_quantile(0.9)",
     "report": "pooled.report() for the methods paragraph; a single fit has to_markdown() and summary()",
+    "requantile": "fit.re_quantile(0.9)",
     "resid": "fit.residuals()",
     "residuals": "fit.residuals()",
     "resim": "fit.sim_ranef()",
-    "rmsemermod": "fit.rmse()",
     "results": "fits[0], fits[1], ... for the single fits, fits.pool() for the pooled model",
-    "scale": "fit.sigma ** 2",
+    "rmsemermod": "fit.rmse()",
+    "runsimulation": "rx.sim.Study(...), and .run(folder) of it",
     "saverds": "fit.save(file)",
+    "scale": "fit.sigma ** 2",
     "se": "fit.tidy('fixed')['std_error']",
     "sigma": "fit.sigma",
     "simr": _POWER,
-    "smf": "rx.lmer(formula, data)",
+    "simsum": "rx.sim.performance(results, truth)",
     "simulate": "rx.simulate(fit, n_sims)",
+    "smf": "rx.lmer(formula, data)",
+    "stripplot": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
     "subboot": "fit.sub_boot(statistic)",
     "summary": "fit.summary()",
     "summaryframe": "fit.tidy()",
@@ -155,9 +180,9 @@ NAMES = {
     "tocsv": _EXPORT,
     "todocx": _DOCX,
     "toexcel": _EXPORT,
+    "toword": _DOCX,
     "ttest": _HYPOTHESIS,
     "tvalues": "fit.tidy('fixed')['statistic']",
-    "toword": _DOCX,
     "update": "rx.lmer(formula, data) with the other formula",
     "varcorr": "fit.varcorr()",
     "vcov": "fit.vcov()",
@@ -165,53 +190,139 @@ NAMES = {
     "waldtest": _HYPOTHESIS,
     "waldtestterms": "rx.anova(fit) for all terms, fit.test('f') for one factor",
     "with": "rx.lmer_list(formula, data)",
+    "xyplot": "rx.plot.spaghetti(fit, x)",
+    "zipper": "rx.sim.zip_plot(results, truth)",
+    "zipplot": "rx.sim.zip_plot(results, truth)",
 }
 
-ARGUMENTS = {
-    "REML": "reml=True or False",
-    "method": "reml=False for maximum likelihood",
+# arguments of what fits a model
+OF_MODELS = {
     "family": "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB",
     "groups": "a random term in the formula, such as (1 | g)",
-    "re_formula": "a random term in the formula, such as (1 + x | g)",
-    "vc_formula": "random terms in the formula, such as (1 | a / b)",
+    "random": "a random term in the formula, such as (1 + x | g)",
+    "reformula": "a random term in the formula, such as (1 + x | g)",
+    "vcformula": "random terms in the formula, such as (1 | a / b)",
     "subset": "data.query('...') as the data",
-    "na_action": "not needed: lmer leaves out rows with missing cells and says so",
+    "naaction": "not needed: lmer leaves out rows with missing cells and says so",
     "contrasts": "C(f, contr.sum) or relevel(f, ref='b') in the formula",
     "control": "optimizer=, which is seldom needed: every optimum is certified",
     "correlation": "not here: residuals are independent; use nlme or glmmTMB",
     "start": "not needed: the search starts from the data",
-    "data": "datasets=",
-    "nsim": "n_sims=",
-    "FUN": "statistic=, a function of a list of fits that returns a frame with one row per fit",
-    "alpha": "conf_level=, 0.95 by default",
-    "conf_int": "not needed: the table has conf_low and conf_high",
-    "conf.int": "not needed: the table has conf_low and conf_high",
-    "contrast": ".differences('tukey') of what is returned",
-    "exog": "newdata=",
+    "ddf": "fit.tidy('fixed', ddf=...) or fits.pool(dfcom=...)",
     "missing": "not needed: lmer leaves out rows with missing cells and says so",
+}
+
+# arguments without case and underscores, some of one function only; a hint "x=" is for functions that have x
+ARGUMENTS = {
+    "alpha": "conf_level=, 0.95 by default",
+    "anova.ddf": "dfcom='kenward-roger' or 'satterthwaite'",
+    "anova.refit": "not needed: likelihoods are those of maximum-likelihood fits",
+    "anova.type": "not needed: terms are adjusted for all others (type III)",
+    "augment.data": "not needed: the rows are those of the fit",
+    "augment.newdata": "fit.predict(newdata)",
+    "bootstrap.fun": "statistic=, a function of a list of fits that returns a frame with one row per fit",
+    "bootstrap.type": "given_modes=False (the default) or True; draws are from the model",
+    "boottype": "bootstrap=True or False",
+    "bycases": "by_cases=",
+    "conditional": "given_modes=",
+    "condvar": "cond_var=",
+    "confint": "not needed: the table has conf_low and conf_high",
+    "confint.oldnames": "not needed: rows are named by group and term",
+    "confint.parm": "not needed: pick rows of the table that is returned",
+    "contrast": ".differences('tukey') of what is returned",
+    "covtype": "vcov='CR2'",
+    "cs": "cluster=",
+    "data": "datasets=",
+    "dfcom": "ddf=",
+    "digits": "not here: round the numbers of tidy(), or give digits= to to_markdown() and the like",
+    "empri": "ridge=",
+    "estvarname": "estimate=",
+    "exog": "newdata=",
+    "exponentiate": "not here: coefficients of a linear model are differences",
+    "figsize": "ax=, such as that of plt.subplots(figsize=...)",
+    "file": "path=",
+    "fun": "statistic=",
+    "idvars": "id_vars=",
+    "level": "conf_level=",
+    "lgstc": "logistic=",
+    "logs": "log=",
+    "maxit": "burn= and iter=, numbers of sweeps",
+    "mech": "mechanism=",
+    "method": "reml=False for maximum likelihood",
+    "nburn": "burn=",
+    "ncpus": "not needed: all data sets are fitted in one program",
+    "niter": "iter=",
+    "njobs": "not needed: all data sets are fitted in one program",
+    "noms": "nominal=",
+    "nsim": "n_sims=",
+    "nsimulations": "n_sims=",
+    "numiter": "iter=",
+    "ords": "ordinal=",
+    "parallel": "not needed: all data sets are fitted in one program",
     "pool.ddf": "dfcom=",
     "pool.df": "dfcom=",
     "pool.rule": "not needed: Rubin's rules, with dfcom= for the degrees of freedom",
+    "predict.allownewlevels": "new_levels='mean' or 'draw'",
     "predict.level": "re_formula='~0' for the population; level= is of pooled models",
-    "predict.re_formula": "level='population', 'group' or a list of grouping factors",
-    "predict.re_form": "re_formula='~0' of a fit, or level='population' of a pooled model",
-    "predict.allow_new_levels": "new_levels='mean' or 'draw'",
+    "predict.reform": "re_formula='~0' of a fit, or level='population' of a pooled model",
+    "predict.reformula": "level='population', 'group' or a list of grouping factors",
+    "predict.sefit": "interval='confidence', which has std_error",
+    "predictinterval.includeresidvar": "residual=True or False",
+    "predictinterval.level": "conf_level=; level= is of pooled models",
+    "predictinterval.reform": "re_formula='~0' of a fit, or level='population' of a pooled model",
+    "predictinterval.reformula": "level='population', 'group' or a list of grouping factors",
+    "predictormatrix": "not here: the formula says which variables are imputed and by what",
+    "print": "not here: set the environment variable TQDM_DISABLE=1 for no progress bars",
+    "ref": "reference_method=",
+    "reml": "reml=True or False",
+    "rhs": "q0=",
     "robust": "vcov='CR2'",
-    "cov_type": "vcov='CR2'",
-    "tidy.conf_level": "fits.pool(conf_level=...)",
-    "tidy.level": "conf_level= of a fit's tidy() or of fits.pool()",
+    "scaled": "type=",
+    "sqrts": "sqrt=",
+    "tidy.conflevel": "fits.pool(conf_level=...)",
     "tidy.ddf": "fits.pool(dfcom=...)",
+    "tidy.level": "conf_level= of a fit's tidy() or of fits.pool()",
     "tidy.vcov": "fits.pool(vcov=...)",
-    "random": "a random term in the formula, such as (1 + x | g)",
-    "ddf": "fit.tidy('fixed', ddf=...) or fits.pool(dfcom=...)",
+    "title": "ax=, and ax.set_title(...)",
+    "true": "truth=",
+    "ts": "time=",
+    "type": "kind=",
+    "useu": "given_modes=True",
+    "x": "data=",
 }
+
+# names that are too common for NAMES, by the last part of the module
+IN_ROOM = {
+    "impute.mi": "rx.impute.emb(data, m) or rx.impute.joint(data, formula)",
+    "impute.impute": "rx.impute.emb(data, m) or rx.impute.joint(data, formula)",
+    "impute.convergence": "the attributes rhat and parameters of what rx.impute.joint returned",
+    "impute.plot": "rx.plot.chain_plot, imputed_density_plot, imputed_quantile_plot or missing_map",
+    "plot.plot": "rx.plot.residual_fitted(fit), qq_residuals, caterpillar, forest or effect",
+    "plot.density": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
+    "plot.residuals": "rx.plot.residual_fitted(fit), rx.plot.scale_location(fit) or rx.plot.qq_residuals(fit)",
+    "plot.profile": "rx.plot.zeta(fit.profile())",
+    "plot.predictions": "rx.plot.effect(fit, x)",
+    "plot.interaction": "rx.plot.effect(fit, x, by=...)",
+    "sim.run": "rx.sim.Study(...), and .run(folder) of it",
+    "sim.simulate": "rx.sim.generate(key, design), or rx.simulate(fit, n_sims) for new responses of a fit",
+    "sim.coverage": "rx.sim.performance(results, truth)",
+    "sim.bias": "rx.sim.performance(results, truth)",
+    "sim.summary": "rx.sim.performance(results, truth)",
+    "sim.nsim": "rx.sim.n_needed(measure, mcse)",
+}
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "").replace(".", "")
 
 
 def _say(hint: str) -> str:
     return hint if hint.startswith("not ") else f"use {hint}"
 
 
-def unknown_name(owner: str, name: str, known: Iterable[str] = (), obj: object = None) -> UnknownNameError:
+def unknown_name(
+    owner: str, name: str, known: Iterable[str] = (), obj: object = None, *, room: str = ""
+) -> UnknownNameError:
     """Make the error for a name that is not there; it says what the thing is called here.
 
     Examples
@@ -219,19 +330,49 @@ def unknown_name(owner: str, name: str, known: Iterable[str] = (), obj: object =
     >>> print(unknown_name("'LmerFit' object", "VarCorr"))
     'LmerFit' object has no attribute 'VarCorr'; use fit.varcorr()
     """
-    plain = name.lower().replace("_", "").replace(".", "")
-    hint = obj._own_hints.get(plain, "") if isinstance(obj, Hints) else ""
-    if not hint:
-        hint = NAMES.get(plain, "")
-        hint = obj._addressed(hint) if isinstance(obj, Hints) else hint
+    key = _key(name)
+    hint = IN_ROOM.get(f"{room}.{key}", "")
+    if not hint and isinstance(obj, Hints):
+        hint = obj._own_hints.get(key, "") or obj._addressed(NAMES.get(key, ""))
+    hint = hint or NAMES.get(key, "")
     if not hint:
         public = [other for other in known if not other.startswith("_")]
-        hint = " or ".join(get_close_matches(name, public, n=2, cutoff=0.75))
+        begun = [other for other in public if len(name) > 1 and other.startswith(f"{name.lower()}_")]
+        hint = " or ".join(begun or get_close_matches(name, public, n=2, cutoff=0.75))
     text = f"{owner} has no attribute {name!r}" + (f"; {_say(hint)}" if hint else "")
     return UnknownNameError(text, name=name, obj=obj)
 
 
-class Hints:
+def unknown_in(module: str) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of a module, which refuses what it does not have."""
+
+    def refuse(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        here = vars(sys.modules[module])
+        known = [other for other, value in here.items() if not inspect.ismodule(value)]
+        raise unknown_name(f"module {module!r}", name, known, room=module.rpartition(".")[2])
+
+    return refuse
+
+
+class HintedMethods:
+    """A class whose methods say what an argument of another package is called here."""
+
+    def __init_subclass__(cls) -> None:
+        """Make public methods, those of the parts of a class included, say what an argument is called here."""
+        super().__init_subclass__()
+        for name in dir(cls):
+            method = inspect.getattr_static(cls, name)
+            if name.startswith("_"):
+                continue
+            if inspect.isfunction(method) and method.__module__.startswith(__package__):
+                setattr(cls, name, hinted(method))
+            elif isinstance(method, classmethod):
+                setattr(cls, name, classmethod(hinted(method.__func__)))
+
+
+class Hints(HintedMethods):
     """A class whose objects say what a name of another package is called here."""
 
     _element: ClassVar[type | None] = None  # what a list holds
@@ -271,21 +412,39 @@ class Hints:
 
 def hinted(function: Callable[P, R]) -> Callable[P, R]:
     """Refuse arguments that the function does not have, and say what does the same here."""
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    signature = inspect.signature(function)
+    known = [name for name in signature.parameters if name not in ("self", "cls")]
+    if any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
+        return function
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         for name in kwargs:
             if name not in known:
-                hint = (
-                    ARGUMENTS.get(f"{function.__name__}.{name}")
-                    or ARGUMENTS.get(name)
-                    or " or ".join(f"{near}=" for near in get_close_matches(name, known))
-                )
-                raise UnknownArgumentError(
-                    f"{function.__name__}() has no argument {name!r}; "
-                    + (_say(hint) if hint else f"it has {', '.join(known)}")
-                )
-        return function(*args, **kwargs)
+                raise _unknown_argument(function.__name__, name, known)
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise UnknownArgumentError(f"{function.__name__}(): {error}; {_has(known)}") from None
+            raise
 
     return called
+
+
+def _unknown_argument(function: str, name: str, known: Sequence[str]) -> UnknownArgumentError:
+    key, own = _key(name), _key(function)
+    hint = ARGUMENTS.get(f"{own}.{key}") or (OF_MODELS.get(key, "") if "formula" in known else "")
+    if not hint:
+        general = ARGUMENTS.get(key, "")
+        other = re.match(r"(\w+)=", general)
+        hint = general if other is None or other.group(1) in known else ""
+    if not hint:
+        hint = " or ".join(f"{near}=" for near in get_close_matches(name, known))
+    return UnknownArgumentError(f"{function}() has no argument {name!r}; " + (_say(hint) if hint else _has(known)))
+
+
+def _has(known: Sequence[str]) -> str:
+    return f"it has {', '.join(known)}" if known else "it takes none"

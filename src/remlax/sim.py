@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import typing as _typing
 
+from .hints import unknown_in as _unknown_in
 from .plot.performance import coverage_plot as coverage_plot
 from .plot.performance import forest_plot as forest_plot
 from .plot.performance import lollipop_plot as lollipop_plot
@@ -50,6 +52,10 @@ from .simulation.store import ResultStore as ResultStore
 from .simulation.store import read_store as read_store
 from .simulation.study import Replay as Replay
 from .simulation.study import Study as Study
+
+# hidden from type checkers, for which it would make every name exist
+if not _typing.TYPE_CHECKING:
+    __getattr__ = _unknown_in(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
 from ..errors import DataError, UnknownNameError
-from ..hints import unknown_name
+from ..hints import HintedMethods, unknown_name
 
 # columns by which mice, Stata, SAS and SPSS number imputations; a plain "imp" may be anything
 NUMBERS = (".imp", "_mi_m", "_Imputation_", "Imputation_")
@@ -28,7 +28,7 @@ NAMES = {
 }
 
 
-class FrameNames:
+class FrameNames(HintedMethods):
     """A collection of data frames that says how to ask each of them."""
 
     # hidden from type checkers, for which it would make every name exist

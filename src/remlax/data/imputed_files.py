@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from ..errors import DataError, DataWarning
+from ..errors import DataError, DataWarning, warn
 from .columns import Tree, column_from_tree, column_tree, index_from_tree, index_tree, label_from_tree, label_tree
 from .imputed import ImputedData
 
@@ -37,11 +36,7 @@ def imputed_tree(data: ImputedData, needed: Sequence[str]) -> Tree:
                 raise
             left_out.append(str(error))
     if left_out:
-        warnings.warn(
-            f"columns that the model does not use are left out of the file: {'; '.join(left_out)}",
-            DataWarning,
-            stacklevel=4,
-        )
+        warn(f"columns that the model does not use are left out of the file: {'; '.join(left_out)}", DataWarning)
     return {
         "labels": [label_tree(label, "the labels of the data sets") for label in data.labels],
         "index": [index_tree(frame.index) for frame in (data.frames[:1] if same_rows else data.frames)],

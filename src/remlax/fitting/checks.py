@@ -112,7 +112,6 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
             f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
             + ", ".join(str(names[j]) for j in dropped),
             RankDeficientWarning,
-            stacklevel=6,
         )
     if rows.x.differs:
         _check_lanes(rows, keep, names)

@@ -1,5 +1,8 @@
 """Missing data: patterns, imputation and its diagnostics."""
 
+import typing as _typing
+
+from ..hints import unknown_in as _unknown_in
 from .derive import ClusterMean as ClusterMean
 from .derive import centred as centred
 from .derive import cluster_mean as cluster_mean
@@ -24,3 +27,7 @@ from .patterns import missing_flags as missing_flags
 from .patterns import pattern_table as pattern_table
 from .priors import CellPrior as CellPrior
 from .result import ImputationResult as ImputationResult
+
+# hidden from type checkers, for which it would make every name exist
+if not _typing.TYPE_CHECKING:
+    __getattr__ = _unknown_in(__name__)

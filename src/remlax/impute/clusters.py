@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError, ImputationWarning
+from remlax.errors import ImputationError, ImputationWarning, warn
 
 from .columns import FloatArray, as_floats, check_values, is_continuous
 from .patterns import check_columns
@@ -148,4 +147,4 @@ def warn_flat_model(
             f" In addition, {listed} never varies within a cluster: name it in cluster_vars= (with "
             "cluster=), or imputed rows of one cluster will differ in it."
         )
-    warnings.warn(text, ImputationWarning, stacklevel=3)
+    warn(text, ImputationWarning)

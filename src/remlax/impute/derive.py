@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError, ImputationWarning
+from remlax.errors import ImputationError, ImputationWarning, warn
 
+from ..hints import hinted
 from .clusters import cluster_codes, constant_in
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
@@ -39,6 +39,7 @@ def _check_names(what: str, *names: object) -> None:
         raise ImputationError(f"{what} needs names of columns{f', not {wrong[0]!r}' if wrong else ''}")
 
 
+@hinted
 def cluster_mean(column: str, cluster: str) -> ClusterMean:
     """Mean of a column within clusters, for the `derive=` argument of the imputation functions.
 
@@ -79,6 +80,7 @@ class Centred:
         return frame[self.column] - ClusterMean(self.column, self.cluster)(frame)
 
 
+@hinted
 def centred(column: str, cluster: str | None = None) -> Centred:
     """Column minus its mean, for ``derive=``: over all rows, or within clusters.
 
@@ -103,6 +105,7 @@ class Product:
         return frame[check_columns(frame, self.columns, "product()")].prod(axis=1, skipna=False)
 
 
+@hinted
 def product(*columns: str) -> Product:
     """Product of columns (an interaction, or a square if one is named twice), for ``derive=``.
 
@@ -131,6 +134,7 @@ class ScaleScore:
         return items.sum(axis=1, skipna=False) / (1 if self.total else items.shape[1])
 
 
+@hinted
 def scale_score(
     items: Sequence[str], *, reverse: Mapping[str, tuple[float, float]] | None = None, total: bool = False
 ) -> ScaleScore:
@@ -196,13 +200,12 @@ def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared:
             values[codes[seen]] = x[seen]
             for source in sources:
                 if source != name and _is_mean(codes, values, numeric[source]):
-                    warnings.warn(
+                    warn(
                         f"column {name!r} looks like the mean of {source!r} within {cluster!r}, and "
                         f"{source!r} is incomplete: imputed data sets will keep its old values. Have it "
                         "recomputed with "
                         f'derive={{"{name}": cluster_mean("{source}", "{cluster}")}}.',
                         ImputationWarning,
-                        stacklevel=3,
                     )
 
 

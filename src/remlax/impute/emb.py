@@ -10,6 +10,7 @@ from remlax.data import ImputedData
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
+from ..hints import hinted
 from .arguments import check_derive, check_mapping
 from .clusters import check_cluster, copy_within_clusters, find_clusters, warn_flat_model
 from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
@@ -20,6 +21,7 @@ from .priors import CellPrior, check_priors
 from .result import ImputationResult
 
 
+@hinted
 def emb(
     data: pd.DataFrame,
     m: int = 5,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError, ImputationWarning
+from remlax.errors import ImputationError, ImputationWarning, warn
 
 from ..core.programs import float64
 from ..progress import progress
@@ -153,10 +152,9 @@ def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
             f"{p} model columns are too many for {n} {unit}: leave columns out, or raise ridge= by {2 * p - n}"
         )
     if 4 * p > n:
-        warnings.warn(
+        warn(
             f"{p} model columns for {n} {unit}: estimates may be unstable; consider fewer columns or ridge=",
             ImputationWarning,
-            stacklevel=4,
         )
 
 
@@ -178,7 +176,7 @@ def check_lanes(drawn: Drawn, names: Sequence[str], all_needed: bool = False) ->
     )
     if all_needed or len(failed) == len(drawn.codes):
         raise ImputationError(text)
-    warnings.warn(f"{text} These imputations are left out.", ImputationWarning, stacklevel=4)
+    warn(f"{text} These imputations are left out.", ImputationWarning)
 
 
 def impute_clusters(
@@ -254,9 +252,8 @@ def complete_frame(
 def _warn_blank_rows(x: FloatArray) -> None:
     count = int(np.isnan(x).all(axis=1).sum())
     if count:
-        warnings.warn(
+        warn(
             f"{count} rows have no observed cell in the imputation model: they are drawn from the overall "
             "distribution and carry no information; consider dropping them",
             ImputationWarning,
-            stacklevel=4,
         )

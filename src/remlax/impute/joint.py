@@ -10,6 +10,7 @@ import pandas as pd
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
+from ..hints import hinted
 from ..progress import progress
 from .arguments import check_derive, check_seed, check_whole
 from .derive import Derivation, warn_undeclared_means
@@ -19,6 +20,7 @@ from .joint_run import JointPrior, advance, start
 from .patterns import check_columns
 
 
+@hinted
 def joint(
     data: pd.DataFrame,
     formula: str | None = None,

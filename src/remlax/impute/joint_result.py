@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from remlax.data import ImputedData
-from remlax.errors import ImputationError, ImputationWarning
+from remlax.errors import ImputationError, ImputationWarning, warn
 
+from ..hints import Hints
 from ..progress import progress
 from .arguments import check_whole
 from .columns import FloatArray
@@ -26,7 +26,7 @@ RHAT_LIMIT = 1.05
 
 
 @dataclass(frozen=True, eq=False)
-class JointResult:
+class JointResult(Hints):
     """Imputations made by `joint`, one from the end of each chain.
 
     Attributes
@@ -155,11 +155,10 @@ def make_result(
     over = rhat[rhat > RHAT_LIMIT].sort_values(ascending=False)
     if len(over):
         worst = ", ".join(f"{name} {value:.2f}" for name, value in over.iloc[:3].items())
-        warnings.warn(
+        warn(
             f"{len(over)} of {len(rhat)} parameters have Rhat above {RHAT_LIMIT} after {chains.done} sweeps "
             f"(largest: {worst}): run longer with .continue_(more=...), or raise burn= and iter=",
             ImputationWarning,
-            stacklevel=3,
         )
     return result
 

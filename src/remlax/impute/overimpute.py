@@ -10,6 +10,7 @@ from scipy.special import ndtr
 
 from remlax.errors import ImputationError
 
+from ..hints import hinted
 from .columns import ColumnCode, FloatArray, slots
 from .result import ImputationResult
 
@@ -52,6 +53,7 @@ class Overimputation:
         )
 
 
+@hinted
 def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> Overimputation:
     """Predict each observed cell of a column from the other observed cells of its row.
 

@@ -11,6 +11,8 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
+from ..hints import hinted
+
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
 
@@ -77,6 +79,7 @@ def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list
     return columns
 
 
+@hinted
 def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Flag the missing cells of a data frame.
 
@@ -106,6 +109,7 @@ def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> p
     return data[check_columns(data, list(data.columns) if columns is None else columns, "columns=")].isna()
 
 
+@hinted
 def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Series[float]:
     """Fraction of missing cells in every column (Amelia's "fraction missing", a number in [0, 1]).
 
@@ -134,6 +138,7 @@ def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -
     return missing_flags(data, columns).mean().rename("fraction_missing")
 
 
+@hinted
 def pattern_table(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Table of missing-data patterns, as mice's `md.pattern` prints it.
 

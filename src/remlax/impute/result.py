@@ -10,6 +10,7 @@ import pandas as pd
 
 from remlax.data import ImputedData
 
+from ..hints import Hints
 from .columns import ColumnCode, FloatArray
 
 CODE_MESSAGES = {
@@ -20,7 +21,7 @@ CODE_MESSAGES = {
 
 
 @dataclass(frozen=True, eq=False)
-class ImputationResult:
+class ImputationResult(Hints):
     """Imputations made by `emb`, with the account of how they were made.
 
     Attributes

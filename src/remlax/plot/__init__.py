@@ -3,6 +3,9 @@
 Figures of simulation studies are in `remlax.sim`.
 """
 
+import typing as _typing
+
+from ..hints import unknown_in as _unknown_in
 from .estimates import forest as forest
 from .estimates import missing_information as missing_information
 from .estimates import trace as trace
@@ -44,3 +47,7 @@ __all__ = [
     "variance_components",
     "zeta",
 ]
+
+# hidden from type checkers, for which it would make every name exist
+if not _typing.TYPE_CHECKING:
+    __getattr__ = _unknown_in(__name__)

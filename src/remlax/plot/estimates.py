@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, PoolingWarning, quiet
+from ..hints import hinted
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
@@ -25,6 +26,7 @@ MEASURES = {
 }
 
 
+@hinted
 def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the fixed effects with their confidence intervals; pooled, each imputation's estimate as a faint mark.
 
@@ -66,6 +68,7 @@ def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> 
     return ax
 
 
+@hinted
 def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: Axes | None = None) -> Axes:
     """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
 
@@ -117,6 +120,7 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     return ax
 
 
+@hinted
 def trace(model: PooledLmer, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw an estimate of every imputation with its interval, and the pooled estimate with its band.
 
@@ -179,6 +183,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     return ax
 
 
+@hinted
 def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
     """Draw what the missing data cost every estimate: coefficients, then variance parameters.
 

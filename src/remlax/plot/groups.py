@@ -10,6 +10,7 @@ import scipy
 
 from ..design.syntax import variables
 from ..errors import DataError
+from ..hints import hinted
 from ..results.cases import move_to_levels, wiggle
 from ..results.effects import choose_effect, choose_factor
 from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, legend
@@ -31,6 +32,7 @@ def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFr
     return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
 
 
+@hinted
 def caterpillar(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor in order, with their intervals.
 
@@ -90,6 +92,7 @@ def caterpillar(model: Model, group: str | None = None, term: str | None = None,
     return ax
 
 
+@hinted
 def qq_modes(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor against normal quantiles, with their intervals.
 
@@ -126,6 +129,7 @@ def qq_modes(model: Model, group: str | None = None, term: str | None = None, *,
     return ax
 
 
+@hinted
 def spaghetti(model: Model, x: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the fitted line of every level of a grouping factor, and that of the population.
 
@@ -195,6 +199,7 @@ def _slope_variable(model: Model, group: str) -> str:
     raise DataError("the model has no numeric predictor to draw lines along")
 
 
+@hinted
 def impact(
     model: Model,
     newdata: pd.DataFrame | None = None,

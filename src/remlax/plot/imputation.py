@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..hints import hinted
 from .marks import COLOURS, axes, require
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 OBSERVED, IMPUTED = COLOURS[0], COLOURS[1]
 
 
+@hinted
 def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw which cells are missing: rows downwards, columns from fewest to most missing cells.
 
@@ -58,6 +60,7 @@ def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@hinted
 def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw the density of the observed cells and, one thin line each, those of the imputations.
 
@@ -95,6 +98,7 @@ def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None
     return ax
 
 
+@hinted
 def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw quantiles of the imputed against those of the observed cells, with the line of equality.
 
@@ -128,6 +132,7 @@ def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | Non
     return ax
 
 
+@hinted
 def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw predictive medians and intervals of observed cells against their values, with the line of equality.
 
@@ -166,6 +171,7 @@ def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None 
     return ax
 
 
+@hinted
 def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw intraclass correlations of observed cells (dots) and completed data (bars from least to greatest).
 
@@ -199,6 +205,7 @@ def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@hinted
 def chain_plot(draws: np.ndarray, *, name: str = "", start: int = 0, ax: Axes | None = None) -> Axes:
     """Draw the chains of one parameter of a sampler.
 

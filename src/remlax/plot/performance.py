@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..hints import hinted
 from .marks import Z95, axes, check_number, legend, parts, require
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ TARGETS = {"coverage": 0.95, "bias_eliminated_coverage": 0.95, "type_1_error": 0
 NO_TARGET = ("mean", "empirical_se", "mse", "rmse", "model_se", "width", "power", "n_estimates", "n_replications")
 
 
+@hinted
 def nested_loop_plot(
     table: pd.DataFrame,
     measure: str,
@@ -103,6 +105,7 @@ def nested_loop_plot(
     return ax
 
 
+@hinted
 def lollipop_plot(
     table: pd.DataFrame,
     measure: str,
@@ -158,6 +161,7 @@ def lollipop_plot(
     return ax
 
 
+@hinted
 def forest_plot(
     table: pd.DataFrame,
     measure: str = "bias",
@@ -230,6 +234,7 @@ def forest_plot(
     return ax
 
 
+@hinted
 def coverage_plot(
     table: pd.DataFrame,
     *,

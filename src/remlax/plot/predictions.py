@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
+from ..hints import hinted
 from ..results.cases import wiggle
 from .marks import COLOURS, LINES, MAIN, MARKERS, axes, legend
 from .model import Model, column_of, is_number, predicted, predictors, response
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 GRID = 60
 
 
+@hinted
 def effect(
     model: Model, x: str | None = None, *, by: str | None = None, conf_level: float = 0.95, ax: Axes | None = None
 ) -> Axes:

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
+from ..hints import hinted
 from ..results import LmerFit
 from ..results.intervals import Profile, make_profiles
 from .estimates import component_label, one_row
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 WIDEST = 3.0
 
 
+@hinted
 def zeta(model: Model | Profile, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the signed root of the rise of the deviance over a parameter: a straight line where it is quadratic.
 

@@ -13,12 +13,14 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import DataError
+from ..hints import hinted
 from .marks import COLOURS, Z95, axes, check_number, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@hinted
 def zip_plot(
     results: pd.DataFrame,
     *,
@@ -97,6 +99,7 @@ def zip_plot(
     return ax
 
 
+@hinted
 def density_plot(
     results: pd.DataFrame,
     *,
@@ -155,6 +158,7 @@ def density_plot(
     return ax
 
 
+@hinted
 def bland_altman_plot(
     results: pd.DataFrame,
     *,

@@ -191,5 +191,5 @@ def _likelihood_test(method: str, pooled: FloatArray, k: int, r: FloatArray, df2
             f"{method}: the relative increase in variance is -1 or less, so that there is no statistic; "
             'use more imputations or ariv="positive".'
         )
-        warn(note, PoolingWarning, stacklevel=3)
+        warn(note, PoolingWarning)
     return large_sample_test(method, statistic, k, df2, r, note)

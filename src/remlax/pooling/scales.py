@@ -199,7 +199,7 @@ def pool_transformed(
     _check_range(x, u, scale)
     used = (x > scale.low) & (x < scale.high) & np.isfinite(u)
     if not used.all():
-        warn(_describe(used, names), PoolingWarning, stacklevel=2)
+        warn(_describe(used, names), PoolingWarning)
     # any interior value stands in for those left out; their weight is zero
     phi = scale.forward(np.where(used, x, 0.5))
     m_used, qbar, ubar, b = _masked_moments(phi, np.where(used, u, 0.0), used)

@@ -104,7 +104,7 @@ def d1(
     nu_com = check_dfcom(dfcom, r.shape)
     df2, note, grave = _d1_df(m, k, r, nu_com)
     if grave:
-        warn(note, PoolingWarning, stacklevel=2)
+        warn(note, PoolingWarning)
     p_value = f_upper(statistic, k, df2)
     return PooledTest("D1", np.asarray(statistic), k, np.asarray(df2), p_value, np.asarray(r), nu_com, note)
 

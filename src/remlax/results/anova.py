@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -11,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import ConvergenceWarning, DataError, PoolingError
+from ..errors import ConvergenceWarning, DataError, PoolingError, warn
 from ..fitting.boundary_covariance import boundary_covariance
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
 from ..fitting.nesting import Difference, Lanes, compare, lacking_contrasts, order_models
+from ..hints import hinted
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
 from .constraints import Linear
@@ -38,6 +38,7 @@ SEVERAL_VARIANCES = (
 )
 
 
+@hinted
 def anova(
     model: Model,
     null: Model | None = None,
@@ -315,7 +316,7 @@ def _anova_fits(model: LmerFit, null: LmerFit) -> pd.DataFrame:
     for name, part in zip(("larger", "smaller"), pair, strict=True):
         if not part.fitted.converged[0]:
             notes.append(f"the {name} model did not converge")
-            warnings.warn(f"anova: the fit of the {name} model did not converge", ConvergenceWarning, stacklevel=3)
+            warn(f"anova: the fit of the {name} model did not converge", ConvergenceWarning)
         if part.fitted.singular[0]:
             notes.append(f"the {name} model is singular")
     # differences below zero are rounding error of equal likelihoods

@@ -14,6 +14,7 @@ from ..design.build import needed_columns
 from ..design.syntax import category_columns
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..hints import hinted
 from .draws import fresh_seed
 from .effects import choose_effect
 from .ranks import quantile_levels
@@ -131,6 +132,7 @@ def _first_rows(codes: np.ndarray, n_levels: int) -> np.ndarray:
     return first
 
 
+@hinted
 def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Repeat cases with every combination of other values of some variables.
 

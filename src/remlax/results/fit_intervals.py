@@ -11,7 +11,6 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from .coefficients import fit_table
 from .emmeans import At, EstimatedMeans, estimated_means
 from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
@@ -23,7 +22,6 @@ class FitIntervals:
     fitted_stack: Fitted
     lane: int
 
-    @hinted
     def emmeans(
         self,
         specs: str | Sequence[str],

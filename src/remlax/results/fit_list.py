@@ -15,7 +15,7 @@ from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
-from ..hints import Hints, hinted
+from ..hints import Hints
 from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit
@@ -109,7 +109,6 @@ class LmerFitList(Sequence[LmerFit], Hints):
         table.insert(0, "imp", self.labels)
         return table
 
-    @hinted
     def pool(
         self,
         dfcom: Ddf | npt.ArrayLike = "satterthwaite",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from .diagnostics import ResidualType, augment_one, residual_values
 from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
 from .newdata import NewLevels, include_formula, read_newdata
@@ -75,7 +74,6 @@ class FitRows:
         """
         return augment_one(self.fitted_stack, self.lane)
 
-    @hinted
     def predict(
         self,
         newdata: pd.DataFrame | None = None,

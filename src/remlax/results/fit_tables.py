@@ -12,7 +12,6 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes
@@ -64,7 +63,6 @@ class FitTables:
             out[factor.label] = frame
         return out
 
-    @hinted
     def tidy(
         self,
         effects: Effects = "fixed",

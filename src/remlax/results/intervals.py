@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
-from ..errors import ConvergenceWarning, DataError
+from ..errors import ConvergenceWarning, DataError, warn
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
 from ..fitting.profile import profile
@@ -78,11 +77,10 @@ class Profile:
         out["conf_high"] = [one.limit(cut, 1) for one in self._tables]
         lost = out.loc[out[["conf_low", "conf_high"]].isna().any(axis=1), "term"]
         if len(lost):
-            warnings.warn(
+            warn(
                 f"the profile did not reach the {level:.0%} limits of {', '.join(lost)}: they are NaN; use "
                 "method='boot'",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return out
 
@@ -175,9 +173,7 @@ def boot_limits(fitted: Fitted, lane: int, conf_level: float, n_sims: int, seed:
     values = np.concatenate(parts)
     failed = int(np.isnan(values[:, -1]).sum())
     if failed:
-        warnings.warn(
-            f"{failed} of {n_sims} bootstrap refits did not converge and are left out", ConvergenceWarning, stacklevel=4
-        )
+        warn(f"{failed} of {n_sims} bootstrap refits did not converge and are left out", ConvergenceWarning)
     out = parameter_frame(fitted)
     out["estimate"] = parameter_values(fitted)[lane]
     # (n + 1) alpha-th order statistics, interpolated: R's boot.ci(type = "perc") up to its scale of interpolation

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..data.archive import Archive, damaged, read_archive
 from ..errors import FileFormatError, RemlaxError
+from ..hints import hinted
 from ..pooling import pool_rubin
 from .files import stack_from_tree, within_from_tree
 from .fit import LmerFit
@@ -17,6 +18,7 @@ from .pooled import PooledLmer
 Saved = LmerFit | LmerFitList | PooledLmer
 
 
+@hinted
 def load(path: str | os.PathLike[str]) -> Saved:
     """Read what ``save`` wrote: a fit, a list of fits or a pooled model.
 

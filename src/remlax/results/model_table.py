@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
+from ..hints import Hints, hinted
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 PART = "Part"
@@ -58,7 +59,7 @@ class Reportable(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ModelTable:
+class ModelTable(Hints):
     """A table for print: texts in rows, with a heading per part and notes below.
 
     Attributes
@@ -211,6 +212,7 @@ def _checked(labels: Mapping[str, str] | None, digits: int) -> Mapping[str, str]
 # -- several models ----------------------------------------------------------------------------------------------
 
 
+@hinted
 def model_table(
     models: Sequence[Reportable] | Mapping[str, Reportable],
     *,

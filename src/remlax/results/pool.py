@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
 
 from ..core.optimize import STATUS_TEXT
-from ..errors import ConvergenceWarning, PoolingError
+from ..errors import ConvergenceWarning, PoolingError, warn
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from .pooled import OnFailure, PooledLmer, pool_lanes
@@ -53,7 +51,7 @@ def choose_lanes(
         usable = [k for k in failed if on_failure == "warn" and np.isfinite(fitted.vcov[k]).all()]
         left_out = [k for k in failed if k not in usable]
         done = f"pooling leaves out {len(left_out)} failed fits" if left_out else "pooling fits that did not converge"
-        warnings.warn(f"{done}: imputation {names}", ConvergenceWarning, stacklevel=4)
+        warn(f"{done}: imputation {names}", ConvergenceWarning)
         used = tuple(k for k in lanes if k not in left_out)
     if len(used) < 2:
         raise PoolingError(

@@ -10,7 +10,6 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
 from .coefficients import pooled_table
@@ -42,7 +41,6 @@ class PooledInference:
     def _term_names(self) -> dict[str, list[str]]:
         return self.fitted_stack.model.term_names
 
-    @hinted
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
     ) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
 from .coefficients import pooled_table
@@ -26,7 +25,6 @@ class PooledMeans:
     rubin: RubinPool
     within: CoefficientInference
 
-    @hinted
     def emmeans(
         self, specs: str | Sequence[str], *, by: str | Sequence[str] | None = None, at: At | None = None
     ) -> EstimatedMeans:

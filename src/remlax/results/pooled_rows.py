@@ -7,7 +7,6 @@ import pandas as pd
 
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
 from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
@@ -75,7 +74,6 @@ class PooledRows:
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
         return self._rows(augment_pooled(self.fitted_stack, self.lanes, dfcom, per_imputation=per_imputation))
 
-    @hinted
     def predict(
         self,
         newdata: NewData = None,

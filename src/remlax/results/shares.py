@@ -191,7 +191,7 @@ def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object])
             "shares of variance on the boundary (0 or 1, or of a variance of zero) have no standard error; they are "
             "left out of the pooled estimate and its limits, and kept in the plain mean: " + "; ".join(notes)
         )
-        warn(text, PoolingWarning, stacklevel=4)
+        warn(text, PoolingWarning)
         notes = [text]
     table.attrs["notes"] = notes
     return table

@@ -157,5 +157,5 @@ def _say_boundary(
             "variance parameters on the boundary (SD 0 or correlation +-1) have no standard error; they are left out "
             "of the pooled estimate and its limits, and kept in the plain means: " + "; ".join(notes)
         )
-        warn(text, PoolingWarning, stacklevel=4)
+        warn(text, PoolingWarning)
         table.attrs["notes"] = [*table.attrs.get("notes", []), text]

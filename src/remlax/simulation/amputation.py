@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import DataError, SimulationError
+from ..hints import hinted
 from . import checks
 from .keys import NO_SCENARIO, Stream, keys
 from .mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
@@ -51,6 +52,7 @@ class Amputed:
         return blank(self.complete, self.mask | other.mask)
 
 
+@hinted
 def ampute(
     frame: pd.DataFrame,
     prop: float = 0.5,
@@ -155,6 +157,7 @@ def ampute(
     return apply([settings], frame, keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION))
 
 
+@hinted
 def drop_out(
     frame: pd.DataFrame,
     prop: float,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SimulationError
+from ..hints import hinted
 
 
 def canonical_json(value: object) -> str:
@@ -47,6 +48,7 @@ def canonical_json(value: object) -> str:
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+@hinted
 def scenario_id(parameters: Mapping[str, object]) -> str:
     """Name a scenario by its parameters: 16 hexadecimal digits.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from ..design.formula import parse_formula
 from ..design.model_matrix import model_matrix
 from ..errors import SimulationError
+from ..hints import hinted
 from . import checks
 from .design import Covariate, Factor, MultilevelDesign, RandomTerm
 from .laws import Distribution, Drawn
@@ -17,6 +18,7 @@ from .laws import Distribution, Drawn
 Values = Mapping[str, float] | Sequence[float]
 
 
+@hinted
 def design_from_formula(
     formula: str,
     *,

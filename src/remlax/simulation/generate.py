@@ -15,6 +15,7 @@ from jax.scipy.special import ndtri
 from ..core.programs import float64, program
 from ..errors import ModelSizeError, SimulationError
 from ..fitting.memory import available_bytes, human_bytes
+from ..hints import hinted
 from . import checks
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
@@ -50,6 +51,7 @@ class SimulatedData:
     effects: tuple[jax.Array, ...]
 
 
+@hinted
 def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """Draw one replication.
 
@@ -79,6 +81,7 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     return _generate(key, values_of(design), structure_of(design))
 
 
+@hinted
 def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """Draw one replication per key, compiled once for all designs of the same shape.
 
@@ -111,6 +114,7 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     return data
 
 
+@hinted
 def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: int) -> list[pd.DataFrame]:
     """Draw data frames, in float64.
 

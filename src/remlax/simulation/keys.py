@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..errors import SimulationError
+from ..hints import hinted
 from . import checks
 from .fingerprint import digest
 
@@ -41,6 +42,7 @@ class Stream(enum.IntEnum):
     METHOD = 2
 
 
+@hinted
 def keys(
     seed: int,
     scenario: str,
@@ -102,6 +104,7 @@ def keys(
     return made
 
 
+@hinted
 def key(seed: int, scenario: str, replication: int, stream: Stream, name: str = "") -> jax.Array:
     """Make the key of one replication; see `keys`."""
     return keys(seed, scenario, [replication], stream, name)[0]

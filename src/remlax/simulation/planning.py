@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..hints import hinted
 from . import checks
 
 _PROPORTIONS = ("coverage", "bias_eliminated_coverage", "power", "type_1_error", "convergence", "singular")
 
 
+@hinted
 def n_needed(
     measure: str,
     mcse: float,
@@ -75,6 +77,7 @@ def n_needed(
     )
 
 
+@hinted
 def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFrame:
     """Replications needed for a Monte Carlo standard error, from a pilot study.
 

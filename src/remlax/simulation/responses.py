@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import ConvergenceWarning, DataError
+from ..errors import ConvergenceWarning, DataError, warn
 from ..fitting.refit import refit_lane, simulate_lane
 from ..hints import hinted
 from ..pooling import pool_scalars
@@ -62,6 +61,7 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
+@hinted
 def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFitList:
     """Fit the same model to other responses, all at once (lme4: ``refit``).
 
@@ -108,11 +108,7 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     fitted = refit_lane(fit.fitted_stack, fit.lane, columns.T)
     failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
     if failed:
-        warnings.warn(
-            f"the fit did not converge to response {', '.join(failed)}: see convergence()",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        warn(f"the fit did not converge to response {', '.join(failed)}: see convergence()", ConvergenceWarning)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 
 

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ..errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
+from ..errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, warn
+from ..hints import hinted
 from . import checks
 from .fingerprint import canonical_json, digest
 from .keys import versions
@@ -264,6 +264,7 @@ def open_store(
     return ResultStore(root, manifest["hash"], scenarios, replications, block_size)
 
 
+@hinted
 def read_store(directory: str | os.PathLike[str]) -> ResultStore:
     """Open a results directory as its manifest describes it.
 
@@ -313,7 +314,7 @@ def _check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) ->
         raise SimulationError(f"{root} was started with other random numbers ({text}): use a new directory.")
     if changed:
         message = f"{root} was started under other versions ({text}): new blocks may differ in the last digits."
-        warnings.warn(message, RemlaxWarning, stacklevel=3)
+        warn(message, RemlaxWarning)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import SimulationError
+from ..hints import Hints
 from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
@@ -30,7 +31,7 @@ BLOCK_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Study(StudySpec):
+class Study(StudySpec, Hints):
     """A simulation study.
 
     Parameters

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning
+from ...errors import DataError, DataWarning, warn
 from ..imputed import ImputedData
 
 RTOL = 1e-6  # Stata's float and a csv with seven digits
@@ -45,7 +44,7 @@ def check_agreement(data: ImputedData, where: str) -> None:
             )
             raise DataError(f"imputation {label} of {where} has other row ids than the first: {example}")
     if data.K == 1:
-        warnings.warn(f"{where} holds one imputation only: pooling needs two or more", DataWarning, stacklevel=4)
+        warn(f"{where} holds one imputation only: pooling needs two or more", DataWarning)
     if data.original is not None:
         _check_observed(data, data.original, where)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ...errors import DataError, FileFormatError
+from ...hints import hinted
 from ..checks import Label, check_frame
 from ..imputed import ImputedData
 from .agreement import check_agreement
@@ -21,6 +22,7 @@ Layout = Literal["mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "lon
 LAYOUT_NAMES = ("mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list")
 
 
+@hinted
 def read_imputations(
     source: Any,
     layout: Layout | None = None,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, ImputationWarning
+from ...errors import DataError, ImputationWarning, warn
 from ..checks import Label
 from .layouts import Sets
 
@@ -22,11 +21,10 @@ TRAITS = {
 
 
 def _warn(library: str) -> None:
-    warnings.warn(
+    warn(
         f"{library} {TRAITS[library]}, and knows no clusters: standard errors and intraclass correlations come out too "
         "small. Prefer remlax.impute.",
         ImputationWarning,
-        stacklevel=5,
     )
 
 

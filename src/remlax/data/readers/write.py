@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError
+from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, warn
+from ...hints import hinted
 from ..archive import replaced
 from ..checks import shortened
 from ..imputed import ImputedData
@@ -20,6 +20,7 @@ from .files import CATEGORIES, NA_STRINGS
 MAX_WHOLE = 2**53  # doubles hold whole numbers up to here
 
 
+@hinted
 def write_imputations(data: ImputedData, path: str | Path) -> None:
     """Write imputations, with the original where it is known, for another program.
 
@@ -101,11 +102,10 @@ def _write_csv(data: ImputedData, path: Path) -> None:
     frame = _long(data)
     changed = [repr(name) for name in data.columns if _reads_otherwise(data.frames[0][name])]
     if changed:
-        warnings.warn(
+        warn(
             f"a csv file does not say that {shortened(changed)} hold categories or texts; a program may read numbers "
             "or missing cells: write .parquet, or make them words",
             DataWarning,
-            stacklevel=3,
         )
     for name, column in frame.items():
         if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
