@@ -569,7 +569,7 @@ PUBLIC: list[Case] = [
         "Factor: within",
         lambda: design(factors=[sim.Factor("g", 10, within="q")]),
         SimulationError,
-        r"Factor 'g': within= names 'q', which is not among none\.",
+        r"Factor 'g': within= names 'q', and there are no factors before it\.",
     ),
     (
         "RandomTerm: sd",
@@ -588,7 +588,7 @@ PUBLIC: list[Case] = [
         "Design: beta",
         lambda: design(beta={"q": 1.0}),
         SimulationError,
-        r"Term 'q' names 'q', which is not among none\.",
+        r"Term 'q' names 'q', and there are no covariates\.",
     ),
     (
         "Drawn: refused",

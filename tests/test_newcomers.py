@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax import sim
 from remlax.errors import (
     DataError,
     DataWarning,
     FileFormatError,
     FormulaError,
     FormulaWarning,
+    SimulationError,
     UnknownArgumentError,
     UnknownNameError,
 )
@@ -202,3 +206,87 @@ def test_powers_that_mean_something_are_silent() -> None:
 def test_habits_of_patsy(term: str, message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
+
+
+# simulation studies
+
+
+def trial(scenario: dict[str, float]) -> sim.MultilevelDesign:
+    return sim.MultilevelDesign(
+        factors=[sim.Factor("clinic", 10)],
+        size=4,
+        beta={"Intercept": 1.0, "arm": scenario["effect"]},
+        random=[sim.RandomTerm("clinic", {"Intercept": 0.5})],
+        sigma=1.0,
+        covariates=[sim.Covariate("arm", level="clinic", kind="balanced", mean=0.5)],
+    )
+
+
+def study(**changes: Any) -> sim.Study:
+    settings: dict[str, Any] = {
+        "scenarios": {"effect": [0.5]},
+        "generate": trial,
+        "methods": {"all": sim.CompleteData()},
+        "model": "y ~ arm + (1 | clinic)",
+        "estimands": {"arm": 0.5},
+        "replications": 3,
+        "seed": 1,
+    }
+    return sim.Study(**(settings | changes))
+
+
+def test_the_intercept_of_a_design_has_its_usual_names() -> None:
+    designs = [
+        sim.MultilevelDesign([sim.Factor("g", 2)], 2, {name: 1.0}, [sim.RandomTerm("g", {name: 0.5})], 1.0)
+        for name in ("1", "Intercept", "(Intercept)")
+    ]
+    assert designs[0] == designs[1] == designs[2]
+
+
+@pytest.mark.parametrize(("share", "ones"), [(0.5, [0, 1, 0, 1, 0, 1]), (1 / 3, [0, 0, 1, 0, 0, 1])])
+def test_balanced_arms_are_dealt_in_turn(share: float, ones: list[int]) -> None:
+    covariates = [
+        sim.Covariate("arm", level="g", kind="balanced", mean=share),
+        sim.Covariate("own", kind="balanced", mean=share),
+    ]
+    design = sim.MultilevelDesign([sim.Factor("g", 6)], 6, {"arm": 1.0}, [], 0.0, covariates)
+    for data in sim.simulate_frames(design, 2, seed=1):
+        assert data.groupby("g")["arm"].agg(["min", "max"]).to_numpy().T.tolist() == [ones, ones]
+        assert [part.tolist() for _, part in data.groupby("g")["own"]] == [ones] * 6
+        assert data["y"].tolist() == data["arm"].tolist()
+
+
+def test_balanced_arms_are_not_drawn() -> None:
+    with pytest.raises(SimulationError, match="of kind 'balanced' is not drawn: leave out icc="):
+        sim.Covariate("arm", kind="balanced", mean=0.5, icc={"g": 0.1})
+    with pytest.raises(SimulationError, match=r"mean=, lies between 0 and 1, got 0\.0; 0\.5 is even odds"):
+        sim.Covariate("arm", kind="balanced")
+
+
+def test_a_study_that_finished_nothing_can_be_corrected(tmp_path: Path) -> None:
+    with pytest.raises(FormulaError, match="did you mean 'arm'"):
+        study(model="y ~ armm + (1 | clinic)").run(tmp_path, progress=False)
+    with pytest.raises(SimulationError, match=r"'all' gave no estimand 'arms'; it gave 'Intercept', 'arm', 'sd__"):
+        study(estimands={"arms": 0.5}).run(tmp_path, progress=False)
+    store = study().run(tmp_path, progress=False, block_size=2)
+    assert str(store) == f"{tmp_path}: 1 scenarios x 3 replications, 2 of 2 blocks finished"
+    assert len(study().results(tmp_path)) == 3
+    with pytest.raises(SimulationError, match=r"another study: seed differs\. Use a new directory; data of the same"):
+        study(seed=2).run(tmp_path, block_size=2)
+    with pytest.raises(SimulationError, match=r"another study: method cc \(new\) differs\."):
+        study(methods={"all": sim.CompleteData(), "cc": sim.CompleteCases()}).run(tmp_path, block_size=2)
+    with pytest.raises(SimulationError, match="was started with block_size=2: keep it"):
+        study().run(tmp_path)
+
+
+def test_directories_of_one_seed_hold_the_same_data(tmp_path: Path) -> None:
+    """What the page on power says about a method that is added later."""
+    parts = []
+    for name, method in (("all", sim.CompleteData()), ("again", sim.CompleteCases())):
+        own = study(methods={name: method})
+        own.run(tmp_path / name, progress=False)
+        parts.append(own.results(tmp_path / name))
+    np.testing.assert_array_equal(parts[0]["estimate"], parts[1]["estimate"])  # nothing is missing
+    table = sim.performance(pd.concat(parts), truth="truth", reference_method="all")
+    gain = table[(table["measure"] == "relative_precision") & (table["method"] == "again")]
+    np.testing.assert_allclose(gain["estimate"], 0.0, atol=1e-9)

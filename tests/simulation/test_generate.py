@@ -320,7 +320,7 @@ def design(**changes: object) -> MultilevelDesign:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: design(beta={"x": 1.0}), "Term 'x' names 'x', which is not among none"),
+        (lambda: design(beta={"x": 1.0}), "Term 'x' names 'x', and there are no covariates"),
         (
             lambda: design(random=[RandomTerm("h", {"1": 1.0})]),
             "A random term names 'h', which is not among 'g'",

@@ -114,8 +114,9 @@ def test_parts_of_another_study_or_other_replications_are_not_taken(tmp_path: Pa
 
 
 def test_a_directory_belongs_to_one_study_and_block_size(tmp_path: Path) -> None:
-    open_here(tmp_path)
-    with pytest.raises(SimulationError, match="another study: method b, seed differ"):
+    assert open_here(tmp_path, **{"seed": 3}).hash != open_here(tmp_path).hash  # nothing is finished
+    fill(open_here(tmp_path))
+    with pytest.raises(SimulationError, match=r"another study: method b \(new\), seed differ\."):
         open_here(tmp_path, **{"seed": 3, "method b": "code"})
     with pytest.raises(SimulationError, match="block_size=4"):
         open_here(tmp_path, block_size=5)

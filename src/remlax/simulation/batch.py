@@ -135,7 +135,10 @@ def batch_rows(
         raise SimulationError(f"Method {method!r} returned a {type(found).__name__}: return BatchRows.")
     lacking = [term for term in truth if term not in found.terms]
     if lacking:
-        raise SimulationError(f"Method {method!r} gave no estimand {', '.join(map(repr, lacking))}.")
+        raise SimulationError(
+            f"Method {method!r} gave no estimand {', '.join(map(repr, lacking))}; it gave "
+            f"{', '.join(map(repr, found.terms))}."
+        )
     r, t = len(replications), len(truth)
     pick = [list(found.terms).index(term) for term in truth]
     frame: dict[str, Any] = {"term": list(truth) * r, "truth": list(truth.values()) * r}

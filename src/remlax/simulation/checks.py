@@ -91,11 +91,12 @@ def flag(value: object, what: str) -> None:
         raise SimulationError(f"{what} must be True or False, got {value!r}.")
 
 
-def known(keys: Iterable[str], among: Collection[str], what: str) -> None:
+def known(keys: Iterable[str], among: Collection[str], what: str, kind: str = "names") -> None:
     """No names but those that there are."""
     for name in keys:
         if name not in among:
-            raise SimulationError(f"{what} names {name!r}, which is not among {', '.join(map(repr, among)) or 'none'}.")
+            there = f"which is not among {', '.join(map(repr, among))}" if among else f"and there are no {kind}"
+            raise SimulationError(f"{what} names {name!r}, {there}.")
 
 
 def frame(value: object, what: str, error: Refusal) -> None:

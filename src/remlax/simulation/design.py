@@ -15,6 +15,7 @@ from . import checks
 from .laws import Distribution, Drawn
 
 INTERCEPT = "(Intercept)"
+ZERO_ONE = ("binary", "balanced")  # kinds of covariates
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ class Covariate:
     level
         None: differs from row to row; a factor's name: constant in its levels.
     mean, sd
-        Marginal mean and SD. For "binary", ``mean`` is the probability of a 1 and ``sd`` is not used.
+        Marginal mean and SD. For "binary", ``mean`` is the probability of a 1, for "balanced" the share of ones;
+        ``sd`` is not used.
     icc
         Share of the variance between the levels of factors, {factor: share}; what is left is the covariate's
         own level's. For "binary", of the variance of the latent normal variable behind it.
     kind
-        "normal"; "binary": 0 or 1; "index": 0, 1, 2, ... within the innermost group, such as an occasion
-        (mean, sd and icc are not used).
+        "normal"; "binary": 0 or 1; "balanced": 0 or 1 in turn, as the arm of a trial of which every other cluster
+        (or row of a cluster, without ``level``) gets the treatment; "index": 0, 1, 2, ... within the innermost
+        group, such as an occasion. Nothing is drawn for the last two, and icc is not used.
 
     Examples
     --------
@@ -87,13 +90,13 @@ class Covariate:
     mean: float = 0.0
     sd: float = 1.0
     icc: Mapping[str, float] = field(default_factory=dict)
-    kind: Literal["normal", "binary", "index"] = "normal"
+    kind: Literal["normal", "binary", "balanced", "index"] = "normal"
 
     def __post_init__(self) -> None:
         label = f"Covariate {checks.text(self.name, 'The name of a covariate')!r}"
         if ":" in self.name:
             raise SimulationError(f"{label}: a name has no colon, which stands for products of covariates.")
-        checks.one_of(self.kind, ("normal", "binary", "index"), f"kind of {label}")
+        checks.one_of(self.kind, ("normal", "binary", "balanced", "index"), f"kind of {label}")
         if self.level is not None:
             checks.text(self.level, f"{label}: level=")
             if self.kind == "index":
@@ -105,10 +108,12 @@ class Covariate:
             raise SimulationError(f"{label}: shares of variance add up to at most 1, got {shares}.")
         mean = checks.number(self.mean, f"{label}: mean=")
         checks.number(self.sd, f"{label}: sd=", 0)
-        if self.kind == "binary" and not 0 < mean < 1:
+        if self.kind in ZERO_ONE and not 0 < mean < 1:
             raise SimulationError(
                 f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {self.mean!r}; 0.5 is even odds."
             )
+        if self.kind == "balanced" and shares:
+            raise SimulationError(f"{label} of kind 'balanced' is not drawn: leave out icc=.")
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class RandomTerm:
     factor
         The grouping factor.
     sd
-        SD of each effect, {term: SD}: "(Intercept)" (or "1"), a covariate, or a product such as "x:w".
+        SD of each effect, {term: SD}: "1" (or "Intercept", "(Intercept)"), a covariate, or a product such as "x:w".
     correlation
         The correlation of two effects, or the whole correlation matrix; 0 by default.
     distribution
@@ -184,7 +189,7 @@ class MultilevelDesign:
     size
         Rows in every cell of the layout (a cell is a combination of levels of all factors not ``assigned``).
     beta
-        Fixed effects, {term: value}: "(Intercept)" (or "1"), covariates, products such as "x:w".
+        Fixed effects, {term: value}: "1" (or "Intercept", "(Intercept)"), covariates, products such as "x:w".
     random
         Random effects.
     sigma
@@ -249,7 +254,8 @@ def columns_of(term: str) -> tuple[str, ...]:
 def _terms(values: Mapping[str, float], what: str) -> dict[str, float]:
     given = checks.mapping(values, what, "{'1': 1.0, 'x': 0.5}")
     return {
-        INTERCEPT if term == "1" else term: checks.number(value, f"{what} of {term!r}") for term, value in given.items()
+        INTERCEPT if term in ("1", "Intercept") else term: checks.number(value, f"{what} of {term!r}")
+        for term, value in given.items()
     }
 
 
@@ -269,11 +275,11 @@ def _check(design: MultilevelDesign) -> None:
     for i, factor in enumerate(design.factors):
         if factor.within is not None:
             earlier = [other.name for other in design.factors[:i] if not other.assigned]
-            checks.known([factor.within], earlier, f"Factor {factor.name!r}: within=")
+            checks.known([factor.within], earlier, f"Factor {factor.name!r}: within=", "factors before it")
     for covariate in design.covariates:
         _check_covariate(covariate, design)
     for term in (*design.beta, *(term for part in design.random for term in part.sd)):
-        checks.known(columns_of(term), columns, f"Term {term!r}")
+        checks.known(columns_of(term), columns, f"Term {term!r}", "covariates")
     checks.known([part.factor for part in design.random], names, "A random term")
     checks.number(design.sigma, "sigma", 0)
     checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")

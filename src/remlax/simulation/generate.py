@@ -219,7 +219,7 @@ def _normals(key: jax.Array, layout: Layout, shape: Structure, dtype: jnp.dtype)
     sizes = [
         n if place < 0 else layout.levels[place]
         for c in shape.covariates
-        if c.kind != "index"
+        if c.kind not in ("index", "balanced")
         for place in (*c.above, c.level)
     ]
     sizes += [layout.levels[r.factor] * len(r.terms) for r in shape.random if r.kind != "gamma"]
@@ -278,6 +278,9 @@ def _covariates(
         if c.kind == "index":
             columns[c.name] = jnp.asarray(layout.position).astype(numbers.dtype)
             continue
+        if c.kind == "balanced":
+            columns[c.name] = _in_turn(jnp.asarray(layout.position) if c.level < 0 else codes[c.level], numbers[0])
+            continue
         latent = jnp.zeros(layout.cell.shape, dtype=numbers.dtype)
         for root, place in zip(numbers[2:], (*c.above, c.level), strict=True):
             draws = next(normals)
@@ -287,6 +290,12 @@ def _covariates(
         else:
             columns[c.name] = numbers[0] + numbers[1] * latent
     return columns
+
+
+def _in_turn(number: jax.Array, share: jax.Array) -> jax.Array:
+    """1 where the count of ones that are due, share times the number, goes up; rounding does not decide it."""
+    number = number.astype(share.dtype)
+    return jnp.floor((number + 1) * share + 1e-4) - jnp.floor(number * share + 1e-4)
 
 
 def _effects(

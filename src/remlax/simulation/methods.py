@@ -16,7 +16,7 @@ from . import checks
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
-from .design import MultilevelDesign
+from .design import ZERO_ONE, MultilevelDesign
 from .layout import Structure, layout_of, structure_of
 from .measures import STATUSES
 from .pipeline import Columns, Estimates, Treatment
@@ -179,7 +179,7 @@ class EMB(MixedModelMethod):
                 f"{len(incomplete)} incomplete columns are too many: EMB for all replications at once takes up to "
                 f"{MOST_INCOMPLETE}; leave columns out by columns=."
             )
-        binary = tuple(c.name for c in batch.design.covariates if c.kind == "binary")
+        binary = tuple(c.name for c in batch.design.covariates if c.kind in ZERO_ONE)
         return EmbTreatment(self.m, columns, incomplete, binary, self.tolerance, self.max_iter, self.ridge)
 
 

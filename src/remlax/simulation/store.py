@@ -87,6 +87,14 @@ class ResultStore:
     replications: int
     block_size: int
 
+    def __str__(self) -> str:
+        blocks = self.blocks()
+        done = sum(self.status(block) == "finished" for block in blocks)
+        return (
+            f"{self.directory}: {len(self.scenarios)} scenarios x {self.replications} replications, "
+            f"{done} of {len(blocks)} blocks finished"
+        )
+
     def blocks(self) -> list[Block]:
         """Every block of the study, in order."""
         starts = range(0, self.replications, self.block_size)
@@ -222,7 +230,7 @@ def open_store(
     Raises
     ------
     SimulationError
-        The directory belongs to another study or block size, or cannot be written.
+        The directory has results of another study, or another block size, or cannot be written.
     FileFormatError
         Its manifest is damaged or of a newer version.
 
@@ -253,6 +261,11 @@ def open_store(
         with replacing(root / MANIFEST, only_new=True) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1))
     known = _read_manifest(root)  # another process may have been first
+    same = all(known[name] == manifest[name] for name in ("hash", "block_size"))
+    if not same and not any((root / "parts").glob("*.parquet")):
+        known = manifest  # nothing was finished: the study was given up, or corrected
+        with replacing(root / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1))
     _check_same(root, known, manifest)
     grown = known | {
         "scenarios": known["scenarios"] | manifest["scenarios"],
@@ -302,8 +315,15 @@ def _read_manifest(root: Path) -> dict[str, Any]:
 def _check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     if known["hash"] != new["hash"]:
         old, now = known["specification"], new["specification"]
-        parts = ", ".join(name for name in sorted(old.keys() | now.keys()) if old.get(name) != now.get(name))
-        raise SimulationError(f"{root} belongs to another study: {parts} differ. Use a new directory.")
+        parts = [
+            name if name in old and name in now else f"{name} ({'new' if name in now else 'gone'})"
+            for name in sorted(old.keys() | now.keys())
+            if old.get(name) != now.get(name)
+        ]
+        differ = f"{', '.join(parts)} differ{'s' * (len(parts) == 1)}"
+        raise SimulationError(
+            f"{root} belongs to another study: {differ}. Use a new directory; data of the same seed are the same there."
+        )
     if known["block_size"] != new["block_size"]:
         raise SimulationError(
             f"{root} was started with block_size={known['block_size']}: keep it, or use a new directory."
