@@ -338,6 +338,22 @@ def test_report_states_the_facts() -> None:
     assert "\n" not in text
 
 
+def test_report_of_one_fit() -> None:
+    _, fits = studentratings()
+    assert (
+        "was fitted by restricted maximum likelihood (REML). The data have 750 observations in 50 groups of ID. Tests "
+        "and confidence limits of the coefficients use Satterthwaite's degrees of freedom. The fit converged. It "
+        f"is not singular. Computed with remlax {rx.__version__} "
+    ) in fits[0].report()
+    stack = fits.fitted_stack
+    rows = dataclasses.replace(stack.model.rows, n_dropped=3)
+    model = dataclasses.replace(stack.model, rows=rows)
+    odd = {"status": np.full_like(stack.status, MAX_ITER), "singular": np.ones_like(stack.singular), "model": model}
+    text = rx.LmerFit(dataclasses.replace(stack, **odd), 2).report()
+    assert "groups of ID. 3 rows with missing cells were left out. Tests" in text
+    assert "did not converge (iteration limit). It is singular (a variance of 0 or a correlation of +-1). Comp" in text
+
+
 def test_report_names_the_rule_that_was_asked_for() -> None:
     _, fits = studentratings()
     assert "degrees of freedom are those of Rubin (1987)." in fits.pool(dfcom=np.inf, conf_level=0.9).report()

@@ -113,7 +113,7 @@ def test_what_happens_on_failure():
         fits().pool()
     with pytest.raises(PoolingError, match="on_failure='skip' is not known"):
         fits().pool(on_failure="skip")
-    with pytest.warns(ConvergenceWarning, match="pooling leaves out 1 failed fits: imputation d"):
+    with pytest.warns(ConvergenceWarning, match="pooling leaves out 1 failed fit: imputation d"):
         dropped = fits().pool(on_failure="drop")
     rest = rx.LmerFitList(fits().fitted_stack, (0, 1, 2, 4)).pool()
     assert_allclose(dropped.tidy().select_dtypes("number"), rest.tidy().select_dtypes("number"))
@@ -125,7 +125,7 @@ def test_what_happens_on_failure():
     status, vcov = stack.status.copy(), stack.vcov.copy()
     status[3], vcov[3] = NOT_FINITE, np.nan
     broken = rx.LmerFitList(replace(stack, status=status, vcov=vcov), fits().lanes)
-    with pytest.warns(ConvergenceWarning, match=r"leaves out 1 failed fits: imputation d \(not finite\)"):
+    with pytest.warns(ConvergenceWarning, match=r"leaves out 1 failed fit: imputation d \(not finite\)"):
         assert broken.pool(on_failure="warn").n_imputations == 4
 
 

@@ -50,7 +50,8 @@ def choose_lanes(
             )
         usable = [k for k in failed if on_failure == "warn" and np.isfinite(fitted.vcov[k]).all()]
         left_out = [k for k in failed if k not in usable]
-        done = f"pooling leaves out {len(left_out)} failed fits" if left_out else "pooling fits that did not converge"
+        count = f"{len(left_out)} failed fit{'s' * (len(left_out) > 1)}"
+        done = f"pooling leaves out {count}" if left_out else "pooling fits that did not converge"
         warn(f"{done}: imputation {names}", ConvergenceWarning)
         used = tuple(k for k in lanes if k not in left_out)
     if len(used) < 2:

@@ -27,6 +27,7 @@ from .tables import level_counts
 from .variance import fit_ran_pars, pooled_ran_pars
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
+SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
 class Tables:
@@ -103,6 +104,36 @@ class FitReport(Tables):
             fixed, _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor")), facts, 0.95, method, fit_notes(stack, lane)
         )
 
+    def report(self) -> str:
+        """Facts for a methods section, in one paragraph of plain text.
+
+        Returns
+        -------
+        str
+            Model, estimator, observations and groups, rows left out, degrees of freedom, whether the fit converged and
+            whether it is singular, software.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
+        >>> print(fit.report().split(". ")[1])
+        The data have 180 observations in 18 groups of Subject
+        """
+        stack, lane = self.fitted_stack, self.lane
+        lost = stack.model.rows.n_dropped
+        status = STATUS_TEXT[int(stack.status[lane])]
+        sentences = [
+            f"The linear mixed model {stack.model.rows.formula.text} was fitted by {ESTIMATOR[stack.reml]}",
+            f"The data have {_sizes(stack, [lane])}",
+            *([f"{lost} rows with missing cells were left out"] if lost else []),
+            "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
+            "The fit converged" if stack.converged[lane] else f"The fit did not converge ({status})",
+            f"It is singular {SINGULAR}" if stack.singular[lane] else "It is not singular",
+            _software(),
+        ]
+        return ". ".join(sentences) + "."
+
 
 class PooledReport(Tables):
     """Methods of ``PooledLmer`` that print it for papers."""
@@ -161,14 +192,10 @@ class PooledReport(Tables):
         The data sets have 7185 observations in 160 groups of schid
         """
         stack, lanes = self.fitted_stack, list(self.lanes)
-        counts = _counts(stack, lanes)
-        groups = " and ".join(
-            f"{n} groups of {name.removeprefix('Groups: ')}" for name, n in counts.items() if name != "Observations"
-        )
         sentences = [
             f"The linear mixed model {stack.model.rows.formula.text} was fitted by {ESTIMATOR[stack.reml]} to each of "
             f"{len(lanes) + len(self.dropped)} imputed data sets",
-            f"The data sets have {counts['Observations']} observations in {groups}",
+            f"The data sets have {_sizes(stack, lanes)}",
             f"Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); {self._df_words()}",
             f"Confidence limits have level {self.rubin.conf_level:g}",
         ]
@@ -177,9 +204,7 @@ class PooledReport(Tables):
             text = "The fraction of missing information of the coefficients is"
             sentences.append(f"{text} {low:.2f}" if len(self.rubin.fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
         sentences += _verdicts(stack, lanes, self.dropped)
-        sentences.append(
-            f"Computed with remlax {__version__} (JAX {jax.__version__}, Python {platform.python_version()})"
-        )
+        sentences.append(_software())
         return ". ".join(sentences) + "."
 
     def _df_words(self) -> str:
@@ -227,6 +252,17 @@ def _counts(stack: Fitted, lanes: Sequence[int]) -> dict[str, str]:
     return out | {f"Groups: {name}": span(np.array([one[name] for one in each])) for name in each[0]}
 
 
+def _sizes(stack: Fitted, lanes: Sequence[int]) -> str:
+    counts = _counts(stack, lanes)
+    n = counts.pop("Observations")
+    groups = [f"{size} groups of {name.removeprefix('Groups: ')}" for name, size in counts.items()]
+    return f"{n} observations in {' and '.join(groups)}"
+
+
+def _software() -> str:
+    return f"Computed with remlax {__version__} (JAX {jax.__version__}, Python {platform.python_version()})"
+
+
 def _fmi_range(rubin: RubinPool) -> str:
     return span_of([float(v) for v in rubin.fmi], 2) if len(rubin.fmi) else ""
 
@@ -243,7 +279,7 @@ def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> li
     if dropped:
         out.append(f"Left out of the pooled model: imputation {', '.join(str(label[k]) for k in dropped)}")
     if singular:
-        text = f"{len(singular)} of {len(lanes)} pooled fits are singular (a variance of 0 or a correlation of +-1)"
+        text = f"{len(singular)} of {len(lanes)} pooled fits are singular {SINGULAR}"
         out.append(f"{text}: imputation {', '.join(singular)}")
     else:
         out.append("No fit was singular")
