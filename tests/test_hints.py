@@ -15,7 +15,8 @@ import pytest
 
 import remlax as rx
 from remlax import impute, plot, sim
-from remlax.hints import ARGUMENTS, IN_ROOM, NAMES, OF_MODELS, unknown_name
+from remlax.hint_words import ARGUMENTS, IN_ROOM, NAMES, OF_MODELS
+from remlax.hints import unknown_name
 
 MODEL = "Yield ~ 1 + (1 | Batch)"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from html import escape
 from typing import overload
 
 import pandas as pd
@@ -24,6 +23,7 @@ from .checks import (
     shortened,
 )
 from .given import FrameNames, as_list
+from .imputed_print import imputed_html, imputed_text
 from .long import ID, IMP, split_long, stack_long
 
 
@@ -373,29 +373,15 @@ class ImputedData(FrameNames):
         return self.frames[index].copy(deep=False)
 
     def __repr__(self) -> str:
-        return f"ImputedData: {self._summary()}"
+        return f"ImputedData: {self._summary}"
 
     def _repr_html_(self) -> str:
-        first = self.frames[0]
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{escape(str(first[name].dtype))}</td><td>{self._differs(name)}</td>"
-            f"<td>{'' if self.original is None else int(self.original[name].isna().sum())}</td></tr>"
-            for name in self.columns
-        )
-        head = "<tr><th>variable</th><th>type</th><th>differs</th><th>missing in original</th></tr>"
-        return f"<p><b>ImputedData</b>: {escape(self._summary())}</p><table>{head}{rows}</table>"
+        return imputed_html(self.frames, self.original, self._differing, self._summary)
 
-    def _differs(self, name: str) -> str:
-        return "yes" if self.aligned and name in self.varying else ""
+    @property
+    def _differing(self) -> frozenset[str] | None:
+        return self.varying if self.aligned else None
 
+    @property
     def _summary(self) -> str:
-        sizes = sorted(len(frame) for frame in self.frames)
-        rows = str(sizes[0]) if self.aligned else f"{sizes[0]} to {sizes[-1]}"
-        text = f"{self.K} imputation{'s' * (self.K > 1)} of {rows} rows x {len(self.columns)} columns"
-        if self.aligned:
-            differing = shortened([name for name in self.columns if name in self.varying])
-            text += f"; differing: {differing or 'none'}"
-        if self.original is not None:
-            n_missing = int(self.original.isna().to_numpy().sum())
-            text += f"; {n_missing} missing cells in the original"
-        return text
+        return imputed_text(self.frames, self.original, self._differing)

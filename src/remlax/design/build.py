@@ -179,25 +179,8 @@ def read_rows(
     y = _column(formula.response, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
 
-    factors: list[GroupingFactor] = []
-    factor_rows: list[RowArray] = []
-    position: dict[str, int] = {}
-    terms, specs = [], []
-    for term in formula.random:
-        if term.group_label not in position:
-            frame, starts = sources.frame(term.group)
-            position[term.group_label] = len(factors)
-            factors.append(grouping_factor(frame, term.group, term.group_label))
-            factor_rows.append(RowArray(factors[-1].codes, starts))
-        spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
-        if not spec.names:
-            raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
-        if set(spec.columns) <= set(fixed.columns):
-            # the same columns once: half the memory
-            z = x.select([fixed.columns.index(column) for column in spec.columns])
-        terms.append(TermColumns(term.group_label, spec.names, z, position[term.group_label]))
-        specs.append(spec)
-
+    factors, factor_rows = _factors(formula, sources)
+    terms, specs = _terms(formula, sources, [factor.label for factor in factors], fixed, x)
     parts = [_column(expr, sources, "offset") for expr in formula.offsets]
     if offset is not None:
         parts.append(_row_input(offset, "offset", sources, data))
@@ -220,6 +203,33 @@ def read_rows(
         given_weights=weights,
         given_offset=offset,
     )
+
+
+def _factors(formula: MixedFormula, sources: _Sources) -> tuple[list[GroupingFactor], list[RowArray]]:
+    """Grouping factors in the order in which they appear, and their codes per data set."""
+    factors, codes = [], []
+    for label, group in {term.group_label: term.group for term in formula.random}.items():
+        frame, starts = sources.frame(group)
+        factors.append(grouping_factor(frame, group, label))
+        codes.append(RowArray(factors[-1].codes, starts))
+    return factors, codes
+
+
+def _terms(
+    formula: MixedFormula, sources: _Sources, groups: list[str], fixed: MatrixSpec, x: RowMatrix
+) -> tuple[list[TermColumns], list[MatrixSpec]]:
+    """Columns of the random terms, each with its place among the grouping factors."""
+    terms, specs = [], []
+    for term in formula.random:
+        spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
+        if not spec.names:
+            raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
+        if set(spec.columns) <= set(fixed.columns):
+            # the same columns once: half the memory
+            z = x.select([fixed.columns.index(column) for column in spec.columns])
+        terms.append(TermColumns(term.group_label, spec.names, z, groups.index(term.group_label)))
+        specs.append(spec)
+    return terms, specs
 
 
 def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[MatrixSpec, RowMatrix]:

@@ -138,15 +138,7 @@ def emb(
     check_mapping("bounds", bounds, "pairs (lowest, highest), by column")
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")
-    if cluster is not None:
-        check_cluster(data, cluster)
-        if cluster in upper:
-            raise ImputationError(f"cluster_vars= names {cluster!r}, the column of the clusters itself: take it out")
-    elif upper:
-        raise ImputationError("cluster_vars= needs cluster=, the column that names the clusters")
-    for prior in check_priors(priors):
-        if prior.column in upper:
-            raise ImputationError(f"priors= names {prior.column!r}, but cluster_vars= take no cell priors")
+    _check_upper(data, cluster, upper, priors)
     given, powers = data, time_powers(data, time)
     data = data.assign(**powers)
     names = [c for c in data.columns if c not in {*ids, cluster, *(derive or {})}]
@@ -167,6 +159,21 @@ def emb(
         if drawn.codes[k] != 2
     }
     return _result(given, completed, codes, drawn, derive, encode(frames[0], codes))
+
+
+def _check_upper(
+    data: pd.DataFrame, cluster: str | None, upper: Sequence[str], priors: Sequence[CellPrior] | None
+) -> None:
+    """Refuse cluster-level columns that cannot be imputed as such."""
+    if cluster is not None:
+        check_cluster(data, cluster)
+        if cluster in upper:
+            raise ImputationError(f"cluster_vars= names {cluster!r}, the column of the clusters itself: take it out")
+    elif upper:
+        raise ImputationError("cluster_vars= needs cluster=, the column that names the clusters")
+    for prior in check_priors(priors):
+        if prior.column in upper:
+            raise ImputationError(f"priors= names {prior.column!r}, but cluster_vars= take no cell priors")
 
 
 def _fill_clusters(

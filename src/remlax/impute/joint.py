@@ -138,13 +138,7 @@ def joint(
         check_whole(name, value, least)
     check_seed(seed)
     check_derive(derive)
-    for name, text in (("formula", formula), ("compatible_with", compatible_with)):
-        if text is not None and not isinstance(text, str):
-            raise ImputationError(f"{name}= is a {type(text).__name__}: write it as text, e.g. 'y + x ~ 1 + (1 | g)'")
-    if priors is not None and not isinstance(priors, JointPrior):
-        raise ImputationError(f"priors= is a {type(priors).__name__}: give a JointPrior(...)")
-    if residual not in ("common", "cluster"):
-        raise ImputationError(f"residual={residual!r}: give 'common' or 'cluster'")
+    _check_model({"formula": formula, "compatible_with": compatible_with}, priors, residual)
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {})}
     formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored))
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
@@ -165,3 +159,14 @@ def joint(
             chains, _ = advance(chains, burn, tell)
         chains, draws = advance(chains, iter, tell)
     return make_result(model, chains, draws, data, derive)
+
+
+def _check_model(texts: Mapping[str, object], priors: object, residual: object) -> None:
+    """Refuse parts of the model that are of the wrong type."""
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise ImputationError(f"{name}= is a {type(text).__name__}: write it as text, e.g. 'y + x ~ 1 + (1 | g)'")
+    if priors is not None and not isinstance(priors, JointPrior):
+        raise ImputationError(f"priors= is a {type(priors).__name__}: give a JointPrior(...)")
+    if residual not in ("common", "cluster"):
+        raise ImputationError(f"residual={residual!r}: give 'common' or 'cluster'")

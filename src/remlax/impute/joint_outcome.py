@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -94,6 +94,24 @@ def _polynomials(
     return coef
 
 
+def _incomplete(data: pd.DataFrame, text: str, used: Sequence[str], continuous: Container[str]) -> list[str]:
+    """Find the targets in the outcome's model."""
+    incomplete = [name for name in dict.fromkeys(used) if data[name].isna().any()]
+    for name in incomplete:
+        if name not in continuous:
+            raise ImputationError(
+                f"{name!r} in compatible_with= has missing cells and is no continuous target of the rows without a "
+                "transform: put it left of '~' in formula="
+            )
+    if not 1 <= len(incomplete) <= MAX_TARGETS:
+        raise ImputationError(
+            f"compatible_with={text!r} uses no incomplete target: leave it out"
+            if not incomplete
+            else f"compatible_with= uses {len(incomplete)} incomplete targets; at most {MAX_TARGETS} are possible"
+        )
+    return incomplete
+
+
 def read_outcome(
     data: pd.DataFrame,
     text: str,
@@ -109,20 +127,7 @@ def read_outcome(
     """
     parsed = _read(data, text, cluster, (*names, *upper))
     random = parsed.random[0].lhs
-    used = dict.fromkeys([*variables(parsed.fixed), *variables(random)])
-    incomplete = [name for name in used if data[name].isna().any()]
-    for name in incomplete:
-        if name not in continuous:
-            raise ImputationError(
-                f"{name!r} in compatible_with= has missing cells and is no continuous target of the rows without a "
-                "transform: put it left of '~' in formula="
-            )
-    if not 1 <= len(incomplete) <= MAX_TARGETS:
-        raise ImputationError(
-            f"compatible_with={text!r} uses no incomplete target: leave it out"
-            if not incomplete
-            else f"compatible_with= uses {len(incomplete)} incomplete targets; at most {MAX_TARGETS} are possible"
-        )
+    incomplete = _incomplete(data, text, [*variables(parsed.fixed), *variables(random)], continuous)
     columns = tuple(continuous[name][0] for name in incomplete)
     centre, scale = (np.array([continuous[name][k] for name in incomplete]) for k in (1, 2))
     frame = data.assign(**{n: as_floats(data[n].fillna(c)) for n, c in zip(incomplete, centre, strict=True)})

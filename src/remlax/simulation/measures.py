@@ -117,13 +117,8 @@ def performance(
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
     by = checks.names(by, "by=", DataError)
-    require(results, [estimate, se, *by])
-    if results.empty:
-        raise DataError("The results have no rows: there is nothing to summarise.")
+    _check_results(results, (estimate, se), by)
     checks.number(alpha, "alpha=", 0, 1, DataError)
-    clash = [name for name in by if name in _COLUMNS]
-    if clash:
-        raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
     frame = intervals(
         results,
         estimate=estimate,
@@ -148,6 +143,15 @@ def performance(
                 found["relative_precision"] = extra[key, summary]
             records += [(*key, summary, name, *triple) for name, triple in found.items()]
     return pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
+
+
+def _check_results(results: pd.DataFrame, needed: Sequence[str], by: Sequence[str]) -> None:
+    require(results, [*needed, *by])
+    if results.empty:
+        raise DataError("The results have no rows: there is nothing to summarise.")
+    clash = [name for name in by if name in _COLUMNS]
+    if clash:
+        raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
 
 
 def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str, Triple]:
