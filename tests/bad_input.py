@@ -26,6 +26,7 @@ from remlax.errors import (
     ImputationError,
     PoolingError,
     RemlaxWarning,
+    UnknownArgumentError,
 )  # fmt: skip
 
 Case = tuple[str, Callable[[], object], type[Exception], str]
@@ -1242,7 +1243,7 @@ RESULTS: list[Case] = [
     ),
     (
         "pool: no fit",
-        lambda: fits()[:0].pool(),
+        lambda: rx.LmerFitList(fits().fitted_stack, ()).pool(),
         PoolingError,
         r"pooling needs at least two fits; there are none: a single fit has its own tidy\(\) and summary\(\)",
     ),
@@ -1301,7 +1302,12 @@ RESULTS: list[Case] = [
         r"cluster='school' is neither a grouping factor of the model \(g\) nor a column of its data",
     ),
     ("list: position out of range", lambda: fits()[7], IndexError, "tuple index out of range"),
-    ("list: position of text", lambda: fits()["a"], TypeError, "tuple indices must be integers or slices, not str"),
+    (
+        "list: position of text",
+        lambda: fits()["a"],
+        UnknownArgumentError,
+        r"fits are taken by position, 0 to 2, not by 'a'; see \.labels",
+    ),
     (
         "predict: unknown column",
         lambda: fit().predict(base().drop(columns="x")),
@@ -1503,6 +1509,9 @@ RESULTS: list[Case] = [
         r"is not a file that remlax wrote: give one made by save\(\)",
     ),
     ("load: folder", with_file(lambda p: p.mkdir()), FileFormatError, r"cannot be read \(Is a directory\)"),
+    ("load: NUL", lambda: rx.load("a\0b"), FileFormatError, r"'a\\x00b' is not the name of a file"),
+    ("save: no name", of(fit, "save", ""), FileFormatError, "'' is not the name of a file"),
+    ("fits: slice of nothing", lambda: fits()[9:], DataError, "positions 9:None hold none of the 3 fits"),
     ("load: None", lambda: rx.load(None), FileFormatError, "a path is needed, not a NoneType"),
     (
         "save: folder that is not there",
@@ -1746,6 +1755,7 @@ MORE: list[Case] = [
         DataError,
         "n_sims=1: the interval of a reduction of variance needs at least two simulated data sets",
     ),
+    ("r2: draws as text", of(fit, "r2", n_sims="9"), DataError, "n_sims='9': the interval of a reduction"),
     ("sim_fixef: draws", of(fit, "sim_fixef", n_sims=0), DataError, "n_sims=0 must be a whole number of at least 2"),
     (
         "sim_fixef: level",
@@ -1928,6 +1938,12 @@ MORE: list[Case] = [
         with_file(lambda p: rx.write_imputations(base(), p.with_suffix(".csv"))),
         DataError,
         r"an ImputedData is needed, not a DataFrame: make one by ImputedData\.from_frames\(\)",
+    ),
+    (
+        "enable_compilation_cache: a file",
+        with_file(lambda p: (p.touch(), rx.enable_compilation_cache(p))),
+        FileFormatError,
+        r"compiled programs cannot be kept in .* \(File exists\): give another folder=",
     ),
     ("enable_compilation_cache: number", lambda: rx.enable_compilation_cache(3), DataError, "folder=3 must be a path"),
     (

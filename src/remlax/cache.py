@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
-from .errors import DataError
+from .errors import DataError, FileFormatError
 from .hints import hinted
 
 
@@ -29,6 +30,13 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Pa
     pathlib.Path
         The folder.
 
+    Raises
+    ------
+    DataError
+        The folder is no path.
+    FileFormatError
+        It cannot be made or written to.
+
     Examples
     --------
     >>> import tempfile, remlax as rx
@@ -39,7 +47,13 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Pa
         raise DataError(f"folder={folder!r} must be a path")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "remlax" if folder is None else Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileFormatError(f"compiled programs cannot be kept in {path} ({reason}): give another folder=") from error
     update: Callable[[str, object], None] = jax.config.update
     update("jax_compilation_cache_dir", str(path))
     # programs of remlax are many and small: keep them all

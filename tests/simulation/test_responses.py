@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.errors import DataError
+from remlax.errors import DataError, ModelSizeError
+from remlax.fitting import memory
 
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
 
@@ -91,3 +95,75 @@ def test_mistakes_are_named(fit: rx.LmerFit) -> None:
         rx.bootstrap(fit, 2, statistic=lambda f: 1.0)  # type: ignore[arg-type, return-value]
     with pytest.raises(DataError, match="conf_level=2"):
         rx.bootstrap(fit, 2, seed=1).summary(2)
+
+
+def _varied(k: int = 3) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
+    """Data sets with other days and reactions, and weights of each."""
+    rng, data = np.random.default_rng(1), rx.datasets.sleepstudy()
+    noise = rng.normal(size=(k, 2, 180))
+    frames = [data.assign(Days=data["Days"] + 0.1 * a, Reaction=data["Reaction"] + b) for a, b in noise]
+    return frames, list(rng.uniform(0.5, 2, (k, 180)))
+
+
+@pytest.mark.parametrize("response", ["Reaction", "log(Reaction)"])
+def test_refits_of_one_data_set_are_whole_models(response: str, tmp_path: Path) -> None:
+    frames, weights = _varied()
+    parts = FORMULA.replace("Reaction", response), FORMULA.replace("Reaction", "drawn")
+    fit = rx.lmer_list(parts[0], frames, weights=weights)[1]
+    drawn = rx.simulate(fit, 2, seed=1)
+    again = rx.refit(fit, drawn)
+    # the same response as a column of its own
+    alone = rx.lmer(parts[1], frames[1].assign(drawn=drawn["sim_1"].to_numpy()), weights=weights[1])
+    options = {"n_sims": 2, "seed": 1}
+    share = alone.r2(**options)["estimate"]
+    again.save(tmp_path / "refits")
+    loaded = rx.load(tmp_path / "refits")
+    loaded.save(tmp_path / "once_more")
+    for one in (again[0], loaded[0], rx.load(tmp_path / "once_more")[0]):
+        np.testing.assert_allclose(one.criterion(), alone.criterion(), rtol=1e-9)
+        np.testing.assert_allclose(one.r2(**options)["estimate"], share, rtol=1e-6)
+        part, other = (m.sub_boot(lambda m: m.sigma, n=180, n_boot=1, seed=3)["statistic"] for m in (one, alone))
+        np.testing.assert_allclose(part, other, rtol=1e-6)
+
+
+def test_refits_that_a_file_cannot_give_back_are_not_written(tmp_path: Path) -> None:
+    fits = rx.lmer_list("Reaction ~ scale(Days) + (1 + Days | Subject)", _varied()[0])
+    again = rx.refit(fits[1], rx.simulate(fits[1], 2, seed=1))
+    with pytest.raises(DataError, match=r"these refits are of one of several data sets, .* keep their numbers"):
+        again.save(tmp_path / "refits")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_explained_variance_of_one_of_several_fits_has_the_response_of_all() -> None:
+    plain, scaled = (
+        rx.lmer_list(FORMULA.replace("Reaction", y), _varied()[0]) for y in ("Reaction", "scale(Reaction)")
+    )
+    shares = [fits[1].r2(n_sims=2, seed=1)["estimate"] for fits in (plain, scaled)]
+    np.testing.assert_allclose(*shares, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda fit: rx.simulate(fit, 10**12), "1000000000000 responses of 180 rows need about 4714.8 TB of memory"),
+        (lambda fit: rx.bootstrap(fit, 10**12), "1000000000000 responses"),
+        (lambda fit: fit.r2(n_sims=10**12), "1000000000000 responses"),
+        (lambda fit: fit.predict_interval(n_sims=10**12), "1000000000000 draws of 2 coefficients and 48 effects need"),
+        (lambda fit: fit.sim_ranef(n_sims=10**12), "1000000000000 draws"),
+        (lambda fit: fit.sub_boot(lambda m: m.sigma, n_boot=10**12), "1000000000000 subsamples of 180 rows need"),
+        (
+            lambda fit: rx.wiggle(fit.draw_obs(9), {"Days": range(10**6), "Reaction": range(10**6)}),
+            "combinations of 9 rows",
+        ),
+        (lambda fit: fit.emmeans("Days", at={"Days": range(10**5)}), "100000 points of the grid need"),
+    ],
+)
+def test_what_memory_cannot_hold_is_refused(
+    fit: rx.LmerFit, call: Callable[[rx.LmerFit], object], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # XLA ends the process where an array has more elements than it can count
+    if "grid" in what:
+        monkeypatch.setattr(memory, "available_bytes", lambda: 10**7)
+    with pytest.raises(ModelSizeError, match=f"{what}.* are free: .* few"):
+        call(fit)

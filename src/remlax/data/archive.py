@@ -139,6 +139,8 @@ def damaged(path: str | os.PathLike[str], why: object) -> FileFormatError:
 def _path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise FileFormatError(f"a path is needed, not a {type(path).__name__}")
+    if not Path(path).name or "\0" in str(path):
+        raise FileFormatError(f"{str(path)!r} is not the name of a file")
     return Path(path)
 
 

@@ -64,6 +64,8 @@ class ModelRows:
         The data sets themselves, for reference cases, refits and files; shares memory with the caller's frames.
     given_weights, given_offset
         What the caller gave as weights and offset.
+    refitted : bool
+        The response was given to `refit`.
     """
 
     formula: MixedFormula
@@ -83,6 +85,12 @@ class ModelRows:
     data: ImputedData | None = None
     given_weights: RowInput = None
     given_offset: RowInput = None
+    refitted: bool = False
+
+    @property
+    def own_response(self) -> bool:
+        """Whether the response is not what the formula makes of the data: a refit of ``log(y)``, for instance."""
+        return self.refitted and self.data is not None and self.formula.response not in self.data.frames[0].columns
 
     @property
     def n_lanes(self) -> int:

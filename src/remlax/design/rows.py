@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,13 @@ class RowArray:
         if self.offsets is None:
             return self.values
         return self.values[self.offsets[k] : self.offsets[k + 1]]
+
+    def of_lanes(self, lanes: Sequence[int]) -> RowArray:
+        """Rows of some data sets."""
+        if self.offsets is None:
+            return self
+        parts = [self.lane(k) for k in lanes]
+        return RowArray(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     def minus(self, other: RowArray) -> np.ndarray:
         """Difference, stacked where one of the two is; rows that are shared are those of every data set."""

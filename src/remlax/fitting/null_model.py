@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..data import ImputedData
-from ..design.build import ModelRows, RowInput, read_rows
+from ..design.build import ModelRows, read_rows
 from ..design.formula import parse_formula
 from ..design.syntax import Name, deparse
 from .assemble import assemble
@@ -20,12 +22,10 @@ def null_model(fitted: Fitted, lanes: np.ndarray) -> Fitted:
     rows = fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
     data = ImputedData(tuple(rows.data.frames[k] for k in lanes), tuple(rows.data.labels[k] for k in lanes))
-    read = read_rows(
-        parse_formula(null_formula(rows)),
-        data,
-        weights=_of_lanes(rows.given_weights, lanes),
-        offset=_of_lanes(rows.given_offset, lanes),
-    )
+    read = read_rows(parse_formula(null_formula(rows)), data)
+    # what scale(y) means, for instance, was decided over all data sets
+    own = [None if part is None else part.of_lanes(list(lanes)) for part in (rows.weights, rows.offset)]
+    read = replace(read, y=rows.y.of_lanes(list(lanes)), weights=own[0], offset=own[1])
     return fit_assembled(assemble(read, reml=fitted.reml), fitted.optimizer)
 
 
@@ -34,10 +34,3 @@ def null_formula(rows: ModelRows) -> str:
     groups = dict.fromkeys(":".join(deparse(Name(c)) for c in term.group) for term in rows.formula.random)
     parts = ["1", *(f"offset({text})" for text in rows.formula.offsets), *(f"(1 | {group})" for group in groups)]
     return f"{rows.formula.response} ~ {' + '.join(parts)}"
-
-
-def _of_lanes(given: RowInput, lanes: np.ndarray) -> RowInput:
-    """Take the arrays of some data sets where there is one for each."""
-    if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
-        return [np.asarray(given[k]) for k in lanes]
-    return given

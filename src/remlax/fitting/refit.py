@@ -13,11 +13,12 @@ from ..core.batch import Stack
 from ..core.optimize import LBFGS, Newton
 from ..core.structure import Values, host_leaf
 from ..data.imputed import ImputedData
-from ..design.build import ModelRows
+from ..design.build import ModelRows, RowInput
 from ..design.rows import RowArray, RowMatrix
 from ..errors import DataError
 from .assemble import Assembled, z_columns
 from .fit import Fitted, fit_assembled
+from .memory import check_room
 
 # a residual below this share of the response is rounding error
 EXACT_FIT = 1e-13
@@ -58,6 +59,8 @@ def simulate_lane(
     mean = fitted.fitted_values(lane, random=given_modes)
     layout, z = model.layout, z_matrices(model, lane)
     widths = [0 if given_modes else part.shape[1] for part in z]
+    numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
+    check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
     noise = drawn[:, sum(widths) :] * sigma
     if model.rows.weights is not None:
@@ -192,7 +195,17 @@ def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
         offset=None if rows.offset is None else one(rows.offset),
         index=(rows.index[lane],) * n_sims,
         data=_repeated_data(rows, lane, y),
+        given_weights=_of_lane(rows.given_weights, lane),
+        given_offset=_of_lane(rows.given_offset, lane),
+        refitted=True,
     )
+
+
+def _of_lane(given: RowInput, lane: int) -> RowInput:
+    """Weights or offset of one data set, where each has an array of its own."""
+    if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
+        return np.asarray(given[lane])
+    return given
 
 
 def _repeated_data(rows: ModelRows, lane: int, y: np.ndarray) -> ImputedData | None:

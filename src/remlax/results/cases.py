@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -14,6 +15,7 @@ from ..design.build import needed_columns
 from ..design.syntax import category_columns
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..fitting.memory import check_room
 from ..hints import hinted
 from .draws import fresh_seed
 from .effects import choose_effect
@@ -176,6 +178,9 @@ def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFr
             if unseen:
                 known = ", ".join(map(repr, dtype.categories))
                 raise DataError(f"{unseen[0]!r} is no category of {name!r}; they are {known}")
+    blocks = math.prod(len(given) for given in values.values())
+    what = f"{blocks} combinations of {len(data)} rows"
+    check_room(blocks * len(data) * max(data.shape[1], 1), what, "give fewer values")
     combinations = [each[::-1] for each in product(*(values[name] for name in reversed(list(values))))]
     out = data.iloc[np.tile(np.arange(len(data)), len(combinations))].reset_index(drop=True)
     for i, name in enumerate(values):

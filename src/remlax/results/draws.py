@@ -12,6 +12,7 @@ from ..core.batch_posterior import draw_rows_stack, draw_stack
 from ..core.draws import Draws
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..fitting.memory import check_room
 from ..progress import progress
 from .checks import check_level
 from .newdata import PredictionRows
@@ -78,6 +79,7 @@ def fresh_seed(seed: int | None) -> int:
 def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> Draws:
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
     model, k = fitted.model, list(lanes)
+    _check_room(fitted, len(k), n_sims)
     found = draw_stack(
         model.stack.lanes(np.asarray(k)),
         raw_keys(fresh_seed(seed), k, 0),
@@ -92,6 +94,15 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
         for e, factor, z_scale in zip(found.effects, model.layout.factors, model.z_scale, strict=True)
     )
     return Draws(beta, effects, np.asarray(found.sigma) * scale[:, None])
+
+
+def _check_room(fitted: Fitted, n_lanes: int, n_sims: int) -> None:
+    """Draws of coefficients and effects are held at once, some three times."""
+    structure = fitted.model.layout.structure
+    effects = sum(q * levels for q, levels in zip(structure.q, structure.n_levels, strict=True))
+    what = f"{n_sims} draws of {structure.n_fixed} coefficients and {effects} effects"
+    numbers = 3 * n_lanes * int(n_sims) * (structure.n_fixed + effects)
+    check_room(numbers, f"{what} in {n_lanes} data sets" if n_lanes > 1 else what, "ask for fewer draws (n_sims)")
 
 
 def centre_spread(means: np.ndarray) -> np.ndarray:
@@ -122,6 +133,7 @@ def row_draws(
     The draws of coefficients and effects are the same for all rows.
     """
     model, k = fitted.model, list(lanes)
+    _check_room(fitted, len(k), n_sims)
     stack, scale = model.stack.lanes(np.asarray(k)), model.y_scale[k]
     means = estimate_parts(fitted, lanes, rows)
     shift = centre_spread(means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -12,6 +13,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..fitting.memory import check_room
 from ..hints import Hints
 from ..pooling import Adjustment, adjust_p_values, tukey_p_value
 from .printing import Summary
@@ -151,6 +153,11 @@ def estimated_means(
     rest = [name for name in values if name not in shown]
     # by varies slowest, so that means that are compared stand together
     order = [*groups, *wanted]
+    # a cell of the grid is a dict and a row of the model matrix
+    size = math.prod(len(values[name]) for name in values)
+    check_room(
+        size * (32 + 2 * len(fitted.model.fixed_names)), f"{size} points of the grid", "give fewer values with at="
+    )
     cells = list(product(*(values[name] for name in order)))
     grid = [dict(zip((*order, *rest), (*cell, *other), strict=True)) for cell in cells
             for other in product(*(values[name] for name in rest))]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from ..core.optimize import LBFGS, Newton
 from ..data.imputed_files import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
-from ..errors import FileFormatError, RankDeficientWarning, quiet
+from ..design.rows import RowArray
+from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.coefficients import (
     ClusterRobust,
@@ -36,8 +37,23 @@ def stack_tree(fitted: Fitted) -> Tree:
     Raises
     ------
     DataError
-        A column or a label of the data is of a type that a file cannot keep.
+        A column or a label of the data is of a type that a file cannot keep; or refits whose columns the data that are
+        written do not give.
     """
+    tree = _tree(fitted)
+    if fitted.model.rows.refitted:
+        try:
+            stack_from_tree(tree)
+        except FileFormatError:
+            raise DataError(
+                "these refits are of one of several data sets, over all of which the formula's scale() or poly() was "
+                "decided, and a file keeps that one only: keep their numbers (fixef(), varcorr()), or save the fit and "
+                "refit it when it is loaded"
+            ) from None
+    return tree
+
+
+def _tree(fitted: Fitted) -> Tree:
     rows = fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
     given = {"weights": rows.given_weights, "offset": rows.given_offset}
@@ -46,6 +62,8 @@ def stack_tree(fitted: Fitted) -> Tree:
         "reml": fitted.reml,
         "data": imputed_tree(rows.data, needed_columns(rows.formula, rows.given_weights, rows.given_offset)),
         "n_dropped": rows.n_dropped,
+        "refitted": rows.refitted,
+        "response": rows.y.values if rows.own_response else None,
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
         "opt": {field.name: getattr(fitted.opt, field.name) for field in fields(BatchFit)},
@@ -71,6 +89,9 @@ def stack_from_tree(tree: Tree) -> Fitted:
             offset=tree["offset"],
             n_dropped=tree["n_dropped"],
         )
+        rows = replace(rows, refitted=tree.get("refitted", False))
+        if rows.own_response:
+            rows = replace(rows, y=RowArray(tree["response"], rows.offsets))
         model = assemble(rows, reml=tree["reml"])
     _check_same(_fingerprint(model), tree["model"])
     optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])

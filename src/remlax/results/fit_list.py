@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..core.optimize import STATUS_TEXT
 from ..data.archive import write_archive
+from ..errors import DataError, UnknownArgumentError
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
 from ..hints import Hints
@@ -52,7 +53,13 @@ class LmerFitList(Sequence[LmerFit], Hints):
     def __getitem__(self, index: slice) -> LmerFitList: ...
     def __getitem__(self, index: int | slice) -> LmerFit | LmerFitList:
         if isinstance(index, slice):
+            if not self.lanes[index]:
+                raise DataError(f"positions {index.start}:{index.stop} hold none of the {len(self)} fits")
             return LmerFitList(self.fitted_stack, self.lanes[index])
+        if isinstance(index, str | float | tuple | list):
+            raise UnknownArgumentError(
+                f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels"
+            )
         return LmerFit(self.fitted_stack, self.lanes[index])
 
     def __iter__(self) -> Iterator[LmerFit]:

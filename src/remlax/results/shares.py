@@ -93,9 +93,9 @@ def reduction_estimates(
     Raudenbush and Bryk's for the residual and for the intercept of every factor, Snijders and Bosker's for their sum.
     Sampling variances come from refits of both models to responses drawn from the fitted one.
     """
-    if n_sims < 2:
+    if isinstance(n_sims, bool) or not isinstance(n_sims, int | np.integer) or n_sims < 2:
         raise DataError(
-            f"n_sims={n_sims}: the interval of a reduction of variance needs at least two simulated data sets"
+            f"n_sims={n_sims!r}: the interval of a reduction of variance needs at least two simulated data sets"
         )
     null = null_model(fitted, lanes)
     factors, lacking = _factors_with_intercept(fitted)
@@ -104,9 +104,10 @@ def reduction_estimates(
     notes = [f"no reduction of variance for {', '.join(lacking)}: there is no random intercept"] if lacking else []
     value = _reductions(fitted, lanes, null, np.arange(len(lanes)), list(factors))[:, : len(frame)]
     variance = np.full(value.shape, np.nan)
-    rng, every, lost = np.random.default_rng(seed), np.arange(n_sims), 0
+    rng, lost = np.random.default_rng(seed), 0
     for i, lane in enumerate(lanes):
         responses = simulate_lane(fitted, int(lane), n_sims, rng)
+        every = np.arange(n_sims)
         model, nothing = refit_lane(fitted, int(lane), responses), refit_lane(null, i, responses)
         drawn = _reductions(model, every, nothing, every, list(factors))[:, : len(frame)]
         inside = drawn < 1

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ..data.imputed import ImputedData
 from ..design.build import RowInput, read_rows
+from ..design.rows import RowArray
 from ..errors import DataError, DesignError, RankDeficientWarning, quiet
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
+from ..fitting.memory import check_room
 
 
 def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot: int) -> int:
@@ -46,6 +49,8 @@ def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, 
     """
     rows = fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
+    numbers = 3 * n_boot * n * len(lanes) * (len(fitted.model.fixed_names) + 2)
+    check_room(numbers, f"{n_boot} subsamples of {n} rows", "ask for fewer (n_boot)")
     random = np.random.default_rng(seed)
     taken = [random.integers(rows.n_rows(lanes[0]), size=n) for _ in range(n_boot)]
     frames = [rows.data.frames[k].iloc[chosen].reset_index(drop=True) for chosen in taken for k in lanes]
@@ -56,6 +61,9 @@ def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, 
     with quiet(RankDeficientWarning):
         try:
             read = read_rows(rows.formula, ImputedData.from_frames(frames), weights=weights, offset=offset)
+            if rows.own_response:
+                y = [rows.y.lane(k)[chosen] for chosen in taken for k in lanes]
+                read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
             model = assemble(read, reml=fitted.reml)
         except DesignError as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
