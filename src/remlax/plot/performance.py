@@ -6,11 +6,10 @@ Every function draws on ``ax`` (or on new axes) and returns the axes. Bars are 9
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..hints import hinted
@@ -211,19 +210,7 @@ def forest_plot(
     lines["place"] = np.arange(len(lines), dtype=float)
     chosen = chosen.merge(lines, on=list(rows))
     ax = axes(ax)
-    shifts = _dodge(chosen[by].nunique(), 0.6)
-    for shift, (name, part, colour, marker, _) in zip(shifts, parts(chosen, by), strict=True):
-        ax.errorbar(
-            part["estimate"],
-            part["place"] + shift,
-            xerr=Z95 * part["mcse"],
-            color=colour,
-            marker=marker,
-            linestyle="none",
-            capsize=2,
-            markersize=5,
-            label=str(name),
-        )
+    _intervals(ax, chosen, by, 0.6, upright=False)
     for edge in range(1, len(lines)):
         ax.axhline(edge - 0.5, color="0.9", linewidth=0.8, zorder=0)
     _target_line(ax, measure, vertical=True)
@@ -289,18 +276,7 @@ def coverage_plot(
     rows = rows.assign(place=place).sort_values("place")
     gap = np.diff(np.unique(place)).min() if len(levels) > 1 else 1.0
     ax = axes(ax)
-    shifts = _dodge(rows[by].nunique(), 0.08 * gap)
-    for shift, (name, part, colour, marker, line) in zip(shifts, parts(rows, by), strict=True):
-        ax.errorbar(
-            part["place"] + shift,
-            part["estimate"],
-            yerr=Z95 * part["mcse"],
-            color=colour,
-            marker=marker,
-            linestyle=line,
-            capsize=3,
-            label=str(name),
-        )
+    _intervals(ax, rows, by, 0.08 * gap, upright=True)
     ax.axhline(conf_level, color="black", linewidth=1, zorder=0)
     ax.set_xticks(np.unique(place), [_short(level) for level in levels])
     ax.set(xlabel=x, ylabel=_name(measure))
@@ -322,8 +298,17 @@ def _check_list(names: Sequence[str], what: str) -> None:
         raise DataError(f"{what}={names!r} must be a list of columns, such as ['J', 'icc'].")
 
 
-def _dodge(number: int, width: float) -> NDArray[np.float64]:
-    return (np.arange(number) - (number - 1) / 2) * width / max(number, 1)
+def _intervals(ax: Axes, rows: pd.DataFrame, by: str, width: float, *, upright: bool) -> None:
+    """Draw methods side by side with their Monte Carlo intervals; those of a method that stand upright are joined."""
+    number = rows[by].nunique()
+    shifts = (np.arange(number) - (number - 1) / 2) * width / max(number, 1)
+    for shift, (name, part, colour, marker, line) in zip(shifts, parts(rows, by), strict=True):
+        place, value, error = part["place"] + shift, part["estimate"], Z95 * part["mcse"]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "label": str(name)}
+        if upright:
+            ax.errorbar(place, value, yerr=error, linestyle=line, capsize=3, **style)
+        else:
+            ax.errorbar(value, place, xerr=error, linestyle="none", capsize=2, markersize=5, **style)
 
 
 def _target(measure: str) -> float | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
@@ -65,7 +63,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         >>> fit.fixef().round(3).to_dict()
         {'Intercept': 251.405, 'Days': 10.467}
         """
-        return pd.Series(self.fitted_stack.beta[self.lane], index=self._terms, name="estimate")
+        return pd.Series(self.fitted_stack.beta[self.lane], index=self._names, name="estimate")
 
     def vcov(self, kind: VcovKind = "model", *, cluster: str | None = None) -> pd.DataFrame:
         """Covariance matrix of the fixed-effect coefficients, (p, p).
@@ -87,7 +85,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
             within = coefficient_inference(stack, lanes, "kenward-roger", "model", cluster)
         else:
             within = coefficient_inference(stack, lanes, "satterthwaite", kind, cluster)
-        return vcov_frame(within.vcov[0], self._terms)
+        return vcov_frame(within.vcov[0], self._names)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
@@ -150,7 +148,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
     @property
     def n_parameters(self) -> int:
         """Fixed coefficients, theta and sigma together."""
-        return len(self._terms) + self.fitted_stack.theta_map.n_theta + 1
+        return len(self._names) + self.fitted_stack.theta_map.n_theta + 1
 
     @property
     def aic(self) -> float:
@@ -163,11 +161,6 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         return self.criterion() + float(np.log(self.nobs)) * self.n_parameters
 
     # -- facts ---------------------------------------------------------------------------------------------------
-
-    @property
-    def formula(self) -> str:
-        """The model formula."""
-        return self.fitted_stack.model.rows.formula.text
 
     @property
     def reml(self) -> bool:
@@ -243,38 +236,5 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
 
     # -- files ---------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to a file, for `remlax.load`.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced, in one step.
-
-        Raises
-        ------
-        FileFormatError
-            The file cannot be written.
-        DataError
-            A column of the model is of a type that a file cannot keep.
-
-        Warns
-        -----
-        DataWarning
-            A column that the model does not use is of such a type, and left out.
-
-        Notes
-        -----
-        The file holds the data, of all data sets that were fitted together.
-
-        See Also
-        --------
-        remlax.load
-        """
-        write_archive(path, "LmerFit", {"stack": stack_tree(self.fitted_stack), "lane": self.lane})
-
-    # -- labels --------------------------------------------------------------------------------------------------
-
-    @property
-    def _terms(self) -> list[str]:
-        return self.fitted_stack.model.fixed_names
+    def _content(self) -> tuple[str, dict[str, Any]]:
+        return "LmerFit", {"stack": stack_tree(self.fitted_stack), "lane": self.lane}

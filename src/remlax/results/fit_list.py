@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..core.optimize import STATUS_TEXT
-from ..data.archive import write_archive
 from ..errors import DataError, UnknownArgumentError
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
@@ -24,11 +22,12 @@ from .intervals import ConfintMethod, make_profiles
 from .pool import pool_fits
 from .pooled import OnFailure, PooledLmer
 from .printing import Summary, block, significant
+from .result import Result
 from .tables import varcorr_frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFitList(Sequence[LmerFit], Hints):
+class LmerFitList(Sequence[LmerFit], Result, Hints):
     """K fits of one formula, made by `lmer_list`; a sequence of `LmerFit` whose slices are lists of fits again.
 
     Parameters
@@ -69,11 +68,6 @@ class LmerFitList(Sequence[LmerFit], Hints):
     def labels(self) -> list[object]:
         """Labels of the data sets."""
         return [self.fitted_stack.model.rows.labels[k] for k in self.lanes]
-
-    @property
-    def formula(self) -> str:
-        """The model formula."""
-        return self.fitted_stack.model.rows.formula.text
 
     def fixef(self) -> pd.DataFrame:
         """Coefficients of every fit: one row per data set, one column per term (K, p)."""
@@ -167,35 +161,8 @@ class LmerFitList(Sequence[LmerFit], Hints):
         """
         return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure, vcov, cluster)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fits to a file, for `remlax.load`.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced, in one step.
-
-        Raises
-        ------
-        FileFormatError
-            The file cannot be written.
-        DataError
-            A column of the model is of a type that a file cannot keep.
-
-        Warns
-        -----
-        DataWarning
-            A column that the model does not use is of such a type, and left out.
-
-        Notes
-        -----
-        The file holds the data.
-
-        See Also
-        --------
-        remlax.load
-        """
-        write_archive(path, "LmerFitList", {"stack": stack_tree(self.fitted_stack), "lanes": list(self.lanes)})
+    def _content(self) -> tuple[str, dict[str, Any]]:
+        return "LmerFitList", {"stack": stack_tree(self.fitted_stack), "lanes": list(self.lanes)}
 
     def confint(
         self,

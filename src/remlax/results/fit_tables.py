@@ -11,11 +11,11 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
-from ..fitting.fit import Fitted
 from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes
 from .modes import Uncertainty, fit_modes
+from .result import Result
 from .tables import factor_columns, factors_in_order
 from .variance import Scales, fit_ran_pars
 from .wald import fit_test
@@ -23,19 +23,10 @@ from .wald import fit_test
 Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
 
 
-class FitTables:
+class FitTables(Result):
     """Methods of ``LmerFit`` that estimate and test."""
 
-    fitted_stack: Fitted
     lane: int
-
-    @property
-    def _names(self) -> list[str]:
-        return self.fitted_stack.model.fixed_names
-
-    @property
-    def _term_names(self) -> dict[str, list[str]]:
-        return self.fitted_stack.model.term_names
 
     def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects.

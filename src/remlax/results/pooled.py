@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ..data.archive import write_archive
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..fitting.fit import Fitted
@@ -93,15 +91,6 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         return self.rubin.conf_level
 
     @property
-    def formula(self) -> str:
-        """The model formula."""
-        return self.fitted_stack.model.rows.formula.text
-
-    @property
-    def _terms(self) -> list[str]:
-        return self.fitted_stack.model.fixed_names
-
-    @property
     def theta(self) -> np.ndarray:
         """Mean over the fits of the relative covariance parameters, in lme4's order and scale, (d,)."""
         return np.asarray(self.fitted_stack.theta[list(self.lanes)].mean(axis=0))
@@ -110,7 +99,7 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
 
     def fixef(self) -> pd.Series[float]:
         """Pooled coefficients, indexed by term."""
-        return pd.Series(self.rubin.estimate, index=self._terms, name="estimate")
+        return pd.Series(self.rubin.estimate, index=self._names, name="estimate")
 
     def vcov(self, component: Literal["total", "within", "between"] = "total") -> pd.DataFrame:
         """Covariance matrix of the pooled coefficients: T = ubar + (1 + 1/K) b, or one of its parts.
@@ -122,12 +111,12 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         parts = {"total": self.rubin.t, "within": self.rubin.ubar, "between": self.rubin.b}
         if component not in parts:
             raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
-        return self._marked(pd.DataFrame(parts[component], index=self._terms, columns=self._terms))
+        return self._marked(pd.DataFrame(parts[component], index=self._names, columns=self._names))
 
     def confint(self) -> pd.DataFrame:
         """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``."""
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
-        return self._marked(pd.DataFrame(limits, index=pd.Index(self._terms, name="term")))
+        return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 
     # -- random effects ------------------------------------------------------------------------------------------
 
@@ -225,35 +214,8 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
             self.fitted_stack, self.lanes, self.dropped, self.rubin, self.df_rule, self.varcorr(), full=full
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the pooled model and its fits to a file, for `remlax.load`.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced, in one step.
-
-        Raises
-        ------
-        FileFormatError
-            The file cannot be written.
-        DataError
-            A column of the model is of a type that a file cannot keep.
-
-        Warns
-        -----
-        DataWarning
-            A column that the model does not use is of such a type, and left out.
-
-        Notes
-        -----
-        The file holds the data.
-
-        See Also
-        --------
-        remlax.load
-        """
-        content = {
+    def _content(self) -> tuple[str, dict[str, Any]]:
+        return "PooledLmer", {
             "stack": stack_tree(self.fitted_stack),
             "lanes": list(self.lanes),
             "dropped": list(self.dropped),
@@ -261,7 +223,6 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
             "dfcom": np.array(self.rubin.dfcom),
             "conf_level": float(self.conf_level),
         }
-        write_archive(path, "PooledLmer", content)
 
     def __repr__(self) -> str:
         return str(self.display())

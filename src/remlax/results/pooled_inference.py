@@ -9,7 +9,6 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference
-from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
 from .coefficients import pooled_table
@@ -17,14 +16,14 @@ from .constraints import Constraints, read_constraints
 from .fit_tables import Effects
 from .marks import mark
 from .modes import Uncertainty, pooled_modes
+from .result import Result
 from .variance import Scales, pooled_ran_pars
 from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
 
 
-class PooledInference:
+class PooledInference(Result):
     """Methods of ``PooledLmer`` that estimate and test."""
 
-    fitted_stack: Fitted
     lanes: tuple[int, ...]
     dropped: tuple[int, ...]
     rubin: RubinPool
@@ -32,14 +31,6 @@ class PooledInference:
 
     def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
         return mark(table, self.fitted_stack, self.lanes, self.dropped)
-
-    @property
-    def _names(self) -> list[str]:
-        return self.fitted_stack.model.fixed_names
-
-    @property
-    def _term_names(self) -> dict[str, list[str]]:
-        return self.fitted_stack.model.term_names
 
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
