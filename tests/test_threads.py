@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 import remlax as rx
 from remlax import errors
 from remlax.core import batch
-from remlax.errors import PoolingWarning, RankDeficientWarning, quiet, warn
+from remlax.errors import DeviceError, PoolingWarning, RankDeficientWarning, quiet, warn
 
 FORMULAS = ("Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (1 + Days | Subject)")
 
@@ -195,3 +196,36 @@ with ThreadPoolExecutor(4) as pool:
 def test_threads_that_fit_crossed_factors_do_not_wait_for_each_other() -> None:
     """LAPACK's calls on batches of two threads would, for ever."""
     subprocess.run([sys.executable, "-c", CROSSED], check=True, timeout=300)
+
+
+def test_a_forked_process_says_so_rather_than_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rx.datasets.dyestuff()
+    rx.lmer("Yield ~ 1 + (1 | Batch)", data)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(DeviceError, match=r"forked from one in which JAX has computed, .*get_context\('spawn'\)"):
+        rx.lmer("Yield ~ 1 + (1 | Batch)", data)
+
+
+FORK = """
+import os, warnings
+import remlax as rx
+data = rx.datasets.dyestuff()
+fit = rx.lmer("Yield ~ 1 + (1 | Batch)", data)
+before = fit.predict()["estimate"]
+warnings.simplefilter("ignore")
+child = os.fork()
+if child == 0:
+    same = fit.predict(data)["estimate"].equals(before)
+    try:
+        rx.lmer("Yield ~ 0 + Batch + (1 | Batch)", data.assign(Yield=data["Yield"] + 1))
+    except rx.errors.DeviceError:
+        os._exit(7 if same else 1)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_fork_can_read_a_fit_but_not_make_one() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.strip() == "7"

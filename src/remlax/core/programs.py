@@ -7,6 +7,7 @@ default): XLA crashes beyond them. A long session that fits very many different 
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+
+from ..errors import DeviceError
 
 MAPS = Path("/proc/self/maps")
 MAP_LIMIT = Path("/proc/sys/vm/max_map_count")
@@ -32,6 +35,7 @@ class Programs:
         self.held = 0
         self.dropped = 0  # times that all were dropped
         self._checked = 0
+        self._process = 0
 
     def add(self, function: Any) -> None:
         """Take in a jitted function."""
@@ -41,6 +45,20 @@ class Programs:
         """Count a program that is being traced."""
         with self._lock:
             self.held += 1
+
+    def check_process(self) -> None:
+        """Refuse to compute in a process that was forked from one that has computed: its threads are not there.
+
+        Raises
+        ------
+        DeviceError
+        """
+        self._process = self._process or os.getpid()
+        if self._process != os.getpid():
+            raise DeviceError(
+                "this process was forked from one in which JAX has computed, and JAX would wait here for ever: start "
+                "worker processes with multiprocessing.get_context('spawn'), or with joblib, which does"
+            )
 
     def make_room(self) -> None:
         """Drop all programs when there are too many; what runs keeps its own. Each compiles again when it is called.
@@ -81,6 +99,7 @@ def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 @contextmanager
 def float64() -> Iterator[None]:
     """Compute in double precision in this thread, with room for new programs."""
+    PROGRAMS.check_process()
     PROGRAMS.make_room()
     with jax.enable_x64(True):
         yield
