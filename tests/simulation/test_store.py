@@ -155,7 +155,14 @@ def test_other_versions_warn_and_other_random_numbers_are_refused(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is damaged"), ("[]", "is damaged"), ('{"format": 99}', "newer version"), (None, "no study")],
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"format": 1, "hash": "a", "specification": {"a": "b"}}', r"is damaged \('scenarios'\)"),
+        ('{"format": 1, "hash": 5}', "is damaged"),
+        ('{"format": 99}', "newer version"),
+        (None, "no study"),
+    ],
 )
 def test_an_unreadable_manifest_is_named(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:

@@ -302,9 +302,13 @@ def test_blocks_by_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.split()[-3:] == ["3", "0", "0"]
     assert cli.main(["run-block", str(tmp_path / "here"), "6"]) == 1
     assert "has blocks 0 to 5; there is no 6" in capsys.readouterr().err
-    (tmp_path / "here" / "study.pickle").write_bytes(b"nonsense")
-    assert cli.main(["run-block", str(tmp_path / "here"), "0"]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    kept = (tmp_path / "here" / "study.pickle").read_bytes()
+    # nonsense, a text that is not UTF-8, an attribute of another name
+    damaged = b"nonsense", kept.replace(b"study", b"st\xffdy", 1), kept.replace(b"generate", b"renerate")
+    for content in damaged:
+        (tmp_path / "here" / "study.pickle").write_bytes(content)
+        assert cli.main(["run-block", str(tmp_path / "here"), "0"]) == 1
+        assert "cannot be read" in capsys.readouterr().err
     assert cli.main(["run-block", str(tmp_path / "whole"), "0"]) == 1
     assert "study.prepare" in capsys.readouterr().err
 

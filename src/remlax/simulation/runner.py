@@ -9,6 +9,7 @@ import os
 import pickle
 import platform
 import runpy
+import struct
 import sys
 import threading
 import time
@@ -30,6 +31,9 @@ from .specification import StudySpec
 from .store import Block, ResultStore, read_store, replacing
 
 STUDY = "study.pickle"
+# what unpickling a damaged file may raise
+DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ImportError, ValueError,
+          ArithmeticError, MemoryError, NotImplementedError, OSError, struct.error)  # fmt: skip
 _log = logging.getLogger(__name__)
 ATTEMPTS = 2  # of a block, alone in a process, after a worker died that may have died of it
 
@@ -162,12 +166,12 @@ def load_study(directory: Path) -> tuple[StudySpec, ResultStore]:
         sys.path.extend(entry for entry in content["path"] if entry not in sys.path)
         _adopt(content["script"])
         study: StudySpec = pickle.loads(content["study"])
+        parts = {name: digest(value) for name, value in study.fingerprint().items()}
     except FileNotFoundError as error:
         raise FileFormatError(f"{directory} holds no {STUDY}: make it with study.prepare(directory).") from error
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except DAMAGE as error:
         raise FileFormatError(f"{directory / STUDY} cannot be read ({error}): prepare the study again.") from error
     store = read_store(directory)
-    parts = {name: digest(value) for name, value in study.fingerprint().items()}
     if digest(parts) != store.hash:
         raise SimulationError(f"The code of the study in {directory} has changed: prepare it in a new directory.")
     return study, store
@@ -267,7 +271,7 @@ def share_compiled(directory: Path) -> None:
     """
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(FileFormatError):
         enable_compilation_cache(directory / "compiled" / digest([platform.machine(), _processor()]))
 
 

@@ -34,6 +34,10 @@ MANIFEST = "manifest.json"
 SAME_DRAWS = ("prng", "threefry_partitionable")  # a change of these changes every draw
 SIMILAR_DRAWS = ("jax", "jaxlib", "backend", "machine")  # a change of these may change the last digits
 
+# what a manifest says
+ENTRIES = {"hash": str, "specification": dict, "scenarios": dict, "replications": int, "block_size": int,
+           "versions": dict}  # fmt: skip
+
 Status = Literal["finished", "missing", "damaged"]
 
 
@@ -303,6 +307,9 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     try:
         known: dict[str, Any] = json.loads(path.read_text())
         newer = known["format"] > FORMAT
+        wrong = [name for name, kind in ENTRIES.items() if not isinstance(known[name], kind)] if not newer else []
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {known[wrong[0]]!r}")
     except FileNotFoundError as error:
         raise FileFormatError(f"{root} holds no study: there is no {MANIFEST}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
