@@ -20,6 +20,7 @@ from remlax.errors import (
     FileFormatError,
     FormulaError,
     FormulaWarning,
+    PoolingWarning,
     SimulationError,
     UnknownArgumentError,
     UnknownNameError,
@@ -206,6 +207,28 @@ def test_powers_that_mean_something_are_silent() -> None:
 def test_habits_of_patsy(term: str, message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
+
+
+def one_way(tau: float) -> pd.DataFrame:
+    """Balanced groups whose REML estimates are, by the analysis of variance, an SD of ``tau`` and errors of SD 1."""
+    means, within = np.array([-1.5, -0.5, 0.5, 1.5, 0.0]), np.array([-1.0, 1.0, -1.0, 1.0])
+    y = np.repeat(means * np.sqrt((tau**2 + 0.25) / means.var(ddof=1)), 4) + np.tile(within * np.sqrt(0.75), 5)
+    return pd.DataFrame({"y": y, "g": np.repeat(list("abcde"), 4)})
+
+
+def test_an_sd_near_zero_is_said() -> None:
+    sds = (0.8, 0.03, 1.1)
+    fits = rx.lmer_list("y ~ 1 + (1 | g)", [one_way(tau) for tau in sds])
+    with pytest.warns(
+        PoolingWarning, match=r"all but 0, .* mean_sd has the plain mean, .*: g sd__Intercept \(imputation 2\)$"
+    ):
+        table = fits.pool().tidy("ran_pars")
+    np.testing.assert_allclose(table["mean_sd"], [np.mean(sds), 1.0], rtol=1e-5)
+    assert table["conf_high"][0] > 1000.0  # what the warning is about
+    assert "all but 0" in fits.pool().to_markdown()
+    beyond = rx.lmer("y ~ 1 + (1 | g)", one_way(0.003)).tidy("ran_pars")
+    assert beyond["conf_high"][0] == np.inf  # the limit is beyond the floats, and nothing overflows with a warning
+    fits[::2].pool().tidy("ran_pars")  # without it there is none
 
 
 # simulation studies

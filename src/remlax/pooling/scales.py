@@ -54,8 +54,14 @@ def _sech_squared(z: FloatArray) -> FloatArray:
     return np.asarray(1.0 / np.cosh(np.clip(z, -350.0, 350.0)) ** 2)
 
 
+def _exp(z: FloatArray) -> FloatArray:
+    # an upper limit beyond the floats is infinite, which is no accident
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(z))
+
+
 #: Standard deviations, variances and their ratios (Stata's lns parameters).
-LOG = Scale("log", np.log, np.exp, np.reciprocal, np.exp, 0.0, inf)
+LOG = Scale("log", np.log, _exp, np.reciprocal, _exp, 0.0, inf)
 #: Correlations: Fisher's z = atanh(r) (Stata's atr parameters; Schafer 1997, ch. 4).
 FISHER_Z = Scale("fisher_z", np.arctanh, np.tanh, lambda r: 1.0 / (1.0 - r**2), _sech_squared, -1.0, 1.0)
 #: Shares such as the intraclass correlation.

@@ -69,7 +69,8 @@ class PooledInference(Result):
         Warns
         -----
         PoolingWarning
-            Variance parameters on the boundary, by name and imputation.
+            Variance parameters on the boundary, and SDs so near 0 that their logarithms say nothing, by name and
+            imputation.
 
         References
         ----------

@@ -17,6 +17,8 @@ from .checks import check_level
 from .tables import term_labels
 
 Scales = Literal["sdcor", "vcov"]
+# standard error of log(SD) from which an interval of the SD says nothing: its ends differ by a factor of 2,500
+NEAR_ZERO = 2.0
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
@@ -93,6 +95,8 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     out["mean_cov"] = np.where(is_sd, np.nan, found.vcov.mean(axis=0))
     out["n_boundary"] = found.boundary.sum(axis=0)
     _say_boundary(out, names, found.boundary, fitted, lanes)
+    near_zero = is_sd & (np.nan_to_num(variance) > NEAR_ZERO**2) & ~found.boundary
+    _say_near_zero(out, names, near_zero, fitted, lanes)
     return out
 
 
@@ -142,6 +146,25 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
         values += [pool.estimate, pool.std_error, pool.ubar, pool.b, pool.t]
         out.loc[j, names + scaled] = [float(v[0]) for v in values]
     return out
+
+
+def _say_near_zero(
+    table: pd.DataFrame, names: list[str], near_zero: np.ndarray, fitted: Fitted, lanes: Sequence[int]
+) -> None:
+    """Warn, and note in attrs, which SDs nearly vanish in which imputations: their logarithms rule the pooled ones."""
+    labels = [str(fitted.model.rows.labels[lane]) for lane in lanes]
+    notes = [
+        f"{names[j]} (imputation {', '.join(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
+        for j in np.flatnonzero(near_zero.any(axis=0))
+    ]
+    if notes:
+        text = (
+            "some SDs are all but 0, so that their logarithms make the pooled estimate small and its limits "
+            "meaninglessly wide; the column mean_sd has the plain mean, and rx.anova(fits, smaller_fits, method='D4') "
+            f"tests the term: {'; '.join(notes)}"
+        )
+        warn(text, PoolingWarning)
+        table.attrs["notes"] = [*table.attrs.get("notes", []), text]
 
 
 def _say_boundary(

@@ -61,7 +61,7 @@ class Block:
         return self.start // self.index if self.index else self.stop - self.start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ResultStore:
     """The results directory of one study.
 
@@ -91,7 +91,7 @@ class ResultStore:
     replications: int
     block_size: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         blocks = self.blocks()
         done = sum(self.status(block) == "finished" for block in blocks)
         return (
