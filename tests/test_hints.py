@@ -70,6 +70,8 @@ def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
     for private in ("__array__", "_nothing"):
         with pytest.raises(AttributeError, match=f"'LmerFit' object has no attribute '{private}'$"):
             getattr(fit, private)
+    for method in (rx.LmerFit.tidy, rx.PooledLmer.test, rx.LmerFitList.fixef, rx.simulate):
+        assert pickle.loads(pickle.dumps(method)) is method
     assert copy.deepcopy(fit).sigma == pickle.loads(pickle.dumps(fit)).sigma == fit.sigma
     assert str(unknown_name("x", "tidi", ["tidy", "_tidi"])) == "x has no attribute 'tidi'; use tidy"
 
@@ -142,6 +144,22 @@ def test_every_public_function_refuses_what_it_has_no_argument_for() -> None:
                     method(None, qqq=1)
                 found += 1
     assert found > 150
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (sim.Study, {"nsim": 100}, r"Study\(\) has no argument 'nsim'; use replications="),
+        (sim.Study, {"nrep": 100}, "'nrep'; use replications="),
+        (sim.Amputation, {"mech": "MAR"}, r"Amputation\(\) has no argument 'mech'; use mechanism="),
+        (sim.Joint, {"maxit": 10}, r"Joint\(\) has no argument 'maxit'; it has model, reml"),
+        (sim.MultilevelDesign, {}, r"MultilevelDesign\(\): missing a required argument: "),
+        (impute.JointPrior, {"qqq": 1}, r"JointPrior\(\) has no argument 'qqq'; it has "),
+    ],
+)
+def test_constructors_too(make: Callable[..., object], arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(rx.errors.UnknownArgumentError, match=message):
+        make(**arguments)
 
 
 def test_missing_arguments_are_named(fits: rx.LmerFitList) -> None:

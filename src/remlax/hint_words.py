@@ -199,6 +199,9 @@ OF_MODELS = {
 
 # arguments without case and underscores, some of one function only; a hint "x=" is for functions that have x
 ARGUMENTS = {
+    "study.nsim": "replications=",
+    "study.nrep": "replications=",
+    "study.reps": "replications=",
     "alpha": "conf_level=, 0.95 by default",
     "anova.ddf": "dfcom='kenward-roger' or 'satterthwaite'",
     "anova.refit": "not needed: likelihoods are those of maximum-likelihood fits",

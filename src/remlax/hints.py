@@ -15,6 +15,7 @@ from .hint_words import ARGUMENTS, IN_ROOM, NAMES, OF_MODELS
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Kind = TypeVar("Kind", bound=type)
 
 
 def _key(name: str) -> str:
@@ -72,7 +73,10 @@ class HintedMethods:
             if name.startswith("_"):
                 continue
             if inspect.isfunction(method) and method.__module__.startswith(__package__):
-                setattr(cls, name, hinted(method))
+                found: Any = hinted(method)
+                # pickle finds it under this name
+                found.__module__, found.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
+                setattr(cls, name, found)
             elif isinstance(method, classmethod):
                 setattr(cls, name, classmethod(hinted(method.__func__)))
 
@@ -115,28 +119,35 @@ class Hints(HintedMethods):
             raise unknown_name(owner, name, dir(type(self)), self)
 
 
-def hinted(function: Callable[P, R]) -> Callable[P, R]:
+def hinted(function: Callable[P, R], *, name: str = "") -> Callable[P, R]:
     """Refuse arguments that the function does not have, and say what does the same here."""
+    own = name or function.__name__
     signature = inspect.signature(function)
-    known = [name for name in signature.parameters if name not in ("self", "cls")]
+    known = [one for one in signature.parameters if one not in ("self", "cls")]
     if any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
         return function
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in known:
-                raise _unknown_argument(function.__name__, name, known)
+        for argument in kwargs:
+            if argument not in known:
+                raise _unknown_argument(own, argument, known)
         try:
             return function(*args, **kwargs)
         except TypeError:
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise UnknownArgumentError(f"{function.__name__}(): {error}; {_has(known)}") from None
+                raise UnknownArgumentError(f"{own}(): {error}; {_has(known)}") from None
             raise
 
     return called
+
+
+def hinted_class(kind: Kind) -> Kind:
+    """Make the constructor of a class say so."""
+    kind.__init__ = hinted(kind.__init__, name=kind.__name__)  # type: ignore[misc]
+    return kind
 
 
 def _unknown_argument(function: str, name: str, known: Sequence[str]) -> UnknownArgumentError:

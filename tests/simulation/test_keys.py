@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import math
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from remlax import sim
 from remlax.errors import SimulationError
 from remlax.simulation.fingerprint import canonical_json, digest, scenario_id
 from remlax.simulation.keys import Stream, generator, integer_seed, key, keys, versions
@@ -165,6 +167,13 @@ def test_methods_of_classes_count() -> None:
         return space["Own"]()  # type: ignore[operator]
 
     assert digest(make(2.0)) == digest(make(2.0)) != digest(make(3.0))
+
+
+def test_functions_of_the_library_have_fingerprints() -> None:
+    found = [digest(functools.partial(part, prop=0.3)) for part in (sim.ampute, sim.drop_out)]
+    assert len(set(found)) == 2
+    # the wrapper that names unknown arguments is none of the content
+    assert digest(sim.ampute) == digest(inspect.unwrap(sim.ampute))
 
 
 def test_functions_follow_data_and_functions_of_their_module() -> None:

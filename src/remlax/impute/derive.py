@@ -12,7 +12,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning, warn
 
-from ..hints import hinted
+from ..hints import hinted, hinted_class
 from .clusters import cluster_codes, constant_in
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
@@ -20,6 +20,7 @@ from .patterns import check_columns
 Derivation = Callable[[pd.DataFrame], Any]
 
 
+@hinted_class
 @dataclass(frozen=True)
 class ClusterMean:
     """The mean of a column in each cluster, repeated on the cluster's rows: see `cluster_mean`."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
+from ..hints import hinted_class
 from . import checks
 from .laws import Distribution, Drawn
 
@@ -18,6 +19,7 @@ INTERCEPT = "(Intercept)"
 ZERO_ONE = ("binary", "balanced")  # kinds of covariates
 
 
+@hinted_class
 @dataclass(frozen=True)
 class Factor:
     """A grouping factor.
@@ -58,6 +60,7 @@ class Factor:
             raise SimulationError(f"{label}: assigned levels can be neither nested nor drawn in number.")
 
 
+@hinted_class
 @dataclass(frozen=True)
 class Covariate:
     """A covariate.
@@ -116,6 +119,7 @@ class Covariate:
             raise SimulationError(f"{label} of kind 'balanced' is not drawn: leave out icc=.")
 
 
+@hinted_class
 @dataclass(frozen=True)
 class RandomTerm:
     """Random effects of one factor.
@@ -178,6 +182,7 @@ class RandomTerm:
         return matrix
 
 
+@hinted_class
 @dataclass(frozen=True)
 class MultilevelDesign:
     """Multilevel data: y = X beta + Z b + e.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import math
 import types
@@ -136,17 +137,24 @@ def _object(value: Any, seen: tuple[int, ...]) -> dict[str, Any]:
 
 def _methods(kind: type, seen: tuple[int, ...]) -> dict[str, Any]:
     """Code of a class of the user's; what remlax's own classes do is a matter of its version."""
-    if kind.__module__.split(".")[0] == "remlax":
+    if _own(kind):
         return {}
     written = {
         name: _function(value, seen)
         for name, value in vars(kind).items()
-        if isinstance(value, types.FunctionType) and value.__code__.co_filename != "<string>"
+        if isinstance(value, types.FunctionType) and value.__code__.co_filename != "<string>" and not _own(value)
     }
     return {"methods": written} if written else {}
 
 
+def _own(value: type | types.FunctionType) -> bool:
+    # functions of executed text have none
+    return (value.__module__ or "").split(".")[0] == "remlax"
+
+
 def _function(value: types.FunctionType, seen: tuple[int, ...]) -> dict[str, Any]:
+    if _own(value):
+        value = inspect.unwrap(value)
     if id(value) in seen:
         return {"recursion": value.__qualname__}
     inside = (*seen, id(value))

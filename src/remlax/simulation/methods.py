@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ..errors import SimulationError
+from ..hints import hinted_class
 from . import checks
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
@@ -102,6 +103,7 @@ class MixedModelMethod:
         """What is done about missing values."""
 
 
+@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class CompleteData(MixedModelMethod):
     """The model fitted to the data before anything went missing: what imputation aims at.
@@ -116,6 +118,7 @@ class CompleteData(MixedModelMethod):
         return Whole()
 
 
+@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class CompleteCases(MixedModelMethod):
     """The model fitted to the rows in which every column of the model is observed.
@@ -130,6 +133,7 @@ class CompleteCases(MixedModelMethod):
         return Listwise(model.columns)
 
 
+@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class EMB(MixedModelMethod):
     """Multiple imputation by EM with bootstrap, as of `remlax.impute.emb`; clusters are ignored.
@@ -183,6 +187,7 @@ class EMB(MixedModelMethod):
         return EmbTreatment(self.m, columns, incomplete, binary, self.tolerance, self.max_iter, self.ridge)
 
 
+@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class Joint(MixedModelMethod):
     """Multiple imputation by a multilevel joint model, as of `remlax.impute.joint`: rows of one cluster are alike.

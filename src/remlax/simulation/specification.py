@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RemlaxError, SimulationError
+from ..hints import hinted_class
 from . import checks
 from .batch import BatchMethod, Scenario
 from .design import MultilevelDesign
@@ -23,6 +24,7 @@ from .rows import COLUMNS, Rows
 RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used")
 
 
+@hinted_class
 @dataclass(frozen=True)
 class FrameGenerator:
     """Data made by a function of yours: (scenario, NumPy generator) -> complete DataFrame.
@@ -41,6 +43,7 @@ class FrameGenerator:
         _check_function(self.function, "FrameGenerator", "(scenario, rng)")
 
 
+@hinted_class
 @dataclass(frozen=True)
 class FrameAmputer:
     """Cells taken out by a function of yours: (complete frame, scenario, NumPy generator) -> incomplete DataFrame.

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import SimulationError
-from ..hints import Hints
+from ..hints import Hints, hinted_class
 from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
@@ -30,6 +30,7 @@ from .store import Block, ResultStore, open_store, read_store
 BLOCK_SIZE = 64
 
 
+@hinted_class
 @dataclass(frozen=True)
 class Study(StudySpec, Hints):
     """A simulation study.
