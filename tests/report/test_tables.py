@@ -140,9 +140,30 @@ def test_terms_in_words() -> None:
     times = " \N{MULTIPLICATION SIGN} "
     assert term_words("sex[T.m]", {}) == "sex: m"
     assert term_words("sex[T.a:b]:x", {"sex": "Sex"}) == f"Sex: a:b{times}x"
-    assert term_words("I(x:z):`a:b`", {"x": "no"}) == f"I(x:z){times}a:b"
+    assert term_words("I(x:z):`a:b`", {"x": "no"}) == f"I(no:z){times}a:b"
     assert term_words("sex[T.m]", {"sex[T.m]": "Men"}) == "Men"
     assert term_words("poly(x, 2)1", {}) == "poly(x, 2)1"
+
+
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        ("relevel(arm, ref='placebo')[T.drug]", "Arm: drug (vs placebo)"),
+        ("relevel(arm, 2)[T.1]", "Arm: 1 (vs 2)"),
+        ("C(arm)[T.drug]:age", "Arm: drug \N{MULTIPLICATION SIGN} Age"),
+        ("factor(`my var`)[T.1]", "Mine: 1"),
+        ("C(arm, contr.sum)[S.drug]", "C(Arm, contr.sum): S.drug"),  # not against a base level
+        ("I(age^2)", "Age\N{SUPERSCRIPT TWO}"),
+        ("I(`my var`^3)", "Mine\N{SUPERSCRIPT THREE}"),
+        ("scale(age)", "scale(Age)"),
+        ("poly(age, 2)[1]", "poly(Age, 2): 1"),
+        ("I(x * exp(x))", "I(X * exp(X))"),
+        ("ifelse(kind == 'x', age, 0)", "ifelse(kind == 'x', Age, 0)"),
+        ("agelong", "agelong"),
+    ],
+)
+def test_labels_of_variables_inside_of_calls(term: str, words: str) -> None:
+    assert term_words(term, {"arm": "Arm", "age": "Age", "my var": "Mine", "x": "X"}) == words
 
 
 # -- several models ----------------------------------------------------------------------------------------------

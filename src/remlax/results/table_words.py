@@ -8,6 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 MINUS = "\N{MINUS SIGN}"
+# treatment contrasts of a variable, by whatever call
+RECODED = re.compile(
+    r"(?:(?:factor|as\.factor|C)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*contr\.treatment)?"
+    r"|relevel\(\s*(`[^`]+`|[\w.]+)\s*,\s*(?:ref\s*=\s*)?(['\"]?)(.*)\3)\s*\)"
+)
+SQUARE = re.compile(r"I\((`[^`]+`|[\w.]+)\^([23])\)")
+SUPERSCRIPT = {"2": "\N{SUPERSCRIPT TWO}", "3": "\N{SUPERSCRIPT THREE}"}
+NAMED = re.compile(r"`[^`]+`|(?<![\w.'\"])[^\W\d][\w.]*(?![\w.('\"])")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
@@ -69,12 +77,28 @@ def term_words(term: str, labels: Mapping[str, str]) -> str:
 def _factor_words(part: str, labels: Mapping[str, str]) -> str:
     if part in labels:
         return labels[part]
-    found = re.fullmatch(r"(.*)\[(?:T\.)?(.*)\]", part, flags=re.DOTALL)
+    found = re.fullmatch(r"(.*)\[(T\.)?(.*)\]", part, flags=re.DOTALL)
     if found is None:
-        return part.strip("`")
-    variable, category = found.groups()
-    variable = variable.strip("`")
-    return f"{labels.get(variable, variable)}: {category}"
+        return _variable_words(part, labels)
+    variable, treatment, category = found.groups()
+    made = RECODED.fullmatch(variable) if treatment and variable not in labels else None
+    if made is None:
+        return f"{_variable_words(variable, labels)}: {category}"
+    against = f" (vs {made[4]})" if made[4] else ""  # another base level than that of other models in the table
+    return f"{_variable_words(made[1] or made[2], labels)}: {category}{against}"
+
+
+def _variable_words(text: str, labels: Mapping[str, str]) -> str:
+    """A variable by its label; in a call, every variable that has one: ``log(income)``; ``I(x^2)`` with its power."""
+    name = text.strip("`")
+    if text in labels or name in labels:
+        return labels.get(text, labels.get(name, name))
+    power = SQUARE.fullmatch(text)
+    if power:
+        return f"{_variable_words(power[1], labels)}{SUPERSCRIPT[power[2]]}"
+    if "(" not in name:
+        return name
+    return NAMED.sub(lambda found: labels.get(found[0].strip("`"), found[0]), name)
 
 
 def _split(term: str) -> list[str]:
