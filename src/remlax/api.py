@@ -17,7 +17,7 @@ from .core.placement import Device, lane_mesh
 from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
 from .data.given import stacked
-from .design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
+from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
 from .design.formula import MixedFormula, parse_formula
 from .design.terms import idle_powers
 from .errors import (
@@ -112,6 +112,8 @@ def lmer(
     parsed = parse_formula(formula)
     _warn_formula(parsed)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
+    for what, given in (("weights", weights), ("offset", offset)):
+        check_order(given, data.index, what)
     dropped = 0 if kept is None else int((~kept).sum())
     rows = read_rows(
         parsed,

@@ -278,6 +278,17 @@ def test_frames_of_new_data_must_match_the_fits():
         fits.pool().predict([*frames[:2], frames[2].drop(columns="SES"), *frames[3:]])
     by_list = fits.pool().predict(frames)
     assert by_list.equals(fits.pool().predict(rx.ImputedData.from_frames(frames)))
+    # frames that have labels go to the fits of these labels
+    backwards = dict(zip(range(5, 0, -1), frames[::-1], strict=True))
+    assert by_list.equals(fits.pool().predict(backwards))
+    assert by_list.equals(fits.pool().predict(rx.ImputedData.from_frames(backwards)))
+    assert fits[3:].pool().predict(backwards).equals(fits[3:].pool().predict(frames[3:]))
+    with pytest.raises(
+        DataError, match=r"frames for 0, 1, 2, 3, 4, and the fits are those of 1, 2, 3, 4, 5: use the same"
+    ):
+        fits.pool().predict(dict(enumerate(frames)))
+    with pytest.raises(DataError, match="the rows of newdata stand in another order in some frames"):
+        fits.pool().predict([*frames[:4], frames[4].iloc[::-1]])
     assert np.allclose(by_list["estimate"], fits.pool().fitted().head(3))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.errors import DataError, ModelSizeError
+from remlax.errors import DataError, DroppedRowsWarning, ModelSizeError
 from remlax.fitting import memory
 
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
@@ -103,6 +103,24 @@ def _varied(k: int = 3) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
     noise = rng.normal(size=(k, 2, 180))
     frames = [data.assign(Days=data["Days"] + 0.1 * a, Reaction=data["Reaction"] + b) for a, b in noise]
     return frames, list(rng.uniform(0.5, 2, (k, 180)))
+
+
+def test_rows_in_another_order_are_refused(fit: rx.LmerFit) -> None:
+    data = rx.datasets.sleepstudy()
+    backwards = data["Days"].iloc[::-1] + 1.0
+    gap = data.assign(Reaction=data["Reaction"].where(data["Days"] > 0))
+    for options, what in (({"weights": backwards}, "weights"), ({"offset": backwards}, "offset")):
+        with pytest.raises(DataError, match=f"the rows of {what} stand in another order than those of the data"):
+            rx.lmer(FORMULA, data, **options)
+        with pytest.raises(DataError, match=f"the rows of {what} stand in another order"):
+            rx.lmer_list(FORMULA, [data, data], **{what: [data["Days"] + 1.0, backwards]})
+        with pytest.warns(DroppedRowsWarning), pytest.raises(DataError, match="stand in another order"):
+            rx.lmer(FORMULA, gap, **options)
+    with pytest.raises(DataError, match="the rows of the responses stand in another order than those of the fit"):
+        rx.refit(fit, data["Reaction"].iloc[::-1])
+    # other labels are those of no row: by position, as arrays are
+    same = rx.refit(fit, data["Reaction"].set_axis(np.arange(180) + 7))
+    np.testing.assert_allclose(same[0].criterion(), fit.criterion(), rtol=1e-10)
 
 
 @pytest.mark.parametrize("response", ["Reaction", "log(Reaction)"])

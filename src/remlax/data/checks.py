@@ -155,6 +155,12 @@ def frame_array(frame: pd.DataFrame, position: int) -> ColumnArray:
     return column_array(frame.iloc[:, position]) if take is None else cast(ColumnArray, take(position))
 
 
+def other_order(index: pd.Index, first: pd.Index) -> bool:
+    """Tell whether the same unique row labels stand in another order."""
+    same = index.equals(first) or len(index) != len(first) or not (index.is_unique and first.is_unique)
+    return not same and bool(index.isin(first).all())
+
+
 def same_values(left: pd.Series, right: pd.Series) -> bool:
     """Tell whether two conformed columns of equal length hold the same values; missing equals missing."""
     return same_arrays(column_array(left), column_array(right))

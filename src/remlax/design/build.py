@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.checks import other_order
 from ..data.imputed import ImputedData
 from ..errors import DataError, DesignError
 from .columns import require_columns
@@ -288,6 +289,8 @@ def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData)
         return _column(given, sources, what)
     sizes = np.diff(sources.offsets)
     parts = given if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1 else None
+    for k, frame in enumerate(data.frames):
+        check_order(given if parts is None else parts[min(k, len(parts) - 1)], frame.index, what)
     if parts is None:
         values = _numeric(given, what)
         if (sizes != len(values)).any():
@@ -300,6 +303,15 @@ def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData)
         if len(array) != size:
             raise DataError(f"{what} has {len(array)} values for imputation {data.labels[k]}, which has {size} rows")
     return RowArray(np.concatenate(arrays), sources.offsets)
+
+
+def check_order(given: object, index: pd.Index, what: str) -> None:
+    """Refuse a Series whose row labels are those of the data in another order: values are taken by position."""
+    if isinstance(given, pd.Series) and other_order(given.index, index):
+        raise DataError(
+            f"the rows of {what} stand in another order than those of the data: sort both by their index, or name a "
+            "column of the data"
+        )
 
 
 def _sizes(sizes: np.ndarray) -> str:

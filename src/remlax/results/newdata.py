@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ..data.checks import other_order
 from ..data.imputed import ImputedData
 from ..design.evaluate import evaluate
 from ..design.formula import parse_formula
@@ -197,14 +198,13 @@ def read_newdata(
 
 def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
     """The frames of newdata, one or one per lane, and what to call each in messages."""
+    names, keys = fitted.model.rows.labels, None
     if isinstance(newdata, pd.DataFrame):
         frames = [newdata]
     elif isinstance(newdata, ImputedData):
-        frames = list(newdata.frames)
+        frames, keys = list(newdata.frames), newdata.labels
     elif isinstance(newdata, Mapping):
-        if newdata and not any(isinstance(frame, pd.DataFrame) for frame in newdata.values()):
-            raise DataError("newdata is a dict of columns: give pandas.DataFrame(newdata)")
-        frames = list(newdata.values())
+        frames, keys = list(newdata.values()), tuple(newdata)
     elif isinstance(newdata, Iterable) and not isinstance(newdata, str):
         frames = list(newdata)
     else:
@@ -215,17 +215,40 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
                 f"newdata holds a {type(frame).__name__}, not a DataFrame: convert it first (pandas.DataFrame(...), or "
                 ".to_pandas())"
             )
+    frames = _by_label(fitted, lanes, frames, keys, strict=isinstance(newdata, Mapping))
     if len(frames) == fitted.n_lanes and len(frames) != len(lanes):
         frames = [frames[k] for k in lanes]
     if len(frames) not in (1, len(lanes)):
         raise DataError(f"newdata holds {len(frames)} frames for {len(lanes)} fits: give one, or one for each fit")
     if len({len(frame) for frame in frames}) > 1:
         raise DataError("the frames of newdata have different numbers of rows: predictions are pooled row by row")
-    if not len(frames[0]):
+    first = frames[0].index
+    if any(other_order(frame.index, first) for frame in frames[1:]):
+        raise DataError(
+            "the rows of newdata stand in another order in some frames than in the first, and predictions are pooled "
+            "row by row: sort all by their index"
+        )
+    if not len(first):
         raise DataError("newdata has no rows")
-    names = fitted.model.rows.labels
     several = len(frames) > 1
     return frames, [f" for imputation {names[k]}" if several else "" for k in list(lanes)[: len(frames)]]
+
+
+def _by_label(
+    fitted: Fitted, lanes: Sequence[int], frames: list[pd.DataFrame], keys: tuple[object, ...] | None, *, strict: bool
+) -> list[pd.DataFrame]:
+    """Give each fit the frame of its own label, in whatever order they stand; ``strict`` refuses other labels."""
+    names = [fitted.model.rows.labels[k] for k in lanes]
+    if keys is None or len(frames) not in (fitted.n_lanes, len(lanes)):
+        return frames
+    if set(names) <= set(keys):
+        return [frames[keys.index(name)] for name in names]
+    if strict and len(frames) > 1:
+        raise DataError(
+            f"newdata has frames for {_listed(keys)}, and the fits are those of {_listed(names)}: use the same labels, "
+            "or a list in the order of the fits"
+        )
+    return frames
 
 
 class _Reader:
@@ -340,6 +363,6 @@ def _factor_masks(fitted: Fitted, include: list[np.ndarray]) -> list[np.ndarray]
     ]
 
 
-def _listed(names: Sequence[str], most: int = 8) -> str:
+def _listed(names: Sequence[object], most: int = 8) -> str:
     shown = ", ".join(map(repr, names[:most]))
     return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")

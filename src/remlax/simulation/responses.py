@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..data.checks import other_order
 from ..errors import ConvergenceWarning, DataError, warn
 from ..fitting.refit import refit_lane, simulate_lane
 from ..hints import hinted
@@ -82,7 +83,8 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     Raises
     ------
     DataError
-        A wrong shape, values that are not finite, or a response that the fixed part explains without remainder.
+        A wrong shape, rows in another order, values that are not finite, or a response that the fixed part explains
+        without remainder.
 
     Warns
     -----
@@ -102,6 +104,11 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
         values = np.asarray(ys, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"the responses must be numbers: {error}") from None
+    index = fit.fitted_stack.model.rows.index[fit.lane]
+    if isinstance(ys, pd.DataFrame | pd.Series) and other_order(ys.index, index):
+        raise DataError(
+            "the rows of the responses stand in another order than those of the fit: sort them by its index"
+        )
     columns = values[:, None] if values.ndim == 1 else values
     if columns.ndim != 2:
         raise DataError(f"the responses have the shape {values.shape}; they need one column per data set")
