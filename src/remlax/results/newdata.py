@@ -204,6 +204,8 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
     elif isinstance(newdata, ImputedData):
         frames, keys = list(newdata.frames), newdata.labels
     elif isinstance(newdata, Mapping):
+        if newdata and not any(isinstance(frame, pd.DataFrame) for frame in newdata.values()):
+            raise DataError("newdata is a dict of columns: give pandas.DataFrame(newdata)")
         frames, keys = list(newdata.values()), tuple(newdata)
     elif isinstance(newdata, Iterable) and not isinstance(newdata, str):
         frames = list(newdata)
