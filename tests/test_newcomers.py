@@ -20,6 +20,7 @@ from remlax.errors import (
     FileFormatError,
     FormulaError,
     FormulaWarning,
+    ImputationError,
     PoolingWarning,
     SimulationError,
     UnknownArgumentError,
@@ -53,7 +54,12 @@ def fits(data: rx.ImputedData) -> rx.LmerFitList:
         ("params", "use fit.fixef()", "use fits.fixef()", "use pooled.fixef()"),
         ("pvalues", "use fit.tidy('fixed')['p_value']", "use fits.pool().tidy", "use pooled.tidy('fixed')['p_value']"),
         ("llf", "use fit.loglik", "use fits[0].loglik", "not pooled: fits.glance() has one per data set"),
-        ("scale", "use fit.sigma ** 2", "use fits[0].sigma ** 2", "use pooled.varcorr() or pooled.tidy('ran_pars')"),
+        (
+            "scale",
+            "use fit.sigma ** 2",
+            "use fits[0].sigma ** 2",
+            "use pooled.glance()['sigma'], or pooled.tidy",
+        ),
         ("conf_int", "use fit.confint('profile')", "use fits.confint('profile')", "use pooled.confint() for the coef"),
         ("wald_test", "use fit.test('x = 0')", "use fits.pool().test('x = 0')", "use pooled.test('x = 0')"),
     ],
@@ -69,7 +75,7 @@ def test_hints_speak_of_the_object_in_hand(
 
 def test_what_only_single_fits_have(fits: rx.LmerFitList) -> None:
     pooled = fits.pool()
-    for name, hint in (("aic", "D4"), ("sigma", "pooled.varcorr"), ("nobs", r"fits.glance\(\)\['nobs'\]")):
+    for name, hint in (("aic", "D4"), ("sigma", r"pooled.glance\(\)"), ("nobs", r"pooled.glance\(\)\['nobs'\]")):
         with pytest.raises(UnknownNameError, match=f"{name}'; .*{hint}"):
             getattr(pooled, name)
     with pytest.raises(UnknownNameError, match=r"each of its fits has: .*; the pooled model has fits\.pool\(\)\.tidy"):
@@ -207,6 +213,11 @@ def test_powers_that_mean_something_are_silent() -> None:
 def test_habits_of_patsy(term: str, message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
+
+
+def test_patterns_are_of_the_incomplete_data(data: rx.ImputedData) -> None:
+    with pytest.raises(ImputationError, match=r"is complete: give the incomplete data, which are data\.original"):
+        rx.impute.fraction_missing(data)  # type: ignore[arg-type]
 
 
 def one_way(tau: float) -> pd.DataFrame:

@@ -33,7 +33,15 @@ def test_a_bar_starts_with_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys:
         tell(1)
         assert capsys.readouterr().err == ""
         tell(3)
-        assert "4/8" in capsys.readouterr().err
+        assert "4/8 [00:02<00:02" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("now")
+def test_no_bar_comes_when_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that compiles for long and then computes in no time."""
+    with progress(60, "row") as tell:
+        tell(60)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("now")
@@ -41,13 +49,16 @@ def test_work_inside_of_work_has_no_bar(capsys: pytest.CaptureFixture[str]) -> N
     with progress(7, "fit") as tell, progress(5, "row") as inner:
         inner(5)
         assert capsys.readouterr().err == ""
-        tell(7)
+        tell(3)
+        tell(4)
     with unseen(), progress(7, "fit") as tell:
-        tell(7)
+        tell(3)
+        tell(4)
     assert "7/7" in capsys.readouterr().err
     with progress(1, "fit") as one, progress(5, "row") as inner:
         one(1)
-        inner(5)
+        inner(2)
+        inner(3)
     shown = capsys.readouterr().err
     assert "5/5" in shown
     assert "1/1" not in shown

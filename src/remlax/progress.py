@@ -23,7 +23,7 @@ _DEPTH = _Depth()
 
 @contextmanager
 def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function that counts finished work, from any thread; after two seconds tqdm shows a bar.
+    """Yield a function that counts finished work, from any thread; after two seconds tqdm shows a bar if work is left.
 
     What is done inside of work that is counted has no bar of its own, and a total of one has none.
     ``TQDM_DISABLE=1`` in the environment turns bars off; it is read here, since tqdm reads it only when it is imported.
@@ -43,8 +43,8 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
             done += count
             if bar is not None:
                 bar.update(count)
-            elif shown and time.perf_counter() - began >= DELAY:
-                bar = _bar(total, done, unit)
+            elif shown and done < total and (elapsed := time.perf_counter() - began) >= DELAY:
+                bar = _bar(total, done, unit, elapsed)
 
     try:
         with unseen(total > 1):
@@ -64,8 +64,12 @@ def unseen(hide: bool = True) -> Iterator[None]:
         _DEPTH.counted -= hide
 
 
-def _bar(total: int, done: int, unit: str) -> Any:
+def _bar(total: int, done: int, unit: str, elapsed: float) -> Any:
     # imported when two seconds have passed anyway: it would add to the start of every process
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=done, unit=unit)
+    bar = tqdm(total=total, unit=unit, delay=1e-9)  # a delay keeps it from printing zeros first
+    bar.delay, bar.n = 0, done
+    bar.start_t -= elapsed
+    bar.refresh()
+    return bar

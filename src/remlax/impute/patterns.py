@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
 from ..hints import hinted
@@ -56,6 +57,8 @@ def index_patterns(observed: BoolArray) -> PatternIndex:
 
 def _check_frame(data: object) -> None:
     if not isinstance(data, pd.DataFrame):
+        if isinstance(data, ImputedData):
+            raise ImputationError("an ImputedData is complete: give the incomplete data, which are data.original")
         raise ImputationError(f"the data are a {type(data).__name__}, not a pandas DataFrame: convert them first")
 
 

@@ -32,9 +32,9 @@ _COMPARE = "not pooled: fits.glance() has one per data set; rx.anova(fits, small
 # what only single fits have
 _NOT_POOLED = {
     **dict.fromkeys(("aic", "bic", "loglik", "llf", "deviance", "remlcrit", "criterion"), _COMPARE),
-    **dict.fromkeys(("sigma", "scale"), "pooled.varcorr() or pooled.tidy('ran_pars'), row 'sd__Observation'"),
+    **dict.fromkeys(("sigma", "scale"), "pooled.glance()['sigma'], or pooled.tidy('ran_pars') with limits"),
     "confint": "pooled.confint() for the coefficients, pooled.tidy('ran_pars') for SDs and correlations",
-    "nobs": "fits.glance()['nobs']",
+    "nobs": "pooled.glance()['nobs']",
     "ngrps": "fits[0].ngrps",
     "converged": "fits.convergence()",
     "issingular": "fits.convergence()",
