@@ -134,21 +134,7 @@ def estimated_means(
     """Build the reference grid and average over it; see ``LmerFit.emmeans``."""
     wanted, groups = _names(specs), _names(by)
     values = reference_values(fitted, lanes, {} if at is None else at)
-    for name in (*wanted, *groups):
-        if "~" in name or "|" in name:
-            raise DataError(f"{name!r} is a formula: name variables, as in emmeans('a', by='b') for R's ~ a | b")
-        if name not in values:
-            raise DataError(
-                f"{name!r} is no variable of the fixed part; there are {', '.join(values) or 'none'}: name one of them"
-            )
-    if not wanted or len({*wanted, *groups}) < len(wanted) + len(groups):
-        raise DataError("name at least one variable for the means, and none of them twice")
-    single = [name for name in (*wanted, *groups) if len(values[name]) < 2]
-    if single:
-        raise DataError(
-            f"{single[0]!r} has one value only in the reference grid ({_shown(values[single[0]][0])}): give several "
-            f"with at={{{single[0]!r}: [...]}}"
-        )
+    _check_names(wanted, groups, values)
     shown = [*wanted, *groups]
     rest = [name for name in values if name not in shown]
     # by varies slowest, so that means that are compared stand together
@@ -178,6 +164,25 @@ def estimated_means(
         tuple(labels),
         tuple(shown),
     )
+
+
+def _check_names(wanted: tuple[str, ...], groups: tuple[str, ...], values: Mapping[str, list[Any]]) -> None:
+    """Refuse names that have no means to compare in the grid."""
+    for name in (*wanted, *groups):
+        if "~" in name or "|" in name:
+            raise DataError(f"{name!r} is a formula: name variables, as in emmeans('a', by='b') for R's ~ a | b")
+        if name not in values:
+            raise DataError(
+                f"{name!r} is no variable of the fixed part; there are {', '.join(values) or 'none'}: name one of them"
+            )
+    if not wanted or len({*wanted, *groups}) < len(wanted) + len(groups):
+        raise DataError("name at least one variable for the means, and none of them twice")
+    single = [name for name in (*wanted, *groups) if len(values[name]) < 2]
+    if single:
+        raise DataError(
+            f"{single[0]!r} has one value only in the reference grid ({_shown(values[single[0]][0])}): give several "
+            f"with at={{{single[0]!r}: [...]}}"
+        )
 
 
 def _beside(table: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
