@@ -215,6 +215,12 @@ def test_habits_of_patsy(term: str, message: str) -> None:
         rx.lmer(f"y ~ {term} + (1 | g)", frame(1))
 
 
+def test_data_sets_are_named() -> None:
+    with pytest.raises(UnknownNameError, match=r"'load'; the data sets are dyestuff\(\), hsb\(\), hsb_imputed\(\), "):
+        _ = rx.datasets.load  # type: ignore[attr-defined]
+    assert not hasattr(rx.datasets, "__wrapped__")
+
+
 def test_patterns_are_of_the_incomplete_data(data: rx.ImputedData) -> None:
     with pytest.raises(ImputationError, match=r"is complete: give the incomplete data, which are data\.original"):
         rx.impute.fraction_missing(data)  # type: ignore[arg-type]
