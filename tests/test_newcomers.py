@@ -319,6 +319,16 @@ def test_a_study_that_finished_nothing_can_be_corrected(tmp_path: Path) -> None:
         study().run(tmp_path)
 
 
+def test_a_replication_is_printed_in_a_line() -> None:
+    lost = sim.Amputation(0.5, patterns=[["y"]], mechanism="MCAR")
+    replay = study(ampute=lambda scenario: lost).replay({"effect": 0.5}, 2)
+    rows = int(replay.data["y"].isna().sum())
+    assert 0 < rows < 40
+    assert str(replay) == (
+        f"Replication 2 of {{'effect': 0.5}}: 40 rows, {rows} of them incomplete; .data, .complete and .run() of 'all'"
+    )
+
+
 def test_directories_of_one_seed_hold_the_same_data(tmp_path: Path) -> None:
     """What the page on power says about a method that is added later."""
     parts = []

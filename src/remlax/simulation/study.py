@@ -220,7 +220,7 @@ class Study(StudySpec, Hints):
         return open_store(out, self.fingerprint(), self.table(), self.replications, block_size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Replay:
     """One replication made again.
 
@@ -240,6 +240,13 @@ class Replay:
     block: Block
     scenario: Mapping[str, Any]
     frames: FrameData
+
+    def __repr__(self) -> str:
+        incomplete = int(self.data.isna().any(axis=1).sum())
+        return (
+            f"Replication {self.frames.replication} of {dict(self.scenario)}: {len(self.data)} rows, {incomplete} of "
+            f"them incomplete; .data, .complete and .run() of {', '.join(map(repr, self.study.methods))}"
+        )
 
     @property
     def data(self) -> pd.DataFrame:
