@@ -173,6 +173,20 @@ def test_what_is_no_list_of_frames(data: rx.ImputedData) -> None:
     assert rx.ImputedData.from_frames(dict(list(long.groupby(".imp")))).labels == (1, 2, 3)
 
 
+def test_the_original_is_no_imputation(data: rx.ImputedData) -> None:
+    """Set 0 of mice and Stata would be fitted with the others, where its variables are complete."""
+    long = data.with_original(data[0]).to_long(include_original=True)
+    for number in (".imp", "_mi_m"):
+        sets = dict(list(long.rename(columns={".imp": number}).groupby(number)))
+        with pytest.raises(DataError, match=rf"imputation 0 is the incomplete original \('{number}' is 0 in it"):
+            rx.lmer_list(MODEL, sets)
+        with pytest.raises(DataError, match="imputation 1 is the incomplete original"):
+            rx.lmer_list(MODEL, list(sets.values()))
+        del sets[0]
+        assert rx.lmer_list(MODEL, sets).labels == [1, 2, 3]
+        assert rx.lmer(MODEL, long[long[".imp"] == 0]).nobs == 48
+
+
 def test_imputations_beside_each_other(data: rx.ImputedData) -> None:
     broad = pd.concat([part.add_suffix(f".{k}") for k, part in enumerate(data, 1)], axis=1)
     with pytest.raises(FileFormatError, match=r"beside each other \(y\.1, y\.2, \.\.\.\): write complete\(m, 'long'"):

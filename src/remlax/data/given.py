@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
@@ -73,6 +74,25 @@ def as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
     if not isinstance(frames, Iterable):
         raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
     return list(frames)
+
+
+def refuse_original(frames: Sequence[object], names: Sequence[str]) -> None:
+    """Refuse the incomplete original of mice or Stata, set 0, among several data sets.
+
+    Raises
+    ------
+    DataError
+        Names the data set.
+    """
+    for frame, name in zip(frames, names, strict=True):
+        if len(frames) < 2 or not isinstance(frame, pd.DataFrame) or frame.empty:
+            continue
+        for number in (".imp", "_mi_m"):
+            if number in frame.columns and np.all(frame[number] == 0):
+                raise DataError(
+                    f"{name} is the incomplete original ({number!r} is 0 in it): leave it out, or give the whole frame "
+                    "to rx.read_imputations, which keeps it apart"
+                )
 
 
 def stacked(frame: pd.DataFrame, used: Iterable[str]) -> str | None:

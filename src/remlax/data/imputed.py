@@ -22,7 +22,7 @@ from .checks import (
     same_arrays,
     shortened,
 )
-from .given import FrameNames, as_list
+from .given import FrameNames, as_list, refuse_original
 from .imputed_print import imputed_html, imputed_text
 from .long import ID, IMP, split_long, stack_long
 
@@ -86,7 +86,8 @@ class ImputedData(FrameNames):
         ------
         DataError
             No frame; something that is not a pandas DataFrame; an empty frame; duplicated column names;
-            columns, column types or sets of categories that differ between the frames.
+            columns, column types or sets of categories that differ between the frames; the incomplete original
+            (``.imp`` or ``_mi_m`` is 0) among several.
 
         Examples
         --------
@@ -103,7 +104,9 @@ class ImputedData(FrameNames):
             labels = tuple(range(1, len(given) + 1))
         if not given:
             raise DataError("there is no data set: give at least one DataFrame")
-        return cls(check_frames(given, [f"imputation {label}" for label in labels]), labels)
+        names = [f"imputation {label}" for label in labels]
+        refuse_original(given, names)
+        return cls(check_frames(given, names), labels)
 
     @classmethod
     def from_long(cls, frame: pd.DataFrame, imp: str = IMP, id: str | None = ID) -> ImputedData:
