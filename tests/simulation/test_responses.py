@@ -105,6 +105,15 @@ def _varied(k: int = 3) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
     return frames, list(rng.uniform(0.5, 2, (k, 180)))
 
 
+def test_names_that_tables_use_themselves(fit: rx.LmerFit) -> None:
+    data = rx.datasets.sleepstudy().rename(columns={"Subject": "Residual", "Days": "a|b"})
+    odd = rx.lmer("Reaction ~ `a|b` + (1 + `a|b` | Residual)", data)
+    terms = rx.bootstrap(odd, 2, seed=1).summary()["term"].tolist()
+    assert terms[2:] == ["sd__Intercept|Residual", "sd__`a|b`|Residual", "cor__Intercept.`a|b`|Residual", "sigma"]
+    means = [model.emmeans(name, at={name: [0, 1]}).means["estimate"] for model, name in ((odd, "a|b"), (fit, "Days"))]
+    np.testing.assert_allclose(*means, rtol=1e-10)
+
+
 def test_rows_in_another_order_are_refused(fit: rx.LmerFit) -> None:
     data = rx.datasets.sleepstudy()
     backwards = data["Days"].iloc[::-1] + 1.0

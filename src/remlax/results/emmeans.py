@@ -169,7 +169,7 @@ def estimated_means(
 def _check_names(wanted: tuple[str, ...], groups: tuple[str, ...], values: Mapping[str, list[Any]]) -> None:
     """Refuse names that have no means to compare in the grid."""
     for name in (*wanted, *groups):
-        if "~" in name or "|" in name:
+        if name not in values and ("~" in name or "|" in name):
             raise DataError(f"{name!r} is a formula: name variables, as in emmeans('a', by='b') for R's ~ a | b")
         if name not in values:
             raise DataError(

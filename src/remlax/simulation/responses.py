@@ -255,7 +255,7 @@ def estimates_of(fits: LmerFitList) -> pd.DataFrame:
     table = fits.varcorr()
     names = []
     for group, first, second in zip(table["group"], table["var1"], table["var2"], strict=True):
-        if group == "Residual":
+        if pd.isna(first):
             names.append("sigma")
         else:
             names.append(f"sd__{first}|{group}" if pd.isna(second) else f"cor__{first}.{second}|{group}")
