@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import remlax as rx
+from remlax.errors import DataWarning
 
 SCRIPT = """
 suppressMessages(library(mice))
@@ -31,7 +32,8 @@ def test_r_reads_what_is_written(tmp_path: Path) -> None:
         pytest.skip("needs Rscript with mice and haven")
     data = rx.datasets.hsb_imputed()
     csv, dta = tmp_path / "long.csv", tmp_path / "flong.dta"
-    rx.write_imputations(data, csv)
+    with pytest.warns(DataWarning, match="a csv file does not say that 'schid' hold"):
+        rx.write_imputations(data, csv)
     rx.write_imputations(data, dta)
     done = subprocess.run(["Rscript", "-"], input=SCRIPT.format(csv=csv, dta=dta), capture_output=True, text=True)
     said = [float(line) for line in done.stdout.split()]
