@@ -111,9 +111,11 @@ def test_weighted_cross_products_give_the_dense_criterion(reml: bool) -> None:
             jnp.asarray(x), jnp.asarray(y), (jnp.asarray(z),), (jnp.asarray(codes),), structure, jnp.asarray(weights)
         )
         found = float(core.profiled_deviance(jnp.asarray(theta), structure, core.Index(()), values))
+        by_reml = float(core.reml_criterion(jnp.asarray(theta), structure, core.Index(()), values))
     kept = weights > 0
     root = np.sqrt(weights[kept])
     answer = dense(x[kept], y[kept], [DenseTerm(z[kept], codes[kept], 6)], [lower(theta, 2)], weights[kept])
     assert found == pytest.approx(answer.reml if reml else answer.ml, rel=1e-12)
+    assert by_reml == pytest.approx(answer.reml, rel=1e-12)
     ols = np.linalg.lstsq(x[kept] * root[:, None], y[kept] * root, rcond=None)[0]
     np.testing.assert_allclose(rotation.ols, ols, rtol=1e-11)
