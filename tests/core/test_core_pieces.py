@@ -10,8 +10,12 @@ import pytest
 from dense_model import DenseTerm, dense, lower
 from remlax import core
 from remlax.core import batch_restarts
+from remlax.core.batch import MAX_CHUNK, Stack, chunk_size
+from remlax.core.batch_products import RowLayout, row_products
 from remlax.core.batch_restarts import BatchFit
 from remlax.core.conditioning import aliased_columns
+from remlax.core.crossprod import chain_tables
+from remlax.core.draws import _noise
 from remlax.core.optimize import CONVERGED, MAX_ITER, SADDLE
 from remlax.core.structure import ThetaMap, Values
 
@@ -119,3 +123,54 @@ def test_weighted_cross_products_give_the_dense_criterion(reml: bool) -> None:
     assert by_reml == pytest.approx(answer.reml, rel=1e-12)
     ols = np.linalg.lstsq(x[kept] * root[:, None], y[kept] * root, rcond=None)[0]
     np.testing.assert_allclose(rotation.ols, ols, rtol=1e-11)
+
+
+@pytest.mark.parametrize("layout", ["level by level", "mixed"])
+def test_products_by_layout_are_those_of_the_rows(layout: str) -> None:
+    """Whatever the order of rows; one that is absent does not count, whatever stands in it."""
+    rng = np.random.default_rng(6)
+    codes = np.repeat(np.arange(8), 5)
+    if layout == "mixed":
+        codes = rng.permutation(codes)
+    upper = codes // 4
+    x = np.stack([np.ones(40), rng.normal(size=40)], axis=1)
+    y, present = 2 + x[:, 1] + rng.normal(size=40), np.arange(40) % 9 != 4
+    theta_map = core.ThetaMap((2, 1), (0, 0, 0, 1), (0, 1, 1, 0), (0, 0, 1, 0))
+    structure = core.Structure(theta_map, (8, 2), 2)
+    rows = RowLayout(chain_tables(structure), (5, 20) if layout == "level by level" else (0, 0))
+    with jax.enable_x64(True):
+        levels = (jnp.asarray(codes), jnp.asarray(upper))
+        whole = [jnp.asarray(np.where(present[:, None], x, np.nan)), jnp.asarray(np.where(present, y, np.inf))]
+        z = (whole[0], whole[0][:, :1])
+        found = row_products(*whole, z, jnp.asarray(present), levels, structure, rows)
+        wanted, rotation = core.cross_products(
+            jnp.asarray(x), jnp.asarray(y), (jnp.asarray(x), jnp.asarray(x[:, :1])), levels, structure,
+            jnp.asarray(present, float),
+        )  # fmt: skip
+    for a, b in zip(jax.tree.leaves((found.values, found.rotation)), jax.tree.leaves((wanted, rotation)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    assert 0 < float(found.pivot) <= 1
+
+
+@pytest.mark.parametrize(("lanes", "threads"), [(5, 2), (700, 2), (1025, 1), (4096, 4), (100_000, 2)])
+def test_chunks_are_equal_shares_that_fit(lanes: int, threads: int) -> None:
+    """Few more places than lanes, and as many chunks as threads once there is work for them."""
+    leaf = np.zeros((lanes, 40))
+    structure = core.Structure(core.ThetaMap((1,), (0,), (0,), (0,)), (3,), 1)
+    values = core.Values(**dict.fromkeys(core.Values.__dataclass_fields__) | {"n_obs": leaf[:, 0], "ww": leaf})
+    stack = Stack(structure, core.Index(()), values)
+    size = chunk_size(stack, threads)
+    chunks = -(-lanes // size)
+    assert size <= MAX_CHUNK
+    assert size * chunks < lanes * 1.25 + 1
+    assert chunks == 1 if lanes < 10 else chunks >= threads
+    if lanes > 2 * threads * MAX_CHUNK:
+        assert size > MAX_CHUNK / 2
+    assert chunk_size(stack, threads, some=True).bit_count() == 1
+
+
+def test_groups_and_new_levels_have_draws_of_their_own() -> None:
+    structure = core.Structure(core.ThetaMap((1, 1), (0, 1), (0, 0), (0, 0)), (4, 4), 4)
+    noise = _noise(jax.random.key(1), 3, (4, 4), structure, jnp.float32)
+    drawn = np.concatenate([np.ravel(part) for part in (noise.gamma, *noise.effects, *noise.new)])
+    assert len(np.unique(drawn)) == len(drawn) == 3 * 4 * 5

@@ -94,6 +94,28 @@ def test_derivatives_are_those_of_automatic_differentiation(case):
                 assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("case", ["(1 + x + z | g)"], indirect=True)
+def test_derivatives_of_one_factor_are_differences(case):
+    """Gradient against differences of the deviance, Hessian against those of the gradient; a correlation is held."""
+    _, fit = case
+    stack = HeldStack(fit.fitted_stack, np.array([0]))
+    structure, index = stack.stack.structure, stack.stack.index
+    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    parameter = next(one for one in parameters_of(fit.fitted_stack) if one.kind == "cor")
+    held = stack.held((0, parameter, -0.4), 0.1)
+    at = held.start + held.free * np.random.default_rng(2).normal(scale=0.3, size=len(held.start))
+    assert held.square.any()
+    assert abs(at[-1]) > 0.05
+    with jax.enable_x64(True):
+        exact = jax.jit(lambda at, held: held_derivatives(at, held, structure, index, kept))
+        near = [[exact(at + h * e, held) for h in (-2e-3, -1e-3, 1e-3, 2e-3)] for e in np.eye(len(at))]
+        found = exact(at, held)
+    for ours, name in ((found.grad, "value"), (found.hess, "grad")):
+        below, low, high, above = (np.stack([getattr(row[i], name) for row in near]) for i in range(4))
+        slope = (8 * (high - low) - (above - below)) / 12e-3
+        assert_allclose(ours, slope, rtol=1e-6, atol=1e-7 * np.abs(slope).max())
+
+
 def _value_grad_hess(at, held, structure, index, values):
     def deviance(t):
         return held_deviance(t, held, structure, index, values)
