@@ -55,11 +55,11 @@ def test_draws_do_not_depend_on_the_sweeps_per_call(frame: pd.DataFrame, monkeyp
 
 
 def test_no_bar_where_it_is_turned_off() -> None:
-    code = "import remlax.progress as p\np.DELAY = 0.0\nwith p.progress(3, 'sweep') as tell:\n    tell(3)\n"
+    code = "import remlax.progress as p\np.DELAY = 0.0\nwith p.progress(3, 'sweep') as tell:\n    tell(2)\n"
     for disable, shown in (("", True), ("1", False)):
         env = {**os.environ, "TQDM_DISABLE": disable}
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert ("3/3" in done.stderr) is shown
+        assert ("2/3" in done.stderr) is shown
 
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.ImputationWarning")
