@@ -15,15 +15,12 @@ from page_blocks import Block, blocks, difference, run
 
 NAME = re.compile(r"\b(rx|fit|fits|pooled)\.((?:(?:plot|impute|sim)\.)?[A-Za-z]\w*)")
 ROOT = Path(__file__).resolve().parents[2]
-LONG = ["docs/how-to/power.md", "docs/imputation.md", "docs/simulation.md"]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).read_text(encoding="utf-8")))]
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow if page in LONG else []) for page in WITH_CODE]
-)
+@pytest.mark.parametrize("page", WITH_CODE)
 @pytest.mark.filterwarnings("default")
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -28,6 +28,7 @@ def run(frame: pd.DataFrame, iter: int = 60) -> impute.JointResult:  # noqa: A00
     return impute.joint(frame, "y ~ x + (1 | g)", m=4, burn=20, iter=iter, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::remlax.errors.ImputationWarning")
 def test_a_bar_counts_sweeps_and_imputations(
     frame: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

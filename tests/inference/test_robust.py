@@ -111,7 +111,7 @@ def dense_robust(x, v, e, clusters, kind):
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 @pytest.mark.parametrize("kind", ["CR0", "CR2"])
 @pytest.mark.parametrize("structure", ["(1 + x | b/a)", "(1 + x | g) + (1 | h)"])
-@pytest.mark.parametrize("weights", [None, "w"])
+@pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), "w"])
 def test_every_structure_is_the_dense_one(structure, kind, weights):
     frames = []
     for seed, n in ((1, 60), (2, 55)):
