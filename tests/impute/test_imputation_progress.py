@@ -47,6 +47,7 @@ def test_a_bar_counts_sweeps_and_imputations(
     assert "3/3" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::remlax.errors.ImputationWarning")
 def test_draws_do_not_depend_on_the_sweeps_per_call(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(frame)

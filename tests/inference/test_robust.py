@@ -110,7 +110,7 @@ def dense_robust(x, v, e, clusters, kind):
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 @pytest.mark.parametrize("kind", ["CR0", "CR2"])
-@pytest.mark.parametrize("structure", ["(1 + x | b/a)", "(1 + x | g) + (1 | h)"])
+@pytest.mark.parametrize("structure", [pytest.param("(1 + x | b/a)", marks=pytest.mark.slow), "(1 + x | g) + (1 | h)"])
 @pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), "w"])
 def test_every_structure_is_the_dense_one(structure, kind, weights):
     frames = []
