@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.core import batch
-from remlax.core.optimize import NOT_FINITE, Newton
+from remlax.engine import fit as engine
+from remlax.kernels.newton import NOT_FINITE, Newton
 
 FORMULA = "y ~ x + (1 + x | g)"
 
@@ -103,24 +103,22 @@ def test_copies_of_one_data_set_have_no_variance_between(frames: list[pd.DataFra
     np.testing.assert_allclose(table["std_error"], np.sqrt(np.diag(single.vcov())), rtol=1e-10)
 
 
-def test_a_failing_lane_changes_nothing_elsewhere(fits: rx.LmerFitList) -> None:
-    stack = fits.fitted_stack.model.stack
-    near_zero = np.full(3, 1e-4)
-    clean = batch.fit_stack(stack, Newton(), near_zero)
-    broken = stack.lanes(np.arange(stack.n_lanes))
-    broken.values.ww[1] = np.nan  # type: ignore[index]
-    found = batch.fit_stack(broken, Newton(), near_zero)
+def test_a_failing_data_set_changes_nothing_elsewhere(fits: rx.LmerFitList) -> None:
+    batch = fits.fitted_stack.model.batch
+    clean = engine.fit(batch, Newton())
+    broken = batch.take(np.arange(batch.n_sets))
+    broken.problem.products.ww[1] = np.nan
+    found = engine.fit(broken, Newton())
     assert found.status[1] == NOT_FINITE
     for name in ("theta", "value", "grad", "hess", "decrement", "status"):
         kept = [0, 2, 3]
         np.testing.assert_array_equal(getattr(found, name)[kept], getattr(clean, name)[kept])
 
 
-def test_padding_of_lanes_changes_nothing(fits: rx.LmerFitList) -> None:
-    stack = fits.fitted_stack.model.stack
-    near_zero = np.full(3, 1e-4)
-    whole = batch.fit_stack(stack, Newton(), near_zero)
-    three = batch.fit_stack(stack.lanes(np.array([0, 1, 2])), Newton(), near_zero)
+def test_padding_of_data_sets_changes_nothing(fits: rx.LmerFitList) -> None:
+    batch = fits.fitted_stack.model.batch
+    whole = engine.fit(batch, Newton())
+    three = engine.fit(batch.take(np.array([0, 1, 2])), Newton())
     np.testing.assert_allclose(three.theta, whole.theta[:3], rtol=1e-9)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import remlax as rx
-from remlax.core import programs
-from remlax.core.programs import PROGRAMS, Programs
+from remlax.engine import programs
+from remlax.engine.programs import PROGRAMS, Programs
 
 
 class Function:
@@ -127,7 +127,7 @@ SESSION = """
 import warnings
 import numpy as np, pandas as pd
 import remlax as rx
-from remlax.core import programs
+from remlax.engine import programs
 programs.MOST_PROGRAMS = 20
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(1)

@@ -11,7 +11,7 @@ import pytest
 
 import remlax as rx
 from remlax import progress as module
-from remlax.core import batch
+from remlax.engine import batch
 from remlax.progress import progress, unseen
 
 

@@ -17,8 +17,9 @@ import pytest
 
 import remlax as rx
 from remlax import errors
-from remlax.core import batch
+from remlax.engine import batch
 from remlax.errors import DeviceError, PoolingWarning, RankDeficientWarning, quiet, warn
+from remlax.kernels.inference import solve
 
 FORMULAS = ("Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (1 + Days | Subject)")
 
@@ -115,7 +116,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np
 import remlax as rx
-from remlax.core.programs import PROGRAMS
+from remlax.engine.programs import PROGRAMS
 frames = [rx.datasets.sleepstudy()] * 6
 formula = "Reaction ~ Days + (1 + Days | Subject)"
 def analysis():
@@ -156,19 +157,20 @@ def test_a_fit_after_an_interrupted_one_is_right() -> None:
 def test_an_interrupt_while_chunks_run_stops_those_that_wait(
     imputed: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack = rx.lmer_list(FORMULAS[1], imputed).fitted_stack.model.stack.lanes(np.arange(20) % 5)
-    monkeypatch.setattr(batch, "CHUNK_BYTES", 1)  # every lane a chunk
+    many = rx.lmer_list(FORMULAS[1], imputed).fitted_stack.model.batch.take(np.arange(20) % 5)
+    monkeypatch.setattr(batch, "CHUNK_BYTES", 1)  # every data set a chunk
     ran: list[int] = []
 
-    def program(theta: np.ndarray, part: batch.Stack) -> np.ndarray:
+    def program(arguments: tuple[np.ndarray], *_: object, **__: object) -> np.ndarray:
         ran.append(1)
         if len(ran) == 1:
             raise KeyboardInterrupt
         time.sleep(0.02)
-        return theta
+        return arguments[0]
 
+    monkeypatch.setattr(batch, "mapped", lambda _: program)
     with pytest.raises(KeyboardInterrupt):
-        batch.run_chunks(stack, np.zeros((20, 3)), program)
+        batch.run(solve, many, np.zeros((20, 3)))
     assert len(ran) < 10
 
 

@@ -14,8 +14,6 @@ from ._version import __version__ as __version__
 from .api import lmer as lmer
 from .api import lmer_list as lmer_list
 from .cache import enable_compilation_cache as enable_compilation_cache
-from .core.optimize import LBFGS as LBFGS
-from .core.optimize import Newton as Newton
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
 from .errors import DroppedRowsWarning as DroppedRowsWarning
@@ -24,6 +22,8 @@ from .errors import RemlaxError as RemlaxError
 from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
 from .hints import unknown_name as _unknown_name
+from .kernels.lbfgs import LBFGS as LBFGS
+from .kernels.newton import Newton as Newton
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import ModelTable as ModelTable

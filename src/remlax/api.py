@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from .core.optimize import LBFGS, Newton
-from .core.placement import Device, lane_mesh
 from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
 from .data.given import stacked
 from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
 from .design.formula import MixedFormula, parse_formula
 from .design.terms import idle_powers
+from .engine.placement import Device, device_mesh
 from .errors import (
     ConvergenceWarning,
     DataError,
@@ -33,6 +32,8 @@ from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
 from .hints import hinted
+from .kernels.lbfgs import LBFGS
+from .kernels.newton import Newton
 from .results import LmerFit, LmerFitList
 
 Optimizer = LBFGS | Newton
@@ -108,7 +109,7 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
-    mesh = lane_mesh(device)
+    mesh = device_mesh(device)
     parsed = parse_formula(formula)
     _warn_formula(parsed)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
@@ -177,7 +178,7 @@ def lmer_list(
     >>> len(fits), fits.fixef().shape
     (5, (5, 2))
     """
-    mesh = lane_mesh(device)
+    mesh = device_mesh(device)
     parsed = parse_formula(formula)
     _warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
@@ -193,7 +194,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     check_options(reml, chosen)
     start = time.perf_counter()
     model = assemble(rows, reml=reml)
-    fitted = fit_assembled(replace(model, stack=replace(model.stack, mesh=mesh)), chosen)
+    fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
     _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_lanes, seconds, converged, singular)

@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 
 import remlax as rx
 from random_models import random_frame, random_model
-from remlax.core.profile import held_derivatives, held_deviance
 from remlax.fitting.held import HeldStack, parameters_of
+from remlax.kernels.held import held_derivatives, held_deviance
 
 
 @pytest.fixture(scope="module", params=["(1 + x + z | g)", "(1 + x | g) + (1 | h)"])
@@ -46,13 +46,13 @@ def test_every_parameter_is_held_where_it_is_asked(case):
     rng = np.random.default_rng(1)
     ours, dense = [], []
     values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
-    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    problem = stack.batch.one(0)
     for parameter in [None, *parameters_of(fit.fitted_stack)]:
         value = 0.0 if parameter is None else values[parameter.kind]
         held = stack.held((0, parameter, value), 0.1)
         at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
         with jax.enable_x64(True):
-            ours.append(float(held_deviance(at, held, stack.stack.structure, stack.stack.index, kept)))
+            ours.append(float(held_deviance(at, held, problem)))
         sigma = np.exp(at[-1]) * stack.scale[0]
         entries = np.where(held.square > 0, at**2, at)[:-1]
         covariances = []
@@ -80,13 +80,12 @@ def test_every_parameter_is_held_where_it_is_asked(case):
 def test_derivatives_are_those_of_automatic_differentiation(case):
     _, fit = case
     stack = HeldStack(fit.fitted_stack, np.array([0]))
-    structure, index = stack.stack.structure, stack.stack.index
-    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    problem = stack.batch.one(0)
     rng = np.random.default_rng(2)
     values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
     with jax.enable_x64(True):
-        plain = jax.jit(lambda at, held: _value_grad_hess(at, held, structure, index, kept))
-        exact = jax.jit(lambda at, held: held_derivatives(at, held, structure, index, kept))
+        plain = jax.jit(lambda at, held: _value_grad_hess(at, held, problem))
+        exact = jax.jit(lambda at, held: held_derivatives(at, held, problem))
         for parameter in [None, *parameters_of(fit.fitted_stack)]:
             held = stack.held((0, parameter, 0.0 if parameter is None else values[parameter.kind]), 0.1)
             at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
@@ -99,15 +98,14 @@ def test_derivatives_of_one_factor_are_differences(case):
     """Gradient against differences of the deviance, Hessian against those of the gradient; a correlation is held."""
     _, fit = case
     stack = HeldStack(fit.fitted_stack, np.array([0]))
-    structure, index = stack.stack.structure, stack.stack.index
-    kept = jax.tree.map(lambda a: a[0], stack.stack.values)
+    problem = stack.batch.one(0)
     parameter = next(one for one in parameters_of(fit.fitted_stack) if one.kind == "cor")
     held = stack.held((0, parameter, -0.4), 0.1)
     at = held.start + held.free * np.random.default_rng(2).normal(scale=0.3, size=len(held.start))
     assert held.square.any()
     assert abs(at[-1]) > 0.05
     with jax.enable_x64(True):
-        exact = jax.jit(lambda at, held: held_derivatives(at, held, structure, index, kept))
+        exact = jax.jit(lambda at, held: held_derivatives(at, held, problem))
         near = [[exact(at + h * e, held) for h in (-2e-3, -1e-3, 1e-3, 2e-3)] for e in np.eye(len(at))]
         found = exact(at, held)
     for ours, name in ((found.grad, "value"), (found.hess, "grad")):
@@ -116,8 +114,8 @@ def test_derivatives_of_one_factor_are_differences(case):
         assert_allclose(ours, slope, rtol=1e-6, atol=1e-7 * np.abs(slope).max())
 
 
-def _value_grad_hess(at, held, structure, index, values):
+def _value_grad_hess(at, held, problem):
     def deviance(t):
-        return held_deviance(t, held, structure, index, values)
+        return held_deviance(t, held, problem)
 
     return deviance(at), jax.grad(deviance)(at), jax.hessian(deviance)(at)

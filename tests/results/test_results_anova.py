@@ -17,10 +17,10 @@ from scipy import optimize, stats
 import remlax as rx
 from fitted_cases import fit_case, fits_case, studentratings
 from reference_cases import load_case
-from remlax.core.optimize import MAX_ITER
 from remlax.errors import ConvergenceWarning, DataError, FitError, PoolingError, RemlaxWarning, SingularFitWarning
 from remlax.fitting import likelihood
 from remlax.fitting.likelihood import maximum_likelihood, stacked_loglik
+from remlax.kernels.newton import MAX_ITER
 from results.dense_models import Dense, term_columns
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,8 +12,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import remlax as rx
-from remlax.core.optimize import MAX_ITER, NOT_FINITE
 from remlax.errors import ConvergenceWarning, PoolingError, PoolingWarning, SingularFitWarning
+from remlax.kernels.newton import MAX_ITER, NOT_FINITE
 
 
 @cache

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.core.programs import PROGRAMS, float64
+from remlax.engine.programs import PROGRAMS, float64
 from remlax.errors import RemlaxError, SimulationError
 from remlax.simulation.batch import BatchData, BatchRows
 from remlax.simulation.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.batch import Stack
-from ..core.conditioning import Conditioned, condition_rows
-from ..core.rows import StackRows
-from ..core.stack import build_stack
 from ..design.build import ModelRows
 from ..design.rows import RowArray
+from ..engine.batch import Batch
+from ..engine.conditioning import Conditioned, condition_rows
+from ..engine.rows import HostColumns
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .layout import Layout, make_layout
@@ -29,7 +28,7 @@ class Assembled:
     ----------
     rows : ModelRows
     layout : Layout
-    stack : Stack
+    batch : Batch
     keep : ndarray of int
         Fixed-effect columns in the model (aliased ones are left out).
     theta_scale : ndarray (d,)
@@ -44,7 +43,7 @@ class Assembled:
 
     rows: ModelRows
     layout: Layout
-    stack: Stack
+    batch: Batch
     keep: np.ndarray
     theta_scale: np.ndarray
     z_scale: tuple[np.ndarray, ...]
@@ -79,10 +78,10 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     keep, q = np.arange(len(rows.fixed.names)), layout.structure.q
     # threads pay where each of the calls between which Python holds its lock takes long
     threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
-    found = condition_rows(stack_rows(rows, layout, scales, keep), layout.tables, q, threads=threads)
+    found = condition_rows(host_columns(rows, layout, scales, keep), layout.tables, q, threads=threads)
     if found is None:
         keep = independent_columns(rows)
-        by_column = stack_rows(rows, layout, scales, keep)
+        by_column = host_columns(rows, layout, scales, keep)
         found = condition_rows(by_column, layout.tables, q, by_qr=True, threads=threads)
         assert found is not None  # QR always conditions
     _check_residual(rows, found)
@@ -90,7 +89,7 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     return Assembled(
         rows=rows,
         layout=layout,
-        stack=build_stack(found, layout.structure, layout.tables, layout.ancestors, layout.crossed),
+        batch=layout.assembly.batch(found, layout.tables),
         keep=keep,
         theta_scale=np.array([scales[f][i] for f, i in zip(map_.factor, map_.row, strict=True)]),
         z_scale=scales,
@@ -100,13 +99,13 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     )
 
 
-def stack_rows(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray) -> StackRows:
+def host_columns(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray) -> HostColumns:
     """Name the columns of all data sets; nothing is copied unless there is an offset."""
     z: list[list[np.ndarray]] = [[] for _ in layout.factors]
     for term in layout.terms:
         z[term.factor] += rows.terms[term.source].rows.columns()
     x = rows.x.columns()
-    return StackRows(
+    return HostColumns(
         offsets=rows.offsets,
         x=tuple(x[j] for j in keep),
         y=rows.y.values if rows.offset is None else rows.y.minus(rows.offset),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.batch_inference import kenward_roger_stack
+from ..engine.batch import run
+from ..kernels.kenward_roger import kenward_roger_parts
 from .kenward_roger import needed_bytes
 from .memory import available_bytes
 from .nesting import Lanes
@@ -43,7 +44,7 @@ def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
     if kept or small.fitted.singular[own].any() or needed_bytes(large.fitted) > available_bytes():
         return None
     model = large.fitted.model
-    found = kenward_roger_stack(model.stack.lanes(lanes), theta * model.theta_scale)
+    found = run(kenward_roger_parts, model.batch.take(lanes), theta * model.theta_scale)
     information = np.asarray(found.information)
     if not (np.isfinite(information).all() and (np.linalg.eigvalsh(information) > 0).all()):
         return None

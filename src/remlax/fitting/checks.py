@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.conditioning import aliased_columns
-from ..core.optimize import LBFGS, Newton
 from ..design.build import ModelRows
+from ..engine.conditioning import aliased_columns
 from ..errors import DataError, DesignError, RankDeficientWarning, warn
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import Newton
 
 # squares of larger numbers, and products with others, overflow
 MAGNITUDE, WEIGHT_MAGNITUDE = 1e100, 1e20

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ..core import batch
-from ..core.optimize import CONVERGED, LBFGS, NO_RESIDUAL, NOT_FINITE, Newton
-from ..core.structure import ThetaMap
+from ..engine.batch import run
+from ..engine.fit import fit, solve_batch
+from ..kernels.inference import conditional_modes, variance_information
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
+from ..kernels.restarts import on_boundary
+from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
 from .residual_variance import falls_without_end, too_few_digits
-
-# lme4's isSingular(tol = 1e-4), for columns of Z of unit root mean square: the unit of a predictor does not decide
-SINGULAR_TOL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Fitted:
     ----------
     model : Assembled
     optimizer : LBFGS or Newton
-    opt : BatchFit
+    opt : Optimum
         In internal units.
     theta : ndarray (K, d)
         lme4's order and scale, diagonal of Lambda not negative.
@@ -56,7 +57,7 @@ class Fitted:
 
     model: Assembled
     optimizer: LBFGS | Newton
-    opt: batch.BatchFit
+    opt: Optimum
     theta: np.ndarray
     beta: np.ndarray
     vcov: np.ndarray
@@ -103,14 +104,15 @@ class Fitted:
 
     def deviance(self, lane: int, theta: np.ndarray, *, reml: bool) -> float:
         """Criterion of one data set at a theta in lme4's order and scale."""
-        one = self.model.stack.lanes(np.array([lane]))
-        one = replace(one, structure=replace(one.structure, reml=reml))
-        return float(batch.deviance_stack(one, (theta * self.model.theta_scale)[None])[0])
+        one = self.model.batch.take(np.array([lane])).with_reml(reml)
+        return float(solve_batch(one, (theta * self.model.theta_scale)[None]).value[0])
 
     @cached_property
     def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
-        found = batch.modes_stack(self.model.stack, self.theta * self.model.theta_scale[None], self.gamma)
+        # they depend on theta and beta only: one program serves REML and ML
+        whole = self.model.batch.with_reml(True)
+        found = run(conditional_modes, whole, self.theta * self.model.theta_scale[None], self.gamma)
         out = []
         for f, (modes, variances) in enumerate(zip(found.modes, found.variances, strict=True)):
             levels, scale = self.model.layout.factors[f].n_levels, self.model.z_scale[f]
@@ -122,7 +124,7 @@ class Fitted:
     @cached_property
     def information(self) -> Information:
         """Information about the variance parameters, and how vcov(beta) depends on them."""
-        found = batch.information_stack(self.model.stack, self.theta * self.model.theta_scale[None])
+        found = run(variance_information, self.model.batch, self.theta * self.model.theta_scale[None])
         p = len(self.model.keep)
         # user's theta = internal theta / theta_scale; log sigma only shifts
         jacobian = np.append(self.model.theta_scale, 1.0)
@@ -148,70 +150,25 @@ class Fitted:
         return np.asarray(out if rows.offset is None else out + rows.offset.lane(lane))
 
 
-def canonical_theta(theta: np.ndarray, theta_map: ThetaMap) -> np.ndarray:
-    """Make the diagonal of every Lambda non-negative; a zero pivot becomes a zero column.
-
-    The criterion depends on Lambda Lambda' only, so columns may change sign, and where a pivot is zero the columns
-    may be rotated into each other.
-    """
-    out = theta.copy()
-    col = np.asarray(theta_map.col)
-    factor = np.asarray(theta_map.factor)
-    for a in np.flatnonzero(theta_map.diagonal):
-        column = (col == col[a]) & (factor == factor[a])
-        flip = out[:, a] < 0
-        out[np.ix_(flip, column)] *= -1.0
-        below = column.copy()
-        below[a] = False
-        if below.any():
-            for lane in np.flatnonzero((np.abs(out[:, a]) < 1e-7) & (np.abs(out[:, below]) > 0).any(axis=1)):
-                out[lane] = _recanonical(out[lane], theta_map, int(factor[a]))
-    return out
-
-
-def _recanonical(theta: np.ndarray, theta_map: ThetaMap, factor: int) -> np.ndarray:
-    """Cholesky of Lambda Lambda' with zero pivots giving zero columns."""
-    where, row, col = theta_map.entries(factor)
-    q = theta_map.q[factor]
-    lam = np.zeros((q, q))
-    lam[row, col] = theta[where]
-    out = theta.copy()
-    out[where] = lower_root(lam @ lam.T)[row, col]
-    return out
-
-
-def lower_root(d: np.ndarray) -> np.ndarray:
-    """Lower-triangular root of a positive semidefinite matrix (q, q); a zero pivot gives a zero column."""
-    q = len(d)
-    floor = 1e-14 * max(float(np.max(np.diag(d))), 1e-300)
-    out = np.zeros((q, q))
-    for j in range(q):
-        pivot = d[j, j] - out[j, :j] @ out[j, :j]
-        if pivot > floor:
-            out[j, j] = np.sqrt(pivot)
-            out[j + 1 :, j] = (d[j + 1 :, j] - out[j + 1 :, :j] @ out[j, :j]) / out[j, j]
-    return out
-
-
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
     theta_map = model.layout.structure.theta_map
-    opt = batch.fit_stack(model.stack, optimizer, np.full(theta_map.n_theta, SINGULAR_TOL))
-    theta = canonical_theta(opt.theta / model.theta_scale[None], theta_map)
+    opt = fit(model.batch, optimizer)
+    theta = canonical_theta(np.asarray(opt.theta) / model.theta_scale[None], theta_map)
     return solve_at(model, optimizer, opt, theta)
 
 
-def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: batch.BatchFit, theta: np.ndarray) -> Fitted:
+def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, theta: np.ndarray) -> Fitted:
     """Express the solution at a user's theta (K, d) in the user's units."""
     theta_map, p = model.layout.structure.theta_map, len(model.keep)
-    solution = batch.solve_stack(model.stack, theta * model.theta_scale[None])
+    solution = solve_batch(model.batch, theta * model.theta_scale[None])
     gamma = np.asarray(solution.gamma)
     sigma = np.asarray(solution.sigma) * model.y_scale
     beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
     unscaled = np.asarray(solution.unscaled_cov)[:, :p, :p]
     vcov = np.einsum("kia,kab,kjb->kij", model.inverse, unscaled, model.inverse) * sigma[:, None, None] ** 2
     degenerate = too_few_digits(solution) | falls_without_end(model, opt)
-    status = np.where(degenerate, NO_RESIDUAL, opt.status)
+    status = np.where(degenerate, NO_RESIDUAL, np.asarray(opt.status))
     status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), status, NOT_FINITE)
     return Fitted(
         model=model,
@@ -226,5 +183,6 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: batch.BatchFit, t
         log_l2=np.asarray(solution.log_l2),
         log_rx2=np.asarray(solution.log_rx2),
         status=status,
-        singular=(np.abs(theta * model.theta_scale)[:, theta_map.diagonal] < SINGULAR_TOL).any(axis=1),
+        # as lme4's isSingular, for columns of Z of unit root mean square: the unit of a predictor does not decide
+        singular=on_boundary(theta * model.theta_scale, theta_map),
     )

@@ -6,20 +6,22 @@ from itertools import combinations
 
 import numpy as np
 
-from ..core.batch import solve_stack
-from ..core.batch_inference import minimise_held_stack
-from ..core.optimize import CONVERGED
-from ..core.profile import Held
-from ..core.structure import host_leaf
-from .fit import Fitted, lower_root
+from ..engine.batch import run
+from ..engine.fit import solve_batch
+from ..engine.shapes import host_leaf
+from ..kernels.held import Held, minimise_held
+from ..kernels.newton import CONVERGED, Optimum
+from ..kernels.theta import lower_root
+from .fit import Fitted
 from .layout import TermLayout
 from .profile_table import Parameter
 
 # starts at the estimates are at least this large, in units of sigma: at zero a search could sit on a saddle by symmetry
+MOST_EVALUATIONS = 100
 LEAST_STARTS = (0.1, 0.5, 0.2)
 # the same for starts at a neighbour
 LEAST_NEAR = 0.03
-Problem = tuple[int, Parameter | None, float]
+Question = tuple[int, Parameter | None, float]
 
 
 def parameters_of(fitted: Fitted) -> list[Parameter]:
@@ -40,7 +42,7 @@ class HeldStack:
     def __init__(self, fitted: Fitted, lanes: np.ndarray, coordinates: np.ndarray | None = None) -> None:
         self.fitted, self.lanes = fitted, lanes
         model = fitted.model
-        self.stack = model.stack.lanes(lanes)
+        self.batch = model.batch.take(lanes)
         structure = model.layout.structure
         self.d, self.p = structure.theta_map.n_theta, structure.n_fixed
         self.scale = model.y_scale[lanes]
@@ -67,7 +69,7 @@ class HeldStack:
         """Scales that were taken out of one term's columns, (q,)."""
         return self.fitted.model.z_scale[term.factor][term.columns]
 
-    def held(self, problem: Problem, least: float) -> Held:
+    def held(self, problem: Question, least: float) -> Held:
         """Hold one parameter of one data set at a value in the user's units; None holds nothing."""
         lane, parameter, value = problem
         model, k = self.fitted.model, self.lanes[lane]
@@ -128,12 +130,12 @@ class HeldStack:
         maps[length, second, term.start] = value
         maps[length, second, term.start + 1] = np.sqrt(max(1 - value**2, 0.0))
 
-    def solve(self, asked: list[Problem], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def solve(self, asked: list[Question], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minimise every problem.
 
         Parameters
         ----------
-        asked : list of Problem
+        asked : list of Question
         near : ndarray (N, d + 1)
             Coordinates to start from; NaN starts at the estimates, and so do searches that fail from these.
 
@@ -151,7 +153,7 @@ class HeldStack:
                 *(host_leaf(np.stack([getattr(part, name) for part in parts])) for name in Held._fields[1:]),
             )
             start = self._start(np.where(np.isnan(where), held.start, where), held, which)
-            found = minimise_held_stack(self.stack, held._replace(start=host_leaf(start)), which)
+            found = self._minimise(held._replace(start=host_leaf(start)), which)
             value = np.asarray(found.value)
             better = (np.asarray(found.status) == CONVERGED) & ~(value >= best)
             best = np.where(better, value, best)
@@ -161,11 +163,16 @@ class HeldStack:
                 break
         return best, where
 
+    def _minimise(self, held: Held, which: np.ndarray) -> Optimum:
+        """Minimise the ML deviance of data set ``which[i]`` with what problem i holds, for all problems."""
+        most = np.full(len(which), MOST_EVALUATIONS, np.int32)
+        return run(minimise_held, self.batch.with_reml(False), held, most, which=which, some=True)
+
     def _start(self, at: np.ndarray, held: Held, which: np.ndarray) -> np.ndarray:
         """Lift free sizes away from zero, and put what is held at its value."""
         least = LEAST_NEAR * np.exp(self.log_sigma[which])[:, None]
         least = np.where(np.asarray(held.square) > 0, np.sqrt(least), least)
-        sizes = np.append(self.stack.structure.theta_map.diagonal, False)
+        sizes = np.append(self.batch.structure.theta_map.diagonal, False)
         lifted = np.where(sizes & (np.abs(at) < least), np.copysign(least, at), at)
         return np.where(np.asarray(held.free) > 0, lifted, held.start)
 
@@ -188,6 +195,6 @@ class HeldStack:
                     out.append(np.where(product > 0, rho, 0.0))
             elif parameter.kind == "sigma":
                 out.append(sigma * self.scale)
-        gamma = np.asarray(solve_stack(self.stack, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
+        gamma = np.asarray(solve_batch(self.batch, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
         beta = model.ols[self.lanes] + np.einsum("kij,kj->ki", model.inverse[self.lanes], gamma) * self.scale[:, None]
         return np.concatenate([np.stack(out, axis=1), beta], axis=1)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.batch_inference import kenward_roger_stack
+from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
+from ..kernels.kenward_roger import kenward_roger_parts
 from .fit import Fitted
 from .memory import available_bytes, human_bytes
 from .satterthwaite import scaled_pinv
@@ -30,16 +31,8 @@ class Adjustment:
 def needed_bytes(fitted: Fitted) -> int:
     """Memory of one data set's second derivatives: r (r + 1) tangents of the largest arrays that they pass through."""
     structure = fitted.model.layout.structure
-    r, w = structure.theta_map.n_theta, structure.n_fixed + 1
-    tangents = (r + 1) ** 2 + 2
-    if structure.crossed:
-        first = structure.n_levels[0] * structure.q[0] * (structure.q[0] + w)
-        return 8 * tangents * (3 * structure.n_dense**2 + first)
-    blocks = sum(
-        levels * q * (sum(structure.q[f:]) + w)
-        for f, (levels, q) in enumerate(zip(structure.n_levels, structure.q, strict=True))
-    )
-    return 8 * tangents * 2 * blocks
+    tangents = (structure.theta_map.n_theta + 1) ** 2 + 2
+    return 8 * tangents * structure.n_numbers
 
 
 def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
@@ -67,7 +60,7 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
             "ddf='satterthwaite'"
         )
     model, p = fitted.model, len(fitted.model.keep)
-    found = kenward_roger_stack(model.stack.lanes(lanes), fitted.theta[lanes] * model.theta_scale)
+    found = run(kenward_roger_parts, model.batch.take(lanes), fitted.theta[lanes] * model.theta_scale)
     sigma2 = (fitted.sigma[lanes] ** 2)[:, None, None]
     cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
     weights = 2 * scaled_pinv(np.asarray(found.information))

@@ -7,12 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..core.crossprod import Table, chain_tables
-from ..core.pairs import Cells, CrossedIndex, build_crossed, find_cells, padded_size, pair_count
-from ..core.structure import Structure, ThetaMap, grid
 from ..design.build import ModelRows
 from ..design.groups import GroupingFactor, elimination_order
+from ..engine.pairs import Cells, find_cells, find_meetings, padded_size, pair_count
+from ..engine.shapes import bucket
+from ..engine.stack import Assembly, CrossedAssembly, NestedAssembly
 from ..errors import ModelSizeError
+from ..kernels.cross_products import Table, nested_tables
+from ..kernels.dense_block import CrossedStructure
+from ..kernels.problem import Structure
+from ..kernels.theta import ThetaMap
 from .memory import available_bytes, human_bytes
 
 
@@ -69,8 +73,8 @@ class Layout:
     tables : tuple of Table
     table_codes : tuple
         For each table, the code of every row (stacked rows, or one data set's where shared).
-    ancestors, crossed
-        Index arrays of a chain or of a crossed model.
+    assembly : Assembly
+        What makes a batch of the tables.
     """
 
     terms: tuple[TermLayout, ...]
@@ -79,8 +83,7 @@ class Layout:
     structure: Structure
     tables: tuple[Table, ...]
     table_codes: tuple[np.ndarray, ...]
-    ancestors: tuple[tuple[np.ndarray, ...], ...]
-    crossed: CrossedIndex | None
+    assembly: Assembly
 
 
 def lme4_order(levels: list[int]) -> list[int]:
@@ -105,19 +108,20 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
     factors = tuple(rows.factors[i] for i in order)
     terms = _layout_terms(rows, order)
     theta_map = _theta_map(terms, tuple(widths[i] for i in order))
-    n_levels = [grid(f.n_levels, 4) for f in factors]
+    n_levels = [bucket(f.n_levels, 4) for f in factors]
     if crossed:
         # a large dense block costs the cube of its size: a finer grid there
-        n_levels[1:] = [grid(f.n_levels, 8, 2 if f.n_levels <= 64 else 8) for f in factors[1:]]
-    structure = Structure(theta_map, tuple(n_levels), grid(len(rows.fixed.names)), crossed, reml)
-    if not crossed:
-        ancestors = tuple(
-            tuple(_padded(fine.parents(coarse), n_levels[f]) for coarse in factors[f + 1 :])
-            for f, fine in enumerate(factors)
-        )
-        codes = tuple(f.codes for f in factors)
-        return Layout(terms, factors, tuple(order), structure, chain_tables(structure), codes, ancestors, None)
-    return _crossed_layout(terms, factors, tuple(order), structure)
+        n_levels[1:] = [bucket(f.n_levels, 8, 2 if f.n_levels <= 64 else 8) for f in factors[1:]]
+        dense = CrossedStructure(theta_map, tuple(n_levels), bucket(len(rows.fixed.names)), reml)
+        return _crossed_layout(terms, factors, tuple(order), dense)
+    structure = Structure(theta_map, tuple(n_levels), bucket(len(rows.fixed.names)), reml)
+    ancestors = tuple(
+        tuple(_padded(fine.parents(coarse), n_levels[f]) for coarse in factors[f + 1 :])
+        for f, fine in enumerate(factors)
+    )
+    codes = tuple(f.codes for f in factors)
+    assembly = NestedAssembly(structure, ancestors)
+    return Layout(terms, factors, tuple(order), structure, nested_tables(structure), codes, assembly)
 
 
 def _padded(parents: np.ndarray, size: int) -> np.ndarray:
@@ -157,7 +161,7 @@ def _crossed_layout(
     terms: tuple[TermLayout, ...],
     factors: tuple[GroupingFactor, ...],
     source: tuple[int, ...],
-    structure: Structure,
+    structure: CrossedStructure,
 ) -> Layout:
     q, k = structure.q, len(factors)
     first = tuple(find_cells(factors[0].codes, f.codes, f.n_levels) for f in factors[1:])
@@ -167,7 +171,6 @@ def _crossed_layout(
         for g in range(k - 1)
         for h in range(g + 1, k - 1)
     }
-    crossed = build_crossed(structure, first, dense)
     tables = [Table(f, (f,), True, structure.n_levels[f]) for f in range(k)]
     codes = [f.codes for f in factors]
     for g, cells in enumerate(first, start=1):
@@ -177,10 +180,13 @@ def _crossed_layout(
         tables.append(Table(g + 1, (h + 1,), False, padded_size(len(cells.left))))
         codes.append(cells.codes)
     assert len(q) == k  # one width per factor
-    return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), (), crossed)
+    assembly = CrossedAssembly(structure, find_meetings(structure, first, dense))
+    return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), assembly)
 
 
-def _refuse_too_large(structure: Structure, first: tuple[Cells, ...], factors: tuple[GroupingFactor, ...]) -> None:
+def _refuse_too_large(
+    structure: CrossedStructure, first: tuple[Cells, ...], factors: tuple[GroupingFactor, ...]
+) -> None:
     """Compute the memory of the dense block and of the pair list before anything is allocated."""
     pairs = pair_count(first, structure.q, structure.n_levels[0])
     # the block, its factor, its inverse and their derivatives; four index arrays and two products per pair

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
-from ..core.batch import BatchFit
-from ..core.batch_likelihood import bordered_stack
-from ..core.criterion import LOG_2PI
+from ..engine.batch import run
 from ..errors import FitError
+from ..kernels.criterion import LOG_2PI
+from ..kernels.inference import Bordered, bordered_derivatives
+from ..kernels.newton import Optimum
+from ..kernels.theta import lower_root
 from .assemble import Assembled
-from .fit import Fitted, fit_assembled, lower_root
+from .fit import Fitted, fit_assembled
 
 # gradient norm at which the common optimum counts as found, in coordinates of unit curvature: its square is the
 # deviance still to go
@@ -46,7 +48,7 @@ def maximum_likelihood(fitted: Fitted, lanes: np.ndarray) -> Fitted:
         model,
         rows=replace(model.rows, labels=tuple(model.rows.labels[k] for k in lanes)),
         layout=replace(model.layout, structure=structure),
-        stack=replace(model.stack.lanes(lanes), structure=structure),
+        batch=model.batch.take(lanes).with_reml(False),
         inverse=model.inverse[lanes],
         ols=model.ols[lanes],
         y_scale=model.y_scale[lanes],
@@ -54,7 +56,7 @@ def maximum_likelihood(fitted: Fitted, lanes: np.ndarray) -> Fitted:
     if fitted.reml:
         return fit_assembled(part, fitted.optimizer)
     arrays = {name: value[lanes] for name, value in vars(fitted).items() if isinstance(value, np.ndarray)}
-    opt = BatchFit(**{name: getattr(fitted.opt, name)[lanes] for name in BatchFit.__dataclass_fields__})
+    opt = Optimum(*(part[lanes] for part in fitted.opt))
     return Fitted(model=part, optimizer=fitted.optimizer, opt=opt, **arrays)
 
 
@@ -70,16 +72,21 @@ def mean_parameters(fits: Fitted) -> Common:
 
 def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
     """Log-likelihood of every data set at common parameters, (K,)."""
-    model, values = fits.model, fits.model.stack.values
+    model, products = fits.model, fits.model.batch.problem.products
     n_lanes, p = fits.beta.shape
-    found = bordered_stack(model.stack, np.broadcast_to(at.theta * model.theta_scale, fits.theta.shape))
+    found = _bordered(fits, at.theta * model.theta_scale)
     gamma = np.linalg.solve(model.inverse, (at.beta - model.ols)[:, :, None])[:, :, 0] / model.y_scale[:, None]
     v = np.concatenate([-gamma, np.ones((n_lanes, 1))], axis=1)
     m = _real_part(np.asarray(found.m), p)
     quadratic = np.einsum("ki,kij,kj->k", v, m, v) * model.y_scale**2
-    n = np.asarray(values.n_obs)
+    n = np.asarray(products.n_obs)
     deviance = np.asarray(found.log_det) + quadratic / at.sigma**2 + n * (LOG_2PI + 2 * np.log(at.sigma))
-    return np.asarray(-(deviance + np.asarray(values.constant_ml)) / 2)
+    return np.asarray(-(deviance + np.asarray(products.constant_ml)) / 2)
+
+
+def _bordered(fits: Fitted, theta: np.ndarray) -> Bordered:
+    """log|V| and M with their derivatives, of every data set at one theta; one program serves REML and ML."""
+    return run(bordered_derivatives, fits.model.batch.with_reml(True), np.broadcast_to(theta, fits.theta.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +129,12 @@ def stacked_loglik(fits: Fitted) -> float:
     FitError
         The optimiser did not get there.
     """
-    model, values, p = fits.model, fits.model.stack.values, fits.beta.shape[1]
-    basis, n = CommonBasis.of(model), float(np.sum(values.n_obs))
-    constant = float(np.sum(values.constant_ml)) + n * (1 + LOG_2PI - np.log(n) + 2 * np.log(basis.scale))
+    model, products, p = fits.model, fits.model.batch.problem.products, fits.beta.shape[1]
+    basis, n = CommonBasis.of(model), float(np.sum(products.n_obs))
+    constant = float(np.sum(products.constant_ml)) + n * (1 + LOG_2PI - np.log(n) + 2 * np.log(basis.scale))
 
     def deviance(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        found = bordered_stack(model.stack, np.broadcast_to(theta, fits.theta.shape))
+        found = _bordered(fits, theta)
         m = basis.sum(_real_part(np.asarray(found.m), p))
         d_m = basis.sum(_real_part(np.asarray(found.d_m), p))
         gamma = np.linalg.solve(m[:p, :p], m[:p, p])
@@ -136,7 +143,7 @@ def stacked_loglik(fits: Fitted) -> float:
         slope = np.asarray(found.d_log_det).sum(axis=0) + n * np.einsum("i,aij,j->a", v, d_m, v) / r2
         return float(np.sum(found.log_det)) + n * float(np.log(r2)) + constant, slope
 
-    curvature = fits.opt.hess.sum(axis=0)
+    curvature = np.asarray(fits.opt.hess).sum(axis=0)
     start = mean_parameters(fits).theta * model.theta_scale
     theta, best = _minimize(deviance, start, curvature)
     diagonal = fits.theta_map.diagonal

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core import batch
+from ..engine.batch import run
+from ..kernels.inference import prediction_variances
 from .fit import Fitted
 
 
@@ -45,7 +46,7 @@ def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) ->
             chosen[:, :, :p] = model.z_scale[f][:, None] * np.einsum("qp,kpr->kqr", indicator, model.inverse[lanes])
         select.append(chosen)
     theta = fitted.theta[lanes] * model.theta_scale[None]
-    found = batch.prediction_stack(model.stack.lanes(lanes), theta, tuple(select))
+    found = run(prediction_variances, model.batch.take(lanes), theta, tuple(select))
     out = []
     for f, variance in enumerate(found):
         scale = model.z_scale[f]

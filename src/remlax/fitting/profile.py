@@ -14,7 +14,7 @@ import scipy
 
 from ..progress import progress
 from .fit import Fitted
-from .held import LEAST_STARTS, HeldStack, Problem, parameters_of
+from .held import LEAST_STARTS, HeldStack, Question, parameters_of
 from .profile_table import Parameter, ProfileTable, make_table
 from .profile_walk import Side
 
@@ -64,7 +64,7 @@ def _estimates(
     n, copies = len(lanes), 2 * len(parameters)
     stack = HeldStack(fitted, lanes)
     # as many copies as there will be sides, so that all stages are one compiled program
-    asked: list[Problem] = [(k, None, 0.0) for k in range(n) for _ in range(copies)]
+    asked: list[Question] = [(k, None, 0.0) for k in range(n) for _ in range(copies)]
     near = [stack.held(problem, LEAST_STARTS[i % len(LEAST_STARTS)]).start for i, problem in enumerate(asked)]
     found, coordinates = stack.solve(asked, np.stack(near))
     best = np.nan_to_num(found, nan=np.inf).reshape(n, copies).argmin(axis=1) + copies * np.arange(n)
@@ -72,7 +72,7 @@ def _estimates(
     return stack, found[best], stack.estimates(parameters, coordinates[best])
 
 
-def _first_side(stack: HeldStack, problem: Problem, sign: int, lowest: float) -> Side:
+def _first_side(stack: HeldStack, problem: Question, sign: int, lowest: float) -> Side:
     """Start a walk at the estimate, with a step of about a third of a standard error of a balanced design."""
     lane, parameter, estimate = problem
     assert parameter is not None  # a side is one of a parameter
@@ -94,7 +94,7 @@ def _first_side(stack: HeldStack, problem: Problem, sign: int, lowest: float) ->
 
 def _stage(stack: HeldStack, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
     """Look at one value of every side; those that are done are compared with searches from the estimates."""
-    asked: list[Problem] = []
+    asked: list[Question] = []
     near, walking = [], []
     for side, (k, _), cap in zip(sides, owner, _caps(sides, owner), strict=True):
         wanted = None if side.settled else side.wanted(cut, cap)

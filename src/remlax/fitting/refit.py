@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jax
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from ..core.batch import Stack
-from ..core.optimize import LBFGS, Newton
-from ..core.structure import Values, host_leaf
 from ..data.imputed import ImputedData
 from ..design.build import ModelRows, RowInput
 from ..design.rows import RowArray, RowMatrix
+from ..engine.batch import Batch
+from ..engine.shapes import host_leaf
 from ..errors import DataError
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import Newton
+from ..kernels.problem import CrossProducts
 from .assemble import Assembled, z_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
@@ -156,7 +157,7 @@ def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
     return Assembled(
         rows=rows,
         layout=layout,
-        stack=replace(model.stack, values=_with_borders(model.stack, lane, border, by_factor, 2 * np.log(scale))),
+        batch=model.batch.with_products(_with_borders(model.batch, lane, border, by_factor, 2 * np.log(scale))),
         keep=model.keep,
         theta_scale=model.theta_scale,
         z_scale=model.z_scale,
@@ -224,26 +225,14 @@ def _repeated_data(rows: ModelRows, lane: int, y: np.ndarray) -> ImputedData | N
 
 
 def _with_borders(
-    stack: Stack, lane: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
-) -> Values:
-    """Values of every response: blocks without y are views of the data set's own.
+    batch: Batch, lane: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
+) -> CrossProducts:
+    """Products of every response: blocks without y are views of the data set's own.
 
     border (n_sims, w): W'y; by_factor: Z'y of each factor (n_sims, levels, q).
     """
-    n_sims = len(border)
-    own = jax.tree.map(lambda a: np.asarray(a[lane]), stack.values)
-    shared: Values = jax.tree.map(lambda a: host_leaf(np.broadcast_to(a, (n_sims, *a.shape))), own)
-    ww = np.repeat(own.ww[None], n_sims, axis=0)
+    own = batch.one(lane)
+    ww = np.repeat(np.asarray(own.products.ww)[None], len(border), axis=0)
     ww[:, -1], ww[:, :, -1] = border, border
-    zr = []
-    for part, zy in zip(own.zr, by_factor, strict=False):
-        whole = np.repeat(part[None], n_sims, axis=0)
-        whole[:, :, -1, : zy.shape[1]] = zy.swapaxes(1, 2)
-        zr.append(host_leaf(whole))
-    out = replace(shared, ww=host_leaf(ww), zr=tuple(zr), log_scale=host_leaf(log_scale))
-    if not stack.structure.crossed:
-        return out
-    dense_w = np.repeat(np.asarray(own.dense_w)[None], n_sims, axis=0)
-    for (start, _, q), zy in zip(stack.structure.dense_slices(), by_factor[1:], strict=True):
-        dense_w[:, start : start + zy.shape[1] * q, -1] = zy.reshape(n_sims, -1)
-    return replace(out, dense_w=host_leaf(dense_w))
+    products: CrossProducts = own.with_zy(by_factor)
+    return replace(products, ww=host_leaf(ww), log_scale=host_leaf(log_scale))

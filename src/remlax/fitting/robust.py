@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..core.batch import solve_stack
+from ..engine.fit import solve_batch
 from ..errors import DataError
 from .assemble import z_columns
 from .fit import Fitted
@@ -112,7 +112,7 @@ def robust_scores(fitted: Fitted, lanes: np.ndarray, kind: RobustKind, cluster: 
     """
     model, p = fitted.model, len(fitted.model.keep)
     theta = fitted.theta[lanes] * model.theta_scale
-    breads = np.asarray(solve_stack(model.stack.lanes(lanes), theta).unscaled_cov)[:, :p, :p]
+    breads = np.asarray(solve_batch(model.batch.take(lanes), theta).unscaled_cov)[:, :p, :p]
     return [
         _scores(fitted, int(k), _clusters(fitted, int(k), cluster), bread, kind)
         for k, bread in zip(lanes, breads, strict=True)

@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from .fit import SINGULAR_TOL, Fitted
+from ..kernels.restarts import BOUNDARY
+from .fit import Fitted
 from .satterthwaite import variance_covariance
 
 # sqrt(1 - rho^2) below this: the conditional SD of one effect given the other is zero for lme4's isSingular
@@ -98,7 +99,7 @@ def _sd(
     lam: np.ndarray, norm: np.ndarray, where: np.ndarray, a: int, sigma: np.ndarray, width: int
 ) -> tuple[np.ndarray, ...]:
     """One SD: values, variance, boundary, derivatives of log SD and of the variance."""
-    zero = norm[:, a] < SINGULAR_TOL
+    zero = norm[:, a] < BOUNDARY
     jacobian = np.zeros((len(sigma), width))
     jacobian[:, where[a, : a + 1]] = lam[:, a, : a + 1]
     variance = (sigma * norm[:, a]) ** 2
@@ -114,7 +115,7 @@ def _correlation(
 ) -> tuple[np.ndarray, ...]:
     """One correlation: values, covariance, boundary, derivatives of atanh and of the covariance."""
     a, b = pair
-    zero = (norm[:, pair] < SINGULAR_TOL).any(axis=1)
+    zero = (norm[:, pair] < BOUNDARY).any(axis=1)
     product = np.where(zero, 1.0, norm[:, a] * norm[:, b])
     rho = np.clip(np.einsum("kj,kj->k", lam[:, a], lam[:, b]) / product, -1.0, 1.0)
     edge = zero | (np.sqrt(1 - rho**2) < RHO_TOL)

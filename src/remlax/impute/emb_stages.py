@@ -13,7 +13,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning, warn
 
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..progress import progress
 from .arguments import check_number, check_seed, check_whole
 from .clusters import cluster_codes, observed_means

@@ -18,7 +18,7 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..hints import hinted_class
 from .arguments import check_number
 from .columns import ColumnCode, FloatArray, fill

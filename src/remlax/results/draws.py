@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..core.batch_posterior import draw_rows_stack, draw_stack
-from ..core.draws import Draws
+from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
+from ..kernels.draws import Draws, draw, draw_rows
 from ..progress import progress
 from .checks import check_level
 from .newdata import PredictionRows
@@ -80,11 +80,14 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
     model, k = fitted.model, list(lanes)
     _check_room(fitted, len(k), n_sims)
-    found = draw_stack(
-        model.stack.lanes(np.asarray(k)),
+    found = run(
+        draw,
+        model.batch.take(np.asarray(k)),
         raw_keys(fresh_seed(seed), k, 0),
         fitted.theta[k] * model.theta_scale,
-        n_sims,
+        lapack=True,
+        n_sims=n_sims,
+        joint=True,
     )
     scale = model.y_scale[k]
     gamma = np.asarray(found.gamma)[:, :, : len(model.keep)]
@@ -134,7 +137,7 @@ def row_draws(
     """
     model, k = fitted.model, list(lanes)
     _check_room(fitted, len(k), n_sims)
-    stack, scale = model.stack.lanes(np.asarray(k)), model.y_scale[k]
+    batch, scale = model.batch.take(np.asarray(k)), model.y_scale[k]
     means = estimate_parts(fitted, lanes, rows)
     shift = centre_spread(means)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
@@ -146,7 +149,10 @@ def row_draws(
             conditioned = conditioned_rows(fitted, lanes, rows, part)
             n_new = tuple(len(names) for names in rows.new)
             theta = fitted.theta[k] * model.theta_scale
-            found = draw_rows_stack(stack, keys, theta, conditioned, n_sims, n_new, joint=draws == "joint")
+            joint = draws == "joint"
+            found = run(
+                draw_rows, batch, *keys, theta, conditioned, lapack=True, n_sims=n_sims, n_new=n_new, joint=joint
+            )
             out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
             for i in range(len(k)):
                 frame = rows.frame(i)

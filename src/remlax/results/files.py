@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.batch import BatchFit
-from ..core.optimize import LBFGS, Newton
 from ..data.imputed_files import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
@@ -25,6 +23,8 @@ from ..fitting.coefficients import (
 from ..fitting.fit import Fitted
 from ..fitting.kenward_roger import Adjustment
 from ..fitting.robust import ClusterScores
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import Newton, Optimum
 
 ESTIMATES = ("theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "status", "singular")
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
@@ -66,7 +66,7 @@ def _tree(fitted: Fitted) -> Tree:
         "response": rows.y.values if rows.own_response else None,
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
-        "opt": {field.name: getattr(fitted.opt, field.name) for field in fields(BatchFit)},
+        "opt": fitted.opt._asdict(),
         "estimates": {name: getattr(fitted, name) for name in ESTIMATES},
         "model": _fingerprint(fitted.model),
     }
@@ -96,7 +96,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
     _check_same(_fingerprint(model), tree["model"])
     optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
     estimates = {name: np.asarray(tree["estimates"][name]) for name in ESTIMATES}
-    opt = BatchFit(**{field.name: tree["opt"][field.name] for field in fields(BatchFit)})
+    opt = Optimum(**{name: tree["opt"][name] for name in Optimum._fields})
     return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
 
 

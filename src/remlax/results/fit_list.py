@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..core.optimize import STATUS_TEXT
 from ..errors import DataError, UnknownArgumentError
 from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
 from ..hints import Hints
+from ..kernels.newton import STATUS_TEXT
 from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.optimize import STATUS_TEXT
 from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
+from ..kernels.newton import STATUS_TEXT
 from .coefficients import fit_table
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant
 from .tables import cor_frame, level_counts, varcorr_frame, vcov_frame

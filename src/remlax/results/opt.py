@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.optimize import STATUS_TEXT
 from ..fitting.fit import Fitted
+from ..kernels.newton import STATUS_TEXT
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..core.optimize import STATUS_TEXT
 from ..errors import ConvergenceWarning, PoolingError, warn
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
+from ..kernels.newton import STATUS_TEXT
 from .pooled import OnFailure, PooledLmer, pool_lanes
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.optimize import STATUS_TEXT
 from ..fitting.fit import Fitted
+from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
 

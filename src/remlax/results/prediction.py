@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..core.batch_posterior import row_variance_stack
-from ..core.posterior import Rows
-from ..core.structure import host_leaf
+from ..engine.batch import run
+from ..engine.shapes import bucket, host_leaf
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
 from ..fitting.satterthwaite import variance_covariance
+from ..kernels.posterior import Rows, row_variance
 from ..pooling import pool_scalars
 from ..progress import progress
 from .checks import check_level
@@ -67,7 +67,7 @@ def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows)
     model, k = fitted.model, list(lanes)
     sigma = fitted.sigma[k]
     scale = model.y_scale[k]
-    stack = model.stack.lanes(np.asarray(k))
+    batch = model.batch.take(np.asarray(k))
     chunk = chunk_rows(fitted, len(k))
     variances, gradients = [], []
     # internal theta is the user's times theta_scale
@@ -75,7 +75,8 @@ def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows)
     with progress(rows.n_rows, "row") as tell:
         for start in range(0, rows.n_rows, chunk):
             part = slice(start, min(start + chunk, rows.n_rows))
-            found = row_variance_stack(stack, theta, sigma / scale, conditioned_rows(fitted, lanes, rows, part))
+            conditioned = conditioned_rows(fitted, lanes, rows, part)
+            found = run(row_variance, batch, theta, sigma / scale, conditioned, lapack=True)
             size = part.stop - part.start
             variances.append(found.variance[:, :size] * scale[:, None] ** 2)
             gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2 * jacobian)
@@ -92,16 +93,16 @@ def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows)
 def chunk_rows(fitted: Fitted, n_lanes: int) -> int:
     """Rows that go through the elimination at once."""
     structure = fitted.model.layout.structure
-    wide = structure.n_dense if structure.crossed else structure.n_fixed + 1
+    wide = structure.n_dense or structure.n_fixed + 1
     most = CHUNK_NUMBERS // (n_lanes * (structure.theta_map.n_theta + 2) * (wide + 8))
-    size = _coarse(most + 1) // 4
+    size = _bucket(most + 1) // 4
     return max(64, size)
 
 
 def conditioned_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, part: slice) -> Rows:
     """Some rows in the conditioned coordinates of every data set, padded, with a leading axis of data sets."""
     each = [_conditioned(fitted, k, rows.frame(i), part) for i, k in enumerate(lanes)]
-    longest = _coarse(max(len(one.pair_row) for one in each))
+    longest = _bucket(max(len(one.pair_row) for one in each))
     n_rows = each[0].x.shape[0]
 
     def padded(a: np.ndarray, fill: int) -> np.ndarray:
@@ -126,10 +127,15 @@ def conditioned_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows,
     )
 
 
+def _bucket(n: int) -> int:
+    """Round up to 64, 256, 1024, ...: a new number of rows is rarely a new program."""
+    return bucket(n, 64, 0.5)
+
+
 def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Rows:
     model, structure = fitted.model, fitted.model.layout.structure
     n = part.stop - part.start
-    size = _coarse(n)
+    size = _bucket(n)
     x = np.zeros((size, structure.n_fixed))
     x[:n, : len(model.keep)] = frame.x[part] @ model.inverse[lane]
     known_z, known_codes, new_z, new_codes = [], [], [], []
@@ -145,7 +151,7 @@ def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Ro
         new_z.append(host_leaf(scaled * new[:, None]))
         # new levels stand behind the padded known ones
         new_codes.append(host_leaf(np.where(new, code - levels + structure.n_levels[f], 0).astype(np.int32)))
-    pair_row, pair_entry = _pairs(fitted, np.asarray(known_codes[0]), np.asarray(known_z[0]))
+    pair_row, pair_entry = model.batch.problem.row_entries(np.asarray(known_codes[0]), np.asarray(known_z[0]))
     return Rows(
         host_leaf(x),
         tuple(known_z),
@@ -155,26 +161,6 @@ def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Ro
         host_leaf(pair_row),
         host_leaf(pair_entry),
     )
-
-
-def _coarse(n: int) -> int:
-    """Round up to 64, 256, 1024, ...: a new number of rows is rarely a new program."""
-    size = 64
-    while size < n:
-        size *= 4
-    return size
-
-
-def _pairs(fitted: Fitted, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of a crossed model, the entries of its level of the first factor."""
-    if not fitted.model.layout.structure.crossed:
-        return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    level = np.asarray(fitted.model.stack.index.entry_level)
-    used = np.flatnonzero(z.any(axis=1))
-    first = np.searchsorted(level, codes[used], side="left")
-    count = np.searchsorted(level, codes[used], side="right") - first
-    entry = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count) + np.arange(count.sum())
-    return np.repeat(used, count).astype(np.int32), entry.astype(np.int32)
 
 
 def check_interval(interval: Interval | None, conf_level: float) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from .._version import __version__
-from ..core.optimize import STATUS_TEXT
 from ..errors import PoolingWarning, quiet
 from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
+from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from .coefficients import fit_table, pooled_table
 from .fit_print import fit_notes

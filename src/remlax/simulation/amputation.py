@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..errors import DataError, SimulationError
 from ..hints import hinted
 from . import checks

@@ -11,18 +11,20 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ..core.batch_products import RowLayout
-from ..core.conditioning import aliased_columns
-from ..core.programs import float64
-from ..core.structure import Index, Structure, host_leaf
 from ..data import ImputedData
 from ..design.build import ModelRows, needed_columns, read_rows
 from ..design.formula import parse_formula
 from ..design.syntax import Node, parse
+from ..engine.conditioning import aliased_columns
+from ..engine.programs import float64
+from ..engine.shapes import host_leaf
+from ..engine.stack import NestedAssembly
 from ..errors import SimulationError
 from ..fitting.assemble import z_columns
 from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
+from ..kernels.problem import Structure
+from ..kernels.row_products import RowLayout
 from .array_columns import Product, check_expression, evaluate_expression, product_columns
 from .design import MultilevelDesign, highest
 from .generate import CHUNK, frames, generate_batch
@@ -92,10 +94,10 @@ class ArrayModel:
 
 
 class Groups(NamedTuple):
-    """Which row belongs to which level: codes (n,) per table, and the index arrays of the model."""
+    """Which row belongs to which level: codes (n,) per table, and the index of `Nested`."""
 
     codes: tuple[jax.Array, ...]
-    levels: Index
+    levels: tuple[tuple[jax.Array, ...], ...]
 
 
 def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[ArrayModel, Groups]:
@@ -133,7 +135,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     if aliased:
         raise SimulationError(f"Others determine the column {names[aliased[0]]!r} of the model: leave it out.")
     layout = make_layout(rows, reml=reml)
-    if layout.crossed is not None:
+    if not isinstance(layout.assembly, NestedAssembly):
         raise SimulationError(
             "The grouping factors of the model are crossed: batched methods fit one factor, or factors nested in each "
             "other; analyse crossed models by a function of yours that calls remlax.lmer."
@@ -156,10 +158,10 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     )
     ancestors = tuple(
         tuple(host_leaf(part[:size]) for part in of_factor)
-        for of_factor, size in zip(layout.ancestors, exact, strict=True)
+        for of_factor, size in zip(layout.assembly.ancestors, exact, strict=True)
     )
     _compare(model, rows, layout, frame)
-    return model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), Index(ancestors))
+    return model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors)
 
 
 def _template(design: MultilevelDesign) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from ..core.factor import UNROLL_UP_TO
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..fitting.memory import available_bytes
+from ..kernels.blocks import UNROLL_UP_TO
 from .array_model import ArrayModel, Groups
 from .keys import IMPLEMENTATION
-from .pipeline import Columns, Estimates, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
+from .pipeline import Columns, Findings, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
 CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
@@ -75,7 +75,7 @@ def programs(keys: Any, job: Job, plan: Plan) -> list[Future[Any]]:
     return compile_ahead(own[0], own[1], job.groups, model=job.model, treatment=job.treatment, options=plan.options)
 
 
-def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Estimates:
+def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Findings:
     """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
     r = job.columns.rows.shape[0]
     devices = tuple(jax.local_devices())
@@ -90,17 +90,17 @@ def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Estimates:
     whole = own.size * len(devices)
     values = jax.tree.map(np.asarray, (jax.random.key_data(keys), job.columns))
 
-    def run(start: int) -> Estimates:
+    def run(start: int) -> Findings:
         with float64():
             which = np.minimum(np.arange(start, start + whole), r - 1)  # the last chunk is filled up
             words, part = jax.tree.map(lambda a: a[which], values)
             found = program(jax.random.wrap_key_data(words, impl=IMPLEMENTATION), part, job.groups)
-            on_host: Estimates = jax.tree.map(lambda a: np.asarray(a)[: r - start], found)
+            on_host: Findings = jax.tree.map(lambda a: np.asarray(a)[: r - start], found)
             return on_host
 
     with ThreadPoolExecutor(own.threads) as pool:
         parts = list(pool.map(run, range(0, r, whole)))
-    joined: Estimates = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    joined: Findings = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return joined
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jax.scipy.special import ndtri
 
-from ..core.programs import float64, program
+from ..engine.programs import float64, program
 from ..errors import ModelSizeError, SimulationError
 from ..fitting.memory import available_bytes, human_bytes
 from ..hints import hinted

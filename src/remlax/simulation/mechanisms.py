@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.programs import program
+from ..engine.programs import program
 from ..errors import DataError, SimulationError
 from ..hints import hinted_class
 from . import checks

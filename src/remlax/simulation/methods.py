@@ -20,7 +20,7 @@ from .chunks import Ddf, Job, in_chunks, plan, programs
 from .design import ZERO_ONE, MultilevelDesign
 from .layout import Structure, layout_of, structure_of
 from .measures import STATUSES
-from .pipeline import Columns, Estimates, Treatment
+from .pipeline import Columns, Findings, Treatment
 from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
 
 MOST_INCOMPLETE = 8  # columns: there are 2 to that power patterns of missing cells
@@ -309,7 +309,7 @@ def _cached_model(structure: Structure, design: _Design, formula: str, reml: boo
     return read_model(design.design, formula, reml=reml)
 
 
-def _rows(found: Estimates, model: ArrayModel, sets: int) -> BatchRows:
+def _rows(found: Findings, model: ArrayModel, sets: int) -> BatchRows:
     nothing = np.full(found.parameters.shape, np.nan)
     pooled = found.pooled
     status = np.zeros(len(found.unusable), dtype=np.int64)
@@ -332,7 +332,7 @@ def _beside(left: Any, right: Any) -> np.ndarray:
     return np.concatenate([np.asarray(left), np.asarray(right)], axis=1)
 
 
-def _messages(found: Estimates, sets: int) -> list[str]:
+def _messages(found: Findings, sets: int) -> list[str]:
     """What went wrong in each replication; empty where nothing did."""
     texts = (
         (found.unusable, "no estimates (imputation or fit failed, or the model is not identified)"),

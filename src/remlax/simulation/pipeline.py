@@ -13,12 +13,13 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
-from ..core.batch_estimates import LaneEstimates, Pooled, estimate_lanes, rubin
-from ..core.batch_products import Products, row_products
-from ..core.batch_queue import LaneFit, fit_queue, lane_fit_shape
-from ..core.optimize import CONVERGED
-from ..core.programs import PROGRAMS, float64, program
-from ..core.structure import Index, Structure, Values
+from ..engine.programs import PROGRAMS, float64, program
+from ..engine.queue import estimate_queue, fit_queue, optimum_shape
+from ..kernels.cross_products import Rotation
+from ..kernels.estimates import Estimates, Pooled, rubin
+from ..kernels.nested import Nested
+from ..kernels.newton import CONVERGED, Optimum
+from ..kernels.row_products import RowProducts, row_products
 from .array_model import ArrayModel, Groups, ModelShape
 
 PIVOT = 1e-7  # below this a column of X is determined by the others, as in the fits of data frames
@@ -69,7 +70,7 @@ class Options(NamedTuple):
     at_once: int
 
 
-class Estimates(NamedTuple):
+class Findings(NamedTuple):
     """Findings of R replications.
 
     pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD;
@@ -88,16 +89,14 @@ class Estimates(NamedTuple):
 
 def analyse(
     keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, options: Options
-) -> Estimates:
+) -> Findings:
     """Analyse R replications: every array of ``columns`` has a leading axis R.
 
     Three compiled programs: what depends on the rows and on the treatment; fits and estimates, which methods share.
     """
-    products, scales = _lanes(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
-    fit = _fits(products.values, groups.levels, structure=model.shape.structure)
-    found: Estimates = _estimates(
-        fit, products, scales, groups.levels, model=model.shape, sets=treatment.sets, options=options
-    )
+    data_sets = _data_sets(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
+    optimum = _fits(data_sets.problem)
+    found: Findings = _estimates(optimum, data_sets, model=model.shape, sets=treatment.sets, options=options)
     return found
 
 
@@ -115,22 +114,20 @@ def compile_ahead(
     Of the arguments only shapes count. A program that was asked for before is the same future, so that threads that
     wait for it before they call `analyse` never compile it a second time.
     """
+    for_data_sets = {"model": model, "treatment": treatment, "at_once": options.at_once}
 
-    def of_rows(keys: Array, columns: Columns, groups: Groups) -> tuple[Products, tuple[Array, ...]]:
-        found: tuple[Products, tuple[Array, ...]] = _lanes(
-            keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once
-        )
+    def of_rows(keys: Array, columns: Columns, groups: Groups) -> DataSets:
+        found: DataSets = _data_sets(keys, columns, groups, **for_data_sets)
         return found
 
     with float64():
-        products, scales = jax.eval_shape(of_rows, keys, columns, groups)
-    fit = lane_fit_shape(model.shape.structure, products.values)
-    for_lanes = {"model": model, "treatment": treatment, "at_once": options.at_once}
+        data_sets = jax.eval_shape(of_rows, keys, columns, groups)
+    optimum = optimum_shape(data_sets.problem)
     for_estimates = {"model": model.shape, "sets": treatment.sets, "options": options}
     return [
-        _begin(_fits, (products.values, groups.levels), {"structure": model.shape.structure}),
-        _begin(_lanes, (keys, columns, groups), for_lanes),
-        _begin(_estimates, (fit, products, scales, groups.levels), for_estimates),
+        _begin(_fits, (data_sets.problem,), {}),
+        _begin(_data_sets, (keys, columns, groups), for_data_sets),
+        _begin(_estimates, (optimum, data_sets), for_estimates),
     ]
 
 
@@ -168,7 +165,7 @@ def analyse_on(
     treatment: Treatment,
     options: Options,
     devices: tuple[jax.Device, ...],
-) -> Estimates:
+) -> Findings:
     """Analyse R replications, a multiple of the number of devices, each device its share of them.
 
     The devices run for themselves: none waits for the slowest fit of another.
@@ -177,66 +174,70 @@ def analyse_on(
     spec: Callable[..., PartitionSpec] = PartitionSpec  # JAX gives it no types
     own, whole = spec("replications"), spec()
 
-    def share(keys: Array, columns: Columns, groups: Groups) -> Estimates:
+    def share(keys: Array, columns: Columns, groups: Groups) -> Findings:
         return analyse(keys, columns, groups, model=model, treatment=treatment, options=options)
 
     sharded = jax.shard_map(share, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False)
-    found: Estimates = sharded(keys, columns, groups)
+    found: Findings = sharded(keys, columns, groups)
     return found
 
 
-@program("model", "treatment", "at_once")
-def _lanes(
-    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
-) -> tuple[Products, tuple[Array, ...]]:
-    """Impute and form cross-products: R x K lanes."""
+class DataSets(NamedTuple):
+    """R x K data sets, their axes joined: cross-products, way back to the user's units and least pivot of each.
 
-    def lanes(own: tuple[Array, Columns]) -> tuple[Products, tuple[Array, ...]]:
+    scales: per factor (R K, q), what divides the columns of Z.
+    """
+
+    problem: Nested
+    rotation: Rotation
+    pivot: Array
+    scales: tuple[Array, ...]
+
+
+@program("model", "treatment", "at_once")
+def _data_sets(
+    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
+) -> DataSets:
+    """Impute and form cross-products."""
+
+    def of_replication(own: tuple[Array, Columns]) -> tuple[RowProducts, tuple[Array, ...]]:
         products, scales = _products(*own, groups, model, treatment)
         return products, tuple(jnp.broadcast_to(scale, (treatment.sets, *scale.shape)) for scale in scales)
 
-    found = lax.map(lanes, (keys, columns), batch_size=at_once)
-    flat: tuple[Products, tuple[Array, ...]] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
-    return flat
+    found = lax.map(of_replication, (keys, columns), batch_size=at_once)
+    flat: tuple[RowProducts, tuple[Array, ...]] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+    products, scales = flat
+    return DataSets(
+        Nested(model.shape.structure, products.products, groups.levels), products.rotation, products.pivot, scales
+    )
 
 
-@program("structure")
-def _fits(values: Values, index: Index, *, structure: Structure) -> LaneFit:
-    """Fit R x K lanes."""
-    return fit_queue(structure, index, values)
+@program()
+def _fits(problem: Nested) -> Optimum:
+    """Fit R x K data sets."""
+    return fit_queue(problem)
 
 
 @program("model", "sets", "options")
-def _estimates(
-    fit: LaneFit,
-    products: Products,
-    scales: tuple[Array, ...],
-    index: Index,
-    *,
-    model: ModelShape,
-    sets: int,
-    options: Options,
-) -> Estimates:
-    """Estimate and pool R x K lanes that have been fitted."""
-    found = estimate_lanes(
-        fit,
-        products.rotation,
-        scales,
-        model.structure,
-        index,
-        products.values,
+def _estimates(optimum: Optimum, data_sets: DataSets, *, model: ModelShape, sets: int, options: Options) -> Findings:
+    """Estimate and pool R x K data sets that have been fitted."""
+    found = estimate_queue(
+        optimum,
+        data_sets.rotation,
+        data_sets.scales,
+        data_sets.problem,
         satterthwaite=options.satterthwaite and options.dfcom is None,
     )
     parameters = _parameters(found, model)
-    by_set: tuple[LaneFit, LaneEstimates, Array, Array] = jax.tree.map(
-        lambda a: a.reshape(-1, sets, *a.shape[1:]), (fit, found, parameters, products.pivot)
+    by_set: tuple[Optimum, Estimates, Array, Array] = jax.tree.map(
+        lambda a: a.reshape(-1, sets, *a.shape[1:]), (optimum, found, parameters, data_sets.pivot)
     )
     return _pool(*by_set, options)
 
 
 def _products(
     key: Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment
-) -> tuple[Products, tuple[Array, ...]]:
+) -> tuple[RowProducts, tuple[Array, ...]]:
     """Cross-products of the K completed data sets of one replication, and the scales of the columns of Z."""
     columns = columns._replace(rows=columns.rows > 0)
     completed = treatment.complete(key, columns)
@@ -246,7 +247,7 @@ def _products(
         z = model.random_of({**shared, **imputed})
         return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
 
-    def one(imputed: Mapping[str, Array], scales: tuple[Array, ...]) -> Products:
+    def one(imputed: Mapping[str, Array], scales: tuple[Array, ...]) -> RowProducts:
         own = {**shared, **imputed}
         z = tuple(part / scale[None] for part, scale in zip(model.random_of(own), scales, strict=True))
         return row_products(
@@ -258,15 +259,15 @@ def _products(
     scales = tuple(jnp.sqrt(jnp.mean(part, axis=0) / rows) for part in squares)
     scales = tuple(jnp.where(scale > 0, scale, jnp.ones_like(scale)) for scale in scales)
 
-    def lane(imputed: Mapping[str, Array], _: Array) -> Products:
+    def data_set(imputed: Mapping[str, Array], _: Array) -> RowProducts:
         return one(imputed, scales)
 
-    products: Products = jax.vmap(lane)(completed.imputed, completed.n_sets)
+    products: RowProducts = jax.vmap(data_set)(completed.imputed, completed.n_sets)
     return products, scales
 
 
-def _parameters(found: LaneEstimates, model: ModelShape) -> Array:
-    """SDs, correlations and the residual SD of every lane, (m, r)."""
+def _parameters(found: Estimates, model: ModelShape) -> Array:
+    """SDs, correlations and the residual SD of every data set, (m, r)."""
     covariance = [root @ root.mT for root in found.roots]
     out = []
     for f, i, j in model.pairs:
@@ -278,12 +279,12 @@ def _parameters(found: LaneEstimates, model: ModelShape) -> Array:
     return jnp.stack([*out, found.sigma], axis=1)
 
 
-def _pool(fit: LaneFit, found: LaneEstimates, parameters: Array, pivots: Array, options: Options) -> Estimates:
+def _pool(optimum: Optimum, found: Estimates, parameters: Array, pivots: Array, options: Options) -> Findings:
     dfcom = jnp.mean(found.df, axis=1)
     if options.dfcom is not None:
         dfcom = jnp.full_like(dfcom, options.dfcom)
     usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > PIVOT)
-    unconverged = fit.status != CONVERGED
+    unconverged = optimum.status != CONVERGED
     exact = usable & found.exact
     pooled: Pooled = jax.vmap(rubin)(found.beta, found.variance, dfcom)
     complete = jnp.all(usable, axis=1)[:, None]
@@ -292,10 +293,10 @@ def _pool(fit: LaneFit, found: LaneEstimates, parameters: Array, pivots: Array, 
     def count(which: Array) -> Array:
         return jnp.sum(which.astype(jnp.int32), axis=1)
 
-    return Estimates(
+    return Findings(
         pooled=pooled,
         parameters=jnp.where(complete, jnp.nanmean(parameters, axis=1), jnp.full_like(parameters[:, 0], jnp.nan)),
-        evaluations=jnp.max(fit.evaluations, axis=1),
+        evaluations=jnp.max(optimum.evaluations, axis=1),
         unusable=count(~usable),
         unconverged=count(usable & unconverged & ~exact),
         exact=count(exact),

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..errors import RemlaxError
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.programs import float64
+from ..engine.programs import float64
 from ..errors import SimulationError
 from ..hints import Hints, hinted_class
 from . import checks

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ...core.programs import program
+from ...engine.programs import program
 from .draws import Cells, inverse_wishart
 from .joint import JointState, Noise, draw_coefficients, residual_scatter, sweep, sweep_noise
 from .joint_chain import NOISE_STREAM, START_STREAM, SWEEP_STREAM, parameters, start_chain

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from remlax.core.small import factor_inverse, least_eigenvalue_bound
+from ...kernels.small import factor_inverse, least_eigenvalue_bound
 
 
 class CellPriors(NamedTuple):

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from remlax.core.small import factor_inverse
-
-from ...core.programs import program
+from ...engine.programs import program
+from ...kernels.small import factor_inverse
 from .em import (
     CellPriors,
     EmFit,

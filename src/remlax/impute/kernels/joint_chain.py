@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ...core.programs import program
+from ...engine.programs import program
 from .draws import Cells, LatentBlocks, latent_covariance
 from .emb import match_patterns
 from .joint import Hyper, JointState, Noise, Tuning, sweep, sweep_noise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from remlax.core.small import factor_inverse, solve_lower
+from ...kernels.small import factor_inverse, solve_lower
 
 UNROLLED = 8
 

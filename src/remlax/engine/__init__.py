@@ -1,0 +1,1 @@
+"""Many data sets at once: batches, chunks, devices, compiled programs, restarts."""

@@ -1,0 +1,231 @@
+"""Nested: one grouping factor, or factors each of which is nested in the next, eliminated one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
+from .border import Border, Expansion
+from .posterior import Elimination
+from .problem import CrossProducts, Factors, Problem, Structure, own_effects, repeat_zy
+from .theta import mapped_factors, reversed_columns
+
+if TYPE_CHECKING:
+    from .posterior import RowMoments, Rows
+
+Eliminate = Callable[[Array, int], tuple[Array, Array]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Nested(Problem[Structure, CrossProducts]):
+    """A data set with one grouping factor, or with several of which each is nested in the next.
+
+    Parameters
+    ----------
+    structure : Structure
+    products : CrossProducts
+    index : tuple of tuple of integer Array
+        ``index[f][g - f - 1][l]`` is the level of factor g that holds level l of factor f; empty for one factor.
+    """
+
+    structure: Structure = field(metadata={"static": True})
+    products: CrossProducts
+    index: tuple[tuple[Array, ...], ...] = ()
+
+    def marginal(self, lams: Factors, *, lower: bool = True) -> tuple[Array, Array]:
+        """Eliminate the factors, finest first; see `Problem`."""
+        return self._swept(lambda zz, f: eliminate_levels(zz, lams[f], lower=lower))
+
+    def marginal_near(self, lams: Factors, es: Factors) -> tuple[Array, Array]:
+        """See `Problem`."""
+        return self._swept(lambda zz, f: eliminate_near(zz, lams[f], es[f]))
+
+    def _swept(self, eliminate: Eliminate) -> tuple[Array, Array]:
+        zz, zr = list(self.products.zz), list(self.products.zr)
+        w = self.structure.n_fixed + 1
+        m, total = self.products.ww, jnp.zeros((), self.products.ww.dtype)
+        for f in range(self.structure.n_factors):
+            cond_var, logdet = eliminate(zz[f], f)
+            total = total + logdet
+            solved = apply_levels(cond_var, zr[f])
+            self._update(zz, zr, f, solved)
+            m = m - jnp.einsum("kal,kbl->ab", zr[f][:, -w:], solved[:, -w:])
+        return total, m
+
+    def _update(self, zz: list[Array], zr: list[Array], f: int, solved: Array) -> None:
+        """Take an eliminated factor out of the coarser ones, each level out of the level that holds it."""
+        for g, (start, stop) in self._coarser(f):
+            update = jnp.einsum("kal,kbl->abl", zr[f][:, start:stop], solved[:, start:])
+            summed = sum_by_level(update, self.index[f][g - f - 1], self.structure.n_levels[g])
+            q = stop - start
+            zz[g], zr[g] = zz[g] - summed[:, :q], zr[g] - summed[:, q:]
+
+    def _coarser(self, f: int) -> list[tuple[int, tuple[int, int]]]:
+        """Coarser factors, and where their columns begin and end in ``zr[f]``."""
+        edges = accumulate(self.structure.q[f + 1 :], initial=0)
+        return list(zip(range(f + 1, self.structure.n_factors), pairwise(edges), strict=True))
+
+    def expansion(
+        self,
+        theta: Array,
+        maps: Factors,
+        border_of: Callable[[Array], Border],
+        *,
+        hessian: bool,
+        lower: bool = True,
+    ) -> Expansion:
+        """Analytic for one factor; for several the reverse-mode gradient is linearised once, and pushed forwards."""
+        if self.structure.n_factors == 1:
+            (lam,), (directions,) = mapped_factors(theta, maps), maps
+            return self._single(lam, directions, border_of, hessian=hessian, lower=lower)
+
+        def total(t: Array) -> tuple[Array, Array]:
+            logdet, m = self.marginal(mapped_factors(t, maps), lower=lower)
+            return logdet + border_of(m).value, m
+
+        def sloped(t: Array) -> tuple[Array, Array, Array]:
+            (value, m), grad = jax.value_and_grad(total, has_aux=True)(t)
+            return value, grad, m
+
+        if not hessian:
+            value, grad, m = sloped(theta)
+            none = jnp.zeros((0, 0), theta.dtype)
+            return Expansion(value, border_of(m).value, grad, none, none)
+        (value, grad, m), push = jax.linearize(sloped, theta)
+        _, hess, d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
+        border = border_of(m)
+        d_m = jnp.einsum("ix,axy,jy->aij", border.transform, d_m, border.transform)
+        return Expansion(value, border.value, grad, (hess + hess.T) / 2, d_m)
+
+    def _single(
+        self, lam: Array, directions: Array, border_of: Callable[[Array], Border], *, hessian: bool, lower: bool
+    ) -> Expansion:
+        """Derivatives of a model with one factor, all of them from one pass over the levels.
+
+        With A = Z'V^-1 Z and B = Z'V^-1 [X y] per level, the criterion is differentiated by D = Lambda Lambda' first
+        and by theta then. ``directions`` (d, q, q): Lambda is the sum of theta's entries times these.
+        """
+        zz, zr = self.products.zz[0], self.products.zr[0]
+        cond_var, logdet = eliminate_levels(zz, lam, lower=lower)
+        solved = apply_levels(cond_var, zr)
+        border = border_of(self.products.ww - jnp.einsum("kal,kbl->ab", zr, solved))
+
+        # in the coordinates of the border; for the profiled deviance the last column is Z'V^-1 (y - X beta) / sqrt(r2)
+        a = zz - apply_levels(zz, apply_levels(cond_var, zz))
+        b = jnp.einsum("ial,ca->icl", zr - apply_levels(zz, solved), border.transform)
+        c = jnp.einsum("ial,a,jal->ijl", b, border.slope, b)
+
+        grad_d = jnp.sum(a - c, axis=2)
+        grad = 2 * jnp.einsum("aij,ij->a", directions, grad_d @ lam)
+        if not hessian:
+            none = jnp.zeros((0, 0), grad.dtype)
+            return Expansion(logdet + border.value, border.value, grad, none, none)
+        d_lam = directions @ lam.T
+        d_d = d_lam + jnp.swapaxes(d_lam, 1, 2)
+        # the sums over levels are two Gram matrices, the rest is d x d work
+        q, w = b.shape[0], b.shape[1]
+        a2, c2, b2 = a.reshape(q * q, -1), c.reshape(q * q, -1), b.reshape(q * w, -1)
+        mixed = ((2 * c2 - a2) @ a2.T).reshape(q, q, q, q)
+        d_m = -jnp.einsum("aij,ixjy->axy", d_d, (b2 @ b2.T).reshape(q, w, q, w))
+        hess = (
+            jnp.einsum("ijkl,ajk,bli->ab", mixed, d_d, d_d)
+            - jnp.einsum("axy,xy,bxy->ab", d_m, border.curvature, d_m)
+            + 2 * jnp.einsum("aik,ij,bjk->ab", directions, grad_d, directions)
+        )
+        return Expansion(logdet + border.value, border.value, grad, (hess + hess.T) / 2, d_m)
+
+    def column_sums(self) -> list[tuple[Array, Array]]:
+        """See `Problem`."""
+        both = zip(self.products.zz, self.products.zr, strict=True)
+        return [(jnp.diagonal(zz, axis1=0, axis2=1).T, zr[:, -1]) for zz, zr in both]
+
+    def random_parts(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Z'W (q, w, levels) and Z'Z (q, q, levels) per factor."""
+        w = self.structure.n_fixed + 1
+        return tuple(part[:, -w:] for part in self.products.zr), self.products.zz
+
+    def with_random_parts(self, zw: tuple[Array, ...], zz: tuple[Array, ...]) -> Self:
+        """See `Problem`."""
+        w = self.structure.n_fixed + 1
+        zr = tuple(part.at[:, -w:].set(columns) for part, columns in zip(self.products.zr, zw, strict=True))
+        return replace(self, products=replace(self.products, zr=zr, zz=zz))
+
+    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Problem`."""
+        return tuple(jnp.moveaxis(part, 2, 0) for part in by_zw)
+
+    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Problem`."""
+        return tuple(jnp.moveaxis(part + jnp.swapaxes(part, 0, 1), 2, 0) / 2 for part in by_zz)
+
+    def eliminate(self, theta: Array) -> Elimination:
+        """See `Problem`."""
+        zz, zr = list(self.products.zz), list(self.products.zr)
+        halves: list[Array] = []
+        solved: list[Array] = []
+        for f, lam in enumerate(self.structure.theta_map.factors(theta)):
+            halves.append(level_roots(zz[f], lam))
+            solved.append(jnp.einsum("kil,kjl,jrl->irl", halves[f], halves[f], zr[f]))
+            self._update(zz, zr, f, solved[f])
+        return Elimination(tuple(halves), tuple(solved))
+
+    def through(self, rows: Rows, found: Elimination, out: RowMoments) -> RowMoments:
+        """See `Problem`."""
+        waiting: list[list[tuple[Array, Array]]] = [[(c, z)] for c, z in zip(rows.codes, rows.z, strict=True)]
+        for f in range(self.structure.n_factors):
+            half, solved = jnp.moveaxis(found.half[f], 2, 0), jnp.moveaxis(found.solved[f], 2, 0)
+            seen = [(codes, jnp.einsum("rki,ri->rk", half[codes], z)) for codes, z in waiting[f]]
+            for a, (left_codes, left) in enumerate(seen):
+                for b, (right_codes, right) in enumerate(seen[: a + 1]):
+                    both = jnp.where(left_codes == right_codes, jnp.sum(left * right, axis=1), 0.0)
+                    out = out._replace(variance=out.variance + (1.0 if a == b else 2.0) * both)
+            coarser = self._coarser(f)
+            last = coarser[-1][1][1] if coarser else 0
+            for codes, z in waiting[f]:
+                pushed = -jnp.einsum("ric,ri->rc", solved[codes], z)
+                for g, (start, stop) in coarser:
+                    waiting[g].append((self.index[f][g - f - 1][codes], pushed[:, start:stop]))
+                out = out._replace(fixed=out.fixed + pushed[:, last:-1])
+        return out
+
+    def draw_effects(
+        self, found: Elimination, weight: Array, scale: Array, noise: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Draw the coarsest factor first."""
+        own = own_effects(found, weight, scale, noise)
+        for f in range(self.structure.n_factors - 2, -1, -1):
+            for g, (start, stop) in self._coarser(f):
+                coarse = own[g][:, :, self.index[f][g - f - 1]]
+                own[f] = own[f] - jnp.einsum("iql,sql->sil", found.solved[f][:, start:stop], coarse)
+        return tuple(own)
+
+    def row_entries(self, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """None are needed."""
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+
+    def with_zy(self, zy: Sequence[np.ndarray]) -> CrossProducts:
+        """See `Problem`."""
+        zr = tuple(repeat_zy(part, own) for part, own in zip(self.products.zr, zy, strict=True))
+        return replace(self.repeated(len(zy[0])), zr=zr)
+
+    def reversed(self) -> Self:
+        """See `Problem`."""
+        theta_map = self.structure.theta_map
+        order = [reversed_columns(theta_map, f) for f in range(self.structure.n_factors)]
+        zz = tuple(a[:, o][:, :, o] for a, o in zip(self.products.zz, order, strict=True))
+        zr = []
+        for f, a in enumerate(self.products.zr):
+            right = np.arange(a.shape[2])
+            for g, (start, stop) in self._coarser(f):
+                right[start:stop] = start + order[g]
+            zr.append(a[:, order[f]][:, :, right])
+        return replace(self, products=replace(self.products, zz=zz, zr=tuple(zr)))

@@ -1,0 +1,283 @@
+"""Newton's method, safeguarded, for one data set, and the verdict on where it ended.
+
+theta is unconstrained: the criterion depends on Lambda Lambda' only, so an optimum on the boundary is an interior
+stationary point. Convergence is judged by the Newton decrement g'H^-1 g, in units of deviance, and certified by a
+positive semidefinite Hessian over all coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .criterion import Criterion, Derivatives, ProfiledDeviance
+from .problem import Problem
+
+CONVERGED, MAX_ITER, NOT_FINITE, SADDLE, NO_RESIDUAL = 0, 1, 2, 3, 4
+STATUS_TEXT = {
+    CONVERGED: "converged",
+    MAX_ITER: "iteration limit",
+    NOT_FINITE: "not finite",
+    SADDLE: "saddle point",
+    NO_RESIDUAL: "no residual variance",
+}
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Safeguarded Newton with the exact Hessian.
+
+    Parameters
+    ----------
+    max_iter : int, default 100
+        Evaluations of criterion, gradient and Hessian per data set.
+    """
+
+    max_iter: int = 100
+
+
+class NewtonState(NamedTuple):
+    """Where the iteration stands."""
+
+    theta: Array
+    value: Array
+    grad: Array
+    hess: Array
+    step: Array
+    decrement: Array
+    positive: Array
+    length: Array
+    evaluations: Array
+    last: Array
+    done: Array
+
+
+class Optimum(NamedTuple):
+    """Where a data set ended, and the verdict; in a batch every field has a leading axis of data sets.
+
+    theta (d,); value; grad (d,); hess (d, d); decrement, in units of deviance; evaluations of criterion, gradient and
+    Hessian; iterations; status; starts: integers.
+
+    hess is that of the last evaluation. Where the last step was taken without one, value is the quadratic model's, and
+    grad and decrement are what quadratic convergence leaves of those before the step.
+    """
+
+    theta: Array
+    value: Array
+    grad: Array
+    hess: Array
+    decrement: Array
+    evaluations: Array
+    iterations: Array
+    status: Array
+    starts: Array
+
+
+DECREMENT_TOL = 1e-8
+# at most this: one more exact step
+POLISH_BELOW = 1e-7
+# a decrement, and what is foreseen to be left of it, at which the last step is taken without looking where it ends; and
+# how regular the Hessian has to be for that, by its least pivot over its largest
+UNSEEN_BELOW, FORESEEN_BELOW, REGULAR = 1e-6, 1e-14, 1e-6
+PIVOT_FLOOR = 1e-9
+# the same in many dimensions where the Hessian is not positive definite
+FAR_FLOOR = 1e-2
+# entries of theta up to which tiny systems are solved by code without loops
+WRITTEN_OUT = 8
+NOISE = 1e-13
+
+
+def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
+    """Solve H step = -g with pivots made positive (Gill & Murray 1974): step, decrement, smallest raw pivot.
+
+    Written out over the d x d entries where they are few: tiny batched LAPACK calls are slow on every device.
+    """
+    d = grad.shape[0]
+    scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(hess))), jnp.asarray(1e-300, hess.dtype))
+    if d > WRITTEN_OUT:
+        return _modified_solve_by_columns(hess, grad, scale)
+    lower: list[list[Array]] = [[] for _ in range(d)]
+    pivots: list[Array] = []
+    smallest = jnp.asarray(jnp.inf, hess.dtype)
+    for j in range(d):
+        raw = hess[j, j] - sum(lower[j][k] ** 2 * pivots[k] for k in range(j))
+        smallest = jnp.minimum(smallest, raw / scale)
+        pivots.append(jnp.maximum(jnp.abs(raw), PIVOT_FLOOR * scale))
+        for i in range(j + 1, d):
+            s = hess[i, j] - sum(lower[i][k] * lower[j][k] * pivots[k] for k in range(j))
+            lower[i].append(s / pivots[j])
+    forward: list[Array] = []
+    for i in range(d):
+        forward.append(-grad[i] - sum(lower[i][k] * forward[k] for k in range(i)))
+    step: list[Array] = [jnp.zeros((), hess.dtype)] * d
+    for i in reversed(range(d)):
+        step[i] = forward[i] / pivots[i] - sum(lower[k][i] * step[k] for k in range(i + 1, d))
+    out = jnp.stack(step)
+    return out, -grad @ out, smallest
+
+
+def _modified_solve_by_columns(hess: Array, grad: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d.
+
+    Where many pivots are negative the factor would grow without bound: pivots are raised so that no entry of
+    L D^(1/2) exceeds beta (Gill, Murray & Wright 1981, section 4.4.2.2), which leaves a positive definite H as it is.
+    """
+    later = jnp.arange(grad.shape[0])
+    off = jnp.max(jnp.abs(hess - jnp.diag(jnp.diagonal(hess))))
+    beta2 = jnp.maximum(scale, off / len(later))
+    start = (hess, jnp.zeros_like(hess), jnp.zeros_like(grad), jnp.asarray(jnp.inf, hess.dtype))
+
+    def factors(floor: Array) -> tuple[Array, Array, Array, Array]:
+        def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+            left, lower, pivots, smallest = state
+            raw, below = left[j, j], jnp.where(later > j, left[:, j], 0)
+            pivot = jnp.maximum(jnp.maximum(jnp.abs(raw), floor * scale), jnp.max(below * below) / beta2)
+            return (
+                left - jnp.outer(below, below) / pivot,
+                lower.at[:, j].set(below / pivot),
+                pivots.at[j].set(pivot),
+                jnp.minimum(smallest, raw / scale),
+            )
+
+        found: tuple[Array, Array, Array, Array] = jax.lax.fori_loop(0, len(later), column, start)
+        return found
+
+    # far from a minimum small pivots say nothing either, and would make the step too long for any line search
+    regular = jnp.asarray(PIVOT_FLOOR, hess.dtype)
+    smallest = factors(regular)[3]
+    _, lower, pivots, _ = factors(jnp.where(smallest < -1e-7, jnp.asarray(FAR_FLOOR, hess.dtype), regular))
+    last = len(later) - 1
+    forward = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
+    step = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[last - i].add(-lower[:, last - i] @ b), forward / pivots)
+    return step, -grad @ step, smallest
+
+
+def _limit(step: Array, theta: Array) -> Array:
+    """Keep a step from leaving the region where the quadratic model says anything."""
+    reach = 2.0 * jnp.maximum(jnp.max(jnp.abs(theta)), 1.0)
+    size = jnp.max(jnp.abs(step))
+    return step * jnp.minimum(1.0, reach / jnp.where(size > 0, size, 1.0))
+
+
+PROFILED = ProfiledDeviance()
+
+
+def newton(theta: Array, max_iter: Array, problem: Problem[Any, Any], criterion: Criterion = PROFILED) -> Optimum:
+    """Minimise a criterion from theta by Newton steps with backtracking.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+        Start; an entry that is NaN asks for that of the criterion.
+    max_iter : Array, integer scalar
+        Evaluations allowed; a traced number, so that one compiled program serves every stage.
+    problem : Problem
+    criterion : Criterion, default the profiled deviance
+
+    Returns
+    -------
+    Optimum
+    """
+
+    def evaluate(t: Array) -> Derivatives:
+        return criterion.derivatives(t, problem)
+
+    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
+
+
+def minimise(theta: Array, evaluate: Callable[[Array], Derivatives], max_iter: Array) -> Optimum:
+    """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+        Start.
+    evaluate : callable
+        Value, gradient and Hessian.
+    max_iter : Array, integer scalar
+        Evaluations allowed.
+
+    Returns
+    -------
+    Optimum
+    """
+
+    def body(s: NewtonState) -> NewtonState:
+        t = s.theta + s.length * s.step
+        found = evaluate(t)
+        finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
+        # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
+        wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
+        better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
+        moved, stayed = _moved(s, t, found), _stayed(s, found.value, finite)
+        new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
+        return new
+
+    def going(s: NewtonState) -> Array:
+        return ~s.done & (s.evaluations < max_iter)
+
+    s = jax.lax.while_loop(going, body, _unknown(theta))
+    status = jnp.where(s.positive, CONVERGED, SADDLE)
+    status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
+    status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
+    status, one = status.astype(jnp.int32), jnp.ones((), jnp.int32)
+    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, s.evaluations, status, one)
+
+
+def _unknown(theta: Array) -> NewtonState:
+    """Return the state before the first evaluation, which accepts whatever is finite."""
+    d, dtype = theta.shape[0], theta.dtype
+    zero, no = jnp.zeros((), dtype), jnp.asarray(False)
+    return NewtonState(
+        theta=theta,
+        value=jnp.asarray(jnp.inf, dtype),
+        grad=jnp.zeros(d, dtype),
+        hess=jnp.zeros((d, d), dtype),
+        step=jnp.zeros(d, dtype),
+        decrement=zero,
+        positive=no,
+        length=jnp.ones((), dtype),
+        evaluations=jnp.zeros((), jnp.int32),
+        last=no,
+        done=no,
+    )
+
+
+def _moved(s: NewtonState, t: Array, found: Derivatives) -> NewtonState:
+    """Accept t, and say where to go from there."""
+    step, decrement, smallest = modified_solve(found.hess, found.grad)
+    # Newton's convergence is quadratic: a decrement is a constant times the square of the one before
+    contraction = decrement / jnp.where(s.decrement > 0, s.decrement, jnp.asarray(1e-300, t.dtype))
+    foreseen = decrement * contraction**2
+    unseen = (decrement <= UNSEEN_BELOW) & (foreseen <= FORESEEN_BELOW) & (smallest > REGULAR) & jnp.isfinite(s.value)
+    step = _limit(step, t)
+    return NewtonState(
+        theta=jnp.where(unseen, t + step, t),
+        value=jnp.where(unseen, found.value - decrement / 2, found.value),
+        grad=jnp.where(unseen, found.grad * contraction, found.grad),
+        hess=found.hess,
+        step=step,
+        decrement=jnp.maximum(jnp.where(unseen, foreseen, decrement), 0.0),
+        positive=smallest > -1e-7,
+        length=jnp.ones_like(s.length),
+        evaluations=s.evaluations + 1,
+        last=decrement <= POLISH_BELOW,
+        done=s.last | unseen | (decrement <= 1e-16),
+    )
+
+
+def _stayed(s: NewtonState, value: Array, finite: Array) -> NewtonState:
+    """Reject a step, and shorten it to the minimum of the parabola through value, slope and the rejected value."""
+    slope = -s.decrement * s.length
+    curvature = value - s.value - slope
+    shrink = jnp.where(finite & (curvature > 0), jnp.clip(-slope / (2 * curvature), 0.1, 0.5), 0.2)
+    return s._replace(
+        length=s.length * shrink,
+        evaluations=s.evaluations + 1,
+        done=s.last | ~jnp.isfinite(s.value) | (s.length < 1e-10),
+    )
