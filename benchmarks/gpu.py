@@ -1,4 +1,4 @@
-"""Fits per second by device and number of lanes: what one accelerator, and all of them together, give.
+"""Fits per second by device and number of data sets: what one accelerator, and all of them together, give.
 
 Run it where JAX sees a GPU (``pip install "jax[cuda12]"``); without one it runs on the CPU. Data sets are of two
 shapes, J = 30 groups x 10 rows and High School & Beyond, their cross-products in the memory of the host, so that the
@@ -19,9 +19,9 @@ import pandas as pd
 from common import arguments, median_seconds, report
 
 import remlax as rx
-from remlax.core import batch
-from remlax.core.batch import Stack
-from remlax.core.placement import lane_mesh
+from remlax.engine.batch import Batch
+from remlax.engine.fit import fit
+from remlax.engine.placement import device_mesh
 
 
 def small(seed: int = 1) -> pd.DataFrame:
@@ -32,37 +32,36 @@ def small(seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame({"y": 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=300), "x": x, "g": g})
 
 
-def shapes() -> dict[str, Stack]:
+def shapes() -> dict[str, Batch]:
     few = rx.lmer_list("y ~ x + (1 + x | g)", [small(seed) for seed in range(64)])
     hsb = rx.lmer_list("mathach ~ minority + female + ses + meanses + (1 + ses | schid)", rx.datasets.hsb_imputed())
-    return {"J=30 x 10": few.fitted_stack.model.stack, "hsb": hsb.fitted_stack.model.stack}
+    return {"J=30 x 10": few.fitted_stack.model.batch, "hsb": hsb.fitted_stack.model.batch}
 
 
-def copy_rate(stack: Stack, device: jax.Device) -> float:
+def copy_rate(batch: Batch, device: jax.Device) -> float:
     """Bytes per second, read and written, of a copy of the cross-products on one device."""
     with jax.enable_x64(True):
-        here = jax.device_put(stack.values, device)
+        here = jax.device_put(batch.problem.products, device)
         add = jax.jit(lambda values: jax.tree.map(lambda a: a + 1.0, values))
         jax.block_until_ready(add(here))
         seconds = median_seconds(lambda: jax.block_until_ready(add(here)), 7)
-    return 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(stack.values)) / seconds
+    return 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(batch.problem.products)) / seconds
 
 
-def line(what: str, stack: Stack, n_lanes: int, devices: list[jax.Device], repeats: int) -> dict[str, Any]:
-    many = replace(stack.lanes(np.arange(n_lanes) % stack.n_lanes), mesh=lane_mesh(devices))
-    tiny = np.full(stack.structure.theta_map.n_theta, 1e-4)
+def line(what: str, batch: Batch, n_sets: int, devices: list[jax.Device], repeats: int) -> dict[str, Any]:
+    many = replace(batch.take(np.arange(n_sets) % batch.n_sets), mesh=device_mesh(devices))
     start = time.perf_counter()
-    found = batch.fit_stack(many, rx.Newton(), tiny)
+    found = fit(many, rx.Newton())
     first = time.perf_counter() - start
-    seconds = median_seconds(lambda: batch.fit_stack(many, rx.Newton(), tiny), repeats)
-    read = sum(leaf.nbytes for leaf in jax.tree.leaves(many.values)) / n_lanes * float(found.evaluations.sum())
+    seconds = median_seconds(lambda: fit(many, rx.Newton()), repeats)
+    read = sum(leaf.nbytes for leaf in jax.tree.leaves(many.problem.products)) / n_sets * float(found.evaluations.sum())
     return {
         "what": what,
         "devices": f"{len(devices)} x {devices[0].device_kind}",
-        "lanes": n_lanes,
+        "data sets": n_sets,
         "seconds": seconds,
         "first call": first,
-        "microseconds a fit": 1e6 * seconds / n_lanes,
+        "microseconds a fit": 1e6 * seconds / n_sets,
         "evaluations a fit": float(found.evaluations.mean()),
         "not converged": int((found.status != 0).sum()),
         "% of a copy's rate": 100 * read / seconds / (copy_rate(many, devices[0]) * len(devices)),
@@ -76,11 +75,11 @@ def main() -> None:
     everything = jax.devices()
     warnings.simplefilter("ignore", rx.SingularFitWarning)
     rows = []
-    for what, stack in shapes().items():
-        for n_lanes in sizes[: 2 if what == "hsb" else 3]:
-            rows.append(line(what, stack, n_lanes, everything[:1], repeats))
+    for what, batch in shapes().items():
+        for n_sets in sizes[: 2 if what == "hsb" else 3]:
+            rows.append(line(what, batch, n_sets, everything[:1], repeats))
             if len(everything) > 1:
-                rows.append(line(what, stack, n_lanes, everything, repeats))
+                rows.append(line(what, batch, n_sets, everything, repeats))
     print(f"jax {jax.__version__}, backend {jax.default_backend()}\n")
     report("gpu", rows)
 

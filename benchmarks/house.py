@@ -1,7 +1,7 @@
 """Count what makes the code hard or easy to live in: python benchmarks/house.py
 
-Static counts are read from src with `ast`; the path is one warm call of ``lmer_list(...).pool().tidy("fixed")``, watched
-by a profiler: a move is a call from a function of one file to a function of another.
+Static counts are read from src with `ast`. The path is one warm call of ``lmer_list(...).pool().tidy("fixed")`` under a
+profiler: a move is a call from a function of one file to a function of another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BUNDLES = {
 
 
 @dataclass
-class Path_:
+class Walk:
     """What one call went through."""
 
     functions: set[tuple[str, int]] = field(default_factory=set)
@@ -46,9 +46,9 @@ def room(filename: str) -> str:
     return str(Path(filename).relative_to(SRC).parent)
 
 
-def watch(call: Callable[[], object]) -> Path_:
+def watch(call: Callable[[], object]) -> Walk:
     """Follow one call through the functions of the package."""
-    seen, home = Path_(), str(SRC)
+    seen, home = Walk(), str(SRC)
 
     def follow(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code

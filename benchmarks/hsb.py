@@ -14,7 +14,7 @@ import numpy as np
 from common import arguments, has_r, median_seconds, report, run_r
 
 import remlax as rx
-from remlax.core import batch
+from remlax.engine.fit import fit
 
 FORMULA = "mathach ~ minority + female + ses + meanses + (1 + ses | schid)"
 
@@ -53,11 +53,10 @@ def frames_to_table(k: int, optimizer: Any, repeats: int) -> tuple[float, float]
 
 def fits_in_memory(n_fits: int, repeats: int) -> float:
     """Seconds of n fits whose cross-products are in memory already."""
-    stack = rx.lmer_list(FORMULA, copies(5), optimizer=rx.Newton()).fitted_stack.model.stack
-    many = stack.lanes(np.arange(n_fits) % 5)
-    tiny = np.full(3, 1e-4)
-    batch.fit_stack(many, rx.Newton(), tiny)
-    return median_seconds(lambda: batch.fit_stack(many, rx.Newton(), tiny), repeats)
+    batch = rx.lmer_list(FORMULA, copies(5), optimizer=rx.Newton()).fitted_stack.model.batch
+    many = batch.take(np.arange(n_fits) % 5)
+    fit(many, rx.Newton())
+    return median_seconds(lambda: fit(many, rx.Newton()), repeats)
 
 
 def import_ratio(repeats: int) -> tuple[float, float]:

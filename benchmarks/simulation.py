@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import remlax as rx
-from remlax.core.batch_queue import fit_queue
+from remlax.engine.queue import fit_queue
 from remlax.simulation.array_model import read_model
-from remlax.simulation.pipeline import Columns, _lanes
+from remlax.simulation.pipeline import Columns, _data_sets
 from remlax.simulation.treatments import Whole
 
 R_SCRIPT = """
@@ -93,13 +93,12 @@ def fits_alone(fits: int) -> dict[str, Any]:
         keys = rx.sim.keys(1, "0" * 16, range(chunk), rx.sim.Stream.DATA)
         data = rx.sim.generate_batch(keys, design(scenario))
         columns = Columns({name: data.columns[name] for name in model.columns}, {}, data.weights > 0, data.codes["g"])
-        products, _ = _lanes(keys, columns, groups, model=model, treatment=Whole(), at_once=64)
-        program = jax.jit(lambda values: fit_queue(model.shape.structure, groups.levels, values))
-        values = jax.block_until_ready(products.values)
+        data_sets = _data_sets(keys, columns, groups, model=model, treatment=Whole(), at_once=64)
+        program, problem = jax.jit(fit_queue), jax.block_until_ready(data_sets.problem)
 
         def run(_: int) -> int:
             with jax.enable_x64(True):
-                return int(jnp.sum(program(values).status != 0))
+                return int(jnp.sum(program(problem).status != 0))
 
         run(0)
         calls = max(1, round(fits / chunk))

@@ -19,7 +19,9 @@ from common import arguments, report
 from peers import R_CALLS, Workload, measure, write
 
 import remlax as rx
-from remlax.core import batch
+from remlax.engine.batch import Batch
+from remlax.engine.fit import _fit_once
+from remlax.kernels.newton import PROFILED
 
 SLOPE = "y ~ x + (1 + x | g)"
 ABOVE = 1e-6
@@ -36,14 +38,14 @@ def small(seed: int) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": x, "g": np.char.add("g", g.astype(str))})
 
 
-def from_starts(stack: batch.Stack, n_starts: int, seed: int = 1) -> np.ndarray:
-    """Lowest criterion of every lane over random starts, from far inside to far outside."""
+def from_starts(batch: Batch, n_starts: int, seed: int = 1) -> np.ndarray:
+    """Lowest criterion of every data set over random starts, from far inside to far outside."""
     rng = np.random.default_rng(seed)
-    m, d = stack.n_lanes, stack.structure.theta_map.n_theta
+    m, d = batch.n_sets, batch.structure.theta_map.n_theta
     best = np.full(m, np.inf)
     for _ in range(n_starts):
         theta = rng.normal(size=(m, d)) * np.exp(rng.uniform(-3, 1.5, size=(m, 1)))
-        value = batch._fit_once(stack, theta, rx.Newton()).value
+        value = _fit_once(batch, theta, rx.Newton(), PROFILED).value
         best = np.fmin(best, value)
     return best
 
@@ -52,7 +54,7 @@ def criteria(n: int, n_starts: int, first: int = 0) -> tuple[np.ndarray, np.ndar
     """Criterion where lmer_list ends, the lowest from random starts, and whether it says that it converged."""
     frames = [small(seed) for seed in range(first, first + n)]
     fitted = rx.lmer_list(SLOPE, frames).fitted_stack
-    return fitted.criterion, from_starts(fitted.model.stack, n_starts), fitted.converged
+    return fitted.criterion, from_starts(fitted.model.batch, n_starts), fitted.converged
 
 
 def peers(n: int) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from structures import growth, million, ratings
 from worker import peak_mb
 
 import remlax as rx
-from remlax.core import batch
+from remlax.engine.fit import fit
 
 HSB = "mathach ~ minority + female + ses + meanses + (1 + ses | schid)"
 SLOPE = "y ~ x + (1 + x | g)"
@@ -185,15 +185,15 @@ def from_memory(frames: list[pd.DataFrame], formula: str, fits: int, name: str, 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rx.RemlaxWarning)
-        stack = rx.lmer_list(formula, frames).fitted_stack.model.stack
-    many = stack.lanes(np.arange(fits) % len(frames))
-    tiny = np.full(stack.structure.theta_map.n_theta, 1e-4)
+        batch = rx.lmer_list(formula, frames).fitted_stack.model.batch
+    many = batch.take(np.arange(fits) % len(frames))
     start = time.perf_counter()
-    found = batch.fit_stack(many, rx.Newton(), tiny)
+    found = fit(many, rx.Newton())
     first = time.perf_counter() - start
-    seconds = median_seconds(lambda: batch.fit_stack(many, rx.Newton(), tiny), repeats)
-    read = many.values.zz[0].nbytes + many.values.zr[0].nbytes
-    both = np.concatenate([many.values.zz[0].ravel(), many.values.zr[0].ravel()])
+    seconds = median_seconds(lambda: fit(many, rx.Newton()), repeats)
+    blocks = many.problem.products.zz[0], many.problem.products.zr[0]
+    read = sum(block.nbytes for block in blocks)
+    both = np.concatenate([block.ravel() for block in blocks])
     copy = median_seconds(both.copy, 3)
     return {
         "what": name,

@@ -16,14 +16,14 @@ GROUPS, SIZE = 30, 8
 N = GROUPS * SIZE
 # y ~ 1 + x + (1 | g): one factor with one column, so theta has one entry, the SD ratio
 STRUCTURE = core.Structure(core.ThetaMap((1,), (0,), (0,), (0,)), n_levels=(GROUPS,), n_fixed=2)
-INDEX = core.Index(())
 
 
-def products(y: jax.Array, x: jax.Array) -> tuple[core.Values, core.Rotation]:
+def problem(y: jax.Array, x: jax.Array) -> core.Nested:
     """Cross-products of one data set: all that a fit needs of its rows."""
     design = jnp.stack([jnp.ones(N), x], axis=1)
     codes = jnp.repeat(jnp.arange(GROUPS), SIZE)
-    return core.cross_products(design, y, (jnp.ones((N, 1)),), (codes,), STRUCTURE)
+    products, _ = core.cross_products(design, y, (jnp.ones((N, 1)),), (codes,), STRUCTURE)
+    return core.Nested(STRUCTURE, products)
 
 
 def simulate(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -36,16 +36,16 @@ def simulate(key: jax.Array, x: jax.Array) -> jax.Array:
 @jax.jit
 def simulate_and_fit(keys: jax.Array, x: jax.Array) -> core.Optimum:
     """Simulate a data set per key and fit all of them, in one program."""
-    values = jax.vmap(lambda key: products(simulate(key, x), x)[0])(keys)
-    return core.fit_batch(jnp.full((len(keys), 1), jnp.nan), STRUCTURE, INDEX, values)
+    problems = jax.vmap(lambda key: problem(simulate(key, x), x))(keys)
+    return core.fit_batch(jnp.full((len(keys), 1), jnp.nan), problems)
 
 
 @jax.jit
 def curves(thetas: jax.Array, keys: jax.Array, x: jax.Array) -> jax.Array:
     """REML criterion of every data set (rows) at every theta (columns)."""
-    values = jax.vmap(lambda key: products(simulate(key, x), x)[0])(keys)
-    over_thetas = jax.vmap(lambda theta, v: core.reml_criterion(theta[None], STRUCTURE, INDEX, v), (0, None))
-    return jax.vmap(over_thetas, (None, 0))(thetas, values)
+    problems = jax.vmap(lambda key: problem(simulate(key, x), x))(keys)
+    over_thetas = jax.vmap(lambda theta, one: core.reml_criterion(theta[None], one), (0, None))
+    return jax.vmap(over_thetas, (None, 0))(thetas, problems)
 
 
 @jax.jit
@@ -53,11 +53,9 @@ def influence(theta: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     """d theta-hat / dy of every row, by the implicit function theorem: -H^-1 d(gradient)/dy."""
 
     def slope(response: jax.Array) -> jax.Array:
-        values, _ = products(response, x)
-        return jax.grad(core.profiled_deviance)(theta, STRUCTURE, INDEX, values)[0]
+        return jax.grad(core.profiled_deviance)(theta, problem(response, x))[0]
 
-    values, _ = products(y, x)
-    hessian = core.value_grad_hess(theta, STRUCTURE, INDEX, values).hess
+    hessian = core.value_grad_hess(theta, problem(y, x)).hess
     return -jax.grad(slope)(y) / hessian[0, 0]
 
 
@@ -78,8 +76,8 @@ def main() -> None:
         rates = influence(fits.theta[0], y, x)
         row = int(jnp.argmax(jnp.abs(rates)))
         start = jnp.full((1, 1), jnp.nan)
-        moved, _ = products(y.at[row].add(1e-4), x)
-        again = core.fit_batch(start, STRUCTURE, INDEX, jax.tree.map(lambda leaf: leaf[None], moved))
+        moved = problem(y.at[row].add(1e-4), x)
+        again = core.fit_batch(start, jax.tree.map(lambda leaf: leaf[None], moved))
         print(
             f"row {row}: derivative {rates[row]:.5f}, by refitting {(again.theta[0, 0] - fits.theta[0, 0]) / 1e-4:.5f}"
         )

@@ -23,7 +23,7 @@ import pandas as pd
 
 import remlax as rx
 from remlax import sim
-from remlax.core.batch_estimates import rubin
+from remlax.kernels.estimates import rubin
 
 
 @dataclass(frozen=True)

@@ -834,7 +834,7 @@ OPTIONS: list[Case] = [
         "optimizer: class",
         lmer(optimizer=rx.Newton),
         DataError,
-        r"optimizer=<class 'remlax\.core\.optimize\.Newton'> must be made by rx\.Newton\(\) or rx\.LBFGS\(\)",
+        r"optimizer=<class 'remlax\.kernels\.newton\.Newton'> must be made by rx\.Newton\(\) or rx\.LBFGS\(\)",
     ),
     (
         "optimizer: negative iterations",

@@ -1,4 +1,4 @@
-"""Mutation testing of remlax.pooling and remlax.core with the operators of cosmic-ray.
+"""Mutation testing of remlax.pooling, remlax.kernels and remlax.engine with the operators of cosmic-ray.
 
 ``python tests/mutants.py run`` tests the mutants that are not in the results yet and adds them; ``page`` writes the
 table of docs/trust.md. A mutant lives in the memory of a process forked from one that has collected the tests and run
@@ -39,10 +39,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
 PAGE = ROOT / "docs" / "trust.md"
 SEED = 20240521
-SAMPLES = {"pooling": 300, "core": 100}
+SAMPLES = {"pooling": 300, "kernels": 60, "engine": 40}
 # its tests count the programs of their process, and a fork is refused to compute
 LEFT_OUT = "programs.py"
-CPU_SECONDS = {"pooling": 60, "core": 300}
+CPU_SECONDS = {"pooling": 60, "kernels": 300, "engine": 300}
 
 # replacements that can go unnoticed: no operator that the operands refuse, such as shifts of floats
 BINARY = "Add_Sub Sub_Add Mul_Div Div_Mul Pow_Mul FloorDiv_Mul BitAnd_BitOr BitOr_BitAnd"
@@ -68,10 +68,10 @@ OPTIONS = [
     "-m",
     "not slow",
 ]
-PIECES = "core/test_core_pieces.py"
-DENSE, DERIVATIVES = "core/test_core_dense.py", "core/test_core_derivatives.py"
+PIECES = "engine/test_pieces.py"
+DENSE, DERIVATIVES = "kernels/test_dense.py", "kernels/test_derivatives.py"
 WHOLE, BATCHED = "test_reference.py", "simulation/test_batched.py"
-KERNEL = ["core/test_small_factors.py", DERIVATIVES, DENSE]
+KERNEL = ["kernels/test_small_factors.py", DERIVATIVES, DENSE]
 POSTERIOR = ["predict/test_draws.py", "predict/test_predict.py"]
 # tests that judge a module, those that know it best in front
 TESTS = {
@@ -80,37 +80,33 @@ TESTS = {
     "pooling.montecarlo": ["pooling_montecarlo"],
     "pooling.rubin": ["pooling_rubin_reference"],
     "pooling.scales": ["pooling_scales"],
-    "core.batch": [
+    "engine.batch": [
         PIECES,
-        "core/test_lapack_chunks.py",
-        "core/test_dense_root.py",
+        "engine/test_lapack_chunks.py",
+        "kernels/test_dense_root.py",
         DENSE,
         "test_invariances.py",
         WHOLE,
     ],
-    "core.batch_eigen": ["core/test_small_eigen.py", WHOLE],
-    "core.batch_estimates": [BATCHED],
-    "core.batch_inference": ["inference/test_kenward_roger.py"],
-    "core.batch_likelihood": ["results/test_results_anova.py"],
-    "core.batch_posterior": POSTERIOR,
-    "core.batch_products": [PIECES, BATCHED],
-    "core.batch_queue": [BATCHED, "core/test_other_starts.py", "core/test_lowering_cuda.py", WHOLE],
-    "core.batch_restarts": [PIECES, "core/test_other_starts.py", DENSE, "test_invariances.py"],
-    "core.conditioning": [PIECES, "core/test_core_rows.py", DERIVATIVES, DENSE, WHOLE],
-    "core.covariance": ["inference/test_kenward_roger.py"],
-    "core.criterion": ["core/test_cost_model.py", DERIVATIVES, DENSE],
-    "core.crossprod": [PIECES, "core/test_core_rows.py", DERIVATIVES, DENSE, WHOLE],
-    "core.dense": ["core/test_dense_root.py", DERIVATIVES, DENSE],
-    "core.draws": [PIECES, *POSTERIOR],
-    "core.inference": [DENSE, WHOLE, "inference/test_robust.py", "results/test_results_modes.py"],
-    "core.kenward_roger": ["inference/test_kenward_roger.py"],
-    "core.optimize": ["core/test_modified_solve.py", DENSE, "test_invariances.py", WHOLE],
-    "core.pairs": ["core/test_pairs.py", DERIVATIVES, DENSE, WHOLE],
-    "core.placement": ["core/test_devices.py", "core/test_lapack_chunks.py"],
-    "core.posterior": POSTERIOR,
-    "core.profile": ["inference/test_held_problems.py", "inference/test_confint.py"],
-    "core.rows": ["core/test_core_rows.py", DERIVATIVES, DENSE, WHOLE],
-    "core.stack": ["core/test_core_rows.py", DENSE, WHOLE],
+    "kernels.eigen": ["kernels/test_small_eigen.py", WHOLE],
+    "kernels.estimates": [BATCHED],
+    "kernels.row_products": [PIECES, BATCHED],
+    "engine.queue": [BATCHED, "engine/test_other_starts.py", "engine/test_lowering_cuda.py", WHOLE],
+    "kernels.restarts": [PIECES, "engine/test_other_starts.py", DENSE, "test_invariances.py"],
+    "engine.conditioning": [PIECES, "engine/test_rows.py", DERIVATIVES, DENSE, WHOLE],
+    "kernels.criterion": ["kernels/test_cost_model.py", DERIVATIVES, DENSE],
+    "kernels.cross_products": [PIECES, "engine/test_rows.py", DERIVATIVES, DENSE, WHOLE],
+    "kernels.dense": ["kernels/test_dense_root.py", DERIVATIVES, DENSE],
+    "kernels.draws": [PIECES, *POSTERIOR],
+    "kernels.inference": [DENSE, WHOLE, "inference/test_robust.py", "results/test_results_modes.py"],
+    "kernels.kenward_roger": ["inference/test_kenward_roger.py"],
+    "kernels.newton": ["kernels/test_modified_solve.py", DENSE, "test_invariances.py", WHOLE],
+    "engine.pairs": ["engine/test_pairs.py", DERIVATIVES, DENSE, WHOLE],
+    "engine.placement": ["engine/test_devices.py", "engine/test_lapack_chunks.py"],
+    "kernels.posterior": POSTERIOR,
+    "kernels.held": ["inference/test_held_problems.py", "inference/test_confint.py"],
+    "engine.rows": ["engine/test_rows.py", DERIVATIVES, DENSE, WHOLE],
+    "engine.stack": ["engine/test_rows.py", DENSE, WHOLE],
 }
 Span = tuple[tuple[int, int], tuple[int, int]]
 
@@ -222,7 +218,7 @@ def judge(module: str, code: CodeType, items: list[pytest.Item]) -> str:
 
 def tests_of(module: str) -> list[Path]:
     """Files of tests that judge a module, in order."""
-    if module.startswith("core."):
+    if not module.startswith("pooling."):
         return [ROOT / "tests" / file for file in TESTS.get(module, KERNEL)]
     first = TESTS.get(module, ["pooling_tests"])[0]
     return sorted(ROOT.glob("tests/pooling/test_*.py"), key=lambda file: first not in file.stem)
@@ -282,7 +278,7 @@ def run(seconds: float, again: bool) -> int:
     left = [row for row in drawn if key(row) not in known]
     current = {key(row) for row in drawn}
     rows = [row for row in rows if row["verdict"] == "unchanged" or key(row) in current]
-    left.sort(key=lambda row: (row["module"].startswith("core"), row["module"]))
+    left.sort(key=lambda row: (not row["module"].startswith("pooling"), row["module"]))
     files = dict.fromkeys(str(file) for row in left[:1] for file in tests_of(row["module"]))
     mine = [row for row in left if set(map(str, tests_of(row["module"]))) <= set(files)]
     before = len(mine)

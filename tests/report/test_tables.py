@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from remlax.core.optimize import MAX_ITER
 
 import remlax as rx
 from fitted_cases import fit_case, studentratings
 from reference_cases import REFERENCE
 from remlax.errors import ConvergenceWarning, DataError, MissingExtraError, PoolingWarning, SingularFitWarning
+from remlax.kernels.newton import MAX_ITER
 from remlax.results.table_words import decimals, interval, number, p_text, span_of, stars_of, term_words
 
 PREAMBLE = r"""\documentclass{article}
