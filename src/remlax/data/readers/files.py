@@ -15,12 +15,11 @@ from typing import Any
 import pandas as pd
 
 from ...errors import FileFormatError, MissingExtraError, others_quiet
+from .rstream import part_names, without_code
 
 NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
 CATEGORIES = "remlax.categories"  # where a parquet file keeps categories that are numbers
-R_HELP = (
-    "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead, or set m$formulas <- NULL before saving a mids"
-)
+R_HELP = "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead"
 
 
 def read_file(path: Path) -> Any:
@@ -138,21 +137,23 @@ def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
     return read
 
 
-def _rdata(function: str) -> Callable[[Path], Any]:
-    def read(path: Path) -> Any:
-        try:
-            import rdata
-        except ImportError as error:
-            raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
-        found = getattr(rdata, function)(str(path))
-        if function == "read_rds":
-            return found
-        if len(found) != 1:
-            names = ", ".join(map(str, found)) or "none"
-            raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
-        return next(iter(found.values()))
-
-    return read
+def _read_r(path: Path) -> Any:
+    try:
+        import rdata
+    except ImportError as error:
+        raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
+    # rdata knows no code, which formulas have in their environments
+    content = without_code(path.read_bytes())
+    workspace = content.startswith(b"RD")
+    parsed = rdata.parser.parse_data(content, extension=".rda" if workspace else ".rds")
+    part_names(parsed.object)
+    found = rdata.conversion.convert(parsed)
+    if not workspace:
+        return found
+    if len(found) != 1:
+        names = ", ".join(map(str, found)) or "none"
+        raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
+    return next(iter(found.values()))
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -165,9 +166,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".zsav": _pyreadstat("read_sav"),
     ".sas7bdat": _pyreadstat("read_sas7bdat"),
     ".xpt": _pyreadstat("read_xport"),
-    ".rds": _rdata("read_rds"),
-    ".rda": _rdata("read_rda"),
-    ".rdata": _rdata("read_rda"),
+    ".rds": _read_r,
+    ".rda": _read_r,
+    ".rdata": _read_r,
 }
 
 
@@ -184,3 +185,8 @@ def plain_types(frame: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_integer_dtype(column.dtype)
     }
     return frame.assign(**{str(name): column for name, column in changed.items()})
+
+
+def truth_as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return truth values, missing ones among them, as 1 and 0."""
+    return column.astype("boolean").astype("Float64").astype("float64")
