@@ -86,12 +86,22 @@ def _parse(path: Path, separator: str, decimal: str, **more: Any) -> pd.DataFram
 
 
 def _read_stata(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_stata(path, order_categoricals=False)
-    except ValueError as error:
-        if "not unique" not in str(error) and "non-unique" not in str(error):
-            raise
-        return pd.read_stata(path, convert_categoricals=False)  # two values with one label
+    """Read a file of Stata; columns in which two values have one label keep their values."""
+    plain: list[str] = []
+    while True:
+        columns = None
+        if plain:
+            raw = pd.read_stata(path, convert_categoricals=False)
+            columns = [name for name in raw.columns if name not in plain]
+        try:
+            frame = pd.read_stata(path, order_categoricals=False, columns=columns)
+        except ValueError as error:
+            found = re.search(r"column (.+) are not unique", str(error))
+            if found is None:
+                raise
+            plain.append(found[1])
+        else:
+            return raw.assign(**{str(name): column for name, column in frame.items()}) if plain else frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -108,13 +118,18 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 # In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says
 _CHILD = """
 import sys
+import pandas as pd
 import pyreadstat
 function, path, out = sys.argv[1:]
-labelled = {"apply_value_formats": True} if function == "read_sav" else {}
 try:
-    frame = getattr(pyreadstat, function)(path, **labelled)[0]
+    frame, about = getattr(pyreadstat, function)(path)
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
+# in the order of the codes, as pandas reads Stata's; SPSS labels the original in the column of numbers
+for name, labels in about.variable_value_labels.items():
+    shown = {code: labels.get(code, code) for code in sorted(frame[name].dropna().unique())}
+    if name != "Imputation_" and len(set(shown.values())) == len(shown):
+        frame[name] = pd.Categorical(frame[name].map(shown), list(shown.values()))
 frame.to_pickle(out)
 """
 
