@@ -268,7 +268,7 @@ REFUSED: list[tuple[str, type[Exception], Callable[[], Any]]] = [
     ("has 1 missing cells: say which", DataError, lambda: pd.DataFrame({".imp": [1.0, None], "x": [1.0, 2.0]})),
     ("is 0 in every row", DataError, lambda: pd.DataFrame({".imp": [0, 0], "x": [1.0, None]})),
     ("has no column '_mi_id'", FileFormatError, lambda: pd.DataFrame({"_mi_m": [0, 1], "x": [None, 1.0]})),
-    ("has no original", DataError, lambda: pd.DataFrame({"_mi_m": [1], "_mi_id": [1], "x": [1.0]})),
+    ("has no imputation", DataError, lambda: pd.DataFrame({"_mi_m": [0], "_mi_id": [1], "x": [1.0]})),
     ("names rows twice", DataError, lambda: pd.DataFrame({"_mi_m": [0, 1, 1], "_mi_id": [1, 1, 1], "x": [1.0] * 3})),
     ("has no column _2_y", DataError, lambda: pd.DataFrame({n: [1.0] for n in ("x", "y", "_1_x", "_1_y", "_2_x")})),
     ("imputation 1 is a list, not a pandas DataFrame", DataError, lambda: [[1.0]]),
