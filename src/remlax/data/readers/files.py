@@ -111,7 +111,14 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
     frame = pd.read_parquet(path)
     for name, kept in frame.attrs.pop(CATEGORIES, {}).items():
-        frame[name] = pd.Categorical(frame[name], kept["values"], ordered=kept["ordered"])
+        cells = frame[name]
+        frame[name] = pd.Categorical(cells, kept["values"], ordered=kept["ordered"])
+        lost = cells[cells.notna() & frame[name].isna()]
+        if len(lost):
+            raise FileFormatError(
+                f"{str(path)!r} is damaged: cells of {name!r} hold {lost.tolist()[0]!r}, which is not among the "
+                f"categories that it keeps for them ({', '.join(map(repr, kept['values']))[:200]}): write it again"
+            )
     return frame
 
 
