@@ -32,6 +32,15 @@ def fits() -> rx.LmerFitList:
         ("VarCorr", r"module 'remlax' has no attribute 'VarCorr'; use fit\.varcorr\(\)"),
         ("lmerModList", r"'lmerModList'; use rx\.lmer_list\(formula, frames\)"),
         ("glmer", "'glmer'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        (
+            "glmer_list",
+            r"'glmer_list'; not here: .* or bambi in Python: generalised models are not fitted by this version$",
+        ),
+        ("glmerModList", "'glmerModList'; not here: .* generalised models are not fitted"),
+        ("glmmTMB", "'glmmTMB'; not here: .* generalised models are not fitted"),
+        ("logit", "'logit'; not here: .* generalised models are not fitted"),
+        ("blmer", "'blmer'; not here: this version knows no priors; use blme or brms in R, or bambi in Python"),
+        ("superFactor", r"'superFactor'; use new_levels='mean' or 'draw' of fit\.predict_interval\(new\)"),
         ("mice", r"'mice'; use rx\.impute\.joint"),
         ("lmer_lst", "'lmer_lst'; use lmer_list"),
         ("zzz", "module 'remlax' has no attribute 'zzz'$"),
@@ -81,6 +90,7 @@ def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
     [
         ({"REML": False}, r"lmer\(\) has no argument 'REML'; use reml=True or False"),
         ({"family": "binomial"}, "'family'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        ({"link": "logit"}, "'link'; not here: remlax fits linear mixed models; use lme4's glmer"),
         ({"correlation": "AR1"}, "'correlation'; not here: residuals are independent; use nlme or glmmTMB"),
         ({"weigths": "n"}, "'weigths'; use weights="),
         ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, optimizer, device"),

@@ -27,6 +27,7 @@ from .errors import (
     DroppedRowsWarning,
     FormulaWarning,
     SingularFitWarning,
+    TwoValuedResponseWarning,
     warn,
 )
 from .fitting.assemble import assemble
@@ -96,6 +97,8 @@ def lmer(
         A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
     FormulaWarning
         A power such as ``x^2`` among the terms, which is x.
+    TwoValuedResponseWarning
+        The response has two values, such as 0 and 1, and is fitted as a number: a linear probability model.
 
     References
     ----------
@@ -122,6 +125,7 @@ def lmer(
         offset=_kept(offset, kept),
         n_dropped=dropped,
     )
+    _warn_two_values(rows)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFit(fitted, 0)
 
@@ -168,7 +172,7 @@ def lmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
+    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning, TwoValuedResponseWarning
 
     Examples
     --------
@@ -184,6 +188,7 @@ def lmer_list(
     require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
+    _warn_two_values(rows)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 
@@ -238,6 +243,20 @@ def _warn_formula(parsed: MixedFormula) -> None:
         warn(
             f"{idle[0]} among the terms is the column itself, as in R; for the power write I({idle[0]})", FormulaWarning
         )
+
+
+def _warn_two_values(rows: ModelRows) -> None:
+    """Say that a response of two values, in all data sets alike, is taken for a number."""
+    values = rows.y.values
+    for part in (values[:1000], values):  # most responses have three values among the first rows
+        low, high = part.min(), part.max()
+        if not ((part == low) | (part == high)).all():
+            return
+    warn(
+        f"the response {rows.formula.response!r} has two values ({low:g} and {high:g}) and is fitted as a number, by a "
+        "linear probability model: for a logistic mixed model use lme4's glmer or glmmTMB in R, or bambi in Python",
+        TwoValuedResponseWarning,
+    )
 
 
 def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:

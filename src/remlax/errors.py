@@ -104,6 +104,10 @@ class DataWarning(RemlaxWarning):
     """The data look other than intended."""
 
 
+class TwoValuedResponseWarning(DataWarning):
+    """A response of two values is fitted as a number: a linear probability model."""
+
+
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
 _OTHERS = threading.Lock()

@@ -3,7 +3,11 @@
 _TEST = "rx.anova(fits, smaller_fits, method=...) with 'D1', 'D2', 'D3' or 'D4'"
 _MEANS = "fit.emmeans('f'), and .differences('tukey') of what it returns"
 _DOCX = "to_html() and open the file in Word, or paste it from the browser"
-_LINEAR = "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB"
+_LINEAR = (
+    "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB in R, or bambi in Python: generalised "
+    "models are not fitted by this version"
+)
+_PRIORS = "not here: this version knows no priors; use blme or brms in R, or bambi in Python"
 _PREDICT = "fit.predict(new), where fit = rx.lmer(formula, data)"
 _POWER = "rx.sim.Study: 'power' is a measure of study.performance(folder)"
 _ROBUST = "fit.tidy('fixed', vcov='CR2')"
@@ -27,8 +31,11 @@ NAMES = {
     "bic": "fit.bic",
     "bindrows": "rx.ImputedData.concat([a, b])",
     "blandaltmanplot": "rx.sim.bland_altman_plot(results, ...)",
+    "blmer": _PRIORS,
+    "blmermodlist": _PRIORS,
     "bootmer": "rx.bootstrap(fit, n_sims, statistic=...)",
     "bootstrap": "rx.bootstrap(fit, n_sims, statistic=...)",
+    "brm": _PRIORS,
     "bse": "fit.tidy('fixed')['std_error']",
     "bsefe": "fit.tidy('fixed')['std_error']",
     "bsere": "fit.tidy('ran_pars')['std_error']",
@@ -77,9 +84,7 @@ NAMES = {
     "getprediction": "fit.predict(new, interval='confidence')",
     "getrobustcovresults": _ROBUST,
     "glance": "fit.glance()",
-    "glm": _LINEAR,
-    "glmer": _LINEAR,
-    "glmmtmb": _LINEAR,
+    "glm": _LINEAR,  # and every name with glm in it
     "hat": "fit.augment()['hat']",
     "hatvalues": "fit.augment()['hat']",
     "icc": "fit.icc()",
@@ -89,6 +94,7 @@ NAMES = {
     "llf": "fit.loglik",
     "lm": "not here: a model needs a random term; use statsmodels' ols",
     "lmermodlist": "rx.lmer_list(formula, frames)",
+    "logit": _LINEAR,
     "loglik": "fit.loglik",
     "lollipopplot": "rx.sim.lollipop_plot(table, measure)",
     "lollyplot": "rx.sim.lollipop_plot(table, measure)",
@@ -151,6 +157,7 @@ NAMES = {
     "saverds": "fit.save(file)",
     "scale": "fit.sigma ** 2",
     "se": "fit.tidy('fixed')['std_error']",
+    "shinymer": "not here: see fit.predict_interval(rx.wiggle(fit.average_obs(), ...)) and rx.plot",
     "sigma": "fit.sigma",
     "simr": _POWER,
     "simsum": "rx.sim.performance(results, truth)",
@@ -160,6 +167,7 @@ NAMES = {
     "subboot": "fit.sub_boot(statistic)",
     "summary": "fit.summary()",
     "summaryframe": "fit.tidy()",
+    "superfactor": "new_levels='mean' or 'draw' of fit.predict_interval(new)",
     "tables": "fit.tidy('fixed') and fit.tidy('ran_pars')",
     "testestimates": "pooled.tidy('fixed') and pooled.tidy('ran_pars')",
     "testmodels": _TEST,
@@ -185,7 +193,8 @@ NAMES = {
 
 # arguments of what fits a model
 OF_MODELS = {
-    "family": "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB",
+    "family": _LINEAR,
+    "link": _LINEAR,
     "groups": "a random term in the formula, such as (1 | g)",
     "random": "a random term in the formula, such as (1 + x | g)",
     "reformula": "a random term in the formula, such as (1 + x | g)",

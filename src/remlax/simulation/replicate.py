@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.programs import float64
-from ..errors import RemlaxError
+from ..errors import RemlaxError, TwoValuedResponseWarning, quiet
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
 from .design import MultilevelDesign
@@ -219,7 +219,7 @@ def _analyse(study: StudySpec, data: FrameData, method: str, function: FrameMeth
         return failed_records(data.error, replication=number, method=method, truth=truth)
     started = time.perf_counter()
     # warnings are caught for all threads of a process: one method at a time
-    with _RECORDING, warnings.catch_warnings(record=True) as caught:
+    with _RECORDING, quiet(TwoValuedResponseWarning), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             found = function(data.data.copy(), context)
