@@ -17,7 +17,8 @@ from . import checks
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
-from .design import ZERO_ONE, MultilevelDesign
+from .covariates import ZERO_ONE
+from .design import MultilevelDesign
 from .layout import Structure, layout_of, structure_of
 from .measures import STATUSES
 from .pipeline import Columns, Estimates, Treatment
