@@ -169,10 +169,10 @@ def test_missing_arguments_are_named(fits: rx.LmerFitList) -> None:
         fits[0].predict(None, "~0")  # type: ignore[misc]
     # an error inside is none of the call
     with pytest.raises(TypeError, match="inside"):
-        rx.ImputedData.from_frames([rx.datasets.dyestuff()]).map(_fails)
+        rx.bootstrap(fits[0], 2, statistic=_fails, seed=1)
 
 
-def _fails(frame: object) -> pd.DataFrame:
+def _fails(fits: object) -> pd.DataFrame:
     raise TypeError("inside")
 
 

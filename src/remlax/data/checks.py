@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -193,6 +193,16 @@ def missing_cells(arrays: Sequence[ColumnArray], labels: Sequence[Label]) -> lis
     """Say per imputation how many cells of a column are missing, e.g. ``["12 in imputation 3"]``."""
     counts = map(n_missing, arrays)
     return [f"{n} in imputation {label}" for n, label in zip(counts, labels, strict=True) if n]
+
+
+def refuse_missing(cells: Mapping[str, Sequence[str]]) -> None:
+    """Raise if any column of a model has missing cells, as `missing_cells` says them."""
+    problems = [f"{name!r} ({shortened(counts)})" for name, counts in cells.items() if counts]
+    if problems:
+        raise DataError(
+            f"missing cells in variables of the model: {shortened(problems)}: "
+            "impute these variables too, or leave them out of the model"
+        )
 
 
 def n_missing(array: ColumnArray) -> int:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from ...errors import DataError, FileFormatError
 from ...hints import hinted
-from ..checks import Label, check_frame
+from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
 from .agreement import check_agreement
-from .files import natural, plain_types, read_file
+from .files import natural, plain_types, read_file, truth_as_numbers
 from .layouts import Sets, detect_layout, split_frame, split_numbered
 from .robjects import split_object
 from .sources import from_items, from_object
@@ -103,7 +103,7 @@ def read_imputations(
     if before is not None:
         # a source may hold fewer columns than the file of the original
         before = before[[c for c in data.columns if c in before]] if known is not None else before
-        data = data.with_original(_plain(before, "the original"))
+        data = data.with_original(_as_imputed(_plain(before, "the original"), data[0]))
     if check:
         check_agreement(data, where)
     return data
@@ -111,6 +111,13 @@ def read_imputations(
 
 def _plain(frame: Any, where: str) -> pd.DataFrame:
     return plain_types(check_frame(frame, where))
+
+
+def _as_imputed(original: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Truth values as 0/1 where the imputations hold numbers, which mice draws for an incomplete logical column."""
+    truth = [name for name in frame.columns if name in original and column_kind(original[name]) == "truth values"]
+    numbers = [name for name in truth if column_kind(frame[name]) == "numbers"]
+    return original.assign(**{name: truth_as_numbers(original[name]) for name in numbers})
 
 
 def _original(given: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
