@@ -18,6 +18,7 @@ from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
 from .data.given import stacked
 from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
+from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
 from .design.terms import idle_powers
 from .errors import (
@@ -169,6 +170,8 @@ def lmer_list(
     Warns
     -----
     RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
+    ImputationWarning
+        Data from `remlax.impute` were imputed without a product, a power or a random slope that the model has.
 
     Examples
     --------
@@ -184,6 +187,7 @@ def lmer_list(
     require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
+    warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 

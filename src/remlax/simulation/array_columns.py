@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..design.model_matrix import MatrixSpec, Piece
-from ..design.syntax import CATEGORICAL, Binary, Call, Constant, Group, Name, Node, Sum, deparse
+from ..design.syntax import CATEGORICAL, Binary, Call, Constant, Group, Name, Node, Sum, columns_in, deparse
 from ..errors import SimulationError
 from .covariates import Covariate
 
@@ -128,6 +128,17 @@ def _category(node: Node) -> str | None:
         case Call(func, (argument, *_), _) if func in CATEGORICAL:
             return _category(argument)
     return None
+
+
+def product_names(products: tuple[Product, ...]) -> tuple[str, ...]:
+    """Columns that products are made of."""
+    named = [
+        name
+        for product in products
+        for node in product
+        for name in ((node.column,) if isinstance(node, Coded) else columns_in(node))
+    ]
+    return tuple(dict.fromkeys(named))
 
 
 def evaluate_expression(node: Node | Coded, columns: Mapping[str, jax.Array]) -> Any:
