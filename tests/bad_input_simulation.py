@@ -83,7 +83,7 @@ SIMULATION: list[Case] = [
         "Covariate: kind",
         lambda: sim.Covariate("x", kind="q"),
         SimulationError,
-        r"Unknown kind of Covariate 'x' 'q': choose normal, binary, balanced or index\.",
+        r"Unknown kind of Covariate 'x' 'q': choose normal, binary, balanced, index or categorical\.",
     ),
     ("Covariate: name", lambda: sim.Covariate(3), SimulationError, r"The name of a covariate must be a text, got 3\."),
     ("Covariate: colon", lambda: sim.Covariate("a:b"), SimulationError, r"Covariate 'a:b': a name has no colon,"),

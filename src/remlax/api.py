@@ -18,6 +18,7 @@ from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
 from .data.given import stacked
 from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
+from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
 from .design.terms import idle_powers
 from .errors import (
@@ -173,6 +174,8 @@ def lmer_list(
     Warns
     -----
     RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning, TwoValuedResponseWarning
+    ImputationWarning
+        Data from `remlax.impute` were imputed without a product, a power or a random slope that the model has.
 
     Examples
     --------
@@ -189,6 +192,7 @@ def lmer_list(
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
     _warn_two_values(rows)
+    warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 

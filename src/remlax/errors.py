@@ -110,6 +110,7 @@ class TwoValuedResponseWarning(DataWarning):
 
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
+_WHERE: ContextVar[str] = ContextVar("where", default="")
 _OTHERS = threading.Lock()
 # cached properties are called from there
 _INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
@@ -119,7 +120,7 @@ def warn(text: str, category: type[RemlaxWarning]) -> None:
     """Emit a warning about the line outside remlax that led to it, unless the caller has asked for `quiet`."""
     if issubclass(category, _KEPT.get()):
         return
-    frame, level = sys._getframe(), 1
+    text, frame, level = _WHERE.get() + text, sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, category, stacklevel=level)
@@ -133,6 +134,18 @@ def quiet(category: type[RemlaxWarning]) -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+@contextmanager
+def about(where: str) -> Iterator[None]:
+    """Begin what is warned of and raised in this thread by a word on which part of the data it is about."""
+    token = _WHERE.set(f"{_WHERE.get()}{where}: ")
+    try:
+        yield
+    except RemlaxError as error:
+        raise type(error)(f"{where}: {error}") from error.__cause__
+    finally:
+        _WHERE.reset(token)
 
 
 @contextmanager

@@ -253,9 +253,22 @@ def test_a_replication_without_enough_rows_fails_alone() -> None:
     [
         (CompleteData(), {"model": None}, "needs a model"),
         (CompleteData(model="y ~ scale(x) + (1 | g)"), {}, r"'scale\(x\)' cannot be evaluated for all"),
-        (CompleteData(model="y ~ factor(b) + (1 | g)"), {}, "not an expression of numeric columns"),
-        (CompleteData(model="y ~ I(x > 1) + (1 | g)"), {}, "not an expression of numeric columns"),
-        (CompleteData(model="y ~ x + I(2 * x) + (1 | g)"), {}, "Others determine the column 'I"),
+        (
+            CompleteData(model="y ~ factor(x) + (1 | g)"),
+            {},
+            r"'factor\(x\)' cannot .* a function of yours on data frames",
+        ),
+        (CompleteData(model="y ~ I(x > 1) + (1 | g)"), {}, r"'I\(x > 1\)' cannot be evaluated for all"),
+        (
+            CompleteData(model="y ~ x + I(2 * x) + (1 | g)"),
+            {},
+            r"'I\(2 \* x\)' is a linear combination of other columns",
+        ),
+        (
+            CompleteData(model="y ~ x + I(b^0) + (1 | g)"),
+            {},
+            r"'I\(b\^0\)' of the model has the same value in all rows",
+        ),
         (CompleteData(model="y ~ x + (1 | b)"), {}, "'b' of the model is not a factor"),
         (CompleteData(model="y ~ z + (1 | g)"), {}, "'z'"),
         (EMB(columns=["y", "z"]), {}, "columns= names 'z'"),

@@ -24,6 +24,7 @@ from .checks import (
     shortened,
 )
 from .given import FrameNames, as_list, as_parts, refuse_original
+from .imputation_model import ImputationModel
 from .imputed_print import imputed_html, imputed_text
 from .imputed_rows import bind_sets, map_sets
 from .long import ID, IMP, read_long, stack_long
@@ -45,6 +46,8 @@ class ImputedData(FrameNames):
         What each data set is called in tables and messages; 1..K where nothing else is given.
     original : pandas.DataFrame or None
         The incomplete data, where known.
+    imputed_by : ImputationModel or None
+        What missing cells were drawn from, where remlax imputed them.
 
     See Also
     --------
@@ -69,6 +72,7 @@ class ImputedData(FrameNames):
     frames: tuple[pd.DataFrame, ...]
     labels: tuple[Label, ...]
     original: pd.DataFrame | None = None
+    imputed_by: ImputationModel | None = None
 
     @classmethod
     def from_frames(cls, frames: Iterable[pd.DataFrame] | Mapping[Label, pd.DataFrame]) -> ImputedData:
@@ -335,7 +339,7 @@ class ImputedData(FrameNames):
         if not callable(fn):
             raise DataError(f"map() needs a function of a data frame, not a {type(fn).__name__}")
         mapped, original = map_sets(fn, dict(self.iter()), self.original)
-        return ImputedData.from_frames(mapped).with_original(original)
+        return replace(ImputedData.from_frames(mapped).with_original(original), imputed_by=self.imputed_by)
 
     def iter(self) -> Iterator[tuple[Label, pd.DataFrame]]:
         """Iterate over pairs of label and data set.
@@ -391,7 +395,7 @@ class ImputedData(FrameNames):
         if isinstance(index, slice):
             if not self.frames[index]:
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {self.K} imputations")
-            return ImputedData(self.frames[index], self.labels[index], self.original)
+            return ImputedData(self.frames[index], self.labels[index], self.original, self.imputed_by)
         if not -self.K <= index < self.K:
             raise DataError(f"there is no data[{index}]: the {self.K} data sets are data[0] to data[{self.K - 1}]")
         return self.frames[index].copy(deep=False)

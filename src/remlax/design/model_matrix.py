@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,17 @@ __all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
 
 MAX_POLY_LEVELS = 95  # R's own limit of contr.poly
 ZERO = 1e-9  # of weights that are simple fractions
+
+
+class Piece(NamedTuple):
+    """One of the factors whose product a column is: an expression, its levels if it is categorical, and its column.
+
+    selector: None for numbers, the place of a level, weights by level, or the key of one of several columns.
+    """
+
+    node: Node
+    levels: tuple[Any, ...] | None
+    selector: Selector
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +143,12 @@ class MatrixSpec:
         owners = np.array(other.owners)
         return {name: weights[owners == t] for t, name in enumerate(self.term_columns)}
 
-    def products(self) -> tuple[tuple[Node, ...], ...]:
-        """Find the expressions whose product each column is; none for the intercept.
-
-        Raises
-        ------
-        FormulaError
-            A column stands for a category, or is one of several that a function makes.
-        """
-        for name, pieces in zip(self.names, self._plan, strict=True):
-            if any(selector is not None for _, selector in pieces):
-                raise FormulaError(f"the column {name!r} of the {self.what} is not an expression of numeric columns")
-        return tuple(tuple(self._factors[slot] for slot, _ in pieces) for pieces in self._plan)
+    def pieces(self) -> tuple[tuple[Piece, ...], ...]:
+        """Find what each column is a product of; nothing for the intercept."""
+        return tuple(
+            tuple(Piece(self._factors[slot], self._levels[slot], selector) for slot, selector in pieces)
+            for pieces in self._plan
+        )
 
 
 @dataclass(frozen=True, eq=False)

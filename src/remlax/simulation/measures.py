@@ -22,6 +22,7 @@ from .intervals import Floats, intervals, numbers, require
 Triple = tuple[float, float, int]
 
 CONVERGED = ("ok", "singular")  # a singular fit is an optimum, only one on the boundary
+STD_ERROR = "std_error"
 STATUSES = (*CONVERGED, "nonconverged", "failed")
 _COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used")
 
@@ -48,7 +49,7 @@ def performance(
     *,
     truth: float | str | Mapping[str, float],
     estimate: str = "estimate",
-    se: str = "std_error",
+    se: str = STD_ERROR,
     by: Sequence[str] = ("scenario", "method", "term"),
     df: str = "df",
     conf_low: str = "conf_low",
@@ -72,7 +73,8 @@ def performance(
     truth
         The true value: a number, the name of a column, or a mapping from term to value (column ``term``).
     estimate, se
-        Columns with the estimate and its standard error.
+        Columns with the estimate and its standard error. Without a column ``std_error`` measures that need one are
+        missing, unless the frame has limits or p-values.
     by
         Columns that define a cell.
     df, conf_low, conf_high, p_value, status
@@ -117,8 +119,11 @@ def performance(
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
     by = checks.names(by, "by=", DataError)
-    _check_results(results, (estimate, se), by)
+    _check_results(results, (estimate, *([se] if se != STD_ERROR else [])), by)
     checks.number(alpha, "alpha=", 0, 1, DataError)
+    if se not in results:
+        _check_without_se(conf_level, null)
+        results = results.assign(**{se: math.nan})
     frame = intervals(
         results,
         estimate=estimate,
@@ -152,6 +157,14 @@ def _check_results(results: pd.DataFrame, needed: Sequence[str], by: Sequence[st
     clash = [name for name in by if name in _COLUMNS]
     if clash:
         raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
+
+
+def _check_without_se(conf_level: float | None, null: float) -> None:
+    for what, asked in (("conf_level=", conf_level is not None), ("null=", null != 0)):
+        if asked:
+            raise DataError(
+                f"{what} needs standard errors, and the results have no column {STD_ERROR!r}: name it in se=."
+            )
 
 
 def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str, Triple]:

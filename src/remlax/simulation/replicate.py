@@ -180,7 +180,8 @@ def _masks(
 ) -> dict[str, jax.Array]:
     levels = layout_of(structure_of(design)).levels
     names = [factor.name for factor in design.factors]
-    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0)
+    categorical = frozenset(covariate.name for covariate in design.covariates if covariate.levels)
+    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0, categorical)
     return mask_of(mechanisms, own, stack)
 
 

@@ -18,6 +18,7 @@ from ..hints import Hints, hinted_class
 from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
+from .congeniality import warn_uncongenial
 from .fingerprint import scenario_id
 from .keys import Stream, key
 from .measures import performance
@@ -142,10 +143,16 @@ class Study(StudySpec, Hints):
             The manifest of the directory is damaged.
         MissingExtraError
             pyarrow or (with ``client=``) dask.distributed is not installed.
+
+        Warns
+        -----
+        ImputationWarning
+            A method imputes without a product, a power or a random slope that the model has.
         """
         checks.whole(workers, "workers=")
         if max_time is not None:
             checks.number(max_time, "max_time=", 0)
+        warn_uncongenial(self)
         store = self._open(out, block_size)
         elsewhere = None if client is None else partial(run_on_cluster, client)
         run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
@@ -169,6 +176,7 @@ class Study(StudySpec, Hints):
         SimulationError
             As for `run`; or a function of the study is not importable.
         """
+        warn_uncongenial(self)
         store = self._open(out, block_size)
         save_study(self, store.directory)
         return store.blocks()
