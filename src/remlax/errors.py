@@ -96,6 +96,10 @@ class ImputationWarning(RemlaxWarning):
     """Imputations are usable only with care."""
 
 
+class SimulationWarning(RemlaxWarning):
+    """The results of a simulation study are partial, or rest on fits that failed."""
+
+
 class FormulaWarning(RemlaxWarning):
     """A formula says something else than it seems to say."""
 

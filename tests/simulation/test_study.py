@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import os
 import signal
@@ -17,8 +19,9 @@ import pytest
 import studies
 from scipy import stats
 
-from remlax.errors import FileFormatError, SimulationError
+from remlax.errors import FileFormatError, SimulationError, SimulationWarning
 from remlax.simulation import cli
+from remlax.simulation.measures import performance
 from remlax.simulation.mechanisms import Amputation
 from remlax.simulation.specification import FrameAmputer, FrameGenerator
 from remlax.simulation.store import read_store
@@ -145,7 +148,8 @@ class Broken:
 
 def test_batched_methods_report_status_by_replication(tmp_path: Path) -> None:
     study = studies.study(methods={"some": Broken(False), "all": Broken(True)}, replications=6)
-    results = run(study, tmp_path).query("J == 6").set_index("method")
+    with pytest.warns(SimulationWarning, match=r"12 of 12 replications of method 'all' failed: MemoryError: too large"):
+        results = run(study, tmp_path).query("J == 6").set_index("method")
     assert results.loc["some", "status"].tolist() == ["singular", "failed"] * 3
     assert results.loc["some", "n_iter"].tolist() == [5, 6] * 3
     assert set(results.loc["all", "message"]) == {"MemoryError: too large"}
@@ -194,7 +198,8 @@ def test_interrupt_keeps_finished_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("STUDY_INTERRUPT", "1")
     with pytest.raises(KeyboardInterrupt):
         study.run(tmp_path, block_size=5, progress=False)
-    assert len(read_store(tmp_path).results()) == 10
+    with pytest.warns(SimulationWarning, match="6 of 8 blocks missing; scenarios have 0 to 10 of 20 replications"):
+        assert len(read_store(tmp_path).results()) == 10
     assert len(list((tmp_path / "parts").iterdir())) == 2
     monkeypatch.delenv("STUDY_INTERRUPT")
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
@@ -205,8 +210,48 @@ def test_a_damaged_part_is_redone(tmp_path: Path) -> None:
     whole = run(study, tmp_path, block_size=5)
     part = sorted((tmp_path / "parts").iterdir())[3]
     part.write_bytes(part.read_bytes()[:-40])
-    assert len(study.results(tmp_path)) == len(whole) - 5
+    with pytest.warns(SimulationWarning, match="partial results: 1 of 8 blocks damaged"):
+        assert len(study.results(tmp_path)) == len(whole) - 5
     same(run(study, tmp_path, block_size=5), whole)
+
+
+def test_tables_of_a_part_of_a_study_say_so(tmp_path: Path) -> None:
+    study = studies.simple()
+    store = study.run(tmp_path, block_size=5, progress=False)
+    whole = study.performance(tmp_path)
+    assert (whole["n_planned"] == 20).all()
+    assert whole.attrs["note"] == study.results(tmp_path).attrs["note"] == ""
+    first, second, *_, last = store.blocks()
+    store.path(first).unlink()
+    store.path(second).write_bytes(b"")
+    store.path(last).unlink()
+    note = "partial results: 2 of 8 blocks missing, 1 of 8 blocks damaged; scenarios have 10 to 15 of 20 replications"
+    with pytest.warns(SimulationWarning, match=f"{tmp_path}: {note}; run the study again"):
+        table = study.performance(tmp_path)
+    assert table.attrs["note"] == note
+    bias = table[(table["measure"] == "bias") & (table["summary"] == "all")]
+    assert bias[["mu", "n_used", "n_planned"]].to_numpy().tolist() == [[0.0, 10, 20], [1.0, 15, 20]]
+    with pytest.warns(SimulationWarning, match=note):
+        results = read_store(tmp_path).results()
+    assert results.attrs == {"n_planned": 20, "note": note}
+    overall = performance(results, truth="truth", by=["method"]).set_index("measure")
+    assert overall.loc["bias", ["n_used", "n_planned"]].to_numpy().tolist() == [[25, 40]] * 2
+    assert read_store(tmp_path).summary()[["missing", "damaged"]].to_numpy().tolist() == [[1, 1], [1, 0]]
+    more = dataclasses.replace(study, replications=30)  # more than the folder was made for
+    with pytest.warns(SimulationWarning, match="10 to 15 of 30"):
+        assert (more.performance(tmp_path)["n_planned"] == 30).all()
+    study.run(tmp_path, block_size=5, progress=False)
+    pd.testing.assert_frame_equal(study.performance(tmp_path), whole)
+
+
+def test_reading_changes_nothing_in_the_folder(tmp_path: Path) -> None:
+    study = studies.simple()
+    study.run(tmp_path, block_size=5, max_time=0, progress=False)
+    before = (tmp_path / "manifest.json").read_bytes()
+    for other in (studies.simple(seed=6), studies.simple(replications=50)):
+        with contextlib.suppress(SimulationError):
+            assert other.results(tmp_path).empty
+        assert (tmp_path / "manifest.json").read_bytes() == before
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -238,7 +283,8 @@ def test_kill_the_driver_and_resume(tmp_path: Path, workers: int) -> None:
         assert eventually(lambda pids=orphans: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
     assert driver.returncode == -signal.SIGKILL
     study = studies.simple(methods={"mean": studies.slow_mean})
-    assert study.results(tmp_path)["replication"].size < 40  # it was not done
+    with pytest.warns(SimulationWarning, match=r"\d of 8 blocks missing"):
+        assert study.results(tmp_path)["replication"].size < 40  # it was not done
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
 
 
@@ -251,7 +297,8 @@ def test_interrupt_signal_to_the_driver_keeps_finished_blocks(tmp_path: Path) ->
     assert "KeyboardInterrupt" in error
     assert not list(tmp_path.glob("parts/.*"))
     study = studies.simple(methods={"mean": studies.slow_mean})
-    assert len(study.results(tmp_path)) >= 10
+    with pytest.warns(SimulationWarning, match="blocks missing"):
+        assert len(study.results(tmp_path)) >= 10
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
 
 
@@ -311,6 +358,9 @@ def test_blocks_by_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert "cannot be read" in capsys.readouterr().err
     assert cli.main(["run-block", str(tmp_path / "whole"), "0"]) == 1
     assert "study.prepare" in capsys.readouterr().err
+    for command in (["status", ""], ["run-block", "", "0"]):  # a variable of the shell that is not set
+        assert cli.main(command) == 1
+        assert "must be the path of a folder, got ''" in capsys.readouterr().err
 
 
 def test_changed_code_is_noticed(

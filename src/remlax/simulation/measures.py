@@ -23,7 +23,7 @@ Triple = tuple[float, float, int]
 
 CONVERGED = ("ok", "singular")  # a singular fit is an optimum, only one on the boundary
 STATUSES = (*CONVERGED, "nonconverged", "failed")
-_COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used")
+_COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used", "n_planned")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ def performance(
     DataFrame
         The ``by`` columns, then ``summary`` ("all": every replication with an estimate; "converged": only
         those with status "ok" or "singular", if there is a status column), ``measure``, ``estimate``,
-        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used).
+        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used); for
+        results of a study also ``n_planned`` (replications of the cell when the study is finished), and in ``attrs``
+        a ``note`` that names missing blocks.
         Measures: n_replications, n_estimates, n_failed, convergence, singular, mean, bias, relative_bias,
         empirical_se, mse, rmse, model_se, relative_error_model_se (percent), coverage,
         bias_eliminated_coverage, width, power (named type_1_error where the truth is ``null``) and
@@ -137,12 +139,24 @@ def performance(
     extra = _relative_precision(frame, cells, by, method, replication, reference_method, summaries)
     records = []
     for key, rows in _groups(frame, by):
+        planned = _planned(results, rows, by)
         for summary in summaries:
             found = _measures(cells.take(rows), summary, alpha, null)
             if (key, summary) in extra:
                 found["relative_precision"] = extra[key, summary]
-            records += [(*key, summary, name, *triple) for name, triple in found.items()]
-    return pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
+            records += [(*key, summary, name, *triple, planned) for name, triple in found.items()]
+    table = pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
+    if "n_planned" not in results.attrs:
+        return table.drop(columns="n_planned")
+    table.attrs = {"note": results.attrs.get("note", "")}
+    return table
+
+
+def _planned(results: pd.DataFrame, rows: NDArray[np.intp], by: Sequence[str]) -> int:
+    """Rows that a cell has when the study is finished: one per replication of whatever is in it."""
+    others = [name for name in ("scenario", "method", "term") if name in results and name not in by]
+    parts = len(results.iloc[rows][others].drop_duplicates()) if others else 1
+    return int(results.attrs.get("n_planned", 0)) * parts
 
 
 def _check_results(results: pd.DataFrame, needed: Sequence[str], by: Sequence[str]) -> None:
