@@ -376,6 +376,23 @@ def test_changed_code_is_noticed(
     assert "has changed" in capsys.readouterr().err
 
 
+def test_a_changed_helper_of_another_module_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def analysis(data: pd.DataFrame, context: object) -> list[dict[str, object]]:
+        return studies.mean(data, context)  # type: ignore[arg-type]
+
+    study = studies.simple(methods={"mean": analysis})
+    store = study.run(tmp_path, block_size=5, progress=False)
+    store.path(store.blocks()[0]).unlink()
+    monkeypatch.setattr(studies, "mean", studies.fragile_mean)
+    for go_on in (study.run, study.results, study.performance):
+        with pytest.raises(
+            SimulationError, match=r"method mean differs \(code counts with the functions and data that it"
+        ):
+            go_on(tmp_path, **({"block_size": 5} if go_on == study.run else {}))
+    monkeypatch.undo()
+    assert study.run(tmp_path, block_size=5, progress=False).to_do() == []
+
+
 def test_functions_that_other_processes_cannot_import_are_named(tmp_path: Path) -> None:
     study = studies.simple(methods={"mean": lambda data, context: studies.mean(data, context)})
     assert len(run(study, tmp_path)) == 40

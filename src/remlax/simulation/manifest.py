@@ -159,6 +159,8 @@ def check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) -> 
             if old.get(name) != now.get(name)
         ]
         differ = f"{', '.join(parts)} differ{'s' * (len(parts) == 1)}"
+        if any(name not in ("seed", "model") for name in old.keys() & now.keys() & set(parts)):
+            differ += " (code counts with the functions and data that it uses)"
         raise SimulationError(
             f"{root} belongs to another study: {differ}. Use a new directory; data of the same seed are the same there."
             f"{idle}"
