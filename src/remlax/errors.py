@@ -110,6 +110,8 @@ class DataWarning(RemlaxWarning):
 
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
+# what was said while a function ran that may have silenced it
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard_warnings", default=None)
 _OTHERS = threading.Lock()
 # cached properties are called from there
 _INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
@@ -119,6 +121,9 @@ def warn(text: str, category: type[RemlaxWarning]) -> None:
     """Emit a warning about the line outside remlax that led to it, unless the caller has asked for `quiet`."""
     if issubclass(category, _KEPT.get()):
         return
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append(f"{category.__name__}: {text}")
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
@@ -133,6 +138,17 @@ def quiet(category: type[RemlaxWarning]) -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what remlax warns of in this thread, whatever filters there are."""
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 @contextmanager

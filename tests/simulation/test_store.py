@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, SimulationWarning
+from remlax.fitting.record import FitRecord
 from remlax.simulation import folder as folder_module
 from remlax.simulation.fingerprint import scenario_id
 from remlax.simulation.rows import COLUMNS, failed_records, method_records, tidy_rows
@@ -419,8 +420,38 @@ def test_rows_fill_in_limits_and_status() -> None:
     assert made.loc[[1, 3, 4], "conf_low"].isna().all()  # no estimate, unknown df, no result
     assert (made["replication"] == 3).all()
     assert made["seconds"].tolist()[:4] == [0.25] * 4
+    np.testing.assert_array_equal(made["singular"], [math.nan, math.nan, 1.0, math.nan, math.nan])
     assert made.dtypes.equals(tidy_rows(records[:1]).dtypes)
     assert made.dtypes.equals(tidy_rows(records[-1:]).dtypes)
+
+
+NONE, BOTH, NEITHER = FitRecord(), FitRecord(5, singular=1, nonconverged=1), FitRecord(5)
+
+
+@pytest.mark.parametrize(
+    ("said", "fits", "status", "singular"),
+    [
+        ({}, NONE, "ok", math.nan),  # made by another program
+        ({}, NEITHER, "ok", 0.0),
+        ({}, FitRecord(5, singular=1), "singular", 1.0),
+        ({}, BOTH, "nonconverged", 1.0),
+        ({"singular": False}, FitRecord(5, singular=1), "ok", 0.0),  # a fit on the way to the one that counts
+        ({"singular": np.True_}, NONE, "singular", 1.0),
+        ({"singular": None, "converged": math.nan}, NEITHER, "ok", 0.0),
+        ({"converged": False}, NONE, "nonconverged", math.nan),
+        ({"converged": 1, "singular": 0}, BOTH, "ok", 0.0),
+        ({"status": "ok"}, BOTH, "ok", 0.0),
+        ({"status": "singular"}, NONE, "singular", 1.0),
+    ],
+)
+def test_what_rows_say_of_their_fits_comes_before_what_was_seen(
+    said: dict[str, object], fits: FitRecord, status: str, singular: float
+) -> None:
+    given = {"term": "x", "estimate": 1.0, **said}
+    for found in ([given], pd.DataFrame([given])):
+        made = tidy_rows(method_records(found, truth={"x": 1.0}, fits=fits, **PLACE))  # type: ignore[arg-type]
+        assert made["status"].item() == status
+        np.testing.assert_array_equal(made["singular"], [singular])
 
 
 @pytest.mark.parametrize(
@@ -431,6 +462,8 @@ def test_rows_fill_in_limits_and_status() -> None:
         ([{"term": "y", "estimate": 1.0}], "no row for the estimand 'x'"),
         ([{"term": "x", "estimate": 1.0}] * 2, "a term twice"),
         ([{"term": "x", "estimate": 1.0, "status": "fine"}], "status 'fine'"),
+        ([{"term": "x", "estimate": 1.0, "singular": "yes"}], "singular='yes': give True or False"),
+        ([{"term": "x", "estimate": 1.0, "converged": 0.5}], "converged=0.5: give True or False"),
     ],
 )
 def test_bad_rows_of_a_method_are_named(found: list[dict[str, object]], message: str) -> None:

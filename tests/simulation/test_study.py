@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import pytest
 import studies
 from scipy import stats
 
+import remlax as rx
 from remlax.errors import FileFormatError, SimulationError, SimulationWarning
+from remlax.fitting.record import FitRecord, recorded
 from remlax.simulation import cli
 from remlax.simulation.measures import performance
 from remlax.simulation.mechanisms import Amputation
@@ -130,6 +133,109 @@ def test_replay_of_a_design_gives_complete_and_incomplete_data(tmp_path: Path) -
     stored = results.query("J == 8 and replication == 37").set_index("method")["estimate"]
     assert replay.run("bits")["estimate"].item() == stored["bits"]
     assert replay.run("batch")["estimate"].item() == pytest.approx(stored["batch"], rel=1e-12)
+
+
+def test_singular_fits_in_functions_are_counted_whatever_they_do_with_warnings(tmp_path: Path) -> None:
+    def draw(scenario: object, rng: np.random.Generator) -> pd.DataFrame:
+        groups = np.repeat(np.arange(8.0), 5)  # without an effect, so that about half of the variances are 0
+        return pd.DataFrame({"y": rng.normal(size=40), "g": groups})
+
+    def loud(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        return rx.lmer("y ~ 1 + (1 | g)", data).tidy("fixed")
+
+    def silent(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return loud(data, context)
+
+    def again(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        varied = data["y"] + 9 * np.sin(3 * data["g"])  # so that this fit is not singular
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return rx.refit(rx.lmer("y ~ 1 + (1 | g)", data.assign(y=varied)), data["y"])[0].tidy("fixed")
+
+    def own(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        return silent(data, context).assign(singular=False)
+
+    def anova(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        between = data.groupby("g")["y"].mean().var() * 5
+        within = data.groupby("g")["y"].var().mean()
+        # the moment estimator is not positive where REML is 0 in a balanced one-way layout (Searle et al. 1992, 4.2)
+        return [{"term": "Intercept", "estimate": data["y"].mean(), "n_iter": between <= within}]
+
+    methods = {"loud": loud, "silent": silent, "again": again, "own": own, "anova": anova}
+    study = studies.simple(
+        scenarios={"case": [1]}, generate=FrameGenerator(draw), methods=methods, estimands={"Intercept": 0.0}
+    )
+    results = run(study, tmp_path).set_index(["method", "replication"])
+    expected = results.loc["anova", "n_iter"]
+    assert 5 < expected.sum() < 18
+    for method in ("loud", "silent", "again"):
+        assert (results.loc[method, "singular"] == expected).all()
+        assert (results.loc[method, "status"] == np.where(expected == 1, "singular", "ok")).all()
+        said = results.loc[method, "message"].str.startswith("SingularFitWarning: singular fit: a variance")
+        assert (said == (expected if method != "again" else 0)).all()  # refit() has no such warning
+    table = study.performance(tmp_path)
+    share = table[(table["measure"] == "singular") & (table["summary"] == "all")].set_index("method")["estimate"]
+    assert share.loc["silent"] == share.loc["loud"] == share.loc["again"] == expected.mean()
+    assert share.loc["own"] == 0  # as it says
+    assert math.isnan(share.loc["anova"])  # nothing is known of other programs
+    first = int(expected.idxmax())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert study.replay({"case": 1}, first).run("loud")["status"].item() == "singular"
+
+
+def test_singular_and_failed_fits_of_a_list_are_counted() -> None:
+    sleep = rx.datasets.sleepstudy()
+    means = sleep.groupby("Subject")["Reaction"].transform("mean")
+    flat = sleep.assign(Reaction=sleep["Reaction"] - means)
+    noise = 1e-7 * np.sin(np.arange(180.0) ** 2)
+    exact = sleep.assign(Reaction=means + noise)  # no residual variance, where the criterion falls without end
+    with recorded() as fits, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = rx.lmer_list("Reaction ~ 1 + (1 | Subject)", [sleep, flat, exact, sleep])
+    assert fits == FitRecord(4, singular=1, nonconverged=1)
+    assert found.convergence()["converged"].tolist() == [True, True, False, True]
+
+
+def test_a_run_in_which_everything_failed_says_so(tmp_path: Path) -> None:
+    def some(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        if context.scenario["mu"]:
+            raise ValueError("no means today")
+        return studies.mean(data, context)
+
+    def half(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        return [*studies.mean(data, context), {"term": "sd", "estimate": math.nan}]
+
+    def none(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        raise ZeroDivisionError(f"nothing in replication {context.replication}")
+
+    study = studies.simple(methods={"none": none, "mean": studies.mean})
+    with pytest.warns(SimulationWarning) as caught:
+        store = study.run(tmp_path / "a", block_size=8, progress=False)
+    reason = "ZeroDivisionError: nothing in replication 0"
+    assert [str(w.message) for w in caught] == [
+        f"{tmp_path / 'a'}: 40 of 40 replications of method 'none' failed: {reason}"
+    ]
+    assert caught[0].filename == __file__
+    assert str(store).endswith("6 of 6 blocks finished, 40 of 80 fits failed (50%)")
+    assert store.summary()["failed_fits"].tolist() == [20, 20]
+    with pytest.warns(SimulationWarning, match="40 of 40"):  # a finished run, too
+        study.run(tmp_path / "a", block_size=8, progress=False)
+    study = studies.simple(scenarios={"mu": [0.0, 1.0, 2.0]}, methods={"some": some})
+    with pytest.warns(SimulationWarning) as caught:
+        study.run(tmp_path / "b", progress=False)
+    (text,) = [str(w.message) for w in caught]
+    assert text.endswith(
+        "40 of 40 replications of method 'some' failed in scenario {'mu': 1.0} and 1 more: ValueError: no means today"
+    )
+    study = studies.simple(methods={"half": half}, estimands={"mu": studies.truth, "sd": 1.0})
+    with pytest.warns(SimulationWarning) as caught:
+        store = study.run(tmp_path / "c", progress=False)
+    (text,) = [str(w.message) for w in caught]
+    assert text.endswith("40 of 40 estimates of 'sd' by method 'half' failed: no finite estimate")
+    assert "failed" not in str(store)
 
 
 class Broken:

@@ -37,6 +37,7 @@ class _Cell:
     p: Floats
     truth: Floats
     status: NDArray[np.str_]
+    singular: Floats
 
     def take(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> _Cell:
         return _Cell(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
@@ -100,10 +101,10 @@ def performance(
         ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used); for
         results of a study also ``n_planned`` (replications of the cell when the study is finished), and in ``attrs``
         a ``note`` that names missing blocks.
-        Measures: n_replications, n_estimates, n_failed, convergence, singular, mean, bias, relative_bias,
-        empirical_se, mse, rmse, model_se, relative_error_model_se (percent), coverage,
-        bias_eliminated_coverage, width, power (named type_1_error where the truth is ``null``) and
-        relative_precision (percent).
+        Measures: n_replications, n_estimates, n_failed, convergence, singular (NaN where the results do not tell:
+        neither a column ``singular`` nor a status), mean, bias, relative_bias, empirical_se, mse, rmse, model_se,
+        relative_error_model_se (percent), coverage, bias_eliminated_coverage, width, power
+        (named type_1_error where the truth is ``null``) and relative_precision (percent).
 
     Raises
     ------
@@ -134,7 +135,8 @@ def performance(
     )
     columns = {"estimate": estimate, "se": se, "low": conf_low, "high": conf_high, "p": p_value}
     values = {name: numbers(frame, column) for name, column in columns.items()}
-    cells = _Cell(**values, truth=_truth(frame, truth), status=_status(frame, status, values["estimate"]))
+    known = _status(frame, status, values["estimate"])
+    cells = _Cell(**values, truth=_truth(frame, truth), status=known, singular=_singular(frame, status, known))
     summaries = ("all", "converged") if status in frame else ("all",)
     extra = _relative_precision(frame, cells, by, method, replication, reference_method, summaries)
     records = []
@@ -176,7 +178,7 @@ def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str,
         "n_estimates": (float(np.isfinite(cell.estimate).sum()), math.nan, total),
         "n_failed": (float((cell.status == "failed").sum()), math.nan, total),
         "convergence": _proportion(np.isin(cell.status, CONVERGED)),
-        "singular": _proportion(cell.status == "singular"),
+        "singular": _singular_share(cell),
     }
     if summary == "converged":
         cell = cell.take(np.isin(cell.status, CONVERGED))
@@ -315,6 +317,22 @@ def _status(frame: pd.DataFrame, column: str, estimate: Floats) -> NDArray[np.st
         named, known = ", ".join(map(repr, unknown)), ", ".join(STATUSES)
         raise DataError(f"Column {column!r} holds {named}; a status is one of {known}.")
     return np.where(finite, status, "failed")
+
+
+def _singular(frame: pd.DataFrame, column: str, status: NDArray[np.str_]) -> Floats:
+    """1 where a fit is singular, 0 where it is not, NaN where the results do not tell."""
+    if "singular" in frame:
+        flags = numbers(frame, "singular")
+        return np.where(np.isnan(flags) & (status == "singular"), 1.0, flags)
+    return np.where(status == "singular", 1.0, 0.0 if column in frame else math.nan)
+
+
+def _singular_share(cell: _Cell) -> Triple:
+    """Share of singular fits among all that were tried; unknown if no method reported any fit, singular or not."""
+    flags = cell.singular
+    if not np.isfinite(flags).any():
+        return math.nan, math.nan, 0
+    return _proportion(flags[np.isfinite(flags) | ~np.isin(cell.status, CONVERGED)] == 1)
 
 
 def _sd(x: Floats) -> float:

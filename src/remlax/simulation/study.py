@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..core.programs import float64
 from ..errors import SimulationError, SimulationWarning, warn
+from ..fitting.record import recorded
 from ..hints import Hints, hinted_class
 from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
@@ -46,8 +47,10 @@ class Study(StudySpec, Hints):
         from, or a `FrameGenerator` around a function of yours that makes data frames.
     methods
         {name: method}. A method is a function (data frame, `Context`) -> rows with the columns term,
-        estimate, std_error and, if there are any, df, conf_low, conf_high, p_value, fmi, status, message,
-        n_iter; or a `BatchMethod`, which analyses many replications at once as arrays.
+        estimate, std_error and, if there are any, df, conf_low, conf_high, p_value, fmi, status, singular,
+        converged, message, n_iter; or a `BatchMethod`, which analyses many replications at once as arrays. A
+        function that fits models by remlax need not say which are singular or did not converge: a replication
+        counts as such if any fit of it is, unless its rows say otherwise. Of fits by others nothing is known.
     estimands
         {term: true value}; a value may be a function of the scenario.
     replications
@@ -292,6 +295,7 @@ class Replay:
         number = self.frames.replication
         own = key(self.study.seed, self.block.scenario, number, Stream.METHOD, method)
         context = Context(self.scenario, number, self.complete, self.study.model, own)
-        rows = function(self.data.copy(), context)
-        records = method_records(rows, replication=number, method=method, truth=truth, seconds=math.nan)
+        with recorded() as fits:
+            rows = function(self.data.copy(), context)
+        records = method_records(rows, replication=number, method=method, truth=truth, seconds=math.nan, fits=fits)
         return tidy_rows(records)
