@@ -462,6 +462,16 @@ SIMULATION: list[Case] = [
         SimulationError,
         r"directory of the results must be the path of a folder, got 3\.",
     ),
+    ("run: no name", lambda: study().run(""), SimulationError, r"results must be the path of a folder, got ''\."),
+    ("prepare: no name", lambda: study().prepare(""), SimulationError, r"must be the path of a folder, got ''\."),
+    ("run: NUL", lambda: study().run("a\0b"), SimulationError, r"must be the path of a folder, got 'a\\x00b'\."),
+    (
+        "run: half a letter",
+        lambda: study().run("a\ud800"),
+        SimulationError,
+        r"must be the path of a folder, got 'a\\ud",
+    ),
+    ("results: no name", lambda: study().results(""), SimulationError, r"must be the path of a folder, got ''\."),
     (
         "blocks: size",
         lambda: study().blocks(0),
@@ -554,6 +564,13 @@ SIMULATION: list[Case] = [
         lambda: sim.n_needed_from(None, "bias", 0.01),
         DataError,
         r"The table must be a pandas Data",
+    ),
+    ("read_store: no name", lambda: sim.read_store(""), FileFormatError, r"must be the path of a folder, got ''\."),
+    (
+        "read_store: NUL",
+        lambda: sim.read_store("a\0"),
+        FileFormatError,
+        r"must be the path of a folder, got 'a\\x00'\.",
     ),
     ("read_store: no path", lambda: sim.read_store(3), FileFormatError, r"must be the path of a folder, got 3\."),
     (

@@ -34,6 +34,7 @@ from .errors import (
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
+from .fitting.record import record
 from .hints import hinted
 from .results import LmerFit, LmerFitList
 
@@ -206,6 +207,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
     _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_lanes, seconds, converged, singular)
+    record(fitted)
     _warn(fitted)
     return fitted
 

@@ -96,6 +96,10 @@ class ImputationWarning(RemlaxWarning):
     """Imputations are usable only with care."""
 
 
+class SimulationWarning(RemlaxWarning):
+    """The results of a simulation study are partial, or rest on fits that failed."""
+
+
 class FormulaWarning(RemlaxWarning):
     """A formula says something else than it seems to say."""
 
@@ -111,6 +115,8 @@ class TwoValuedResponseWarning(DataWarning):
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
 _WHERE: ContextVar[str] = ContextVar("where", default="")
+# what was said while a function ran that may have silenced it
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard_warnings", default=None)
 _OTHERS = threading.Lock()
 # cached properties are called from there
 _INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
@@ -120,7 +126,11 @@ def warn(text: str, category: type[RemlaxWarning]) -> None:
     """Emit a warning about the line outside remlax that led to it, unless the caller has asked for `quiet`."""
     if issubclass(category, _KEPT.get()):
         return
-    text, frame, level = _WHERE.get() + text, sys._getframe(), 1
+    text = _WHERE.get() + text
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append(f"{category.__name__}: {text}")
+    frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, category, stacklevel=level)
@@ -146,6 +156,17 @@ def about(where: str) -> Iterator[None]:
         raise type(error)(f"{where}: {error}") from error.__cause__
     finally:
         _WHERE.reset(token)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what remlax warns of in this thread, whatever filters there are."""
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 @contextmanager

@@ -225,6 +225,22 @@ def test_all_and_converged_summaries_and_failed_rows() -> None:
         assert cell(table, "singular", summary=summary)["estimate"] == pytest.approx(1 / 6)
 
 
+def test_singular_fits_are_unknown_unless_reported() -> None:
+    estimates = rows([1.0, 2.0, 4.0, 9.0, math.nan], method="a")
+    share = lambda **columns: cell(performance(estimates.assign(**columns), truth=1.0, by=("method",)), "singular")  # noqa: E731
+    unknown = [share(), share(status=["ok"] * 4 + ["failed"], singular=math.nan)]
+    for found in unknown:
+        assert found[["estimate", "mcse"]].isna().all()
+        assert found["n_used"] == 0
+    status = ["ok", "singular", "ok", "nonconverged", "failed"]
+    assert share(status=status)["estimate"] == 1 / 5
+    # the first is not known, one is singular and one is not, and the last two were tried
+    partly = share(status=status, singular=[math.nan, math.nan, 0.0, math.nan, math.nan])
+    assert partly[["estimate", "n_used"]].tolist() == [1 / 4, 4]
+    assert partly["mcse"] == pytest.approx(math.sqrt(1 / 4 * 3 / 4 / 4))
+    assert share(singular=[True, True, False, False, False])["estimate"] == 2 / 5  # of another program, without status
+
+
 def test_a_cell_without_estimates_is_kept_and_quiet() -> None:
     frame = pd.concat([rows([1.0], method="a"), rows([math.nan, math.nan], method="b")])
     table = performance(frame, truth=1.0, by=("method",))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..data.checks import other_order
 from ..errors import ConvergenceWarning, DataError, warn
+from ..fitting.record import record
 from ..fitting.refit import refit_lane, simulate_lane
 from ..hints import hinted
 from ..pooling import pool_scalars
@@ -113,6 +114,7 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     if columns.ndim != 2:
         raise DataError(f"the responses have the shape {values.shape}; they need one column per data set")
     fitted = refit_lane(fit.fitted_stack, fit.lane, columns.T)
+    record(fitted)
     failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
     if failed:
         warn(f"the fit did not converge to response {', '.join(failed)}: see convergence()", ConvergenceWarning)
