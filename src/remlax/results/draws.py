@@ -17,6 +17,7 @@ from ..progress import progress
 from .checks import check_level
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
+from .undetermined import blank, warn_undetermined
 
 Which = Literal["full", "fixed", "random", "all"]
 Stat = Literal["median", "mean"]
@@ -181,6 +182,8 @@ def interval_table(
             raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
     labels = [factor.label for factor in fitted.model.layout.factors]
     effects = _effects(which, labels)
+    if which != "random":
+        warn_undetermined(rows.undetermined, rows.index)
     found = np.empty((len(effects), 3, rows.n_rows))
     for part, values in row_draws(fitted, lanes, rows, n_sims, fresh_seed(seed), draws):
         for i, parts in enumerate(effects.values()):
@@ -189,8 +192,10 @@ def interval_table(
                 total += values[:, -1]
             found[i, :, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
     tables = []
-    for name, values in zip(effects, found, strict=True):
+    for (name, parts), values in zip(effects.items(), found, strict=True):
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
+        if 0 in parts:
+            table = blank(table, rows.undetermined)
         if which == "all":
             table.insert(0, "effect", name)
         tables.append(table)

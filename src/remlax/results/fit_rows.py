@@ -109,6 +109,12 @@ class FitRows:
         DataError, FormulaError
             A column is missing, a category or a level was not in the data of the fit, a cell is missing.
 
+        Warns
+        -----
+        RankDeficientWarning
+            The data of the fit do not determine the fixed part of a row, which is NaN: columns that others determine
+            there stand in another relation in newdata, or no row of the data is in its combination of categories.
+
         Notes
         -----
         The standard error belongs to x'(beta-hat - beta) + z'(b-hat - b), coefficients and modes together: the inverse
@@ -182,6 +188,11 @@ class FitRows:
         ------
         DataError, FormulaError
             As `predict`; an unknown name; fewer than two draws.
+
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
 
         References
         ----------

@@ -20,6 +20,7 @@ from ..design.tokens import nearest
 from ..errors import DataError, FormulaError
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
+from .undetermined import Undetermined, undetermined_rows
 
 NewData = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame] | None
 NewLevels = Literal["error", "mean", "draw"]
@@ -53,11 +54,14 @@ class PredictionRows:
         Row labels.
     new : tuple of tuple of str
         Per factor, the levels that the fit has not seen and that are drawn.
+    undetermined : Undetermined, optional
+        Rows whose fixed part the data of the fit do not determine.
     """
 
     frames: tuple[FrameRows, ...]
     index: pd.Index
     new: tuple[tuple[str, ...], ...]
+    undetermined: Undetermined | None = None
 
     @property
     def n_rows(self) -> int:
@@ -193,7 +197,8 @@ def read_newdata(
     frames, labels = _frames(fitted, lanes, newdata)
     reader = _Reader(fitted, include, new_levels)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
-    return PredictionRows(read, frames[0].index, tuple(tuple(names) for names in reader.new))
+    new = tuple(tuple(names) for names in reader.new)
+    return PredictionRows(read, frames[0].index, new, undetermined_rows(fitted.model.ties, reader.broken, labels))
 
 
 def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
@@ -261,11 +266,15 @@ class _Reader:
         self.masks = _factor_masks(fitted, include)
         self.known = [{name: i for i, name in enumerate(f.levels)} for f in fitted.model.layout.factors]
         self.new: list[dict[str, int]] = [{} for _ in self.known]
+        self.broken: list[np.ndarray] = []  # of each frame, `Ties.broken`
 
     def read(self, frame: pd.DataFrame, where: str) -> FrameRows:
         model, rows = self.fitted.model, self.fitted.model.rows
         self.require(frame, rows.fixed.variables, "the fixed part", where)
-        x = _rebuild(rows.fixed, frame, where)[:, model.keep]
+        whole = _rebuild(rows.fixed, frame, where)
+        if model.ties is not None:
+            self.broken.append(model.ties.broken(whole))
+        x = whole[:, model.keep]
         columns: list[list[np.ndarray]] = [[] for _ in model.layout.factors]
         for term, mask in zip(model.layout.terms, self.include, strict=True):
             if mask.any():

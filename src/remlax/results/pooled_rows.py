@@ -110,6 +110,12 @@ class PooledRows:
             A column is missing, a category or a level was not in the data of the fits, a cell is missing, or newdata
             holds another number of frames than there are fits.
 
+        Warns
+        -----
+        RankDeficientWarning
+            The data of the fits do not determine the fixed part of a row, which is NaN: columns that others determine
+            there stand in another relation in newdata, or no row of the data is in its combination of categories.
+
         Notes
         -----
         The linear predictor is pooled: its variance within an imputation is that of `LmerFit.predict`, coefficients and
@@ -189,6 +195,11 @@ class PooledRows:
         ------
         DataError, FormulaError
             As `predict`; an unknown name; fewer than two draws.
+
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
 
         Notes
         -----
