@@ -149,7 +149,8 @@ def _gram_conditioning(lane: StackRows) -> Conditioning | None:
         columns = np.stack([column[part] for column in (*lane.x, lane.y)])
         total += columns @ (columns if lane.weights is None else columns * lane.weights[part]).T
     try:
-        first = crossprod.condition(total, np)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of a column of zeros, for which NaN is the answer
+            first = crossprod.condition(total, np)
     except np.linalg.LinAlgError:
         return None
     # written so that NaN counts as doubtful

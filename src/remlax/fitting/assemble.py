@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..design.build import ModelRows
 from ..design.rows import RowArray
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
+from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
 
 # rows of a data set from which a thread for each core pays
@@ -63,6 +65,16 @@ class Assembled:
         kept, names = set(self.keep.tolist()), self.rows.fixed.names
         found = {term: [names[j] for j in at if j in kept] for term, at in self.rows.fixed.term_columns.items()}
         return {term: own for term, own in found.items() if own}
+
+    @cached_property
+    def ties(self) -> Ties | None:
+        """How the columns left out follow from the others; None where none is left out.
+
+        Every data set has the rank of all together (`independent_columns`), so that all have one row space.
+        """
+        if len(self.keep) == len(self.rows.fixed.names):
+            return None
+        return find_ties(self.rows.x.values, self.keep, self.rows.fixed.names)
 
 
 def assemble(rows: ModelRows, *, reml: bool) -> Assembled:

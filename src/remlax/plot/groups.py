@@ -152,7 +152,8 @@ def spaghetti(model: Model, x: str | None = None, *, group: str | None = None, a
     Raises
     ------
     DataError
-        Not a fit; x is no numeric variable of the model; no such grouping factor.
+        Not a fit; x is no numeric variable of the model; no such grouping factor; the data of the fit determine no
+        point of the figure.
 
     Examples
     --------

@@ -44,7 +44,12 @@ def effect(
     Raises
     ------
     DataError
-        Not a fit; x or by is no variable of the fixed part.
+        Not a fit; x or by is no variable of the fixed part; the data of the fit determine no point of the figure.
+
+    Warns
+    -----
+    RankDeficientWarning
+        They do not determine some of its points, which are left out.
 
     Examples
     --------

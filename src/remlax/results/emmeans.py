@@ -25,7 +25,6 @@ MakeTable = Callable[[np.ndarray, Sequence[str]], pd.DataFrame]
 
 # a covariate with at most this many values takes all of them, as in R's emmeans (cov.keep)
 KEEP_VALUES = 2
-ESTIMABLE_TOL = 1e-7
 # columns of the table that the print-out leaves out
 HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
 
@@ -257,17 +256,12 @@ def _grid_matrix(fitted: Fitted, lanes: Sequence[int], grid: list[dict[str, Any]
                 )
             frame[name] = frame[name].astype(dtype)
     whole = rows.fixed.build(frame)
-    keep = model.keep
-    dropped = np.setdiff1d(np.arange(whole.shape[1]), keep)
-    if len(dropped):
-        x = rows.x.lane(lanes[0])
-        depend = np.linalg.lstsq(x[:, keep], x[:, dropped], rcond=None)[0]
-        gap = np.abs(whole[:, keep] @ depend - whole[:, dropped]).max(axis=1)
-        bad = np.flatnonzero(gap > ESTIMABLE_TOL * (1 + np.abs(whole).max()))
+    if model.ties is not None:
+        bad = np.flatnonzero(model.ties.broken(whole).any(axis=1))
         if len(bad):
             where = ", ".join(f"{name} = {_shown(value)}" for name, value in grid[bad[0]].items())
             raise DataError(
                 f"the mean at {where} cannot be estimated: the data do not say anything about it (the fixed part is "
                 "rank deficient); leave it out with at="
             )
-    return np.asarray(whole[:, keep])
+    return np.asarray(whole[:, model.keep])
