@@ -17,7 +17,8 @@ from scipy import stats
 import remlax as rx
 from fitted_cases import INFERENCE, inference
 from reference_cases import read_reference_csv
-from remlax.errors import DesignError, RankDeficientWarning
+from remlax.errors import DataError, DesignError, RankDeficientWarning
+from remlax.pooling import pool_scalars
 
 # the zero column of an empty cell
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
@@ -175,3 +176,48 @@ def test_redundant_columns_take_nothing_from_other_terms() -> None:
         found = fit.emmeans("m", at={"z": 7.0})
     assert found.means["estimate"].isna().all()
     assert_allclose(found.differences()["estimate"], plain.emmeans("m").differences()["estimate"])
+
+
+OFFSETS = {
+    "formula": ("y ~ arm + x + offset(o) + (1 | g)", {}),
+    "argument": ("y ~ arm + x + (1 | g)", {"offset": "o"}),
+    "log": ("y ~ arm + x + offset(log(o)) + (1 | g)", {}),
+    "both": ("y ~ arm + x + offset(o) + (1 | g)", {"offset": "w"}),
+}
+
+
+@pytest.mark.parametrize("name", OFFSETS)
+def test_an_offset_stands_at_its_mean(name: str) -> None:
+    formula, options = OFFSETS[name]
+    expected = inference("means")["offset"][name]
+    fits = rx.lmer_list(formula, list(sets()), **options)
+    pooled = fits.pool().emmeans("arm")
+    mean = np.mean([frame["x"].mean() for frame in sets()])
+    for one, theirs in zip(fits, expected, strict=True):
+        found = one.emmeans("arm", at={"x": mean})
+        check(found.means, theirs["means"])
+        check(found.differences(), theirs["pairs"], "estimate")
+        assert_allclose(one.fixef() @ found.matrix.T + found.offset, theirs["means"]["emmean"], rtol=1e-6)
+    # the offset of each imputation, as R takes it, belongs to what varies between them
+    estimates, errors, df = (np.array([one["means"][c] for one in expected]) for c in ("emmean", "SE", "df"))
+    want = pool_scalars(estimates, errors**2, dfcom=df.mean(axis=0))
+    for column in ("estimate", "std_error", "fmi"):
+        assert_allclose(pooled.means[column], getattr(want, column), rtol=1e-5)
+    assert_allclose(pooled.means["df"], want.df, rtol=DF)
+    assert f"offset at its mean = {pooled.offset:.6g}" in str(pooled)
+    assert_allclose(pooled.offset, np.mean([one.offset for one in (fit.emmeans("arm") for fit in fits)]))
+
+
+def test_an_offset_is_the_shift_that_predictions_have() -> None:
+    frame = sets()[0]
+    one = rx.lmer("y ~ arm + offset(o) + (1 | g)", frame)
+    new = pd.DataFrame({"arm": ["active", "control", "high", "low"], "o": frame["o"].mean()})
+    assert_allclose(one.emmeans("arm").means["estimate"], one.predict(new, re_formula="~0")["estimate"])
+    array = rx.lmer("y ~ arm + (1 | g)", frame, offset=frame["o"].to_numpy())
+    assert_allclose(array.emmeans("arm").means["estimate"], one.emmeans("arm").means["estimate"])
+    assert one.emmeans("arm").differences()["estimate"][0] == pytest.approx(-one.fixef()["arm[T.control]"])
+    with pytest.raises(DataError, match="at= names 'o', which is in the offset: the means take the offset at its mean"):
+        one.emmeans("arm", at={"o": 1})
+    plain = rx.lmer("y ~ arm + (1 | g)", frame).emmeans("arm")
+    assert plain.offset is None
+    assert "offset" not in str(plain)

@@ -100,7 +100,7 @@ def anova(
     DataError
         The models are not nested, were fitted to different data or to different numbers of data sets; an unknown
         option; a Wald test of models that differ in the random part. One model: it has no term besides the intercept,
-        or other columns determine part of every term.
+        or the data determine nothing of any.
     PoolingError
         Fewer than two fits, or a failed fit under ``on_failure="raise"``.
 

@@ -11,8 +11,7 @@ import pandas as pd
 
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
-from ..pooling import RubinPool
-from ..pooling import linear as linear_pool
+from ..pooling import pool_scalars
 from .coefficients import fit_table, pooled_table
 from .fit_print import fit_notes
 from .marks import mark
@@ -21,8 +20,8 @@ from .marks import mark
 class Combinations(Protocol):
     """What marginal means need to know about a model."""
 
-    def table(self, matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-        """Table of the combinations (r, p); rows of NaN stay NaN."""
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
+        """Table of the combinations (r, p), with a constant of each data set (K,) added; rows of NaN stay NaN."""
         ...
 
 
@@ -35,11 +34,11 @@ class FitCombinations:
     within: CoefficientInference
     conf_level: float
 
-    def table(self, matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
         """Table of the combinations (r, p)."""
         rows = _stand_in(matrix)
         error = np.sqrt(np.einsum("ri,ij,rj->r", rows, self.within.vcov[0], rows))
-        estimate = rows @ self.fitted.beta[self.lane]
+        estimate = rows @ self.fitted.beta[self.lane] + (0.0 if shift is None else shift[0])
         table = fit_table(labels, estimate, error, self.within.df(rows)[0], self.conf_level)
         table.attrs["notes"] = fit_notes(self.fitted, self.lane)
         return _blanked(table, matrix)
@@ -53,14 +52,17 @@ class PooledCombinations:
     lanes: Sequence[int]
     dropped: Sequence[int]
     within: CoefficientInference
-    rubin: RubinPool
+    conf_level: float
 
-    def table(self, matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
         """Table of the combinations (r, p)."""
         rows = _stand_in(matrix)
-        dfcom = self.within.df(rows).mean(axis=0)
-        table = pooled_table(labels, linear_pool(self.rubin, rows, 0.0, dfcom=dfcom))
-        return _blanked(mark(table, self.fitted, self.lanes, self.dropped), matrix)
+        estimates = self.fitted.beta[list(self.lanes)] @ rows.T
+        if shift is not None:
+            estimates = estimates + shift[:, None]
+        variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
+        pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
+        return _blanked(mark(pooled_table(labels, pool), self.fitted, self.lanes, self.dropped), matrix)
 
 
 def _stand_in(matrix: np.ndarray) -> np.ndarray:

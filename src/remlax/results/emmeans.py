@@ -43,12 +43,15 @@ class EstimatedMeans(Hints):
         Factors within which means are compared.
     at : dict
         Values of the other variables: averaged over, where there are several.
+    offset : float or None
+        Mean of the model's offset (over all data sets), which is added to the combinations; None without an offset.
     """
 
     means: pd.DataFrame
     matrix: pd.DataFrame
     by: tuple[str, ...]
     at: dict[str, list[Any]]
+    offset: float | None
     _grid: Grid
     _space: RowSpace
     _combinations: Combinations
@@ -127,6 +130,8 @@ class EstimatedMeans(Hints):
             _over(name, values) if len(values) > 1 else f"{name} = {shown(values[0])}"
             for name, values in self.at.items()
         ]
+        if self.offset is not None:
+            rest.append(f"offset at its mean = {self.offset:.6g}")
         if rest:
             parts.append(f"At: {', '.join(rest)}")
         return Summary("\n\n".join([*parts, *self.means.attrs["notes"]]))
@@ -144,7 +149,9 @@ def estimated_means(
     grid, space = make_grid(fitted, lanes, specs, by, at), row_space(fitted.model, lanes[0])
     matrix = space.reduced(grid.rows)
     keys = grid.keys()
-    found = combos.table(matrix, grid.labels)
+    offset = fitted.model.rows.offset
+    means_of = None if offset is None else np.array([offset.lane(k).mean() for k in lanes])
+    found = combos.table(matrix, grid.labels, means_of)
     missed = space.missed(grid.rows)
     if missed.any():
         names = [fitted.model.rows.fixed.names[j] for j in space.dropped[missed.any(axis=0)]]
@@ -154,7 +161,8 @@ def estimated_means(
     means = pd.concat([keys, _beside(found.drop(columns=["term", "statistic", "p_value"]), list(keys.columns))], axis=1)
     means.attrs = found.attrs
     table = pd.DataFrame(matrix, index=grid.labels, columns=fitted.model.fixed_names)
-    return EstimatedMeans(means, table, grid.by, grid.rest, grid, space, combos)
+    mean = None if means_of is None else float(means_of.mean())
+    return EstimatedMeans(means, table, grid.by, grid.rest, mean, grid, space, combos)
 
 
 def _not_estimable(keys: pd.DataFrame, names: Sequence[str]) -> str:

@@ -43,8 +43,8 @@ class FitIntervals:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate. Means are averaged over the grid with equal weights. Offsets do not
-            count.
+            two; the mean of any other covariate. Means are averaged over the grid with equal weights. An offset stands
+            at its mean.
         conf_level : float, default 0.95
         ddf, vcov, cluster
             As in `tidy`.

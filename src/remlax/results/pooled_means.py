@@ -35,7 +35,7 @@ class PooledMeans:
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
             two; the mean of any other covariate over all imputations, so that all have one grid. Means are averaged
-            over the grid with equal weights. Offsets do not count.
+            over the grid with equal weights. An offset stands at its mean, that of each imputation.
 
         Returns
         -------
@@ -69,5 +69,5 @@ class PooledMeans:
         >>> found.differences()[["contrast", "estimate"]].round(2).values.tolist()
         [['0 - 1', 2.77]]
         """
-        combos = PooledCombinations(self.fitted_stack, self.lanes, self.dropped, self.within, self.rubin)
+        combos = PooledCombinations(self.fitted_stack, self.lanes, self.dropped, self.within, self.rubin.conf_level)
         return estimated_means(self.fitted_stack, self.lanes, specs, by, at, combos)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
@@ -130,6 +131,9 @@ def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, 
     assert rows.data is not None  # every fit keeps its data
     spec, frames = rows.fixed, [rows.data.frames[k] for k in lanes]
     unknown = [name for name in at if name not in spec.variables]
+    offset = rows.given_offset if isinstance(rows.given_offset, str) else None
+    if unknown and unknown[0] in (name for text in (*rows.formula.offsets, offset) if text for name in variables(text)):
+        raise DataError(f"at= names {unknown[0]!r}, which is in the offset: the means take the offset at its mean")
     if unknown:
         raise DataError(
             f"at= names {unknown[0]!r}, which is no variable of the fixed part; there are "

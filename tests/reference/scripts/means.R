@@ -2,6 +2,7 @@
 # Run in tests/reference: Rscript scripts/means.R
 # lme4 1.1-31, lmerTest 3.1-3, emmeans 1.8.4-1, mvtnorm 1.1-3 (versions in the file).
 suppressPackageStartupMessages({ library(lme4); library(lmerTest); library(emmeans) })
+control <- lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10))
 emm_options(lmer.df = "satterthwaite")
 set.seed(20260)
 n <- 160
@@ -17,7 +18,7 @@ write.csv(do.call(rbind, lapply(1:2, function(i) cbind(.imp = i, sets[[i]]))), c
 
 plain <- function(t) { t <- as.data.frame(t); lapply(t, function(v) if (is.numeric(v)) I(v) else I(as.character(v))) }
 # the call has to name data of the global environment, which emmeans looks up again
-fit <- function(formula, data, ...) eval(as.call(list(quote(lmerTest::lmer), as.formula(formula, env = globalenv()), data = as.name(data), ...)), globalenv())
+fit <- function(formula, data, ...) eval(as.call(list(quote(lmerTest::lmer), as.formula(formula, env = globalenv()), data = as.name(data), control = control, ...)), globalenv())
 out <- list(versions = c(R = paste(R.version$major, R.version$minor, sep = "."), sapply(c("lme4", "lmerTest", "emmeans", "mvtnorm"), function(p) as.character(packageVersion(p)))))
 
 # no rows with k = c and m = v
