@@ -17,7 +17,7 @@ from scipy import stats
 import remlax as rx
 from fitted_cases import INFERENCE, inference
 from reference_cases import read_reference_csv
-from remlax.errors import DataError, DesignError, RankDeficientWarning
+from remlax.errors import DataError, DesignError, RankDeficientWarning, UnknownArgumentError
 from remlax.pooling import pool_scalars
 
 # the zero column of an empty cell
@@ -221,3 +221,102 @@ def test_an_offset_is_the_shift_that_predictions_have() -> None:
     plain = rx.lmer("y ~ arm + (1 | g)", frame).emmeans("arm")
     assert plain.offset is None
     assert "offset" not in str(plain)
+
+
+def test_each_treatment_against_the_control() -> None:
+    expected = inference("means")["control"]
+    found = fit("y ~ arm + x + (1 | g)").emmeans("arm")
+    table = found.differences(reference="control")
+    assert table["contrast"].tolist() == expected["table"]["contrast"]
+    check(table, expected["table"], "estimate")
+    turned = found.differences("none", reference="control", reverse=True)
+    assert turned["contrast"].tolist() == expected["reverse"]["contrast"]
+    check(turned, expected["reverse"], "estimate")
+    assert_allclose(turned["conf_low"], -table["conf_high"])
+    # mvtnorm's own error is up to 1e-6; its degrees of freedom are whole numbers
+    for ddf, name in ((40, "mvt"), (np.inf, "normal")):
+        dunnett = fit("y ~ arm + x + (1 | g)").emmeans("arm", ddf=ddf).differences(reference="control")
+        assert_allclose(dunnett["p_adjusted"], expected[name], rtol=1e-5, atol=2e-6)
+    # emmeans cuts df to whole numbers and asks mvtnorm for 1e-3
+    assert_allclose(table["p_adjusted"], expected["emmeans"], atol=1e-3)
+    pd.testing.assert_frame_equal(table, found.differences("dunnett", reference="control"))
+    assert found.differences("dunnett")["contrast"].tolist() == [f"{a} - active" for a in ("control", "high", "low")]
+
+
+def test_a_reference_within_each_level_of_by() -> None:
+    expected = inference("means")["control"]["by_m"]
+    found = fit("y ~ arm * m + x + (1 | g)").emmeans("arm", by="m").differences("none", reference="control")
+    assert found["m"].tolist() == expected["m"]
+    assert found["contrast"].tolist() == expected["contrast"]
+    check(found, expected, "estimate")
+
+
+def test_a_reference_of_several_factors_and_of_numbers() -> None:
+    frame = sets()[0].assign(late=(sets()[0]["m"] == "v").astype(float))
+    one = rx.lmer("y ~ k * late + (1 | g)", frame)
+    found = one.emmeans(["k", "late"])
+    for reference in ("b 0", ("b", 0), ("b", 0.0)):
+        table = found.differences(reference=reference)
+        assert table["contrast"].tolist() == ["a 0 - b 0", "a 1 - b 0", "b 1 - b 0", "c 0 - b 0", "c 1 - b 0"]
+    assert_allclose(table["estimate"][2], one.contrast("late + k[T.b]:late")["estimate"])
+    assert one.emmeans("late").differences(reference=1)["contrast"].tolist() == ["0 - 1"]
+
+
+def test_pairs_the_other_way_round() -> None:
+    found = fit("y ~ arm + x + (1 | g)").emmeans("arm")
+    one, other = found.differences(), found.differences(reverse=True)
+    assert other["contrast"].tolist() == [" - ".join(text.split(" - ")[::-1]) for text in one["contrast"]]
+    assert_allclose(other[["estimate", "conf_low", "conf_high"]], -one[["estimate", "conf_high", "conf_low"]])
+    assert_allclose(other["p_adjusted"], one["p_adjusted"])
+
+
+def test_pooled_comparisons_with_a_reference() -> None:
+    pooled = rx.lmer_list("y ~ arm + x + (1 | g)", list(sets())).pool()
+    found = pooled.emmeans("arm")
+    table = found.differences(reference="control", reverse=True)
+    rows = found.matrix.loc["control"] - found.matrix.drop("control")
+    want = pooled.contrast(rows)
+    for column in ("estimate", "std_error", "df", "fmi", "p_value"):
+        assert_allclose(table[column], want[column], rtol=1e-7)
+    cov = rows.to_numpy() @ pooled.vcov().to_numpy() @ rows.to_numpy().T
+    corr = cov / np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
+    c = abs(table["statistic"][0])
+    inside = stats.multivariate_t(shape=corr, df=table["df"][0]).cdf([c] * 3, lower_limit=[-c] * 3, random_state=1)
+    assert_allclose(table["p_adjusted"][0], 1 - inside, atol=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore::remlax.errors.RankDeficientWarning")
+def test_comparisons_that_cannot_be_estimated_do_not_count() -> None:
+    table = empty().emmeans(["m", "k"]).differences(reference="u a")
+    assert table["p_adjusted"].isna().tolist() == [False, False, False, False, True]
+    assert table["contrast"][4] == "v c - u a"
+    left = table["p_adjusted"][:4]
+    assert ((left >= table["p_value"][:4]) & (left <= np.minimum(4 * table["p_value"][:4], 1))).all()
+    assert empty().emmeans(["m", "k"]).differences(reference="v c")["p_adjusted"].isna().all()
+
+
+def test_references_that_are_none() -> None:
+    found = fit("y ~ arm + x + (1 | g)").emmeans("arm")
+    with pytest.raises(DataError, match="reference='ctl' is none of the means; they are 'active', 'control', "):
+        found.differences(reference="ctl")
+    with pytest.raises(DataError, match="adjust='tukey' is for all pairs: with reference= use 'dunnett'"):
+        found.differences("tukey", reference="control")
+    with pytest.raises(UnknownArgumentError, match="has no argument 'ref'; use reference="):
+        found.differences(ref="control")
+
+
+def test_one_value_of_by_or_of_the_means_themselves() -> None:
+    one = fit("y ~ arm * x + (1 | g)")
+    both, low = (one.emmeans("arm", by="x", at={"x": values}) for values in ([1, 2], [1]))
+    assert low.means["x"].tolist() == [1] * 4
+    assert_allclose(low.means["estimate"], both.means["estimate"][:4])
+    assert_allclose(low.differences()["p_adjusted"], both.differences()["p_adjusted"][:6])
+    assert_allclose(one.emmeans("arm", by="x", at={"x": 1}).means["estimate"], low.means["estimate"])
+    alone = one.emmeans("x", at={"x": 1})
+    assert_allclose(alone.means["estimate"], [low.means["estimate"].mean()])
+    with pytest.raises(DataError, match="there is one mean only"):
+        alone.differences()
+    with pytest.raises(DataError, match=r"'x' has one value only in the reference grid \(.*\): give values with at="):
+        one.emmeans("arm", by="x")
+    pooled = rx.lmer_list("y ~ arm * x + (1 | g)", list(sets())).pool()
+    assert len(pooled.emmeans("arm", by="x", at={"x": [1]}).differences()) == 6

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
-from ..pooling import pool_scalars
+from ..pooling import pool_rubin, pool_scalars
 from .coefficients import fit_table, pooled_table
 from .fit_print import fit_notes
 from .marks import mark
@@ -22,6 +22,10 @@ class Combinations(Protocol):
 
     def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
         """Table of the combinations (r, p), with a constant of each data set (K,) added; rows of NaN stay NaN."""
+        ...
+
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Covariance (r, r) of the estimates of combinations without NaN."""
         ...
 
 
@@ -43,6 +47,10 @@ class FitCombinations:
         table.attrs["notes"] = fit_notes(self.fitted, self.lane)
         return _blanked(table, matrix)
 
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Covariance of the estimates."""
+        return np.asarray(matrix @ self.within.vcov[0] @ matrix.T)
+
 
 @dataclass(frozen=True, eq=False)
 class PooledCombinations:
@@ -63,6 +71,11 @@ class PooledCombinations:
         variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
         pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
         return _blanked(mark(pooled_table(labels, pool), self.fitted, self.lanes, self.dropped), matrix)
+
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Total covariance of the estimates by Rubin's rules."""
+        pool = pool_rubin(self.fitted.beta[list(self.lanes)], self.within.vcov)
+        return np.asarray(matrix @ pool.t @ matrix.T)
 
 
 def _stand_in(matrix: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,12 @@ from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.fit import Fitted
 from ..fitting.row_space import RowSpace, row_space
 from ..hints import Hints
-from ..pooling import Adjustment, adjust_p_values, tukey_p_value
+from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
 from .combinations import Combinations
 from .printing import Summary
 from .reference_grid import At, Grid, make_grid, shown
 
-Adjust = Literal["tukey", "none", "bonferroni", "holm", "sidak"]
+Adjust = Literal["tukey", "dunnett", "none", "bonferroni", "holm", "sidak"]
 
 # columns of the table that the print-out leaves out
 HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
@@ -56,14 +56,23 @@ class EstimatedMeans(Hints):
     _space: RowSpace
     _combinations: Combinations
 
-    def differences(self, adjust: Adjust = "tukey") -> pd.DataFrame:
-        """Pairwise differences between the means, within each level of ``by``.
+    def differences(
+        self, adjust: Adjust | None = None, *, reverse: bool = False, reference: object = None
+    ) -> pd.DataFrame:
+        """Differences between the means, within each level of ``by``: of all pairs, or from a reference.
 
         Parameters
         ----------
-        adjust : {"tukey", "holm", "bonferroni", "sidak", "none"}, default "tukey"
-            Adjustment for the several comparisons within a level of ``by``: Tukey's studentized range (exact for
-            independent means of equal variance, else an approximation), or one of the p-values themselves.
+        adjust : {"tukey", "dunnett", "holm", "bonferroni", "sidak", "none"}, optional
+            Adjustment for the several comparisons within a level of ``by``. Tukey's studentized range is for all pairs,
+            and the default there (exact for independent means of equal variance, else an approximation). Dunnett's is
+            for comparisons with a reference, and the default there: the multivariate t distribution with the
+            correlations of the differences. The others adjust the p-values themselves.
+        reverse : bool, default False
+            Take every difference the other way round.
+        reference : optional
+            The mean that all others are compared with, by its value (a tuple for several factors) or its label, as in
+            ``reference="control"``: ``active - control``. ``adjust="dunnett"`` alone takes the first mean.
 
         Returns
         -------
@@ -75,18 +84,41 @@ class EstimatedMeans(Hints):
         Raises
         ------
         DataError
-            An unknown adjustment, or a single mean.
+            An unknown adjustment, one that is not for these comparisons, a reference that is no mean, or a single mean.
+
+        References
+        ----------
+        Tukey, J. W. (1953). The problem of multiple comparisons. Princeton University.
+        Dunnett, C. W. (1955). JASA 50, 1096-1121.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("angle ~ recipe + (1 | replicate)", rx.datasets.cake())
+        >>> found = fit.emmeans("recipe").differences(reference="A")
+        >>> found[["contrast", "estimate", "p_adjusted"]].round(3).values.tolist()
+        [['B - A', -1.478, 0.327], ['C - A', -1.522, 0.308]]
         """
-        if adjust != "tukey" and adjust not in get_args(Adjustment):
-            known = ", ".join(repr(name) for name in get_args(Adjust))
-            raise DataError(f"adjust={adjust!r} is not known: use one of {known}")
+        versus = reference is not None or adjust == "dunnett"
+        method = ("dunnett" if versus else "tukey") if adjust is None else adjust
+        self._check_adjust(method, versus)
         groups = self._groups()
         if all(len(rows) < 2 for rows in groups):
             raise DataError("there is one mean only: nothing to compare")
-        parts = [self._compare(rows, adjust) for rows in groups if len(rows) > 1]
+        parts = []
+        for rows in groups:
+            pairs = self._versus(rows, reference) if versus else list(combinations(rows, 2))
+            parts.append(self._compare(np.array([pair[::-1] if reverse else pair for pair in pairs]), method))
         table = pd.concat(parts, ignore_index=True)
         table.attrs = self.means.attrs
         return table
+
+    def _check_adjust(self, method: str, versus: bool) -> None:
+        if method not in get_args(Adjust):
+            known = ", ".join(repr(name) for name in get_args(Adjust))
+            raise DataError(f"adjust={method!r} is not known: use one of {known}")
+        if method == "tukey" and versus:
+            raise DataError("adjust='tukey' is for all pairs: with reference= use 'dunnett', 'holm' or another")
 
     def _groups(self) -> list[np.ndarray]:
         if not self.by:
@@ -95,23 +127,45 @@ class EstimatedMeans(Hints):
             np.asarray(rows) for rows in self.means.groupby(list(self.by), sort=False, observed=True).indices.values()
         ]
 
-    def _compare(self, rows: np.ndarray, adjust: Adjust) -> pd.DataFrame:
-        pairs = np.array(list(combinations(rows, 2)))
-        names = self._grid.labels
-        whole = self._grid.rows[pairs[:, 0]] - self._grid.rows[pairs[:, 1]]
-        table = self._combinations.table(self._space.reduced(whole), [f"{names[a]} - {names[b]}" for a, b in pairs])
+    def _versus(self, rows: np.ndarray, reference: object) -> list[tuple[int, int]]:
+        """Pairs of every other mean and the reference."""
+        asked = reference if isinstance(reference, tuple) else (reference,)
+        values, names = [cell[len(self.by) :] for cell in self._grid.cells], self._grid.labels
+        found = [i for i in rows if values[i] == asked or names[i] == reference]
+        if not found and reference is not None:
+            known = ", ".join(repr(names[i]) for i in rows)
+            raise DataError(f"reference={reference!r} is none of the means; they are {known}")
+        base = int(found[0] if found else rows[0])
+        return [(int(i), base) for i in rows if i != base]
+
+    def _compare(self, pairs: np.ndarray, method: str) -> pd.DataFrame:
+        """Differences of pairs (r, 2) of means within a level of ``by``."""
+        names, rows = self._grid.labels, self._grid.rows
+        matrix = self._space.reduced(rows[pairs[:, 0]] - rows[pairs[:, 1]])
+        table = self._combinations.table(matrix, [f"{names[a]} - {names[b]}" for a, b in pairs])
         table = table.rename(columns={"term": "contrast"})
-        if adjust == "tukey":
-            # only means that take part in a comparison count
-            n_means = len(np.unique(pairs[table["estimate"].notna()]))
-            adjusted = tukey_p_value(table["statistic"], max(n_means, 2), table["df"])
-        else:
-            adjusted = adjust_p_values(table["p_value"], adjust)
-        table.insert(list(table.columns).index("p_value") + 1, "p_adjusted", adjusted)
+        table.insert(
+            list(table.columns).index("p_value") + 1, "p_adjusted", self._adjusted(table, matrix, pairs, method)
+        )
         table = _beside(table, self.by)
         for position, name in enumerate(self.by):
-            table.insert(position, name, self.means[name].iloc[rows[0]])
+            table.insert(position, name, self.means[name].iloc[pairs[0, 0]])
         return table
+
+    def _adjusted(self, table: pd.DataFrame, matrix: np.ndarray, pairs: np.ndarray, method: str) -> np.ndarray:
+        known = table["estimate"].notna().to_numpy()
+        if method == "tukey":
+            # only means that take part in a comparison count
+            return tukey_p_value(table["statistic"], max(len(np.unique(pairs[known])), 2), table["df"])
+        if method != "dunnett":
+            return adjust_p_values(table["p_value"], cast(Adjustment, method))
+        adjusted = np.full(len(table), np.nan)
+        if known.any():
+            covariance = self._combinations.covariance(matrix[known])
+            size = np.sqrt(np.diag(covariance))
+            tested = table[known]
+            adjusted[known] = dunnett_p_value(tested["statistic"], covariance / np.outer(size, size), tested["df"])
+        return adjusted
 
     def __repr__(self) -> str:
         return str(self._text())
