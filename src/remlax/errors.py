@@ -77,7 +77,7 @@ class DroppedRowsWarning(RemlaxWarning):
 
 
 class RankDeficientWarning(RemlaxWarning):
-    """Fixed-effect columns were dropped because others determine them, or a prediction needs such a column."""
+    """Fixed-effect columns were dropped because others determine them, or what is asked for needs such a column."""
 
 
 class SingularFitWarning(RemlaxWarning):

@@ -118,27 +118,33 @@ class MatrixSpec:
     def term_contrasts(self, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
         """Find the hypothesis about each term that does not depend on how categories are coded (SAS's type III).
 
-        With categories coded as deviations from their mean, the coefficients of a term are zero. Where all cells have
-        rows those are linear combinations of the coefficients of these columns, whatever the numeric variables are.
+        With categories coded as deviations from their mean, the coefficients of a term are zero. Those are linear
+        combinations of the coefficients of these columns, whatever the data are: they are found from random rows in
+        which every category of one factor meets every category of the others.
 
         Parameters
         ----------
         frame : DataFrame
-            Rows in which the columns of the matrix are independent.
+            Any rows of the data.
 
         Returns
         -------
         dict of ndarray (r, p)
             By term, as in `term_columns`.
         """
-        rng = np.random.default_rng(0)
-        values = [_drawn(value, rng) for value in self._values(frame)]
-        coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+        rng, n = np.random.default_rng(0), 8 * len(self.names) + 32
+        like = self._values(frame.iloc[:1])
         labels = tuple(label(node) for node in self._factors)
-        other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
-        here = _fill(len(frame), values, self._plan, self.names, self.what)
-        there = _fill(len(frame), coded, other.plan, other.names, self.what)
-        weights = np.linalg.lstsq(there, here, rcond=None)[0]
+        rank = -1
+        while rank < len(self.names):
+            n *= 2
+            values = [_drawn(value, n, rng) for value in like]
+            coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+            other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
+            here = _fill(n, values, self._plan, self.names, self.what)
+            there = _fill(n, coded, other.plan, other.names, self.what)
+            weights, _, found, _ = np.linalg.lstsq(there, here, rcond=None)
+            rank = int(found)
         weights[np.abs(weights) < ZERO] = 0.0
         owners = np.array(other.owners)
         return {name: weights[owners == t] for t, name in enumerate(self.term_columns)}
@@ -328,13 +334,13 @@ def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: s
     return Factor(codes, levels, value.contrast, value.logical)
 
 
-def _drawn(value: Finished, rng: np.random.Generator) -> Finished:
-    """Numbers in place of numbers: what does not depend on them is found best from independent ones."""
+def _drawn(value: Finished, n: int, rng: np.random.Generator) -> Finished:
+    """Draw n rows of a factor: any of its categories, or numbers in place of numbers."""
     if isinstance(value, Factor):
-        return value
+        return replace(value, codes=rng.integers(len(value.levels), size=n))
     if isinstance(value, Columns):
-        return Columns({key: rng.normal(size=part.shape) for key, part in value.parts.items()})
-    return rng.normal(size=value.shape)
+        return Columns({key: rng.normal(size=n) for key in value.parts})
+    return rng.normal(size=n)
 
 
 def _fill(

@@ -67,14 +67,13 @@ class Assembled:
         return {term: own for term, own in found.items() if own}
 
     @cached_property
-    def ties(self) -> Ties | None:
-        """How the columns left out follow from the others; None where none is left out.
+    def ties(self) -> Ties:
+        """How the columns left out follow from the others.
 
         Every data set has the rank of all together (`independent_columns`), so that all have one row space.
         """
-        if len(self.keep) == len(self.rows.fixed.names):
-            return None
-        return find_ties(self.rows.x.values, self.keep, self.rows.fixed.names)
+        full = len(self.keep) == len(self.rows.fixed.names)
+        return find_ties(np.zeros((0, 0)) if full else self.rows.x.values, self.keep, self.rows.fixed.names)
 
 
 def assemble(rows: ModelRows, *, reml: bool) -> Assembled:

@@ -45,12 +45,31 @@ class Ties:
         A row is estimable where none is broken. The unit of a column does not matter, nor which of the tied columns are
         in the model.
         """
+        return np.asarray(self.missed(rows) != 0)
+
+    def missed(self, rows: np.ndarray) -> np.ndarray:
+        """By how much rows (R, P) miss the row space, columns at a root mean square of one, (R, d); 0 if by rounding."""
         scaled = rows / self.size
         kept, own = scaled[:, self.keep], scaled[:, self.dropped]
-        gap = np.abs(own - kept @ self.weights)
+        gap = own - kept @ self.weights
         size = 1 + np.abs(own) + np.abs(kept) @ np.abs(self.weights)
-        found = np.where(self.empty, own != 0, gap > np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
-        return np.asarray(found)
+        outside = np.where(self.empty, own != 0, np.abs(gap) > np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
+        return np.asarray(np.where(outside, gap, 0.0))
+
+    def reduced(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (R, P) as combinations of the coefficients in the model, (R, p); NaN where they are not estimable."""
+        return np.where(self.broken(rows).any(axis=1)[:, None], np.nan, rows[:, self.keep])
+
+    def estimable_part(self, rows: np.ndarray) -> np.ndarray:
+        """Find the estimable combinations of rows (R, P), as (s, p) with s <= R: the rows themselves if all are."""
+        scaled = rows / np.abs(rows / self.size).max(axis=1, keepdims=True)
+        missed = self.missed(scaled)
+        if not missed.any():
+            return rows[:, self.keep]
+        missed = missed[:, missed.any(axis=0)]
+        vectors, values, _ = np.linalg.svd(missed / np.abs(missed).max(axis=0))
+        rank = int((values > ESTIMABLE_TOL * values[0]).sum())
+        return np.asarray(vectors[:, rank:].T @ scaled[:, self.keep])
 
     def clause(self, j: int) -> str:
         """Say what is wrong with column j of those dropped, in rows that break it."""
@@ -61,11 +80,11 @@ class Ties:
         return f"{name!r} is not what {made} make{'s' if len(others) == 1 else ''} it in the data of the fit"
 
 
-def find_ties(x: np.ndarray, keep: np.ndarray, names: Sequence[str]) -> Ties | None:
-    """Find how the columns of x (n, P) that are not kept follow from those that are; None where all are kept."""
-    dropped = np.setdiff1d(np.arange(x.shape[1]), keep)
+def find_ties(x: np.ndarray, keep: np.ndarray, names: Sequence[str]) -> Ties:
+    """Find how the columns of x (n, P) that are not kept follow from those that are."""
+    dropped, p = np.setdiff1d(np.arange(len(names)), keep), len(names)
     if not len(dropped):
-        return None
+        return Ties(tuple(names), keep, dropped, np.ones(p), np.zeros((p, 0)), np.zeros(0, bool), np.zeros(0))
     rms = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
     size = np.where(rms > 0, rms, 1.0)
     kept, own = x[:, keep] / size[keep], x[:, dropped] / size[dropped]

@@ -83,7 +83,8 @@ def anova(
         categories are coded as deviations from their mean, however they are coded in the model: a covariate's slope
         averaged over the categories that it interacts with, a factor's differences averaged over those of other
         factors and where the covariates that it interacts with are 0 (centre them). Without an intercept, the means of
-        the first factor are tested.
+        the first factor are tested. With empty cells or redundant columns, what the data determine of that is tested,
+        on fewer ``df1``; a term of which they determine nothing has ``df1`` 0 and NaN.
 
         Lists: one row ``model null statistic df1 df2 p_value p_plain riv dfcom method note``. Single fits: two rows,
         the smaller model first, ``formula n_parameters aic bic loglik deviance statistic df p_value p_plain``.
@@ -98,10 +99,15 @@ def anova(
     ------
     DataError
         The models are not nested, were fitted to different data or to different numbers of data sets; an unknown
-        option; a Wald test of models that differ in the random part. One model: it has redundant columns, or no term
-        besides the intercept.
+        option; a Wald test of models that differ in the random part. One model: it has no term besides the intercept,
+        or the data determine nothing of any.
     PoolingError
         Fewer than two fits, or a failed fit under ``on_failure="raise"``.
+
+    Warns
+    -----
+    RankDeficientWarning
+        Terms that are not tested, or on fewer degrees of freedom than they have.
 
     Notes
     -----

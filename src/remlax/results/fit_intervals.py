@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
-from .coefficients import fit_table
-from .emmeans import At, EstimatedMeans, estimated_means
+from .combinations import FitCombinations
+from .emmeans import EstimatedMeans, estimated_means
 from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
+from .reference_grid import At
 
 
 class FitIntervals:
@@ -43,8 +43,8 @@ class FitIntervals:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate. Means are averaged over the grid with equal weights. Offsets do not
-            count.
+            two; the mean of any other covariate. Means are averaged over the grid with equal weights. An offset stands
+            at its mean.
         conf_level : float, default 0.95
         ddf, vcov, cluster
             As in `tidy`.
@@ -52,12 +52,18 @@ class FitIntervals:
         Returns
         -------
         EstimatedMeans
-            Its ``means`` are a table; ``differences(adjust=)`` compares them.
+            Its ``means`` are a table; ``differences(adjust=)`` compares them. NaN for a mean that the data do not
+            determine, such as that of an empty cell.
 
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, a category is not in the data, or a mean cannot be estimated.
+            A name is no variable of the fixed part, or a category is not in the data.
+
+        Warns
+        -----
+        RankDeficientWarning
+            A mean cannot be estimated; the message names it.
 
         References
         ----------
@@ -72,13 +78,8 @@ class FitIntervals:
         [[0.0, 13.28], [1.0, 12.09]]
         """
         within = coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
-        beta = self.fitted_stack.beta[self.lane]
-
-        def table(matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-            error = np.sqrt(np.einsum("ri,ij,rj->r", matrix, within.vcov[0], matrix))
-            return fit_table(labels, matrix @ beta, error, within.df(matrix)[0], conf_level)
-
-        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, table)
+        combos = FitCombinations(self.fitted_stack, self.lane, within, conf_level)
+        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, combos)
 
     def confint(
         self,

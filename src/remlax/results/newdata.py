@@ -279,7 +279,7 @@ class _Reader:
         model, rows = self.fitted.model, self.fitted.model.rows
         self.require(frame, rows.fixed.variables, "the fixed part", where)
         whole = _rebuild(rows.fixed, frame, where)
-        if model.ties is not None:
+        if len(model.ties.dropped):
             self.broken.append(model.ties.broken(whole))
         x = whole[:, model.keep]
         columns: list[list[np.ndarray]] = [[] for _ in model.layout.factors]

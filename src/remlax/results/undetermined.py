@@ -52,9 +52,9 @@ def _rows(labels: pd.Index) -> str:
     return f"row{'s' if len(found) > 1 else ''} {shown}"
 
 
-def undetermined_rows(ties: Ties | None, each: Sequence[np.ndarray], labels: Sequence[str]) -> Undetermined | None:
+def undetermined_rows(ties: Ties, each: Sequence[np.ndarray], labels: Sequence[str]) -> Undetermined | None:
     """Find the rows that are not estimable, from what they break (R, d) in each frame, which has a label."""
-    if ties is None:
+    if not len(ties.dropped):
         return None
     broken = np.any(each, axis=0)
     where = next((label for one, label in zip(each, labels, strict=True) if one.any()), "")
