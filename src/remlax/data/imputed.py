@@ -9,7 +9,7 @@ from typing import overload
 
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 from .checks import (
     ColumnArray,
     Label,
@@ -20,7 +20,6 @@ from .checks import (
     missing_cells,
     n_missing,
     same_arrays,
-    shortened,
 )
 from .given import FrameNames, as_list, refuse_original
 from .imputed_print import imputed_html, imputed_text

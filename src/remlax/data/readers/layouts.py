@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ...errors import DataError, FileFormatError
-from ..checks import Label, shortened
+from ...errors import DataError, FileFormatError, shortened
+from ..checks import Label
 from ..long import split_long
 
 WIDE = re.compile(r"_(\d+)_(.+)")
