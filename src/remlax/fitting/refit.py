@@ -16,7 +16,7 @@ from ..data.imputed import ImputedData
 from ..design.build import ModelRows, RowInput
 from ..design.rows import RowArray, RowMatrix
 from ..errors import DataError
-from .assemble import Assembled, z_columns
+from .assemble import Assembled, assemble_as, z_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
 
@@ -81,12 +81,17 @@ def simulate_lane(
 
 
 def refit_lane(
-    fitted: Fitted, lane: int, responses: npt.ArrayLike, *, optimizer: LBFGS | Newton | None = None
+    fitted: Fitted,
+    lane: int,
+    responses: npt.ArrayLike,
+    *,
+    weights: np.ndarray | None = None,
+    optimizer: LBFGS | Newton | None = None,
 ) -> Fitted:
     """Fit the model of one data set to other responses, all at once.
 
     Rows, columns, weights and offset stay as they are, so that only the blocks of the cross-products that hold the
-    response are formed; the others are shared.
+    response are formed; the others are shared. With other weights all are formed.
 
     Parameters
     ----------
@@ -94,6 +99,8 @@ def refit_lane(
     lane : int
     responses : array_like (n_sims, n)
         Rows in the order of the model's rows, the offset not subtracted.
+    weights : ndarray (1, n) or (n_sims, n), optional
+        Other weights, for all refits or for each.
     optimizer : LBFGS or Newton, optional
         That of the fit by default.
 
@@ -105,10 +112,13 @@ def refit_lane(
     Raises
     ------
     DataError
-        A wrong shape, values that are not finite, or a response that the fixed part explains without remainder.
+        A wrong shape, values that are not finite, weights that are not positive, or a response that the fixed part
+        explains without remainder.
     """
     y = _checked(responses, fitted.model.rows.n_rows(lane))
     model = with_responses(fitted.model, lane, y)
+    if weights is not None:
+        model = _with_weights(model, weights)
     return fit_assembled(model, fitted.optimizer if optimizer is None else optimizer)
 
 
@@ -120,6 +130,23 @@ def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:
     if len(bad):
         raise DataError(f"response {bad[0] + 1} of {len(y)} holds values that are not finite")
     return y
+
+
+def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
+    """Replace the weights of refits by others (1, n) or (n_sims, n)."""
+    n_sims, n = model.rows.n_lanes, model.rows.n_rows(0)
+    if weights.shape not in ((1, n), (n_sims, n)):
+        raise DataError(
+            f"weights= has {len(weights)} columns of {weights.shape[1]} rows for {n_sims} responses of {n}: give one "
+            "column for all refits, or one for each"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)).all(axis=1))
+    if len(bad):
+        where = f" in column {bad[0] + 1}" if len(weights) > 1 else ""
+        raise DataError(f"weights= holds values that are not positive and finite{where}: leave those rows out")
+    own = RowArray(weights[0], None) if len(weights) == 1 else RowArray(weights.reshape(-1), model.rows.offsets)
+    given = weights[0] if len(weights) == 1 else list(weights)
+    return assemble_as(model, replace(model.rows, weights=own, given_weights=given))
 
 
 def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
