@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -36,10 +36,35 @@ def z_matrices(model: Assembled, lane: int) -> list[sparse.csr_array]:
     return out
 
 
+@dataclass(frozen=True)
+class Truth:
+    """Parameters to simulate from.
+
+    beta (p,); root of the covariance of each term's effects (q, q), lower triangular; residual SD.
+    """
+
+    beta: np.ndarray
+    roots: tuple[np.ndarray, ...]
+    sigma: float
+
+    @classmethod
+    def of_fit(cls, fitted: Fitted, lane: int) -> Truth:
+        """Estimates of one data set."""
+        sigma = float(fitted.sigma[lane])
+        terms = range(len(fitted.model.layout.terms))
+        return cls(fitted.beta[lane], tuple(sigma * fitted.relative_factor(t)[lane] for t in terms), sigma)
+
+
 def simulate_lane(
-    fitted: Fitted, lane: int, n_sims: int, rng: np.random.Generator, *, given_modes: bool = False
+    fitted: Fitted,
+    lane: int,
+    n_sims: int,
+    rng: np.random.Generator,
+    *,
+    given_modes: bool = False,
+    truth: Truth | None = None,
 ) -> np.ndarray:
-    """Draw responses from the model at its estimates: y = X beta + offset + Z b + e.
+    """Draw responses from the model: y = X beta + offset + Z b + e.
 
     Parameters
     ----------
@@ -50,19 +75,24 @@ def simulate_lane(
         Simulation s uses the same draws however many there are.
     given_modes : bool, default False
         Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+    truth : Truth, optional
+        Other parameters than the estimates.
 
     Returns
     -------
     ndarray (n_sims, n)
     """
-    model, sigma = fitted.model, fitted.sigma[lane]
+    model = fitted.model
+    own = Truth.of_fit(fitted, lane)
+    truth = own if truth is None else truth
     mean = fitted.fitted_values(lane, random=given_modes)
+    mean = mean + model.rows.x.lane(lane)[:, model.keep] @ (truth.beta - own.beta)
     layout, z = model.layout, z_matrices(model, lane)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
     check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
-    noise = drawn[:, sum(widths) :] * sigma
+    noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
         noise = noise / np.sqrt(model.rows.weights.lane(lane))
     out = mean + noise
@@ -73,7 +103,7 @@ def simulate_lane(
             root = np.zeros((q, q))
             for t, term in enumerate(layout.terms):
                 if term.factor == f:
-                    root[term.columns, term.columns] = sigma * fitted.relative_factor(t)[lane]
+                    root[term.columns, term.columns] = truth.roots[t]
             effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
             out += (z[f] @ effects.reshape(n_sims, width).T).T
             start += width

@@ -21,12 +21,21 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
 from ..results.pool import refuse_other_outcomes
+from .truth import Fixef, Varcorr, read_truth
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
 
 @hinted
-def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_modes: bool = False) -> pd.DataFrame:
+def simulate(
+    fit: LmerFit,
+    n_sims: int = 1,
+    *,
+    seed: int | None = None,
+    given_modes: bool = False,
+    fixef: Fixef | None = None,
+    varcorr: Varcorr | None = None,
+) -> pd.DataFrame:
     """Draw responses from a fitted model: y = X beta + offset + Z b + e (lme4: ``simulate``).
 
     Parameters
@@ -37,6 +46,15 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
         The same seed gives the same draws; the first ones do not depend on ``n_sims``.
     given_modes : bool, default False
         Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+    fixef : dict or Series, optional
+        Coefficients by name, in the place of the estimates; those that are not named stay (simr: ``fixef(m)["x"] <-``).
+    varcorr : dict or DataFrame, optional
+        Variance components in the place of the estimates; those that are not named stay as they are, also where the
+        residual SD is another. A dict has grouping factors, as `LmerFit.varcorr` writes them, as keys, and as values
+        a number, the SD (where the factor has one column of random effects), or a covariance matrix (q, q): an array
+        in the order of the columns, or a frame labelled by them. ``"Residual"`` is the SD of a residual of weight 1. A
+        frame is laid out as `LmerFit.varcorr` returns it, with ``vcov``, ``sdcor`` or both, and has all rows of a
+        factor that it names.
 
     Returns
     -------
@@ -46,7 +64,8 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     Raises
     ------
     DataError
-        ``n_sims`` is less than 1.
+        ``n_sims`` is less than 1; a name is no coefficient or grouping factor; a value is no number, SD or covariance
+        matrix; ``vcov`` and ``sdcor`` of a frame do not agree; varcorr names effects that ``given_modes`` keeps.
 
     See Also
     --------
@@ -58,12 +77,18 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
     >>> rx.simulate(fit, 2, seed=1).shape
     (180, 2)
+
+    Half the effect, and subjects who do not differ in it:
+
+    >>> new = {"Subject": [[600.0, 0.0], [0.0, 0.0]], "Residual": 20.0}
+    >>> weaker = rx.simulate(fit, 2, seed=1, fixef={"Days": 5.0}, varcorr=new)
     """
     _check_fit(fit, "simulate")
     _check_draws(n_sims, 1, seed)
-    rng = np.random.default_rng(seed)
-    drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-    index = fit.fitted_stack.model.rows.index[fit.lane]
+    rng, stack = np.random.default_rng(seed), fit.fitted_stack
+    truth = read_truth(stack, fit.lane, fixef, varcorr, given_modes=given_modes)
+    drawn = simulate_lane(stack, fit.lane, n_sims, rng, given_modes=given_modes, truth=truth)
+    index = stack.model.rows.index[fit.lane]
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
