@@ -29,6 +29,7 @@ from .errors import (
     FormulaWarning,
     SingularFitWarning,
     TwoValuedResponseWarning,
+    shortened,
     warn,
 )
 from .fitting.assemble import assemble
@@ -229,9 +230,9 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
         return data, None
     kept = data[present].notna().all(axis=1).to_numpy()
     if not kept.any():
-        raise DataError(f"every row has a missing cell in one of {', '.join(present)}: nothing is left to fit")
+        raise DataError(f"every row has a missing cell in one of {shortened(present)}: nothing is left to fit")
     worst = data[present].isna().sum()
-    detail = ", ".join(f"{name} {n}" for name, n in worst.items() if n)
+    detail = shortened(f"{name} {n}" for name, n in worst.items() if n)
     warn(f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})", DroppedRowsWarning)
     return data.loc[kept], kept
 
@@ -278,9 +279,9 @@ def _warn(fitted: Fitted) -> None:
     failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
     singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
     if failed:
-        where = f" in imputation {', '.join(str(labels[k]) for k in failed)}" if several else ""
+        where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
         warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
     if singular:
-        where = f" in imputation {', '.join(str(labels[k]) for k in singular)}" if several else ""
+        where = f" in imputation {shortened(labels[k] for k in singular)}" if several else ""
         warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)

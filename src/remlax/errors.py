@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -111,6 +111,7 @@ class DataWarning(RemlaxWarning):
 class TwoValuedResponseWarning(DataWarning):
     """A response of two values is fitted as a number: a linear probability model."""
 
+MAX_NAMED = 6  # of more, a message names this many and counts the rest
 
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
@@ -120,6 +121,18 @@ _HEARD: ContextVar[list[str] | None] = ContextVar("heard_warnings", default=None
 _OTHERS = threading.Lock()
 # cached properties are called from there
 _INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
+
+
+def shortened(items: Iterable[object], most: int = MAX_NAMED) -> str:
+    """Join what a message or a print-out names; of many the first few, and how many more there are.
+
+    Examples
+    --------
+    >>> shortened(range(1, 201), 3)
+    '1, 2, 3 and 197 more'
+    """
+    names = [str(item) for item in items]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def warn(text: str, category: type[RemlaxWarning]) -> None:

@@ -199,7 +199,7 @@ def test_the_rank_decides_in_any_unit_and_order(seed, unit):
             if np.linalg.matrix_rank(x[:, order[[*kept, j]]]) > len(kept):
                 kept.append(j)
         ties = find_ties(scaled, np.array(kept), list("abcdefg"))
-            assert ties.broken((rows * units)[:, order]).any(axis=1).tolist() == expected
+        assert ties.broken((rows * units)[:, order]).any(axis=1).tolist() == expected
 
 
 def test_rows_as_inexact_as_the_data_are_estimable():

@@ -8,11 +8,10 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 
 Label = Hashable
 ColumnArray: TypeAlias = "np.ndarray | pd.api.extensions.ExtensionArray"
-MAX_NAMED = 6  # a message names this many offenders, then counts the rest
 
 
 def check_frame(frame: object, where: str) -> pd.DataFrame:
@@ -213,12 +212,6 @@ def n_missing(array: ColumnArray) -> int:
         if array.dtype.kind in "biu":
             return 0
     return int(np.count_nonzero(pd.isna(array)))
-
-
-def shortened(items: Sequence[str]) -> str:
-    """Join the first few items of a message and count the rest."""
-    more = len(items) - MAX_NAMED
-    return ", ".join(items[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _listed(names: pd.Index) -> str:

@@ -9,7 +9,7 @@ from typing import overload
 
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 from .checks import (
     ColumnArray,
     Label,
@@ -21,7 +21,6 @@ from .checks import (
     n_missing,
     refuse_missing,
     same_arrays,
-    shortened,
 )
 from .given import FrameNames, as_list, as_parts, refuse_original
 from .imputation_model import ImputationModel

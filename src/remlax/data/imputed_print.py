@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-from .checks import shortened
+from ..errors import shortened
 
 
 def imputed_text(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError, FormulaError
+from ..errors import DataError, FormulaError, shortened
 from .coding import Finished, Plan, Selector, shape_of, structure
 from .evaluate import Evaluator, evaluate
 from .rcalls import Array, Columns, Factor, State, level_name
@@ -328,7 +328,7 @@ def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: s
         raise DataError(
             f"{name!r} in the {what} has the unseen category {unseen[0]!r}"
             f"{f' and {len(unseen) - 1} more' if unseen[1:] else ''}; the data of the fit have "
-            f"{', '.join(map(repr, levels[:10]))}{', ...' if levels[10:] else ''}"
+            f"{shortened(map(repr, levels))}"
         )
     codes = np.array([position[level] for level in value.levels], dtype=np.intp)[value.codes]
     return Factor(codes, levels, value.contrast, value.logical)

@@ -13,6 +13,8 @@ from formulaic.transforms import poly as orthogonal_poly
 from formulaic.transforms import scale as standardise
 from numpy.typing import NDArray
 
+from ..errors import shortened
+
 CONTRASTS = ("contr.treatment", "contr.sum", "contr.helmert", "contr.poly")
 
 Array: TypeAlias = NDArray[Any]
@@ -172,7 +174,7 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
     names = [level_name(level) for level in factor.levels]
     wanted = level_name(ref)
     if wanted not in names:
-        raise CallError(f"{wanted!r} is not a category (there are {', '.join(map(repr, names[:10]))})")
+        raise CallError(f"{wanted!r} is not a category (there are {shortened(map(repr, names))})")
     state["done"] = True
     first = names.index(wanted)
     order = [first, *(k for k in range(len(names)) if k != first)]

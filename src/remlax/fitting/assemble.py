@@ -87,15 +87,42 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
     scales = _z_scales(rows, layout)
-    keep, q = np.arange(len(rows.fixed.names)), layout.structure.q
-    # threads pay where each of the calls between which Python holds its lock takes long
-    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
-    found = condition_rows(stack_rows(rows, layout, scales, keep), layout.tables, q, threads=threads)
+    keep = np.arange(len(rows.fixed.names))
+    found = _conditioned(rows, layout, scales, keep)
     if found is None:
         keep = independent_columns(rows)
-        by_column = stack_rows(rows, layout, scales, keep)
-        found = condition_rows(by_column, layout.tables, q, by_qr=True, threads=threads)
-        assert found is not None  # QR always conditions
+        found = _conditioned(rows, layout, scales, keep, by_qr=True)
+    return _assembled(rows, layout, scales, keep, found)
+
+
+def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
+    """Stream other rows of the same columns and groups into a stack like that of a model.
+
+    Raises
+    ------
+    DataError
+    """
+    check_magnitudes(rows)
+    found = _conditioned(rows, model.layout, model.z_scale, model.keep)
+    if found is None:
+        found = _conditioned(rows, model.layout, model.z_scale, model.keep, by_qr=True)
+    return _assembled(rows, model.layout, model.z_scale, model.keep, found)
+
+
+def _conditioned(
+    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, *, by_qr: bool = False
+) -> Conditioned | None:
+    """Cross-products in well-conditioned coordinates; None where that needs QR."""
+    # threads pay where each of the calls between which Python holds its lock takes long
+    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
+    named = stack_rows(rows, layout, scales, keep)
+    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
+
+
+def _assembled(
+    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, found: Conditioned | None
+) -> Assembled:
+    assert found is not None  # QR always conditions
     _check_residual(rows, found)
     map_ = layout.structure.theta_map
     return Assembled(

@@ -7,7 +7,7 @@ import numpy as np
 from ..core.conditioning import aliased_columns
 from ..core.optimize import LBFGS, Newton
 from ..design.build import ModelRows
-from ..errors import DataError, DesignError, RankDeficientWarning, warn
+from ..errors import DataError, DesignError, RankDeficientWarning, shortened, warn
 
 # squares of larger numbers, and products with others, overflow
 MAGNITUDE, WEIGHT_MAGNITUDE = 1e100, 1e20
@@ -110,7 +110,7 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
         what = "column" if len(dropped) == 1 else "columns"
         warn(
             f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
-            + ", ".join(str(names[j]) for j in dropped),
+            + shortened(names[j] for j in dropped),
             RankDeficientWarning,
         )
     if rows.x.differs:
@@ -125,8 +125,7 @@ def _check_lanes(rows: ModelRows, keep: np.ndarray, names: np.ndarray) -> None:
             culprits.setdefault(str(names[keep[j]]), []).append(str(rows.labels[k]))
     if culprits:
         name, lanes = next(iter(culprits.items()))
-        listed = ", ".join(lanes[:5]) + (", ..." if len(lanes) > 5 else "")
         raise DesignError(
-            f"the fixed-effect column {name!r} is determined by the others in imputation {listed} but not in all: "
-            f"its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
+            f"the fixed-effect column {name!r} is determined by the others in imputation {shortened(lanes)} but not in "
+            "all: its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
         )

@@ -48,7 +48,7 @@ class Ties:
         return np.asarray(self.missed(rows) != 0)
 
     def missed(self, rows: np.ndarray) -> np.ndarray:
-        """By how much rows (R, P) miss the row space, columns at a root mean square of one, (R, d); 0 if by rounding."""
+        """By how much rows (R, P) miss the row space, columns at unit root mean square, (R, d); 0 if by rounding."""
         scaled = rows / self.size
         kept, own = scaled[:, self.keep], scaled[:, self.dropped]
         gap = own - kept @ self.weights

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.checks import same_values
 from ..design.build import ModelRows, needed_columns
-from ..errors import DataError
+from ..errors import DataError, shortened
 from .assemble import z_columns
 from .fit import Fitted
 from .layout import TermLayout
@@ -118,7 +118,7 @@ def check_same_data(one: Lanes, other: Lanes) -> None:
     # a single fit may come from a list or stand alone: its data say whether it is the same
     if len(one.lanes) > 1 and one.labels != other.labels:
         raise DataError(
-            f"the models were fitted to different imputations, {_listed(one.labels)} and {_listed(other.labels)}: "
+            f"the models were fitted to different imputations, {shortened(one.labels)} and {shortened(other.labels)}: "
             "compare fits of the same ones"
         )
     both = set(needed_columns(other.rows.formula))
@@ -232,8 +232,3 @@ def lacking_contrasts(large: Lanes, small: Lanes) -> np.ndarray:
             )
     vectors = np.linalg.svd(projections[0])[0][:, len(theirs) :]
     return np.asarray(vectors.T * size)
-
-
-def _listed(labels: Sequence[object]) -> str:
-    shown = ", ".join(str(label) for label in labels[:8])
-    return shown + (", ..." if len(labels) > 8 else "")

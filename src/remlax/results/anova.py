@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import ConvergenceWarning, DataError, PoolingError, warn
+from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.boundary_covariance import boundary_covariance
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
@@ -310,7 +310,7 @@ def _sentences(singular: Sequence[Sequence[object]], record: Record) -> list[str
         "fits that did not converge": record.failed,
         "left out": record.dropped,
     }
-    return [f"{what}: imputation {', '.join(map(str, labels))}" for what, labels in found.items() if labels]
+    return [f"{what}: imputation {shortened(labels)}" for what, labels in found.items() if labels]
 
 
 def _anova_fits(model: LmerFit, null: LmerFit) -> pd.DataFrame:

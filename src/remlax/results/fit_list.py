@@ -145,7 +145,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         Raises
         ------
         PoolingError
-            Fewer than two fits, or a failed fit under ``on_failure="raise"``.
+            Fewer than two fits, a failed fit under ``on_failure="raise"``, or refits to different outcomes.
 
         References
         ----------

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
-from ..errors import ConvergenceWarning, DataError, warn
+from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
 from ..fitting.profile import profile
@@ -78,7 +78,7 @@ class Profile:
         lost = out.loc[out[["conf_low", "conf_high"]].isna().any(axis=1), "term"]
         if len(lost):
             warn(
-                f"the profile did not reach the {level:.0%} limits of {', '.join(lost)}: they are NaN; use "
+                f"the profile did not reach the {level:.0%} limits of {shortened(lost)}: they are NaN; use "
                 "method='boot'",
                 ConvergenceWarning,
             )

@@ -17,9 +17,10 @@ from ..design.groups import level_name
 from ..design.model_matrix import MatrixSpec, model_matrix
 from ..design.syntax import variables
 from ..design.tokens import nearest
-from ..errors import DataError, FormulaError
+from ..errors import DataError, FormulaError, shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
+from .same_rows import require_same_new, require_same_rows
 from .undetermined import Undetermined, undetermined_rows
 
 NewData = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame] | None
@@ -152,10 +153,9 @@ def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray])
     DataError
         The data sets have different rows.
     """
+    require_same_rows(fitted, lanes)
     rows, layout = fitted.model.rows, fitted.model.layout
     first = rows.index[lanes[0]]
-    if any(not rows.index[k].equals(first) for k in lanes[1:]):
-        raise DataError("the data sets have different rows: give newdata, the same rows for all of them")
     masks = _factor_masks(fitted, include)
     frames = []
     for k in lanes:
@@ -243,6 +243,8 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
         )
     if not len(first):
         raise DataError("newdata has no rows")
+    if len(frames) > 1:
+        require_same_new(fitted, lanes, frames)
     several = len(frames) > 1
     return frames, [f" for imputation {names[k]}" if several else "" for k in list(lanes)[: len(frames)]]
 
@@ -387,6 +389,5 @@ def _factor_masks(fitted: Fitted, include: list[np.ndarray]) -> list[np.ndarray]
     ]
 
 
-def _listed(names: Sequence[object], most: int = 8) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(names: Sequence[object]) -> str:
+    return shortened(map(repr, names)) or "none"

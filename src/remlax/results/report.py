@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._version import __version__
 from ..core.optimize import STATUS_TEXT
-from ..errors import PoolingWarning, quiet
+from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
@@ -274,13 +274,13 @@ def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> li
     singular = [str(label[k]) for k in lanes if stack.singular[k]]
     out = ["All fits converged"] if not failed else []
     if failed:
-        each = ", ".join(f"{label[k]} ({STATUS_TEXT[int(stack.status[k])]})" for k in failed)
+        each = shortened(f"{label[k]} ({STATUS_TEXT[int(stack.status[k])]})" for k in failed)
         out.append(f"{len(failed)} of {len(lanes) + len(dropped)} fits did not converge: imputation {each}")
     if dropped:
-        out.append(f"Left out of the pooled model: imputation {', '.join(str(label[k]) for k in dropped)}")
+        out.append(f"Left out of the pooled model: imputation {shortened(label[k] for k in dropped)}")
     if singular:
         text = f"{len(singular)} of {len(lanes)} pooled fits are singular {SINGULAR}"
-        out.append(f"{text}: imputation {', '.join(singular)}")
+        out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
     return out

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning, quiet, warn
+from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.null_model import null_model
 from ..fitting.refit import refit_lane, simulate_lane
@@ -185,7 +185,7 @@ def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object])
     table["mean"], table["n_boundary"] = pooled.mean, (~used).sum(axis=0)
     notes = []
     for j in np.flatnonzero(~used.all(axis=0)):
-        where = ", ".join(str(labels[int(i)]) for i in np.flatnonzero(~used[:, j]))
+        where = shortened(labels[int(i)] for i in np.flatnonzero(~used[:, j]))
         notes.append(f"{found.names[j]}: {(~used[:, j]).sum()} of {len(used)} (imputation {where})")
     if notes:
         text = (

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning, quiet, warn
+from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
@@ -154,7 +154,7 @@ def _say_near_zero(
     """Warn, and note in attrs, which SDs nearly vanish in which imputations: their logarithms rule the pooled ones."""
     labels = [str(fitted.model.rows.labels[lane]) for lane in lanes]
     notes = [
-        f"{names[j]} (imputation {', '.join(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
+        f"{names[j]} (imputation {shortened(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
         for j in np.flatnonzero(near_zero.any(axis=0))
     ]
     if notes:
@@ -173,7 +173,7 @@ def _say_boundary(
     """Warn, and note in attrs, which imputations are left out of which parameter."""
     notes = []
     for j in np.flatnonzero(boundary.any(axis=0)):
-        where = ", ".join(str(fitted.model.rows.labels[lanes[int(i)]]) for i in np.flatnonzero(boundary[:, j]))
+        where = shortened(fitted.model.rows.labels[lanes[int(i)]] for i in np.flatnonzero(boundary[:, j]))
         notes.append(f"{names[j]}: {boundary[:, j].sum()} of {len(lanes)} (imputation {where})")
     if notes:
         text = (

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ...errors import DataError, DataWarning, FileFormatError, warn
-from ..checks import Label, shortened
+from ...errors import DataError, DataWarning, FileFormatError, shortened, warn
+from ..checks import Label
 from ..long import split_long
 
 WIDE = re.compile(r"_(\d+)_(.+)")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ...errors import DataError, FileFormatError
+from ...errors import DataError, FileFormatError, shortened
 from ...hints import hinted
 from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
@@ -205,7 +205,7 @@ def _from_frame(
             )
         raise FileFormatError(
             f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
-            f"Imputation); it has {', '.join(map(repr, frame.columns[:8]))}: name the column using imp=, or, if it is "
+            f"Imputation); it has {shortened(map(repr, frame.columns))}: name the column using imp=, or, if it is "
             'one of several files, give all of them, as in "out*.csv"; for one data set, pandas and rx.lmer'
         )
     return split_frame(frame, layout, where, original)
@@ -230,7 +230,7 @@ def _named(sets: Sets, id: str, where: str) -> Sets:
 def _by_id(frame: pd.DataFrame, id: str, where: str) -> pd.DataFrame:
     if id not in frame.columns:
         raise FileFormatError(
-            f"{where} has no column {id!r} (id=); its columns are {', '.join(map(repr, frame.columns[:8]))}"
+            f"{where} has no column {id!r} (id=); its columns are {shortened(map(repr, frame.columns))}"
         )
     if not frame[id].is_unique:
         raise _named_twice(id, where)

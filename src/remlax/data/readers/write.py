@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, warn
+from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, shortened, warn
 from ...hints import hinted
 from ..archive import replaced
-from ..checks import column_kind, shortened
+from ..checks import column_kind
 from ..imputed import ImputedData
 from ..long import ID
 from .agreement import equal_cells
