@@ -65,6 +65,8 @@ class Assembled:
         return {term: own for term, own in found.items() if own}
 
 
+# columns that cannot be divided by their size are found by what comes of it
+@np.errstate(all="ignore")
 def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     """Stream the rows of all data sets into one stack.
 
