@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from scipy import stats
 
 import remlax as rx
@@ -72,6 +73,32 @@ def _check(draw: Callable[..., Axes], model: rx.LmerFit | rx.PooledLmer) -> Axes
     own = plt.subplots()[1]
     assert draw(model, ax=own) is own
     return ax
+
+
+@cache
+def dollars() -> rx.PooledLmer:
+    rng, sets = np.random.default_rng(3), []
+    for _ in range(2):
+        data = pd.DataFrame({"$b_{$": rng.normal(size=60), "g$^$": [f"$l_{{{i // 10}$" for i in range(60)]})
+        data["f"] = rng.choice(["$a{$", "$\\b$"], 60)
+        level, slope = np.repeat(2 * rng.normal(size=(6, 2)), 10, axis=0).T
+        data["$y_{$"] = level + data["$b_{$"] * slope + rng.normal(size=60)
+        sets.append(data)
+    return rx.lmer_list("`$y_{$` ~ `$b_{$` + f + (1 + `$b_{$` | `g$^$`)", sets).pool()
+
+
+@pytest.mark.parametrize("name", sorted(set(ON_POOLED) - {"zeta"}))
+def test_dollar_signs_in_names_begin_no_formula(name):
+    ax = plt.subplots()[1]
+    ax.set_title("$\\alpha$")  # the user's own is a formula
+    ON_POOLED[name](dollars(), ax=ax)
+    ax.figure.draw_without_rendering()
+    assert ax.get_title() == "$\\alpha$"
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()  # drawn anew by the user
+    texts = [text.get_text() for text in ax.findobj(mpl.text.Text)]
+    assert not any(is_math_text(text) for text in texts if text != "$\\alpha$")
+    ax.figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize("name", ON_POOLED)

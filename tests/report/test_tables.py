@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from functools import cache
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fitted_cases import fit_case, studentratings
 from reference_cases import REFERENCE
 from remlax.core.optimize import MAX_ITER
 from remlax.errors import ConvergenceWarning, DataError, MissingExtraError, PoolingWarning, SingularFitWarning
+from remlax.results.model_table import ModelTable
 from remlax.results.table_words import decimals, interval, number, p_text, span_of, stars_of, term_words
 
 PREAMBLE = r"""\documentclass{article}
@@ -301,9 +303,23 @@ def test_markdown_holds_the_cells() -> None:
     lines = [line for line in table.to_markdown().splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines]
     assert {len(row) for row in cells} == {3}
-    plain = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in cells]
+    plain = [[unescape(re.sub(r"\\(.)", r"\1", cell)) for cell in row] for row in cells]
     assert [row for row in plain[2:] if not row[0].startswith("**")] == rows
     assert plain[0] == ["", "50% & <i>all</i>", "b_1"]
+
+
+def test_markdown_lets_no_name_become_markup() -> None:
+    bad = '**<script>alert(1)</script>"><img src=x onerror=alert(1)>&lt;b&gt; [a](javascript:x)'
+    cells = pd.DataFrame({"Part": [bad], "Row": [bad], bad: [bad]})
+    text = ModelTable(cells, (bad,), title=bad).to_markdown()
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(text)
+    assert not tags
+    shown = unescape(re.sub(r"\\(.)", r"\1", text))
+    assert shown.count(bad) == 6  # title, heading, part, row, cell and note
+    assert "](" not in text
 
 
 def test_latex_is_booktabs_with_every_cell() -> None:

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from ..errors import shortened
 
+# columns of one call: a dense basis of more takes memory and hours, and means no curve
+MAX_COLUMNS = 1_000
+# decimals of a double: more of them would scale the numbers out of range
+MAX_DIGITS = 15
 CONTRASTS = ("contr.treatment", "contr.sum", "contr.helmert", "contr.poly")
 
 Array: TypeAlias = NDArray[Any]
@@ -111,7 +115,10 @@ def _log(x: Value, base: Value | None = None) -> Value:
 
 
 def _round(x: Value, digits: Value = 0.0) -> Value:
-    result: Value = np.round(numeric(x), _whole(digits, "digits", 0))
+    places = _whole(digits, "digits", 0)
+    if places > MAX_DIGITS:
+        raise CallError(f"digits must be at most {MAX_DIGITS}, which is all that a number holds")
+    result: Value = np.round(numeric(x), places)
     return result
 
 
@@ -183,12 +190,19 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
 
 def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Value:
     column, d = vector(x), _whole(degree, "degree", 1)
+    if not state:
+        _check_columns(d)
     if _flag(raw, "raw"):
         return Columns({str(k): column**k for k in range(1, d + 1)})
     if "alpha" not in state and not _more_values_than(column, d):
         raise CallError(f"degree {d} needs more than {d} different values")
     basis = np.asarray(orthogonal_poly(column, d, _state=state))
     return Columns({str(k + 1): basis[:, k] for k in range(d)})
+
+
+def _check_columns(count: int) -> None:
+    if count > MAX_COLUMNS:
+        raise CallError(f"it would make {count:.6g} columns, more than {MAX_COLUMNS}: ask for fewer")
 
 
 def _more_values_than(column: Array, count: int) -> bool:
@@ -219,6 +233,13 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
     for name in ("lower_bound", "upper_bound"):
         if options[name] is not None:
             options[name] = _number(options[name], name)
+    if "knots" not in state:
+        inside = len(options["knots"] or ())
+        # bs has one column less, cc one less or two: it is the order of magnitude that counts
+        count = options["df"] or inside + options.get("degree", 2) + options.get("include_intercept", False)
+        _check_columns(count)
+        if not _more_values_than(column, count - 1):
+            raise CallError(f"{count} columns need at least as many different values; ask for fewer")
     try:
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:

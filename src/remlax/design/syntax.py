@@ -174,6 +174,7 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             raise self.fail(f"it is nested more than {MAX_DEPTH} deep")
         left = self.operand()
+        items: list[tuple[int, Node]] = []  # of a sum that is still growing: joined once, at its end
         while self.token.kind == "op":
             op = "^" if self.token.text == "**" else self.token.text
             power = BINDING.get(op)
@@ -185,9 +186,13 @@ class _Parser:
                 raise self.fail(NOT_ARITHMETIC[op])
             self.at += 1
             right = self.expression(power if op == "^" else power + 1)
-            left = _join(op, left, right)
+            if op in ("+", "-"):
+                items = items or _items(left)
+                items.append((1 if op == "+" else -1, right))
+                continue
+            left, items = Binary(op, Sum(tuple(items)) if items else left, right), []
         self.depth -= 1
-        return left
+        return Sum(tuple(items)) if items else left
 
     def operand(self) -> Node:
         token = self.take()
@@ -286,11 +291,9 @@ class _Parser:
             raise self.fail(f"{self.token.text!r} is unexpected {self.before()}")
 
 
-def _join(op: str, left: Node, right: Node) -> Node:
-    if op not in ("+", "-"):
-        return Binary(op, left, right)
-    head = left.items if isinstance(left, Sum) else ((1, left),)
-    return Sum((*head, (1 if op == "+" else -1, right)))
+def _items(node: Node) -> list[tuple[int, Node]]:
+    """Signed items of a sum; any other piece is the first item of one."""
+    return list(node.items) if isinstance(node, Sum) else [(1, node)]
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -76,6 +76,8 @@ class Assembled:
         return find_ties(np.zeros((0, 0)) if full else self.rows.x.values, self.keep, self.rows.fixed.names)
 
 
+# columns that cannot be divided by their size are found by what comes of it
+@np.errstate(all="ignore")
 def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     """Stream the rows of all data sets into one stack.
 

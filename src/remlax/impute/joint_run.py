@@ -29,6 +29,7 @@ from .kernels.draws import Cells
 from .kernels.joint import JointState
 from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
+from .kernels.noise import seeded
 from .patterns import index_patterns
 
 DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
@@ -234,7 +235,7 @@ def start(
         data, spec, rows = load(model, specific, room)
         r, s = data.y.shape[1], data.y2.shape[1]
         priors = prior.arrays(r, r * data.z.shape[1] + s)
-        base = jax.random.key(seed)
+        base = seeded(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
         cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
         if model.outcome is None:

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, PoolingWarning, quiet
-from ..hints import hinted
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
-from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, legend
+from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, figure, legend
 from .model import Model, level_of, parts_of, pooled_only
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ MEASURES = {
 }
 
 
-@hinted
+@figure
 def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the fixed effects with their confidence intervals; pooled, each imputation's estimate as a faint mark.
 
@@ -68,7 +67,7 @@ def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> 
     return ax
 
 
-@hinted
+@figure
 def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: Axes | None = None) -> Axes:
     """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
 
@@ -120,7 +119,7 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     return ax
 
 
-@hinted
+@figure
 def trace(model: PooledLmer, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw an estimate of every imputation with its interval, and the pooled estimate with its band.
 
@@ -183,7 +182,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     return ax
 
 
-@hinted
+@figure
 def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
     """Draw what the missing data cost every estimate: coefficients, then variance parameters.
 

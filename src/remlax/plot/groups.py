@@ -10,10 +10,9 @@ import scipy
 
 from ..design.syntax import variables
 from ..errors import DataError
-from ..hints import hinted
 from ..results.cases import move_to_levels, wiggle
 from ..results.effects import choose_effect, choose_factor
-from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, legend
+from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, figure, legend
 from .model import Model, column_of, is_number, level_of, normal_scores, parts_of, predicted, predictors, response
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFr
     return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
 
 
-@hinted
+@figure
 def caterpillar(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor in order, with their intervals.
 
@@ -92,7 +91,7 @@ def caterpillar(model: Model, group: str | None = None, term: str | None = None,
     return ax
 
 
-@hinted
+@figure
 def qq_modes(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor against normal quantiles, with their intervals.
 
@@ -129,7 +128,7 @@ def qq_modes(model: Model, group: str | None = None, term: str | None = None, *,
     return ax
 
 
-@hinted
+@figure
 def spaghetti(model: Model, x: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the fitted line of every level of a grouping factor, and that of the population.
 
@@ -200,7 +199,7 @@ def _slope_variable(model: Model, group: str) -> str:
     raise DataError("the model has no numeric predictor to draw lines along")
 
 
-@hinted
+@figure
 def impact(
     model: Model,
     newdata: pd.DataFrame | None = None,

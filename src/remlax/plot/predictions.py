@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
-from ..hints import hinted
 from ..results.cases import wiggle
-from .marks import COLOURS, LINES, MAIN, MARKERS, axes, legend
+from .marks import COLOURS, LINES, MAIN, MARKERS, axes, figure, legend
 from .model import Model, column_of, is_number, predicted, predictors, response
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 GRID = 60
 
 
-@hinted
+@figure
 def effect(
     model: Model, x: str | None = None, *, by: str | None = None, conf_level: float = 0.95, ax: Axes | None = None
 ) -> Axes:

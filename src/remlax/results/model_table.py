@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, Protocol
@@ -87,10 +87,10 @@ class ModelTable(Hints):
     def to_markdown(self) -> str:
         """Return the table in Markdown (with pipes, as GitHub and Quarto read it), notes below."""
         columns = list(self.cells.columns[2:])
-        lines = [_pipes(["", *columns]), _pipes([":--", *["--:"] * len(columns)])]
+        lines = [_pipes(["", *map(_plain, columns)]), _pipes([":--", *["--:"] * len(columns)])]
         for part, rows in self.cells.groupby(PART, sort=False):
-            lines.append(_pipes([f"**{part}**", *[""] * len(columns)]))
-            lines.extend(_pipes(list(row)) for row in rows.drop(columns=PART).itertuples(index=False))
+            lines.append(_pipes([f"**{_plain(str(part))}**", *[""] * len(columns)]))
+            lines.extend(_pipes(map(_plain, row)) for row in rows.drop(columns=PART).itertuples(index=False))
         head = [f"**{_plain(self.title)}**", ""] if self.title else []
         return "\n".join([*head, *lines, "", *(f"{_plain(note)}  " for note in self.notes)]).rstrip() + "\n"
 
@@ -148,13 +148,14 @@ class ModelTable(Hints):
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown would read as markup."""
-    return re.sub(r"([\\|*_`]|<(?=[a-zA-Z/!]))", r"\\\1", text).replace("\n", " ")
+    """Escape what Markdown, or the HTML that it lets through, would read as markup."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)  # not every reader of Markdown knows a backslash before it
+    return re.sub(r"([\\|*_`]|(?<=\])(?=\())", r"\\\1", text).replace("\n", " ")
 
 
-def _pipes(cells: Sequence[str]) -> str:
-    shown = [c if c.startswith(("**", ":--", "--:")) else _plain(c) for c in cells]
-    return "| " + " | ".join(shown) + " |"
+def _pipes(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 # -- one model ---------------------------------------------------------------------------------------------------

@@ -80,7 +80,8 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """
     _check_design(design, 1)
     _check_keys(key, 0)
-    return _generate(key, values_of(design), structure_of(design))
+    with jax.transfer_guard("allow"):  # of the design's numbers
+        return _generate(key, values_of(design), structure_of(design))
 
 
 @hinted
@@ -112,7 +113,8 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """
     _check_keys(keys, 1)
     _check_design(design, len(keys))
-    data: SimulatedData = _generate_batch(keys, values_of(design), structure_of(design))
+    with jax.transfer_guard("allow"):
+        data: SimulatedData = _generate_batch(keys, values_of(design), structure_of(design))
     return data
 
 
