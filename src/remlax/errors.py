@@ -111,6 +111,7 @@ class DataWarning(RemlaxWarning):
 class TwoValuedResponseWarning(DataWarning):
     """A response of two values is fitted as a number: a linear probability model."""
 
+
 MAX_NAMED = 6  # of more, a message names this many and counts the rest
 
 # what this thread keeps to itself: filters of the warnings module belong to all threads

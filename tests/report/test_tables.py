@@ -103,6 +103,36 @@ def test_shares_of_variance_are_those_of_icc_and_r2() -> None:
             assert facts[f"R\N{SUPERSCRIPT TWO} ({name})"] == f"{r2[name]:.2f}"
 
 
+def test_a_column_has_one_number_of_decimals() -> None:
+    _, fits = studentratings()
+    for digits in (2, 3):
+        model = fits.pool().to_frame(digits=digits)
+        rows = [cell for part in ("Fixed effects", "Random effects") for cell in model.loc[part, "Estimate"]]
+        assert len({len(cell.partition(".")[2]) for cell in rows}) == 1
+        assert all(len(model.loc["Model", "Estimate"][name].partition(".")[2]) == digits for name in ("ICC: ID",))
+
+
+def test_a_caption_has_a_number_and_a_label() -> None:
+    _, fits = studentratings()
+    text = fits[0].to_latex(title="Reading & more", label="tab:reading")
+    assert r"\caption{Reading \& more}\label{tab:reading}" in text
+    assert "caption*" not in text
+    assert "fontsize" not in text
+    assert r"\caption" not in fits[0].to_latex()
+    for title, label in ((None, "tab:x"), ("Title", "a b"), ("Title", "}")):
+        with pytest.raises(DataError, match="needs a title, which is the caption, and letters, digits and"):
+            fits[0].to_latex(title=title, label=label)
+
+
+def test_notes_are_sentences() -> None:
+    frame = rx.datasets.dyestuff().assign(Yield=lambda d: d["Yield"] - d.groupby("Batch")["Yield"].transform("mean"))
+    with pytest.warns(rx.SingularFitWarning):
+        fit = rx.lmer("Yield ~ 1 + (1 | Batch)", frame)
+    notes = fit.to_frame().attrs["notes"]
+    assert any(note.startswith("Singular fit: ") for note in notes)
+    assert all(note.endswith(".") for note in notes)
+
+
 def test_small_numbers_keep_two_digits_of_their_error() -> None:
     table = odd_pooled().to_frame()
     tidy = odd_pooled().tidy()

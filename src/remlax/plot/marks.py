@@ -10,13 +10,12 @@ import functools
 import math
 import numbers
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
-from ..hints import hinted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,9 +111,38 @@ def parts(
 
 
 def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
-    """A legend if there is something to tell apart; above the axes where it would hide data."""
+    """A legend if there is something to tell apart; above the axes where it would hide data, no wider than they are."""
     number = len(ax.get_legend_handles_labels()[0])
     if number < 2:
         return
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": min(number, 4)} if above else {"loc": "best"}
-    ax.legend(frameon=False, fontsize="small", markerscale=markerscale, **place)
+    style: dict[str, Any] = {"frameon": False, "fontsize": "small", "markerscale": markerscale}
+    if not above:
+        ax.legend(loc="best", **style)
+        return
+    # without its ticks, for which the axes have no place yet
+    room = 1.1 * ax.get_window_extent().width
+    for columns in range(min(number, 4), 0, -1):
+        made = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, **style)
+        if made.get_window_extent().width <= room:
+            return
+
+
+def check_labels(labels: Mapping[str, str] | None, known: Iterable[str]) -> Mapping[str, str]:
+    """Read words for names; every one must be a name of the figure.
+
+    Raises
+    ------
+    DataError
+        Labels are not texts by name, or one is of a name that is not there.
+    """
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
+        raise DataError("labels must be a dict from variables, terms or groups to the words to print")
+    names = list(dict.fromkeys(known))
+    for name in labels:
+        if name not in names:
+            raise DataError(
+                f"labels has words for {name!r}, which the figure does not show; it shows {', '.join(names)}"
+            )
+    return labels

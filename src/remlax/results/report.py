@@ -22,7 +22,7 @@ from .marks import mark
 from .model_table import ModelParts, ModelTable, one_model
 from .printing import span
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
-from .table_words import number, span_of
+from .table_words import span_of
 from .tables import level_counts
 from .variance import fit_ran_pars, pooled_ran_pars
 
@@ -74,12 +74,19 @@ class Tables:
         """Table of the model in HTML; see `to_frame`. Needs great_tables."""
         return self._table(labels, digits, title).to_html()
 
-    def to_latex(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
-        r"""Table of the model in LaTeX; see `to_frame`. Needs great_tables.
+    def to_latex(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        digits: int = 2,
+        title: str | None = None,
+        label: str | None = None,
+    ) -> str:
+        r"""Table of the model in LaTeX; see `to_frame` and `ModelTable.to_latex`. Needs great_tables.
 
         The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
         """
-        return self._table(labels, digits, title).to_latex()
+        return self._table(labels, digits, title).to_latex(label=label)
 
     def _table(self, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
         return one_model(self._report_parts(), labels, digits, title)
@@ -234,12 +241,14 @@ def _shown(shares: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"label": shares.iloc[:, 0], "kind": shares.iloc[:, 1], "estimate": estimate})
 
 
-def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str]:
+def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:
     """Intraclass correlations, and explained variance of the fixed part and of fixed and random parts together."""
     adjusted = icc[icc["kind"] == "adjusted"]
-    out = {f"ICC: {label}": number(v, 2) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)}
+    out: dict[str, str | float] = {
+        f"ICC: {label}": float(v) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)
+    }
     for label, value in zip(r2["label"], r2["estimate"], strict=True):
-        out[f"R\N{SUPERSCRIPT TWO} ({label})"] = number(value, 2)
+        out[f"R\N{SUPERSCRIPT TWO} ({label})"] = float(value)
     return out
 
 
