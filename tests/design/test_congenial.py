@@ -103,9 +103,9 @@ def test_lmer_list_warns_once_and_says_what_to_write(imputed: rx.ImputedData) ->
         rx.lmer_list(formula, replace(imputed, imputed_by=replace(OUTCOME, by="arm", fixed=("time",))))
     known = replace(imputed, imputed_by=OUTCOME)
     message = (
-        r"missing cells of 'y' were imputed without the product 'time:arm', which the model has: estimates of such terms "
-        r"are then biased, as a rule towards 0\. Impute by remlax\.impute\.joint\(data, 'y ~ time \+ arm \+ time:arm \+ "
-        r"\(1 \| id\)'\)"
+        r"missing cells of 'y' were imputed without the product 'time:arm', which the model has: estimates of such "
+        r"terms are then biased, as a rule towards 0\. Impute by "
+        r"remlax\.impute\.joint\(data, 'y ~ time \+ arm \+ time:arm \+ \(1 \| id\)'\)"
     )
     for data in (known, known[:2], known.map(lambda d: d.assign(new=1)), known.with_original(None)):
         with warnings.catch_warnings():

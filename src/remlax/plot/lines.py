@@ -11,10 +11,9 @@ import pandas as pd
 from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..hints import hinted
 from ..results.cases import move_to_levels, wiggle
 from ..results.effects import choose_factor
-from .marks import COLOURS, axes, check_labels, legend
+from .marks import COLOURS, axes, check_labels, figure, legend
 from .model import Model, column_of, is_number, parts_of, predicted, predictors, response
 from .predictions import categories
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 LINE_POINTS = 25
 
 
-@hinted
+@figure
 def spaghetti(
     model: Model,
     x: str | None = None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
+from ..hints import hinted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..results.cases import wiggle
-<<<<<<< HEAD
-from .marks import COLOURS, LINES, MAIN, MARKERS, axes, figure, legend
-=======
-from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, legend
->>>>>>> p1-figures
+from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, figure, legend
 from .model import Model, column_of, is_number, predicted, predictors, response
 
 if TYPE_CHECKING:
@@ -62,16 +58,13 @@ def effect(
     Raises
     ------
     DataError
-<<<<<<< HEAD
-        Not a fit; x or by is no variable of the fixed part; the data of the fit determine no point of the figure.
+        Not a fit; x, by or a name in at is not a variable of the fixed part; a value in at is not a category; the data
+        of the fit determine no point of the figure.
 
     Warns
     -----
     RankDeficientWarning
         They do not determine some of its points, which are left out.
-=======
-        Not a fit; x, by or a name in at is no variable of the fixed part; a value in at is no category.
->>>>>>> p1-figures
 
     Examples
     --------
