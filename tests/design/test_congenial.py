@@ -114,6 +114,8 @@ def test_lmer_list_warns_once_and_says_what_to_write(imputed: rx.ImputedData) ->
                 rx.lmer_list(formula, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rx.SingularFitWarning)
-        with pytest.warns(ImputationWarning, match=r"joint\(\.\.\., compatible_with='y ~ x \+ I\(x\^2\) \+ \(1 \| id\)'\)"):
+        with pytest.warns(
+            ImputationWarning, match=r"joint\(\.\.\., compatible_with='y ~ x \+ I\(x\^2\) \+ \(1 \| id\)'\)"
+        ):
             model = ImputationModel(("x",), ("x", "y"), (), (), "id")
             rx.lmer_list("y ~ x + I(x^2) + (1 | id)", replace(imputed, imputed_by=model))
