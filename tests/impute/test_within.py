@@ -105,7 +105,7 @@ def test_a_complete_level_stays_as_it_is() -> None:
 
 
 def wide() -> pd.DataFrame:
-    table = DATA.reset_index(drop=True).pivot(index=["subject", "arm"], columns="visit", values="y")
+    table = DATA.reset_index(drop=True).pivot_table(index=["subject", "arm"], columns="visit", values="y")
     return table.add_prefix("y").reset_index().assign(odd=np.arange(40) % 2 == 1)
 
 
