@@ -273,7 +273,7 @@ def test_a_replication_without_enough_rows_fails_alone() -> None:
         (CompleteData(model="y ~ z + (1 | g)"), {}, "'z'"),
         (EMB(columns=["y", "z"]), {}, "columns= names 'z'"),
         (Joint(), {}, "'b' cannot be a target"),
-        (Joint(targets=["x", "b"], random=["b"]), {}, "'b' is incomplete"),
+        (Joint(targets=["x", "b"], random=["b"]), {}, "random= names 'b', which is incomplete"),
         (Joint(cluster="school"), {}, "cluster= names 'school'"),
         (EMB(columns=["y", "b"]), {}, "'x' of the model is incomplete"),
     ],

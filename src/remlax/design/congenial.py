@@ -58,6 +58,11 @@ def quoted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(deparse(Name(name)) for name in names)
 
 
+def as_terms(given: Iterable[str], columns: Collection[str]) -> tuple[str, ...]:
+    """Columns, whatever their names, and terms of columns, as formulas have them."""
+    return tuple(deparse(Name(text)) if text in columns else text for text in given)
+
+
 def terms_of(rhs: str) -> tuple[str, ...]:
     """Terms of a right side, without the intercept."""
     written = expand(parse(rhs), rhs)

@@ -146,8 +146,8 @@ def emb(
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")
     _check_upper(data, cluster, upper, priors)
-    if by is not None and priors:
-        raise ImputationError("priors= name rows of the whole data: leave out by=, or impute level by level")
+    if by is not None and any(prior.row is not None for prior in check_priors(priors)):
+        raise ImputationError("priors= of single rows count all rows of the data: leave out by=, or row=")
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     left_out = [*ids, *([] if by is None else [by])]
     plan = EmbPlan(left_out, roles, bounds, priors, time, cluster, upper, list(derive or {}), options)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from remlax.design.congenial import as_terms, right_side
 from remlax.design.formula import RandomTerm, parse_formula
 from remlax.design.model_matrix import model_matrix
 from remlax.design.syntax import Name, parse, variables
@@ -181,12 +182,14 @@ def read_formulas(
 
 def _right_side(data: pd.DataFrame, terms: Sequence[str], what: str) -> str:
     """Right side of terms given one by one: columns, products such as "time:arm", functions."""
-    listed = [terms] if isinstance(terms, str) else list(terms)
-    for term in listed:
-        if not isinstance(term, str) or "|" in term or "~" in term:
+    given = [terms] if isinstance(terms, str) else list(terms)
+    for term in given:
+        if not isinstance(term, str) or (term not in data.columns and ("|" in term or "~" in term)):
             raise ImputationError(f"{what} has {term!r}: give columns or terms of them, as ['time', 'arm', 'time:arm']")
+    listed = as_terms(given, data.columns)
+    for term in listed:
         check_columns(data, variables(term), what)
-    return " + ".join(("1", *listed))
+    return right_side(listed)
 
 
 def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:

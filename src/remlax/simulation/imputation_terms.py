@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.conditioning import aliased_columns
+from ..design.congenial import as_terms
 from ..design.model_matrix import model_matrix
 from ..design.syntax import variables
 from ..errors import SimulationError
@@ -66,17 +67,17 @@ def term_products(
         A term cannot be read.
     """
     for term in terms:
-        if "|" in term or "~" in term or not variables(term):
-            raise SimulationError(
-                f"{what} has {term!r}: give columns and terms of them, as ['time', 'arm', 'time:arm']."
-            )
+        if term not in known and ("|" in term or "~" in term):
+            raise SimulationError(f"{what} has {term!r}: give columns or terms of them, as ['x', 'w', 'x:w'].")
+    terms = as_terms(terms, known)
+    for term in terms:
+        if not variables(term):
+            raise SimulationError(f"{what} has {term!r}, which names no column.")
         for name in variables(term):
             if name not in known:
                 raise SimulationError(f"{what} names {name!r}; the data have {', '.join(map(repr, known))}.")
             if name in incomplete:
-                raise SimulationError(
-                    f"{what} names {name!r}, which is incomplete: terms are made of complete columns."
-                )
+                raise SimulationError(f"{what} names {name!r}, which is incomplete: name complete columns.")
     if not terms:
         return ()
     matrix = model_matrix(" + ".join(("1", *terms)), example_frame(design), what=what)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.imputation_model import ImputationModel
-from ..design.congenial import Lacking
+from ..design.congenial import Lacking, as_terms
+from ..design.syntax import Name
 from ..errors import SimulationError
 from ..hints import hinted_class
 from . import checks
@@ -121,10 +122,15 @@ class EMB(MixedModelMethod):
                     "numbers; impute it by remlax.impute.emb(nominal=...) in a function of yours."
                 )
         split = split_of(batch.design, self.by, batch.mask)
-        _check_left(model, batch.mask, numbers, "columns=")
-        products = term_products(batch.design, terms, batch.mask, "columns=", tuple(batch.complete.columns))
+        # together with the columns that enter as they are, which decide how categories are coded
+        complete = [name for name in numbers if name not in batch.mask]
+        products = term_products(
+            batch.design, [*complete, *terms], batch.mask, "columns=", tuple(batch.complete.columns)
+        )
+        products = tuple(product for product in products if product not in [(Name(name),) for name in numbers])
         if split is not None and split.column in (*numbers, *product_names(products)):
             raise SimulationError(f"by= and columns= both name {self.by!r}: within a level it has one value.")
+        _check_left(model, batch.mask, numbers, "columns=")
         incomplete = tuple(name for name in numbers if name in batch.mask)
         if not incomplete:
             return Whole()
@@ -144,7 +150,8 @@ class EMB(MixedModelMethod):
         """What missing cells are drawn from, in the words of formulas."""
         numbers, terms = self._names(design, columns)
         imputed = tuple(name for name in numbers if name in incomplete)
-        return ImputationModel(imputed, numbers, terms, by=self.by or "") if imputed else None
+        known = (design.response, *(c.name for c in design.covariates))
+        return ImputationModel(imputed, numbers, as_terms(terms, known), by=self.by or "") if imputed else None
 
     def advice(self, model: ImputationModel, found: Lacking) -> str:
         """Arguments that give the imputation model what it lacks."""
