@@ -24,7 +24,7 @@ import jax
 import pandas as pd
 
 from ..cache import enable_compilation_cache
-from ..errors import FileFormatError, SimulationError
+from ..errors import FileFormatError, RemlaxError, SimulationError
 from ..progress import unseen
 from . import checks
 from .fingerprint import digest
@@ -282,7 +282,7 @@ def share_compiled(directory: Path) -> None:
     """
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
-    with contextlib.suppress(FileFormatError):
+    with contextlib.suppress(RemlaxError):  # a folder that is not to be trusted or cannot be written
         enable_compilation_cache(directory / "compiled" / digest([platform.machine(), _processor()]))
 
 
