@@ -39,18 +39,22 @@ class Ties:
     empty: np.ndarray
     slack: np.ndarray
 
-    def broken(self, rows: np.ndarray) -> np.ndarray:
-        """Which rows (R, P) do not have a column (d) as the others make it: (R, d).
+    def missed(self, rows: np.ndarray) -> np.ndarray:
+        """By how much rows (R, P) miss what the kept columns make of those dropped, (R, d); 0 where that is rounding.
 
-        A row is estimable where none is broken. The unit of a column does not matter, nor which of the tied columns are
-        in the model.
+        A row, or another linear combination of the coefficients, is estimable where nothing is missed. The unit of a
+        column does not matter, nor which of the tied columns are in the model.
         """
         scaled = rows / self.size
         kept, own = scaled[:, self.keep], scaled[:, self.dropped]
-        gap = np.abs(own - kept @ self.weights)
+        gap = own - kept @ self.weights
         size = 1 + np.abs(own) + np.abs(kept) @ np.abs(self.weights)
-        found = np.where(self.empty, own != 0, gap > np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
-        return np.asarray(found)
+        allowed = np.where(self.empty, 0.0, np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
+        return np.asarray(np.where(np.abs(gap) > allowed, gap, 0.0))
+
+    def broken(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows (R, P) do not have a column (d) as the others make it: (R, d)."""
+        return np.asarray(self.missed(rows) != 0)
 
     def clause(self, j: int) -> str:
         """Say what is wrong with column j of those dropped, in rows that break it."""
