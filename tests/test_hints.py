@@ -93,7 +93,7 @@ def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
         ({"link": "logit"}, "'link'; not here: remlax fits linear mixed models; use lme4's glmer"),
         ({"correlation": "AR1"}, "'correlation'; not here: residuals are independent; use nlme or glmmTMB"),
         ({"weigths": "n"}, "'weigths'; use weights="),
-        ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, optimizer, device"),
+        ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, contrasts, optimizer, device"),
     ],
 )
 def test_arguments_of_other_packages(arguments: dict[str, object], message: str) -> None:

@@ -20,6 +20,7 @@ from .data.given import stacked
 from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
+from .design.own_contrasts import Contrasts, read_contrasts
 from .design.terms import idle_powers
 from .errors import (
     ConvergenceWarning,
@@ -52,6 +53,7 @@ def lmer(
     reml: bool = True,
     weights: RowInput = None,
     offset: RowInput = None,
+    contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFit:
@@ -70,6 +72,11 @@ def lmer(
         Precision weights: a column (or expression), or values.
     offset : str or array_like (n,), optional
         Known part of the response; adds to any ``offset()`` in the formula.
+    contrasts : dict, optional
+        Contrasts of factors of the fixed part, as R's ``contrasts=``: from the factor, as it stands in the formula, to
+        a matrix with a row for each of its k levels and k - 1 columns. A DataFrame has the levels as its index and the
+        names of the coefficients as its columns; the rows of an array are in the order of the levels. Or the name of
+        contrasts, such as ``"contr.sum"``.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -115,7 +122,7 @@ def lmer(
     1743.6283
     """
     mesh = lane_mesh(device)
-    parsed = parse_formula(formula)
+    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
     for what, given in (("weights", weights), ("offset", offset)):
@@ -141,6 +148,7 @@ def lmer_list(
     reml: bool = True,
     weights: RowInput = None,
     offset: RowInput = None,
+    contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFitList:
@@ -158,6 +166,8 @@ def lmer_list(
     reml : bool, default True
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
+    contrasts : dict, optional
+        As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -187,7 +197,7 @@ def lmer_list(
     (5, (5, 2))
     """
     mesh = lane_mesh(device)
-    parsed = parse_formula(formula)
+    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     require_model_columns(parsed, data.frames[0], weights, offset)

@@ -179,7 +179,12 @@ ERRORS = [
     ("round(x, -1)", FormulaError, "digits must be a whole number of at least 0"),
     ("relevel(f, 'z')", FormulaError, "'z' is not a category (there are 'a', 'b')"),
     ("C(f, 'sum')", FormulaError, "the contrasts are contr.treatment, contr.sum, contr.helmert, contr.poly"),
-    ("C(f, x)", FormulaError, "the contrasts are contr.treatment"),
+    ("C(f, x)", FormulaError, "a matrix of your own is given beside the formula, as contrasts={'f': matrix}"),
+    (
+        "bs(x, df=4, upper_bound=1)",
+        FormulaError,
+        "2 of 4 values are outside the range of the curve, -2 to 1 (the first is 3): fit with extrapolation='extend'",
+    ),
     ("factor(poly(x, 2))", FormulaError, "one column is needed and 2 are given"),
     ("bs(x, df=2)", FormulaError, "'bs(x, df=2)' in the fixed part: Invalid value for `df`"),
     ("bs(x, df=1.5)", FormulaError, "df must be a whole number of at least 1"),
@@ -247,7 +252,7 @@ def test_errors_on_new_data():
         spec.build(BAD.assign(x="a"))
     with pytest.raises(FormulaError, match="'x' in the fixed part is not a column of the data"):
         spec.build(BAD.drop(columns="x"))
-    with pytest.raises(FormulaError, match="extend beyond upper and/or lower bounds"):
+    with pytest.raises(FormulaError, match=r"4 of 4 values are outside the range of the curve, -2 to 4 \(the first"):
         model_matrix("bs(x, df=4)", BAD).rebuild(BAD.assign(x=9.0))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FormulaError, shortened
 from .coding import Finished, Plan, Selector, shape_of, structure
 from .evaluate import Evaluator, evaluate
+from .own_contrasts import GivenContrasts, check_names, with_contrasts
 from .rcalls import Array, Columns, Factor, State, level_name
 from .rows import RowMatrix
 from .syntax import Node, columns_in, parse, variables
@@ -73,10 +75,15 @@ class MatrixSpec:
         return frozenset(name for node, levels in pairs if levels is not None for name in columns_in(node))
 
     @property
-    def columns(self) -> list[tuple[str, ...]]:
-        """What every column is: its name and the factors in it, for a data column may be called ``Intercept``."""
-        pieces = (tuple(label(self._factors[slot]) for slot, _ in product) for product in self._plan)
-        return [(name, *factors) for name, factors in zip(self.names, pieces, strict=True)]
+    def columns(self) -> list[tuple[object, ...]]:
+        """What every column is: its name, and the factors in it with their weights by level.
+
+        A data column may be called ``Intercept``, and a contrast as a category is.
+        """
+        return [
+            (name, *((label(self._factors[slot]), _weights(selector)) for slot, selector in product))
+            for name, product in zip(self.names, self._plan, strict=True)
+        ]
 
     def build(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Build the matrix on `frame` with the categories and transform states of the first data.
@@ -225,7 +232,12 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
 
 
 def stacked_matrix(
-    rhs: str, frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]], offsets: NDArray[np.int_], *, what: str
+    rhs: str,
+    frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]],
+    offsets: NDArray[np.int_],
+    *,
+    what: str,
+    contrasts: GivenContrasts = MappingProxyType({}),
 ) -> tuple[MatrixSpec, RowMatrix]:
     """Build the model matrix of several data sets: what does not differ between them is evaluated once.
 
@@ -240,6 +252,8 @@ def stacked_matrix(
         First row of each data set.
     what : str
         Which part of the model this is, for messages.
+    contrasts : mapping of str to OwnContrasts or str, optional
+        Contrasts of factors, which are named as `label` does.
 
     Returns
     -------
@@ -253,7 +267,7 @@ def stacked_matrix(
         owners.append(own)
         return Evaluator(frame, states, what).term(node)
 
-    spec, values = _specify(rhs, value, states, what)
+    spec, values = _specify(rhs, value, states, what, contrasts)
     place, plans = [], {False: list[tuple[Any, ...]](), True: list[tuple[Any, ...]]()}
     names = {False: list[str](), True: list[str]()}
     aligned = (
@@ -273,7 +287,11 @@ def stacked_matrix(
 
 
 def _specify(
-    rhs: str, value: Callable[[Node], Finished], states: dict[str, State], what: str
+    rhs: str,
+    value: Callable[[Node], Finished],
+    states: dict[str, State],
+    what: str,
+    contrasts: GivenContrasts = MappingProxyType({}),
 ) -> tuple[MatrixSpec, list[Finished]]:
     """Evaluate the factors of a right side, and find which columns they make."""
     terms = expand(parse(rhs), rhs)
@@ -285,6 +303,11 @@ def _specify(
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
+    check_names(contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Factor)], what)
+    values = [
+        with_contrasts(one, name, contrasts) if isinstance(one, Factor) else one
+        for name, one in zip(labels, values, strict=True)
+    ]
     names, plan, owners = structure(terms.intercept, products, labels, tuple(map(shape_of, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -374,6 +397,11 @@ def _column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: str, 
         if found.dtype == np.float64 and len(found) == n:
             return found
     return _fill(n, values, (pieces,), (name,), what)[:, 0]
+
+
+def _weights(selector: Selector) -> object:
+    """Compare weights by level as numbers, where a column has them."""
+    return selector.tobytes() if isinstance(selector, np.ndarray) else None
 
 
 def _by_part(column: Array, part: Array) -> Array:

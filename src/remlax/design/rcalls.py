@@ -14,6 +14,7 @@ from formulaic.transforms import scale as standardise
 from numpy.typing import NDArray
 
 from ..errors import shortened
+from .tokens import OWN_CONTRASTS
 
 # columns of one call: a dense basis of more takes memory and hours, and means no curve
 MAX_COLUMNS = 1_000
@@ -26,12 +27,20 @@ State: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class ContrastMatrix:
+    """Contrasts of the caller's own: names of the columns, and a row for each level in the order of the levels."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Factor:
-    """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`."""
+    """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`, or a matrix."""
 
     codes: NDArray[np.intp]
     levels: tuple[Any, ...]
-    contrast: str = "contr.treatment"
+    contrast: str | ContrastMatrix = "contr.treatment"
     logical: bool = False
 
 
@@ -169,7 +178,7 @@ def _contrasts(x: Value, contr: Value | None = None) -> Value:
     if contr is None:
         return factor
     if not isinstance(contr, str) or contr not in CONTRASTS:
-        raise CallError(f"the contrasts are {', '.join(CONTRASTS)}")
+        raise CallError(f"the contrasts are {', '.join(CONTRASTS)}; {OWN_CONTRASTS}")
     return replace(factor, contrast=contr)
 
 
@@ -240,11 +249,26 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
         _check_columns(count)
         if not _more_values_than(column, count - 1):
             raise CallError(f"{count} columns need at least as many different values; ask for fewer")
+    if options["extrapolation"] == "raise":
+        ends = {"lower_bound": column.min(), "upper_bound": column.max()}
+        given = {name: value for name, value in options.items() if name in ends and value is not None}
+        _check_range(column, **{**ends, **given, **{name: state[name] for name in ends if name in state}})
     try:
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise CallError(str(error)) from None
     return Columns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
+
+
+def _check_range(column: Array, lower_bound: float, upper_bound: float) -> None:
+    """Refuse values beyond the ends of a spline, where nothing says how it goes on."""
+    outside = (column < lower_bound) | (column > upper_bound)
+    if outside.any():
+        raise CallError(
+            f"{int(outside.sum())} of {len(column)} values are outside the range of the curve, {lower_bound:.6g} to "
+            f"{upper_bound:.6g} (the first is {column[outside][0]:.6g}): fit with extrapolation='extend' among the "
+            "arguments to go on as R does, with 'clip' to stay at the ends"
+        )
 
 
 def _bs(

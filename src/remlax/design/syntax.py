@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..errors import FormulaError
 from .rcalls import CONTRASTS, FUNCTIONS
-from .tokens import CONSTANTS, Token, clip, is_syntactic, nearest, problem, tokenize
+from .tokens import CONSTANTS, ORDER, OWN_CONTRASTS, RELEVEL, Token, clip, is_syntactic, nearest, problem, tokenize
 
 _COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
 _POWER = "for a power write I(x^2)"
@@ -30,7 +30,9 @@ ELSEWHERE = {
     **dict.fromkeys(("random", "Group", "re", "group"), "write a random term such as (1 | g)"),
     "Q": "names that R would not read stand in backticks, as in `my var`",
     "Error": "write a random term such as (1 | g)",
-    "cbind": "one response at a time; several responses need brms or MCMCglmm",
+    "cbind": f"one response at a time (several need brms or MCMCglmm); {OWN_CONTRASTS}",
+    **dict.fromkeys(("matrix", "rbind", "as.matrix"), OWN_CONTRASTS),
+    **dict.fromkeys(("ordered", "as.ordered"), "make the column a pandas.Categorical(..., ordered=True)"),
 }
 MAX_DEPTH = 60  # nested pieces; far beyond any model, far below Python's recursion limit
 
@@ -259,7 +261,9 @@ class _Parser:
         try:
             function.check(args, named)
         except TypeError as error:
-            raise self.fail(f"{func}(): {error}") from None
+            hint = f"; {ELSEWHERE['ordered'] if 'ordered' in named else f'{ORDER}, {RELEVEL}'}"
+            hint = hint if func in ("factor", "as.factor") else ""
+            raise self.fail(f"{func}(): {error}{hint}") from None
         return Call(func, tuple(args), tuple(named.items()))
 
     def argument(self, func: str, args: list[Node], named: dict[str, Node]) -> None:

@@ -39,22 +39,22 @@ class Ties:
     empty: np.ndarray
     slack: np.ndarray
 
-    def broken(self, rows: np.ndarray) -> np.ndarray:
-        """Which rows (R, P) do not have a column (d) as the others make it: (R, d).
-
-        A row is estimable where none is broken. The unit of a column does not matter, nor which of the tied columns are
-        in the model.
-        """
-        return np.asarray(self.missed(rows) != 0)
-
     def missed(self, rows: np.ndarray) -> np.ndarray:
-        """By how much rows (R, P) miss the row space, columns at unit root mean square, (R, d); 0 if by rounding."""
+        """By how much rows (R, P) miss what the kept columns make of those dropped, (R, d); 0 where that is rounding.
+
+        A row, or another linear combination of the coefficients, is estimable where nothing is missed. The unit of a
+        column does not matter, nor which of the tied columns are in the model.
+        """
         scaled = rows / self.size
         kept, own = scaled[:, self.keep], scaled[:, self.dropped]
         gap = own - kept @ self.weights
         size = 1 + np.abs(own) + np.abs(kept) @ np.abs(self.weights)
-        outside = np.where(self.empty, own != 0, np.abs(gap) > np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
-        return np.asarray(np.where(outside, gap, 0.0))
+        allowed = np.where(self.empty, 0.0, np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
+        return np.asarray(np.where(np.abs(gap) > allowed, gap, 0.0))
+
+    def broken(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows (R, P) do not have a column (d) as the others make it: (R, d)."""
+        return np.asarray(self.missed(rows) != 0)
 
     def reduced(self, rows: np.ndarray) -> np.ndarray:
         """Rows (R, P) as combinations of the coefficients in the model, (R, p); NaN where they are not estimable."""

@@ -98,7 +98,8 @@ class FitRows:
         conf_level : float, default 0.95
         new_levels : {"error", "mean", "draw"}, default "error"
             What to do with a level of a grouping factor that the fit has not seen: refuse it; predict the population
-            mean; predict the mean and add the variance of its random effects to the intervals.
+            mean; predict the mean and add the variance of its random effects to the intervals. Except for "error", rows
+            without the grouping column are of one new level.
 
         Returns
         -------

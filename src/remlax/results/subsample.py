@@ -67,7 +67,7 @@ def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, 
                 y = [rows.y.lane(k)[chosen] for chosen in taken for k in lanes]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
             model = assemble(read, reml=fitted.reml)
-        except DesignError as error:
+        except (DesignError, DataError) as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
     if model.fixed_names != fitted.model.fixed_names:
         lost = [name for name in fitted.model.fixed_names if name not in model.fixed_names]
