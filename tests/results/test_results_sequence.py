@@ -66,9 +66,7 @@ def test_wald_tests_of_lists() -> None:
     assert table["df1"].tolist() == [3, 1]
     assert_allclose(table["statistic"][0], arm.pool().test("arm")["statistic"][0])
     assert_allclose(table["p_value"][1], x.pool().test("x")["p_value"][0])
-    with pytest.raises(
-        DataError, match=r"^y ~ arm \+ x \+ \(1 \+ x \| g\) against y ~ arm \+ x \+ \(1 \| g\): the"
-    ):
+    with pytest.raises(DataError, match=r"^y ~ arm \+ x \+ \(1 \+ x \| g\) against y ~ arm \+ x \+ \(1 \| g\): the"):
         rx.anova(null, arm, x, slope)
 
 
