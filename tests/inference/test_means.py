@@ -19,6 +19,7 @@ from fitted_cases import INFERENCE, inference
 from reference_cases import read_reference_csv
 from remlax.errors import DataError, DesignError, RankDeficientWarning, UnknownArgumentError
 from remlax.pooling import pool_scalars
+from remlax.results.back_transform import back_transform
 
 # the zero column of an empty cell
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
@@ -320,3 +321,115 @@ def test_one_value_of_by_or_of_the_means_themselves() -> None:
         one.emmeans("arm", by="x")
     pooled = rx.lmer_list("y ~ arm * x + (1 | g)", list(sets())).pool()
     assert len(pooled.emmeans("arm", by="x", at={"x": [1]}).differences()) == 6
+
+
+def test_means_weighted_by_the_rows_of_the_data() -> None:
+    expected = inference("means")["proportional"]
+    one = fit(expected["formula"])
+    k = one.emmeans("k", weights="proportional")
+    check(k.means, expected["k"])
+    check(k.differences(), expected["k_pairs"], "estimate")
+    check(one.emmeans("k").means, expected["equal"])
+    check(one.emmeans("m", by="h", weights="proportional").means, expected["m_by_h"])
+    check(one.emmeans("k", at={"h": ["p", "q"]}, weights="proportional").means, expected["k_at"])
+    check(one.emmeans("x", at={"x": [0, 1]}, weights="proportional").means, expected["x"])
+    # rows count, prior weights do not
+    check(fit(expected["formula"], weights="w").emmeans("k", weights="proportional").means, expected["k_prior"])
+    assert str(k).endswith("At: mean over m, mean over h, x = -0.11435, weighted by the rows of the data")
+    pd.testing.assert_frame_equal(
+        one.emmeans(["k", "m", "h"]).means, one.emmeans(["k", "m", "h"], weights="proportional").means
+    )
+    with pytest.raises(DataError, match="weights='cells' is not known: use 'equal' or 'proportional'"):
+        one.emmeans("k", weights="cells")
+
+
+def test_pooled_weights_are_the_rows_of_all_imputations() -> None:
+    first, second = sets()
+    frames = [first, second.assign(h=second["h"].where(second["x"] < 0.5, "p"))]
+    pooled = rx.lmer_list("y ~ k + h + (1 | g)", frames).pool()
+    found = pooled.emmeans("k", weights="proportional")
+    share = pd.concat(frames)["h"].value_counts(normalize=True)
+    want = pooled.contrast({"a": f"Intercept + {share['q']}*h[T.q] + {share['r']}*h[T.r]"})
+    assert_allclose(found.means["estimate"][0], want["estimate"][0])
+    assert_allclose(found.means["std_error"][0], want["std_error"][0])
+
+
+@pytest.mark.filterwarnings("ignore::remlax.errors.RankDeficientWarning")
+def test_an_empty_cell_has_no_weight() -> None:
+    frame = without_cell(sets()[0])
+    found = empty().emmeans("x", at={"x": [0.0]}, weights="proportional").means
+    cells = rx.lmer("y ~ 0 + cell + x + (1 | g)", frame.assign(cell=frame["k"] + frame["m"]))
+    share = (frame["k"] + frame["m"]).value_counts(normalize=True)
+    want = sum(share[name] * cells.fixef()[f"cell[{name}]"] for name in share.index)
+    assert_allclose(found["estimate"][0], want)
+    assert np.isnan(empty().emmeans("x", at={"x": [0.0]}).means["estimate"][0])
+    with pytest.raises(DataError, match="no row of the data has the values of k, m that at= gives"):
+        empty().emmeans("x", at={"x": 0.0, "k": "c", "m": "v"}, weights="proportional")
+
+
+@pytest.mark.parametrize("response", inference("means")["response"])
+def test_means_on_the_scale_of_the_response(response: str) -> None:
+    expected = inference("means")["response"][response]
+    found = fit(f"{response} ~ arm + x + (1 | g)").emmeans("arm", type="response")
+    check(found.means, expected, "response")
+    assert_allclose(found.means[["conf_low", "conf_high"]].T, [expected["lower.CL"], expected["upper.CL"]], rtol=1e-5)
+    assert str(found).startswith(f"Estimated marginal means of y, transformed back from {response}\n")
+
+
+TRANSFORMS = {
+    "-1000 / y": lambda y: -1000 / y,
+    "1 / (2 * y + 1)": lambda y: 1 / (2 * y + 1),
+    "I(y^2)": lambda y: y**2,
+    "y^0.5": lambda y: y**0.5,
+    "log(y, 3) - 1": lambda y: np.log(y) / np.log(3) - 1,
+    "np.log(y / 100)": lambda y: np.log(y / 100),
+    "exp(y / 10)": lambda y: np.exp(y / 10),
+    "expm1(-y)": lambda y: np.expm1(-y),
+    "cbrt(3 - y)": lambda y: np.cbrt(3 - y),
+    "y": lambda y: y,
+}
+
+
+@pytest.mark.parametrize("response", TRANSFORMS)
+def test_the_way_back_undoes_the_transformation(response: str) -> None:
+    model = rx.lmer(f"{response} ~ 1 + (1 | g)", sets()[0]).fitted_stack
+    back = back_transform(model, (0,))
+    y = np.array([0.7, 2.0, 3.5])
+    eta, step = TRANSFORMS[response](y), 1e-6
+    table = pd.DataFrame({"estimate": eta, "std_error": 0.1, "conf_low": eta - 0.01, "conf_high": eta + 0.01})
+    if response == "y":
+        assert back is None
+        return
+    found = back.table(table)
+    assert_allclose(found["estimate"], y, rtol=1e-10)
+    slope = (TRANSFORMS[response](y + step) - TRANSFORMS[response](y - step)) / (2 * step)
+    assert_allclose(found["std_error"], 0.1 / np.abs(slope), rtol=1e-6)
+    assert (found["conf_low"] < found["estimate"]).all()
+    assert (found["estimate"] < found["conf_high"]).all()
+    assert_allclose(TRANSFORMS[response](found["conf_low"]), eta - 0.01 * np.sign(slope), rtol=1e-8)
+
+
+def test_pooled_means_are_transformed_back_after_pooling() -> None:
+    pooled = rx.lmer_list("log(y) ~ arm + x + (1 | g)", list(sets())).pool()
+    model, response = pooled.emmeans("arm"), pooled.emmeans("arm", type="response")
+    for column in ("estimate", "conf_low", "conf_high"):
+        assert_allclose(response.means[column], np.exp(model.means[column]))
+    assert_allclose(response.means["std_error"], np.exp(model.means["estimate"]) * model.means["std_error"])
+    assert_allclose(response.means["riv"], model.means["riv"])
+    pd.testing.assert_frame_equal(response.differences(), model.differences())
+    assert response.differences().attrs["notes"][-1] == "differences are on the scale of the model, log(y)"
+
+
+def test_responses_without_a_way_back() -> None:
+    frame = sets()[0].assign(z=lambda d: d["y"] - 3)
+    for response, message in (
+        ("abs(y)", r"the inverse of 'abs\(y\)' in the response 'abs\(y\)' is not known; it is that of log, log2"),
+        ("log(y + x^2)", r"the inverse of 'y \+ x\^2' in the response 'log\(y \+ x\^2\)' is not known"),
+        ("log(y)^2", r"'log\(y\)\^2' in .* has an inverse for positive values only, and 'log\(y\)' has others"),
+        ("I(z^2)", r"'z\^2' in the response 'I\(z\^2\)' has an inverse for positive values only, and 'z' has others"),
+    ):
+        one = rx.lmer(f"{response} ~ arm + (1 | g)", frame)
+        with pytest.raises(DataError, match=message):
+            one.emmeans("arm", type="response")
+    with pytest.raises(DataError, match="type='link' is not known: use 'model' or 'response'"):
+        one.emmeans("arm", type="link")

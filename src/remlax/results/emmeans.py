@@ -15,11 +15,13 @@ from ..fitting.estimable import Ties
 from ..fitting.fit import Fitted
 from ..hints import Hints
 from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
+from .back_transform import BackTransform, back_transform
 from .combinations import Combinations
 from .printing import Summary
-from .reference_grid import At, Grid, make_grid, shown
+from .reference_grid import At, Grid, Weights, make_grid, shown
 
 Adjust = Literal["tukey", "dunnett", "none", "bonferroni", "holm", "sidak"]
+Scale = Literal["model", "response"]
 
 # columns of the table that the print-out leaves out
 HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
@@ -52,6 +54,7 @@ class EstimatedMeans(Hints):
     by: tuple[str, ...]
     at: dict[str, list[Any]]
     offset: float | None
+    _back: BackTransform | None
     _grid: Grid
     _ties: Ties
     _combinations: Combinations
@@ -79,7 +82,7 @@ class EstimatedMeans(Hints):
         pandas.DataFrame
             ``by`` columns, ``contrast``, then the columns of ``contrast()`` and ``p_adjusted``. Limits are those of
             single comparisons. A difference that the data do not determine is NaN, and the adjustment does not count
-            it.
+            it. Differences are on the scale of the model, also of means that are transformed back.
 
         Raises
         ------
@@ -110,7 +113,10 @@ class EstimatedMeans(Hints):
             pairs = self._versus(rows, reference) if versus else list(combinations(rows, 2))
             parts.append(self._compare(np.array([pair[::-1] if reverse else pair for pair in pairs]), method))
         table = pd.concat(parts, ignore_index=True)
-        table.attrs = self.means.attrs
+        table.attrs = dict(self.means.attrs)
+        if self._back:
+            note = f"differences are on the scale of the model, {self._back.response}"
+            table.attrs["notes"] = [*table.attrs["notes"], note]
         return table
 
     def _check_adjust(self, method: str, versus: bool) -> None:
@@ -176,14 +182,17 @@ class EstimatedMeans(Hints):
     def _text(self) -> Summary:
         factors = (*self._grid.wanted, *self._grid.by)
         columns = [name for name in self.means.columns if name in factors or name.rstrip("_") not in HIDDEN]
+        scale = f" of {self._back.column}, transformed back from {self._back.response}" if self._back else ""
         parts = [
-            "Estimated marginal means",
+            f"Estimated marginal means{scale}",
             self.means[columns].to_string(index=False, float_format=lambda value: f"{value:.6g}"),
         ]
         rest = [
             _over(name, values) if len(values) > 1 else f"{name} = {shown(values[0])}"
             for name, values in self.at.items()
         ]
+        if self._grid.weights == "proportional":
+            rest.append("weighted by the rows of the data")
         if self.offset is not None:
             rest.append(f"offset at its mean = {self.offset:.6g}")
         if rest:
@@ -197,15 +206,21 @@ def estimated_means(
     specs: str | Sequence[str],
     by: str | Sequence[str] | None,
     at: At | None,
+    weights: Weights,
+    scale: Scale,
     combos: Combinations,
 ) -> EstimatedMeans:
     """Build the reference grid and average over it; see ``LmerFit.emmeans``."""
-    grid, ties = make_grid(fitted, lanes, specs, by, at), fitted.model.ties
+    if scale not in get_args(Scale):
+        raise DataError(f"type={scale!r} is not known: use 'model' or 'response'")
+    grid, ties = make_grid(fitted, lanes, specs, by, at, weights), fitted.model.ties
+    back = back_transform(fitted, lanes) if scale == "response" else None
     matrix = ties.reduced(grid.rows)
     keys = grid.keys()
     offset = fitted.model.rows.offset
     means_of = None if offset is None else np.array([offset.lane(k).mean() for k in lanes])
     found = combos.table(matrix, grid.labels, means_of)
+    found = back.table(found) if back else found
     missed = ties.missed(grid.rows)
     if missed.any():
         names = [fitted.model.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]
@@ -216,7 +231,7 @@ def estimated_means(
     means.attrs = found.attrs
     table = pd.DataFrame(matrix, index=grid.labels, columns=fitted.model.fixed_names)
     mean = None if means_of is None else float(means_of.mean())
-    return EstimatedMeans(means, table, grid.by, grid.rest, mean, grid, ties, combos)
+    return EstimatedMeans(means, table, grid.by, grid.rest, mean, back, grid, ties, combos)
 
 
 def _not_estimable(keys: pd.DataFrame, names: Sequence[str]) -> str:

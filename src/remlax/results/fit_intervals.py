@@ -11,9 +11,9 @@ from ..errors import DataError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from .combinations import FitCombinations
-from .emmeans import EstimatedMeans, estimated_means
+from .emmeans import EstimatedMeans, Scale, estimated_means
 from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
-from .reference_grid import At
+from .reference_grid import At, Weights
 
 
 class FitIntervals:
@@ -28,6 +28,8 @@ class FitIntervals:
         *,
         by: str | Sequence[str] | None = None,
         at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
         conf_level: float = 0.95,
         ddf: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
@@ -43,8 +45,13 @@ class FitIntervals:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate. Means are averaged over the grid with equal weights. An offset stands
-            at its mean.
+            two; the mean of any other covariate. An offset stands at its mean.
+        weights : {"equal", "proportional"}, default "equal"
+            How the combinations of the variables averaged over count: all the same, or as many rows as the data have of
+            their categories, as R's emmeans does it under that name. Prior weights do not count.
+        type : {"model", "response"}, default "model"
+            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
+            estimates and limits transformed back, standard errors by the delta method.
         conf_level : float, default 0.95
         ddf, vcov, cluster
             As in `tidy`.
@@ -58,7 +65,8 @@ class FitIntervals:
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, or a category is not in the data.
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
 
         Warns
         -----
@@ -79,7 +87,7 @@ class FitIntervals:
         """
         within = coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
         combos = FitCombinations(self.fitted_stack, self.lane, within, conf_level)
-        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, combos)
+        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, weights, type, combos)
 
     def confint(
         self,

@@ -8,8 +8,8 @@ from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from .combinations import PooledCombinations
-from .emmeans import EstimatedMeans, estimated_means
-from .reference_grid import At
+from .emmeans import EstimatedMeans, Scale, estimated_means
+from .reference_grid import At, Weights
 
 
 class PooledMeans:
@@ -22,7 +22,13 @@ class PooledMeans:
     within: CoefficientInference
 
     def emmeans(
-        self, specs: str | Sequence[str], *, by: str | Sequence[str] | None = None, at: At | None = None
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
     ) -> EstimatedMeans:
         """Estimated marginal means, pooled at every point of one reference grid.
 
@@ -34,8 +40,15 @@ class PooledMeans:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate over all imputations, so that all have one grid. Means are averaged
-            over the grid with equal weights. An offset stands at its mean, that of each imputation.
+            two; the mean of any other covariate over all imputations, so that all have one grid. An offset stands at
+            its mean, that of each imputation.
+        weights : {"equal", "proportional"}, default "equal"
+            How the combinations of the variables averaged over count: all the same, or as many rows as the data of all
+            imputations together have of their categories, as R's emmeans does it under that name (for one data set).
+            Prior weights do not count.
+        type : {"model", "response"}, default "model"
+            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
+            estimates and limits transformed back after pooling, standard errors by the delta method.
 
         Returns
         -------
@@ -47,7 +60,8 @@ class PooledMeans:
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, or a category is not in the data.
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
 
         Warns
         -----
@@ -70,4 +84,4 @@ class PooledMeans:
         [['0 - 1', 2.77]]
         """
         combos = PooledCombinations(self.fitted_stack, self.lanes, self.dropped, self.within, self.rubin.conf_level)
-        return estimated_means(self.fitted_stack, self.lanes, specs, by, at, combos)
+        return estimated_means(self.fitted_stack, self.lanes, specs, by, at, weights, type, combos)

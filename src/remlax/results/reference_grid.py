@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
 
 At = Mapping[str, Any]
+Weights = Literal["equal", "proportional"]
 
 # a covariate with at most this many values takes all of them, as in R's emmeans (cov.keep)
 KEEP_VALUES = 2
@@ -36,6 +37,8 @@ class Grid:
         Values of ``by`` and ``wanted``, one per mean.
     rows : ndarray (r, P)
         Averages of model-matrix rows, in all columns of the formula.
+    weights : {"equal", "proportional"}
+        How they are averaged.
     """
 
     wanted: tuple[str, ...]
@@ -43,6 +46,7 @@ class Grid:
     values: dict[str, list[Any]]
     cells: list[tuple[Any, ...]]
     rows: np.ndarray
+    weights: Weights
 
     @property
     def rest(self) -> dict[str, list[Any]]:
@@ -61,7 +65,12 @@ class Grid:
 
 
 def make_grid(
-    fitted: Fitted, lanes: Sequence[int], specs: str | Sequence[str], by: str | Sequence[str] | None, at: At | None
+    fitted: Fitted,
+    lanes: Sequence[int],
+    specs: str | Sequence[str],
+    by: str | Sequence[str] | None,
+    at: At | None,
+    weights: Weights,
 ) -> Grid:
     """Build the reference grid and average over it.
 
@@ -69,6 +78,8 @@ def make_grid(
     ------
     DataError
     """
+    if weights not in get_args(Weights):
+        raise DataError(f"weights={weights!r} is not known: use 'equal' or 'proportional'")
     wanted, groups, fixed = _names(specs), _names(by), {} if at is None else at
     values = reference_values(fitted, lanes, fixed)
     _check_names(wanted, groups, values, fixed)
@@ -86,7 +97,31 @@ def make_grid(
     others = list(product(*(values[name] for name in rest)))
     points = [dict(zip((*order, *rest), (*cell, *other), strict=True)) for cell in cells for other in others]
     x = _matrix(fitted, lanes, points)
-    return Grid(wanted, groups, values, cells, x.reshape(len(cells), -1, x.shape[1]).mean(axis=1))
+    share = np.ones(len(others))
+    if weights == "proportional":
+        pairs = {name for name in rest if len(values[name]) == KEEP_VALUES and name not in fixed}
+        counted = [name for name in rest if name in pairs | fitted.model.rows.fixed.categorical_variables]
+        share = _frequencies(fitted, lanes, rest, others, counted)
+    rows = np.einsum("rgp,g->rp", x.reshape(len(cells), len(others), -1), share / share.sum())
+    return Grid(wanted, groups, values, cells, rows, weights)
+
+
+def _frequencies(
+    fitted: Fitted, lanes: Sequence[int], rest: Sequence[str], others: list[tuple[Any, ...]], counted: Sequence[str]
+) -> np.ndarray:
+    """How many rows of all data sets have the categories of each combination of the variables averaged over."""
+    data = fitted.model.rows.data
+    assert data is not None  # every fit keeps its data
+    if not counted:
+        return np.ones(len(others))
+    columns = [pd.concat([data.frames[k][name] for k in lanes], ignore_index=True).astype(object) for name in counted]
+    sizes = pd.concat(columns, axis=1).value_counts().to_dict()
+    found = [sizes.get(tuple(other[rest.index(name)] for name in counted), 0) for other in others]
+    if not any(found):
+        raise DataError(
+            f"weights='proportional': no row of the data has the values of {', '.join(counted)} that at= gives"
+        )
+    return np.array(found, dtype=float)
 
 
 def shown(value: object) -> str:
