@@ -209,7 +209,9 @@ ARGUMENTS = {
     "augment.data": "not needed: the rows are those of the fit",
     "augment.newdata": "fit.predict(newdata)",
     "bootstrap.fun": "statistic=, a function of a list of fits that returns a frame with one row per fit",
-    "bootstrap.type": "given_modes=False (the default) or True; draws are from the model",
+    "bootstrap.cluster": "resample=, the grouping factors whose levels are drawn",
+    "bootstrap.type": "resample= for clusters of the data; by default draws are from the model, with given_modes=True "
+    "at the modes",
     "boottype": "bootstrap=True or False",
     "bycases": "by_cases=",
     "conditional": "given_modes=",
