@@ -43,6 +43,7 @@ def fits() -> rx.LmerFitList:
         ("superFactor", r"'superFactor'; use new_levels='mean' or 'draw' of fit\.predict_interval\(new\)"),
         ("mice", r"'mice'; use rx\.impute\.joint"),
         ("lmer_lst", "'lmer_lst'; use lmer_list"),
+        ("cAIC4", "'cAIC4'; not available: the conditional AIC is another number than the AIC of a fit"),
         ("zzz", "module 'remlax' has no attribute 'zzz'$"),
     ],
 )
@@ -57,6 +58,16 @@ def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
     for result in (fits[0], fits, fits.pool()):
         with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*(fit|pooled)"):
             getattr(result, name)
+
+
+@pytest.mark.parametrize("name", ["caic", "cAIC", "conditional_aic", "AICc", "waic"])
+def test_other_criteria_are_not_the_aic(fits: rx.LmerFitList, name: str) -> None:
+    for result in (fits[0], fits, fits.pool()):
+        with pytest.raises(
+            rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; not available: "
+        ) as caught:
+            getattr(result, name)
+        assert "use " not in str(caught.value)
 
 
 def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:

@@ -14,10 +14,12 @@ _ROBUST = "fit.tidy('fixed', vcov='CR2')"
 _HYPOTHESIS = "fit.test('x = 0'), or fit.contrast('a - b') for an estimate with limits"
 _EXPORT = "fit.tidy().to_csv(file) and so on: tables are pandas data frames"
 _CHAINED = "rx.impute.joint(data, ...), or read what mice wrote with rx.read_imputations(file)"
+_CAIC = "not available: the conditional AIC is another number than the AIC of a fit, which is marginal"
 
 # without case, dots and underscores
 NAMES = {
     "aic": "fit.aic",
+    "aicc": "not available: the AIC of a fit has no correction for small samples",
     "amelia": "rx.impute.emb(data, m)",
     "ampute": "rx.sim.ampute(frame, prop)",
     "anova": "rx.anova(fit) for its terms, rx.anova(fit, smaller_fit) to compare; fit.test('f') for one factor",
@@ -40,6 +42,8 @@ NAMES = {
     "bsefe": "fit.tidy('fixed')['std_error']",
     "bsere": "fit.tidy('ran_pars')['std_error']",
     "bwplot": "rx.plot.imputed_quantile_plot(rx.impute.quantile_table(data, column))",
+    "caic": _CAIC,
+    "caic4": _CAIC,
     "citation": "the file CITATION.cff, and fit.report() for the versions",
     "cite": "the file CITATION.cff, and fit.report() for the versions",
     "coef": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group (lme4's coef)",
@@ -50,6 +54,8 @@ NAMES = {
     "comparedensity": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
     "complete": "data[k - 1] of an ImputedData",
     "concat": "rx.ImputedData.concat([a, b])",
+    "condaic": _CAIC,
+    "conditionalaic": _CAIC,
     "confint": "fit.confint('profile'), 'boot' or 'wald', or pooled.confint()",
     "convergence": "fit.opt, or fits.convergence() of a list of fits",
     "coverageplot": "rx.sim.coverage_plot(table, ...)",
@@ -183,6 +189,7 @@ NAMES = {
     "varcorr": "fit.varcorr()",
     "vcov": "fit.vcov()",
     "version": "rx.__version__, or rx.show_versions()",
+    "waic": "not available: it is computed from posterior draws",
     "waldtest": _HYPOTHESIS,
     "waldtestterms": "rx.anova(fit) for all terms, fit.test('f') for one factor",
     "with": "rx.lmer_list(formula, data)",
@@ -221,7 +228,9 @@ ARGUMENTS = {
     "augment.data": "not needed: the rows are those of the fit",
     "augment.newdata": "fit.predict(newdata)",
     "bootstrap.fun": "statistic=, a function of a list of fits that returns a frame with one row per fit",
-    "bootstrap.type": "given_modes=False (the default) or True; draws are from the model",
+    "bootstrap.cluster": "resample=, the grouping factors whose levels are drawn",
+    "bootstrap.type": "resample= for clusters of the data; by default draws are from the model, with given_modes=True "
+    "at the modes",
     "boottype": "bootstrap=True or False",
     "bycases": "by_cases=",
     "conditional": "given_modes=",

@@ -213,6 +213,40 @@ def test_models_side_by_side() -> None:
     assert "*" not in cells.to_string()
 
 
+def test_labels_that_label_nothing_are_named() -> None:
+    _, one = fit_case("sleepstudy_intercept")
+    _, two = fit_case("sleepstudy_corr")
+    said = (
+        r"labels names 'xx', which is no term, variable or grouping factor; they are 'Intercept', 'Days', 'Reaction',"
+    )
+    tables = {
+        "markdown": lambda words: two.to_markdown(labels=words),
+        "html": lambda words: two.to_html(labels=words),
+        "latex": lambda words: two.to_latex(labels=words),
+        "frame": lambda words: two.to_frame(labels=words),
+        "models": lambda words: rx.model_table([one, two], labels=words),
+        "pooled": lambda words: studentratings()[1].pool().to_markdown(labels=words),
+    }
+    for name, table in tables.items():
+        with pytest.raises(
+            DataError, match=said if name != "pooled" else "labels names 'xx', which is no term, variable"
+        ):
+            table({"xx": "Slope"})
+    with pytest.raises(DataError, match=r"names 'days', which is no term, .*; did you mean 'Days'"):
+        two.to_frame(labels={"Subject": "person", "days": "Days awake"})
+    # a variable counts where its term has a label of its own, and so does the response
+    words = {"Days": "Day", "Intercept": "Start", "Reaction": "Reaction time", "Subject": "person"}
+    assert "Correlation of Start and Day (person)" in two.to_markdown(labels=words)
+    data = rx.datasets.sleepstudy().assign(late=lambda d: (d["Days"] > 4).astype(int))
+    fit = rx.lmer("Reaction ~ factor(late) * log(Days + 1) + (1 | Subject)", data, weights="Days + 1")
+    words = {"late": "Late", "factor(late)[T.1]": "From day 5", "Days": "Day"}
+    assert fit.to_frame(labels=words).loc["Fixed effects"].index.tolist()[1:3] == ["From day 5", "log(Day + 1)"]
+    # one model of several is enough
+    assert "Late: 1" in rx.model_table([one, fit], labels={"late": "Late"}).to_markdown()
+    with pytest.raises(DataError, match="labels names 'late'"):
+        one.to_markdown(labels={"late": "Late"})
+
+
 def test_stars_and_limits() -> None:
     _, fit = fit_case("sleepstudy_corr")
     table = rx.model_table([fit], errors="ci", stars=True, title="Sleep")

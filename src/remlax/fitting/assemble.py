@@ -78,8 +78,15 @@ class Assembled:
 
 # columns that cannot be divided by their size are found by what comes of it
 @np.errstate(all="ignore")
-def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
+def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> Assembled:
     """Stream the rows of all data sets into one stack.
+
+    Parameters
+    ----------
+    rows : ModelRows
+    reml : bool
+    keep : ndarray of int, optional
+        Columns of the fixed part in the model, where it is known that they are independent in every data set.
 
     Raises
     ------
@@ -89,10 +96,11 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
     scales = _z_scales(rows, layout)
-    keep = np.arange(len(rows.fixed.names))
+    known = keep is not None
+    keep = np.arange(len(rows.fixed.names)) if keep is None else keep
     found = _conditioned(rows, layout, scales, keep)
     if found is None:
-        keep = independent_columns(rows)
+        keep = keep if known else independent_columns(rows)
         found = _conditioned(rows, layout, scales, keep, by_qr=True)
     return _assembled(rows, layout, scales, keep, found)
 

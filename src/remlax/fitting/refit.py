@@ -252,13 +252,13 @@ def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
         offset=None if rows.offset is None else one(rows.offset),
         index=(rows.index[lane],) * n_sims,
         data=_repeated_data(rows, lane, y),
-        given_weights=_of_lane(rows.given_weights, lane),
-        given_offset=_of_lane(rows.given_offset, lane),
+        given_weights=of_lane(rows.given_weights, lane),
+        given_offset=of_lane(rows.given_offset, lane),
         refitted=True,
     )
 
 
-def _of_lane(given: RowInput, lane: int) -> RowInput:
+def of_lane(given: RowInput, lane: int) -> RowInput:
     """Weights or offset of one data set, where each has an array of its own."""
     if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
         return np.asarray(given[lane])

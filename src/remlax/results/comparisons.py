@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import ConvergenceWarning, DataError, PoolingError, warn
+from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.boundary_covariance import boundary_covariance
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
@@ -196,7 +196,7 @@ def _attrs(parts: Sequence[Lanes], record: Record) -> dict[Hashable, object]:
         for name, part in named
     }
     found = singular | {"fits that did not converge": list(record.failed), "left out": list(record.dropped)}
-    sentences = [f"{what}: imputation {', '.join(map(str, labels))}" for what, labels in found.items() if labels]
+    sentences = [f"{what}: imputation {shortened(labels)}" for what, labels in found.items() if labels]
     return {
         "n_imputations": len(parts[0].lanes),
         "singular_imputations": list(dict.fromkeys(label for labels in singular.values() for label in labels)),

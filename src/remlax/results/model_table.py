@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, MissingExtraError
+from ..design.tokens import nearest
+from ..errors import DataError, MissingExtraError, shortened
 from ..hints import Hints, hinted
+from .constraints import MANY
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 PART = "Part"
@@ -46,6 +48,8 @@ class ModelParts:
         Estimator, pooling and degrees of freedom in words.
     notes : list of str
         What must not be overlooked.
+    variables : tuple of str
+        Columns of the data that the model uses.
     """
 
     fixed: pd.DataFrame
@@ -54,6 +58,7 @@ class ModelParts:
     conf_level: float
     method: str
     notes: list[str] = field(default_factory=list)
+    variables: tuple[str, ...] = ()
 
 
 class Reportable(Protocol):
@@ -181,7 +186,7 @@ def _pipes(cells: Iterable[str]) -> str:
 
 def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
     """Lay out one model: estimate, SE, limits, df, t, p and (pooled) FMI in columns."""
-    words = _checked(labels, digits)
+    words = _checked(labels, digits, [parts])
     pooled = "fmi" in parts.fixed
     limits = f"{100 * parts.conf_level:g}% CI"
     columns = ["Estimate", "SE", limits, "df", "t", "p", *(["FMI"] if pooled else [])]
@@ -240,13 +245,23 @@ def _fact_words(name: str, labels: Mapping[str, str]) -> str:
     return f"{kind}{colon}{labels.get(group, group)}"
 
 
-def _checked(labels: Mapping[str, str] | None, digits: int) -> Mapping[str, str]:
+def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[ModelParts]) -> Mapping[str, str]:
     if not isinstance(digits, int | np.integer) or not 0 <= digits <= 6:
         raise DataError(f"digits={digits!r} must be a whole number between 0 and 6")
     if labels is None:
         return {}
     if not isinstance(labels, Mapping) or not all(isinstance(t, str) for pair in labels.items() for t in pair):
         raise DataError("labels must be a dict from terms, variables or groups to the words to print")
+    terms, known = dict[str, None](), dict[str, None]()
+    for parts in models:
+        terms |= dict.fromkeys([*parts.fixed["term"], *(name for row in parts.random["names"] for name in row)])
+        known |= dict.fromkeys([*parts.variables, *filter(None, parts.random["group"])])
+    for name in labels:
+        # a variable in log(x) or factor(x) is one that a label reaches
+        if name not in known and not any(term_words(term, {name: ""}) != term_words(term, {}) for term in terms):
+            names = list(dict.fromkeys([*terms, *known]))
+            hint = nearest(name, names) or f"; they are {shortened(map(repr, names), MANY)}"
+            raise DataError(f"labels names {name!r}, which is no term, variable or grouping factor{hint}")
     return labels
 
 
@@ -288,7 +303,8 @@ def model_table(
     Raises
     ------
     DataError
-        Something is not a fit or a pooled model; an option is not known; the models have limits of different levels.
+        Something is not a fit or a pooled model; an option is not known; labels has a name that no model has; the
+        models have limits of different levels.
 
     Examples
     --------
@@ -300,11 +316,11 @@ def model_table(
     >>> table.to_frame().loc["Fixed effects"].values.tolist()
     [['251.41 (9.75)', '251.41 (6.82)'], ['10.47 (0.80)', '10.47 (1.55)']]
     """
-    words = _checked(labels, digits)
     if errors not in ("se", "ci"):
         raise DataError(f"errors={errors!r} is not known: use 'se' or 'ci'")
     each = _named(models)
     found = {name: model._report_parts() for name, model in each.items()}
+    words = _checked(labels, digits, found.values())
     levels = sorted({parts.conf_level for parts in found.values()})
     if errors == "ci" and len(levels) > 1:
         raise DataError(

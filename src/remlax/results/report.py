@@ -12,6 +12,7 @@ import pandas as pd
 
 from .._version import __version__
 from ..core.optimize import STATUS_TEXT
+from ..design.build import needed_columns
 from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
@@ -55,7 +56,8 @@ class Tables:
         Raises
         ------
         DataError
-            labels is not a dict of texts, or digits not a number from 0 to 6.
+            labels is not a dict of texts or has a name that the model does not have, or digits is not a number from 0
+            to 6.
 
         Examples
         --------
@@ -107,9 +109,8 @@ class FitReport(Tables):
         method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
         found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
         facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
-        return ModelParts(
-            fixed, _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor")), facts, 0.95, method, fit_notes(stack, lane)
-        )
+        random = _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor"))
+        return ModelParts(fixed, random, facts, 0.95, method, fit_notes(stack, lane), _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -180,7 +181,7 @@ class PooledReport(Tables):
             f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
         )
-        return ModelParts(fixed, _random(stack, random), facts, level, method, notes)
+        return ModelParts(fixed, _random(stack, random), facts, level, method, notes, _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -220,6 +221,12 @@ class PooledReport(Tables):
             return "degrees of freedom are those of Rubin (1987)"
         complete = self.within.rule.replace("df", "degrees of freedom")
         return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
+
+
+def _variables(stack: Fitted) -> tuple[str, ...]:
+    rows = stack.model.rows
+    given = [text if isinstance(text, str) else None for text in (rows.given_weights, rows.given_offset)]
+    return tuple(needed_columns(rows.formula, *given))
 
 
 def _random(stack: Fitted, table: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Responses drawn from fitted models, refits to other responses, and the parametric bootstrap over imputations."""
+"""Responses drawn from fitted models, refits to other responses, and the bootstrap, over imputations as well."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.record import record
 from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.resample import draw_clusters, find_clusters, fit_resamples
 from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
@@ -185,14 +186,15 @@ def _refit_weights(fit: LmerFit, given: object) -> np.ndarray | None:
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """Parametric bootstrap of K fits.
+    """Bootstrap of K fits.
 
     Attributes
     ----------
     estimates
         (K, terms): the statistics of the fits themselves; index ``imp``.
     replicates
-        (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge is NaN.
+        (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge, or a resample
+        that does not identify the coefficients, is NaN.
     """
 
     estimates: pd.DataFrame
@@ -255,15 +257,16 @@ def bootstrap(
     statistic: Statistic | None = None,
     seed: int | None = None,
     given_modes: bool = False,
+    resample: str | Sequence[str] | None = None,
 ) -> Bootstrap:
-    """Bootstrap parametrically: draw responses from every fit, fit the model to them, keep a statistic (lme4: bootMer).
+    """Bootstrap fits: draw responses from the model (lme4: bootMer) or clusters from the data, refit, keep a statistic.
 
     Parameters
     ----------
     fits : LmerFit or LmerFitList
         One fit, or one per imputation.
     n_sims : int, default 200
-        Draws per fit.
+        Draws per fit; all refits of a fit are one batch.
     statistic : function, optional
         From an `LmerFitList` to a frame with one row per fit and one column per term; by default coefficients, SDs,
         correlations (``sd__x|g``, ``cor__x.z|g``) and ``sigma``.
@@ -271,6 +274,11 @@ def bootstrap(
         The draws for a fit depend on the seed and on its place.
     given_modes : bool, default False
         As of `simulate`.
+    resample : str or list of str, optional
+        Draw clusters of the data with replacement (the case bootstrap) in the place of responses from the model: names
+        of grouping factors, whose levels are drawn within the level of the next coarser factor that they lie in, and
+        ``"rows"`` for rows within the finest levels. ``"school"`` draws whole schools, ``["school", "class"]`` schools
+        and classes within these. Levels of factors that are not named are kept whole.
 
     Returns
     -------
@@ -279,9 +287,22 @@ def bootstrap(
     Raises
     ------
     DataError
-        Fewer than two draws, or the statistic does not have one row per fit.
+        Fewer than two draws, or the statistic does not have one row per fit; resample names no grouping factor, or
+        grouping factors are crossed.
     PoolingError
         Refits to different outcomes, which are not imputations.
+
+    Notes
+    -----
+    A cluster that is drawn twice is two clusters. Columns of the model, ``scale(x)`` for instance, stay what they are
+    in the data of the fit. As in all uses of the cluster bootstrap, drawing the lower levels as well adds their
+    variance to that which the drawn clusters already have: with many clusters draw the highest level only. Resamples
+    that do not identify all coefficients count as failed.
+
+    References
+    ----------
+    Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge, section 3.8.
+    Ren, S. et al. (2010). Nonparametric bootstrapping for hierarchical data. J. Appl. Stat. 37, 1487-1498.
 
     Examples
     --------
@@ -290,12 +311,17 @@ def bootstrap(
     >>> table = rx.bootstrap(fit, 100, seed=1).summary()
     >>> table["term"].tolist()
     ['Intercept', 'sd__Intercept|Batch', 'sigma']
+    >>> by_batch = rx.bootstrap(fit, 100, seed=1, resample="Batch")
     """
     if not isinstance(fits, LmerFitList):
         _check_fit(fits, "bootstrap")
     _check_draws(n_sims, 2, seed)
     if statistic is not None and not callable(statistic):
         raise DataError(f"statistic={statistic!r} must be a function of a list of fits that returns a data frame")
+    if resample is not None and given_modes:
+        raise DataError(
+            "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
+        )
     several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.fitted_stack, (fits.lane,))
     refuse_other_outcomes(several.fitted_stack, several.lanes)
     compute = estimates_of if statistic is None else statistic
@@ -304,11 +330,16 @@ def bootstrap(
     with progress(len(several), "fit") as tell:
         for place, fit in enumerate(several):
             rng = np.random.default_rng(None if seed is None else [seed, place])
-            drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-            fitted = refit_lane(fit.fitted_stack, fit.lane, drawn)
-            found = _checked(compute(LmerFitList(fitted, tuple(range(n_sims)))), n_sims)
+            if resample is None:
+                drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
+                fitted, good = refit_lane(fit.fitted_stack, fit.lane, drawn), np.ones(n_sims, bool)
+            else:
+                clusters = find_clusters(fit.fitted_stack, fit.lane, resample)
+                draws = [draw_clusters(clusters, rng) for _ in range(n_sims)]
+                fitted, good = fit_resamples(fit.fitted_stack, fit.lane, clusters, draws)
+            found = _checked(compute(LmerFitList(fitted, tuple(range(fitted.n_lanes)))), fitted.n_lanes)
             found.loc[~fitted.converged] = np.nan
-            parts.append(found)
+            parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
             tell(1)
     labels = list(several.labels)
     index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])
