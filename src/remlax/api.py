@@ -26,6 +26,7 @@ from .errors import (
     DataWarning,
     DroppedRowsWarning,
     FormulaWarning,
+    IdentifiabilityWarning,
     SingularFitWarning,
     warn,
 )
@@ -34,6 +35,7 @@ from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
 from .hints import hinted
 from .results import LmerFit, LmerFitList
+from .results.redundancy_words import redundancy_notes
 
 Optimizer = LBFGS | Newton
 
@@ -92,6 +94,9 @@ def lmer(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    IdentifiabilityWarning
+        Random terms repeat each other, such as ``(1 | g) + (1 + x | g)`` or ``(1 + f || g)`` with a factor f; what is
+        not identified has no standard error.
     DataWarning
         A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
     FormulaWarning
@@ -168,7 +173,7 @@ def lmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
+    RankDeficientWarning, IdentifiabilityWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
 
     Examples
     --------
@@ -250,6 +255,8 @@ def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
 
 def _warn(fitted: Fitted) -> None:
     labels, several = fitted.model.rows.labels, fitted.n_lanes > 1
+    for text in redundancy_notes(fitted, range(fitted.n_lanes)):
+        warn(text, IdentifiabilityWarning)
     failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
     singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
     if failed:

@@ -36,6 +36,10 @@ SEVERAL_VARIANCES = (
     "{n} variances are zero in the smaller model, and the weights of their mixture are not known: the p-value, from "
     "the distribution without a boundary, is too large (Stram and Lee 1994)"
 )
+TIED = (
+    "random terms repeat each other, which leaves open how many variances are zero in the smaller model: the p-value, "
+    "from the distribution without a boundary, is too large if one is"
+)
 
 
 @hinted
@@ -240,7 +244,7 @@ def _likelihood(
         common = [loglik_at(fits, mean_parameters(fits)) for fits in (large, small)]
         test = d3(2 * (own[0] - own[1]), 2 * (common[0] - common[1]), k, ariv=_truncation(ariv))
     else:
-        robust, h = ariv == "robust", pair[0].n_parameters
+        robust, h = ariv == "robust", difference.sizes[0]
         common_max = stacked_loglik(large), stacked_loglik(small)
         test = d4(own[0], own[1], *common_max, k, robust=robust, n_parameters=h, ariv=_truncation(ariv))
     return test, pair, record
@@ -258,11 +262,11 @@ def _truncation(ariv: Ariv) -> Literal["default", "positive"]:
 def _pooled_frame(test: PooledTest, difference: Difference, pair: tuple[Lanes, Lanes], record: Record) -> pd.DataFrame:
     plain = float(test.p_value)
     m = difference.n_variances
-    weights = _boundary_weights(pair, m)
+    weights = _boundary_weights(pair, difference)
     if weights is not None:
-        test = at_boundary(test, m, weights if m > 1 else None)
-    elif m:
-        test = replace(test, note=f"{test.note} {SEVERAL_VARIANCES.format(n=m)}".strip())
+        test = at_boundary(test, len(weights) - 1, weights if len(weights) > 2 else None)
+    elif m != 0:
+        test = replace(test, note=f"{test.note} {_no_mixture(m)}".strip())
     table = pd.DataFrame(
         {
             "model": [pair[0].formula],
@@ -289,12 +293,20 @@ def _pooled_frame(test: PooledTest, difference: Difference, pair: tuple[Lanes, L
     return table
 
 
-def _boundary_weights(pair: tuple[Lanes, Lanes], m: int) -> np.ndarray | None:
+def _boundary_weights(pair: tuple[Lanes, Lanes], difference: Difference) -> np.ndarray | None:
     """Weights of the mixture for m variances that are zero in the smaller model, the mean of those of the data sets."""
-    if m <= 1:
-        return np.full(2, 0.5) if m else None
+    m = difference.n_variances
+    if m == 1:
+        return np.full(2, 0.5)
+    if not m or difference.tied:
+        return None
     found = boundary_covariance(*pair)
     return None if found is None else np.mean([chibar_weights(one) for one in found], axis=0)
+
+
+def _no_mixture(m: int | None) -> str:
+    """Say why the p-value comes from the distribution without a boundary."""
+    return TIED if m is None else SEVERAL_VARIANCES.format(n=m)
 
 
 def _sentences(singular: Sequence[Sequence[object]], record: Record) -> list[str]:
@@ -321,23 +333,28 @@ def _anova_fits(model: LmerFit, null: LmerFit) -> pd.DataFrame:
             notes.append(f"the {name} model is singular")
     # differences below zero are rounding error of equal likelihoods
     statistic = max(float(pair[1].fitted.criterion[0] - pair[0].fitted.criterion[0]), 0.0)
-    k, m = difference.n_parameters, difference.n_variances
+    k = difference.n_parameters
     plain = p_value = float(chibar_p_value(statistic, k, 0))
-    weights = _boundary_weights(pair, m)
+    weights = _boundary_weights(pair, difference)
     if weights is not None:
+        m = len(weights) - 1
         p_value = float(chibar_p_value(statistic, k, m, weights=weights))
         source = "Self and Liang 1987; Stram and Lee 1994" if m == 1 else "Silvapulle and Sen 2005"
         notes.append(f"p-value from the mixture {mixture_words(weights, k, 'chi-square')} ({source})")
-    elif m:
-        notes.append(SEVERAL_VARIANCES.format(n=m))
-    parts = [(pair[1], (np.nan,) * 4), (pair[0], (statistic, k, p_value, plain))]
-    table = pd.DataFrame([_fit_row(part, values, large.rows.n_rows(large.lanes[0])) for part, values in parts])
+    elif difference.n_variances != 0:
+        notes.append(_no_mixture(difference.n_variances))
+    n, sizes = large.rows.n_rows(large.lanes[0]), difference.sizes
+    rows = [
+        _fit_row(pair[1], sizes[1], (np.nan,) * 4, n),
+        _fit_row(pair[0], sizes[0], (statistic, k, p_value, plain), n),
+    ]
+    table = pd.DataFrame(rows)
     table.attrs["notes"] = notes
     return table
 
 
-def _fit_row(part: Lanes, tested: Sequence[float], n: int) -> dict[str, object]:
-    deviance, h = float(part.fitted.criterion[0]), part.n_parameters
+def _fit_row(part: Lanes, h: int, tested: Sequence[float], n: int) -> dict[str, object]:
+    deviance = float(part.fitted.criterion[0])
     row = {
         "formula": part.formula,
         "n_parameters": h,

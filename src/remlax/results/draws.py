@@ -17,6 +17,7 @@ from ..progress import progress
 from .checks import check_level
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
+from .redundant_rows import warn_redundant_rows
 
 Which = Literal["full", "fixed", "random", "all"]
 Stat = Literal["median", "mean"]
@@ -179,6 +180,8 @@ def interval_table(
     ]:
         if value not in known:
             raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
+    if which != "fixed":
+        warn_redundant_rows(fitted, lanes, rows)
     labels = [factor.label for factor in fitted.model.layout.factors]
     effects = _effects(which, labels)
     found = np.empty((len(effects), 3, rows.n_rows))
@@ -191,6 +194,8 @@ def interval_table(
     tables = []
     for name, values in zip(effects, found, strict=True):
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
+        if name in labels and fitted.redundancies.effects(lanes, labels.index(name)).any():
+            table[:] = np.nan  # how much of an effect is this factor's is not identified
         if which == "all":
             table.insert(0, "effect", name)
         tables.append(table)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..fitting.fit import Fitted
+from .redundancy_words import redundancy_notes
 
 
 def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Sequence[int] = ()) -> pd.DataFrame:
@@ -31,6 +32,6 @@ def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Seq
         "singular_imputations": singular,
         "failed_imputations": failed,
         "dropped_imputations": left_out,
-        "notes": [*table.attrs.get("notes", []), *notes],
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fitted, lanes)],
     }
     return table

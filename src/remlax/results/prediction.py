@@ -22,6 +22,7 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from .checks import check_level
 from .newdata import FrameRows, PredictionRows
+from .redundant_rows import warn_redundant_rows
 
 Interval = Literal["confidence", "prediction"]
 
@@ -206,6 +207,7 @@ def predict_one(
 ) -> pd.DataFrame:
     """Table of predictions of one fit; see ``LmerFit.predict``."""
     check_interval(interval, conf_level)
+    warn_redundant_rows(fitted, [lane], rows)
     if interval is None:
         return pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
     found = with_residual(linear_predictor(fitted, [lane], rows), interval)
@@ -234,6 +236,7 @@ def predict_pooled(
 ) -> pd.DataFrame:
     """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
     check_interval(interval, conf_level)
+    warn_redundant_rows(fitted, lanes, rows)
     if interval is None:
         return pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
     found = with_residual(linear_predictor(fitted, lanes, rows), interval)
