@@ -28,6 +28,7 @@ from .errors import (
     DataWarning,
     DroppedRowsWarning,
     FormulaWarning,
+    IdentifiabilityWarning,
     SingularFitWarning,
     TwoValuedResponseWarning,
     shortened,
@@ -39,6 +40,7 @@ from .fitting.fit import Fitted, fit_assembled
 from .fitting.record import record
 from .hints import hinted
 from .results import LmerFit, LmerFitList
+from .results.redundancy_words import redundancy_notes
 
 Optimizer = LBFGS | Newton
 
@@ -103,6 +105,9 @@ def lmer(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    IdentifiabilityWarning
+        Random terms repeat each other, such as ``(1 | g) + (1 + x | g)`` or ``(1 + f || g)`` with a factor f; what is
+        not identified has no standard error.
     DataWarning
         A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
     FormulaWarning
@@ -185,7 +190,8 @@ def lmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning, TwoValuedResponseWarning
+    RankDeficientWarning, IdentifiabilityWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning,
+    TwoValuedResponseWarning
     ImputationWarning
         Data from `remlax.impute` were imputed without a product, a power or a random slope that the model has.
 
@@ -286,6 +292,8 @@ def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
 
 def _warn(fitted: Fitted) -> None:
     labels, several = fitted.model.rows.labels, fitted.n_lanes > 1
+    for text in redundancy_notes(fitted, range(fitted.n_lanes)):
+        warn(text, IdentifiabilityWarning)
     failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
     singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
     if failed:

@@ -80,6 +80,10 @@ class RankDeficientWarning(RemlaxWarning):
     """Fixed-effect columns were dropped because others determine them, or what is asked for needs such a column."""
 
 
+class IdentifiabilityWarning(RemlaxWarning):
+    """Random terms repeat each other, so that the data cannot tell some of their variances apart."""
+
+
 class SingularFitWarning(RemlaxWarning):
     """A fit lies on the boundary of the parameter space."""
 

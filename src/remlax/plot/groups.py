@@ -80,9 +80,15 @@ def caterpillar(
     label, name = spoken.get(label, label), spoken.get(name, name)
     low, high = table["conf_low"].to_numpy(), table["conf_high"].to_numpy()
     clear, place = (low > 0) | (high < 0), np.arange(len(table))
+    known = ~np.isnan(low)
     flat = len(table) > MOST_NAMES
     ax = axes(ax, size=(4.4, 2.6) if flat else (4.4, max(1.8, 0.9 + 0.17 * len(table))))
-    for keep, colour, words in ((~clear, FAINT, "interval includes 0"), (clear, MAIN, "excludes 0")):
+    parts = (
+        (known & ~clear, FAINT, "interval includes 0"),
+        (clear, MAIN, "excludes 0"),
+        (~known, ACCENT, "no interval"),
+    )
+    for keep, colour, words in parts:
         if keep.any():
             (ax.vlines if flat else ax.hlines)(place[keep], low[keep], high[keep], color=colour, linewidth=1.0)
             points = (place[keep], table["estimate"][keep])

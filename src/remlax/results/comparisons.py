@@ -32,6 +32,10 @@ SEVERAL_VARIANCES = (
     "{n} variances are zero in the smaller model, and the weights of their mixture are not known: the p-value, from "
     "the distribution without a boundary, is too large (Stram and Lee 1994)"
 )
+TIED = (
+    "random terms repeat each other, which leaves open how many variances are zero in the smaller model: the p-value, "
+    "from the distribution without a boundary, is too large if one is"
+)
 
 
 class Options(NamedTuple):
@@ -94,8 +98,8 @@ def compare_lists(models: Sequence[Lanes], options: Options) -> pd.DataFrame:
         parts, record = _usable([_refit(part) for part in parts], options.on_failure, "maximum-likelihood fit", record)
         ml = [maximum_likelihood(part.fitted, np.array(part.lanes)) for part in parts]
         tests = [
-            _likelihood(large, small, difference.n_parameters, part.n_parameters, options)
-            for (small, large), difference, part in zip(pairwise(ml), differences, parts[1:], strict=True)
+            _likelihood(large, small, difference.n_parameters, difference.sizes[0], options)
+            for (small, large), difference in zip(pairwise(ml), differences, strict=True)
         ]
     rows = [
         _pooled_row(test, difference, large, small)
@@ -168,11 +172,11 @@ def _refitted(parts: Sequence[Lanes]) -> str:
 def _pooled_row(test: PooledTest, difference: Difference, large: Lanes, small: Lanes) -> dict[str, object]:
     plain = float(test.p_value)
     m = difference.n_variances
-    weights = _boundary_weights(large, small, m)
+    weights = _boundary_weights(large, small, difference)
     if weights is not None:
-        test = at_boundary(test, m, weights if m > 1 else None)
-    elif m:
-        test = replace(test, note=f"{test.note} {SEVERAL_VARIANCES.format(n=m)}".strip())
+        test = at_boundary(test, len(weights) - 1, weights if len(weights) > 2 else None)
+    elif m != 0:
+        test = replace(test, note=f"{test.note} {_no_mixture(m)}".strip())
     return {
         "model": large.formula,
         "null": small.formula,
@@ -211,12 +215,20 @@ def _called(parts: Sequence[Lanes]) -> list[str]:
     return ["smaller model", "larger model"] if len(parts) == 2 else [f"model {part.formula}" for part in parts]
 
 
-def _boundary_weights(large: Lanes, small: Lanes, m: int) -> np.ndarray | None:
+def _boundary_weights(large: Lanes, small: Lanes, difference: Difference) -> np.ndarray | None:
     """Weights of the mixture for m variances that are zero in the smaller model, the mean of those of the data sets."""
-    if m <= 1:
-        return np.full(2, 0.5) if m else None
+    m = difference.n_variances
+    if m == 1:
+        return np.full(2, 0.5)
+    if not m or difference.tied:
+        return None
     found = boundary_covariance(large, small)
     return None if found is None else np.mean([chibar_weights(one) for one in found], axis=0)
+
+
+def _no_mixture(m: int | None) -> str:
+    """Say why the p-value comes from the distribution without a boundary."""
+    return TIED if m is None else SEVERAL_VARIANCES.format(n=m)
 
 
 def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:
@@ -231,10 +243,12 @@ def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:
         if part.fitted.singular[0]:
             notes.append(f"the {name} is singular")
     n = parts[-1].rows.n_rows(parts[-1].lanes[0])
-    rows = [_fit_row(refits[0], (np.nan,) * 4, n)]
-    for (small, large), difference in zip(pairwise(refits), differences, strict=True):
+    # identified parameters; terms that repeat each other are found in the data of the fits, not of the refits
+    sizes = [differences[0].sizes[1], *(difference.sizes[0] for difference in differences)]
+    rows = [_fit_row(refits[0], sizes[0], (np.nan,) * 4, n)]
+    for (small, large), difference, size in zip(pairwise(refits), differences, sizes[1:], strict=True):
         tested, note = _ratio_test(large, small, difference)
-        rows.append(_fit_row(large, tested, n))
+        rows.append(_fit_row(large, size, tested, n))
         if note:
             notes.append(note if len(parts) == 2 else f"{large.formula}: {note}")
     table = pd.DataFrame(rows)
@@ -246,20 +260,21 @@ def _ratio_test(large: Lanes, small: Lanes, difference: Difference) -> tuple[tup
     """Statistic, df, p-value and plain p-value; and a sentence about the boundary."""
     # differences below zero are rounding error of equal likelihoods
     statistic = max(float(small.fitted.criterion[0] - large.fitted.criterion[0]), 0.0)
-    k, m = difference.n_parameters, difference.n_variances
+    k = difference.n_parameters
     plain = p_value = float(chibar_p_value(statistic, k, 0))
-    weights, note = _boundary_weights(large, small, m), ""
+    weights, note = _boundary_weights(large, small, difference), ""
     if weights is not None:
+        m = len(weights) - 1
         p_value = float(chibar_p_value(statistic, k, m, weights=weights))
         source = "Self and Liang 1987; Stram and Lee 1994" if m == 1 else "Silvapulle and Sen 2005"
         note = f"p-value from the mixture {mixture_words(weights, k, 'chi-square')} ({source})"
-    elif m:
-        note = SEVERAL_VARIANCES.format(n=m)
+    elif difference.n_variances != 0:
+        note = _no_mixture(difference.n_variances)
     return (statistic, k, p_value, plain), note
 
 
-def _fit_row(part: Lanes, tested: Sequence[float], n: int) -> dict[str, object]:
-    deviance, h = float(part.fitted.criterion[0]), part.n_parameters
+def _fit_row(part: Lanes, h: int, tested: Sequence[float], n: int) -> dict[str, object]:
+    deviance = float(part.fitted.criterion[0])
     row = {
         "formula": part.formula,
         "n_parameters": h,

@@ -18,6 +18,7 @@ from .checks import check_level
 from .known_terms import IgnoredTerms, adjusted_rows
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
+from .redundant_rows import warn_redundant_rows
 from .undetermined import warn_undetermined
 
 Which = Literal["full", "fixed", "random", "all"]
@@ -219,6 +220,9 @@ def interval_table(
     """Table of simulated intervals; see ``LmerFit.predict_interval``."""
     check_draws(n_sims, conf_level)
     _check_known("stat", stat, ("median", "mean"))
+    if which != "fixed":
+        warn_redundant_rows(fitted, lanes, rows)
+    labels = [factor.label for factor in fitted.model.layout.factors]
     found: dict[str, np.ndarray] = {}
     for name, part, total in _totals(fitted, lanes, rows, which, n_sims, seed, residual, draws):
         each = found.setdefault(name, np.empty((3, rows.n_rows)))
@@ -226,6 +230,8 @@ def interval_table(
     tables = []
     for name, values in found.items():
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
+        if name in labels and fitted.redundancies.effects(lanes, labels.index(name)).any():
+            table[:] = np.nan  # how much of an effect is this factor's is not identified
         if which == "all":
             table.insert(0, "effect", name)
         tables.append(table)

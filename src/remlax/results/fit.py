@@ -147,8 +147,8 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
 
     @property
     def n_parameters(self) -> int:
-        """Fixed coefficients, theta and sigma together."""
-        return len(self._names) + self.fitted_stack.theta_map.n_theta + 1
+        """Fixed coefficients, theta and sigma together; without those that random terms repeat."""
+        return self.fitted_stack.n_parameters(self.lane)
 
     @property
     def aic(self) -> float:

@@ -9,6 +9,7 @@ from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
 from .coefficients import fit_table
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant
+from .redundancy_words import redundancy_notes
 from .tables import cor_frame, level_counts, varcorr_frame, vcov_frame
 
 
@@ -28,7 +29,7 @@ def fit_notes(stack: Fitted, lane: int) -> list[str]:
             "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
             "errors of the other parameters leave out those on the boundary"
         )
-    return notes
+    return [*notes, *redundancy_notes(stack, [lane])]
 
 
 def _head(stack: Fitted, lane: int) -> list[str]:

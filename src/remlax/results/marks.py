@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..errors import shortened
 from ..fitting.fit import Fitted
+from .redundancy_words import redundancy_notes
 
 
 def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Sequence[int] = ()) -> pd.DataFrame:
@@ -32,6 +33,6 @@ def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Seq
         "singular_imputations": singular,
         "failed_imputations": failed,
         "dropped_imputations": left_out,
-        "notes": [*table.attrs.get("notes", []), *notes],
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fitted, lanes)],
     }
     return table

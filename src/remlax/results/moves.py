@@ -16,6 +16,7 @@ from .effects import Effect, choose_effect, choose_effects, choose_factor
 from .newdata import PredictionRows, include_level, read_newdata
 from .prediction import linear_predictor
 from .ranks import rank_table
+from .redundancy_words import redundancy_notes
 from .simulated import pooled_draws
 from .undetermined import warn_undetermined
 
@@ -55,7 +56,7 @@ def impact_table(
 ) -> pd.DataFrame:
     """Average predictions for cases over bins of levels; see ``Toolkit.re_impact``."""
     cases, effect = cases_of(newdata), choose_effect(fitted, group, term)
-    ranks = rank_table(fitted, lanes, effect.group, effect.term)
+    ranks = _ranked(fitted, lanes, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
     shape = (len(effect.levels), len(cases))
     rows = _read(fitted, lanes, cases, effect.group, list(effect.levels))
@@ -93,6 +94,21 @@ def impact_table(
     out = pd.concat(tables, ignore_index=True)
     out.loc[np.tile(lost.any(axis=0), len(tables)), ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
     return out
+
+
+def _ranked(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame:
+    """Ranks of the levels of one effect.
+
+    Raises
+    ------
+    DataError
+        The effect is not identified.
+    """
+    found = rank_table(fitted, lanes, effect.group, effect.term)
+    if found["percentile"].isna().any():
+        notes = "; ".join(redundancy_notes(fitted, lanes))
+        raise DataError(f"the effects of {effect.group} on {effect.term} are not identified: {notes}")
+    return found
 
 
 def _read(
@@ -150,7 +166,7 @@ def margins_table(
         raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100")
     picked = []
     for effect in choose_effects(fitted, label, terms):
-        ranks = rank_table(fitted, lanes, label, effect.term)
+        ranks = _ranked(fitted, lanes, effect)
         nearest = np.abs(np.round(ranks["percentile"].to_numpy())[None] - at[:, None]).argmin(axis=1)
         picked += [(effect.term, p, level) for p, level in zip(at, ranks["level"].to_numpy()[nearest], strict=True)]
     rows = _read(fitted, lanes, cases, label, [level for _, _, level in picked])

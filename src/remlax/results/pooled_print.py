@@ -12,6 +12,7 @@ from ..errors import MAX_NAMED, shortened
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
+from .redundancy_words import redundancy_notes
 
 
 def pooled_text(
@@ -87,4 +88,4 @@ def _verdict(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int], *, ful
             lines.append("their degrees of freedom leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
-    return "\n".join(lines)
+    return "\n".join([*lines, *redundancy_notes(stack, lanes)])

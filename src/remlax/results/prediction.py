@@ -22,6 +22,7 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from .checks import check_level
 from .newdata import FrameRows, PredictionRows
+from .redundant_rows import warn_redundant_rows
 from .undetermined import blank, warn_undetermined
 
 Interval = Literal["confidence", "prediction"]
@@ -208,6 +209,7 @@ def predict_one(
     """Table of predictions of one fit; see ``LmerFit.predict``."""
     check_interval(interval, conf_level)
     warn_undetermined(rows.undetermined, rows.index)
+    warn_redundant_rows(fitted, [lane], rows)
     if interval is None:
         table = pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
         return blank(table, rows.undetermined)
@@ -239,6 +241,7 @@ def predict_pooled(
     """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
     check_interval(interval, conf_level)
     warn_undetermined(rows.undetermined, rows.index)
+    warn_redundant_rows(fitted, lanes, rows)
     if interval is None:
         table = pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
         return blank(table, rows.undetermined)

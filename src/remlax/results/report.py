@@ -22,6 +22,7 @@ from .fit_print import fit_notes
 from .marks import mark
 from .model_table import ModelParts, ModelTable, one_model
 from .printing import span
+from .redundancy_words import redundancy_notes
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from .table_words import span_of
 from .tables import level_counts
@@ -138,6 +139,7 @@ class FitReport(Tables):
             "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
             "The fit converged" if stack.converged[lane] else f"The fit did not converge ({status})",
             f"It is singular {SINGULAR}" if stack.singular[lane] else "It is not singular",
+            *map(_capital, redundancy_notes(stack, [lane])),
             _software(),
         ]
         return ". ".join(sentences) + "."
@@ -250,7 +252,7 @@ def _shown(shares: pd.DataFrame) -> pd.DataFrame:
 
 def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:
     """Intraclass correlations, and explained variance of the fixed part and of fixed and random parts together."""
-    adjusted = icc[icc["kind"] == "adjusted"]
+    adjusted = icc[(icc["kind"] == "adjusted") & icc["estimate"].notna()]
     out: dict[str, str | float] = {
         f"ICC: {label}": float(v) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)
     }
@@ -299,4 +301,8 @@ def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> li
         out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
-    return out
+    return [*out, *map(_capital, redundancy_notes(stack, lanes))]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
