@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import DataError
-from .checks import Label, conform, shortened
+from ..errors import DataError, shortened
+from .checks import Label, conform
 
 Sets = dict[Label, pd.DataFrame]
 

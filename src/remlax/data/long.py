@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
-from .checks import Label, check_frame, shortened
+from ..errors import DataError, shortened
+from .checks import Label, check_frame
 
 IMP, ID = ".imp", ".id"
 

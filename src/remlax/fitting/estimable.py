@@ -58,7 +58,7 @@ class Ties:
 
     def reduced(self, rows: np.ndarray) -> np.ndarray:
         """Rows (R, P) as combinations of the coefficients in the model, (R, p); NaN where they are not estimable."""
-        return np.where(self.broken(rows).any(axis=1)[:, None], np.nan, rows[:, self.keep])
+        return np.where(np.any(self.broken(rows), axis=1, keepdims=True), np.nan, rows[:, self.keep])
 
     def estimable_part(self, rows: np.ndarray) -> np.ndarray:
         """Find the estimable combinations of rows (R, P), as (s, p) with s <= R: the rows themselves if all are."""
