@@ -1,4 +1,4 @@
-"""The merTools imputation vignette with right numbers: five imputed copies of High School & Beyond, one batched fit.
+"""The merTools imputation vignette with correct numbers: five imputed copies of High School & Beyond, one batched fit.
 
 7,185 pupils in 160 schools; math achievement by minority status, sex, socio-economic status (ses) and the school's mean
 ses, with intercept and ses slope varying between schools. Four variables had 5% of their cells deleted and imputed.

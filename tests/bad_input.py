@@ -1714,10 +1714,10 @@ MORE: list[Case] = [
         "at= names 'q', which is no variable of the fixed part; there are x, f",
     ),
     (
-        "emmeans: at one category",
-        of(fit, "emmeans", "f", at={"f": "a"}),
+        "emmeans: a covariate at its mean",
+        of(fit, "emmeans", "x"),
         DataError,
-        r"'f' has one value only in the reference grid \(a\): give several with at=\{'f': \[\.\.\.\]\}",
+        r"'x' has one value only in the reference grid \(-0\.\d+\): give values with at=\{'x': \[\.\.\.\]\}",
     ),
     (
         "emmeans: at new category",

@@ -682,7 +682,7 @@ PUBLIC: list[Case] = [
         "effect: x",
         lambda: plot.effect(fit(), "q"),
         DataError,
-        r"'q' is no variable of the fixed part; they are 'x', 'f'",
+        r"'q' is not a variable of the fixed part; they are 'x', 'f'",
     ),
     (
         "forest: no fit",

@@ -32,8 +32,18 @@ def fits() -> rx.LmerFitList:
         ("VarCorr", r"module 'remlax' has no attribute 'VarCorr'; use fit\.varcorr\(\)"),
         ("lmerModList", r"'lmerModList'; use rx\.lmer_list\(formula, frames\)"),
         ("glmer", "'glmer'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        (
+            "glmer_list",
+            r"'glmer_list'; not here: .* or bambi in Python: generalised models are not fitted by this version$",
+        ),
+        ("glmerModList", "'glmerModList'; not here: .* generalised models are not fitted"),
+        ("glmmTMB", "'glmmTMB'; not here: .* generalised models are not fitted"),
+        ("logit", "'logit'; not here: .* generalised models are not fitted"),
+        ("blmer", "'blmer'; not here: this version knows no priors; use blme or brms in R, or bambi in Python"),
+        ("superFactor", r"'superFactor'; use new_levels='mean' or 'draw' of fit\.predict_interval\(new\)"),
         ("mice", r"'mice'; use rx\.impute\.joint"),
         ("lmer_lst", "'lmer_lst'; use lmer_list"),
+        ("cAIC4", "'cAIC4'; not available: the conditional AIC is another number than the AIC of a fit"),
         ("zzz", "module 'remlax' has no attribute 'zzz'$"),
     ],
 )
@@ -48,6 +58,16 @@ def test_results_know_the_names_too(fits: rx.LmerFitList, name: str) -> None:
     for result in (fits[0], fits, fits.pool()):
         with pytest.raises(rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; use .*(fit|pooled)"):
             getattr(result, name)
+
+
+@pytest.mark.parametrize("name", ["caic", "cAIC", "conditional_aic", "AICc", "waic"])
+def test_other_criteria_are_not_the_aic(fits: rx.LmerFitList, name: str) -> None:
+    for result in (fits[0], fits, fits.pool()):
+        with pytest.raises(
+            rx.errors.UnknownNameError, match=f"{type(result).__name__}.*{name!r}; not available: "
+        ) as caught:
+            getattr(result, name)
+        assert "use " not in str(caught.value)
 
 
 def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:
@@ -81,9 +101,10 @@ def test_objects_without_a_hint_behave_as_before(fits: rx.LmerFitList) -> None:
     [
         ({"REML": False}, r"lmer\(\) has no argument 'REML'; use reml=True or False"),
         ({"family": "binomial"}, "'family'; not here: remlax fits linear mixed models; use lme4's glmer"),
+        ({"link": "logit"}, "'link'; not here: remlax fits linear mixed models; use lme4's glmer"),
         ({"correlation": "AR1"}, "'correlation'; not here: residuals are independent; use nlme or glmmTMB"),
         ({"weigths": "n"}, "'weigths'; use weights="),
-        ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, optimizer, device"),
+        ({"zzz": 1}, "'zzz'; it has formula, data, reml, weights, offset, contrasts, optimizer, device"),
     ],
 )
 def test_arguments_of_other_packages(arguments: dict[str, object], message: str) -> None:
@@ -100,6 +121,10 @@ def test_arguments_of_lme4_in_methods(fits: rx.LmerFitList) -> None:
         (fit.predict, {"re_form": None}, "'re_form'; use re_formula='~0' of a fit"),
         (fit.predict, {"allow_new_levels": True}, "use new_levels='mean' or 'draw'"),
         (pooled.predict, {"re_formula": "~0"}, "'re_formula'; use level='population'"),
+        (fit.predict_interval, {"return_sims": True}, "'return_sims'; use return_draws=True, which gives the draws"),
+        (pooled.predict_interval, {"returnSims": True}, "'returnSims'; use return_draws=True, which gives the draws"),
+        (pooled.predict_interval, {"ignore.fixed.terms": "x"}, "use ignore_fixed_terms="),
+        (fit.predict_interval, {"fix.intercept.variance": True}, "use fix_intercept_variance="),
         (rx.simulate, {"nsim": 2}, r"simulate\(\) has no argument 'nsim'; use n_sims="),
         (rx.bootstrap, {"FUN": len}, "'FUN'; use statistic=, a function of a list of fits"),
         (fit.confint, {"level": 0.9}, r"confint\(\) has no argument 'level'; use conf_level="),
@@ -169,10 +194,10 @@ def test_missing_arguments_are_named(fits: rx.LmerFitList) -> None:
         fits[0].predict(None, "~0")  # type: ignore[misc]
     # an error inside is none of the call
     with pytest.raises(TypeError, match="inside"):
-        rx.ImputedData.from_frames([rx.datasets.dyestuff()]).map(_fails)
+        rx.bootstrap(fits[0], 2, statistic=_fails, seed=1)
 
 
-def _fails(frame: object) -> pd.DataFrame:
+def _fails(fits: object) -> pd.DataFrame:
     raise TypeError("inside")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import remlax as rx
 from remlax.engine import fit as engine
+from remlax.errors import RankDeficientWarning
 from remlax.kernels.newton import NOT_FINITE, Newton
 
 FORMULA = "y ~ x + (1 + x | g)"
@@ -91,6 +92,23 @@ def test_large_mean_of_the_response_costs_no_digits(frames: list[pd.DataFrame], 
     # the shift itself rounds y at 1e-10
     np.testing.assert_allclose(fit.theta, fits[0].theta, rtol=1e-6, atol=1e-8)
     assert fit.fixef()["x"] == pytest.approx(fits[0].fixef()["x"], rel=1e-8)
+
+
+def test_columns_of_zeros_are_dropped_without_a_word_of_numpys(
+    frames: list[pd.DataFrame], fits: rx.LmerFitList
+) -> None:
+    several = [f.assign(z=0.0) for f in frames]
+    with np.errstate(all="raise"):
+        with pytest.warns(RankDeficientWarning, match="dropping 1 column that others determine: z"):
+            found = rx.lmer_list("y ~ z + x + (1 + x | g)", several)
+        for one, other in zip(found, fits, strict=True):
+            np.testing.assert_allclose(numbers(one), numbers(other), rtol=1e-8, atol=1e-9)
+        # an empty cell: its column of the product is zero
+        cells = frames[0].assign(a=np.where(frames[0]["x"] > 0, "p", "q"), b=np.where(frames[0]["x"] > 1, "s", "t"))
+        with pytest.warns(RankDeficientWarning, match=r"dropping 1 column that others determine: a\[T.q\]:b\[T.t\]"):
+            crossed = rx.lmer("y ~ a * b + (1 + x | g)", cells)
+        dummies = cells.assign(q=cells["a"] == "q", t=cells["b"] == "t")
+        assert crossed.criterion() == pytest.approx(rx.lmer("y ~ q + t + (1 + x | g)", dummies).criterion(), rel=1e-12)
 
 
 def test_copies_of_one_data_set_have_no_variance_between(frames: list[pd.DataFrame]) -> None:

@@ -17,6 +17,7 @@ from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
 from .errors import DroppedRowsWarning as DroppedRowsWarning
+from .errors import IdentifiabilityWarning as IdentifiabilityWarning
 from .errors import RankDeficientWarning as RankDeficientWarning
 from .errors import RemlaxError as RemlaxError
 from .errors import RemlaxWarning as RemlaxWarning
@@ -38,6 +39,7 @@ from .versions import show_versions as show_versions
 __all__ = [
     "LBFGS",
     "DroppedRowsWarning",
+    "IdentifiabilityWarning",
     "ImputedData",
     "LmerFit",
     "LmerFitList",

@@ -16,7 +16,9 @@ from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
 from .data.given import stacked
 from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
+from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
+from .design.own_contrasts import Contrasts, read_contrasts
 from .design.terms import idle_powers
 from .engine.placement import Device, device_mesh
 from .errors import (
@@ -25,16 +27,21 @@ from .errors import (
     DataWarning,
     DroppedRowsWarning,
     FormulaWarning,
+    IdentifiabilityWarning,
     SingularFitWarning,
+    TwoValuedResponseWarning,
+    shortened,
     warn,
 )
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
+from .fitting.record import record
 from .hints import hinted
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
 from .results import LmerFit, LmerFitList
+from .results.redundancy_words import redundancy_notes
 
 Optimizer = LBFGS | Newton
 
@@ -49,6 +56,7 @@ def lmer(
     reml: bool = True,
     weights: RowInput = None,
     offset: RowInput = None,
+    contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFit:
@@ -67,6 +75,11 @@ def lmer(
         Precision weights: a column (or expression), or values.
     offset : str or array_like (n,), optional
         Known part of the response; adds to any ``offset()`` in the formula.
+    contrasts : dict, optional
+        Contrasts of factors of the fixed part, as R's ``contrasts=``: from the factor, as it stands in the formula, to
+        a matrix with a row for each of its k levels and k - 1 columns. A DataFrame has the levels as its index and the
+        names of the coefficients as its columns; the rows of an array are in the order of the levels. Or the name of
+        contrasts, such as ``"contr.sum"``.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -93,10 +106,15 @@ def lmer(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    IdentifiabilityWarning
+        Random terms repeat each other, such as ``(1 | g) + (1 + x | g)`` or ``(1 + f || g)`` with a factor f; what is
+        not identified has no standard error.
     DataWarning
         A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
     FormulaWarning
         A power such as ``x^2`` among the terms, which is x.
+    TwoValuedResponseWarning
+        The response has two values, such as 0 and 1, and is fitted as a number: a linear probability model.
 
     References
     ----------
@@ -110,7 +128,7 @@ def lmer(
     1743.6283
     """
     mesh = device_mesh(device)
-    parsed = parse_formula(formula)
+    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
     frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
     for what, given in (("weights", weights), ("offset", offset)):
@@ -123,6 +141,7 @@ def lmer(
         offset=_kept(offset, kept),
         n_dropped=dropped,
     )
+    _warn_two_values(rows)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFit(fitted, 0)
 
@@ -135,6 +154,7 @@ def lmer_list(
     reml: bool = True,
     weights: RowInput = None,
     offset: RowInput = None,
+    contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFitList:
@@ -152,6 +172,8 @@ def lmer_list(
     reml : bool, default True
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
+    contrasts : dict, optional
+        As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -169,7 +191,10 @@ def lmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
+    RankDeficientWarning, IdentifiabilityWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning,
+    TwoValuedResponseWarning
+    ImputationWarning
+        Data from `remlax.impute` were imputed without a product, a power or a random slope that the model has.
 
     Examples
     --------
@@ -179,12 +204,14 @@ def lmer_list(
     (5, (5, 2))
     """
     mesh = device_mesh(device)
-    parsed = parse_formula(formula)
+    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     require_model_columns(parsed, data.frames[0], weights, offset)
     data.check_complete(needed_columns(parsed, weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
+    _warn_two_values(rows)
+    warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
 
@@ -198,6 +225,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
     _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_lanes, seconds, converged, singular)
+    record(fitted)
     _warn(fitted)
     return fitted
 
@@ -219,9 +247,9 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
         return data, None
     kept = data[present].notna().all(axis=1).to_numpy()
     if not kept.any():
-        raise DataError(f"every row has a missing cell in one of {', '.join(present)}: nothing is left to fit")
+        raise DataError(f"every row has a missing cell in one of {shortened(present)}: nothing is left to fit")
     worst = data[present].isna().sum()
-    detail = ", ".join(f"{name} {n}" for name, n in worst.items() if n)
+    detail = shortened(f"{name} {n}" for name, n in worst.items() if n)
     warn(f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})", DroppedRowsWarning)
     return data.loc[kept], kept
 
@@ -241,6 +269,20 @@ def _warn_formula(parsed: MixedFormula) -> None:
         )
 
 
+def _warn_two_values(rows: ModelRows) -> None:
+    """Say that a response of two values, in all data sets alike, is taken for a number."""
+    values = rows.y.values
+    for part in (values[:1000], values):  # most responses have three values among the first rows
+        low, high = part.min(), part.max()
+        if not ((part == low) | (part == high)).all():
+            return
+    warn(
+        f"the response {rows.formula.response!r} has two values ({low:g} and {high:g}) and is fitted as a number, by a "
+        "linear probability model: for a logistic mixed model use lme4's glmer or glmmTMB in R, or bambi in Python",
+        TwoValuedResponseWarning,
+    )
+
+
 def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
     """Take the rows that are kept from an array of weights or offsets."""
     if given is None or isinstance(given, str) or kept is None:
@@ -251,12 +293,14 @@ def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
 
 def _warn(fitted: Fitted) -> None:
     labels, several = fitted.model.rows.labels, fitted.n_lanes > 1
+    for text in redundancy_notes(fitted, range(fitted.n_lanes)):
+        warn(text, IdentifiabilityWarning)
     failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
     singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
     if failed:
-        where = f" in imputation {', '.join(str(labels[k]) for k in failed)}" if several else ""
+        where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
         warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
     if singular:
-        where = f" in imputation {', '.join(str(labels[k]) for k in singular)}" if several else ""
+        where = f" in imputation {shortened(labels[k] for k in singular)}" if several else ""
         warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)

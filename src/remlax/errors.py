@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -77,7 +77,11 @@ class DroppedRowsWarning(RemlaxWarning):
 
 
 class RankDeficientWarning(RemlaxWarning):
-    """Fixed-effect columns were dropped because others determine them."""
+    """Fixed-effect columns were dropped because others determine them, or what is asked for needs such a column."""
+
+
+class IdentifiabilityWarning(RemlaxWarning):
+    """Random terms repeat each other, so that the data cannot tell some of their variances apart."""
 
 
 class SingularFitWarning(RemlaxWarning):
@@ -96,6 +100,10 @@ class ImputationWarning(RemlaxWarning):
     """Imputations are usable only with care."""
 
 
+class SimulationWarning(RemlaxWarning):
+    """The results of a simulation study are partial, or rest on fits that failed."""
+
+
 class FormulaWarning(RemlaxWarning):
     """A formula says something else than it seems to say."""
 
@@ -104,17 +112,42 @@ class DataWarning(RemlaxWarning):
     """The data look other than intended."""
 
 
+class TwoValuedResponseWarning(DataWarning):
+    """A response of two values is fitted as a number: a linear probability model."""
+
+
+MAX_NAMED = 6  # of more, a message names this many and counts the rest
+
 # what this thread keeps to itself: filters of the warnings module belong to all threads
 _KEPT: ContextVar[tuple[type[RemlaxWarning], ...]] = ContextVar("kept_warnings", default=())
+_WHERE: ContextVar[str] = ContextVar("where", default="")
+# what was said while a function ran that may have silenced it
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard_warnings", default=None)
 _OTHERS = threading.Lock()
 # cached properties are called from there
 _INSIDE = (os.path.dirname(__file__) + os.sep, functools.__file__)
+
+
+def shortened(items: Iterable[object], most: int = MAX_NAMED) -> str:
+    """Join what a message or a print-out names; of many the first few, and how many more there are.
+
+    Examples
+    --------
+    >>> shortened(range(1, 201), 3)
+    '1, 2, 3 and 197 more'
+    """
+    names = [str(item) for item in items]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def warn(text: str, category: type[RemlaxWarning]) -> None:
     """Emit a warning about the line outside remlax that led to it, unless the caller has asked for `quiet`."""
     if issubclass(category, _KEPT.get()):
         return
+    text = _WHERE.get() + text
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append(f"{category.__name__}: {text}")
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
@@ -129,6 +162,29 @@ def quiet(category: type[RemlaxWarning]) -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+@contextmanager
+def about(where: str) -> Iterator[None]:
+    """Begin what is warned of and raised in this thread by a word on which part of the data it is about."""
+    token = _WHERE.set(f"{_WHERE.get()}{where}: ")
+    try:
+        yield
+    except RemlaxError as error:
+        raise type(error)(f"{where}: {error}") from error.__cause__
+    finally:
+        _WHERE.reset(token)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what remlax warns of in this thread, whatever filters there are."""
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 @contextmanager

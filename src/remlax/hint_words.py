@@ -3,17 +3,23 @@
 _TEST = "rx.anova(fits, smaller_fits, method=...) with 'D1', 'D2', 'D3' or 'D4'"
 _MEANS = "fit.emmeans('f'), and .differences('tukey') of what it returns"
 _DOCX = "to_html() and open the file in Word, or paste it from the browser"
-_LINEAR = "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB"
+_LINEAR = (
+    "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB in R, or bambi in Python: generalised "
+    "models are not fitted by this version"
+)
+_PRIORS = "not here: this version knows no priors; use blme or brms in R, or bambi in Python"
 _PREDICT = "fit.predict(new), where fit = rx.lmer(formula, data)"
 _POWER = "rx.sim.Study: 'power' is a measure of study.performance(folder)"
 _ROBUST = "fit.tidy('fixed', vcov='CR2')"
 _HYPOTHESIS = "fit.test('x = 0'), or fit.contrast('a - b') for an estimate with limits"
 _EXPORT = "fit.tidy().to_csv(file) and so on: tables are pandas data frames"
 _CHAINED = "rx.impute.joint(data, ...), or read what mice wrote with rx.read_imputations(file)"
+_CAIC = "not available: the conditional AIC is another number than the AIC of a fit, which is marginal"
 
 # without case, dots and underscores
 NAMES = {
     "aic": "fit.aic",
+    "aicc": "not available: the AIC of a fit has no correction for small samples",
     "amelia": "rx.impute.emb(data, m)",
     "ampute": "rx.sim.ampute(frame, prop)",
     "anova": "rx.anova(fit) for its terms, rx.anova(fit, smaller_fit) to compare; fit.test('f') for one factor",
@@ -25,13 +31,19 @@ NAMES = {
     "augment": "fit.augment()",
     "averageobs": "fit.average_obs()",
     "bic": "fit.bic",
+    "bindrows": "rx.ImputedData.concat([a, b])",
     "blandaltmanplot": "rx.sim.bland_altman_plot(results, ...)",
+    "blmer": _PRIORS,
+    "blmermodlist": _PRIORS,
     "bootmer": "rx.bootstrap(fit, n_sims, statistic=...)",
     "bootstrap": "rx.bootstrap(fit, n_sims, statistic=...)",
+    "brm": _PRIORS,
     "bse": "fit.tidy('fixed')['std_error']",
     "bsefe": "fit.tidy('fixed')['std_error']",
     "bsere": "fit.tidy('ran_pars')['std_error']",
     "bwplot": "rx.plot.imputed_quantile_plot(rx.impute.quantile_table(data, column))",
+    "caic": _CAIC,
+    "caic4": _CAIC,
     "citation": "the file CITATION.cff, and fit.report() for the versions",
     "cite": "the file CITATION.cff, and fit.report() for the versions",
     "coef": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group (lme4's coef)",
@@ -41,6 +53,9 @@ NAMES = {
     "combine": "fits.pool()",
     "comparedensity": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
     "complete": "data[k - 1] of an ImputedData",
+    "concat": "rx.ImputedData.concat([a, b])",
+    "condaic": _CAIC,
+    "conditionalaic": _CAIC,
     "confint": "fit.confint('profile'), 'boot' or 'wald', or pooled.confint()",
     "convergence": "fit.opt, or fits.convergence() of a list of fits",
     "coverageplot": "rx.sim.coverage_plot(table, ...)",
@@ -75,9 +90,7 @@ NAMES = {
     "getprediction": "fit.predict(new, interval='confidence')",
     "getrobustcovresults": _ROBUST,
     "glance": "fit.glance()",
-    "glm": _LINEAR,
-    "glmer": _LINEAR,
-    "glmmtmb": _LINEAR,
+    "glm": _LINEAR,  # and every name with glm in it
     "hat": "fit.augment()['hat']",
     "hatvalues": "fit.augment()['hat']",
     "icc": "fit.icc()",
@@ -87,6 +100,7 @@ NAMES = {
     "llf": "fit.loglik",
     "lm": "not here: a model needs a random term; use statsmodels' ols",
     "lmermodlist": "rx.lmer_list(formula, frames)",
+    "logit": _LINEAR,
     "loglik": "fit.loglik",
     "lollipopplot": "rx.sim.lollipop_plot(table, measure)",
     "lollyplot": "rx.sim.lollipop_plot(table, measure)",
@@ -130,6 +144,7 @@ NAMES = {
     "randomeffectscov": "fit.tidy('ran_vals')['std_error']",
     "ranef": "fit.ranef() or fit.tidy('ran_vals'), which has standard errors too",
     "ranefvar": "fit.varcorr()",
+    "rbind": "rx.ImputedData.concat([a, b])",
     "readcsv": "pandas.read_csv for one data set, rx.read_imputations(file) for imputations",
     "readmice": "rx.read_imputations(file)",
     "readmids": "rx.read_imputations(file)",
@@ -148,6 +163,7 @@ NAMES = {
     "saverds": "fit.save(file)",
     "scale": "fit.sigma ** 2",
     "se": "fit.tidy('fixed')['std_error']",
+    "shinymer": "not here: see fit.predict_interval(rx.wiggle(fit.average_obs(), ...)) and rx.plot",
     "sigma": "fit.sigma",
     "simr": _POWER,
     "simsum": "rx.sim.performance(results, truth)",
@@ -157,6 +173,7 @@ NAMES = {
     "subboot": "fit.sub_boot(statistic)",
     "summary": "fit.summary()",
     "summaryframe": "fit.tidy()",
+    "superfactor": "new_levels='mean' or 'draw' of fit.predict_interval(new)",
     "tables": "fit.tidy('fixed') and fit.tidy('ran_pars')",
     "testestimates": "pooled.tidy('fixed') and pooled.tidy('ran_pars')",
     "testmodels": _TEST,
@@ -172,6 +189,7 @@ NAMES = {
     "varcorr": "fit.varcorr()",
     "vcov": "fit.vcov()",
     "version": "rx.__version__, or rx.show_versions()",
+    "waic": "not available: it is computed from posterior draws",
     "waldtest": _HYPOTHESIS,
     "waldtestterms": "rx.anova(fit) for all terms, fit.test('f') for one factor",
     "with": "rx.lmer_list(formula, data)",
@@ -182,7 +200,8 @@ NAMES = {
 
 # arguments of what fits a model
 OF_MODELS = {
-    "family": "not here: remlax fits linear mixed models; use lme4's glmer or glmmTMB",
+    "family": _LINEAR,
+    "link": _LINEAR,
     "groups": "a random term in the formula, such as (1 | g)",
     "random": "a random term in the formula, such as (1 + x | g)",
     "reformula": "a random term in the formula, such as (1 + x | g)",
@@ -209,12 +228,17 @@ ARGUMENTS = {
     "augment.data": "not needed: the rows are those of the fit",
     "augment.newdata": "fit.predict(newdata)",
     "bootstrap.fun": "statistic=, a function of a list of fits that returns a frame with one row per fit",
-    "bootstrap.type": "given_modes=False (the default) or True; draws are from the model",
+    "bootstrap.cluster": "resample=, the grouping factors whose levels are drawn",
+    "bootstrap.type": "resample= for clusters of the data; by default draws are from the model, with given_modes=True "
+    "at the modes",
     "boottype": "bootstrap=True or False",
     "bycases": "by_cases=",
     "conditional": "given_modes=",
     "condvar": "cond_var=",
     "confint": "not needed: the table has conf_low and conf_high",
+    "differences.control": "reference=",
+    "differences.ref": "reference=",
+    "differences.method": "adjust=",
     "confint.oldnames": "not needed: rows are named by group and term",
     "confint.parm": "not needed: pick rows of the table that is returned",
     "contrast": ".differences('tukey') of what is returned",
@@ -256,9 +280,12 @@ ARGUMENTS = {
     "predict.reformula": "level='population', 'group' or a list of grouping factors",
     "predict.sefit": "interval='confidence', which has std_error",
     "predictinterval.includeresidvar": "residual=True or False",
+    "predictinterval.fixinterceptvariance": "fix_intercept_variance=",
+    "predictinterval.ignorefixedterms": "ignore_fixed_terms=",
     "predictinterval.level": "conf_level=; level= is of pooled models",
     "predictinterval.reform": "re_formula='~0' of a fit, or level='population' of a pooled model",
     "predictinterval.reformula": "level='population', 'group' or a list of grouping factors",
+    "predictinterval.returnsims": "return_draws=True, which gives the draws in place of intervals",
     "predictormatrix": "not here: the formula says which variables are imputed and by what",
     "print": "not here: set the environment variable TQDM_DISABLE=1 for no progress bars",
     "ref": "reference_method=",
@@ -266,6 +293,11 @@ ARGUMENTS = {
     "rhs": "q0=",
     "robust": "vcov='CR2'",
     "scaled": "type=",
+    "simulate.beta": "fixef=, a dict from coefficients to values",
+    "simulate.newparams": "fixef= and varcorr=",
+    "simulate.params": "fixef= and varcorr=",
+    "simulate.sigma": "varcorr={'Residual': ...}",
+    "simulate.theta": "varcorr=, with SDs or covariance matrices",
     "sqrts": "sqrt=",
     "tidy.conflevel": "fits.pool(conf_level=...)",
     "tidy.ddf": "fits.pool(dfcom=...)",

@@ -40,7 +40,7 @@ def unknown_name(
     hint = IN_ROOM.get(f"{room}.{key}", "")
     if not hint and isinstance(obj, Hints):
         hint = obj._own_hints.get(key, "") or obj._addressed(NAMES.get(key, ""))
-    hint = hint or NAMES.get(key, "")
+    hint = hint or NAMES.get("glm" if "glm" in key else key, "")
     if not hint:
         public = [other for other in known if not other.startswith("_")]
         begun = [other for other in public if len(name) > 1 and other.startswith(f"{name.lower()}_")]

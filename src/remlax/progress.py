@@ -68,7 +68,7 @@ def _bar(total: int, done: int, unit: str, elapsed: float) -> Any:
     # imported when two seconds have passed anyway: it would add to the start of every process
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=total, unit=unit, delay=1e-9)  # a delay keeps it from printing zeros first
+    bar = tqdm(total=total, unit=f" {unit}", delay=1e-9)  # a delay keeps it from printing zeros first
     bar.delay, bar.n = 0, done
     bar.start_t -= elapsed
     bar.refresh()

@@ -20,7 +20,7 @@ from .simulation.batch import BatchData as BatchData
 from .simulation.batch import BatchMethod as BatchMethod
 from .simulation.batch import BatchRows as BatchRows
 from .simulation.cli import main as main
-from .simulation.design import Covariate as Covariate
+from .simulation.covariates import Covariate as Covariate
 from .simulation.design import Factor as Factor
 from .simulation.design import MultilevelDesign as MultilevelDesign
 from .simulation.design import RandomTerm as RandomTerm

@@ -53,6 +53,7 @@ def assert_same(data: rx.ImputedData, name: str, columns: list[str] | None = Non
         ("mice_long_imputed_only.csv", "mice", False),
         ("mice_long.rds", "mice", True),
         ("mice_long.RData", "mice", True),
+        ("mice_mids.rds", "mice", True),
         ("mice_mids_without_formulas.rds", "mice", True),
         ("amelia_stacked.csv", "amelia", True),
         ("amelia_set*.csv", "amelia", False),
@@ -94,13 +95,6 @@ def test_jomo_loses_its_intercepts_and_keeps_the_rest(file: str) -> None:
     np.testing.assert_allclose(data[1]["y"], original["y"])
     assert data[2].notna().all(axis=None)
     assert data.varying == {"x", "kind"}
-
-
-def test_mids_with_formulas_says_what_to_do() -> None:
-    with pytest.raises(
-        FileFormatError, match=r"saveRDS\(complete\(m, 'long', include = TRUE\), file\).*formulas <- NULL"
-    ):
-        rx.read_imputations(FILES / "mice_mids.rds")
 
 
 def test_names_and_layouts_can_be_given() -> None:
@@ -274,7 +268,7 @@ REFUSED: list[tuple[str, type[Exception], Callable[[], Any]]] = [
     ("has 1 missing cells: say which", DataError, lambda: pd.DataFrame({".imp": [1.0, None], "x": [1.0, 2.0]})),
     ("is 0 in every row", DataError, lambda: pd.DataFrame({".imp": [0, 0], "x": [1.0, None]})),
     ("has no column '_mi_id'", FileFormatError, lambda: pd.DataFrame({"_mi_m": [0, 1], "x": [None, 1.0]})),
-    ("has no original", DataError, lambda: pd.DataFrame({"_mi_m": [1], "_mi_id": [1], "x": [1.0]})),
+    ("has no imputation", DataError, lambda: pd.DataFrame({"_mi_m": [0], "_mi_id": [1], "x": [1.0]})),
     ("names rows twice", DataError, lambda: pd.DataFrame({"_mi_m": [0, 1, 1], "_mi_id": [1, 1, 1], "x": [1.0] * 3})),
     ("has no column _2_y", DataError, lambda: pd.DataFrame({n: [1.0] for n in ("x", "y", "_1_x", "_1_y", "_2_x")})),
     ("imputation 1 is a list, not a pandas DataFrame", DataError, lambda: [[1.0]]),
@@ -420,7 +414,7 @@ def test_iter_gives_labels_and_frames() -> None:
 
 
 FUZZED = [
-    "mice_long.csv", "mice_long.rds", "mice_mids_without_formulas.rds", "amelia.rds", "mitml.rds", "stata_mlong.dta",
+    "mice_long.csv", "mice_long.rds", "mids_types.rds", "amelia.rds", "mitml.rds", "stata_mlong.dta",
     "stata_wide.dta", "mice_long.RData", pytest.param("mitml_spss.sav", marks=pytest.mark.slow),
     pytest.param("sas_mi.xpt", marks=pytest.mark.slow),
 ]  # fmt: skip

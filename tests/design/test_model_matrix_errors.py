@@ -167,10 +167,24 @@ ERRORS = [
     ),
     ("poly(x, 2, raw=3)", FormulaError, "raw must be TRUE or FALSE"),
     ("log(poly(x, 2))", FormulaError, "one column is needed and 2 are given"),
+    ("poly(x, 1001, raw=TRUE)", FormulaError, "it would make 1001 columns, more than 1000: ask for fewer"),
+    ("bs(x, df=1e8)", FormulaError, "'bs(x, df=1e8)' in the fixed part: it would make 1e+08 columns, more than 1000"),
+    ("bs(x, degree=1e300)", FormulaError, "it would make 1e+300 columns, more than 1000"),
+    ("bs(x, degree=4, intercept=TRUE)", FormulaError, "5 columns need at least as many different values"),
+    ("bs(x, knots=c(2, 3))", FormulaError, "5 columns need at least as many different values; ask for fewer"),
+    ("cr(x, df=5)", FormulaError, "'cr(x, df=5)' in the fixed part: 5 columns need at least as many different values"),
+    ("cs(x, df=1e8, constraints='center')", FormulaError, "more than 1000: ask for fewer"),
+    ("cc(x, knots=c(1.5, 2, 2.5, 3))", FormulaError, "columns need at least as many different values"),
+    ("round(x, 1e300)", FormulaError, "digits must be at most 15, which is all that a number holds"),
     ("round(x, -1)", FormulaError, "digits must be a whole number of at least 0"),
     ("relevel(f, 'z')", FormulaError, "'z' is not a category (there are 'a', 'b')"),
     ("C(f, 'sum')", FormulaError, "the contrasts are contr.treatment, contr.sum, contr.helmert, contr.poly"),
-    ("C(f, x)", FormulaError, "the contrasts are contr.treatment"),
+    ("C(f, x)", FormulaError, "a matrix of your own is given beside the formula, as contrasts={'f': matrix}"),
+    (
+        "bs(x, df=4, upper_bound=1)",
+        FormulaError,
+        "2 of 4 values are outside the range of the curve, -2 to 1 (the first is 3): fit with extrapolation='extend'",
+    ),
     ("factor(poly(x, 2))", FormulaError, "one column is needed and 2 are given"),
     ("bs(x, df=2)", FormulaError, "'bs(x, df=2)' in the fixed part: Invalid value for `df`"),
     ("bs(x, df=1.5)", FormulaError, "df must be a whole number of at least 1"),
@@ -178,7 +192,7 @@ ERRORS = [
     ("cr(x, df=4, lower_bound=TRUE)", FormulaError, "lower_bound must be a number"),
     ("I(offset(x=x))", FormulaError, "offset(): "),
     ("cr(x)", FormulaError, "'cr(x)' in the fixed part: Must specify either 'df' or 'knots'"),
-    ("bs(x, df=5, extrapolation='no')", FormulaError, "'no' is not a valid SplineExtrapolation"),
+    ("bs(x, df=3, extrapolation='no')", FormulaError, "'no' is not a valid SplineExtrapolation"),
     ("I(offset(x))", FormulaError, "offset() can only be added to the fixed part as a whole"),
     ("(1|f)", FormulaError, "the random term (1 | f) can only be added to the fixed part"),
 ]
@@ -238,7 +252,7 @@ def test_errors_on_new_data():
         spec.build(BAD.assign(x="a"))
     with pytest.raises(FormulaError, match="'x' in the fixed part is not a column of the data"):
         spec.build(BAD.drop(columns="x"))
-    with pytest.raises(FormulaError, match="extend beyond upper and/or lower bounds"):
+    with pytest.raises(FormulaError, match=r"4 of 4 values are outside the range of the curve, -2 to 4 \(the first"):
         model_matrix("bs(x, df=4)", BAD).rebuild(BAD.assign(x=9.0))
 
 

@@ -130,13 +130,3 @@ def test_what_cannot_be_asked():
     with pytest.raises(DataError, match=r"'Days' has one value only in the reference grid \(4.5\)"):
         sleep.emmeans("Days")
     assert_allclose(sleep.emmeans("Days", at={"Days": [0, 2]}).differences()["estimate"], -2 * sleep.fixef()["Days"])
-
-
-@pytest.mark.filterwarnings("ignore::remlax.errors.RankDeficientWarning")
-def test_an_empty_cell_is_refused():
-    (frame,) = load_case("oats_splitplot")[1]
-    gone = frame[~((frame["V"] == frame["V"].cat.categories[0]) & (frame["N"] == frame["N"].cat.categories[1]))]
-    fit = rx.lmer(fit_case("oats_splitplot")[0]["formula"], gone)
-    with pytest.raises(DataError, match="cannot be estimated: the data do not say anything about it"):
-        fit.emmeans("N")
-    assert len(fit.emmeans("N", at={"V": list(frame["V"].cat.categories[1:])}).means) == 4

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from scipy import stats
 
 import remlax as rx
@@ -72,6 +73,32 @@ def _check(draw: Callable[..., Axes], model: rx.LmerFit | rx.PooledLmer) -> Axes
     own = plt.subplots()[1]
     assert draw(model, ax=own) is own
     return ax
+
+
+@cache
+def dollars() -> rx.PooledLmer:
+    rng, sets = np.random.default_rng(3), []
+    for _ in range(2):
+        data = pd.DataFrame({"$b_{$": rng.normal(size=60), "g$^$": [f"$l_{{{i // 10}$" for i in range(60)]})
+        data["f"] = rng.choice(["$a{$", "$\\b$"], 60)
+        level, slope = np.repeat(2 * rng.normal(size=(6, 2)), 10, axis=0).T
+        data["$y_{$"] = level + data["$b_{$"] * slope + rng.normal(size=60)
+        sets.append(data)
+    return rx.lmer_list("`$y_{$` ~ `$b_{$` + f + (1 + `$b_{$` | `g$^$`)", sets).pool()
+
+
+@pytest.mark.parametrize("name", sorted(set(ON_POOLED) - {"zeta"}))
+def test_dollar_signs_in_names_begin_no_formula(name):
+    ax = plt.subplots()[1]
+    ax.set_title("$\\alpha$")  # the user's own is a formula
+    ON_POOLED[name](dollars(), ax=ax)
+    ax.figure.draw_without_rendering()
+    assert ax.get_title() == "$\\alpha$"
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()  # drawn anew by the user
+    texts = [text.get_text() for text in ax.findobj(mpl.text.Text)]
+    assert not any(is_math_text(text) for text in texts if text != "$\\alpha$")
+    ax.figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize("name", ON_POOLED)
@@ -210,19 +237,75 @@ def test_lines_by_group_are_predictions():
     for line, level in zip(lines[:18], fit.fitted_stack.model.layout.factors[0].levels, strict=True):
         assert np.allclose(line[[0, -1], 1], fit.predict(ends.assign(Subject=level))["estimate"])
     assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, re_formula="NA")["estimate"])
-    with pytest.raises(DataError, match="x='Subject' is not numeric"):
+    with pytest.raises(DataError, match="x='Subject' is not a variable of the fixed part or of a slope by Subject"):
         plot.spaghetti(fit, "Subject")
     with pytest.raises(DataError, match="the fixed part has no predictor to draw along"):
         plot.spaghetti(fit_case("dyestuff")[1])
 
 
-def test_truth_values_are_no_numbers_to_draw_along():
-    data = rx.datasets.sleepstudy().assign(late=lambda d: d["Days"] > 4)
-    fit = rx.lmer("Reaction ~ Days + (1 + late | Subject)", data)
-    ax = plot.spaghetti(fit)
-    assert ax.get_xlabel() == "Days"
-    with pytest.raises(DataError, match="x='late' is not numeric"):
-        plot.spaghetti(fit, "late")
+@cache
+def by_part_of_day():
+    data = rx.datasets.sleepstudy()
+    data["late"] = np.where(data["Days"] > 4, "late", "early")
+    data["kind"] = pd.Categorical(data["Subject"].astype(int).mod(4).map(dict(enumerate(KINDS))))
+    # one subject was seen early alone
+    data = data[(data["Subject"] != data["Subject"].iloc[0]) | (data["late"] == "early")]
+    return rx.lmer("Reaction ~ late * kind + (1 + late | Subject)", data)
+
+
+KINDS = ("catholic school", "protestant school", "public school", "some other school")
+
+
+def test_lines_by_group_join_categories():
+    fit = by_part_of_day()
+    ax = plot.spaghetti(fit, labels={"late": "Part of the day", "early": "Morning"})
+    assert ax.get_xlabel() == "Part of the day"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["Morning", "late"]
+    lines = [line.get_ydata() for line in ax.lines if len(line.get_xdata())]
+    case = pd.concat([fit.average_obs()] * 2, ignore_index=True).assign(late=["early", "late"])
+    for line, level in zip(lines, fit.fitted_stack.model.layout.factors[0].levels, strict=False):
+        there = np.isfinite(line)
+        assert np.allclose(line[there], fit.predict(case.assign(Subject=level))["estimate"].to_numpy()[there])
+    assert sum(np.isnan(line).any() for line in lines) == 1
+    assert np.allclose(lines[-1], fit.predict(case, re_formula="NA")["estimate"])
+
+
+def test_lines_of_four_categories_leave_room_for_the_axes():
+    ax = plot.effect(by_part_of_day(), "late", by="kind")
+    figure = ax.figure
+    figure.canvas.draw()
+    assert ax.get_position().width > 0.7
+    edge = ax.get_legend().get_window_extent()
+    assert edge.x0 > 0
+    assert edge.x1 <= figure.bbox.width
+    means = by_part_of_day().emmeans("late", by="kind")
+    joined = [container.lines[0] for container in ax.containers]
+    assert all(line.get_linestyle() != "None" for line in joined)
+    drawn = np.concatenate([line.get_ydata() for line in joined])
+    assert np.allclose(np.sort(drawn), np.sort(means["estimate"]))
+
+
+def test_values_and_words_of_an_effect():
+    fit = sleep()
+    ax = plot.effect(fit, "Days", at={"Days": [0, 2, 7]}, labels={"Days": "Days awake", "Reaction": "Time (ms)"})
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Days awake", "Time (ms) (95% CI)")
+    drawn = ax.lines[0].get_xydata()
+    assert np.allclose(drawn[:, 0], [0, 2, 7])
+    assert np.allclose(drawn[:, 1], fit.predict(pd.DataFrame({"Days": [0, 2, 7]}), re_formula="NA")["estimate"])
+    lines = plot.effect(pooled(), "Sex", by="SES", at={"SES": [40, 60]})
+    assert [text.get_text() for text in lines.get_legend().get_texts()] == ["SES = 40", "SES = 60"]
+    assert plot.forest(fit, labels={"Days": "Days awake"}).get_yticklabels()[0].get_text() == "Days awake"
+    shown = plot.variance_components(fit, labels={"Subject": "Person", "Intercept": "Level"}).get_yticklabels()
+    assert [text.get_text() for text in shown] == ["Level | Person", "Days | Person", "Residual"]
+    assert plot.caterpillar(fit, labels={"Subject": "Person"}).get_xlabel() == "Intercept by Person (95% interval)"
+    with pytest.raises(DataError, match="labels has words for 'Dais', which the figure does not show; it shows"):
+        plot.effect(fit, "Days", labels={"Dais": "Days"})
+    with pytest.raises(DataError, match="at= needs a list of values for 'Days', not 3"):
+        plot.effect(fit, "Days", at={"Days": 3})
+    with pytest.raises(DataError, match="'Dais' is not a variable of the fixed part"):
+        plot.effect(fit, "Days", at={"Dais": 3})
+    with pytest.raises(DataError, match="labels must be a dict from variables, terms or groups to the words to print"):
+        plot.forest(fit, labels=["Days"])
 
 
 def test_effects_are_population_predictions():
@@ -238,7 +321,7 @@ def test_effects_are_population_predictions():
     assert [t.get_text() for t in categorical.get_xticklabels()] == ["Boy", "Girl"]
     assert len(categorical.containers) == 3
     assert plot.effect(pooled()).get_xlabel() == "SES"  # the first that is no category
-    with pytest.raises(DataError, match="'ID' is no variable of the fixed part"):
+    with pytest.raises(DataError, match="'ID' is not a variable of the fixed part"):
         plot.effect(pooled(), "ID")
 
 

@@ -13,7 +13,7 @@ from pooling_oracles import R_NUMBERS, number
 from scipy import integrate, stats
 
 from remlax.errors import PoolingError
-from remlax.pooling import adjust_p_values, tukey_p_value
+from remlax.pooling import adjust_p_values, dunnett_p_value, tukey_p_value
 from remlax.pooling._tails import f_upper
 
 R = R_NUMBERS["adjust"]
@@ -108,6 +108,33 @@ def test_tukey_lies_between_unadjusted_and_bonferroni_and_keeps_nan():
     assert (p[1:] < 6 * single).all()
 
 
+@pytest.mark.parametrize(("n", "df", "atol"), [(2, 5.5, 1e-5), (4, 5.5, 1e-5), (4, inf, 1e-5), (8, inf, 1e-4)])
+def test_dunnett_by_quadrature(n, df, atol):
+    """Equal correlations of 0.5: a normal variable that all share, and the estimate of scale."""
+    z, s = np.linspace(-9, 9, 401), np.linspace(1e-3, 5, 401)[:, None] if np.isfinite(df) else np.ones((1, 1))
+    t = np.resize([1.5, 4.0, 2.5, 0.3], n)
+    expected = []
+    for c in t:
+        inside = stats.norm.cdf(np.sqrt(2) * c * s - z) - stats.norm.cdf(-np.sqrt(2) * c * s - z)
+        beyond = integrate.simpson(stats.norm.pdf(z) * (1 - inside**n), x=z)
+        density = 2 * df * s * stats.chi2.pdf(df * s * s, df) if np.isfinite(df) else None
+        expected.append(beyond[0] if density is None else integrate.simpson(beyond * density[:, 0], x=s[:, 0]))
+    found = dunnett_p_value(t, 0.5 + 0.5 * np.eye(n), df)
+    assert_allclose(found, expected, rtol=0.1)
+    assert_allclose(found, expected, atol=atol)
+    np.testing.assert_array_equal(found, dunnett_p_value(-t, 0.5 + 0.5 * np.eye(n), df))
+
+
+def test_dunnett_of_comparisons_that_follow_from_each_other():
+    # the same comparison three times, and once with the other sign, is one comparison
+    sign = np.array([1.0, 1.0, 1.0, -1.0])
+    assert_allclose(dunnett_p_value(2.0 * sign, np.outer(sign, sign), 9.0), 2 * stats.t.sf(2.0, 9), rtol=1e-6)
+    assert_allclose(dunnett_p_value([2.0], [[1.0]], 9.0), 2 * stats.t.sf(2.0, 9))
+    p = dunnett_p_value([2.0, nan, 0.0, inf], 0.5 + 0.5 * np.eye(4), [9.0, nan, 9.0, inf])
+    assert np.isnan(p[1])
+    assert p[2:].tolist() == [1.0, 0.0]
+
+
 def test_pf_of_r():
     table = {key: np.array(values, float) for key, values in R_NUMBERS["f_tails"].items()}
     for x, df1, df2, p in zip(*(table[key] for key in ("x", "df1", "df2", "p")), strict=True):
@@ -123,6 +150,9 @@ def test_refusals():
         (lambda: tukey_p_value(1.0, 1, 5), "at least two means; there are 1"),
         (lambda: tukey_p_value(1.0, 3, 0), "degrees of freedom of a comparison must be positive"),
         (lambda: tukey_p_value([1.0, 2.0], 3, [5.0, nan]), "must be positive"),
+        (lambda: dunnett_p_value([1.0, 2.0], np.eye(3), 5), r"2 comparisons need correlations of shape \(2, 2\)"),
+        (lambda: dunnett_p_value([1.0, 2.0], [[1, 2], [2, 1]], 5), "not those of any estimates"),
+        (lambda: dunnett_p_value([1.0, 2.0], np.eye(2), [5.0, 0.0]), "must be positive"),
     ]
     for call, message in cases:
         with pytest.raises(PoolingError, match=message):

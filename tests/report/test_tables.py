@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from functools import cache
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fitted_cases import fit_case, studentratings
 from reference_cases import REFERENCE
 from remlax.errors import ConvergenceWarning, DataError, MissingExtraError, PoolingWarning, SingularFitWarning
 from remlax.kernels.newton import MAX_ITER
+from remlax.results.model_table import ModelTable
 from remlax.results.table_words import decimals, interval, number, p_text, span_of, stars_of, term_words
 
 PREAMBLE = r"""\documentclass{article}
@@ -99,6 +101,36 @@ def test_shares_of_variance_are_those_of_icc_and_r2() -> None:
         assert facts["ICC: ID"] == f"{icc['estimate'].iloc[0]:.2f}"
         for name in ("marginal", "conditional"):
             assert facts[f"R\N{SUPERSCRIPT TWO} ({name})"] == f"{r2[name]:.2f}"
+
+
+def test_a_column_has_one_number_of_decimals() -> None:
+    _, fits = studentratings()
+    for digits in (2, 3):
+        model = fits.pool().to_frame(digits=digits)
+        rows = [cell for part in ("Fixed effects", "Random effects") for cell in model.loc[part, "Estimate"]]
+        assert len({len(cell.partition(".")[2]) for cell in rows}) == 1
+        assert all(len(model.loc["Model", "Estimate"][name].partition(".")[2]) == digits for name in ("ICC: ID",))
+
+
+def test_a_caption_has_a_number_and_a_label() -> None:
+    _, fits = studentratings()
+    text = fits[0].to_latex(title="Reading & more", label="tab:reading")
+    assert r"\caption{Reading \& more}\label{tab:reading}" in text
+    assert "caption*" not in text
+    assert "fontsize" not in text
+    assert r"\caption" not in fits[0].to_latex()
+    for title, label in ((None, "tab:x"), ("Title", "a b"), ("Title", "}")):
+        with pytest.raises(DataError, match="needs a title, which is the caption, and letters, digits and"):
+            fits[0].to_latex(title=title, label=label)
+
+
+def test_notes_are_sentences() -> None:
+    frame = rx.datasets.dyestuff().assign(Yield=lambda d: d["Yield"] - d.groupby("Batch")["Yield"].transform("mean"))
+    with pytest.warns(rx.SingularFitWarning):
+        fit = rx.lmer("Yield ~ 1 + (1 | Batch)", frame)
+    notes = fit.to_frame().attrs["notes"]
+    assert any(note.startswith("Singular fit: ") for note in notes)
+    assert all(note.endswith(".") for note in notes)
 
 
 def test_small_numbers_keep_two_digits_of_their_error() -> None:
@@ -179,6 +211,40 @@ def test_models_side_by_side() -> None:
     assert list(cells.loc["Random effects"].index)[-1] == "Residual SD"
     assert cells.loc[("Model", "Groups: person")].tolist() == ["18", "18"]
     assert "*" not in cells.to_string()
+
+
+def test_labels_that_label_nothing_are_named() -> None:
+    _, one = fit_case("sleepstudy_intercept")
+    _, two = fit_case("sleepstudy_corr")
+    said = (
+        r"labels names 'xx', which is no term, variable or grouping factor; they are 'Intercept', 'Days', 'Reaction',"
+    )
+    tables = {
+        "markdown": lambda words: two.to_markdown(labels=words),
+        "html": lambda words: two.to_html(labels=words),
+        "latex": lambda words: two.to_latex(labels=words),
+        "frame": lambda words: two.to_frame(labels=words),
+        "models": lambda words: rx.model_table([one, two], labels=words),
+        "pooled": lambda words: studentratings()[1].pool().to_markdown(labels=words),
+    }
+    for name, table in tables.items():
+        with pytest.raises(
+            DataError, match=said if name != "pooled" else "labels names 'xx', which is no term, variable"
+        ):
+            table({"xx": "Slope"})
+    with pytest.raises(DataError, match=r"names 'days', which is no term, .*; did you mean 'Days'"):
+        two.to_frame(labels={"Subject": "person", "days": "Days awake"})
+    # a variable counts where its term has a label of its own, and so does the response
+    words = {"Days": "Day", "Intercept": "Start", "Reaction": "Reaction time", "Subject": "person"}
+    assert "Correlation of Start and Day (person)" in two.to_markdown(labels=words)
+    data = rx.datasets.sleepstudy().assign(late=lambda d: (d["Days"] > 4).astype(int))
+    fit = rx.lmer("Reaction ~ factor(late) * log(Days + 1) + (1 | Subject)", data, weights="Days + 1")
+    words = {"late": "Late", "factor(late)[T.1]": "From day 5", "Days": "Day"}
+    assert fit.to_frame(labels=words).loc["Fixed effects"].index.tolist()[1:3] == ["From day 5", "log(Day + 1)"]
+    # one model of several is enough
+    assert "Late: 1" in rx.model_table([one, fit], labels={"late": "Late"}).to_markdown()
+    with pytest.raises(DataError, match="labels names 'late'"):
+        one.to_markdown(labels={"late": "Late"})
 
 
 def test_stars_and_limits() -> None:
@@ -301,9 +367,23 @@ def test_markdown_holds_the_cells() -> None:
     lines = [line for line in table.to_markdown().splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines]
     assert {len(row) for row in cells} == {3}
-    plain = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in cells]
+    plain = [[unescape(re.sub(r"\\(.)", r"\1", cell)) for cell in row] for row in cells]
     assert [row for row in plain[2:] if not row[0].startswith("**")] == rows
     assert plain[0] == ["", "50% & <i>all</i>", "b_1"]
+
+
+def test_markdown_lets_no_name_become_markup() -> None:
+    bad = '**<script>alert(1)</script>"><img src=x onerror=alert(1)>&lt;b&gt; [a](javascript:x)'
+    cells = pd.DataFrame({"Part": [bad], "Row": [bad], bad: [bad]})
+    text = ModelTable(cells, (bad,), title=bad).to_markdown()
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(text)
+    assert not tags
+    shown = unescape(re.sub(r"\\(.)", r"\1", text))
+    assert shown.count(bad) == 6  # title, heading, part, row, cell and note
+    assert "](" not in text
 
 
 def test_latex_is_booktabs_with_every_cell() -> None:

@@ -150,3 +150,33 @@ def test_large_dfcom_is_the_limit():
     infinite, large = (good.pool(dfcom=v).tidy()[columns] for v in (np.inf, 1e9))
     assert_allclose(large, infinite, rtol=1e-5)
     assert_allclose(good.pool(dfcom=np.inf).test("x")["df2"], good.pool(dfcom=1e9).test("x")["df2"], rtol=1e-5)
+
+
+def test_of_many_fits_the_first_few_are_named() -> None:
+    rng, g = np.random.default_rng(2), np.repeat(np.arange(5), 4)
+    frames = {}
+    for k in range(1, 21):
+        e = rng.normal(size=20)
+        frames[f"g{k}"] = pd.DataFrame({"g": g, "y": e - np.bincount(g, e)[g] / 4})
+    few = "imputation g1, g2, g3, g4, g5, g6 and 14 more"
+    with pytest.warns(SingularFitWarning, match=f"singular fit in {few}: a variance"):
+        found = rx.lmer_list("y ~ 1 + (1 | g)", frames)
+    p = found.pool()
+    assert p.tidy().attrs["notes"] == [f"singular fits: {few}"]
+    assert len(p.tidy().attrs["singular_imputations"]) == 20
+    assert f"singular fits: {few}\n" in str(p.summary())
+    assert f"20 of 20 pooled fits are singular (a variance of 0 or a correlation of +-1): {few}." in p.report()
+    with pytest.warns(PoolingWarning, match=rf"20 of 20 \({few}\)"):
+        p.tidy("ran_pars")
+    with pytest.warns(PoolingWarning, match=rf"20 of 20 \({few}\)"):
+        p.icc()
+    # and of those that failed
+    failed = rx.LmerFitList(replace(found.fitted_stack, status=np.full(20, MAX_ITER)), found.lanes)
+    few = r"g1 \(.*\), g2 \(.*\), .* and 14 more"
+    with pytest.raises(PoolingError, match=f"the fit failed in imputation {few}"):
+        failed.pool()
+    with pytest.warns(ConvergenceWarning, match=f"imputation {few}"):
+        text = str(failed.pool(on_failure="warn").summary())
+    assert text.count("imputation g") == 7
+    assert "imputation g6: " in text
+    assert "and 14 more that did not converge" in text

@@ -80,7 +80,7 @@ DEVICES = """
 import sys
 import jax, numpy as np
 import studies
-from remlax.simulation.methods import _cached_model, _Design
+from remlax.simulation.mixed_method import _cached_model, _Design
 from remlax.simulation.layout import structure_of
 from remlax.simulation.pipeline import Columns, Options, analyse_on
 from remlax.simulation.treatments import Whole

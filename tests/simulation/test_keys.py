@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.machinery
 import inspect
 import math
+import sys
+import types
 from dataclasses import dataclass
 
 import jax
@@ -190,6 +193,75 @@ def test_functions_follow_data_and_functions_of_their_module() -> None:
     assert digest(make(0.5, 2)) == digest(make(0.5, 2))
     assert digest(make(0.5, 2)) != digest(make(0.6, 2))
     assert digest(make(0.5, 2)) != digest(make(0.5, 3))
+
+
+HELPER = """
+import functools, jax, numpy as np, pandas as pd
+def loc(x): return VALUE * x
+class Model:
+    def run(self, x): return VALUE * x
+    @staticmethod
+    def static(x): return VALUE * x
+    @property
+    def slope(self): return VALUE
+cached = functools.lru_cache(loc)
+compiled = jax.jit(loc)
+BETA = {"x": VALUE, "y": float("nan")}
+TABLE = pd.DataFrame({"a": [VALUE, None], "b": ["u", "v"]})
+"""
+MIDDLE = """
+import helper_of_user as other
+def go(x): return go(x - 1) if x else other.loc(x)
+class Derived(other.Model): pass
+"""
+USES = {
+    "function": "from helper_of_user import loc\ndef f(d): return loc(d)",
+    "attribute": "import helper_of_user as h\ndef f(d): return h.loc(d)",
+    "inside": "def f(d):\n    import helper_of_user\n    return [helper_of_user.loc(x) for x in d]",
+    "inside from": "def f(d):\n    from helper_of_user import loc\n    return lambda: loc(d)",
+    "not called": "import helper_of_user as h\nTABLE = {'a': h.loc}\ndef f(d): return TABLE['a'](d)",
+    "second module": "from middle_of_user import go\ndef f(d): return go(d)",
+    "class": "from helper_of_user import Model\ndef f(d): return Model().run(d)",
+    "static method": "from helper_of_user import Model\ndef f(d): return Model.static(d)",
+    "property": "from helper_of_user import Model\ndef f(d): return Model().slope",
+    "base class": "from middle_of_user import Derived\ndef f(d): return Derived().run(d)",
+    "bound method": "from middle_of_user import Derived\nf = Derived().run",
+    "cached": "from helper_of_user import cached\ndef f(d): return cached(d)",
+    "compiled": "from helper_of_user import compiled\ndef f(d): return compiled(d)",
+    "data": "import helper_of_user as h\ndef f(d): return h.BETA['x'] * d",
+    "data frame": "from helper_of_user import TABLE\ndef f(d): return TABLE['a']",
+    "default": "from helper_of_user import loc\ndef f(d, g=loc): return g(d)",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_functions_follow_other_modules_of_the_user(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(value: float, file: str = "/home/me/file.py") -> str:
+        for name, text in (("helper_of_user", HELPER), ("middle_of_user", MIDDLE), ("main_of_user", USES[use])):
+            module = types.ModuleType(name)
+            module.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=file)
+            module.__file__ = file
+            monkeypatch.setitem(sys.modules, name, module)
+            exec(compile(text.replace("VALUE", str(value)), file, "exec"), vars(module))
+        return digest(module.f)
+
+    assert make(1.0) == make(1.0) != make(9.0)
+    if use in ("function", "attribute", "inside", "second module", "class", "compiled"):
+        installed = "/usr/lib/python3/site-packages/file.py"
+        assert make(1.0, installed) == make(9.0, installed)
+
+
+def test_names_of_scripts_and_self_reference_have_fingerprints() -> None:
+    def make(name: str) -> object:
+        space: dict[str, object] = {"__name__": name}
+        exec("class Node: pass\nNODE = Node()\nNODE.me = NODE\ndef f(x): return __name__, NODE, f, {f, g}\n", space)
+        exec("def g(x): return f(x)", space)
+        return space["f"]
+
+    assert digest(make("__main__")) == digest(make("__mp_main__"))
+    chain: dict[str, object] = {}
+    exec("def f0(x): return x\n" + "\n".join(f"def f{i}(x): return f{i - 1}(x)" for i in range(1, 2000)), chain)
+    assert len(canonical_json(chain["f1999"])) > 2000 * 50  # deeper than Python's stack
 
 
 @pytest.mark.parametrize(

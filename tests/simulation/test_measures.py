@@ -109,6 +109,33 @@ def test_mcse_of_means_is_the_jackknife(skewed: pd.DataFrame) -> None:
         assert cell(table, measure)["mcse"] == pytest.approx(value, rel=1e-10), measure
 
 
+def test_limits_and_p_values_without_standard_errors(skewed: pd.DataFrame) -> None:
+    made = intervals(skewed)
+    whole = performance(made, truth=2.0, by=("method",)).set_index("measure")
+    table = performance(made.drop(columns="std_error"), truth=2.0, by=("method",)).set_index("measure")
+    needs = ["model_se", "relative_error_model_se"]
+    pd.testing.assert_frame_equal(table.drop(needs), whole.drop(needs))
+    assert table.loc[needs, "estimate"].isna().all()
+    assert (table.loc[needs, "n_used"] == 0).all()
+    estimates = performance(skewed[["method", "estimate"]], truth=2.0, by=("method",)).set_index("measure")
+    assert estimates.loc["bias", "estimate"] == pytest.approx(skewed["estimate"].mean() - 2, rel=1e-12)
+    assert estimates.loc[["coverage", "width", "power", *needs], "estimate"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"se": "SE"}, "no column 'SE'"),
+        ({"conf_level": 0.9}, "conf_level= needs standard errors, and the results have no column 'std_error'"),
+        ({"null": 1.0}, "null= needs standard errors"),
+    ],
+)
+def test_what_needs_standard_errors_says_so(skewed: pd.DataFrame, options: dict[str, object], message: str) -> None:
+    without = intervals(skewed).drop(columns="std_error")
+    with pytest.raises(DataError, match=message):
+        performance(without, truth=2.0, by=("method",), **options)
+
+
 def test_mcse_of_standard_errors_against_jackknife_and_bootstrap() -> None:
     # The formulas for SDs assume normal estimates, so give them normal order statistics: the remaining
     # differences are the jackknife's of second order, O(1/n), and the cut tails' kurtosis (2.96, not 3).
@@ -196,6 +223,22 @@ def test_all_and_converged_summaries_and_failed_rows() -> None:
         assert cell(table, "convergence", summary=summary)["estimate"] == 0.5
         assert cell(table, "convergence", summary=summary)["mcse"] == pytest.approx(math.sqrt(0.25 / 6))
         assert cell(table, "singular", summary=summary)["estimate"] == pytest.approx(1 / 6)
+
+
+def test_singular_fits_are_unknown_unless_reported() -> None:
+    estimates = rows([1.0, 2.0, 4.0, 9.0, math.nan], method="a")
+    share = lambda **columns: cell(performance(estimates.assign(**columns), truth=1.0, by=("method",)), "singular")  # noqa: E731
+    unknown = [share(), share(status=["ok"] * 4 + ["failed"], singular=math.nan)]
+    for found in unknown:
+        assert found[["estimate", "mcse"]].isna().all()
+        assert found["n_used"] == 0
+    status = ["ok", "singular", "ok", "nonconverged", "failed"]
+    assert share(status=status)["estimate"] == 1 / 5
+    # the first is not known, one is singular and one is not, and the last two were tried
+    partly = share(status=status, singular=[math.nan, math.nan, 0.0, math.nan, math.nan])
+    assert partly[["estimate", "n_used"]].tolist() == [1 / 4, 4]
+    assert partly["mcse"] == pytest.approx(math.sqrt(1 / 4 * 3 / 4 / 4))
+    assert share(singular=[True, True, False, False, False])["estimate"] == 2 / 5  # of another program, without status
 
 
 def test_a_cell_without_estimates_is_kept_and_quiet() -> None:

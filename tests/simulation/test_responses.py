@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.errors import DataError, DroppedRowsWarning, ModelSizeError
+from remlax.errors import DataError, DroppedRowsWarning, FormulaError, ModelSizeError, PoolingError
 from remlax.fitting import memory
 
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
@@ -151,6 +151,80 @@ def test_refits_of_one_data_set_are_whole_models(response: str, tmp_path: Path) 
         np.testing.assert_allclose(one.r2(**options)["estimate"], share, rtol=1e-6)
         part, other = (m.sub_boot(lambda m: m.sigma, n=180, n_boot=1, seed=3)["statistic"] for m in (one, alone))
         np.testing.assert_allclose(part, other, rtol=1e-6)
+
+
+def test_refits_to_different_outcomes_are_not_imputations(fit: rx.LmerFit) -> None:
+    rng, data = np.random.default_rng(6), rx.datasets.sleepstudy()
+    again = rx.refit(fit, rx.simulate(fit, 12, seed=1))
+    counts = pd.DataFrame({name: rng.poisson(0.2, 180).astype(float) for name in "ab"})  # alike, for most are 0
+    for refits in (again, again[:2], rx.refit(fit, counts)):
+        with pytest.raises(PoolingError, match=rf"these are refits to {len(refits)} responses .* use the fits'"):
+            refits.pool()
+        with pytest.raises(PoolingError, match="not imputations of one outcome"):
+            rx.bootstrap(refits, 2)
+    assert again[:1][0].fixef().shape == (2,)
+    # imputations of the response are pooled, as separate data sets are
+    for y in (data["Reaction"].to_numpy(), (data["Reaction"] // 20).to_numpy()):
+        sets = [np.where(rng.random(180) < 0.1, rng.permutation(y), y) for _ in range(3)]
+        whole = rx.lmer_list(FORMULA, [data.assign(Reaction=one) for one in sets]).pool()
+        np.testing.assert_allclose(rx.refit(fit, np.transpose(sets)).pool().vcov(), whole.vcov(), rtol=1e-7)
+
+
+def test_responses_of_rows_that_are_not_in_the_fit(fit: rx.LmerFit) -> None:
+    data = rx.datasets.sleepstudy()
+    gaps = data.assign(Reaction=data["Reaction"].where(~data.index.isin([3, 70, 71])))
+    with pytest.warns(DroppedRowsWarning):
+        part = rx.lmer(FORMULA, gaps)
+    for name, call in {
+        "y": lambda v: rx.refit(part, v),
+        "weights": lambda v: rx.refit(part, part.fitted() + np.arange(177) % 5, weights=v),
+    }.items():
+        said = rf"3 rows with missing cells were left out of the fit: give {name}\.loc\[fit\.residuals\(\)\.index\]"
+        for given in (data["Days"] + 1.0, (data["Days"] + 1.0).to_numpy(), data[["Days", "Reaction"]]):
+            with pytest.raises(DataError, match=said):
+                call(given)
+    y = data["Reaction"].loc[part.residuals().index]
+    np.testing.assert_allclose(rx.refit(part, y)[0].fixef(), part.fixef(), rtol=1e-9)
+    with pytest.warns(DroppedRowsWarning):
+        one = rx.lmer(FORMULA, gaps.assign(Reaction=gaps["Reaction"].where(gaps.index != 9)))
+    with pytest.raises(DataError, match="4 rows with missing cells were left out"):
+        rx.refit(one, data["Reaction"])
+
+
+def test_refits_with_other_weights_are_fits_with_them(fit: rx.LmerFit, tmp_path: Path) -> None:
+    data = rx.datasets.sleepstudy().assign(w=np.random.default_rng(8).uniform(0.2, 3, 180))
+    columns = pd.DataFrame({"a": data["w"], "b": 1 / data["w"]})
+    y = rx.simulate(fit, 2, seed=4)
+    weighted = rx.lmer_list(FORMULA, [data, data.assign(Days=data["Days"] ** 1.1)], weights="w")[1]
+    for base, days in ((fit, data["Days"]), (weighted, data["Days"] ** 1.1)):
+        for given in (columns, columns.to_numpy(), [columns["a"], columns["b"].to_numpy()]):
+            again = rx.refit(base, y, weights=given)
+            for k, name in enumerate("ab"):
+                frame = data.assign(Reaction=y[f"sim_{k + 1}"], Days=days)
+                one = rx.lmer(FORMULA, frame, weights=columns[name])
+                np.testing.assert_allclose(again[k].criterion(), one.criterion(), rtol=1e-9)
+                np.testing.assert_allclose(again[k].fixef(), one.fixef(), rtol=1e-9)
+                np.testing.assert_allclose(again[k].vcov(), one.vcov(), rtol=1e-6)
+    # one column for all, by name or by values
+    named = rx.lmer(FORMULA, data)
+    pair = rx.refit(named, y, weights="1 / w"), rx.refit(named, y, weights=columns["b"])
+    np.testing.assert_allclose(pair[0].fixef(), pair[1].fixef(), rtol=1e-12)
+    pair[1].save(tmp_path / "refits")
+    np.testing.assert_allclose(rx.load(tmp_path / "refits").fixef(), pair[1].fixef(), rtol=1e-12)
+    for bad, error, said in (
+        (
+            columns.assign(c=1.0),
+            DataError,
+            r"weights= has 3 columns of 180 rows for 2 responses of 180: give one",
+        ),
+        (np.ones(3), DataError, r"weights= has 1 columns of 3 rows for 2 responses of 180"),
+        (columns.assign(b=0.0), DataError, r"weights= holds values that are not positive and finite in column 2"),
+        ("v", FormulaError, "'v' in the weights is not a column of the data"),
+        (["a", "b"], DataError, "the weights must be numbers"),
+        (columns.iloc[::-1], DataError, "the rows of the weights stand in another order"),
+    ):
+        with pytest.raises(error, match=said):
+            rx.refit(fit, y, weights=bad)
 
 
 def test_refits_that_a_file_cannot_give_back_are_not_written(tmp_path: Path) -> None:

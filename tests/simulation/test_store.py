@@ -6,19 +6,24 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError
+from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, SimulationWarning
+from remlax.fitting.record import FitRecord
+from remlax.simulation import folder as folder_module
 from remlax.simulation.fingerprint import scenario_id
 from remlax.simulation.rows import COLUMNS, failed_records, method_records, tidy_rows
-from remlax.simulation.store import Block, ResultStore, open_store, read_store
+from remlax.simulation.store import Block, ResultStore, driven, open_store, read_store
 
 SCENARIOS = {scenario_id(values): values for values in ({"J": 30, "law": "t"}, {"J": 150, "law": "normal"})}
 SPECIFICATION = {"seed": 1, "method a": "code"}
@@ -80,7 +85,8 @@ def test_a_truncated_part_is_found_and_redone(tmp_path: Path) -> None:
         assert store.status(block) == "damaged"
     assert store.to_do() == [block]
     assert store.summary()[["finished", "missing", "damaged"]].to_numpy().tolist() == [[2, 0, 1], [3, 0, 0]]
-    assert len(store.results()) == len(whole) - 4
+    with pytest.warns(SimulationWarning, match="partial results: 1 of 6 blocks damaged; scenarios have 6 to 10 of 10"):
+        assert len(store.results()) == len(whole) - 4
     with pytest.raises(FileFormatError, match=block.name):
         store.read(block)
     fill(store)
@@ -111,6 +117,23 @@ def test_parts_of_another_study_or_other_replications_are_not_taken(tmp_path: Pa
     ours.write(other, rows(other))
     ours.path(block).write_bytes(ours.path(other).read_bytes())
     assert ours.status(block) == "damaged"
+
+
+def test_a_part_of_another_scenario_is_not_taken_and_redone(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    fill(store)
+    whole = store.results()
+    first, last = store.blocks()[0], store.blocks()[3]
+    assert (first.start, first.stop) == (last.start, last.stop)  # all but the scenario is the same
+    store.path(last).write_bytes(store.path(first).read_bytes())
+    assert store.status(last) == "damaged"
+    with pytest.raises(FileFormatError, match=f"{last.name}.* another study, scenario or block"):
+        store.read(last)
+    with pytest.warns(SimulationWarning, match="1 of 6 blocks damaged"):
+        pd.testing.assert_frame_equal(store.results(), whole.drop(range(10, 14)).reset_index(drop=True))
+    assert store.to_do() == [last]
+    fill(store)
+    pd.testing.assert_frame_equal(store.results(), whole)
 
 
 def test_a_directory_belongs_to_one_study_and_block_size(tmp_path: Path) -> None:
@@ -161,6 +184,7 @@ def test_other_versions_warn_and_other_random_numbers_are_refused(tmp_path: Path
         ('{"format": 1, "hash": "a", "specification": {"a": "b"}}', r"is damaged \('scenarios'\)"),
         ('{"format": 1, "hash": 5}', "is damaged"),
         ('{"format": 99}', "newer version"),
+        ("[" * 100_000, "is damaged"),
         (None, "no study"),
     ],
 )
@@ -190,6 +214,90 @@ def test_two_processes_on_one_directory(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "parts"]
     assert len(list((tmp_path / "parts").iterdir())) == 60
     assert store.results()["replication"].tolist() == list(range(30)) * 2
+
+
+def test_of_two_studies_that_begin_at_once_in_a_new_folder_one_is_refused(tmp_path: Path) -> None:
+    for attempt in range(10):
+        folder, barrier = tmp_path / str(attempt), threading.Barrier(2)
+        if attempt % 2:  # a study was given up there
+            open_here(folder, seed="given up")
+
+        def begin(seed: int, folder: Path = folder, barrier: threading.Barrier = barrier) -> object:
+            barrier.wait()
+            try:
+                with driven(folder, SPECIFICATION | {"seed": seed}, SCENARIOS, 10, 4) as store:
+                    fill(store)
+                    return store
+            except SimulationError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(begin, (1, 2)))
+        (store,) = [one for one in found if isinstance(one, ResultStore)]
+        (refusal,) = [one for one in found if isinstance(one, str)]
+        assert refusal.startswith(f"{folder} belongs to another study: seed differs.")
+        assert len(store.results()) == 20  # with a warning if anything was lost
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "parts"]
+
+
+def test_a_study_keeps_its_folder_while_it_works_and_a_dead_one_does_not(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[2])\n"
+        "import test_store as t\n"
+        "with t.driven(sys.argv[1], t.SPECIFICATION, t.SCENARIOS, 10, 4):\n"
+        "    print('here', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "here\n"
+        with pytest.raises(
+            SimulationError, match=r"another study: seed differs\. .* delete the directory if it is no lon"
+        ):
+            open_here(tmp_path, seed=2)
+        with pytest.raises(SimulationError, match=r"block_size=4.* delete the directory"):
+            open_here(tmp_path, block_size=5)
+        store = open_here(tmp_path)  # the same study
+        owner.send_signal(signal.SIGKILL)
+    other = open_here(tmp_path, seed=2)
+    with pytest.raises(SimulationError, match=r"taken over by another study .* new directory"):
+        store.write(store.blocks()[0], rows(store.blocks()[0]))
+    fill(other)
+    assert len(other.results()) == 20
+    with pytest.raises(
+        SimulationError, match=r"seed differs\. Use a new directory; data of the same seed are the same"
+    ):
+        open_here(tmp_path)
+
+
+def test_without_locks_no_folder_is_taken_over_and_every_write_looks_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "fcntl", None)
+    store = open_here(tmp_path)
+    with pytest.raises(SimulationError, match="seed differs"):
+        open_here(tmp_path, seed=2)
+    fill(store)
+    assert len(store.results()) == 20
+    for name, message in (("hash", "taken over"), ("block_size", "taken over"), (None, "holds no study")):
+        path = tmp_path / "manifest.json"
+        content = path.read_text()
+        path.write_text(json.dumps(json.loads(content) | {name: 7 if name == "block_size" else "0"}))
+        if name is None:
+            path.unlink()
+        with pytest.raises((SimulationError, FileFormatError), match=message):
+            store.write(store.blocks()[0], rows(store.blocks()[0]))
+        path.write_text(content)
+
+
+def test_a_folder_without_manifest_is_not_overwritten_by_another_study(tmp_path: Path) -> None:
+    store = open_here(tmp_path)
+    fill(store)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(SimulationError, match=r"no manifest\.json but results of another study"):
+        open_here(tmp_path, seed=2)
+    assert open_here(tmp_path).to_do() == []
 
 
 def limited(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
@@ -312,8 +420,38 @@ def test_rows_fill_in_limits_and_status() -> None:
     assert made.loc[[1, 3, 4], "conf_low"].isna().all()  # no estimate, unknown df, no result
     assert (made["replication"] == 3).all()
     assert made["seconds"].tolist()[:4] == [0.25] * 4
+    np.testing.assert_array_equal(made["singular"], [math.nan, math.nan, 1.0, math.nan, math.nan])
     assert made.dtypes.equals(tidy_rows(records[:1]).dtypes)
     assert made.dtypes.equals(tidy_rows(records[-1:]).dtypes)
+
+
+NONE, BOTH, NEITHER = FitRecord(), FitRecord(5, singular=1, nonconverged=1), FitRecord(5)
+
+
+@pytest.mark.parametrize(
+    ("said", "fits", "status", "singular"),
+    [
+        ({}, NONE, "ok", math.nan),  # made by another program
+        ({}, NEITHER, "ok", 0.0),
+        ({}, FitRecord(5, singular=1), "singular", 1.0),
+        ({}, BOTH, "nonconverged", 1.0),
+        ({"singular": False}, FitRecord(5, singular=1), "ok", 0.0),  # a fit on the way to the one that counts
+        ({"singular": np.True_}, NONE, "singular", 1.0),
+        ({"singular": None, "converged": math.nan}, NEITHER, "ok", 0.0),
+        ({"converged": False}, NONE, "nonconverged", math.nan),
+        ({"converged": 1, "singular": 0}, BOTH, "ok", 0.0),
+        ({"status": "ok"}, BOTH, "ok", 0.0),
+        ({"status": "singular"}, NONE, "singular", 1.0),
+    ],
+)
+def test_what_rows_say_of_their_fits_comes_before_what_was_seen(
+    said: dict[str, object], fits: FitRecord, status: str, singular: float
+) -> None:
+    given = {"term": "x", "estimate": 1.0, **said}
+    for found in ([given], pd.DataFrame([given])):
+        made = tidy_rows(method_records(found, truth={"x": 1.0}, fits=fits, **PLACE))  # type: ignore[arg-type]
+        assert made["status"].item() == status
+        np.testing.assert_array_equal(made["singular"], [singular])
 
 
 @pytest.mark.parametrize(
@@ -324,6 +462,8 @@ def test_rows_fill_in_limits_and_status() -> None:
         ([{"term": "y", "estimate": 1.0}], "no row for the estimand 'x'"),
         ([{"term": "x", "estimate": 1.0}] * 2, "a term twice"),
         ([{"term": "x", "estimate": 1.0, "status": "fine"}], "status 'fine'"),
+        ([{"term": "x", "estimate": 1.0, "singular": "yes"}], "singular='yes': give True or False"),
+        ([{"term": "x", "estimate": 1.0, "converged": 0.5}], "converged=0.5: give True or False"),
     ],
 )
 def test_bad_rows_of_a_method_are_named(found: list[dict[str, object]], message: str) -> None:

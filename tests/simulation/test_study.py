@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +20,11 @@ import pytest
 import studies
 from scipy import stats
 
-from remlax.errors import FileFormatError, SimulationError
+import remlax as rx
+from remlax.errors import FileFormatError, SimulationError, SimulationWarning
+from remlax.fitting.record import FitRecord, recorded
 from remlax.simulation import cli
+from remlax.simulation.measures import performance
 from remlax.simulation.mechanisms import Amputation
 from remlax.simulation.specification import FrameAmputer, FrameGenerator
 from remlax.simulation.store import read_store
@@ -129,6 +135,109 @@ def test_replay_of_a_design_gives_complete_and_incomplete_data(tmp_path: Path) -
     assert replay.run("batch")["estimate"].item() == pytest.approx(stored["batch"], rel=1e-12)
 
 
+def test_singular_fits_in_functions_are_counted_whatever_they_do_with_warnings(tmp_path: Path) -> None:
+    def draw(scenario: object, rng: np.random.Generator) -> pd.DataFrame:
+        groups = np.repeat(np.arange(8.0), 5)  # without an effect, so that about half of the variances are 0
+        return pd.DataFrame({"y": rng.normal(size=40), "g": groups})
+
+    def loud(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        return rx.lmer("y ~ 1 + (1 | g)", data).tidy("fixed")
+
+    def silent(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return loud(data, context)
+
+    def again(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        varied = data["y"] + 9 * np.sin(3 * data["g"])  # so that this fit is not singular
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return rx.refit(rx.lmer("y ~ 1 + (1 | g)", data.assign(y=varied)), data["y"])[0].tidy("fixed")
+
+    def own(data: pd.DataFrame, context: studies.Context) -> pd.DataFrame:
+        return silent(data, context).assign(singular=False)
+
+    def anova(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        between = data.groupby("g")["y"].mean().var() * 5
+        within = data.groupby("g")["y"].var().mean()
+        # the moment estimator is not positive where REML is 0 in a balanced one-way layout (Searle et al. 1992, 4.2)
+        return [{"term": "Intercept", "estimate": data["y"].mean(), "n_iter": between <= within}]
+
+    methods = {"loud": loud, "silent": silent, "again": again, "own": own, "anova": anova}
+    study = studies.simple(
+        scenarios={"case": [1]}, generate=FrameGenerator(draw), methods=methods, estimands={"Intercept": 0.0}
+    )
+    results = run(study, tmp_path).set_index(["method", "replication"])
+    expected = results.loc["anova", "n_iter"]
+    assert 5 < expected.sum() < 18
+    for method in ("loud", "silent", "again"):
+        assert (results.loc[method, "singular"] == expected).all()
+        assert (results.loc[method, "status"] == np.where(expected == 1, "singular", "ok")).all()
+        said = results.loc[method, "message"].str.startswith("SingularFitWarning: singular fit: a variance")
+        assert (said == (expected if method != "again" else 0)).all()  # refit() has no such warning
+    table = study.performance(tmp_path)
+    share = table[(table["measure"] == "singular") & (table["summary"] == "all")].set_index("method")["estimate"]
+    assert share.loc["silent"] == share.loc["loud"] == share.loc["again"] == expected.mean()
+    assert share.loc["own"] == 0  # as it says
+    assert math.isnan(share.loc["anova"])  # nothing is known of other programs
+    first = int(expected.idxmax())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert study.replay({"case": 1}, first).run("loud")["status"].item() == "singular"
+
+
+def test_singular_and_failed_fits_of_a_list_are_counted() -> None:
+    sleep = rx.datasets.sleepstudy()
+    means = sleep.groupby("Subject")["Reaction"].transform("mean")
+    flat = sleep.assign(Reaction=sleep["Reaction"] - means)
+    noise = 1e-7 * np.sin(np.arange(180.0) ** 2)
+    exact = sleep.assign(Reaction=means + noise)  # no residual variance, where the criterion falls without end
+    with recorded() as fits, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = rx.lmer_list("Reaction ~ 1 + (1 | Subject)", [sleep, flat, exact, sleep])
+    assert fits == FitRecord(4, singular=1, nonconverged=1)
+    assert found.convergence()["converged"].tolist() == [True, True, False, True]
+
+
+def test_a_run_in_which_everything_failed_says_so(tmp_path: Path) -> None:
+    def some(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        if context.scenario["mu"]:
+            raise ValueError("no means today")
+        return studies.mean(data, context)
+
+    def half(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        return [*studies.mean(data, context), {"term": "sd", "estimate": math.nan}]
+
+    def none(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        raise ZeroDivisionError(f"nothing in replication {context.replication}")
+
+    study = studies.simple(methods={"none": none, "mean": studies.mean})
+    with pytest.warns(SimulationWarning) as caught:
+        store = study.run(tmp_path / "a", block_size=8, progress=False)
+    reason = "ZeroDivisionError: nothing in replication 0"
+    assert [str(w.message) for w in caught] == [
+        f"{tmp_path / 'a'}: 40 of 40 replications of method 'none' failed: {reason}"
+    ]
+    assert caught[0].filename == __file__
+    assert str(store).endswith("6 of 6 blocks finished, 40 of 80 fits failed (50%)")
+    assert store.summary()["failed_fits"].tolist() == [20, 20]
+    with pytest.warns(SimulationWarning, match="40 of 40"):  # a finished run, too
+        study.run(tmp_path / "a", block_size=8, progress=False)
+    study = studies.simple(scenarios={"mu": [0.0, 1.0, 2.0]}, methods={"some": some})
+    with pytest.warns(SimulationWarning) as caught:
+        study.run(tmp_path / "b", progress=False)
+    (text,) = [str(w.message) for w in caught]
+    assert text.endswith(
+        "40 of 40 replications of method 'some' failed in scenario {'mu': 1.0} and 1 more: ValueError: no means today"
+    )
+    study = studies.simple(methods={"half": half}, estimands={"mu": studies.truth, "sd": 1.0})
+    with pytest.warns(SimulationWarning) as caught:
+        store = study.run(tmp_path / "c", progress=False)
+    (text,) = [str(w.message) for w in caught]
+    assert text.endswith("40 of 40 estimates of 'sd' by method 'half' failed: no finite estimate")
+    assert "failed" not in str(store)
+
+
 class Broken:
     """A batched method that fails for some replications, or altogether."""
 
@@ -145,7 +254,8 @@ class Broken:
 
 def test_batched_methods_report_status_by_replication(tmp_path: Path) -> None:
     study = studies.study(methods={"some": Broken(False), "all": Broken(True)}, replications=6)
-    results = run(study, tmp_path).query("J == 6").set_index("method")
+    with pytest.warns(SimulationWarning, match=r"12 of 12 replications of method 'all' failed: MemoryError: too large"):
+        results = run(study, tmp_path).query("J == 6").set_index("method")
     assert results.loc["some", "status"].tolist() == ["singular", "failed"] * 3
     assert results.loc["some", "n_iter"].tolist() == [5, 6] * 3
     assert set(results.loc["all", "message"]) == {"MemoryError: too large"}
@@ -194,7 +304,8 @@ def test_interrupt_keeps_finished_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("STUDY_INTERRUPT", "1")
     with pytest.raises(KeyboardInterrupt):
         study.run(tmp_path, block_size=5, progress=False)
-    assert len(read_store(tmp_path).results()) == 10
+    with pytest.warns(SimulationWarning, match="6 of 8 blocks missing; scenarios have 0 to 10 of 20 replications"):
+        assert len(read_store(tmp_path).results()) == 10
     assert len(list((tmp_path / "parts").iterdir())) == 2
     monkeypatch.delenv("STUDY_INTERRUPT")
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
@@ -205,8 +316,48 @@ def test_a_damaged_part_is_redone(tmp_path: Path) -> None:
     whole = run(study, tmp_path, block_size=5)
     part = sorted((tmp_path / "parts").iterdir())[3]
     part.write_bytes(part.read_bytes()[:-40])
-    assert len(study.results(tmp_path)) == len(whole) - 5
+    with pytest.warns(SimulationWarning, match="partial results: 1 of 8 blocks damaged"):
+        assert len(study.results(tmp_path)) == len(whole) - 5
     same(run(study, tmp_path, block_size=5), whole)
+
+
+def test_tables_of_a_part_of_a_study_say_so(tmp_path: Path) -> None:
+    study = studies.simple()
+    store = study.run(tmp_path, block_size=5, progress=False)
+    whole = study.performance(tmp_path)
+    assert (whole["n_planned"] == 20).all()
+    assert whole.attrs["note"] == study.results(tmp_path).attrs["note"] == ""
+    first, second, *_, last = store.blocks()
+    store.path(first).unlink()
+    store.path(second).write_bytes(b"")
+    store.path(last).unlink()
+    note = "partial results: 2 of 8 blocks missing, 1 of 8 blocks damaged; scenarios have 10 to 15 of 20 replications"
+    with pytest.warns(SimulationWarning, match=f"{tmp_path}: {note}; run the study again"):
+        table = study.performance(tmp_path)
+    assert table.attrs["note"] == note
+    bias = table[(table["measure"] == "bias") & (table["summary"] == "all")]
+    assert bias[["mu", "n_used", "n_planned"]].to_numpy().tolist() == [[0.0, 10, 20], [1.0, 15, 20]]
+    with pytest.warns(SimulationWarning, match=note):
+        results = read_store(tmp_path).results()
+    assert results.attrs == {"n_planned": 20, "note": note}
+    overall = performance(results, truth="truth", by=["method"]).set_index("measure")
+    assert overall.loc["bias", ["n_used", "n_planned"]].to_numpy().tolist() == [[25, 40]] * 2
+    assert read_store(tmp_path).summary()[["missing", "damaged"]].to_numpy().tolist() == [[1, 1], [1, 0]]
+    more = dataclasses.replace(study, replications=30)  # more than the folder was made for
+    with pytest.warns(SimulationWarning, match="10 to 15 of 30"):
+        assert (more.performance(tmp_path)["n_planned"] == 30).all()
+    study.run(tmp_path, block_size=5, progress=False)
+    pd.testing.assert_frame_equal(study.performance(tmp_path), whole)
+
+
+def test_reading_changes_nothing_in_the_folder(tmp_path: Path) -> None:
+    study = studies.simple()
+    study.run(tmp_path, block_size=5, max_time=0, progress=False)
+    before = (tmp_path / "manifest.json").read_bytes()
+    for other in (studies.simple(seed=6), studies.simple(replications=50)):
+        with contextlib.suppress(SimulationError):
+            assert other.results(tmp_path).empty
+        assert (tmp_path / "manifest.json").read_bytes() == before
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -238,7 +389,8 @@ def test_kill_the_driver_and_resume(tmp_path: Path, workers: int) -> None:
         assert eventually(lambda pids=orphans: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
     assert driver.returncode == -signal.SIGKILL
     study = studies.simple(methods={"mean": studies.slow_mean})
-    assert study.results(tmp_path)["replication"].size < 40  # it was not done
+    with pytest.warns(SimulationWarning, match=r"\d of 8 blocks missing"):
+        assert study.results(tmp_path)["replication"].size < 40  # it was not done
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
 
 
@@ -251,7 +403,8 @@ def test_interrupt_signal_to_the_driver_keeps_finished_blocks(tmp_path: Path) ->
     assert "KeyboardInterrupt" in error
     assert not list(tmp_path.glob("parts/.*"))
     study = studies.simple(methods={"mean": studies.slow_mean})
-    assert len(study.results(tmp_path)) >= 10
+    with pytest.warns(SimulationWarning, match="blocks missing"):
+        assert len(study.results(tmp_path)) >= 10
     same(run(study, tmp_path, block_size=5), run(studies.simple(), tmp_path / "whole"))
 
 
@@ -311,6 +464,9 @@ def test_blocks_by_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert "cannot be read" in capsys.readouterr().err
     assert cli.main(["run-block", str(tmp_path / "whole"), "0"]) == 1
     assert "study.prepare" in capsys.readouterr().err
+    for command in (["status", ""], ["run-block", "", "0"]):  # a variable of the shell that is not set
+        assert cli.main(command) == 1
+        assert "must be the path of a folder, got ''" in capsys.readouterr().err
 
 
 def test_changed_code_is_noticed(
@@ -324,6 +480,23 @@ def test_changed_code_is_noticed(
     monkeypatch.setattr(studies, "mean", studies.fragile_mean)
     assert cli.main(["run-block", str(tmp_path), "1"]) == 1
     assert "has changed" in capsys.readouterr().err
+
+
+def test_a_changed_helper_of_another_module_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def analysis(data: pd.DataFrame, context: object) -> list[dict[str, object]]:
+        return studies.mean(data, context)  # type: ignore[arg-type]
+
+    study = studies.simple(methods={"mean": analysis})
+    store = study.run(tmp_path, block_size=5, progress=False)
+    store.path(store.blocks()[0]).unlink()
+    monkeypatch.setattr(studies, "mean", studies.fragile_mean)
+    for go_on in (study.run, study.results, study.performance):
+        with pytest.raises(
+            SimulationError, match=r"method mean differs \(code counts with the functions and data that it"
+        ):
+            go_on(tmp_path, **({"block_size": 5} if go_on == study.run else {}))
+    monkeypatch.undo()
+    assert study.run(tmp_path, block_size=5, progress=False).to_do() == []
 
 
 def test_functions_that_other_processes_cannot_import_are_named(tmp_path: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 
 Label = Hashable
 ColumnArray: TypeAlias = "np.ndarray | pd.api.extensions.ExtensionArray"
-MAX_NAMED = 6  # a message names this many offenders, then counts the rest
 
 
 def check_frame(frame: object, where: str) -> pd.DataFrame:
@@ -195,6 +194,16 @@ def missing_cells(arrays: Sequence[ColumnArray], labels: Sequence[Label]) -> lis
     return [f"{n} in imputation {label}" for n, label in zip(counts, labels, strict=True) if n]
 
 
+def refuse_missing(cells: Mapping[str, Sequence[str]]) -> None:
+    """Raise if any column of a model has missing cells, as `missing_cells` says them."""
+    problems = [f"{name!r} ({shortened(counts)})" for name, counts in cells.items() if counts]
+    if problems:
+        raise DataError(
+            f"missing cells in variables of the model: {shortened(problems)}: "
+            "impute these variables too, or leave them out of the model"
+        )
+
+
 def n_missing(array: ColumnArray) -> int:
     """Count the missing cells of a column."""
     if isinstance(array, np.ndarray):
@@ -203,12 +212,6 @@ def n_missing(array: ColumnArray) -> int:
         if array.dtype.kind in "biu":
             return 0
     return int(np.count_nonzero(pd.isna(array)))
-
-
-def shortened(items: Sequence[str]) -> str:
-    """Join the first few items of a message and count the rest."""
-    more = len(items) - MAX_NAMED
-    return ", ".join(items[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _listed(names: pd.Index) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,11 @@ NAMES = {
     "data": "data.frames, or data[0]",
     "imp": "data.labels",
     "where": "data.original.isna()",
+    "append": "ImputedData.concat([a, b])",
+    "bind": "ImputedData.concat([a, b])",
+    "bindrows": "ImputedData.concat([a, b])",
+    "cbind": "data.map(lambda frame: frame.assign(...))",
+    "rbind": "ImputedData.concat([a, b])",
     "complete": "data[0], data[1], ... or data.to_long()",
     "summary": "rx.impute.observed_vs_imputed(data)",
     "tocsv": "rx.write_imputations(data, file)",
@@ -74,6 +79,35 @@ def as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
     if not isinstance(frames, Iterable):
         raise DataError(f"a list or dict of DataFrames is needed, not a {type(frames).__name__}")
     return list(frames)
+
+
+Kind = TypeVar("Kind", bound="FrameNames")
+
+
+def as_parts(parts: Iterable[Kind], kind: type[Kind]) -> list[Kind]:
+    """Make a list of what is given for several imputed data sets.
+
+    Raises
+    ------
+    DataError
+        There is none; an element, or what is given for the list, is something else.
+    """
+    listed = isinstance(parts, Iterable) and not isinstance(parts, str | Mapping | pd.DataFrame | kind)
+    given = list(parts) if listed else []
+    if not given:
+        raise DataError(f"concat() needs a list of at least one ImputedData, as in [a, b], not {_described(parts)}")
+    for number, part in enumerate(given, start=1):
+        if not isinstance(part, kind):
+            raise DataError(
+                f"part {number} is {_described(part)}, not an ImputedData: make one by ImputedData.from_frames(), or "
+                "give the .data of an imputation result"
+            )
+    return given
+
+
+def _described(given: object) -> str:
+    name = type(given).__name__
+    return "an empty list" if name == "list" and not given else f"{'an' if name[0] in 'AEIOUaeio' else 'a'} {name}"
 
 
 def refuse_original(frames: Sequence[object], names: Sequence[str]) -> None:

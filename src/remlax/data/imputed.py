@@ -9,7 +9,7 @@ from typing import overload
 
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 from .checks import (
     ColumnArray,
     Label,
@@ -19,12 +19,14 @@ from .checks import (
     frame_array,
     missing_cells,
     n_missing,
+    refuse_missing,
     same_arrays,
-    shortened,
 )
-from .given import FrameNames, as_list, refuse_original
+from .given import FrameNames, as_list, as_parts, refuse_original
+from .imputation_model import ImputationModel
 from .imputed_print import imputed_html, imputed_text
-from .long import ID, IMP, split_long, stack_long
+from .imputed_rows import bind_sets, map_sets
+from .long import ID, IMP, read_long, stack_long
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +45,8 @@ class ImputedData(FrameNames):
         What each data set is called in tables and messages; 1..K where nothing else is given.
     original : pandas.DataFrame or None
         The incomplete data, where known.
+    imputed_by : ImputationModel or None
+        What missing cells were drawn from, where remlax imputed them.
 
     See Also
     --------
@@ -67,6 +71,7 @@ class ImputedData(FrameNames):
     frames: tuple[pd.DataFrame, ...]
     labels: tuple[Label, ...]
     original: pd.DataFrame | None = None
+    imputed_by: ImputationModel | None = None
 
     @classmethod
     def from_frames(cls, frames: Iterable[pd.DataFrame] | Mapping[Label, pd.DataFrame]) -> ImputedData:
@@ -144,19 +149,43 @@ class ImputedData(FrameNames):
         >>> imp.labels, int(imp.original["x"].isna().sum())
         ((1, 2), 1)
         """
-        check_frame(frame, "the long frame")
-        if imp not in frame.columns:
-            raise DataError(
-                f"the long frame has no column {imp!r} that numbers the imputations; its columns are "
-                f"{shortened([repr(name) for name in frame.columns])}: name the column with imp="
-            )
-        lacking = int(frame[imp].isna().sum())
-        if lacking:
-            raise DataError(f"column {imp!r} has {lacking} missing cells: say which imputation each row is of")
-        sets = split_long(frame, imp, id if id is not None and id in frame.columns else None)
-        original = sets.pop(0, None)
-        if not sets:
-            raise DataError(f"column {imp!r} is 0 in every row: there is an original but no imputation of it")
+        sets, original = read_long(frame, imp, id)
+        return cls.from_frames(sets).with_original(original)
+
+    @classmethod
+    def concat(cls, parts: Iterable[ImputedData]) -> ImputedData:
+        """Put the rows of several imputed data sets below each other, as mice's rbind does.
+
+        Parameters
+        ----------
+        parts : list of ImputedData
+            Imputations of other rows each, such as the arms of a trial imputed one by one: the same labels, columns,
+            column types and categories, and an original in all or in none. Columns and categories are put in
+            the order of the first.
+
+        Returns
+        -------
+        ImputedData
+            With the labels of the parts; imputation k holds the rows of imputation k of each part, in their
+            order, and the original likewise. Row labels stay as they are, unless all parts just count their rows,
+            which are counted on then. ``.map(lambda frame: frame.sort_index())`` puts split rows back in order.
+
+        Raises
+        ------
+        DataError
+            No parts; the numbers of imputations, their labels, columns, types or categories differ between parts; some
+            have an original and some have none; a row label stands in two parts.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> imp = rx.datasets.hsb_imputed()
+        >>> public, catholic = (imp.map(lambda d, kind=kind: d[d["schtype"] == kind]) for kind in (0, 1))
+        >>> public.n_rows, catholic.n_rows, rx.ImputedData.concat([public, catholic]).n_rows
+        (3642, 3543, 7185)
+        """
+        given = as_parts(parts, cls)
+        sets, original = bind_sets([dict(part.iter()) for part in given], [part.original for part in given])
         return cls.from_frames(sets).with_original(original)
 
     @property
@@ -239,10 +268,9 @@ class ImputedData(FrameNames):
         Raises
         ------
         DataError
-            Names every column, imputation and number of missing cells (the first few, then a count), or a
-            column that is not there.
+            Names columns, imputations and numbers of missing cells, or a column that is not there.
         """
-        problems = []
+        problems = {}
         for name in dict.fromkeys(columns):
             if name not in self.frames[0].columns:
                 raise DataError(
@@ -250,16 +278,9 @@ class ImputedData(FrameNames):
                     f"{shortened([repr(column) for column in self.columns])}"
                 )
             arrays = self.arrays(name)
-            if self.aligned and not self.varies(name) and not n_missing(arrays[0]):
-                continue
-            counts = missing_cells(arrays, self.labels)
-            if counts:
-                problems.append(f"{name!r} ({shortened(counts)})")
-        if problems:
-            raise DataError(
-                f"missing cells in variables of the model: {shortened(problems)}: "
-                "impute these variables too, or leave them out of the model"
-            )
+            if not self.aligned or self.varies(name) or n_missing(arrays[0]):
+                problems[name] = missing_cells(arrays, self.labels)
+        refuse_missing(problems)
 
     def with_original(self, original: pd.DataFrame | None) -> ImputedData:
         """Return the same imputations with another incomplete original, or with none.
@@ -293,12 +314,19 @@ class ImputedData(FrameNames):
         ----------
         fn : callable
             Takes a DataFrame and returns a new one, for example with a derived column. It must not write into
-            the frame that it is given.
+            the frame that it is given, and meets the missing cells of the original, unless that is left out first:
+            ``data.with_original(None).map(fn)``.
 
         Returns
         -------
         ImputedData
             With the same labels, checked as by `from_frames`.
+
+        Raises
+        ------
+        DataError
+            The function raised, the message says for which imputation, or for the original; what it returned does
+            not fit together.
 
         Examples
         --------
@@ -309,9 +337,8 @@ class ImputedData(FrameNames):
         """
         if not callable(fn):
             raise DataError(f"map() needs a function of a data frame, not a {type(fn).__name__}")
-        mapped = {label: fn(frame.copy(deep=False)) for label, frame in zip(self.labels, self.frames, strict=True)}
-        original = None if self.original is None else fn(self.original.copy(deep=False))
-        return ImputedData.from_frames(mapped).with_original(original)
+        mapped, original = map_sets(fn, dict(self.iter()), self.original)
+        return replace(ImputedData.from_frames(mapped).with_original(original), imputed_by=self.imputed_by)
 
     def iter(self) -> Iterator[tuple[Label, pd.DataFrame]]:
         """Iterate over pairs of label and data set.
@@ -343,9 +370,6 @@ class ImputedData(FrameNames):
         DataError
             A variable is called ``.imp`` or ``.id``; there is no original to include.
         """
-        taken = [name for name in (IMP, ID) if name in self.columns]
-        if taken:
-            raise DataError(f"a variable is called {taken[0]!r}, which the long layout needs: rename it")
         if 0 in self.labels:
             raise DataError("an imputation has the label 0, which the long layout keeps for the original")
         sets = dict(zip(self.labels, self.frames, strict=True))
@@ -370,21 +394,17 @@ class ImputedData(FrameNames):
         if isinstance(index, slice):
             if not self.frames[index]:
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {self.K} imputations")
-            return ImputedData(self.frames[index], self.labels[index], self.original)
+            return ImputedData(self.frames[index], self.labels[index], self.original, self.imputed_by)
         if not -self.K <= index < self.K:
             raise DataError(f"there is no data[{index}]: the {self.K} data sets are data[0] to data[{self.K - 1}]")
         return self.frames[index].copy(deep=False)
 
     def __repr__(self) -> str:
-        return f"ImputedData: {self._summary}"
+        return f"ImputedData: {imputed_text(self.frames, self.original, self._differing)}"
 
     def _repr_html_(self) -> str:
-        return imputed_html(self.frames, self.original, self._differing, self._summary)
+        return imputed_html(self.frames, self.original, self._differing)
 
     @property
     def _differing(self) -> frozenset[str] | None:
         return self.varying if self.aligned else None
-
-    @property
-    def _summary(self) -> str:
-        return imputed_text(self.frames, self.original, self._differing)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import DataError, DataWarning, warn
+from ..errors import DataError, DataWarning, shortened, warn
 from .columns import Tree, column_from_tree, column_tree, index_from_tree, index_tree, label_from_tree, label_tree
 from .imputed import ImputedData
 
@@ -36,7 +36,7 @@ def imputed_tree(data: ImputedData, needed: Sequence[str]) -> Tree:
                 raise
             left_out.append(str(error))
     if left_out:
-        warn(f"columns that the model does not use are left out of the file: {'; '.join(left_out)}", DataWarning)
+        warn(f"columns that the model does not use are left out of the file: {shortened(left_out)}", DataWarning)
     return {
         "labels": [label_tree(label, "the labels of the data sets") for label in data.labels],
         "index": [index_tree(frame.index) for frame in (data.frames[:1] if same_rows else data.frames)],

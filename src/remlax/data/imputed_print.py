@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-from .checks import shortened
+from ..errors import shortened
 
 
 def imputed_text(
@@ -26,9 +26,10 @@ def imputed_text(
 
 
 def imputed_html(
-    frames: Sequence[pd.DataFrame], original: pd.DataFrame | None, differing: Collection[str] | None, summary: str
+    frames: Sequence[pd.DataFrame], original: pd.DataFrame | None, differing: Collection[str] | None
 ) -> str:
     """Table of the columns: type, whether they differ, missing cells."""
+    summary = imputed_text(frames, original, differing)
     rows = "".join(
         f"<tr><td>{escape(str(name))}</td><td>{escape(str(column.dtype))}</td>"
         f"<td>{'yes' if name in (differing or ()) else ''}</td>"

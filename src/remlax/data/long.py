@@ -7,9 +7,34 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .checks import Label
+from ..errors import DataError, shortened
+from .checks import Label, check_frame
 
 IMP, ID = ".imp", ".id"
+
+
+def read_long(frame: pd.DataFrame, imp: str, id: str | None) -> tuple[dict[Label, pd.DataFrame], pd.DataFrame | None]:
+    """Check a long frame and split it into imputations and original.
+
+    Raises
+    ------
+    DataError
+        `imp` is not a column or has missing cells; there is nothing but an original.
+    """
+    check_frame(frame, "the long frame")
+    if imp not in frame.columns:
+        raise DataError(
+            f"the long frame has no column {imp!r} that numbers the imputations; its columns are "
+            f"{shortened([repr(name) for name in frame.columns])}: name the column with imp="
+        )
+    lacking = int(frame[imp].isna().sum())
+    if lacking:
+        raise DataError(f"column {imp!r} has {lacking} missing cells: say which imputation each row is of")
+    sets = split_long(frame, imp, id if id is not None and id in frame.columns else None)
+    original = sets.pop(0, None)
+    if not sets:
+        raise DataError(f"column {imp!r} is 0 in every row: there is an original but no imputation of it")
+    return sets, original
 
 
 def split_long(frame: pd.DataFrame, imp: str, id: str | None) -> dict[Label, pd.DataFrame]:
@@ -57,7 +82,16 @@ def _row_names(frame: pd.DataFrame) -> pd.Index:
 
 
 def stack_long(sets: Mapping[Label, pd.DataFrame]) -> pd.DataFrame:
-    """Put data sets below each other, with the label and the row name of each row in front."""
+    """Put data sets below each other, with the label and the row name of each row in front.
+
+    Raises
+    ------
+    DataError
+        A column has a name that the layout needs.
+    """
+    taken = [name for name in (IMP, ID) if name in next(iter(sets.values())).columns]
+    if taken:
+        raise DataError(f"a variable is called {taken[0]!r}, which the long layout needs: rename it")
     parts = [
         pd.concat(
             [

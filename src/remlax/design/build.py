@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .evaluate import evaluate
 from .formula import MixedFormula
 from .groups import GroupingFactor, grouping_factor
 from .model_matrix import MatrixSpec, model_matrix, stacked_matrix
+from .own_contrasts import GivenContrasts
 from .rows import RowArray, RowMatrix
 from .syntax import variables
 
@@ -184,7 +186,7 @@ def read_rows(
     """
     require_model_columns(formula, data.frames[0], weights, offset)
     sources = _Sources(data, np.concatenate([[0], np.cumsum([len(frame) for frame in data.frames])]))
-    fixed, x = _matrix(formula.fixed, sources, "fixed part")
+    fixed, x = _matrix(formula.fixed, sources, "fixed part", formula.contrasts)
     y = _column(formula.response, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
 
@@ -241,13 +243,15 @@ def _terms(
     return terms, specs
 
 
-def _matrix(rhs: str, sources: _Sources, what: str) -> tuple[MatrixSpec, RowMatrix]:
+def _matrix(
+    rhs: str, sources: _Sources, what: str, contrasts: GivenContrasts = MappingProxyType({})
+) -> tuple[MatrixSpec, RowMatrix]:
     def frame_of(columns: tuple[str, ...]) -> tuple[pd.DataFrame, bool]:
         frame, starts = sources.frame(columns)
         return frame, starts is not None
 
     try:
-        return stacked_matrix(rhs, frame_of, sources.offsets, what=what)
+        return stacked_matrix(rhs, frame_of, sources.offsets, what=what, contrasts=contrasts)
     except DataError as error:
         starts = None if sources.shared(variables(rhs)) else sources.offsets
         raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None

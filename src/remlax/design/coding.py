@@ -15,7 +15,7 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
 from numpy.typing import NDArray
 
-from .rcalls import Array, Columns, Factor, level_name
+from .rcalls import Array, Columns, ContrastMatrix, Factor, level_name
 
 # Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
 # (its key), the indicator of a level (its position) or weights by level.
@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 
     keys: tuple[str, ...] | None = None
     levels: tuple[str, ...] | None = None
-    contrast: str = ""
+    contrast: str | ContrastMatrix = ""
 
 
 def shape_of(value: Finished) -> Shape:
@@ -50,6 +50,9 @@ def _block(shape: Shape, reduced: bool) -> _Block:
     names = list(shape.levels)
     if not reduced:
         return {f"[{name}]": k for k, name in enumerate(names)}
+    if isinstance(shape.contrast, ContrastMatrix):
+        own = np.array(shape.contrast.rows, dtype=np.float64)
+        return {f"[{column}]": own[:, k] for k, column in enumerate(shape.contrast.names)}
     contrasts, form = _CODINGS.get(shape.contrast, (None, "[T.{}]"))
     if contrasts is None:
         return {form.format(name): k for k, name in enumerate(names) if k}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ..errors import DataError, FormulaError
+from ..errors import DataError, FormulaError, shortened
 from .rcalls import Array, Factor
 from .tokens import nearest
 
@@ -52,8 +52,7 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
 
 
 def _some(names: list[str], most: int = 10) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
+    return shortened(map(repr, names), most) or "none"
 
 
 def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:

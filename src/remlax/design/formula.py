@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from .own_contrasts import GivenContrasts
 from .syntax import (
     Binary,
     Call,
@@ -64,6 +65,8 @@ class MixedFormula:
         Expressions whose sum is the offset.
     random : tuple of RandomTerm
         In lme4's order; nesting and ``||`` written out.
+    contrasts : mapping of str to OwnContrasts or str, default {}
+        Contrasts of factors of the fixed part, given beside the text.
     """
 
     text: str
@@ -71,6 +74,7 @@ class MixedFormula:
     fixed: str
     offsets: tuple[str, ...]
     random: tuple[RandomTerm, ...]
+    contrasts: GivenContrasts = field(default_factory=dict, compare=False)
 
     @cached_property
     def variables(self) -> tuple[str, ...]:

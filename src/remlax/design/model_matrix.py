@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError, FormulaError
+from ..errors import DataError, FormulaError, shortened
 from .coding import Finished, Plan, Selector, shape_of, structure
 from .evaluate import Evaluator, evaluate
+from .own_contrasts import GivenContrasts, check_names, with_contrasts
 from .rcalls import Array, Columns, Factor, State, level_name
 from .rows import RowMatrix
 from .syntax import Node, columns_in, parse, variables
@@ -26,6 +28,17 @@ __all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
 
 MAX_POLY_LEVELS = 95  # R's own limit of contr.poly
 ZERO = 1e-9  # of weights that are simple fractions
+
+
+class Piece(NamedTuple):
+    """One of the factors whose product a column is: an expression, its levels if it is categorical, and its column.
+
+    selector: None for numbers, the place of a level, weights by level, or the key of one of several columns.
+    """
+
+    node: Node
+    levels: tuple[Any, ...] | None
+    selector: Selector
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +75,15 @@ class MatrixSpec:
         return frozenset(name for node, levels in pairs if levels is not None for name in columns_in(node))
 
     @property
-    def columns(self) -> list[tuple[str, ...]]:
-        """What every column is: its name and the factors in it, for a data column may be called ``Intercept``."""
-        pieces = (tuple(label(self._factors[slot]) for slot, _ in product) for product in self._plan)
-        return [(name, *factors) for name, factors in zip(self.names, pieces, strict=True)]
+    def columns(self) -> list[tuple[object, ...]]:
+        """What every column is: its name, and the factors in it with their weights by level.
+
+        A data column may be called ``Intercept``, and a contrast as a category is.
+        """
+        return [
+            (name, *((label(self._factors[slot]), _weights(selector)) for slot, selector in product))
+            for name, product in zip(self.names, self._plan, strict=True)
+        ]
 
     def build(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Build the matrix on `frame` with the categories and transform states of the first data.
@@ -107,43 +125,43 @@ class MatrixSpec:
     def term_contrasts(self, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
         """Find the hypothesis about each term that does not depend on how categories are coded (SAS's type III).
 
-        With categories coded as deviations from their mean, the coefficients of a term are zero. Where all cells have
-        rows those are linear combinations of the coefficients of these columns, whatever the numeric variables are.
+        With categories coded as deviations from their mean, the coefficients of a term are zero. Those are linear
+        combinations of the coefficients of these columns, whatever the data are: they are found from random rows in
+        which every category of one factor meets every category of the others.
 
         Parameters
         ----------
         frame : DataFrame
-            Rows in which the columns of the matrix are independent.
+            Any rows of the data.
 
         Returns
         -------
         dict of ndarray (r, p)
             By term, as in `term_columns`.
         """
-        rng = np.random.default_rng(0)
-        values = [_drawn(value, rng) for value in self._values(frame)]
-        coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+        rng, n = np.random.default_rng(0), 8 * len(self.names) + 32
+        like = self._values(frame.iloc[:1])
         labels = tuple(label(node) for node in self._factors)
-        other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
-        here = _fill(len(frame), values, self._plan, self.names, self.what)
-        there = _fill(len(frame), coded, other.plan, other.names, self.what)
-        weights = np.linalg.lstsq(there, here, rcond=None)[0]
+        rank = -1
+        while rank < len(self.names):
+            n *= 2
+            values = [_drawn(value, n, rng) for value in like]
+            coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+            other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
+            here = _fill(n, values, self._plan, self.names, self.what)
+            there = _fill(n, coded, other.plan, other.names, self.what)
+            weights, _, found, _ = np.linalg.lstsq(there, here, rcond=None)
+            rank = int(found)
         weights[np.abs(weights) < ZERO] = 0.0
         owners = np.array(other.owners)
         return {name: weights[owners == t] for t, name in enumerate(self.term_columns)}
 
-    def products(self) -> tuple[tuple[Node, ...], ...]:
-        """Find the expressions whose product each column is; none for the intercept.
-
-        Raises
-        ------
-        FormulaError
-            A column stands for a category, or is one of several that a function makes.
-        """
-        for name, pieces in zip(self.names, self._plan, strict=True):
-            if any(selector is not None for _, selector in pieces):
-                raise FormulaError(f"the column {name!r} of the {self.what} is not an expression of numeric columns")
-        return tuple(tuple(self._factors[slot] for slot, _ in pieces) for pieces in self._plan)
+    def pieces(self) -> tuple[tuple[Piece, ...], ...]:
+        """Find what each column is a product of; nothing for the intercept."""
+        return tuple(
+            tuple(Piece(self._factors[slot], self._levels[slot], selector) for slot, selector in pieces)
+            for pieces in self._plan
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +232,12 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
 
 
 def stacked_matrix(
-    rhs: str, frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]], offsets: NDArray[np.int_], *, what: str
+    rhs: str,
+    frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]],
+    offsets: NDArray[np.int_],
+    *,
+    what: str,
+    contrasts: GivenContrasts = MappingProxyType({}),
 ) -> tuple[MatrixSpec, RowMatrix]:
     """Build the model matrix of several data sets: what does not differ between them is evaluated once.
 
@@ -229,6 +252,8 @@ def stacked_matrix(
         First row of each data set.
     what : str
         Which part of the model this is, for messages.
+    contrasts : mapping of str to OwnContrasts or str, optional
+        Contrasts of factors, which are named as `label` does.
 
     Returns
     -------
@@ -242,7 +267,7 @@ def stacked_matrix(
         owners.append(own)
         return Evaluator(frame, states, what).term(node)
 
-    spec, values = _specify(rhs, value, states, what)
+    spec, values = _specify(rhs, value, states, what, contrasts)
     place, plans = [], {False: list[tuple[Any, ...]](), True: list[tuple[Any, ...]]()}
     names = {False: list[str](), True: list[str]()}
     aligned = (
@@ -262,7 +287,11 @@ def stacked_matrix(
 
 
 def _specify(
-    rhs: str, value: Callable[[Node], Finished], states: dict[str, State], what: str
+    rhs: str,
+    value: Callable[[Node], Finished],
+    states: dict[str, State],
+    what: str,
+    contrasts: GivenContrasts = MappingProxyType({}),
 ) -> tuple[MatrixSpec, list[Finished]]:
     """Evaluate the factors of a right side, and find which columns they make."""
     terms = expand(parse(rhs), rhs)
@@ -274,6 +303,11 @@ def _specify(
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
+    check_names(contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Factor)], what)
+    values = [
+        with_contrasts(one, name, contrasts) if isinstance(one, Factor) else one
+        for name, one in zip(labels, values, strict=True)
+    ]
     names, plan, owners = structure(terms.intercept, products, labels, tuple(map(shape_of, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -317,19 +351,19 @@ def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: s
         raise DataError(
             f"{name!r} in the {what} has the unseen category {unseen[0]!r}"
             f"{f' and {len(unseen) - 1} more' if unseen[1:] else ''}; the data of the fit have "
-            f"{', '.join(map(repr, levels[:10]))}{', ...' if levels[10:] else ''}"
+            f"{shortened(map(repr, levels))}"
         )
     codes = np.array([position[level] for level in value.levels], dtype=np.intp)[value.codes]
     return Factor(codes, levels, value.contrast, value.logical)
 
 
-def _drawn(value: Finished, rng: np.random.Generator) -> Finished:
-    """Numbers in place of numbers: what does not depend on them is found best from independent ones."""
+def _drawn(value: Finished, n: int, rng: np.random.Generator) -> Finished:
+    """Draw n rows of a factor: any of its categories, or numbers in place of numbers."""
     if isinstance(value, Factor):
-        return value
+        return replace(value, codes=rng.integers(len(value.levels), size=n))
     if isinstance(value, Columns):
-        return Columns({key: rng.normal(size=part.shape) for key, part in value.parts.items()})
-    return rng.normal(size=value.shape)
+        return Columns({key: rng.normal(size=n) for key in value.parts})
+    return rng.normal(size=n)
 
 
 def _fill(
@@ -363,6 +397,11 @@ def _column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: str, 
         if found.dtype == np.float64 and len(found) == n:
             return found
     return _fill(n, values, (pieces,), (name,), what)[:, 0]
+
+
+def _weights(selector: Selector) -> object:
+    """Compare weights by level as numbers, where a column has them."""
+    return selector.tobytes() if isinstance(selector, np.ndarray) else None
 
 
 def _by_part(column: Array, part: Array) -> Array:

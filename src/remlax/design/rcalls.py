@@ -13,6 +13,13 @@ from formulaic.transforms import poly as orthogonal_poly
 from formulaic.transforms import scale as standardise
 from numpy.typing import NDArray
 
+from ..errors import shortened
+from .tokens import OWN_CONTRASTS
+
+# columns of one call: a dense basis of more takes memory and hours, and means no curve
+MAX_COLUMNS = 1_000
+# decimals of a double: more of them would scale the numbers out of range
+MAX_DIGITS = 15
 CONTRASTS = ("contr.treatment", "contr.sum", "contr.helmert", "contr.poly")
 
 Array: TypeAlias = NDArray[Any]
@@ -20,12 +27,20 @@ State: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class ContrastMatrix:
+    """Contrasts of the caller's own: names of the columns, and a row for each level in the order of the levels."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Factor:
-    """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`."""
+    """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`, or a matrix."""
 
     codes: NDArray[np.intp]
     levels: tuple[Any, ...]
-    contrast: str = "contr.treatment"
+    contrast: str | ContrastMatrix = "contr.treatment"
     logical: bool = False
 
 
@@ -109,7 +124,10 @@ def _log(x: Value, base: Value | None = None) -> Value:
 
 
 def _round(x: Value, digits: Value = 0.0) -> Value:
-    result: Value = np.round(numeric(x), _whole(digits, "digits", 0))
+    places = _whole(digits, "digits", 0)
+    if places > MAX_DIGITS:
+        raise CallError(f"digits must be at most {MAX_DIGITS}, which is all that a number holds")
+    result: Value = np.round(numeric(x), places)
     return result
 
 
@@ -160,7 +178,7 @@ def _contrasts(x: Value, contr: Value | None = None) -> Value:
     if contr is None:
         return factor
     if not isinstance(contr, str) or contr not in CONTRASTS:
-        raise CallError(f"the contrasts are {', '.join(CONTRASTS)}")
+        raise CallError(f"the contrasts are {', '.join(CONTRASTS)}; {OWN_CONTRASTS}")
     return replace(factor, contrast=contr)
 
 
@@ -172,7 +190,7 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
     names = [level_name(level) for level in factor.levels]
     wanted = level_name(ref)
     if wanted not in names:
-        raise CallError(f"{wanted!r} is not a category (there are {', '.join(map(repr, names[:10]))})")
+        raise CallError(f"{wanted!r} is not a category (there are {shortened(map(repr, names))})")
     state["done"] = True
     first = names.index(wanted)
     order = [first, *(k for k in range(len(names)) if k != first)]
@@ -181,12 +199,19 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
 
 def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Value:
     column, d = vector(x), _whole(degree, "degree", 1)
+    if not state:
+        _check_columns(d)
     if _flag(raw, "raw"):
         return Columns({str(k): column**k for k in range(1, d + 1)})
     if "alpha" not in state and not _more_values_than(column, d):
         raise CallError(f"degree {d} needs more than {d} different values")
     basis = np.asarray(orthogonal_poly(column, d, _state=state))
     return Columns({str(k + 1): basis[:, k] for k in range(d)})
+
+
+def _check_columns(count: int) -> None:
+    if count > MAX_COLUMNS:
+        raise CallError(f"it would make {count:.6g} columns, more than {MAX_COLUMNS}: ask for fewer")
 
 
 def _more_values_than(column: Array, count: int) -> bool:
@@ -217,11 +242,33 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
     for name in ("lower_bound", "upper_bound"):
         if options[name] is not None:
             options[name] = _number(options[name], name)
+    if "knots" not in state:
+        inside = len(options["knots"] or ())
+        # bs has one column less, cc one less or two: it is the order of magnitude that counts
+        count = options["df"] or inside + options.get("degree", 2) + options.get("include_intercept", False)
+        _check_columns(count)
+        if not _more_values_than(column, count - 1):
+            raise CallError(f"{count} columns need at least as many different values; ask for fewer")
+    if options["extrapolation"] == "raise":
+        ends = {"lower_bound": column.min(), "upper_bound": column.max()}
+        given = {name: value for name, value in options.items() if name in ends and value is not None}
+        _check_range(column, **{**ends, **given, **{name: state[name] for name in ends if name in state}})
     try:
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise CallError(str(error)) from None
     return Columns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
+
+
+def _check_range(column: Array, lower_bound: float, upper_bound: float) -> None:
+    """Refuse values beyond the ends of a spline, where nothing says how it goes on."""
+    outside = (column < lower_bound) | (column > upper_bound)
+    if outside.any():
+        raise CallError(
+            f"{int(outside.sum())} of {len(column)} values are outside the range of the curve, {lower_bound:.6g} to "
+            f"{upper_bound:.6g} (the first is {column[outside][0]:.6g}): fit with extrapolation='extend' among the "
+            "arguments to go on as R does, with 'clip' to stay at the ends"
+        )
 
 
 def _bs(

@@ -83,6 +83,8 @@ class RowMatrix:
 
     def lane(self, k: int) -> np.ndarray:
         """Matrix of data set k, (n_k, p)."""
+        if not self.place:
+            return np.empty((self.offsets[k + 1] - self.offsets[k], 0))
         if self.place == tuple((False, j) for j in range(len(self.place))):
             return self.shared[:, : len(self.place)]  # a view will do
         part = slice(self.offsets[k], self.offsets[k + 1])

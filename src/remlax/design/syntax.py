@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..errors import FormulaError
 from .rcalls import CONTRASTS, FUNCTIONS
-from .tokens import CONSTANTS, Token, clip, is_syntactic, nearest, problem, tokenize
+from .tokens import CONSTANTS, ORDER, OWN_CONTRASTS, RELEVEL, Token, clip, is_syntactic, nearest, problem, tokenize
 
 _COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
 _POWER = "for a power write I(x^2)"
@@ -30,7 +30,9 @@ ELSEWHERE = {
     **dict.fromkeys(("random", "Group", "re", "group"), "write a random term such as (1 | g)"),
     "Q": "names that R would not read stand in backticks, as in `my var`",
     "Error": "write a random term such as (1 | g)",
-    "cbind": "one response at a time; several responses need brms or MCMCglmm",
+    "cbind": f"one response at a time (several need brms or MCMCglmm); {OWN_CONTRASTS}",
+    **dict.fromkeys(("matrix", "rbind", "as.matrix"), OWN_CONTRASTS),
+    **dict.fromkeys(("ordered", "as.ordered"), "make the column a pandas.Categorical(..., ordered=True)"),
 }
 MAX_DEPTH = 60  # nested pieces; far beyond any model, far below Python's recursion limit
 
@@ -174,6 +176,7 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             raise self.fail(f"it is nested more than {MAX_DEPTH} deep")
         left = self.operand()
+        items: list[tuple[int, Node]] = []  # of a sum that is still growing: joined once, at its end
         while self.token.kind == "op":
             op = "^" if self.token.text == "**" else self.token.text
             power = BINDING.get(op)
@@ -185,9 +188,13 @@ class _Parser:
                 raise self.fail(NOT_ARITHMETIC[op])
             self.at += 1
             right = self.expression(power if op == "^" else power + 1)
-            left = _join(op, left, right)
+            if op in ("+", "-"):
+                items = items or _items(left)
+                items.append((1 if op == "+" else -1, right))
+                continue
+            left, items = Binary(op, Sum(tuple(items)) if items else left, right), []
         self.depth -= 1
-        return left
+        return Sum(tuple(items)) if items else left
 
     def operand(self) -> Node:
         token = self.take()
@@ -254,7 +261,9 @@ class _Parser:
         try:
             function.check(args, named)
         except TypeError as error:
-            raise self.fail(f"{func}(): {error}") from None
+            hint = f"; {ELSEWHERE['ordered'] if 'ordered' in named else f'{ORDER}, {RELEVEL}'}"
+            hint = hint if func in ("factor", "as.factor") else ""
+            raise self.fail(f"{func}(): {error}{hint}") from None
         return Call(func, tuple(args), tuple(named.items()))
 
     def argument(self, func: str, args: list[Node], named: dict[str, Node]) -> None:
@@ -286,11 +295,9 @@ class _Parser:
             raise self.fail(f"{self.token.text!r} is unexpected {self.before()}")
 
 
-def _join(op: str, left: Node, right: Node) -> Node:
-    if op not in ("+", "-"):
-        return Binary(op, left, right)
-    head = left.items if isinstance(left, Sum) else ((1, left),)
-    return Sum((*head, (1 if op == "+" else -1, right)))
+def _items(node: Node) -> list[tuple[int, Node]]:
+    """Signed items of a sum; any other piece is the first item of one."""
+    return list(node.items) if isinstance(node, Sum) else [(1, node)]
 
 
 def children(node: Node) -> tuple[Node, ...]:

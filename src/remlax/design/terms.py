@@ -72,7 +72,7 @@ def expand(node: Node, text: str) -> TermList:
         if sign > 0:
             terms.update(dict.fromkeys(found))
         else:
-            terms = {term: None for term in terms if term not in found}
+            _take_away(terms, found)
     return TermList(intercept, tuple(algebra.factors), tuple(sorted(terms, key=len)))
 
 
@@ -145,7 +145,7 @@ class _Algebra:
             if sign > 0:
                 terms.update(dict.fromkeys(found))
             else:
-                terms = {term: None for term in terms if term not in found}
+                _take_away(terms, found)
         return list(terms)
 
     def product(self, op: str, left: list[_Indices], right: list[_Indices]) -> list[_Indices]:
@@ -193,6 +193,11 @@ class _Algebra:
                 return f"{op} reaches over '+' to the random terms; a logical column stands in I(), as in I(x {op} 3)"
             case _:
                 return f"{shown} is not a term; for a logical column write I({shown})"
+
+
+def _take_away(terms: dict[_Indices, None], found: list[_Indices]) -> None:
+    for term in found:
+        terms.pop(term, None)
 
 
 def _union(*terms: _Indices) -> _Indices:

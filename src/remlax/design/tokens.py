@@ -11,6 +11,11 @@ from ..errors import FormulaError
 
 CONSTANTS = {"TRUE": True, "FALSE": False, "True": True, "False": False, "pi": 3.141592653589793}
 
+# what to do about what formulas of other packages say
+OWN_CONTRASTS = "a matrix of your own is given beside the formula, as contrasts={'f': matrix}"
+ORDER = "for the order of the categories make the column a pandas.Categorical(..., categories=[...])"
+RELEVEL = "for another first one write relevel(f, ref='b')"
+
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?L?)
@@ -72,7 +77,7 @@ def tokenize(text: str) -> list[Token]:
         elif text[at].isidentifier() or text[at] == ".":
             kind, end = "name", at + len(_word(text, at))
         else:
-            raise problem(text, _stray(text[at]))
+            raise problem(text, _stray(text[at], text[:at]))
         if kind != "space":
             tokens.append(Token(kind, text[at:end], at, end))
         at = end
@@ -86,9 +91,13 @@ def _word(text: str, at: int) -> str:
     return text[at:end]
 
 
-def _stray(char: str) -> str:
+def _stray(char: str, before: str) -> str:
     if char in "\"'`":
         return f"a quote ({char}) is opened and never closed, or is empty, or holds a backslash"
+    if char == "[" and re.search(r"\b(levels|labels|categories)\s*=\s*$", before):
+        return f"{ORDER}, {RELEVEL}"
+    if char == "[" and re.search(r"\bC\([^()]*$", before):
+        return f"{char!r} has no meaning in a formula; {OWN_CONTRASTS}"
     if char in "[]{}":
         return f"{char!r} has no meaning in a formula (no subscripts, lists or code)"
     return f"{char!r} has no meaning in a formula; put unusual column names in backticks"

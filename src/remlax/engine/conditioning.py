@@ -149,7 +149,8 @@ def _gram_conditioning(rows: HostColumns) -> Conditioning | None:
         columns = np.stack([column[part] for column in (*rows.x, rows.y)])
         total += columns @ (columns if rows.weights is None else columns * rows.weights[part]).T
     try:
-        first = cross_products.condition(total, np)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of a column of zeros, for which NaN is the answer
+            first = cross_products.condition(total, np)
     except np.linalg.LinAlgError:
         return None
     # written so that NaN counts as doubtful

@@ -98,10 +98,10 @@ def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
 @contextmanager
 def float64() -> Iterator[None]:
-    """Compute in double precision in this thread, with room for new programs."""
+    """Compute in double precision in this thread, with room for new programs; a guard of the user's stays outside."""
     PROGRAMS.check_process()
     PROGRAMS.make_room()
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.transfer_guard("allow"):
         yield
 
 

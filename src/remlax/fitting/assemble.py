@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
+from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
 
 # rows of a data set from which a thread for each core pays
@@ -63,9 +65,27 @@ class Assembled:
         found = {term: [names[j] for j in at if j in kept] for term, at in self.rows.fixed.term_columns.items()}
         return {term: own for term, own in found.items() if own}
 
+    @cached_property
+    def ties(self) -> Ties:
+        """How the columns left out follow from the others.
 
-def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
+        Every data set has the rank of all together (`independent_columns`), so that all have one row space.
+        """
+        full = len(self.keep) == len(self.rows.fixed.names)
+        return find_ties(np.zeros((0, 0)) if full else self.rows.x.values, self.keep, self.rows.fixed.names)
+
+
+# columns that cannot be divided by their size are found by what comes of it
+@np.errstate(all="ignore")
+def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> Assembled:
     """Stream the rows of all data sets into one stack.
+
+    Parameters
+    ----------
+    rows : ModelRows
+    reml : bool
+    keep : ndarray of int, optional
+        Columns of the fixed part in the model, where it is known that they are independent in every data set.
 
     Raises
     ------
@@ -75,15 +95,43 @@ def assemble(rows: ModelRows, *, reml: bool) -> Assembled:
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
     scales = _z_scales(rows, layout)
-    keep, q = np.arange(len(rows.fixed.names)), layout.structure.q
+    known = keep is not None
+    keep = np.arange(len(rows.fixed.names)) if keep is None else keep
+    found = _conditioned(rows, layout, scales, keep)
+    if found is None:
+        keep = keep if known else independent_columns(rows)
+        found = _conditioned(rows, layout, scales, keep, by_qr=True)
+    return _assembled(rows, layout, scales, keep, found)
+
+
+def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
+    """Stream other rows of the same columns and groups into a stack like that of a model.
+
+    Raises
+    ------
+    DataError
+    """
+    check_magnitudes(rows)
+    found = _conditioned(rows, model.layout, model.z_scale, model.keep)
+    if found is None:
+        found = _conditioned(rows, model.layout, model.z_scale, model.keep, by_qr=True)
+    return _assembled(rows, model.layout, model.z_scale, model.keep, found)
+
+
+def _conditioned(
+    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, *, by_qr: bool = False
+) -> Conditioned | None:
+    """Cross-products in well-conditioned coordinates; None where that needs QR."""
     # threads pay where each of the calls between which Python holds its lock takes long
     threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
-    found = condition_rows(host_columns(rows, layout, scales, keep), layout.tables, q, threads=threads)
-    if found is None:
-        keep = independent_columns(rows)
-        by_column = host_columns(rows, layout, scales, keep)
-        found = condition_rows(by_column, layout.tables, q, by_qr=True, threads=threads)
-        assert found is not None  # QR always conditions
+    named = host_columns(rows, layout, scales, keep)
+    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
+
+
+def _assembled(
+    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, found: Conditioned | None
+) -> Assembled:
+    assert found is not None  # QR always conditions
     _check_residual(rows, found)
     map_ = layout.structure.theta_map
     return Assembled(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..design.build import ModelRows
 from ..engine.conditioning import aliased_columns
-from ..errors import DataError, DesignError, RankDeficientWarning, warn
+from ..errors import DataError, DesignError, RankDeficientWarning, shortened, warn
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
 
@@ -111,7 +111,7 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
         what = "column" if len(dropped) == 1 else "columns"
         warn(
             f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
-            + ", ".join(str(names[j]) for j in dropped),
+            + shortened(names[j] for j in dropped),
             RankDeficientWarning,
         )
     if rows.x.differs:
@@ -126,8 +126,7 @@ def _check_lanes(rows: ModelRows, keep: np.ndarray, names: np.ndarray) -> None:
             culprits.setdefault(str(names[keep[j]]), []).append(str(rows.labels[k]))
     if culprits:
         name, lanes = next(iter(culprits.items()))
-        listed = ", ".join(lanes[:5]) + (", ..." if len(lanes) > 5 else "")
         raise DesignError(
-            f"the fixed-effect column {name!r} is determined by the others in imputation {listed} but not in all: "
-            f"its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
+            f"the fixed-effect column {name!r} is determined by the others in imputation {shortened(lanes)} but not in "
+            "all: its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
         )

@@ -15,6 +15,7 @@ from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
+from .redundancy import Redundancies, find_redundancies
 from .residual_variance import falls_without_end, too_few_digits
 
 
@@ -83,6 +84,15 @@ class Fitted:
     def reml(self) -> bool:
         """Whether the criterion is REML."""
         return self.model.layout.structure.reml
+
+    @cached_property
+    def redundancies(self) -> Redundancies:
+        """Variances and covariances that the design leaves undetermined."""
+        return find_redundancies(self.model)
+
+    def n_parameters(self, lane: int) -> int:
+        """Parameters of one data set's model that are identified: coefficients, theta and sigma."""
+        return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(lane)
 
     @property
     def converged(self) -> np.ndarray:

@@ -10,14 +10,16 @@ from .fit import Fitted
 
 
 def coefficient_of_column(fitted: Fitted, factor: int) -> np.ndarray:
-    """Indicator (q, p) of the coefficient that has the name of a random-effects column; zero rows where none has."""
-    out = np.zeros((fitted.model.layout.structure.q[factor], len(fitted.model.keep)))
-    position = {name: j for j, name in enumerate(fitted.model.fixed_names)}
+    """Indicator (q, p) of the coefficient of a random-effects column; zero rows where the column has none."""
+    rows, keep = fitted.model.rows, fitted.model.keep
+    out = np.zeros((fitted.model.layout.structure.q[factor], len(keep)))
+    columns = rows.fixed.columns
+    position = {columns[j]: i for i, j in enumerate(keep)}
     for term in fitted.model.layout.terms:
         if term.factor == factor:
-            for i, name in enumerate(term.names):
-                if name in position:
-                    out[term.start + i, position[name]] = 1.0
+            for i, column in enumerate(rows.term_specs[term.source].columns):
+                if column in position:
+                    out[term.start + i, position[column]] = 1.0
     return out
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..data.checks import same_values
 from ..design.build import ModelRows, needed_columns
-from ..errors import DataError
+from ..errors import DataError, shortened
 from .assemble import z_columns
 from .fit import Fitted
 from .layout import TermLayout
+from .redundant_terms import count_variances
 
 # a column is in the span of others where less than this share of it is left over
 SPAN_TOL = 1e-8
@@ -42,8 +43,29 @@ class Lanes:
 
     @property
     def n_parameters(self) -> int:
-        """Fixed coefficients, theta and sigma."""
-        return len(self.fitted.model.keep) + self.fitted.theta_map.n_theta + 1
+        """Fixed coefficients, theta and sigma, as far as the data determine them.
+
+        Raises
+        ------
+        DataError
+            They are fewer in some data sets than in others.
+        """
+        counts = [self.fitted.n_parameters(k) for k in self.lanes]
+        if len(set(counts)) > 1:
+            fewest, most = counts.index(min(counts)), counts.index(max(counts))
+            raise DataError(
+                f"the model {self.formula} has {max(counts)} identified parameters in imputation {self.labels[most]} "
+                f"and {min(counts)} in imputation {self.labels[fewest]}, where random terms repeat each other: it is "
+                "not one model, and cannot be compared with another; leave out the term that the fit warns of"
+            )
+        return counts[0]
+
+    @property
+    def n_variances(self) -> int | None:
+        """Variances of random effects without terms that repeat others; None where they cannot be counted."""
+        ties = {id(self.fitted.redundancies.each[k]): self.fitted.redundancies.each[k] for k in self.lanes}
+        counts = {count_variances(self.fitted.model, tie) for tie in ties.values()}
+        return counts.pop() if len(counts) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +76,19 @@ class Difference:
     ----------
     n_fixed, n_random : int
         Coefficients, and parameters of the random part.
-    n_variances : int
-        Variances that are zero in the smaller model.
+    n_variances : int or None
+        Variances that are zero in the smaller model; None where terms that repeat each other leave that open.
+    sizes : tuple of int
+        Identified parameters of both models.
+    tied : bool
+        Whether random terms of one of them repeat each other.
     """
 
     n_fixed: int
     n_random: int
-    n_variances: int
+    n_variances: int | None
+    sizes: tuple[int, int]
+    tied: bool
 
     @property
     def n_parameters(self) -> int:
@@ -77,9 +105,10 @@ def order_models(one: Lanes, other: Lanes) -> tuple[Lanes, Lanes]:
         Both have as many.
     """
     if one.n_parameters == other.n_parameters:
+        tied = any(part.fitted.redundancies.any(part.lanes) for part in (one, other))
         raise DataError(
-            f"both models have {one.n_parameters} parameters ({one.formula}; {other.formula}): neither is within the "
-            "other, and there is nothing to test"
+            f"both models have {one.n_parameters} parameters{', without those that random terms repeat' * tied} "
+            f"({one.formula}; {other.formula}): neither is within the other, and there is nothing to test"
         )
     return (one, other) if one.n_parameters > other.n_parameters else (other, one)
 
@@ -95,11 +124,15 @@ def compare(large: Lanes, small: Lanes) -> Difference:
     check_same_data(large, small)
     _check_fixed(large, small)
     _check_random(large, small)
-    a, b = large.fitted, small.fitted
+    n_fixed = len(large.fitted.model.keep) - len(small.fitted.model.keep)
+    n_random = large.n_parameters - small.n_parameters - n_fixed
+    most, least = (large.n_variances, small.n_variances) if n_random else (0, 0)
     return Difference(
-        n_fixed=len(a.model.keep) - len(b.model.keep),
-        n_random=a.theta_map.n_theta - b.theta_map.n_theta,
-        n_variances=max(sum(a.theta_map.q) - sum(b.theta_map.q), 0),
+        n_fixed=n_fixed,
+        n_random=n_random,
+        n_variances=None if most is None or least is None else max(most - least, 0),
+        sizes=(large.n_parameters, small.n_parameters),
+        tied=any(part.fitted.redundancies.any(part.lanes) for part in (large, small)),
     )
 
 
@@ -118,7 +151,7 @@ def check_same_data(one: Lanes, other: Lanes) -> None:
     # a single fit may come from a list or stand alone: its data say whether it is the same
     if len(one.lanes) > 1 and one.labels != other.labels:
         raise DataError(
-            f"the models were fitted to different imputations, {_listed(one.labels)} and {_listed(other.labels)}: "
+            f"the models were fitted to different imputations, {shortened(one.labels)} and {shortened(other.labels)}: "
             "compare fits of the same ones"
         )
     both = set(needed_columns(other.rows.formula))
@@ -232,8 +265,3 @@ def lacking_contrasts(large: Lanes, small: Lanes) -> np.ndarray:
             )
     vectors = np.linalg.svd(projections[0])[0][:, len(theirs) :]
     return np.asarray(vectors.T * size)
-
-
-def _listed(labels: Sequence[object]) -> str:
-    shown = ", ".join(str(label) for label in labels[:8])
-    return shown + (", ..." if len(labels) > 8 else "")

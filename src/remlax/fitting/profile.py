@@ -34,8 +34,10 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
         Per data set, in the order of `parameters_of`.
     """
     parameters, n = parameters_of(fitted), len(lanes)
+    lost, _ = fitted.redundancies.parameters(lanes)
+    lost = np.pad(lost, ((0, 0), (0, fitted.beta.shape[1])))
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
-    owner = [(k, j) for k in range(n) for j in range(len(parameters)) for _ in (-1, 1)]
+    owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
     with progress(len(owner), "side of a profile") as tell:
         stack, lowest, estimate = _estimates(fitted, lanes, parameters)
         sides = [
@@ -47,13 +49,20 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
             sides = _stage(stack, sides, owner, cut)
             tell(sum(side.settled for side in sides) - before)
     caps = _caps(sides, owner)
-    tables: list[list[ProfileTable]] = [[] for _ in range(n)]
+    nothing = np.empty(0)
+    tables = [
+        [
+            ProfileTable(one, float(own), nothing, nothing, identified=False)
+            for one, own in zip(parameters, row, strict=True)
+        ]
+        for row in estimate
+    ]
     for i in range(0, len(sides), 2):
         k, j = owner[i]
         below, above = sides[i], sides[i + 1]
         value = np.concatenate([below.value[1:], above.value[1:]])
         rise = np.concatenate([below.deviance[1:], above.deviance[1:]]) - lowest[k]
-        tables[k].append(make_table(parameters[j], estimate[k, j], value, np.minimum(rise, caps[i] ** 2)))
+        tables[k][j] = make_table(parameters[j], estimate[k, j], value, np.minimum(rise, caps[i] ** 2))
     return tables
 
 

@@ -51,12 +51,16 @@ def crossing(value: np.ndarray, zeta: np.ndarray, cut: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ProfileTable:
-    """Profile of one parameter of one data set: ML estimate, and values (G,) in order with their zeta (G,)."""
+    """Profile of one parameter of one data set: ML estimate, and values (G,) in order with their zeta (G,).
+
+    A parameter that is not identified has the estimate alone, and no limits.
+    """
 
     parameter: Parameter
     estimate: float
     value: np.ndarray
     zeta: np.ndarray
+    identified: bool = True
 
     def side(self, sign: int) -> tuple[np.ndarray, np.ndarray]:
         """Values and |zeta| from the estimate outwards, as far as |zeta| rises."""
@@ -70,6 +74,8 @@ class ProfileTable:
 
     def limit(self, cut: float, sign: int) -> float:
         """Value where |zeta| is ``cut``; the end of the scale where zeta stays below it there; NaN where not known."""
+        if not self.identified:
+            return float("nan")
         value, zeta = self.side(sign)
         end = self.parameter.bounds[int(sign > 0)]
         if zeta[-1] < cut:

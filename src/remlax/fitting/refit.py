@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
 from ..kernels.problem import CrossProducts
-from .assemble import Assembled, z_columns
+from .assemble import Assembled, assemble_as, z_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
 
@@ -37,10 +37,35 @@ def z_matrices(model: Assembled, lane: int) -> list[sparse.csr_array]:
     return out
 
 
+@dataclass(frozen=True)
+class Truth:
+    """Parameters to simulate from.
+
+    beta (p,); root of the covariance of each term's effects (q, q), lower triangular; residual SD.
+    """
+
+    beta: np.ndarray
+    roots: tuple[np.ndarray, ...]
+    sigma: float
+
+    @classmethod
+    def of_fit(cls, fitted: Fitted, lane: int) -> Truth:
+        """Estimates of one data set."""
+        sigma = float(fitted.sigma[lane])
+        terms = range(len(fitted.model.layout.terms))
+        return cls(fitted.beta[lane], tuple(sigma * fitted.relative_factor(t)[lane] for t in terms), sigma)
+
+
 def simulate_lane(
-    fitted: Fitted, lane: int, n_sims: int, rng: np.random.Generator, *, given_modes: bool = False
+    fitted: Fitted,
+    lane: int,
+    n_sims: int,
+    rng: np.random.Generator,
+    *,
+    given_modes: bool = False,
+    truth: Truth | None = None,
 ) -> np.ndarray:
-    """Draw responses from the model at its estimates: y = X beta + offset + Z b + e.
+    """Draw responses from the model: y = X beta + offset + Z b + e.
 
     Parameters
     ----------
@@ -51,19 +76,24 @@ def simulate_lane(
         Simulation s uses the same draws however many there are.
     given_modes : bool, default False
         Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+    truth : Truth, optional
+        Other parameters than the estimates.
 
     Returns
     -------
     ndarray (n_sims, n)
     """
-    model, sigma = fitted.model, fitted.sigma[lane]
+    model = fitted.model
+    own = Truth.of_fit(fitted, lane)
+    truth = own if truth is None else truth
     mean = fitted.fitted_values(lane, random=given_modes)
+    mean = mean + model.rows.x.lane(lane)[:, model.keep] @ (truth.beta - own.beta)
     layout, z = model.layout, z_matrices(model, lane)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
     check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
-    noise = drawn[:, sum(widths) :] * sigma
+    noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
         noise = noise / np.sqrt(model.rows.weights.lane(lane))
     out = mean + noise
@@ -74,7 +104,7 @@ def simulate_lane(
             root = np.zeros((q, q))
             for t, term in enumerate(layout.terms):
                 if term.factor == f:
-                    root[term.columns, term.columns] = sigma * fitted.relative_factor(t)[lane]
+                    root[term.columns, term.columns] = truth.roots[t]
             effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
             out += (z[f] @ effects.reshape(n_sims, width).T).T
             start += width
@@ -82,12 +112,17 @@ def simulate_lane(
 
 
 def refit_lane(
-    fitted: Fitted, lane: int, responses: npt.ArrayLike, *, optimizer: LBFGS | Newton | None = None
+    fitted: Fitted,
+    lane: int,
+    responses: npt.ArrayLike,
+    *,
+    weights: np.ndarray | None = None,
+    optimizer: LBFGS | Newton | None = None,
 ) -> Fitted:
     """Fit the model of one data set to other responses, all at once.
 
     Rows, columns, weights and offset stay as they are, so that only the blocks of the cross-products that hold the
-    response are formed; the others are shared.
+    response are formed; the others are shared. With other weights all are formed.
 
     Parameters
     ----------
@@ -95,6 +130,8 @@ def refit_lane(
     lane : int
     responses : array_like (n_sims, n)
         Rows in the order of the model's rows, the offset not subtracted.
+    weights : ndarray (1, n) or (n_sims, n), optional
+        Other weights, for all refits or for each.
     optimizer : LBFGS or Newton, optional
         That of the fit by default.
 
@@ -106,10 +143,13 @@ def refit_lane(
     Raises
     ------
     DataError
-        A wrong shape, values that are not finite, or a response that the fixed part explains without remainder.
+        A wrong shape, values that are not finite, weights that are not positive, or a response that the fixed part
+        explains without remainder.
     """
     y = _checked(responses, fitted.model.rows.n_rows(lane))
     model = with_responses(fitted.model, lane, y)
+    if weights is not None:
+        model = _with_weights(model, weights)
     return fit_assembled(model, fitted.optimizer if optimizer is None else optimizer)
 
 
@@ -121,6 +161,23 @@ def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:
     if len(bad):
         raise DataError(f"response {bad[0] + 1} of {len(y)} holds values that are not finite")
     return y
+
+
+def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
+    """Replace the weights of refits by others (1, n) or (n_sims, n)."""
+    n_sims, n = model.rows.n_lanes, model.rows.n_rows(0)
+    if weights.shape not in ((1, n), (n_sims, n)):
+        raise DataError(
+            f"weights= has {len(weights)} columns of {weights.shape[1]} rows for {n_sims} responses of {n}: give one "
+            "column for all refits, or one for each"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)).all(axis=1))
+    if len(bad):
+        where = f" in column {bad[0] + 1}" if len(weights) > 1 else ""
+        raise DataError(f"weights= holds values that are not positive and finite{where}: leave those rows out")
+    own = RowArray(weights[0], None) if len(weights) == 1 else RowArray(weights.reshape(-1), model.rows.offsets)
+    given = weights[0] if len(weights) == 1 else list(weights)
+    return assemble_as(model, replace(model.rows, weights=own, given_weights=given))
 
 
 def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
@@ -196,13 +253,13 @@ def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
         offset=None if rows.offset is None else one(rows.offset),
         index=(rows.index[lane],) * n_sims,
         data=_repeated_data(rows, lane, y),
-        given_weights=_of_lane(rows.given_weights, lane),
-        given_offset=_of_lane(rows.given_offset, lane),
+        given_weights=of_lane(rows.given_weights, lane),
+        given_offset=of_lane(rows.given_offset, lane),
         refitted=True,
     )
 
 
-def _of_lane(given: RowInput, lane: int) -> RowInput:
+def of_lane(given: RowInput, lane: int) -> RowInput:
     """Weights or offset of one data set, where each has an array of its own."""
     if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
         return np.asarray(given[lane])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels.restarts import BOUNDARY
 from .fit import Fitted
+from .redundancy import Redundancy
 
 # eigenvalues of the information below this share of the largest carry no information (a boundary component)
 EIGEN_TOL = 1e-10
+# length of what a direction without units has outside of those that theta can go
+WITHIN = 1e-6
 # lmerTest's get_Fstat_ddf: rows whose df agree to this are taken to have one common df
 SAME_DF = 1e-8
 
@@ -29,10 +33,52 @@ def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.n
     """Asymptotic covariance of (theta, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
 
     Components on the boundary have a zero derivative there; where the deviance is flat in them they are left out by
-    the pseudo-inverse.
+    the pseudo-inverse. Directions that the design leaves undetermined are left out as well: what they change has no
+    variance.
     """
-    hess = fitted.information.hess if lanes is None else fitted.information.hess[lanes]
-    return 2 * scaled_pinv(hess)
+    lanes = np.arange(fitted.n_lanes) if lanes is None else lanes
+    hess = fitted.information.hess[lanes]
+    out = 2 * scaled_pinv(hess)
+    for i, k in enumerate(lanes):
+        tie = fitted.redundancies.each[k]
+        if tie is not None:
+            basis = _determined_basis(fitted, tie, int(k))
+            out[i] = 2 * basis @ scaled_pinv((basis.T @ hess[i] @ basis)[None])[0] @ basis.T
+    return out
+
+
+def _determined_basis(fitted: Fitted, tie: Redundancy, lane: int) -> np.ndarray:
+    """Basis (d + 1, d + 1 - k) of the directions of (theta, log sigma) beside those along which V stays as it is."""
+    model = fitted.model
+    moves, unit = _moves(fitted, lane)
+    null, _ = np.linalg.qr((tie.root @ tie.null) * unit[:, None])
+    left, size, right = np.linalg.svd(moves)
+    reached = size > BOUNDARY
+    left, size, right = left[:, reached], size[reached], right[reached]
+    # at a zero pivot of Lambda some directions of phi are out of reach
+    outside = np.linalg.svd(null - left @ (left.T @ null))
+    within = null @ outside[2][np.append(outside[1], np.zeros(null.shape[1]))[: null.shape[1]] < WITHIN].T
+    tied = right.T @ ((left.T @ within) / size[:, None])
+    basis = np.linalg.qr(tied, mode="complete")[0][:, tied.shape[1] :]
+    return np.asarray(basis / np.append(model.theta_scale, 1.0)[:, None])
+
+
+def _moves(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of phi without units in (internal theta, log sigma), and what phi is multiplied by for that."""
+    d = fitted.theta.shape[1]
+    moves, unit = np.zeros((d + 1, d + 1)), np.full(d + 1, fitted.sigma[lane] ** -2)
+    moves[-1, -1] = 2.0
+    for t, term in enumerate(fitted.model.layout.terms):
+        z = fitted.model.z_scale[term.factor][term.columns]
+        lam = fitted.relative_factor(t)[lane] * z[:, None]
+        col, row = np.triu_indices(term.q)
+        unit[term.theta] *= z[row] * z[col]
+        moves[term.theta, -1] = 2 * (lam @ lam.T)[row, col]
+        for entry, (i, j) in enumerate(zip(row, col, strict=True), start=term.theta.start):
+            change = np.zeros((term.q, term.q))
+            change[i] = lam[:, j]
+            moves[term.theta, entry] = (change + change.T)[row, col]
+    return moves, unit
 
 
 def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> np.ndarray:

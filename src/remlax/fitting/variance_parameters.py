@@ -35,6 +35,8 @@ class VarianceParameters:
         Variances and covariances without a standard error.
     information : ndarray (K, d + 1, d + 1)
         Sampling covariance of (theta, log sigma).
+    lost, cov_lost : ndarray of bool (K, r)
+        SDs and correlations, and variances and covariances, that are not identified: random terms repeat each other.
     """
 
     pairs: tuple[tuple[int, int, int], ...]
@@ -45,6 +47,8 @@ class VarianceParameters:
     cov_jacobian: np.ndarray
     cov_boundary: np.ndarray
     information: np.ndarray
+    lost: np.ndarray
+    cov_lost: np.ndarray
 
     @property
     def is_sd(self) -> np.ndarray:
@@ -52,14 +56,14 @@ class VarianceParameters:
         return np.array([a == b for _, a, b in self.pairs])
 
     def scaled_variance(self) -> np.ndarray:
-        """Sampling variances of (log SD, atanh correlation, log sigma), (K, r); NaN on the boundary."""
+        """Sampling variances of (log SD, atanh correlation, log sigma), (K, r); NaN where one has none."""
         found = np.einsum("kri,kij,krj->kr", self.jacobian, self.information, self.jacobian)
-        return np.where(self.boundary, np.nan, found)
+        return np.where(self.boundary | self.lost, np.nan, found)
 
     def covariance_variance(self) -> np.ndarray:
-        """Sampling variances of variances and covariances, (K, r); NaN on the boundary."""
+        """Sampling variances of variances and covariances, (K, r); NaN where one has none."""
         found = np.einsum("kri,kij,krj->kr", self.cov_jacobian, self.information, self.cov_jacobian)
-        return np.where(self.cov_boundary, np.nan, found)
+        return np.where(self.cov_boundary | self.cov_lost, np.nan, found)
 
 
 def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters:
@@ -90,8 +94,19 @@ def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters
     sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary = (
         np.stack(part, axis=1) for part in zip(*columns, strict=True)
     )
+    lost, cov_lost = fitted.redundancies.parameters(lanes)
     return VarianceParameters(
-        tuple(pairs), sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary, variance_covariance(fitted, lanes)
+        tuple(pairs),
+        sdcor,
+        vcov,
+        # what is not identified may be zero by chance
+        boundary & ~lost,
+        jacobian,
+        cov_jacobian,
+        cov_boundary,
+        variance_covariance(fitted, lanes),
+        lost,
+        cov_lost,
     )
 
 

@@ -32,6 +32,8 @@ class VarianceShares:
     d_random, d_intercept : ndarray (K, g, s)
     covariance : ndarray (K, s, s)
         Sampling covariance of (beta, theta, log sigma); beta and the others are asymptotically independent.
+    random_phi, intercept_phi : ndarray (K, g, d + 1)
+        Whole factors, and their intercepts, as linear functions of the entries of the covariance matrices and sigma^2.
     """
 
     labels: tuple[str, ...]
@@ -46,6 +48,8 @@ class VarianceShares:
     d_intercept: np.ndarray
     d_residual: np.ndarray
     covariance: np.ndarray
+    random_phi: np.ndarray
+    intercept_phi: np.ndarray
 
     def variance_of(self, jacobian: np.ndarray) -> np.ndarray:
         """Sampling variances (K, r) of functions with derivatives (K, r, s)."""
@@ -69,6 +73,7 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
     fixed, d_fixed = np.zeros(n_lanes), np.zeros((n_lanes, width))
     random, intercept = np.zeros((n_lanes, len(factors))), np.zeros((n_lanes, len(factors)))
     d_random, d_intercept = (np.zeros((n_lanes, len(factors), width)) for _ in range(2))
+    phi_random, phi_intercept = (np.zeros((n_lanes, len(factors), n_theta + 1)) for _ in range(2))
     sigma2 = fitted.sigma[lanes] ** 2
     for i, k in enumerate(lanes):
         fixed[i], d_fixed[i, :p] = _fixed_variance(fitted, int(k))
@@ -81,13 +86,14 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
             first = np.zeros((term.q, term.q))
             if "Intercept" in term.names:
                 first[(term.names.index("Intercept"),) * 2] = 1.0
-            for moments, value, slope in (
-                (columns.T @ columns / len(columns), random, d_random),
-                (first, intercept, d_intercept),
+            for moments, value, slope, phi in (
+                (columns.T @ columns / len(columns), random, d_random, phi_random),
+                (first, intercept, d_intercept, phi_intercept),
             ):
                 turned = moments @ lam
                 value[i, g] += sigma2[i] * float(np.sum(lam * turned))
                 slope[i, g, at] += 2 * sigma2[i] * turned[row, col]
+                phi[i, g, term.theta] = np.where(row == col, 1, 2) * moments[row, col]
     d_random[:, :, -1], d_intercept[:, :, -1] = 2 * random, 2 * intercept
     d_residual = np.zeros((n_lanes, width))
     d_residual[:, -1] = 2 * sigma2
@@ -108,6 +114,8 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
         d_intercept=d_intercept,
         d_residual=d_residual,
         covariance=covariance,
+        random_phi=phi_random,
+        intercept_phi=phi_intercept,
     )
 
 

@@ -16,9 +16,11 @@ from .diagnostics import observed_vs_imputed as observed_vs_imputed
 from .diagnostics import observed_vs_imputed_shares as observed_vs_imputed_shares
 from .diagnostics import quantile_table as quantile_table
 from .emb import emb as emb
+from .emb_within import ImputationWithin as ImputationWithin
 from .joint import joint as joint
 from .joint_result import JointResult as JointResult
 from .joint_run import JointPrior as JointPrior
+from .joint_within import JointWithin as JointWithin
 from .missing import add_missing as add_missing
 from .overimpute import Overimputation as Overimputation
 from .overimpute import overimpute as overimpute

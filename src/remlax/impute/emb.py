@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from remlax.data import ImputedData
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
 from ..hints import hinted
 from .arguments import check_derive, check_mapping
-from .clusters import check_cluster, copy_within_clusters, find_clusters, warn_flat_model
-from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
-from .derive import Derivation, apply_derivations, warn_undeclared_means
-from .emb_stages import Drawn, EmOptions, complete_frame, impute_clusters, impute_rows
-from .patterns import check_columns, fraction_missing, pattern_table
+from .clusters import check_cluster, find_clusters, warn_flat_model
+from .derive import Derivation, warn_undeclared_means
+from .emb_plan import EmbPlan
+from .emb_stages import EmOptions
+from .emb_within import emb_within
+from .patterns import check_columns
 from .priors import CellPrior, check_priors
 from .result import ImputationResult
+from .within import check_by
 
 
 @hinted
@@ -38,6 +39,7 @@ def emb(
     time: str | Mapping[str, int] | None = None,
     cluster: str | None = None,
     cluster_vars: Sequence[str] = (),
+    by: str | None = None,
     derive: Mapping[str, Derivation] | None = None,
     tolerance: float = 1e-4,
     bootstrap: bool = True,
@@ -83,6 +85,9 @@ def emb(
         Columns with one value per cluster (needs `cluster`): copied to all rows of the cluster where
         observed in any; wholly empty clusters are imputed first, one draw per cluster, from a model of the
         clusters.
+    by
+        Complete column, such as the arm of a trial: the rows of each of its levels are imputed by a model of their
+        own, from a seed of their own, and put back in their order.
     derive
         Columns computed from others, by name; functions of a data frame such as `cluster_mean`. They stay
         out of the model and are recomputed in every imputed data set, in the given order.
@@ -98,7 +103,8 @@ def emb(
     Returns
     -------
     ImputationResult
-        `.data` holds the m completed data sets; `.summary()` is what Amelia prints.
+        `.data` holds the m completed data sets; `.summary()` is what Amelia prints. With `by`, `.parts` holds the
+        results of the levels.
 
     Raises
     ------
@@ -135,30 +141,26 @@ def emb(
     check_frame(data, "the data to impute")
     options = EmOptions(m, tolerance, max_iter, ridge, bootstrap, seed)
     check_derive(derive)
+    check_by(data, by)
     check_mapping("bounds", bounds, "pairs (lowest, highest), by column")
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")
     _check_upper(data, cluster, upper, priors)
-    given, powers = data, time_powers(data, time)
-    data = data.assign(**powers)
-    names = [c for c in data.columns if c not in {*ids, cluster, *(derive or {})}]
-    codes = plan_columns(data, names, nominal=nominal, ordinal=ordinal, log=log, sqrt=sqrt, logistic=logistic)
-    incomplete = [c for c in names if data[c].isna().any()]
+    if by is not None and any(prior.row is not None for prior in check_priors(priors)):
+        raise ImputationError("priors= of single rows count all rows of the data: leave out by=, or row=")
+    roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
+    left_out = [*ids, *([] if by is None else [by])]
+    plan = EmbPlan(left_out, roles, bounds, priors, time, cluster, upper, list(derive or {}), options)
+    plan.check(data)
+    incomplete = plan.incomplete(data)
     if not incomplete:
         raise ImputationError("no column of the imputation model has a missing cell: nothing to impute")
     clusters = find_clusters(data, ids, cluster)
     warn_flat_model(data, clusters, incomplete, upper)
     warn_undeclared_means(data, clusters, list(derive or {}))
-    frames = [data]
-    if cluster is not None:
-        frames = _fill_clusters(data, cluster, upper, codes, options, bounds)
-    drawn = impute_rows(frames, codes, options, bounds, priors)
-    completed: dict[Hashable, pd.DataFrame] = {
-        k + 1: apply_derivations(complete_frame(frames[k % len(frames)], codes, drawn, k, seed)[given.columns], derive)
-        for k in range(m)
-        if drawn.codes[k] != 2
-    }
-    return _result(given, completed, codes, drawn, derive, encode(frames[0], codes))
+    if by is not None:
+        return emb_within(data, by, plan, derive)
+    return plan.impute(data, derive)
 
 
 def _check_upper(
@@ -174,45 +176,3 @@ def _check_upper(
     for prior in check_priors(priors):
         if prior.column in upper:
             raise ImputationError(f"priors= names {prior.column!r}, but cluster_vars= take no cell priors")
-
-
-def _fill_clusters(
-    data: pd.DataFrame,
-    cluster: str,
-    upper: Sequence[str],
-    codes: Sequence[ColumnCode],
-    options: EmOptions,
-    bounds: Mapping[str, tuple[float, float]] | None,
-) -> list[pd.DataFrame]:
-    """Copy the cluster-level columns and impute those of wholly empty clusters: one frame, or m."""
-    filled = copy_within_clusters(data, cluster, upper)
-    if not filled[list(upper)].isna().to_numpy().any():
-        return [filled]
-    own = [code for code in codes if code.name in upper]
-    below = [code for code in codes if code.name not in upper]
-    limits = {name: pair for name, pair in (bounds or {}).items() if name in upper}
-    return impute_clusters(filled, cluster, own, below, options, limits)
-
-
-def _result(
-    data: pd.DataFrame,
-    completed: Mapping[Hashable, pd.DataFrame],
-    codes: Sequence[ColumnCode],
-    drawn: Drawn,
-    derive: Mapping[str, Derivation] | None,
-    encoded: FloatArray,
-) -> ImputationResult:
-    return ImputationResult(
-        data=ImputedData.from_frames(completed).with_original(apply_derivations(data, derive)),
-        chain_lengths=drawn.iterations,
-        codes=drawn.codes,
-        fraction_missing=fraction_missing(data),
-        patterns=pattern_table(data),
-        n_rows=len(data),
-        n_complete=int(data.notna().all(axis=1).sum()),
-        model_columns=tuple(n for code in codes for n in code.model_names),
-        means=drawn.means,
-        covariances=drawn.covariances,
-        plan=tuple(codes),
-        encoded=encoded,
-    )

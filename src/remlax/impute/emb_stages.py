@@ -20,6 +20,7 @@ from .clusters import cluster_codes, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, slots
 from .kernels.em import CellPriors, EmSettings, is_regular
 from .kernels.emb import Bounds, EmbDraw, emb_lanes
+from .kernels.noise import seeded
 from .patterns import PatternIndex, index_patterns
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
 
@@ -80,7 +81,7 @@ def impute_table(
     padded = _pad(x, missing, index, rows)
     parts = []
     with float64(), progress(options.m, "imputation") as tell:
-        key = jax.random.fold_in(jax.random.key(options.seed), stage)
+        key = jax.random.fold_in(seeded(options.seed), stage)
         own, *shared = map(jnp.asarray, padded)
         settings = EmSettings(
             jnp.asarray(options.tolerance, jnp.float64),
@@ -97,8 +98,8 @@ def impute_table(
             draw = emb_lanes(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
             parts.append(jax.device_get(draw))
             tell(len(np.unique(lanes)))
-    draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
-    return _collect(rows, draw)
+        draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
+        return _collect(rows, draw)
 
 
 def round_up(count: int) -> int:

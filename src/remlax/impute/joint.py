@@ -14,10 +14,13 @@ from ..hints import hinted
 from ..progress import progress
 from .arguments import check_derive, check_seed, check_whole
 from .derive import Derivation, warn_undeclared_means
-from .joint_model import build_model, read_formulas
+from .joint_model import read_formulas
+from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
-from .joint_run import JointPrior, advance, start
+from .joint_run import JointPrior, start
+from .joint_within import joint_within
 from .patterns import check_columns
+from .within import check_by
 
 
 @hinted
@@ -29,6 +32,9 @@ def joint(
     level1: Sequence[str] = (),
     level2: str | Sequence[str] = (),
     cluster: str | None = None,
+    fixed: Sequence[str] = (),
+    random: Sequence[str] = (),
+    by: str | None = None,
     id_vars: Sequence[str] = (),
     nominal: Sequence[str] = (),
     ordinal: Sequence[str] = (),
@@ -64,8 +70,16 @@ def joint(
         Targets with one value per cluster: columns, or a formula "s ~ 1 + w" with predictors of the clusters. Their
         values are copied within clusters first; only clusters without any are drawn.
     cluster
-        Column that names the clusters, complete. Given alone, every column but `id_vars` and derived ones is a
-        target: of the clusters if it never varies within one, else of the rows.
+        Column that names the clusters, complete. Given alone, every column but `id_vars`, predictors and derived ones
+        is a target: of the clusters if it never varies within one, else of the rows.
+    fixed, random
+        Without `formula`: complete columns that all targets of the rows depend on, the same in all clusters, and those
+        whose coefficients vary between clusters. Products and powers are terms of their own, as in
+        ``["time", "arm", "time:arm"]``.
+    by
+        Complete column, such as the arm of a trial: the rows of each of its levels are imputed by a model of their
+        own, from a seed of their own, and put back in their order. Everything may then differ between levels:
+        effects, variances, slopes.
     id_vars
         Columns that are not targets when `cluster` is given alone.
     nominal, ordinal
@@ -97,7 +111,8 @@ def joint(
     -------
     JointResult
         `.data` holds the completed data sets, `.parameters` mean, SD, Rhat, effective sample size and
-        autocorrelation of every parameter; `.continue_()` runs the chains further.
+        autocorrelation of every parameter; `.continue_()` runs the chains further. With `by`, `.parts` holds the
+        results of the levels.
 
     Raises
     ------
@@ -138,27 +153,31 @@ def joint(
         check_whole(name, value, least)
     check_seed(seed)
     check_derive(derive)
+    check_by(data, by)
     _check_model({"formula": formula, "compatible_with": compatible_with}, priors, residual)
-    ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {})}
-    formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored))
-    roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
-    model = build_model(data, formulas, roles, compatible_with)
-    targets = [*formulas.targets, *formulas.upper_targets]
-    if not data[targets].isna().to_numpy().any():
-        raise ImputationError(f"no target ({', '.join(targets)}) has a missing cell: nothing to impute")
-    if residual == "cluster" and model.lower.category.shape[1]:
-        raise ImputationError(
-            "residual='cluster' needs continuous targets: categorical ones fix the scale of a residual"
-        )
-    if residual == "cluster" and compatible_with is not None:
-        raise ImputationError("compatible_with= needs residual='common'")
+    ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {}), *([] if by is None else [by])}
+    terms = {"fixed": fixed, "random": random}
+    formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored), terms)
     warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
-    chains = start(model, m, burn, priors or JointPrior(), residual == "cluster", seed)
+    plan = JointPlan(
+        formulas,
+        {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic},
+        compatible_with,
+        residual == "cluster",
+        m,
+        burn,
+        iter,
+        priors or JointPrior(),
+        by or "",
+    )
+    plan.check(data)
+    if by is not None:
+        return joint_within(data, plan, derive, seed)
+    model = plan.model(data)
+    chains = start(model, m, burn, plan.priors, plan.specific, seed)
     with progress(m * (burn + iter), "sweep") as tell:
-        if burn:
-            chains, _ = advance(chains, burn, tell)
-        chains, draws = advance(chains, iter, tell)
-    return make_result(model, chains, draws, data, derive)
+        chains, draws = plan.run(chains, tell)
+    return make_result(model, chains, draws, data, derive, plan.described(data))
 
 
 def _check_model(texts: Mapping[str, object], priors: object, residual: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from remlax.design.congenial import as_terms, right_side
 from remlax.design.formula import RandomTerm, parse_formula
 from remlax.design.model_matrix import model_matrix
 from remlax.design.syntax import Name, parse, variables
@@ -137,10 +138,17 @@ def read_formulas(
     level2: str | Sequence[str],
     cluster: str | None,
     ignored: Sequence[str],
+    terms: Mapping[str, Sequence[str]] | None = None,
 ) -> Formulas:
-    """Work out targets and right sides; without formula and lists, every column is a target of its own level."""
-    if formula is not None and level1:
-        raise ImputationError("formula= and level1= both name the targets: give one of them")
+    """Work out targets and right sides; without formula and lists, every other column is a target of its own level.
+
+    terms are those of complete columns in "fixed" and "random", instead of a formula.
+    """
+    sides = {name: _right_side(data, given, f"{name}=") for name, given in (terms or {}).items()}
+    for name, given in (("level1=", level1), *((f"{name}=", given) for name, given in (terms or {}).items())):
+        if formula is not None and given:
+            what = "targets" if name == "level1=" else "predictors"
+            raise ImputationError(f"formula= and {name} both name the {what}: give one of them")
     if formula is not None:
         targets, right = _split(formula, "formula")
         fixed, term = _random_part(formula, right, cluster)
@@ -150,12 +158,14 @@ def read_formulas(
             raise ImputationError(
                 "joint() needs cluster=, the column that names the clusters, or a formula with (1 | g)"
             )
-        targets, fixed, random = tuple(check_columns(data, level1, "level1=")), "1", "1"
+        targets = tuple(check_columns(data, level1, "level1="))
+        fixed, random = sides.get("fixed", "1"), sides.get("random", "1")
     check_cluster(data, cluster)
     upper, upper_fixed = _split(level2, "level2") if isinstance(level2, str) and "~" in level2 else (
         tuple(check_columns(data, level2, "level2=")), "1")  # fmt: skip
     if not targets and not upper:
-        names = [c for c in data.columns if c != cluster and c not in ignored]
+        predictors = {*variables(fixed), *variables(random)}
+        names = [c for c in data.columns if c != cluster and c not in ignored and c not in predictors]
         upper = tuple(c for c in names if constant_within(data, cluster, c))
         targets = tuple(c for c in names if c not in upper)
     if not targets:
@@ -168,6 +178,18 @@ def read_formulas(
         if twice:
             raise ImputationError(f"column {twice[0]!r} is a target and a predictor of the same level: choose one")
     return Formulas(targets, fixed, random, upper, upper_fixed, cluster)
+
+
+def _right_side(data: pd.DataFrame, terms: Sequence[str], what: str) -> str:
+    """Right side of terms given one by one: columns, products such as "time:arm", functions."""
+    given = [terms] if isinstance(terms, str) else list(terms)
+    for term in given:
+        if not isinstance(term, str) or (term not in data.columns and ("|" in term or "~" in term)):
+            raise ImputationError(f"{what} has {term!r}: give columns or terms of them, as ['time', 'arm', 'time:arm']")
+    listed = as_terms(given, data.columns)
+    for term in listed:
+        check_columns(data, variables(term), what)
+    return right_side(listed)
 
 
 def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:

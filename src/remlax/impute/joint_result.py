@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from remlax.data import ImputedData
+from remlax.data.imputation_model import ImputationModel
 from remlax.errors import ImputationError, ImputationWarning, warn
 
 from ..hints import Hints
@@ -104,7 +105,7 @@ class JointResult(Hints):
         check_whole("more", more, 4)
         with progress(len(self.draws) * more, "sweep") as tell:
             chains, draws = advance(self._chains, more, tell)
-        return make_result(self._model, chains, draws, self._incomplete, self._derive)
+        return make_result(self._model, chains, draws, self._incomplete, self._derive, self.data.imputed_by)
 
     def summary(self) -> str:
         """Return a text: sizes, sweeps, and the parameter table with its worst Rhat; to be printed."""
@@ -130,7 +131,7 @@ class JointResult(Hints):
         return self.data.K
 
     def __repr__(self) -> str:
-        return f"JointResult: {self.n_sweeps} sweeps, largest Rhat {self.rhat:.3f}, {self.data!r}"
+        return f"{type(self).__name__}: {self.n_sweeps} sweeps, largest Rhat {self.rhat:.3f}, {self.data!r}"
 
 
 def make_result(
@@ -139,6 +140,7 @@ def make_result(
     draws: FloatArray,
     incomplete: pd.DataFrame,
     derive: Mapping[str, Derivation] | None,
+    described: ImputationModel | None = None,
 ) -> JointResult:
     """Complete the data and account for the chains; warn where they have not mixed."""
     if not np.isfinite(draws).all():
@@ -149,6 +151,7 @@ def make_result(
         )
     frames = [apply_derivations(frame, derive) for frame in completed_frames(model, chains)]
     data = ImputedData.from_frames(frames).with_original(apply_derivations(incomplete, derive))
+    data = replace(data, imputed_by=described)
     names, draws = in_units(model, chains, draws)
     result = JointResult(data, draws, chains.done, names, model, chains, incomplete, derive)
     rhat = result.parameters["rhat"].dropna()

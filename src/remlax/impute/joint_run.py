@@ -29,6 +29,7 @@ from .kernels.draws import Cells
 from .kernels.joint import JointState
 from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
+from .kernels.noise import seeded
 from .patterns import index_patterns
 
 DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
@@ -138,13 +139,45 @@ class Chains:
         return self.state.joint if isinstance(self.state, CompatibleState) else self.state
 
 
-def _cells(y: FloatArray, category: npt.NDArray[np.intp], size: int) -> tuple[FloatArray, Cells]:
+@dataclass(frozen=True)
+class Room:
+    """Sizes that arrays are filled up to, so that data sets of similar size share compiled programs.
+
+    rows, active rows (with a cell to draw), patterns of missing cells.
+    """
+
+    rows: int
+    active: int
+    patterns: int
+
+    @classmethod
+    def of(cls, models: Sequence[JointModel]) -> Room:
+        """Room for the rows of any of the models."""
+        sizes = [(len(model.lower.y), *_active_size(model.lower)) for model in models]
+        return cls(*(max(size) for size in zip(*sizes, strict=True)))
+
+
+def _active_size(targets: Targets) -> tuple[int, int]:
+    """Active rows and patterns among them, rounded up."""
+    rows = _active_rows(targets)
+    index = index_patterns(~np.isnan(targets.y[rows]))
+    # rows that fill up have a pattern of their own
+    return round_up(len(rows)), _rounded_patterns(len(index.counts) + 1)
+
+
+def _rounded_patterns(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+def _cells(
+    y: FloatArray, category: npt.NDArray[np.intp], size: int, least_patterns: int = 1
+) -> tuple[FloatArray, Cells]:
     """Arrays of k rows, filled up to `size` rows without anything to draw."""
     k, r = y.shape
     missing = np.zeros((size, r), bool)
     missing[:k] = np.isnan(y)
     index = index_patterns(~missing)
-    n_patterns = 1 << (len(index.counts) - 1).bit_length()
+    n_patterns = max(_rounded_patterns(len(index.counts)), least_patterns)
     observed = np.ones((n_patterns, r))
     observed[: len(index.counts)] = index.observed
     levels = np.full((size, category.shape[1]), -1, np.int32)
@@ -160,22 +193,25 @@ def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:
     return np.flatnonzero(np.isnan(targets.y).any(axis=1) | (targets.category >= 0).any(axis=1))
 
 
-def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.NDArray[np.intp]]:
+def load(
+    model: JointModel, specific: bool, room: Room | None = None
+) -> tuple[JointData, JointSpec, npt.NDArray[np.intp]]:
     """Reduce the model's arrays to what the sampler needs; also the positions of the active rows."""
     lower, upper = model.lower, model.upper
     rows = _active_rows(lower)
-    n, k = len(lower.y), round_up(len(rows))
-    # one more row of weight 0, for the places that no active row takes
-    y = np.pad(np.nan_to_num(lower.y), ((0, 1), (0, 0)))
+    n, k = len(lower.y), round_up(len(rows)) if room is None else room.active
+    # at least one more row of weight 0, for the places that no active row takes
+    more = 1 if room is None else room.rows - n + 1
+    y = np.pad(np.nan_to_num(lower.y), ((0, more), (0, 0)))
     # a row without an observed target says nothing, unless there is an outcome
     counts = ~np.isnan(lower.y).all(axis=1) | (model.outcome is not None)
-    weight = np.append(counts.astype(np.float64), 0.0)
+    weight = np.pad(counts.astype(np.float64), (0, more))
     active = np.full(k, n)
     active[: len(rows)] = rows
-    _, cells = _cells(lower.y[rows], lower.category[rows], k)
+    _, cells = _cells(lower.y[rows], lower.category[rows], k, 1 if room is None else room.patterns)
     y2, cells2 = _cells(upper.y, upper.category, len(upper.y))
-    x, z = (np.pad(part.x, ((0, 1), (0, 0))) for part in (model.fixed, model.random))
-    cluster = np.append(model.cluster, 0).astype(np.int32)
+    x, z = (np.pad(part.x, ((0, more), (0, 0))) for part in (model.fixed, model.random))
+    cluster = np.pad(model.cluster, (0, more)).astype(np.int32)
     data = reduce_rows(
         jnp.asarray(y),
         jnp.asarray(x),
@@ -191,13 +227,15 @@ def load(model: JointModel, specific: bool) -> tuple[JointData, JointSpec, npt.N
     return data, JointSpec(lower.blocks, upper.blocks, specific), rows
 
 
-def start(model: JointModel, m: int, burn: int, prior: JointPrior, specific: bool, seed: int) -> Chains:
+def start(
+    model: JointModel, m: int, burn: int, prior: JointPrior, specific: bool, seed: int, room: Room | None = None
+) -> Chains:
     """Start m chains; chain k depends on the seed and on k alone."""
     with float64():
-        data, spec, rows = load(model, specific)
+        data, spec, rows = load(model, specific, room)
         r, s = data.y.shape[1], data.y2.shape[1]
         priors = prior.arrays(r, r * data.z.shape[1] + s)
-        base = jax.random.key(seed)
+        base = seeded(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
         cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
         if model.outcome is None:

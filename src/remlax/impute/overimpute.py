@@ -12,6 +12,7 @@ from remlax.errors import ImputationError
 
 from ..hints import hinted
 from .columns import ColumnCode, FloatArray, slots
+from .emb_within import ImputationWithin
 from .result import ImputationResult
 
 HALVINGS = 60
@@ -124,6 +125,9 @@ def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> 
 def _code(result: ImputationResult, column: str) -> ColumnCode:
     if not isinstance(result, ImputationResult):
         raise ImputationError(f"overimpute() needs what impute.emb() returns, not a {type(result).__name__}")
+    if isinstance(result, ImputationWithin):
+        known = ", ".join(map(repr, result.parts))
+        raise ImputationError(f"overimpute() looks at one imputation model: give one of result.parts[...] ({known})")
     found = {code.name: code for code in result.plan}.get(column)
     if found is None:
         raise ImputationError(

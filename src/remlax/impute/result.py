@@ -82,7 +82,7 @@ class ImputationResult(Hints):
         return self.data.K
 
     def __repr__(self) -> str:
-        return f"ImputationResult: code {self.code}, {self.data!r}"
+        return f"{type(self).__name__}: code {self.code}, {self.data!r}"
 
     def summary(self) -> str:
         """Return the text that Amelia prints for `summary(impute.out)`.

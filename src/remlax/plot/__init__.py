@@ -13,13 +13,13 @@ from .estimates import variance_components as variance_components
 from .groups import caterpillar as caterpillar
 from .groups import impact as impact
 from .groups import qq_modes as qq_modes
-from .groups import spaghetti as spaghetti
 from .imputation import chain_plot as chain_plot
 from .imputation import imputed_density_plot as imputed_density_plot
 from .imputation import imputed_icc_plot as imputed_icc_plot
 from .imputation import imputed_quantile_plot as imputed_quantile_plot
 from .imputation import missing_map as missing_map
 from .imputation import overimputation_plot as overimputation_plot
+from .lines import spaghetti as spaghetti
 from .predictions import effect as effect
 from .profiles import zeta as zeta
 from .residuals import qq_residuals as qq_residuals

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
+from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
-from ..hints import hinted
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
-from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, legend
+from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, check_labels, figure, legend
 from .model import Model, level_of, parts_of, pooled_only
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ MEASURES = {
 }
 
 
-@hinted
-def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> Axes:
+@figure
+def forest(
+    model: Model, *, intercept: bool = False, labels: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw the fixed effects with their confidence intervals; pooled, each imputation's estimate as a faint mark.
 
     Parameters
@@ -35,6 +38,8 @@ def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> 
     model : LmerFit or PooledLmer
     intercept : bool, default False
         Draw the intercept as well; it is often on another scale.
+    labels : dict, optional
+        Words for terms (``"sex[T.m]"``) or variables (``"sex"``), as in `model_table`.
     ax : matplotlib Axes, optional
         Axes to draw on; new ones by default.
 
@@ -62,14 +67,21 @@ def forest(model: Model, *, intercept: bool = False, ax: Axes | None = None) -> 
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")
     each = fitted.beta[list(lanes)][:, keep]
-    ax = _intervals(table.iloc[keep], [term_words(term, {}) for term in table["term"].iloc[keep]], each, ax)
+    words = check_labels(labels, [*table["term"], *variables(fitted.model.rows.formula.fixed)])
+    ax = _intervals(table.iloc[keep], [term_words(term, words) for term in table["term"].iloc[keep]], each, ax)
     ax.axvline(0, color="black", linewidth=0.8, zorder=0)
     ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")
     return ax
 
 
-@hinted
-def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: Axes | None = None) -> Axes:
+@figure
+def variance_components(
+    model: Model,
+    *,
+    kind: Literal["sd", "cor"] = "sd",
+    labels: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
 
     Parameters
@@ -77,6 +89,8 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     model : LmerFit or PooledLmer
     kind : {"sd", "cor"}, default "sd"
         Standard deviations, in units of the response per unit of the predictor; or correlations.
+    labels : dict, optional
+        Words for terms, variables and grouping factors.
     ax : matplotlib Axes, optional
         Axes to draw on; new ones by default.
 
@@ -106,11 +120,14 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     if chosen.empty:
         raise DataError("the model has no correlation of random effects")
     values = np.stack([_varcorr_values(each, row) for _, row in chosen.iterrows()], axis=1)
-    labels = [component_label(str(row["group"]), str(row["term"])) for _, row in chosen.iterrows()]
+    rows = fitted.model.rows
+    names = [*(name for term in rows.terms for name in term.names), *(name for name in rows.formula.variables)]
+    words = check_labels(labels, [*names, *(str(group) for group in chosen["group"])])
+    texts = [component_label(str(row["group"]), str(row["term"]), words=words) for _, row in chosen.iterrows()]
     shown = chosen.copy()
     # where every imputation is on the boundary there is no pooled estimate: the mean stands in
     shown["estimate"] = np.where(shown["estimate"].isna(), values.mean(axis=0), shown["estimate"])
-    ax = _intervals(shown, labels, values, ax)
+    ax = _intervals(shown, texts, values, ax)
     name = "Standard deviation" if kind == "sd" else "Correlation"
     ax.set_xlabel(f"{name} ({level_of(model):.0%} CI)")
     if kind == "sd":
@@ -120,7 +137,7 @@ def variance_components(model: Model, *, kind: Literal["sd", "cor"] = "sd", ax: 
     return ax
 
 
-@hinted
+@figure
 def trace(model: PooledLmer, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw an estimate of every imputation with its interval, and the pooled estimate with its band.
 
@@ -183,7 +200,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     return ax
 
 
-@hinted
+@figure
 def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
     """Draw what the missing data cost every estimate: coefficients, then variance parameters.
 
@@ -248,13 +265,16 @@ def _varcorr_values(each: pd.DataFrame, row: pd.Series) -> np.ndarray:
     return np.asarray(each.loc[chosen, "sdcor"], dtype=float)
 
 
-def component_label(group: str, term: str, *, long: bool = False) -> str:
+def component_label(group: str, term: str, *, long: bool = False, words: Mapping[str, str] | None = None) -> str:
     """Words for sd__x of a group: x | group; with ``long`` what it is in front."""
     kind, _, name = term.partition("__")
+    known = words or {}
     if group == "Residual":
-        return "SD residual" if long else "Residual"
+        return "SD residual" if long else known.get(group, group)
     head = f"{'SD' if kind == 'sd' else 'cor'} " if long else ""
-    return f"{head}{name.replace('.', ', ', 1) if kind == 'cor' else name} | {group}"
+    names = name.split(".", 1) if kind == "cor" else [name]
+    spoken = ", ".join(term_words(one, known) if known else one for one in names)
+    return f"{head}{spoken} | {known.get(group, group)}"
 
 
 def one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:

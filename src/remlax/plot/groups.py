@@ -1,27 +1,24 @@
-"""Figures of group effects: caterpillar, quantiles, lines by group, impact."""
+"""Figures of group effects: caterpillar, quantiles, impact."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from ..design.syntax import variables
 from ..errors import DataError
-from ..hints import hinted
-from ..results.cases import move_to_levels, wiggle
-from ..results.effects import choose_effect, choose_factor
-from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, legend
-from .model import Model, column_of, is_number, level_of, normal_scores, parts_of, predicted, predictors, response
+from ..results.effects import choose_effect
+from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, figure, legend
+from .model import Model, level_of, normal_scores, parts_of, response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # more levels than this have no room for their names
 MOST_NAMES = 40
-LINE_POINTS = 25
 
 
 def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFrame, str, str]:
@@ -32,8 +29,15 @@ def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFr
     return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
 
 
-@hinted
-def caterpillar(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
+@figure
+def caterpillar(
+    model: Model,
+    group: str | None = None,
+    term: str | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the conditional modes of a grouping factor in order, with their intervals.
 
     Intervals that exclude 0 are blue. Pooled, they use the total variance: the mean conditional variance within the
@@ -46,6 +50,8 @@ def caterpillar(model: Model, group: str | None = None, term: str | None = None,
         Grouping factor; the first by default.
     term : str, optional
         Random-effects column; the first by default.
+    labels : dict, optional
+        Words for the grouping factor, the term and the levels.
     ax : matplotlib Axes, optional
         Axes to draw on; new ones by default.
 
@@ -69,11 +75,20 @@ def caterpillar(model: Model, group: str | None = None, term: str | None = None,
     'Days by Subject (95% interval)'
     """
     table, label, name = _modes(model, group, term)
+    levels = [str(level) for level in table["level"]]
+    spoken = check_labels(labels, [label, name, *levels])
+    label, name = spoken.get(label, label), spoken.get(name, name)
     low, high = table["conf_low"].to_numpy(), table["conf_high"].to_numpy()
     clear, place = (low > 0) | (high < 0), np.arange(len(table))
+    known = ~np.isnan(low)
     flat = len(table) > MOST_NAMES
     ax = axes(ax, size=(4.4, 2.6) if flat else (4.4, max(1.8, 0.9 + 0.17 * len(table))))
-    for keep, colour, words in ((~clear, FAINT, "interval includes 0"), (clear, MAIN, "excludes 0")):
+    parts = (
+        (known & ~clear, FAINT, "interval includes 0"),
+        (clear, MAIN, "excludes 0"),
+        (~known, ACCENT, "no interval"),
+    )
+    for keep, colour, words in parts:
         if keep.any():
             (ax.vlines if flat else ax.hlines)(place[keep], low[keep], high[keep], color=colour, linewidth=1.0)
             points = (place[keep], table["estimate"][keep])
@@ -85,14 +100,14 @@ def caterpillar(model: Model, group: str | None = None, term: str | None = None,
         ax.set(xlabel=f"{len(table)} levels of {label}, in order", ylabel=title, xlim=(-2, len(table) + 1))
         ax.set_xticks([])
     else:
-        ax.set_yticks(place, [str(level) for level in table["level"]], fontsize="small")
+        ax.set_yticks(place, [spoken.get(level, level) for level in levels], fontsize="small")
         ax.set(xlabel=title, ylim=(-0.8, len(table) - 0.2))
         ax.tick_params(axis="y", length=0)
     legend(ax, above=True, markerscale=2.2 if flat else 1.0)
     return ax
 
 
-@hinted
+@figure
 def qq_modes(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor against normal quantiles, with their intervals.
 
@@ -129,77 +144,7 @@ def qq_modes(model: Model, group: str | None = None, term: str | None = None, *,
     return ax
 
 
-@hinted
-def spaghetti(model: Model, x: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the fitted line of every level of a grouping factor, and that of the population.
-
-    Parameters
-    ----------
-    model : LmerFit or PooledLmer
-    x : str, optional
-        Numeric predictor along which to draw; by default the first with a random slope, else the first of the model.
-    group : str, optional
-        Grouping factor; the first by default.
-    ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
-        Each line spans the values of x that its level has. Other predictors are at their averages (`average_obs`),
-        other grouping factors take no part.
-
-    Raises
-    ------
-    DataError
-        Not a fit; x is no numeric variable of the model; no such grouping factor.
-
-    Examples
-    --------
-    >>> import remlax as rx
-    >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
-    >>> rx.plot.spaghetti(fit).get_xlabel()
-    'Days'
-    """
-    fitted, lanes = parts_of(model)
-    factor = choose_factor(fitted, group)
-    label, levels = fitted.model.layout.factors[factor].label, fitted.model.layout.factors[factor].levels
-    name = x if x is not None else _slope_variable(model, label)
-    if not is_number(model, name):
-        raise DataError(f"x={name!r} is not numeric: fitted lines need a number along which to be drawn")
-    values = column_of(model, name).to_numpy(dtype=float)
-    codes = fitted.model.rows.factor_rows[fitted.model.layout.factor_source[factor]]
-    each = np.concatenate([codes.lane(k) for k in lanes])
-    ends = pd.DataFrame({"code": each, "x": values}).groupby("code")["x"].agg(["min", "max"])
-    levels = levels[ends.index.to_numpy()]
-    average = model.average_obs()
-    grid = np.linspace(ends["min"], ends["max"], LINE_POINTS, axis=1)
-    frame = move_to_levels(fitted, pd.concat([average] * LINE_POINTS, ignore_index=True), label, list(levels))
-    frame[name] = grid.ravel()
-    lines = predicted(model, frame, [label], None)["estimate"].to_numpy().reshape(grid.shape)
-    whole = np.linspace(values.min(), values.max(), 4 * LINE_POINTS)
-    middle = predicted(model, wiggle(average, {name: list(whole)}), "population", None)["estimate"]
-    ax = axes(ax)
-    thin = float(np.clip(25 / len(levels), 0.25, 0.9))
-    ax.plot(grid.T, lines.T, color=COLOURS[5], linewidth=0.8, alpha=max(thin, 0.35), zorder=1)
-    ax.plot([], [], color=COLOURS[5], linewidth=1.2, label=f"{len(levels)} levels of {label}")
-    ax.plot(whole, middle, color="black", linewidth=2.2, label="population")
-    ax.set(xlabel=name, ylabel=response(model))
-    legend(ax, above=True)
-    return ax
-
-
-def _slope_variable(model: Model, group: str) -> str:
-    """First numeric variable with a slope that varies by the group, else the first numeric predictor."""
-    formula = parts_of(model)[0].model.rows.formula
-    slopes = [name for term in formula.random if term.group_label == group for name in variables(term.lhs)]
-    for name in [*slopes, *predictors(model)]:
-        if is_number(model, name):
-            return name
-    raise DataError("the model has no numeric predictor to draw lines along")
-
-
-@hinted
+@figure
 def impact(
     model: Model,
     newdata: pd.DataFrame | None = None,

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..hints import hinted
-from .marks import COLOURS, axes, require
+from .marks import COLOURS, axes, figure, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 OBSERVED, IMPUTED = COLOURS[0], COLOURS[1]
 
 
-@hinted
+@figure
 def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw which cells are missing: rows downwards, columns from fewest to most missing cells.
 
@@ -60,7 +59,7 @@ def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@hinted
+@figure
 def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw the density of the observed cells and, one thin line each, those of the imputations.
 
@@ -98,7 +97,7 @@ def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None
     return ax
 
 
-@hinted
+@figure
 def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw quantiles of the imputed against those of the observed cells, with the line of equality.
 
@@ -132,7 +131,7 @@ def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | Non
     return ax
 
 
-@hinted
+@figure
 def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw predictive medians and intervals of observed cells against their values, with the line of equality.
 
@@ -171,7 +170,7 @@ def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None 
     return ax
 
 
-@hinted
+@figure
 def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw intraclass correlations of observed cells (dots) and completed data (bars from least to greatest).
 
@@ -205,7 +204,7 @@ def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@hinted
+@figure
 def chain_plot(draws: np.ndarray, *, name: str = "", start: int = 0, ax: Axes | None = None) -> Axes:
     """Draw the chains of one parameter of a sampler.
 

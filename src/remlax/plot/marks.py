@@ -6,18 +6,22 @@ style.
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
-from collections.abc import Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
+from ..hints import hinted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+P = ParamSpec("P")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
@@ -38,6 +42,46 @@ def axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
     new = plt.subplots(figsize=size, layout="constrained")[1]
     new.spines[["top", "right"]].set_visible(False)
     return new
+
+
+def figure(function: Callable[P, Axes]) -> Callable[P, Axes]:
+    """Make a function that draws a public figure: dollar signs in names of the data do not begin a formula."""
+
+    @functools.wraps(function)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Axes:
+        given: Any = kwargs.get("ax")
+        own = {key: words for key, words, _ in _words(given)} if hasattr(given, "texts") else {}  # the user's
+        ax = function(*args, **kwargs)
+        for key, words, put in _words(ax):
+            if words != own.get(key):
+                put(_plain(words))
+        from matplotlib.ticker import FuncFormatter
+
+        for axis in (ax.xaxis, ax.yaxis):
+            ticks = axis.get_major_formatter()
+            if isinstance(ticks, FuncFormatter):  # of given labels, not of numbers
+                axis.set_major_formatter(FuncFormatter(functools.partial(_plain_tick, ticks)))
+        return ax
+
+    return hinted(drawn)
+
+
+def _words(ax: Axes) -> list[tuple[int, str, Callable[[str], None]]]:
+    """Texts of axes and names of what a legend lists: where each is, what it says, and how to change it."""
+    box = ax.get_legend()
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts, *(box.get_texts() if box is not None else ())]
+    listed: list[Any] = ax.get_legend_handles_labels()[0]
+    return [(id(text), text.get_text(), text.set_text) for text in texts] + [
+        (id(one), str(one.get_label()), one.set_label) for one in listed
+    ]
+
+
+def _plain_tick(ticks: Callable[[float, int | None], str], value: float, position: int | None) -> str:
+    return _plain(ticks(value, position))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -68,9 +112,38 @@ def parts(
 
 
 def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
-    """A legend if there is something to tell apart; above the axes where it would hide data."""
+    """A legend if there is something to tell apart; above the axes where it would hide data, no wider than they are."""
     number = len(ax.get_legend_handles_labels()[0])
     if number < 2:
         return
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": min(number, 4)} if above else {"loc": "best"}
-    ax.legend(frameon=False, fontsize="small", markerscale=markerscale, **place)
+    style: dict[str, Any] = {"frameon": False, "fontsize": "small", "markerscale": markerscale}
+    if not above:
+        ax.legend(loc="best", **style)
+        return
+    # without its ticks, for which the axes have no place yet
+    room = 1.1 * ax.get_window_extent().width
+    for columns in range(min(number, 4), 0, -1):
+        made = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, **style)
+        if made.get_window_extent().width <= room:
+            return
+
+
+def check_labels(labels: Mapping[str, str] | None, known: Iterable[str]) -> Mapping[str, str]:
+    """Read words for names; every one must be a name of the figure.
+
+    Raises
+    ------
+    DataError
+        Labels are not texts by name, or one is of a name that is not there.
+    """
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
+        raise DataError("labels must be a dict from variables, terms or groups to the words to print")
+    names = list(dict.fromkeys(known))
+    for name in labels:
+        if name not in names:
+            raise DataError(
+                f"labels has words for {name!r}, which the figure does not show; it shows {', '.join(names)}"
+            )
+    return labels

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..design.syntax import variables
-from ..errors import DataError
+from ..errors import DataError, RankDeficientWarning, quiet, warn
 from ..fitting.fit import Fitted
 from ..results import LmerFit, PooledLmer
 from ..results.cases import model_frames, used_as_number
-from ..results.newdata import Level, include_level, read_newdata
+from ..results.newdata import Level, PredictionRows, include_level, read_newdata
 from ..results.prediction import common_dfcom, predict_one, predict_pooled
 
 Model: TypeAlias = LmerFit | PooledLmer
@@ -54,14 +54,32 @@ def level_of(model: Model) -> float:
 
 
 def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float | None) -> pd.DataFrame:
-    """Predictions with limits (where a level of confidence is given) for rows of new data."""
+    """Predictions with limits (where a level of confidence is given) for rows of new data, NaN where there is none.
+
+    Raises
+    ------
+    DataError
+        The data of the fit determine no row.
+    """
     fitted, lanes = parts_of(model)
     rows = read_newdata(fitted, lanes, frame, include_level(fitted, level), "error")
+    _check_points(rows)
     interval = None if conf_level is None else "confidence"
-    if isinstance(model, PooledLmer):
-        dfcom = common_dfcom(model.within, model.rubin.dfcom)
-        return predict_pooled(fitted, lanes, rows, interval, conf_level or 0.95, dfcom)  # type: ignore[arg-type]
-    return predict_one(fitted, lanes[0], rows, interval, conf_level or 0.95)  # type: ignore[arg-type]
+    with quiet(RankDeficientWarning):
+        if isinstance(model, PooledLmer):
+            dfcom = common_dfcom(model.within, model.rubin.dfcom)
+            return predict_pooled(fitted, lanes, rows, interval, conf_level or 0.95, dfcom)  # type: ignore[arg-type]
+        return predict_one(fitted, lanes[0], rows, interval, conf_level or 0.95)  # type: ignore[arg-type]
+
+
+def _check_points(rows: PredictionRows) -> None:
+    """Say that a figure has gaps where the data of the fit determine nothing; refuse an empty one."""
+    lost = rows.undetermined
+    if lost is None:
+        return
+    if lost.rows.all():
+        raise DataError(f"the figure would be empty, for all along it {lost.why}: the fixed part is rank deficient")
+    warn(f"the figure has gaps, where {lost.why}: the fixed part is rank deficient", RankDeficientWarning)
 
 
 def column_of(model: Model, name: str) -> pd.Series:

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..hints import hinted
-from .marks import Z95, axes, check_number, legend, parts, require
+from .marks import Z95, axes, check_number, figure, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ TARGETS = {"coverage": 0.95, "bias_eliminated_coverage": 0.95, "type_1_error": 0
 NO_TARGET = ("mean", "empirical_se", "mse", "rmse", "model_se", "width", "power", "n_estimates", "n_replications")
 
 
-@hinted
+@figure
 def nested_loop_plot(
     table: pd.DataFrame,
     measure: str,
@@ -104,7 +103,7 @@ def nested_loop_plot(
     return ax
 
 
-@hinted
+@figure
 def lollipop_plot(
     table: pd.DataFrame,
     measure: str,
@@ -160,7 +159,7 @@ def lollipop_plot(
     return ax
 
 
-@hinted
+@figure
 def forest_plot(
     table: pd.DataFrame,
     measure: str = "bias",
@@ -221,7 +220,7 @@ def forest_plot(
     return ax
 
 
-@hinted
+@figure
 def coverage_plot(
     table: pd.DataFrame,
     *,

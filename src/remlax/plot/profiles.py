@@ -9,11 +9,10 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
-from ..hints import hinted
 from ..results import LmerFit
 from ..results.intervals import Profile, make_profiles
 from .estimates import component_label, one_row
-from .marks import ACCENT, FAINT, MAIN, axes, legend
+from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
 from .model import Model, level_of, parts_of
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 WIDEST = 3.0
 
 
-@hinted
+@figure
 def zeta(model: Model | Profile, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the signed root of the rise of the deviance over a parameter: a straight line where it is quadratic.
 

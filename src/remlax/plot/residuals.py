@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from ..hints import hinted
 from ..results.diagnostics import ResidualType, residual_values
-from .marks import ACCENT, FAINT, MAIN, axes, legend
+from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
 from .model import Model, normal_scores, parts_of
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ NAMES = {
 }
 
 
-@hinted
+@figure
 def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | None = None) -> Axes:  # noqa: A002 (R's name)
     """Draw residuals against fitted values, with their mean along the fitted values.
 
@@ -58,7 +57,7 @@ def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | 
     return ax
 
 
-@hinted
+@figure
 def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the root of the absolute scaled residuals against fitted values: does the spread depend on the mean?
 
@@ -90,7 +89,7 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@hinted
+@figure
 def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against normal quantiles.
 

@@ -13,14 +13,13 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import DataError
-from ..hints import hinted
-from .marks import COLOURS, Z95, axes, check_number, legend, parts, require
+from .marks import COLOURS, Z95, axes, check_number, figure, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@hinted
+@figure
 def zip_plot(
     results: pd.DataFrame,
     *,
@@ -99,7 +98,7 @@ def zip_plot(
     return ax
 
 
-@hinted
+@figure
 def density_plot(
     results: pd.DataFrame,
     *,
@@ -158,7 +157,7 @@ def density_plot(
     return ax
 
 
-@hinted
+@figure
 def bland_altman_plot(
     results: pd.DataFrame,
     *,

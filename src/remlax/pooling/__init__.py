@@ -6,6 +6,7 @@ Layer: after `core`, before `results`; imports only NumPy, SciPy and `remlax.err
 from remlax.pooling._pooled_test import PooledTest as PooledTest
 from remlax.pooling.adjust import Adjustment as Adjustment
 from remlax.pooling.adjust import adjust_p_values as adjust_p_values
+from remlax.pooling.adjust import dunnett_p_value as dunnett_p_value
 from remlax.pooling.adjust import tukey_p_value as tukey_p_value
 from remlax.pooling.boundary import at_boundary as at_boundary
 from remlax.pooling.boundary import chibar_p_value as chibar_p_value
@@ -61,6 +62,7 @@ __all__ = [
     "d2",
     "d3",
     "d4",
+    "dunnett_p_value",
     "how_many_imputations",
     "jackknife_error",
     "jackknife_spread",

@@ -13,10 +13,11 @@ import pandas as pd
 from ..data.checks import check_frame
 from ..design.build import needed_columns
 from ..design.syntax import category_columns
-from ..errors import DataError
+from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
 from ..hints import hinted
+from .constraints import MANY
 from .draws import fresh_seed
 from .effects import choose_effect
 from .ranks import quantile_levels
@@ -46,7 +47,9 @@ def model_frames(fitted: Fitted, lanes: Sequence[int], subset: Subset = None) ->
     frames = [data.frames[k][columns] for k in lanes]
     for name, value in (subset or {}).items():
         if name not in columns:
-            raise DataError(f"subset names {name!r}, which is no variable of the model; they are {', '.join(columns)}")
+            raise DataError(
+                f"subset names {name!r}, which is no variable of the model; they are {shortened(columns, MANY)}"
+            )
         frames = [frame[frame[name] == value] for frame in frames]
     if not sum(map(len, frames)):
         raise DataError(f"no row of the data has {', '.join(f'{k} = {v!r}' for k, v in (subset or {}).items())}")
@@ -169,14 +172,14 @@ def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFr
         raise DataError(f"values must be a dict from columns to lists of values, not a {type(values).__name__}")
     for name, given in values.items():
         if name not in data.columns:
-            raise DataError(f"values names {name!r}, which is no column of the data: {', '.join(map(str, data))}")
+            raise DataError(f"values names {name!r}, which is no column of the data: {shortened(data, MANY)}")
         if isinstance(given, str) or not len(given):
             raise DataError(f"the values of {name!r} must be a list with at least one value")
         dtype = data[name].dtype
         if isinstance(dtype, pd.CategoricalDtype):
             unseen = [v for v in given if v not in dtype.categories]
             if unseen:
-                known = ", ".join(map(repr, dtype.categories))
+                known = shortened(map(repr, dtype.categories))
                 raise DataError(f"{unseen[0]!r} is no category of {name!r}; they are {known}")
     blocks = math.prod(len(given) for given in values.values())
     what = f"{blocks} combinations of {len(data)} rows"

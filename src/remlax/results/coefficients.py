@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..pooling import RubinPool
+from ..pooling import RubinPool, ScalarPool
 from .checks import check_level
 
 
@@ -39,8 +39,9 @@ def fit_table(
     )
 
 
-def pooled_table(terms: Sequence[str], pool: RubinPool) -> pd.DataFrame:
+def pooled_table(terms: Sequence[str], pool: RubinPool | ScalarPool) -> pd.DataFrame:
     """Pooled estimates with everything that Rubin's rules say about each."""
+    ubar, b, t = (np.diag(part) if part.ndim == 2 else part for part in (pool.ubar, pool.b, pool.t))
     return pd.DataFrame(
         {
             "term": list(terms),
@@ -54,9 +55,9 @@ def pooled_table(terms: Sequence[str], pool: RubinPool) -> pd.DataFrame:
             "riv": pool.riv,
             "lambda": pool.lambda_,
             "fmi": pool.fmi,
-            "ubar": np.diag(pool.ubar),
-            "b": np.diag(pool.b),
-            "t": np.diag(pool.t),
+            "ubar": ubar,
+            "b": b,
+            "t": t,
             "dfcom": pool.dfcom,
         }
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import FormulaError
+from ..errors import FormulaError, shortened
 
 Constraints = str | Sequence[str] | Mapping[str, str] | npt.ArrayLike | pd.DataFrame
 
@@ -19,6 +19,7 @@ Terms = Mapping[str, Sequence[str]]
 
 NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 INSIDE_NAME = re.compile(r"[\w.]")
+MANY = 20  # coefficients that a message names for the reader to choose from
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _null(q0: npt.ArrayLike, linear: Linear) -> np.ndarray:
 def _from_frame(frame: pd.DataFrame, names: Sequence[str]) -> Linear:
     unknown = [str(c) for c in frame.columns if c not in names]
     if unknown:
-        raise FormulaError(f"the columns of L name no coefficient: {', '.join(unknown)}; there are {', '.join(names)}")
+        raise FormulaError(
+            f"the columns of L name no coefficient: {shortened(unknown)}; there are {shortened(names, MANY)}"
+        )
     whole = frame.reindex(columns=list(names), fill_value=0.0)
     return Linear(whole.to_numpy(dtype=float), np.zeros(len(whole)), [str(v) for v in whole.index])
 
@@ -111,7 +114,7 @@ def _from_matrix(given: np.ndarray, names: Sequence[str]) -> Linear:
     except (TypeError, ValueError):
         raise FormulaError("a hypothesis is text such as 'a = b', a list of texts, or a matrix of numbers") from None
     if matrix.ndim != 2 or matrix.shape[1] != len(names) or not len(matrix):
-        raise FormulaError(f"L has the shape {matrix.shape}; it needs one column for each of {', '.join(names)}")
+        raise FormulaError(f"L has the shape {matrix.shape}; it needs one column for each of {shortened(names, MANY)}")
     if not np.isfinite(matrix).all():
         raise FormulaError("L holds values that are not finite")
     return Linear(matrix, np.zeros(len(matrix)), [_written(row, names) for row in matrix])
@@ -170,8 +173,8 @@ def _each(piece: list[list[str]], terms: Terms, text: str) -> list[list[list[str
         not NUMBER.fullmatch(token) and token not in "+-" for side in piece[1:] for token in side
     ):
         raise FormulaError(
-            f"{term!r} in the hypothesis {text!r} is a term with the coefficients {', '.join(terms[term])}: name one "
-            "of them, or the term alone for all"
+            f"{term!r} in the hypothesis {text!r} is a term with the coefficients {shortened(terms[term], MANY)}: name "
+            "one of them, or the term alone for all"
         )
     return [[[name], *piece[1:]] for name in terms[term]]
 
@@ -200,7 +203,7 @@ def _tokens(text: str, names: Sequence[str]) -> list[str]:
         else:
             word = re.split(r"[\s+\-*/=,]", text[at:], maxsplit=1)[0]
             raise FormulaError(
-                f"{word!r} in the hypothesis {text!r} is no coefficient; there are {', '.join(map(str, names))}"
+                f"{word!r} in the hypothesis {text!r} is no coefficient; there are {shortened(names, MANY)}"
             )
     return out
 

@@ -15,8 +15,11 @@ from ..fitting.memory import check_room
 from ..kernels.draws import Draws, draw, draw_rows
 from ..progress import progress
 from .checks import check_level
+from .known_terms import IgnoredTerms, adjusted_rows
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
+from .redundant_rows import warn_redundant_rows
+from .undetermined import warn_undetermined
 
 Which = Literal["full", "fixed", "random", "all"]
 Stat = Literal["median", "mean"]
@@ -34,18 +37,21 @@ def check_draws(n_sims: int, conf_level: float) -> None:
     check_level(conf_level)
 
 
-def analytic(method: IntervalMethod, which: Which) -> bool:
+def analytic(method: IntervalMethod, which: Which, **of_draws: bool) -> bool:
     """Tell whether the formulas are asked for.
 
     Raises
     ------
     DataError
-        The method is not known, or cannot do ``which``.
+        The method is not known, or cannot do ``which``, or what is asked for by other arguments.
     """
     if method not in ("simulate", "analytic"):
         raise DataError(f"method={method!r} is not known: use 'simulate' or 'analytic'")
     if method == "analytic" and which != "full":
         raise DataError(f"which={which!r} needs method='simulate'; for the fixed part use predict() without effects")
+    asked = next((name for name, given in of_draws.items() if given), None)
+    if method == "analytic" and asked is not None:
+        raise DataError(f"{asked}= is about draws, and method='analytic' makes none: leave out one of the two")
     return method == "analytic"
 
 
@@ -163,6 +169,47 @@ def row_draws(
             tell(part.stop - part.start)
 
 
+def simulated_rows(
+    fitted: Fitted,
+    lanes: Sequence[int],
+    rows: PredictionRows,
+    *,
+    which: Which,
+    stat: Stat,
+    n_sims: int,
+    seed: int | None,
+    conf_level: float,
+    residual: bool,
+    draws: DrawsFrom,
+    return_draws: bool,
+    ignore_fixed_terms: IgnoredTerms,
+    fix_intercept_variance: bool,
+) -> pd.DataFrame:
+    """Table of simulated intervals, or of the draws; see ``LmerFit.predict_interval``."""
+    if ignore_fixed_terms is not None or fix_intercept_variance:
+        if draws != "separate":
+            name = "fix_intercept_variance" if ignore_fixed_terms is None else "ignore_fixed_terms"
+            raise DataError(
+                f"{name}= makes up for what draws='separate' counts twice, which draws={draws!r} does not: leave it "
+                "out, or give draws='separate'"
+            )
+        rows = adjusted_rows(fitted, lanes, rows, ignore_fixed_terms, fix_intercept_variance)
+    if return_draws:
+        return draw_table(fitted, lanes, rows, which=which, n_sims=n_sims, seed=seed, residual=residual, draws=draws)
+    return interval_table(
+        fitted,
+        lanes,
+        rows,
+        which=which,
+        stat=stat,
+        n_sims=n_sims,
+        seed=seed,
+        conf_level=conf_level,
+        residual=residual,
+        draws=draws,
+    )
+
+
 def interval_table(
     fitted: Fitted,
     lanes: Sequence[int],
@@ -178,29 +225,84 @@ def interval_table(
 ) -> pd.DataFrame:
     """Table of simulated intervals; see ``LmerFit.predict_interval``."""
     check_draws(n_sims, conf_level)
-    for name, value, known in [
-        ("which", which, ("full", "fixed", "random", "all")),
-        ("stat", stat, ("median", "mean")),
-        ("draws", draws, ("joint", "separate")),
-    ]:
-        if value not in known:
-            raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
+    _check_known("stat", stat, ("median", "mean"))
+    if which != "fixed":
+        warn_redundant_rows(fitted, lanes, rows)
     labels = [factor.label for factor in fitted.model.layout.factors]
-    effects = _effects(which, labels)
-    found = np.empty((len(effects), 3, rows.n_rows))
-    for part, values in row_draws(fitted, lanes, rows, n_sims, fresh_seed(seed), draws):
-        for i, parts in enumerate(effects.values()):
-            total = values[:, parts].sum(axis=1)
-            if residual:
-                total += values[:, -1]
-            found[i, :, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
+    found: dict[str, np.ndarray] = {}
+    for name, part, total in _totals(fitted, lanes, rows, which, n_sims, seed, residual, draws):
+        each = found.setdefault(name, np.empty((3, rows.n_rows)))
+        each[:, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
     tables = []
-    for name, values in zip(effects, found, strict=True):
+    for name, values in found.items():
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
+        if name in labels and fitted.redundancies.effects(lanes, labels.index(name)).any():
+            table[:] = np.nan  # how much of an effect is this factor's is not identified
         if which == "all":
             table.insert(0, "effect", name)
         tables.append(table)
     return tables[0] if which != "all" else pd.concat(tables)
+
+
+def draw_table(
+    fitted: Fitted,
+    lanes: Sequence[int],
+    rows: PredictionRows,
+    *,
+    which: Which,
+    n_sims: int,
+    seed: int | None,
+    residual: bool,
+    draws: DrawsFrom,
+) -> pd.DataFrame:
+    """Table of the draws themselves, a row per row of new data (and effect), a column per draw."""
+    check_draws(n_sims, 0.95)
+    k = len(lanes)
+    parts = 2 + len(fitted.model.layout.factors) if which == "all" else 1
+    check_room(parts * k * n_sims * rows.n_rows, f"{k * n_sims} draws of {parts * rows.n_rows} predictions",
+               "ask for fewer draws (n_sims)")  # fmt: skip
+    found: dict[str, np.ndarray] = {}
+    for name, part, total in _totals(fitted, lanes, rows, which, n_sims, seed, residual, draws):
+        each = found.setdefault(name, np.empty((rows.n_rows, k * n_sims)))
+        each[part] = total.reshape(-1, total.shape[2]).T
+    columns: pd.Index = pd.RangeIndex(1, n_sims + 1, name="draw")
+    if k > 1:
+        columns = pd.MultiIndex.from_product([[fitted.model.rows.labels[i] for i in lanes], columns],
+                                             names=["imp", "draw"])  # fmt: skip
+    tables = {name: pd.DataFrame(values, rows.index, columns) for name, values in found.items()}
+    return pd.concat(tables, names=["effect"]) if which == "all" else next(iter(tables.values()))
+
+
+def _totals(
+    fitted: Fitted,
+    lanes: Sequence[int],
+    rows: PredictionRows,
+    which: Which,
+    n_sims: int,
+    seed: int | None,
+    residual: bool,
+    draws: DrawsFrom,
+) -> Iterator[tuple[str, slice, np.ndarray]]:
+    """Draws (K, S, R) of every effect that is asked for, some rows at a time; NaN where there is no prediction."""
+    _check_known("which", which, ("full", "fixed", "random", "all"))
+    _check_known("draws", draws, ("joint", "separate"))
+    if which != "random":
+        warn_undetermined(rows.undetermined, rows.index)
+    effects = _effects(which, [factor.label for factor in fitted.model.layout.factors])
+    lost = np.zeros(rows.n_rows, bool) if rows.undetermined is None else rows.undetermined.rows
+    for part, values in row_draws(fitted, lanes, rows, n_sims, fresh_seed(seed), draws):
+        for name, parts in effects.items():
+            total = values[:, parts].sum(axis=1)
+            if residual:
+                total += values[:, -1]
+            if 0 in parts:
+                total[:, :, lost[part]] = np.nan
+            yield name, part, total
+
+
+def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
 
 
 def _effects(which: Which, labels: list[str]) -> dict[str, list[int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from .tables import factor_columns, factors_in_order
 
@@ -37,7 +37,7 @@ def choose_factor(fitted: Fitted, group: str | None) -> int:
     for f, factor in factors:
         if factor.label == group:
             return f
-    known = ", ".join(repr(factor.label) for _, factor in factors)
+    known = shortened(repr(factor.label) for _, factor in factors)
     raise DataError(f"group={group!r} is no grouping factor of the model; it has {known}")
 
 
@@ -61,7 +61,7 @@ def choose_effects(fitted: Fitted, group: str | None, term: str | Sequence[str] 
     missing = [name for name in asked or [] if name not in known]
     if missing:
         where = "the random effects" if group is None else f"the random effects of {group!r}"
-        raise DataError(f"term={missing[0]!r} is not among {where}; they are {', '.join(map(repr, known))}")
+        raise DataError(f"term={missing[0]!r} is not among {where}; they are {shortened(map(repr, known))}")
     return out
 
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from typing import Any, Literal, get_args
+from itertools import combinations
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, RankDeficientWarning, warn
+from ..fitting.estimable import Ties
 from ..fitting.fit import Fitted
-from ..fitting.memory import check_room
 from ..hints import Hints
-from ..pooling import Adjustment, adjust_p_values, tukey_p_value
+from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
+from .back_transform import BackTransform, back_transform
+from .combinations import Combinations
 from .printing import Summary
+from .reference_grid import At, Grid, Weights, make_grid, shown
 
-Adjust = Literal["tukey", "none", "bonferroni", "holm", "sidak"]
-At = Mapping[str, Any]
-# of a matrix (r, p) and r labels, the table of those linear combinations
-MakeTable = Callable[[np.ndarray, Sequence[str]], pd.DataFrame]
+Adjust = Literal["tukey", "dunnett", "none", "bonferroni", "holm", "sidak"]
+Scale = Literal["model", "response"]
 
-# a covariate with at most this many values takes all of them, as in R's emmeans (cov.keep)
-KEEP_VALUES = 2
-ESTIMABLE_TOL = 1e-7
 # columns of the table that the print-out leaves out
 HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
+# means that a message names
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,50 +38,93 @@ class EstimatedMeans(Hints):
     means : pandas.DataFrame
         One row per mean: the values of the factors, then ``estimate std_error df conf_low conf_high`` (pooled: ``riv
         lambda fmi`` as well). Where a factor has the name of such a column, the column gets an underscore (``t_``).
+        A mean that the data do not determine, such as that of an empty cell, is NaN, and ``attrs["notes"]`` names it.
     matrix : pandas.DataFrame
-        The linear combination of coefficients that each mean is, one row each.
+        The linear combination of coefficients that each mean is, one row each; NaN where there is none.
     by : tuple of str
         Factors within which means are compared.
     at : dict
         Values of the other variables: averaged over, where there are several.
+    offset : float or None
+        Mean of the model's offset (over all data sets), which is added to the combinations; None without an offset.
     """
 
     means: pd.DataFrame
     matrix: pd.DataFrame
     by: tuple[str, ...]
     at: dict[str, list[Any]]
-    _table: MakeTable
-    _labels: tuple[str, ...]
-    _factors: tuple[str, ...]
+    offset: float | None
+    _back: BackTransform | None
+    _grid: Grid
+    _ties: Ties
+    _combinations: Combinations
 
-    def differences(self, adjust: Adjust = "tukey") -> pd.DataFrame:
-        """Pairwise differences between the means, within each level of ``by``.
+    def differences(
+        self, adjust: Adjust | None = None, *, reverse: bool = False, reference: object = None
+    ) -> pd.DataFrame:
+        """Differences between the means, within each level of ``by``: of all pairs, or from a reference.
 
         Parameters
         ----------
-        adjust : {"tukey", "holm", "bonferroni", "sidak", "none"}, default "tukey"
-            Adjustment for the several comparisons within a level of ``by``: Tukey's studentized range (exact for
-            independent means of equal variance, else an approximation), or one of the p-values themselves.
+        adjust : {"tukey", "dunnett", "holm", "bonferroni", "sidak", "none"}, optional
+            Adjustment for the several comparisons within a level of ``by``. Tukey's studentized range is for all pairs,
+            and the default there (exact for independent means of equal variance, else an approximation). Dunnett's is
+            for comparisons with a reference, and the default there: the multivariate t distribution with the
+            correlations of the differences. The others adjust the p-values themselves.
+        reverse : bool, default False
+            Take every difference the other way round.
+        reference : optional
+            The mean that all others are compared with, by its value (a tuple for several factors) or its label, as in
+            ``reference="control"``: ``active - control``. ``adjust="dunnett"`` alone takes the first mean.
 
         Returns
         -------
         pandas.DataFrame
             ``by`` columns, ``contrast``, then the columns of ``contrast()`` and ``p_adjusted``. Limits are those of
-            single comparisons.
+            single comparisons. A difference that the data do not determine is NaN, and the adjustment does not count
+            it. Differences are on the scale of the model, also of means that are transformed back.
 
         Raises
         ------
         DataError
-            An unknown adjustment, or a single mean.
+            An unknown adjustment, one that is not for these comparisons, a reference that is no mean, or a single mean.
+
+        References
+        ----------
+        Tukey, J. W. (1953). The problem of multiple comparisons. Princeton University.
+        Dunnett, C. W. (1955). JASA 50, 1096-1121.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("angle ~ recipe + (1 | replicate)", rx.datasets.cake())
+        >>> found = fit.emmeans("recipe").differences(reference="A")
+        >>> found[["contrast", "estimate", "p_adjusted"]].round(3).values.tolist()
+        [['B - A', -1.478, 0.327], ['C - A', -1.522, 0.308]]
         """
-        if adjust != "tukey" and adjust not in get_args(Adjustment):
-            known = ", ".join(repr(name) for name in get_args(Adjust))
-            raise DataError(f"adjust={adjust!r} is not known: use one of {known}")
+        versus = reference is not None or adjust == "dunnett"
+        method = ("dunnett" if versus else "tukey") if adjust is None else adjust
+        self._check_adjust(method, versus)
         groups = self._groups()
         if all(len(rows) < 2 for rows in groups):
             raise DataError("there is one mean only: nothing to compare")
-        parts = [self._compare(rows, adjust) for rows in groups if len(rows) > 1]
-        return pd.concat(parts, ignore_index=True)
+        parts = []
+        for rows in groups:
+            pairs = self._versus(rows, reference) if versus else list(combinations(rows, 2))
+            parts.append(self._compare(np.array([pair[::-1] if reverse else pair for pair in pairs]), method))
+        table = pd.concat(parts, ignore_index=True)
+        table.attrs = dict(self.means.attrs)
+        if self._back:
+            note = f"differences are on the scale of the model, {self._back.response}"
+            table.attrs["notes"] = [*table.attrs["notes"], note]
+        return table
+
+    def _check_adjust(self, method: str, versus: bool) -> None:
+        if method not in get_args(Adjust):
+            known = ", ".join(repr(name) for name in get_args(Adjust))
+            raise DataError(f"adjust={method!r} is not known: use one of {known}")
+        if method == "tukey" and versus:
+            raise DataError("adjust='tukey' is for all pairs: with reference= use 'dunnett', 'holm' or another")
 
     def _groups(self) -> list[np.ndarray]:
         if not self.by:
@@ -91,21 +133,45 @@ class EstimatedMeans(Hints):
             np.asarray(rows) for rows in self.means.groupby(list(self.by), sort=False, observed=True).indices.values()
         ]
 
-    def _compare(self, rows: np.ndarray, adjust: Adjust) -> pd.DataFrame:
-        pairs = list(combinations(rows, 2))
-        matrix = self.matrix.to_numpy()
-        labels = [f"{self._labels[a]} - {self._labels[b]}" for a, b in pairs]
-        table = self._table(np.array([matrix[a] - matrix[b] for a, b in pairs]), labels)
+    def _versus(self, rows: np.ndarray, reference: object) -> list[tuple[int, int]]:
+        """Pairs of every other mean and the reference."""
+        asked = reference if isinstance(reference, tuple) else (reference,)
+        values, names = [cell[len(self.by) :] for cell in self._grid.cells], self._grid.labels
+        found = [i for i in rows if values[i] == asked or names[i] == reference]
+        if not found and reference is not None:
+            known = ", ".join(repr(names[i]) for i in rows)
+            raise DataError(f"reference={reference!r} is none of the means; they are {known}")
+        base = int(found[0] if found else rows[0])
+        return [(int(i), base) for i in rows if i != base]
+
+    def _compare(self, pairs: np.ndarray, method: str) -> pd.DataFrame:
+        """Differences of pairs (r, 2) of means within a level of ``by``."""
+        names, rows = self._grid.labels, self._grid.rows
+        matrix = self._ties.reduced(rows[pairs[:, 0]] - rows[pairs[:, 1]])
+        table = self._combinations.table(matrix, [f"{names[a]} - {names[b]}" for a, b in pairs])
         table = table.rename(columns={"term": "contrast"})
-        if adjust == "tukey":
-            adjusted = tukey_p_value(table["statistic"], len(rows), table["df"])
-        else:
-            adjusted = adjust_p_values(table["p_value"], adjust)
-        table.insert(list(table.columns).index("p_value") + 1, "p_adjusted", adjusted)
+        table.insert(
+            list(table.columns).index("p_value") + 1, "p_adjusted", self._adjusted(table, matrix, pairs, method)
+        )
         table = _beside(table, self.by)
         for position, name in enumerate(self.by):
-            table.insert(position, name, self.means[name].iloc[rows[0]])
+            table.insert(position, name, self.means[name].iloc[pairs[0, 0]])
         return table
+
+    def _adjusted(self, table: pd.DataFrame, matrix: np.ndarray, pairs: np.ndarray, method: str) -> np.ndarray:
+        known = table["estimate"].notna().to_numpy()
+        if method == "tukey":
+            # only means that take part in a comparison count
+            return tukey_p_value(table["statistic"], max(len(np.unique(pairs[known])), 2), table["df"])
+        if method != "dunnett":
+            return adjust_p_values(table["p_value"], cast(Adjustment, method))
+        adjusted = np.full(len(table), np.nan)
+        if known.any():
+            covariance = self._combinations.covariance(matrix[known])
+            size = np.sqrt(np.diag(covariance))
+            tested = table[known]
+            adjusted[known] = dunnett_p_value(tested["statistic"], covariance / np.outer(size, size), tested["df"])
+        return adjusted
 
     def __repr__(self) -> str:
         return str(self._text())
@@ -114,13 +180,24 @@ class EstimatedMeans(Hints):
         return self._text()._repr_html_()
 
     def _text(self) -> Summary:
-        shown = [name for name in self.means.columns if name in self._factors or name.rstrip("_") not in HIDDEN]
-        text = self.means[shown].to_string(index=False, float_format=lambda value: f"{value:.6g}")
+        factors = (*self._grid.wanted, *self._grid.by)
+        columns = [name for name in self.means.columns if name in factors or name.rstrip("_") not in HIDDEN]
+        scale = f" of {self._back.column}, transformed back from {self._back.response}" if self._back else ""
+        parts = [
+            f"Estimated marginal means{scale}",
+            self.means[columns].to_string(index=False, float_format=lambda value: f"{value:.6g}"),
+        ]
         rest = [
-            _over(name, values) if len(values) > 1 else f"{name} = {_shown(values[0])}"
+            _over(name, values) if len(values) > 1 else f"{name} = {shown(values[0])}"
             for name, values in self.at.items()
         ]
-        return Summary(f"Estimated marginal means\n\n{text}" + (f"\n\nAt: {', '.join(rest)}" if rest else ""))
+        if self._grid.weights == "proportional":
+            rest.append("weighted by the rows of the data")
+        if self.offset is not None:
+            rest.append(f"offset at its mean = {self.offset:.6g}")
+        if rest:
+            parts.append(f"At: {', '.join(rest)}")
+        return Summary("\n\n".join([*parts, *self.means.attrs["notes"]]))
 
 
 def estimated_means(
@@ -129,60 +206,44 @@ def estimated_means(
     specs: str | Sequence[str],
     by: str | Sequence[str] | None,
     at: At | None,
-    table: MakeTable,
+    weights: Weights,
+    scale: Scale,
+    combos: Combinations,
 ) -> EstimatedMeans:
     """Build the reference grid and average over it; see ``LmerFit.emmeans``."""
-    wanted, groups = _names(specs), _names(by)
-    values = reference_values(fitted, lanes, {} if at is None else at)
-    _check_names(wanted, groups, values)
-    shown = [*wanted, *groups]
-    rest = [name for name in values if name not in shown]
-    # by varies slowest, so that means that are compared stand together
-    order = [*groups, *wanted]
-    # a cell of the grid is a dict and a row of the model matrix
-    size = math.prod(len(values[name]) for name in values)
-    check_room(
-        size * (32 + 2 * len(fitted.model.fixed_names)), f"{size} points of the grid", "give fewer values with at="
-    )
-    cells = list(product(*(values[name] for name in order)))
-    grid = [dict(zip((*order, *rest), (*cell, *other), strict=True)) for cell in cells
-            for other in product(*(values[name] for name in rest))]  # fmt: skip
-    x = _grid_matrix(fitted, lanes, grid)
-    matrix = x.reshape(len(cells), -1, x.shape[1]).mean(axis=1)
-    labels = [" ".join(_shown(v) for v in cell[len(groups) :]) for cell in cells]
-    found = table(matrix, labels).drop(columns=["term", "statistic", "p_value"], errors="ignore")
-    keys = pd.DataFrame({name: [cell[order.index(name)] for cell in cells] for name in shown})
-    names = fitted.model.fixed_names
-    means = pd.concat([keys, _beside(found, shown)], axis=1)
+    if scale not in get_args(Scale):
+        raise DataError(f"type={scale!r} is not known: use 'model' or 'response'")
+    grid, ties = make_grid(fitted, lanes, specs, by, at, weights), fitted.model.ties
+    back = back_transform(fitted, lanes) if scale == "response" else None
+    matrix = ties.reduced(grid.rows)
+    keys = grid.keys()
+    offset = fitted.model.rows.offset
+    means_of = None if offset is None else np.array([offset.lane(k).mean() for k in lanes])
+    found = combos.table(matrix, grid.labels, means_of)
+    found = back.table(found) if back else found
+    missed = ties.missed(grid.rows)
+    if missed.any():
+        names = [fitted.model.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]
+        note = _not_estimable(keys.iloc[np.flatnonzero(missed.any(axis=1))], names)
+        found.attrs["notes"] = [*found.attrs["notes"], note]
+        warn(note, RankDeficientWarning)
+    means = pd.concat([keys, _beside(found.drop(columns=["term", "statistic", "p_value"]), list(keys.columns))], axis=1)
     means.attrs = found.attrs
-    return EstimatedMeans(
-        means,
-        pd.DataFrame(matrix, index=labels, columns=names),
-        groups,
-        {name: values[name] for name in rest},
-        table,
-        tuple(labels),
-        tuple(shown),
+    table = pd.DataFrame(matrix, index=grid.labels, columns=fitted.model.fixed_names)
+    mean = None if means_of is None else float(means_of.mean())
+    return EstimatedMeans(means, table, grid.by, grid.rest, mean, back, grid, ties, combos)
+
+
+def _not_estimable(keys: pd.DataFrame, names: Sequence[str]) -> str:
+    """Say which means have no estimate, and why."""
+    where = [", ".join(f"{name} = {shown(value)}" for name, value in row.items()) for _, row in keys.iterrows()]
+    listed = "; ".join(where[:MOST_NAMED]) + (f"; and {len(where) - MOST_NAMED} more" if where[MOST_NAMED:] else "")
+    several = len(where) > 1
+    return (
+        f"the mean{'s' if several else ''} at {listed} cannot be estimated (NaN): the data do not say anything about "
+        f"{'them' if several else 'it'}, since other columns determine {', '.join(names)} (no rows, or redundant "
+        "columns)"
     )
-
-
-def _check_names(wanted: tuple[str, ...], groups: tuple[str, ...], values: Mapping[str, list[Any]]) -> None:
-    """Refuse names that have no means to compare in the grid."""
-    for name in (*wanted, *groups):
-        if name not in values and ("~" in name or "|" in name):
-            raise DataError(f"{name!r} is a formula: name variables, as in emmeans('a', by='b') for R's ~ a | b")
-        if name not in values:
-            raise DataError(
-                f"{name!r} is no variable of the fixed part; there are {', '.join(values) or 'none'}: name one of them"
-            )
-    if not wanted or len({*wanted, *groups}) < len(wanted) + len(groups):
-        raise DataError("name at least one variable for the means, and none of them twice")
-    single = [name for name in (*wanted, *groups) if len(values[name]) < 2]
-    if single:
-        raise DataError(
-            f"{single[0]!r} has one value only in the reference grid ({_shown(values[single[0]][0])}): give several "
-            f"with at={{{single[0]!r}: [...]}}"
-        )
 
 
 def _beside(table: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -190,84 +251,7 @@ def _beside(table: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     return table.rename(columns={name: f"{name}_" for name in factors})
 
 
-def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(given, str) or given is None:
-        return () if given is None else (given,)
-    if not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
-        raise DataError(f"{given!r} must be the name of a variable, or a list of names")
-    return tuple(given)
-
-
 def _over(name: str, values: Sequence[object]) -> str:
     """Say over which values of a variable the means are taken: all categories of a factor, or those of a covariate."""
     numbers = all(isinstance(value, int | float | np.number) for value in values)
-    return f"mean over {name}" + (f" = {', '.join(map(_shown, values))}" if numbers else "")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, list[Any]]:
-    """Values of every variable of the fixed part in the reference grid.
-
-    All categories of a factor; both values of a covariate that has two; otherwise the covariate's mean over the rows of
-    all data sets, so that imputations share one grid.
-    """
-    rows = fitted.model.rows
-    assert rows.data is not None  # every fit keeps its data
-    spec, frames = rows.fixed, [rows.data.frames[k] for k in lanes]
-    unknown = [name for name in at if name not in spec.variables]
-    if unknown:
-        raise DataError(
-            f"at= names {unknown[0]!r}, which is no variable of the fixed part; there are "
-            f"{', '.join(spec.variables) or 'none'}"
-        )
-    out: dict[str, list[Any]] = {}
-    for name in spec.variables:
-        if name in at:
-            given = at[name]
-            values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
-            if not values:
-                raise DataError(f"at={{{name!r}: ...}} has no value: give at least one")
-            out[name] = values
-            continue
-        column = pd.concat([frame[name] for frame in frames], ignore_index=True)
-        levels = pd.factorize(column, sort=True)[1]
-        if name in spec.categorical_variables or len(levels) <= KEEP_VALUES:
-            out[name] = list(levels)
-        else:
-            out[name] = [float(np.mean(column.to_numpy(dtype=float)))]
-    return out
-
-
-def _grid_matrix(fitted: Fitted, lanes: Sequence[int], grid: list[dict[str, Any]]) -> np.ndarray:
-    """Model-matrix rows of the grid, (R, p), checked to be estimable."""
-    model, rows = fitted.model, fitted.model.rows
-    assert rows.data is not None  # every fit keeps its data
-    frame = pd.DataFrame(grid)
-    for name in rows.fixed.categorical_variables:
-        dtype = rows.data.frames[lanes[0]][name].dtype
-        if isinstance(dtype, pd.CategoricalDtype):
-            known = set(dtype.categories)
-            strange = [value for value in frame[name] if value not in known]
-            if strange:
-                raise DataError(
-                    f"at= gives {name!r} the category {strange[0]!r}, which the data of the fit do not have"
-                )
-            frame[name] = frame[name].astype(dtype)
-    whole = rows.fixed.build(frame)
-    keep = model.keep
-    dropped = np.setdiff1d(np.arange(whole.shape[1]), keep)
-    if len(dropped):
-        x = rows.x.lane(lanes[0])
-        depend = np.linalg.lstsq(x[:, keep], x[:, dropped], rcond=None)[0]
-        gap = np.abs(whole[:, keep] @ depend - whole[:, dropped]).max(axis=1)
-        bad = np.flatnonzero(gap > ESTIMABLE_TOL * (1 + np.abs(whole).max()))
-        if len(bad):
-            where = ", ".join(f"{name} = {_shown(value)}" for name, value in grid[bad[0]].items())
-            raise DataError(
-                f"the mean at {where} cannot be estimated: the data do not say anything about it (the fixed part is "
-                "rank deficient); leave it out with at="
-            )
-    return np.asarray(whole[:, keep])
+    return f"mean over {name}" + (f" = {', '.join(map(shown, values))}" if numbers else "")

@@ -10,6 +10,7 @@ import numpy as np
 from ..data.imputed_files import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
+from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
 from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
@@ -59,6 +60,7 @@ def _tree(fitted: Fitted) -> Tree:
     given = {"weights": rows.given_weights, "offset": rows.given_offset}
     return {
         "formula": rows.formula.text,
+        "contrasts": contrasts_tree(rows.formula.contrasts),
         "reml": fitted.reml,
         "data": imputed_tree(rows.data, needed_columns(rows.formula, rows.given_weights, rows.given_offset)),
         "n_dropped": rows.n_dropped,
@@ -82,8 +84,9 @@ def stack_from_tree(tree: Tree) -> Fitted:
     """
     with quiet(RankDeficientWarning):
         # said when the model was fitted
+        formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
         rows = read_rows(
-            parse_formula(tree["formula"]),
+            formula,
             imputed_from_tree(tree["data"]),
             weights=tree["weights"],
             offset=tree["offset"],

@@ -147,8 +147,8 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
 
     @property
     def n_parameters(self) -> int:
-        """Fixed coefficients, theta and sigma together."""
-        return len(self._names) + self.fitted_stack.theta_map.n_theta + 1
+        """Fixed coefficients, theta and sigma together; without those that random terms repeat."""
+        return self.fitted_stack.n_parameters(self.lane)
 
     @property
     def aic(self) -> float:
@@ -222,17 +222,17 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         Summary
             Text that shows itself at the prompt and in notebooks.
         """
-        return fit_text(self.fitted_stack, self.lane, full=True)
+        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=True)
 
     def display(self) -> Summary:
         """Print the short form: random effects, groups, coefficients."""
-        return fit_text(self.fitted_stack, self.lane, full=False)
+        return fit_text(self.fitted_stack, self.lane, tests=False, correlations=False)
 
     def __repr__(self) -> str:
-        return str(self.display())
+        return str(fit_text(self.fitted_stack, self.lane, tests=True, correlations=False))
 
     def _repr_html_(self) -> str:
-        return self.display()._repr_html_()
+        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=False)._repr_html_()
 
     # -- files ---------------------------------------------------------------------------------------------------
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
-from .coefficients import fit_table
-from .emmeans import At, EstimatedMeans, estimated_means
+from .combinations import FitCombinations
+from .emmeans import EstimatedMeans, Scale, estimated_means
 from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
+from .reference_grid import At, Weights
 
 
 class FitIntervals:
@@ -28,6 +28,8 @@ class FitIntervals:
         *,
         by: str | Sequence[str] | None = None,
         at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
         conf_level: float = 0.95,
         ddf: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
@@ -43,8 +45,13 @@ class FitIntervals:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate. Means are averaged over the grid with equal weights. Offsets do not
-            count.
+            two; the mean of any other covariate. An offset stands at its mean.
+        weights : {"equal", "proportional"}, default "equal"
+            How the combinations of the variables averaged over count: all the same, or as many rows as the data have of
+            their categories, as R's emmeans does it under that name. Prior weights do not count.
+        type : {"model", "response"}, default "model"
+            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
+            estimates and limits transformed back, standard errors by the delta method.
         conf_level : float, default 0.95
         ddf, vcov, cluster
             As in `tidy`.
@@ -52,12 +59,19 @@ class FitIntervals:
         Returns
         -------
         EstimatedMeans
-            Its ``means`` are a table; ``differences(adjust=)`` compares them.
+            Its ``means`` are a table; ``differences(adjust=)`` compares them. NaN for a mean that the data do not
+            determine, such as that of an empty cell.
 
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, a category is not in the data, or a mean cannot be estimated.
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
+
+        Warns
+        -----
+        RankDeficientWarning
+            A mean cannot be estimated; the message names it.
 
         References
         ----------
@@ -72,13 +86,8 @@ class FitIntervals:
         [[0.0, 13.28], [1.0, 12.09]]
         """
         within = coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
-        beta = self.fitted_stack.beta[self.lane]
-
-        def table(matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-            error = np.sqrt(np.einsum("ri,ij,rj->r", matrix, within.vcov[0], matrix))
-            return fit_table(labels, matrix @ beta, error, within.df(matrix)[0], conf_level)
-
-        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, table)
+        combos = FitCombinations(self.fitted_stack, self.lane, within, conf_level)
+        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, weights, type, combos)
 
     def confint(
         self,

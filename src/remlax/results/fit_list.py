@@ -22,6 +22,7 @@ from .intervals import ConfintMethod, make_profiles
 from .pool import pool_fits
 from .pooled import OnFailure, PooledLmer
 from .printing import Summary, block, significant
+from .redundancy_words import redundancy_notes
 from .result import Result
 from .tables import varcorr_frame
 
@@ -145,7 +146,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         Raises
         ------
         PoolingError
-            Fewer than two fits, or a failed fit under ``on_failure="raise"``.
+            Fewer than two fits, a failed fit under ``on_failure="raise"``, or refits to different outcomes.
 
         References
         ----------
@@ -216,7 +217,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
             s + (", singular" if g else "") for s, g in zip(table["status"], table["singular"], strict=True)
         ]
         title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
-        return Summary(f"{title}\n\n{block(columns)}")
+        return Summary("\n\n".join([title, block(columns), *redundancy_notes(self.fitted_stack, self.lanes)]))
 
     def __repr__(self) -> str:
         return str(self.summary())

@@ -9,12 +9,14 @@ from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
 from .coefficients import fit_table
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant
+from .redundancy_words import redundancy_notes
 from .tables import cor_frame, level_counts, varcorr_frame, vcov_frame
 
 
-def fit_text(stack: Fitted, lane: int, *, full: bool) -> Summary:
-    """Text of ``summary()`` (full) or ``display()``."""
-    return Summary("\n\n".join([*_head(stack, lane), _fixed_block(stack, lane, full=full), *fit_notes(stack, lane)]))
+def fit_text(stack: Fitted, lane: int, *, tests: bool, correlations: bool) -> Summary:
+    """Text of ``summary()``, of ``print(fit)`` (no correlations) or of ``display()`` (no tests either)."""
+    fixed = _fixed_block(stack, lane, tests=tests, correlations=correlations)
+    return Summary("\n\n".join([*_head(stack, lane), fixed, *fit_notes(stack, lane)]))
 
 
 def fit_notes(stack: Fitted, lane: int) -> list[str]:
@@ -27,7 +29,7 @@ def fit_notes(stack: Fitted, lane: int) -> list[str]:
             "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
             "errors of the other parameters leave out those on the boundary"
         )
-    return notes
+    return [*notes, *redundancy_notes(stack, [lane])]
 
 
 def _head(stack: Fitted, lane: int) -> list[str]:
@@ -41,24 +43,24 @@ def _head(stack: Fitted, lane: int) -> list[str]:
     return [title, f"{name} at convergence: {stack.criterion[lane]:.4f}", f"{random}\n{groups}"]
 
 
-def _fixed_block(stack: Fitted, lane: int, *, full: bool) -> str:
+def _fixed_block(stack: Fitted, lane: int, *, tests: bool, correlations: bool) -> str:
     terms = stack.model.fixed_names
     if not terms:
         return "No fixed effects"
     within = coefficient_inference(stack, (lane,), "satterthwaite")
     # the short form prints no df, and finding them compiles a program
-    df = within.df(np.eye(len(terms)))[0] if full else np.full(len(terms), np.inf)
+    df = within.df(np.eye(len(terms)))[0] if tests else np.full(len(terms), np.inf)
     table = fit_table(terms, stack.beta[lane], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
     columns = {
         "": terms,
         "Estimate": significant(table["estimate"].to_numpy()),
         "Std. Error": significant(table["std_error"].to_numpy()),
     }
-    if full:
+    if tests:
         columns["df"] = [f"{v:.1f}" for v in table["df"]]
         columns["t"] = [f"{v:.3f}" for v in table["statistic"]]
         columns["p"] = [p_value(v) for v in table["p_value"]]
-    text = "Fixed effects" + (" (Satterthwaite df):\n" if full else ":\n") + block(columns)
-    if full and 1 < len(terms) <= 20:
+    text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
+    if correlations and 1 < len(terms) <= 20:
         text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(stack.vcov[lane], terms))
     return text

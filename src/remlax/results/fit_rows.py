@@ -6,8 +6,9 @@ import pandas as pd
 
 from ..fitting.fit import Fitted
 from .diagnostics import ResidualType, augment_one, residual_values
-from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
-from .newdata import NewLevels, include_formula, read_newdata
+from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
+from .known_terms import IgnoredTerms
+from .newdata import NewLevels, include_formula, include_level, read_newdata
 from .prediction import Interval, predict_one
 
 
@@ -97,7 +98,8 @@ class FitRows:
         conf_level : float, default 0.95
         new_levels : {"error", "mean", "draw"}, default "error"
             What to do with a level of a grouping factor that the fit has not seen: refuse it; predict the population
-            mean; predict the mean and add the variance of its random effects to the intervals.
+            mean; predict the mean and add the variance of its random effects to the intervals. Except for "error", rows
+            without the grouping column are of one new level.
 
         Returns
         -------
@@ -108,6 +110,12 @@ class FitRows:
         ------
         DataError, FormulaError
             A column is missing, a category or a level was not in the data of the fit, a cell is missing.
+
+        Warns
+        -----
+        RankDeficientWarning
+            The data of the fit do not determine the fixed part of a row, which is NaN: columns that others determine
+            there stand in another relation in newdata, or no row of the data is in its combination of categories.
 
         Notes
         -----
@@ -144,6 +152,9 @@ class FitRows:
         residual: bool = True,
         new_levels: NewLevels = "error",
         draws: DrawsFrom = "joint",
+        return_draws: bool = False,
+        ignore_fixed_terms: IgnoredTerms = None,
+        fix_intercept_variance: bool = False,
     ) -> pd.DataFrame:
         """Intervals of predictions from draws of coefficients, random effects and residuals (predictInterval).
 
@@ -172,16 +183,31 @@ class FitRows:
         draws : {"joint", "separate"}, default "joint"
             Coefficients, effects and sigma from their joint posterior (R's arm::sim); or coefficients and effects apart
             at the estimated sigma, as merTools draws them, which counts twice what they share.
+        return_draws : bool, default False
+            The draws themselves rather than intervals.
+        ignore_fixed_terms : str or list of str, optional
+            Coefficients, or terms with several, that count as known: the others are drawn given those. Only with
+            ``draws="separate"``, as ``fix_intercept_variance``.
+        fix_intercept_variance : bool, default False
+            Take from the variance of the intercept what it shares with random intercepts, roughly: merTools' correction
+            for groups that the fit knows (not for new ones).
 
         Returns
         -------
         pandas.DataFrame
             ``estimate``, ``conf_low``, ``conf_high`` (merTools: fit, lwr, upr); with ``which="all"`` also ``effect``.
+            With ``return_draws=True`` a column for each draw, 1 to n_sims, whose quantiles the limits are; with
+            ``which="all"`` the effect is the first level of the index.
 
         Raises
         ------
         DataError, FormulaError
             As `predict`; an unknown name; fewer than two draws.
+
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
 
         References
         ----------
@@ -197,11 +223,17 @@ class FitRows:
         (3, 3)
         """
         include = include_formula(self.fitted_stack, re_formula)
+        if which == "fixed":
+            include = include_level(self.fitted_stack, "population")
         rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
-        if analytic(method, which):
+        correct = {
+            "ignore_fixed_terms": ignore_fixed_terms is not None,
+            "fix_intercept_variance": fix_intercept_variance,
+        }
+        if analytic(method, which, return_draws=return_draws, **correct):
             table = predict_one(self.fitted_stack, self.lane, rows, interval_name(residual), conf_level)
             return table[["estimate", "conf_low", "conf_high"]]
-        return interval_table(
+        return simulated_rows(
             self.fitted_stack,
             [self.lane],
             rows,
@@ -212,4 +244,7 @@ class FitRows:
             conf_level=conf_level,
             residual=residual,
             draws=draws,
+            return_draws=return_draws,
+            ignore_fixed_terms=ignore_fixed_terms,
+            fix_intercept_variance=fix_intercept_variance,
         )

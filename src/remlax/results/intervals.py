@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
-from ..errors import ConvergenceWarning, DataError, warn
+from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
 from ..fitting.profile import profile
@@ -21,6 +21,7 @@ from ..fitting.refit import refit_lane, simulate_lane
 from ..progress import progress
 from .coefficients import fit_table
 from .draws import check_draws, fresh_seed
+from .redundancy_words import redundancy_notes
 from .tables import term_labels
 from .variance import fit_ran_pars
 
@@ -49,6 +50,7 @@ class Profile:
     estimates: pd.DataFrame
     conf_level: float
     _tables: tuple[ProfileTable, ...]
+    _notes: tuple[str, ...] = ()
 
     def confint(self, conf_level: float | None = None) -> pd.DataFrame:
         """Limits where the deviance has risen by the quantile of chi-square with one degree of freedom.
@@ -75,13 +77,15 @@ class Profile:
         out = self.estimates.copy()
         out["conf_low"] = [one.limit(cut, -1) for one in self._tables]
         out["conf_high"] = [one.limit(cut, 1) for one in self._tables]
-        lost = out.loc[out[["conf_low", "conf_high"]].isna().any(axis=1), "term"]
+        known = np.array([one.identified for one in self._tables])
+        lost = out.loc[known & out[["conf_low", "conf_high"]].isna().any(axis=1), "term"]
         if len(lost):
             warn(
-                f"the profile did not reach the {level:.0%} limits of {', '.join(lost)}: they are NaN; use "
+                f"the profile did not reach the {level:.0%} limits of {shortened(lost)}: they are NaN; use "
                 "method='boot'",
                 ConvergenceWarning,
             )
+        out.attrs["notes"] = list(self._notes)
         return out
 
 
@@ -125,13 +129,14 @@ def make_profiles(fitted: Fitted, lanes: Sequence[int], conf_level: float) -> li
     check_level(conf_level)
     _check_fits(fitted, lanes)
     labels, out = parameter_frame(fitted), []
-    for tables in profile(fitted, np.asarray(lanes), conf_level):
+    for lane, tables in zip(lanes, profile(fitted, np.asarray(lanes), conf_level), strict=True):
         parts = [
             pd.DataFrame({**labels.iloc[j].to_dict(), "value": one.value, "zeta": one.zeta})
             for j, one in enumerate(tables)
         ]
         estimates = labels.assign(estimate=[one.estimate for one in tables])
-        out.append(Profile(pd.concat(parts, ignore_index=True), estimates, conf_level, tuple(tables)))
+        notes = tuple(redundancy_notes(fitted, [lane]))
+        out.append(Profile(pd.concat(parts, ignore_index=True), estimates, conf_level, tuple(tables), notes))
     return out
 
 
@@ -153,6 +158,7 @@ def wald_limits(fitted: Fitted, lane: int, conf_level: float, ddf: Ddf | npt.Arr
     random = fit_ran_pars(fitted, lane, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
+    out.attrs["notes"] = redundancy_notes(fitted, [lane])
     return out
 
 
@@ -179,6 +185,14 @@ def boot_limits(fitted: Fitted, lane: int, conf_level: float, n_sims: int, seed:
     # (n + 1) alpha-th order statistics, interpolated: R's boot.ci(type = "perc") up to its scale of interpolation
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
+    lost, _ = fitted.redundancies.parameters([lane])
+    out.loc[np.flatnonzero(lost[0]), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
-    out.attrs |= {"n_sims": n_sims, "n_failed": failed, "n_singular": singular, "seed": seed}
+    out.attrs |= {
+        "notes": redundancy_notes(fitted, [lane]),
+        "n_sims": n_sims,
+        "n_failed": failed,
+        "n_singular": singular,
+        "seed": seed,
+    }
     return out

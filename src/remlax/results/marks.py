@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..errors import shortened
 from ..fitting.fit import Fitted
+from .redundancy_words import redundancy_notes
 
 
 def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Sequence[int] = ()) -> pd.DataFrame:
@@ -21,16 +23,16 @@ def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Seq
     left_out = [label[k] for k in dropped]
     notes = []
     if singular:
-        notes.append(f"singular fits: imputation {', '.join(map(str, singular))}")
+        notes.append(f"singular fits: imputation {shortened(singular)}")
     if failed:
-        notes.append(f"fits that did not converge: imputation {', '.join(map(str, failed))}")
+        notes.append(f"fits that did not converge: imputation {shortened(failed)}")
     if left_out:
-        notes.append(f"left out: imputation {', '.join(map(str, left_out))}")
+        notes.append(f"left out: imputation {shortened(left_out)}")
     table.attrs |= {
         "n_imputations": len(lanes),
         "singular_imputations": singular,
         "failed_imputations": failed,
         "dropped_imputations": left_out,
-        "notes": [*table.attrs.get("notes", []), *notes],
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fitted, lanes)],
     }
     return table

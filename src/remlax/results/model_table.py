@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, Protocol
@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, MissingExtraError
+from ..design.tokens import nearest
+from ..errors import DataError, MissingExtraError, shortened
 from ..hints import Hints, hinted
+from .constraints import MANY
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 PART = "Part"
@@ -20,6 +22,9 @@ ROW = "Row"
 PARTS = ("Fixed effects", "Random effects", "Model")
 RESIDUAL = "Residual SD"
 LAST = ("Observations", "Groups", "Imputations", "FMI")
+# what great_tables writes of a title, and the size of letters, which are the document's own
+CAPTION = re.compile(r"\\caption\*\{\s*\{\\large (.*?)\}\s*\} ?", re.DOTALL)
+FONT_SIZE = re.compile(r"\n?\\fontsize\{[\d.]+pt\}\{[\d.]+pt\}\\selectfont\n")
 LATEX = {MINUS: "$-$", "\N{SUPERSCRIPT TWO}": "$^2$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--",
          "\N{INFINITY}": r"$\infty$"}  # fmt: skip
 
@@ -36,20 +41,24 @@ class ModelParts:
         ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``estimate std_error conf_low
         conf_high``.
     facts : dict
-        Printed facts: observations, groups, imputations.
+        Shares of variance, which are printed with the digits of the table, and facts as they are printed: observations,
+        groups, imputations.
     conf_level : float
     method : str
         Estimator, pooling and degrees of freedom in words.
     notes : list of str
         What must not be overlooked.
+    variables : tuple of str
+        Columns of the data that the model uses.
     """
 
     fixed: pd.DataFrame
     random: pd.DataFrame
-    facts: dict[str, str]
+    facts: dict[str, str | float]
     conf_level: float
     method: str
     notes: list[str] = field(default_factory=list)
+    variables: tuple[str, ...] = ()
 
 
 class Reportable(Protocol):
@@ -87,10 +96,10 @@ class ModelTable(Hints):
     def to_markdown(self) -> str:
         """Return the table in Markdown (with pipes, as GitHub and Quarto read it), notes below."""
         columns = list(self.cells.columns[2:])
-        lines = [_pipes(["", *columns]), _pipes([":--", *["--:"] * len(columns)])]
+        lines = [_pipes(["", *map(_plain, columns)]), _pipes([":--", *["--:"] * len(columns)])]
         for part, rows in self.cells.groupby(PART, sort=False):
-            lines.append(_pipes([f"**{part}**", *[""] * len(columns)]))
-            lines.extend(_pipes(list(row)) for row in rows.drop(columns=PART).itertuples(index=False))
+            lines.append(_pipes([f"**{_plain(str(part))}**", *[""] * len(columns)]))
+            lines.extend(_pipes(map(_plain, row)) for row in rows.drop(columns=PART).itertuples(index=False))
         head = [f"**{_plain(self.title)}**", ""] if self.title else []
         return "\n".join([*head, *lines, "", *(f"{_plain(note)}  " for note in self.notes)]).rstrip() + "\n"
 
@@ -104,17 +113,31 @@ class ModelTable(Hints):
         """
         return str(self._great_table().as_raw_html())
 
-    def to_latex(self) -> str:
-        r"""Return a ``table`` environment in LaTeX (great_tables).
+    def to_latex(self, *, label: str | None = None) -> str:
+        r"""Return a ``table`` environment in LaTeX (great_tables), with the title as its numbered caption.
 
         The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
+
+        Parameters
+        ----------
+        label : str, optional
+            For ``\ref``: ``"tab:models"``. It needs a title.
 
         Raises
         ------
         MissingExtraError
             great_tables is not installed.
+        DataError
+            A label without a title, or one that LaTeX cannot read.
         """
+        if label is not None and (self.title is None or not re.fullmatch(r"[\w:./+-]+", str(label))):
+            raise DataError(
+                f"label={label!r} needs a title, which is the caption, and letters, digits and : . / + - _ alone"
+            )
         text = str(self._great_table().as_latex())
+        tag = "" if label is None else rf"\label{{{label}}}"
+        text = CAPTION.sub(lambda found: rf"\caption{{{found[1]}}}{tag}", text)
+        text = FONT_SIZE.sub("", text)
         for character, command in LATEX.items():
             text = text.replace(character, command)
         return text
@@ -148,13 +171,14 @@ class ModelTable(Hints):
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown would read as markup."""
-    return re.sub(r"([\\|*_`]|<(?=[a-zA-Z/!]))", r"\\\1", text).replace("\n", " ")
+    """Escape what Markdown, or the HTML that it lets through, would read as markup."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)  # not every reader of Markdown knows a backslash before it
+    return re.sub(r"([\\|*_`]|(?<=\])(?=\())", r"\\\1", text).replace("\n", " ")
 
 
-def _pipes(cells: Sequence[str]) -> str:
-    shown = [c if c.startswith(("**", ":--", "--:")) else _plain(c) for c in cells]
-    return "| " + " | ".join(shown) + " |"
+def _pipes(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 # -- one model ---------------------------------------------------------------------------------------------------
@@ -162,26 +186,48 @@ def _pipes(cells: Sequence[str]) -> str:
 
 def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
     """Lay out one model: estimate, SE, limits, df, t, p and (pooled) FMI in columns."""
-    words = _checked(labels, digits)
+    words = _checked(labels, digits, [parts])
     pooled = "fmi" in parts.fixed
     limits = f"{100 * parts.conf_level:g}% CI"
     columns = ["Estimate", "SE", limits, "df", "t", "p", *(["FMI"] if pooled else [])]
-    rows = []
+    common, rows = _places(parts, digits), []
     for _, row in parts.fixed.iterrows():
-        places = decimals(row["std_error"], row["estimate"], digits)
-        cells = [number(row["estimate"], places), number(row["std_error"], places)]
-        cells += [interval(row["conf_low"], row["conf_high"], places), number(row["df"], 1)]
-        cells += [number(row["statistic"], 2), p_text(row["p_value"]), *([number(row["fmi"], 2)] if pooled else [])]
+        cells = _estimate_cells(row, common)
+        cells += [number(row["df"], 1), number(row["statistic"], 2), p_text(row["p_value"])]
+        cells += [number(row["fmi"], 2)] if pooled else []
         rows.append(["Fixed effects", term_words(row["term"], words), *cells])
     for _, row in parts.random.iterrows():
-        places = decimals(row["std_error"], row["estimate"], digits)
-        cells = [number(row["estimate"], places), number(row["std_error"], places)]
-        cells += [interval(row["conf_low"], row["conf_high"], places)]
-        rows.append(["Random effects", _random_words(row, words), *cells, *[""] * (len(columns) - 3)])
+        blank = [""] * (len(columns) - 3)
+        rows.append(["Random effects", _random_words(row, words), *_estimate_cells(row, common), *blank])
     for name, value in parts.facts.items():
-        rows.append(["Model", _fact_words(name, words), value, *[""] * (len(columns) - 1)])
-    notes = (f"{parts.method}.", *parts.notes)
+        rows.append(["Model", _fact_words(name, words), _fact_text(value, digits), *[""] * (len(columns) - 1)])
+    notes = (f"{parts.method}.", *map(_sentence, parts.notes))
     return ModelTable(pd.DataFrame(rows, columns=[PART, ROW, *columns]), notes, title)
+
+
+def _places(parts: ModelParts, digits: int) -> int:
+    """Decimals of a column of estimates: those that its standard errors need, but at most two more than asked for.
+
+    A row that needs more still has its own: a coefficient per unit of a large number would vanish.
+    """
+    rows = pd.concat([part[["std_error", "estimate"]] for part in (parts.fixed, parts.random)], ignore_index=True)
+    needed = [decimals(error, estimate, digits) for error, estimate in rows.itertuples(index=False)]
+    return max((places for places in needed if places <= digits + 2), default=digits)
+
+
+def _estimate_cells(row: pd.Series[Any], common: int) -> list[str]:
+    places = decimals(row["std_error"], row["estimate"], common)
+    limits = interval(row["conf_low"], row["conf_high"], places)
+    return [number(row["estimate"], places), number(row["std_error"], places), limits]
+
+
+def _fact_text(value: str | float, digits: int) -> str:
+    return value if isinstance(value, str) else number(value, digits)
+
+
+def _sentence(note: str) -> str:
+    """A note as a sentence: a capital and a full stop."""
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
 
 
 def _random_words(row: pd.Series[Any], labels: Mapping[str, str]) -> str:
@@ -199,13 +245,23 @@ def _fact_words(name: str, labels: Mapping[str, str]) -> str:
     return f"{kind}{colon}{labels.get(group, group)}"
 
 
-def _checked(labels: Mapping[str, str] | None, digits: int) -> Mapping[str, str]:
+def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[ModelParts]) -> Mapping[str, str]:
     if not isinstance(digits, int | np.integer) or not 0 <= digits <= 6:
         raise DataError(f"digits={digits!r} must be a whole number between 0 and 6")
     if labels is None:
         return {}
     if not isinstance(labels, Mapping) or not all(isinstance(t, str) for pair in labels.items() for t in pair):
         raise DataError("labels must be a dict from terms, variables or groups to the words to print")
+    terms, known = dict[str, None](), dict[str, None]()
+    for parts in models:
+        terms |= dict.fromkeys([*parts.fixed["term"], *(name for row in parts.random["names"] for name in row)])
+        known |= dict.fromkeys([*parts.variables, *filter(None, parts.random["group"])])
+    for name in labels:
+        # a variable in log(x) or factor(x) is one that a label reaches
+        if name not in known and not any(term_words(term, {name: ""}) != term_words(term, {}) for term in terms):
+            names = list(dict.fromkeys([*terms, *known]))
+            hint = nearest(name, names) or f"; they are {shortened(map(repr, names), MANY)}"
+            raise DataError(f"labels names {name!r}, which is no term, variable or grouping factor{hint}")
     return labels
 
 
@@ -235,7 +291,8 @@ def model_table(
     labels : dict, optional
         Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
     digits : int, default 2
-        Least number of decimals; more are shown where the standard error has fewer than two significant digits.
+        Least number of decimals; the estimates of a model have more, all of them the same, where a standard error would
+        show fewer than two significant digits.
     title : str, optional
 
     Returns
@@ -246,7 +303,8 @@ def model_table(
     Raises
     ------
     DataError
-        Something is not a fit or a pooled model; an option is not known; the models have limits of different levels.
+        Something is not a fit or a pooled model; an option is not known; labels has a name that no model has; the
+        models have limits of different levels.
 
     Examples
     --------
@@ -258,11 +316,11 @@ def model_table(
     >>> table.to_frame().loc["Fixed effects"].values.tolist()
     [['251.41 (9.75)', '251.41 (6.82)'], ['10.47 (0.80)', '10.47 (1.55)']]
     """
-    words = _checked(labels, digits)
     if errors not in ("se", "ci"):
         raise DataError(f"errors={errors!r} is not known: use 'se' or 'ci'")
     each = _named(models)
     found = {name: model._report_parts() for name, model in each.items()}
+    words = _checked(labels, digits, found.values())
     levels = sorted({parts.conf_level for parts in found.values()})
     if errors == "ci" and len(levels) > 1:
         raise DataError(
@@ -303,13 +361,13 @@ def _column(
     parts: ModelParts, labels: Mapping[str, str], errors: str, digits: int, *, stars: bool
 ) -> dict[tuple[str, str], str]:
     """Cells of one model, by part and row."""
-    cells = []
+    cells, common = [], _places(parts, digits)
     for _, row in parts.fixed.iterrows():
         mark = stars_of(row["p_value"]) if stars else ""
-        cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, digits, mark)))
+        cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, common, mark)))
     for _, row in parts.random.iterrows():
-        cells.append(("Random effects", _random_words(row, labels), _cell(row, errors, digits, "")))
-    cells += [("Model", _fact_words(name, labels), value) for name, value in parts.facts.items()]
+        cells.append(("Random effects", _random_words(row, labels), _cell(row, errors, common, "")))
+    cells += [("Model", _fact_words(name, labels), _fact_text(v, digits)) for name, v in parts.facts.items()]
     out = {(part, row): cell for part, row, cell in cells}
     if len(out) < len(cells):
         twice = next(cell[1] for i, cell in enumerate(cells) if cell[:2] in [other[:2] for other in cells[:i]])
@@ -337,5 +395,5 @@ def _notes(found: dict[str, ModelParts], errors: str, *, stars: bool) -> tuple[s
         methods.setdefault(parts.method, []).append(name)
     for method, names in methods.items():
         notes.append(f"{method}." if len(methods) == 1 else f"{', '.join(names)}: {method}.")
-    notes += [f"{name}: {note}" for name, parts in found.items() for note in parts.notes]
+    notes += [f"{name}: {_sentence(note)}" for name, parts in found.items() for note in parts.notes]
     return tuple(notes)

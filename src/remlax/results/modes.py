@@ -22,7 +22,10 @@ Uncertainty = Literal["conditional", "prediction"]
 
 @dataclass(frozen=True)
 class FactorModes:
-    """Modes of one grouping factor: values (K, levels, q) and the variances of their errors (K, levels, q)."""
+    """Modes of one grouping factor: values (K, levels, q) and the variances of their errors (K, levels, q).
+
+    ``lost`` (q,): columns whose variances are not identified, so that the modes are not either.
+    """
 
     factor: int
     group: str
@@ -30,6 +33,7 @@ class FactorModes:
     columns: list[str]
     values: np.ndarray
     variances: np.ndarray
+    lost: np.ndarray
 
     def labels(self) -> dict[str, object]:
         """Label columns of a table with one row per level and column."""
@@ -59,7 +63,8 @@ def find_modes(
             values = values + (fitted.beta[index] @ coefficient_of_column(fitted, f).T)[:, None, :]
         variances = modes.variances[index] if full is None else full[f]
         diagonal = np.diagonal(variances, axis1=2, axis2=3)
-        yield FactorModes(f, factor.label, factor.levels, factor_columns(fitted, f), values, diagonal)
+        lost = fitted.redundancies.effects(index, f)
+        yield FactorModes(f, factor.label, factor.levels, factor_columns(fitted, f), values, diagonal, lost)
 
 
 def fit_modes(
@@ -70,7 +75,7 @@ def fit_modes(
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     parts = []
     for part in find_modes(fitted, [lane], coefficients=coefficients, uncertainty=uncertainty):
-        values, error = part.values[0].reshape(-1), np.sqrt(part.variances[0].reshape(-1))
+        values, error = part.values[0].reshape(-1), np.sqrt(np.where(part.lost, np.nan, part.variances[0]).reshape(-1))
         columns = {"estimate": values, "std_error": error}
         columns |= {"conf_low": values - quantile * error, "conf_high": values + quantile * error}
         parts.append(pd.DataFrame({**part.labels(), **columns}))
@@ -85,25 +90,26 @@ def pooled_modes(
     for part in find_modes(fitted, lanes, coefficients=coefficients, uncertainty=uncertainty):
         n = len(lanes)
         pool = pool_scalars(part.values.reshape(n, -1), part.variances.reshape(n, -1), conf_level=conf_level)
-        parts.append(
-            pd.DataFrame(
-                {
-                    **part.labels(),
-                    "estimate": pool.estimate,
-                    "std_error": pool.std_error,
-                    "conf_low": pool.conf_low,
-                    "conf_high": pool.conf_high,
-                    "df": pool.df,
-                    "riv": pool.riv,
-                    "lambda": pool.lambda_,
-                    "fmi": pool.fmi,
-                    "ubar": pool.ubar,
-                    "b": pool.b,
-                    "t": pool.t,
-                    "n_present": np.repeat(_present(fitted, lanes, part.factor), len(part.columns)),
-                }
-            )
+        table = pd.DataFrame(
+            {
+                **part.labels(),
+                "estimate": pool.estimate,
+                "std_error": pool.std_error,
+                "conf_low": pool.conf_low,
+                "conf_high": pool.conf_high,
+                "df": pool.df,
+                "riv": pool.riv,
+                "lambda": pool.lambda_,
+                "fmi": pool.fmi,
+                "ubar": pool.ubar,
+                "b": pool.b,
+                "t": pool.t,
+                "n_present": np.repeat(_present(fitted, lanes, part.factor), len(part.columns)),
+            }
         )
+        numbers = table.columns.drop(["group", "level", "term", "estimate", "n_present"])
+        table.loc[np.tile(part.lost, len(part.levels)), numbers] = np.nan
+        parts.append(table)
     return pd.concat(parts, ignore_index=True)
 
 

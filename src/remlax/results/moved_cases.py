@@ -60,6 +60,11 @@ class MovedCases:
         DataError
             newdata is no data frame with cases, or lacks a column; no such grouping factor or term.
 
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
+
         Notes
         -----
         merTools' ``AvgFitSE`` is another quantity: the squared standard error of the weighted mean if the levels were a
@@ -123,6 +128,11 @@ class MovedCases:
         ------
         DataError
             As `re_impact`; a percentile outside [0, 100].
+
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
 
         Examples
         --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ from ..fitting.fit import Fitted
 from .cases import move_to_levels
 from .draws import DrawsFrom, Which, interval_table
 from .effects import Effect, choose_effect, choose_effects, choose_factor
-from .newdata import NewData, PredictionRows, include_level, read_newdata
+from .newdata import PredictionRows, include_level, read_newdata
 from .prediction import linear_predictor
 from .ranks import rank_table
+from .redundancy_words import redundancy_notes
 from .simulated import pooled_draws
+from .undetermined import warn_undetermined
 
 
 def cases_of(newdata: object) -> pd.DataFrame:
@@ -53,10 +56,12 @@ def impact_table(
 ) -> pd.DataFrame:
     """Average predictions for cases over bins of levels; see ``Toolkit.re_impact``."""
     cases, effect = cases_of(newdata), choose_effect(fitted, group, term)
-    ranks = rank_table(fitted, lanes, effect.group, effect.term)
+    ranks = _ranked(fitted, lanes, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
     shape = (len(effect.levels), len(cases))
-    rows = _read(fitted, lanes, move_to_levels(fitted, cases, effect.group, list(effect.levels)))
+    rows = _read(fitted, lanes, cases, effect.group, list(effect.levels))
+    warn_undetermined(rows.undetermined, rows.index)
+    lost = np.zeros(shape, bool) if rows.undetermined is None else rows.undetermined.rows.reshape(shape)
     found = linear_predictor(fitted, lanes, rows)
     k = len(lanes)
     error = np.sqrt(found.variance.mean(axis=0) + (1 + 1 / k) * (found.estimate.var(axis=0, ddof=1) if k > 1 else 0.0))
@@ -86,11 +91,33 @@ def impact_table(
                 }
             )
         )
-    return pd.concat(tables, ignore_index=True)
+    out = pd.concat(tables, ignore_index=True)
+    out.loc[np.tile(lost.any(axis=0), len(tables)), ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
+    return out
 
 
-def _read(fitted: Fitted, lanes: Sequence[int], frame: NewData) -> PredictionRows:
-    return read_newdata(fitted, lanes, frame, include_level(fitted, "group"), "error")
+def _ranked(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame:
+    """Ranks of the levels of one effect.
+
+    Raises
+    ------
+    DataError
+        The effect is not identified.
+    """
+    found = rank_table(fitted, lanes, effect.group, effect.term)
+    if found["percentile"].isna().any():
+        notes = "; ".join(redundancy_notes(fitted, lanes))
+        raise DataError(f"the effects of {effect.group} on {effect.term} are not identified: {notes}")
+    return found
+
+
+def _read(
+    fitted: Fitted, lanes: Sequence[int], cases: pd.DataFrame, group: str, levels: Sequence[object]
+) -> PredictionRows:
+    """Rows of all cases in the first level, then in the next, and so on; they keep the labels of the cases."""
+    frame = move_to_levels(fitted, cases, group, levels)
+    rows = read_newdata(fitted, lanes, frame, include_level(fitted, "group"), "error")
+    return replace(rows, index=cases.index[np.tile(np.arange(len(cases)), len(levels))])
 
 
 def _case_draws(
@@ -139,15 +166,15 @@ def margins_table(
         raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100")
     picked = []
     for effect in choose_effects(fitted, label, terms):
-        ranks = rank_table(fitted, lanes, label, effect.term)
+        ranks = _ranked(fitted, lanes, effect)
         nearest = np.abs(np.round(ranks["percentile"].to_numpy())[None] - at[:, None]).argmin(axis=1)
         picked += [(effect.term, p, level) for p, level in zip(at, ranks["level"].to_numpy()[nearest], strict=True)]
-    frame = move_to_levels(fitted, cases, label, [level for _, _, level in picked])
+    rows = _read(fitted, lanes, cases, label, [level for _, _, level in picked])
     which: Which = "all"
     table = interval_table(
         fitted,
         lanes,
-        _read(fitted, lanes, frame),
+        rows,
         which=which,
         stat="median",
         n_sims=n_sims,
@@ -156,7 +183,7 @@ def margins_table(
         residual=residual,
         draws=draws,
     )
-    row = table.index.to_numpy()
+    row = np.arange(len(table)) % rows.n_rows
     block, case = row // len(cases), row % len(cases)
     for i, (name, values) in enumerate(
         {

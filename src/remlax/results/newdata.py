@@ -17,13 +17,21 @@ from ..design.groups import level_name
 from ..design.model_matrix import MatrixSpec, model_matrix
 from ..design.syntax import variables
 from ..design.tokens import nearest
-from ..errors import DataError, FormulaError
+from ..errors import DataError, FormulaError, shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
+from .same_rows import require_same_new, require_same_rows
+from .undetermined import Undetermined, undetermined_rows
 
 NewData = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame] | None
 NewLevels = Literal["error", "mean", "draw"]
 Level = Literal["population", "group"] | Sequence[str]
+
+# a level that no data have
+NEW_GROUP = "\0new"
+ANY_GROUP = (
+    "; it needs none with new_levels='draw' (a new group), re_formula='~0' or, for a pooled model, level='population'"
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,14 @@ class PredictionRows:
         Row labels.
     new : tuple of tuple of str
         Per factor, the levels that the fit has not seen and that are drawn.
+    undetermined : Undetermined, optional
+        Rows whose fixed part the data of the fit do not determine.
     """
 
     frames: tuple[FrameRows, ...]
     index: pd.Index
     new: tuple[tuple[str, ...], ...]
+    undetermined: Undetermined | None = None
 
     @property
     def n_rows(self) -> int:
@@ -142,10 +153,9 @@ def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray])
     DataError
         The data sets have different rows.
     """
+    require_same_rows(fitted, lanes)
     rows, layout = fitted.model.rows, fitted.model.layout
     first = rows.index[lanes[0]]
-    if any(not rows.index[k].equals(first) for k in lanes[1:]):
-        raise DataError("the data sets have different rows: give newdata, the same rows for all of them")
     masks = _factor_masks(fitted, include)
     frames = []
     for k in lanes:
@@ -193,7 +203,8 @@ def read_newdata(
     frames, labels = _frames(fitted, lanes, newdata)
     reader = _Reader(fitted, include, new_levels)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
-    return PredictionRows(read, frames[0].index, tuple(tuple(names) for names in reader.new))
+    new = tuple(tuple(names) for names in reader.new)
+    return PredictionRows(read, frames[0].index, new, undetermined_rows(fitted.model.ties, reader.broken, labels))
 
 
 def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
@@ -232,6 +243,8 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
         )
     if not len(first):
         raise DataError("newdata has no rows")
+    if len(frames) > 1:
+        require_same_new(fitted, lanes, frames)
     several = len(frames) > 1
     return frames, [f" for imputation {names[k]}" if several else "" for k in list(lanes)[: len(frames)]]
 
@@ -259,13 +272,18 @@ class _Reader:
     def __init__(self, fitted: Fitted, include: list[np.ndarray], new_levels: NewLevels) -> None:
         self.fitted, self.include, self.new_levels = fitted, include, new_levels
         self.masks = _factor_masks(fitted, include)
+        self.variables = fitted.model.rows.formula.variables
         self.known = [{name: i for i, name in enumerate(f.levels)} for f in fitted.model.layout.factors]
         self.new: list[dict[str, int]] = [{} for _ in self.known]
+        self.broken: list[np.ndarray] = []  # of each frame, `Ties.broken`
 
     def read(self, frame: pd.DataFrame, where: str) -> FrameRows:
         model, rows = self.fitted.model, self.fitted.model.rows
         self.require(frame, rows.fixed.variables, "the fixed part", where)
-        x = _rebuild(rows.fixed, frame, where)[:, model.keep]
+        whole = _rebuild(rows.fixed, frame, where)
+        if len(model.ties.dropped):
+            self.broken.append(model.ties.broken(whole))
+        x = whole[:, model.keep]
         columns: list[list[np.ndarray]] = [[] for _ in model.layout.factors]
         for term, mask in zip(model.layout.terms, self.include, strict=True):
             if mask.any():
@@ -286,11 +304,11 @@ class _Reader:
         codes = tuple(none if pair is None else pair[1] for pair in pairs)
         return FrameRows(x, z, codes, self.offset(frame, where), np.ones(len(frame)))
 
-    def require(self, frame: pd.DataFrame, names: Iterable[str], what: str, where: str) -> None:
+    def require(self, frame: pd.DataFrame, names: Iterable[str], what: str, where: str, without: str = "") -> None:
         for name in names:
             if name not in frame.columns:
                 known = [c for c in frame.columns if isinstance(c, str)]
-                hint = nearest(name, known) or f"; its columns are {_listed(known)}"
+                hint = (nearest(name, known) or f"; its columns are {_listed(known)}") + without
                 raise DataError(f"newdata{where} has no column {name!r}, which {what} needs{hint}")
             if not isinstance(frame[name], pd.Series):
                 raise DataError(f"newdata{where} has several columns called {name!r}; rename or drop all but one")
@@ -317,9 +335,15 @@ class _Reader:
     def group_names(self, label: str, frame: pd.DataFrame, where: str) -> np.ndarray:
         """Names of the rows' levels, as the fit writes them."""
         columns = next(t.group for t in self.fitted.model.rows.formula.random if t.group_label == label)
-        self.require(frame, columns, f"the grouping factor {label!r}", where)
+        # without the column all rows are of one new group, unless another column looks like a misspelt one
+        spare = [c for c in frame.columns if isinstance(c, str) and c not in self.variables]
+        given = [c for c in columns if self.new_levels == "error" or c in frame.columns or nearest(c, spare)]
+        self.require(frame, given, f"the grouping factor {label!r}", where, ANY_GROUP)
         parts = []
         for column in columns:
+            if column not in frame.columns:
+                parts.append(np.full(len(frame), NEW_GROUP, dtype=object))
+                continue
             codes, uniques = pd.factorize(frame[column])
             if (codes < 0).any():
                 row = frame.index[int(np.argmax(codes < 0))]
@@ -365,6 +389,5 @@ def _factor_masks(fitted: Fitted, include: list[np.ndarray]) -> list[np.ndarray]
     ]
 
 
-def _listed(names: Sequence[object], most: int = 8) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(names: Sequence[object]) -> str:
+    return shortened(map(repr, names)) or "none"

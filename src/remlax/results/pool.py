@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ConvergenceWarning, PoolingError, warn
+from ..errors import ConvergenceWarning, PoolingError, shortened, warn
 from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
@@ -35,14 +37,15 @@ def choose_lanes(
     Raises
     ------
     PoolingError
-        Fewer than two fits are left, or one failed under ``on_failure="raise"``.
+        Fewer than two fits are left, one failed under ``on_failure="raise"``, or they are refits to other outcomes.
     """
+    refuse_other_outcomes(fitted, lanes)
     if on_failure not in ("raise", "warn", "drop"):
         raise PoolingError(f"on_failure={on_failure!r} is not known: use 'raise', 'warn' or 'drop'")
     failed = [k for k in lanes if not fitted.converged[k]]
     used, left_out = lanes, list[int]()
     if failed:
-        names = ", ".join(f"{fitted.model.rows.labels[k]} ({STATUS_TEXT[int(fitted.status[k])]})" for k in failed)
+        names = shortened(f"{fitted.model.rows.labels[k]} ({STATUS_TEXT[int(fitted.status[k])]})" for k in failed)
         if on_failure == "raise":
             raise PoolingError(
                 f"the {what} failed in imputation {names}: look at fits.convergence(), or use on_failure='drop' or "
@@ -60,3 +63,33 @@ def choose_lanes(
             "a single fit has its own tidy() and summary()"
         )
     return used, tuple(left_out)
+
+
+def refuse_other_outcomes(fitted: Fitted, lanes: Sequence[int]) -> None:
+    """Refuse to take refits to different outcomes for imputations of one, which agree in the observed rows.
+
+    Raises
+    ------
+    PoolingError
+    """
+    rows = fitted.model.rows
+    if rows.refitted and len(lanes) > 1 and _agreement([rows.y.lane(k) for k in lanes]) < 0.5:
+        raise PoolingError(
+            f"these are refits to {len(lanes)} responses that are not imputations of one outcome (they agree in too "
+            "few rows), and Rubin's rules are for imputations: use the fits' own numbers, refits.fixef(), "
+            "refits.varcorr() and [fit.tidy() for fit in refits]"
+        )
+
+
+def _agreement(responses: Sequence[np.ndarray]) -> float:
+    """Share of rows in which all responses are equal, beyond what their values make likely by chance (a kappa)."""
+    first, n = responses[0], len(responses[0])
+    same = np.ones(n, bool)
+    common = np.unique(first)
+    chance = np.ones(len(common))
+    for y in responses:
+        same &= y == first
+        values, counts = np.unique(y, return_counts=True)
+        common, left, right = np.intersect1d(common, values, assume_unique=True, return_indices=True)
+        chance = chance[left] * counts[right] / n
+    return float((same.mean() - chance.sum()) / (1 - chance.sum()))

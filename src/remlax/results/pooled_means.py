@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
-
 from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
-from ..pooling import linear as linear_pool
-from .coefficients import pooled_table
-from .emmeans import At, EstimatedMeans, estimated_means
-from .marks import mark
+from .combinations import PooledCombinations
+from .emmeans import EstimatedMeans, Scale, estimated_means
+from .reference_grid import At, Weights
 
 
 class PooledMeans:
@@ -26,7 +22,13 @@ class PooledMeans:
     within: CoefficientInference
 
     def emmeans(
-        self, specs: str | Sequence[str], *, by: str | Sequence[str] | None = None, at: At | None = None
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
     ) -> EstimatedMeans:
         """Estimated marginal means, pooled at every point of one reference grid.
 
@@ -38,19 +40,33 @@ class PooledMeans:
             Factors within whose levels means are compared.
         at : dict, optional
             Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate over all imputations, so that all have one grid. Means are averaged
-            over the grid with equal weights. Offsets do not count.
+            two; the mean of any other covariate over all imputations, so that all have one grid. An offset stands at
+            its mean, that of each imputation.
+        weights : {"equal", "proportional"}, default "equal"
+            How the combinations of the variables averaged over count: all the same, or as many rows as the data of all
+            imputations together have of their categories, as R's emmeans does it under that name (for one data set).
+            Prior weights do not count.
+        type : {"model", "response"}, default "model"
+            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
+            estimates and limits transformed back after pooling, standard errors by the delta method.
 
         Returns
         -------
         EstimatedMeans
             Its ``means`` are a table; ``differences(adjust=)`` compares them. Each row is pooled by Rubin's rules with
-            its own complete-data degrees of freedom, by the rule of ``pool(dfcom=)``.
+            its own complete-data degrees of freedom, by the rule of ``pool(dfcom=)``. NaN for a mean that the data do
+            not determine, such as that of an empty cell.
 
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, a category is not in the data, or a mean cannot be estimated.
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
+
+        Warns
+        -----
+        RankDeficientWarning
+            A mean cannot be estimated; the message names it.
 
         References
         ----------
@@ -67,10 +83,5 @@ class PooledMeans:
         >>> found.differences()[["contrast", "estimate"]].round(2).values.tolist()
         [['0 - 1', 2.77]]
         """
-
-        def table(matrix: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-            dfcom = self.within.df(matrix).mean(axis=0)
-            found = pooled_table(labels, linear_pool(self.rubin, matrix, 0.0, dfcom=dfcom))
-            return mark(found, self.fitted_stack, self.lanes, self.dropped)
-
-        return estimated_means(self.fitted_stack, self.lanes, specs, by, at, table)
+        combos = PooledCombinations(self.fitted_stack, self.lanes, self.dropped, self.within, self.rubin.conf_level)
+        return estimated_means(self.fitted_stack, self.lanes, specs, by, at, weights, type, combos)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..errors import MAX_NAMED, shortened
 from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
+from .redundancy_words import redundancy_notes
 
 
 def pooled_text(
@@ -75,12 +77,15 @@ def _verdict(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int], *, ful
     singular = [str(label[k]) for k in lanes if stack.singular[k]]
     lines = [f"Imputations: {len(lanes)} pooled, {len(good)} converged"]
     if dropped:
-        lines.append("left out because they failed: " + ", ".join(str(label[k]) for k in dropped))
-    lines.extend(f"imputation {label[k]}: {STATUS_TEXT[int(stack.status[k])]}" for k in lanes if not stack.converged[k])
+        lines.append("left out because they failed: " + shortened(label[k] for k in dropped))
+    failed = [k for k in lanes if not stack.converged[k]]
+    lines.extend(f"imputation {label[k]}: {STATUS_TEXT[int(stack.status[k])]}" for k in failed[:MAX_NAMED])
+    if len(failed) > MAX_NAMED:
+        lines.append(f"and {len(failed) - MAX_NAMED} more that did not converge")
     if singular:
-        lines.append("singular fits: imputation " + ", ".join(singular))
+        lines.append("singular fits: imputation " + shortened(singular))
         if full:
             lines.append("their degrees of freedom leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
-    return "\n".join(lines)
+    return "\n".join([*lines, *redundancy_notes(stack, lanes)])

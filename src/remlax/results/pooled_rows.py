@@ -9,7 +9,8 @@ from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
-from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, interval_table
+from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
+from .known_terms import IgnoredTerms
 from .marks import mark
 from .newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
 from .prediction import Interval, common_dfcom, estimates, predict_pooled
@@ -96,7 +97,8 @@ class PooledRows:
         conf_level : float, default 0.95
         new_levels : {"error", "mean", "draw"}, default "error"
             What to do with a level of a grouping factor that the fits have not seen: refuse it; predict the population
-            mean; predict the mean and add the variance of its random effects to the intervals.
+            mean; predict the mean and add the variance of its random effects to the intervals. Except for "error", rows
+            without the grouping column are of one new level.
 
         Returns
         -------
@@ -109,6 +111,12 @@ class PooledRows:
         DataError, FormulaError
             A column is missing, a category or a level was not in the data of the fits, a cell is missing, or newdata
             holds another number of frames than there are fits.
+
+        Warns
+        -----
+        RankDeficientWarning
+            The data of the fits do not determine the fixed part of a row, which is NaN: columns that others determine
+            there stand in another relation in newdata, or no row of the data is in its combination of categories.
 
         Notes
         -----
@@ -151,6 +159,9 @@ class PooledRows:
         residual: bool = True,
         new_levels: NewLevels = "error",
         draws: DrawsFrom = "joint",
+        return_draws: bool = False,
+        ignore_fixed_terms: IgnoredTerms = None,
+        fix_intercept_variance: bool = False,
     ) -> pd.DataFrame:
         """Intervals of predictions from draws of coefficients, random effects and residuals of every imputation.
 
@@ -179,16 +190,31 @@ class PooledRows:
         draws : {"joint", "separate"}, default "joint"
             Coefficients, effects and sigma from their joint posterior (R's arm::sim); or coefficients and effects apart
             at the estimated sigma, as merTools draws them, which counts twice what they share.
+        return_draws : bool, default False
+            The draws themselves rather than intervals.
+        ignore_fixed_terms : str or list of str, optional
+            Coefficients, or terms with several, that count as known, with their pooled estimate: the others are drawn
+            given those. Only with ``draws="separate"``, as ``fix_intercept_variance``.
+        fix_intercept_variance : bool, default False
+            Take from the variance of the intercept what it shares with random intercepts, roughly: merTools' correction
+            for groups that the fit knows (not for new ones).
 
         Returns
         -------
         pandas.DataFrame
             ``estimate``, ``conf_low``, ``conf_high``; with ``which="all"`` also ``effect``.
+            With ``return_draws=True`` a column for each draw of each imputation, whose quantiles the limits are; with
+            ``which="all"`` the effect is the first level of the index.
 
         Raises
         ------
         DataError, FormulaError
             As `predict`; an unknown name; fewer than two draws.
+
+        Warns
+        -----
+        RankDeficientWarning
+            As `predict`.
 
         Notes
         -----
@@ -205,13 +231,19 @@ class PooledRows:
         (2, 3)
         """
         include = include_level(self.fitted_stack, level)
+        if which == "fixed":
+            include = include_level(self.fitted_stack, "population")
         rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
-        if analytic(method, which):
+        correct = {
+            "ignore_fixed_terms": ignore_fixed_terms is not None,
+            "fix_intercept_variance": fix_intercept_variance,
+        }
+        if analytic(method, which, return_draws=return_draws, **correct):
             dfcom = common_dfcom(self.within, self.rubin.dfcom)
             interval = interval_name(residual)
             table = predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
             return self._rows(table[["estimate", "conf_low", "conf_high"]])
-        table = interval_table(
+        table = simulated_rows(
             self.fitted_stack,
             self.lanes,
             rows,
@@ -222,6 +254,9 @@ class PooledRows:
             conf_level=conf_level,
             residual=residual,
             draws=draws,
+            return_draws=return_draws,
+            ignore_fixed_terms=ignore_fixed_terms,
+            fix_intercept_variance=fix_intercept_variance,
         )
         return self._rows(table)
 

@@ -22,6 +22,8 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from .checks import check_level
 from .newdata import FrameRows, PredictionRows
+from .redundant_rows import warn_redundant_rows
+from .undetermined import blank, warn_undetermined
 
 Interval = Literal["confidence", "prediction"]
 
@@ -192,13 +194,16 @@ def predict_one(
 ) -> pd.DataFrame:
     """Table of predictions of one fit; see ``LmerFit.predict``."""
     check_interval(interval, conf_level)
+    warn_undetermined(rows.undetermined, rows.index)
+    warn_redundant_rows(fitted, [lane], rows)
     if interval is None:
-        return pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
+        table = pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
+        return blank(table, rows.undetermined)
     found = with_residual(linear_predictor(fitted, [lane], rows), interval)
     df = satterthwaite_rows(fitted, [lane], found)[0]
     error = np.sqrt(found.variance[0])
     half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "estimate": found.estimate[0],
             "std_error": error,
@@ -208,6 +213,7 @@ def predict_one(
         },
         index=rows.index,
     )
+    return blank(table, rows.undetermined)
 
 
 def predict_pooled(
@@ -220,12 +226,15 @@ def predict_pooled(
 ) -> pd.DataFrame:
     """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
     check_interval(interval, conf_level)
+    warn_undetermined(rows.undetermined, rows.index)
+    warn_redundant_rows(fitted, lanes, rows)
     if interval is None:
-        return pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
+        table = pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
+        return blank(table, rows.undetermined)
     found = with_residual(linear_predictor(fitted, lanes, rows), interval)
     complete = satterthwaite_rows(fitted, lanes, found).mean(axis=0) if dfcom is None else dfcom
     pooled = pool_scalars(found.estimate, found.variance, dfcom=complete, conf_level=conf_level)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "estimate": pooled.estimate,
             "std_error": pooled.std_error,
@@ -238,6 +247,7 @@ def predict_pooled(
         },
         index=rows.index,
     )
+    return blank(table, rows.undetermined)
 
 
 def common_dfcom(within: CoefficientInference, dfcom: np.ndarray) -> float | None:

@@ -65,6 +65,8 @@ def _ranks(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame
         estimate, error = pool.estimate, pool.std_error
     # a rank is a posterior expectation: its mean over the imputations is that over their distribution too
     rank = np.mean([expected_ranks(m, v) for m, v in zip(modes, variances, strict=True)], axis=0)
+    if fitted.redundancies.effects(k, effect.factor)[j]:
+        error, rank = np.full(len(rank), np.nan), np.full(len(rank), np.nan)
     return pd.DataFrame(
         {
             "group": effect.group,

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from .._version import __version__
-from ..errors import PoolingWarning, quiet
+from ..design.build import needed_columns
+from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
@@ -21,8 +22,9 @@ from .fit_print import fit_notes
 from .marks import mark
 from .model_table import ModelParts, ModelTable, one_model
 from .printing import span
+from .redundancy_words import redundancy_notes
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
-from .table_words import number, span_of
+from .table_words import span_of
 from .tables import level_counts
 from .variance import fit_ran_pars, pooled_ran_pars
 
@@ -55,7 +57,8 @@ class Tables:
         Raises
         ------
         DataError
-            labels is not a dict of texts, or digits not a number from 0 to 6.
+            labels is not a dict of texts or has a name that the model does not have, or digits is not a number from 0
+            to 6.
 
         Examples
         --------
@@ -74,12 +77,19 @@ class Tables:
         """Table of the model in HTML; see `to_frame`. Needs great_tables."""
         return self._table(labels, digits, title).to_html()
 
-    def to_latex(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
-        r"""Table of the model in LaTeX; see `to_frame`. Needs great_tables.
+    def to_latex(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        digits: int = 2,
+        title: str | None = None,
+        label: str | None = None,
+    ) -> str:
+        r"""Table of the model in LaTeX; see `to_frame` and `ModelTable.to_latex`. Needs great_tables.
 
         The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
         """
-        return self._table(labels, digits, title).to_latex()
+        return self._table(labels, digits, title).to_latex(label=label)
 
     def _table(self, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
         return one_model(self._report_parts(), labels, digits, title)
@@ -100,9 +110,8 @@ class FitReport(Tables):
         method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
         found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
         facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
-        return ModelParts(
-            fixed, _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor")), facts, 0.95, method, fit_notes(stack, lane)
-        )
+        random = _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor"))
+        return ModelParts(fixed, random, facts, 0.95, method, fit_notes(stack, lane), _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -130,6 +139,7 @@ class FitReport(Tables):
             "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
             "The fit converged" if stack.converged[lane] else f"The fit did not converge ({status})",
             f"It is singular {SINGULAR}" if stack.singular[lane] else "It is not singular",
+            *map(_capital, redundancy_notes(stack, [lane])),
             _software(),
         ]
         return ". ".join(sentences) + "."
@@ -173,7 +183,7 @@ class PooledReport(Tables):
             f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
         )
-        return ModelParts(fixed, _random(stack, random), facts, level, method, notes)
+        return ModelParts(fixed, _random(stack, random), facts, level, method, notes, _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -215,6 +225,12 @@ class PooledReport(Tables):
         return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
 
 
+def _variables(stack: Fitted) -> tuple[str, ...]:
+    rows = stack.model.rows
+    given = [text if isinstance(text, str) else None for text in (rows.given_weights, rows.given_offset)]
+    return tuple(needed_columns(rows.formula, *given))
+
+
 def _random(stack: Fitted, table: pd.DataFrame) -> pd.DataFrame:
     """Variance parameters with what they are: kind, names of the columns, grouping factor."""
     kinds, names, groups = list[str](), list[tuple[str, ...]](), list[str]()
@@ -234,12 +250,14 @@ def _shown(shares: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"label": shares.iloc[:, 0], "kind": shares.iloc[:, 1], "estimate": estimate})
 
 
-def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str]:
+def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:
     """Intraclass correlations, and explained variance of the fixed part and of fixed and random parts together."""
-    adjusted = icc[icc["kind"] == "adjusted"]
-    out = {f"ICC: {label}": number(v, 2) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)}
+    adjusted = icc[(icc["kind"] == "adjusted") & icc["estimate"].notna()]
+    out: dict[str, str | float] = {
+        f"ICC: {label}": float(v) for label, v in zip(adjusted["label"], adjusted["estimate"], strict=True)
+    }
     for label, value in zip(r2["label"], r2["estimate"], strict=True):
-        out[f"R\N{SUPERSCRIPT TWO} ({label})"] = number(value, 2)
+        out[f"R\N{SUPERSCRIPT TWO} ({label})"] = float(value)
     return out
 
 
@@ -274,13 +292,17 @@ def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> li
     singular = [str(label[k]) for k in lanes if stack.singular[k]]
     out = ["All fits converged"] if not failed else []
     if failed:
-        each = ", ".join(f"{label[k]} ({STATUS_TEXT[int(stack.status[k])]})" for k in failed)
+        each = shortened(f"{label[k]} ({STATUS_TEXT[int(stack.status[k])]})" for k in failed)
         out.append(f"{len(failed)} of {len(lanes) + len(dropped)} fits did not converge: imputation {each}")
     if dropped:
-        out.append(f"Left out of the pooled model: imputation {', '.join(str(label[k]) for k in dropped)}")
+        out.append(f"Left out of the pooled model: imputation {shortened(label[k] for k in dropped)}")
     if singular:
         text = f"{len(singular)} of {len(lanes)} pooled fits are singular {SINGULAR}"
-        out.append(f"{text}: imputation {', '.join(singular)}")
+        out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
-    return out
+    return [*out, *map(_capital, redundancy_notes(stack, lanes))]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning, quiet, warn
+from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.null_model import null_model
+from ..fitting.redundancy import entry_places
+from ..fitting.redundant_terms import redundant_terms
 from ..fitting.refit import refit_lane, simulate_lane
 from ..fitting.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
@@ -23,7 +25,8 @@ from .variance import transformed_columns
 class Estimates:
     """Shares of every data set, on a scale: values and variances of their transforms, both (K, r).
 
-    ``labels`` holds the first columns of the table, ``names`` what messages call the rows.
+    ``labels`` holds the first columns of the table, ``names`` what messages call the rows. Shares of variances that are
+    not identified in one of the data sets (``lost``, (r,)) are NaN in all.
     """
 
     labels: pd.DataFrame
@@ -31,42 +34,77 @@ class Estimates:
     value: np.ndarray
     variance: np.ndarray
     scale: Scale
+    lost: np.ndarray
 
 
 def icc_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
     """Intraclass correlations of every factor: adjusted, unadjusted, and of the intercept where there are slopes.
 
     On the logit scale: logit(t / (t + rest)) = log t - log rest.
+    Factors whose terms repeat each other have one together.
     """
     found = variance_shares(fitted, lanes)
-    total, d_total = found.random.sum(axis=1), found.d_random.sum(axis=1)
-    first, d_first = found.intercept.sum(axis=1), found.d_intercept.sum(axis=1)
-    labels, parts = [], []
-    for g, label in enumerate(found.labels):
-        own = (found.random[:, g], found.d_random[:, g])
-        rest = (total - own[0] + found.residual, d_total - own[1] + found.d_residual)
+    total, d_total, phi_total = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
+    first, d_first, phi_first = (part.sum(axis=1) for part in (found.intercept, found.d_intercept, found.intercept_phi))
+    labels, parts, phi = [], [], []
+    for factors in [*([g] for g in range(len(found.labels))), *_tied_factors(fitted, lanes)]:
+        label = " + ".join(found.labels[g] for g in factors)
+        own, d_own = found.random[:, factors].sum(axis=1), found.d_random[:, factors].sum(axis=1)
+        rest, d_rest = total - own + found.residual, d_total - d_own + found.d_residual
         labels += [(label, "adjusted"), (label, "unadjusted")]
-        parts += [(*own, *rest), (*own, rest[0] + found.fixed, rest[1] + found.d_fixed)]
-        if found.has_slopes[g] and found.has_intercept[g]:
-            own = (found.intercept[:, g], found.d_intercept[:, g])
+        parts += [(own, d_own, rest, d_rest), (own, d_own, rest + found.fixed, d_rest + found.d_fixed)]
+        phi += [(found.random_phi[:, factors].sum(axis=1), phi_total)] * 2
+        if found.has_slopes[factors].any() and found.has_intercept[factors].any():
+            own, d_own = found.intercept[:, factors].sum(axis=1), found.d_intercept[:, factors].sum(axis=1)
             labels.append((label, "intercept"))
-            parts.append((*own, first - own[0] + found.residual, d_first - own[1] + found.d_residual))
+            parts.append((own, d_own, first - own + found.residual, d_first - d_own + found.d_residual))
+            phi.append((found.intercept_phi[:, factors].sum(axis=1), phi_first))
     frame = pd.DataFrame(labels, columns=["group", "kind"])
-    return _estimates(found, frame, "ICC", parts, LOGIT)
+    return _estimates(found, frame, "ICC", parts, LOGIT, _lost(fitted, lanes, phi))
 
 
 def nakagawa_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
     """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them."""
     found = variance_shares(fitted, lanes)
-    total, d_total = found.random.sum(axis=1), found.d_random.sum(axis=1)
+    total, d_total, phi = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
     marginal = (found.fixed, found.d_fixed, total + found.residual, d_total + found.d_residual)
     conditional = (found.fixed + total, found.d_fixed + d_total, found.residual, found.d_residual)
     frame = pd.DataFrame({"measure": ["marginal", "conditional"], "level": "all"})
-    return _estimates(found, frame, "R2", [marginal, conditional], R_SQUARED)
+    lost = _lost(fitted, lanes, [(phi, phi)] * 2)
+    return _estimates(found, frame, "R2", [marginal, conditional], R_SQUARED, lost)
+
+
+def _tied_factors(fitted: Fitted, lanes: np.ndarray) -> list[list[int]]:
+    """Factors, in lme4's order, that have terms which repeat each other."""
+    terms = fitted.model.layout.terms
+    factors = list(dict.fromkeys(term.factor for term in terms))
+    out: list[set[int]] = []
+    for tie in {id(tie): tie for k in lanes if (tie := fitted.redundancies.each[int(k)]) is not None}.values():
+        for group in redundant_terms(fitted.model, tie):
+            own = {factors.index(terms[t].factor) for t in group.terms}
+            if len(own) > 1:
+                for other in [part for part in out if part & own]:
+                    out.remove(other)
+                    own |= other
+                out.append(own)
+    return [sorted(part) for part in out]
+
+
+def _lost(fitted: Fitted, lanes: np.ndarray, phi: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Tell of which shares the variance, or the sum with the residual, is not identified in a data set, (r,)."""
+    part, whole = (np.stack(side, axis=1) for side in zip(*phi, strict=True))
+    residual = np.eye(whole.shape[2])[-1]
+    undetermined = fitted.redundancies.undetermined
+    return np.asarray((undetermined(lanes, part) | undetermined(lanes, whole + residual)).any(axis=0))
 
 
 def _estimates(
-    found: VarianceShares, labels: pd.DataFrame, what: str, parts: Sequence[tuple[np.ndarray, ...]], scale: Scale
+    found: VarianceShares,
+    labels: pd.DataFrame,
+    what: str,
+    parts: Sequence[tuple[np.ndarray, ...]],
+    scale: Scale,
+    lost: np.ndarray,
 ) -> Estimates:
     """Shares a / (a + b) from pairs of variances and their derivatives, with variances on the scale."""
     a, d_a, b, d_b = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
@@ -76,9 +114,9 @@ def _estimates(
     inside = (value > ZERO_SHARE) & (value < 1)
     value = np.where(inside, value, np.where(value < 0.5, 0.0, value))
     slope = scale.derivative(np.where(inside, value, 0.5))
-    variance = np.where(inside, found.variance_of(jacobian) * slope**2, np.nan)
+    variance = np.where(inside & ~lost, found.variance_of(jacobian) * slope**2, np.nan)
     names = [f"{what} {' '.join(map(str, row))}" for row in labels.to_numpy()]
-    return Estimates(labels, names, value, variance, scale)
+    return Estimates(labels, names, np.where(lost, np.nan, value), variance, scale, lost)
 
 
 # a factor whose SD is below lme4's limit of singularity, 1e-4 residual SDs, has no share
@@ -103,6 +141,8 @@ def reduction_estimates(
     frame = pd.DataFrame(rows + [("snijders-bosker", "all")] * (not lacking), columns=["measure", "level"])
     notes = [f"no reduction of variance for {', '.join(lacking)}: there is no random intercept"] if lacking else []
     value = _reductions(fitted, lanes, null, np.arange(len(lanes)), list(factors))[:, : len(frame)]
+    gone = _lost_intercepts(fitted, lanes, list(factors))[: len(frame)]
+    gone |= _lost_intercepts(null, np.arange(len(lanes)), list(factors))[: len(frame)]
     variance = np.full(value.shape, np.nan)
     rng, lost = np.random.default_rng(seed), 0
     for i, lane in enumerate(lanes):
@@ -119,7 +159,9 @@ def reduction_estimates(
             f"{lost} of {n_sims * len(lanes)} simulated data sets gave a variance of zero, for which there is no "
             "logarithm: their numbers are left out of the standard errors"
         )
-    return Estimates(frame, [f"R2 {' '.join(row)}" for row in frame.to_numpy()], value, variance, REDUCTION), notes
+    value, variance = np.where(gone, np.nan, value), np.where(gone, np.nan, variance)
+    names = [f"R2 {' '.join(row)}" for row in frame.to_numpy()]
+    return Estimates(frame, names, value, variance, REDUCTION, gone), notes
 
 
 def _factors_with_intercept(fitted: Fitted) -> tuple[dict[int, str], list[str]]:
@@ -147,6 +189,20 @@ def _reductions(
         parts.append(np.concatenate([rows, rows.sum(axis=1, keepdims=True)], axis=1))
     ours, theirs = parts
     return np.asarray(np.where(theirs > 0, 1 - ours / np.where(theirs > 0, theirs, 1.0), np.nan))
+
+
+def _lost_intercepts(fitted: Fitted, lanes: np.ndarray, sources: Sequence[int]) -> np.ndarray:
+    """Tell which of the residual, the intercepts and their sum are not identified in a data set, (2 + factors,)."""
+    layout = fitted.model.layout
+    phi = np.zeros((2 + len(sources), fitted.theta.shape[1] + 1))
+    phi[0, -1] = 1.0
+    for i, source in enumerate(sources, start=1):
+        for term in layout.terms:
+            if layout.factor_source[term.factor] == source and "Intercept" in term.names:
+                a = term.names.index("Intercept")
+                phi[i, entry_places(term)[a, a]] = 1.0
+    phi[-1] = phi.sum(axis=0)
+    return np.asarray(fitted.redundancies.undetermined(lanes, phi).any(axis=0))
 
 
 def _intercept_variance(fitted: Fitted, source: int) -> np.ndarray:
@@ -177,7 +233,7 @@ def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
 
 def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object]) -> pd.DataFrame:
     """Shares pooled on their scale, with the plain mean over the imputations that have a value."""
-    used = np.isfinite(found.variance)
+    used = np.isfinite(found.variance) | found.lost
     with quiet(PoolingWarning):
         # said below, with the labels of the imputations
         pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=found.names)
@@ -185,7 +241,7 @@ def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object])
     table["mean"], table["n_boundary"] = pooled.mean, (~used).sum(axis=0)
     notes = []
     for j in np.flatnonzero(~used.all(axis=0)):
-        where = ", ".join(str(labels[int(i)]) for i in np.flatnonzero(~used[:, j]))
+        where = shortened(labels[int(i)] for i in np.flatnonzero(~used[:, j]))
         notes.append(f"{found.names[j]}: {(~used[:, j]).sum()} of {len(used)} (imputation {where})")
     if notes:
         text = (

@@ -65,6 +65,8 @@ def sim_ranef_table(
     for effect in chosen:
         values = draws[effect.factor][:, :, effect.column]
         columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
+        if fitted.redundancies.effects(lanes, effect.factor)[effect.column]:
+            columns |= {name: np.full(len(effect.levels), np.nan) for name in ("sd", "conf_low", "conf_high")}
         labels = {"group": effect.group, "level": effect.levels, "term": effect.term}
         parts.append(pd.DataFrame({**labels, **columns}))
     return pd.concat(parts, ignore_index=True)

@@ -15,6 +15,7 @@ from ..errors import DataError, DesignError, RankDeficientWarning, quiet
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
+from .same_rows import require_same_rows
 
 
 def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot: int) -> int:
@@ -23,7 +24,7 @@ def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot:
     Raises
     ------
     DataError
-        The numbers are not whole and positive, or the data sets have different numbers of rows.
+        The numbers are not whole and positive, or the data sets have different rows.
     """
     sizes = {fitted.model.rows.n_rows(k) for k in lanes}
     if len(sizes) > 1:
@@ -31,6 +32,7 @@ def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot:
     for name, value in (("n", n), ("n_boot", n_boot)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
             raise DataError(f"{name}={value!r} must be a whole number of at least 1")
+    require_same_rows(fitted, lanes, "for subsamples take the same rows of all of them")
     return sizes.pop() if n is None else int(n)
 
 
@@ -65,7 +67,7 @@ def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, 
                 y = [rows.y.lane(k)[chosen] for chosen in taken for k in lanes]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
             model = assemble(read, reml=fitted.reml)
-        except DesignError as error:
+        except (DesignError, DataError) as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
     if model.fixed_names != fitted.model.fixed_names:
         lost = [name for name in fitted.model.fixed_names if name not in model.fixed_names]

@@ -100,12 +100,15 @@ def _rows(
     )
 
 
+# characters of a line of correlations
+COR_WIDTH = 100
+
+
 def cor_frame(vcov: pd.DataFrame) -> str:
-    """Print the correlations of coefficients, lower triangle; numbered where short names would be the same."""
+    """Print the correlations of coefficients, lower triangle; numbered where their names would be too wide."""
     _, cor = to_correlation(vcov.to_numpy())
-    names = [str(n) for n in vcov.columns]
-    heads = [name[:7] for name in names]
-    if len(set(heads)) < len(heads):
+    names = heads = [str(n) for n in vcov.columns]
+    if sum(max(8, len(head) + 2) for head in heads) > COR_WIDTH:
         heads = [f"({j})" for j in range(1, len(names) + 1)]
         names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
     columns = {"": names[1:]}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference, Ddf, coefficient_inference
+from ..errors import DataError, RankDeficientWarning, warn
+from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
 from .constraints import Linear
 from .fit_print import fit_notes
 from .marks import mark
 from .pooled import PooledLmer
 from .wald import WaldMethod, fit_test, pooled_wald, test_frame
+
+# a row for a term that cannot be tested; the other columns are NaN
+UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
 
 
 def fit_terms(stack: Fitted, lane: int, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
@@ -26,8 +29,9 @@ def fit_terms(stack: Fitted, lane: int, ddf: Ddf | npt.ArrayLike) -> pd.DataFram
     DataError
     """
     within, beta = coefficient_inference(stack, (lane,), ddf), stack.beta[lane]
-    table = _table({term: fit_test(beta, within, linear) for term, linear in _hypotheses(stack, lane).items()})
-    table.attrs["notes"] = fit_notes(stack, lane)
+    terms, notes = _hypotheses(stack, lane)
+    table = _table(terms, lambda linear: fit_test(beta, within, linear))
+    table.attrs["notes"] = [*fit_notes(stack, lane), *notes]
     return table
 
 
@@ -39,38 +43,58 @@ def pooled_terms(pooled: PooledLmer, method: WaldMethod) -> pd.DataFrame:
     DataError
     """
     stack, lanes, within = pooled.fitted_stack, pooled.lanes, pooled.within
-    terms = _hypotheses(stack, lanes[0])
-    table = _table({name: _pooled_row(stack, lanes, within, linear, method) for name, linear in terms.items()})
-    return mark(table, stack, lanes, pooled.dropped)
-
-
-def _pooled_row(
-    stack: Fitted, lanes: Sequence[int], within: CoefficientInference, linear: Linear, method: WaldMethod
-) -> pd.DataFrame:
-    return test_frame(pooled_wald(stack.beta[list(lanes)], within, linear, method), "")
-
-
-def _table(rows: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(list(rows.values()), ignore_index=True).drop(columns="hypothesis")
-    table.insert(0, "term", list(rows))
+    terms, notes = _hypotheses(stack, lanes[0])
+    betas = stack.beta[list(lanes)]
+    table = _table(terms, lambda linear: test_frame(pooled_wald(betas, within, linear, method), ""))
+    table = mark(table, stack, lanes, pooled.dropped)
+    table.attrs["notes"] += notes
     return table
 
 
-def _hypotheses(stack: Fitted, lane: int) -> dict[str, Linear]:
+def _table(terms: Mapping[str, Linear | None], test: Callable[[Linear], pd.DataFrame]) -> pd.DataFrame:
+    """Tests below each other; a term without one has no degrees of freedom."""
+    rows = [linear if linear is None else test(linear) for linear in terms.values()]
+    like = next(row for row in rows if row is not None)
+    none = pd.DataFrame([{name: UNTESTED.get(name, np.nan) for name in like.columns}])
+    table = pd.concat([none if row is None else row for row in rows], ignore_index=True).drop(columns="hypothesis")
+    table.insert(0, "term", list(terms))
+    return table
+
+
+def _hypotheses(stack: Fitted, lane: int) -> tuple[dict[str, Linear | None], list[str]]:
+    """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole.
+
+    Raises
+    ------
+    DataError
+        The fixed part has no term, or none that can be tested.
+    """
     model, rows = stack.model, stack.model.rows
     assert rows.data is not None  # every fit keeps its data
-    lost = sorted(set(rows.fixed.names) - set(model.fixed_names))
-    if lost:
-        raise DataError(
-            f"the terms have no tests of their own, because other columns determine {', '.join(lost)}: leave out what "
-            "is redundant, or test coefficients with test([...])"
-        )
-    found = rows.fixed.term_contrasts(rows.data.frames[lane])
-    if not found:
+    whole = rows.fixed.term_contrasts(rows.data.frames[lane])
+    if not whole:
         raise DataError(
             f"{rows.formula.text} has no term besides the intercept: give a second model to compare it with"
         )
-    return {
-        term: Linear(matrix, np.zeros(len(matrix)), [f"{term} {i + 1}" for i in range(len(matrix))])
-        for term, matrix in found.items()
-    }
+    ties = model.ties
+    found = {term: ties.estimable_part(matrix) for term, matrix in whole.items()}
+    lost = ", ".join(rows.fixed.names[j] for j in ties.dropped)
+    if not any(map(len, found.values())):
+        raise DataError(
+            f"the terms have no tests of their own, because other columns determine {lost}: leave out what is "
+            "redundant, or test coefficients with test([...])"
+        )
+    limited = [
+        f"{term} is not tested" if not len(own) else f"{term} is tested on {len(own)} of {len(whole[term])} df"
+        for term, own in found.items()
+        if len(own) < len(whole[term])
+    ]
+    notes = [f"other columns determine {lost} (no rows, or redundant columns): {', '.join(limited)}"] if limited else []
+    for note in notes:
+        warn(f"anova: {note}", RankDeficientWarning)
+    return {term: _linear(term, matrix) for term, matrix in found.items()}, notes
+
+
+def _linear(term: str, matrix: np.ndarray) -> Linear | None:
+    labels = [f"{term} {i + 1}" for i in range(len(matrix))]
+    return Linear(matrix, np.zeros(len(matrix)), labels) if len(matrix) else None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning, quiet, warn
+from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
@@ -72,7 +72,10 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     check_scales(scales)
     found = variance_parameters(fitted, np.asarray(lanes, dtype=int))
     table = parameter_labels(fitted, found, "sdcor")
-    variance, is_sd = found.scaled_variance(), found.is_sd
+    # a parameter that is not identified in one imputation is not pooled from the others
+    lost = found.lost.any(axis=0)
+    variance, is_sd = np.where(lost, np.nan, found.scaled_variance()), found.is_sd
+    boundary = found.boundary & ~lost
     names = [f"{group} {term}" for group, term in zip(table["group"], table["term"], strict=True)]
     parts = []
     for scale, rows in ((LOG, is_sd), (FISHER_Z, ~is_sd)):
@@ -93,9 +96,9 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     total = np.where(known, found.sdcor, 0.0).sum(axis=0)
     out["mean_cor"] = np.where(is_sd | ~known.any(axis=0), np.nan, total / np.maximum(known.sum(axis=0), 1))
     out["mean_cov"] = np.where(is_sd, np.nan, found.vcov.mean(axis=0))
-    out["n_boundary"] = found.boundary.sum(axis=0)
-    _say_boundary(out, names, found.boundary, fitted, lanes)
-    near_zero = is_sd & (np.nan_to_num(variance) > NEAR_ZERO**2) & ~found.boundary
+    out["n_boundary"] = boundary.sum(axis=0)
+    _say_boundary(out, names, boundary, fitted, lanes)
+    near_zero = is_sd & (np.nan_to_num(variance) > NEAR_ZERO**2) & ~boundary
     _say_near_zero(out, names, near_zero, fitted, lanes)
     return out
 
@@ -134,7 +137,7 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
         out[name] = out[name] ** 2
     raw = found.covariance_variance()
     for j in np.flatnonzero(~is_sd):
-        use = ~found.cov_boundary[:, j]
+        use = ~found.cov_boundary[:, j] & ~found.cov_lost[:, j].any()
         out.loc[j, "scale"] = "identity"
         names = ["estimate", "std_error", "conf_low", "conf_high", "df", "riv", "lambda", "fmi"]
         scaled = ["scaled_estimate", "scaled_se", "ubar", "b", "t"]
@@ -154,7 +157,7 @@ def _say_near_zero(
     """Warn, and note in attrs, which SDs nearly vanish in which imputations: their logarithms rule the pooled ones."""
     labels = [str(fitted.model.rows.labels[lane]) for lane in lanes]
     notes = [
-        f"{names[j]} (imputation {', '.join(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
+        f"{names[j]} (imputation {shortened(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
         for j in np.flatnonzero(near_zero.any(axis=0))
     ]
     if notes:
@@ -173,7 +176,7 @@ def _say_boundary(
     """Warn, and note in attrs, which imputations are left out of which parameter."""
     notes = []
     for j in np.flatnonzero(boundary.any(axis=0)):
-        where = ", ".join(str(fitted.model.rows.labels[lanes[int(i)]]) for i in np.flatnonzero(boundary[:, j]))
+        where = shortened(fitted.model.rows.labels[lanes[int(i)]] for i in np.flatnonzero(boundary[:, j]))
         notes.append(f"{names[j]}: {boundary[:, j].sum()} of {len(lanes)} (imputation {where})")
     if notes:
         text = (

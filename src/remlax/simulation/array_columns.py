@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ..design.syntax import Binary, Call, Constant, Group, Name, Node, Sum, deparse
+from ..design.model_matrix import MatrixSpec, Piece
+from ..design.syntax import CATEGORICAL, Binary, Call, Constant, Group, Name, Node, Sum, columns_in, deparse
 from ..errors import SimulationError
+from .covariates import Covariate
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "I": lambda x: x,
@@ -26,7 +30,23 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "^": lambda a, b: a**b,
 }
 
-Product = tuple[Node, ...]
+REFUSAL = (
+    "{!r} cannot be evaluated for all replications at once: models of batched methods are made of numeric columns, "
+    "categories (covariates with levels; factor() of an index or of zeros and ones), products, arithmetic inside I(), "
+    "and functions such as log, exp and sqrt; analyse such a model by a function of yours on data frames."
+)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A category as a number: what each value of a column stands for; any other value is 0."""
+
+    column: str
+    weights: tuple[tuple[float, float], ...]  # pairs of value and number
+
+
+Product = tuple[Node | Coded, ...]
+Categories = Mapping[str, Mapping[object, float]]  # of columns with few values: what arrays hold for each level
 
 
 def check_expression(node: Node) -> None:
@@ -53,14 +73,75 @@ def check_expression(node: Node) -> None:
             return check_expression(right)
         case Call(func, (argument,), ()) if func in _FUNCTIONS:
             return check_expression(argument)
-    raise SimulationError(
-        f"{deparse(node)!r} cannot be evaluated for all replications at once: models of batched methods are made of "
-        "numeric columns, their products, arithmetic inside I(), and functions such as log, exp and sqrt; analyse such "
-        "a model by a function of yours on data frames."
-    )
+    raise SimulationError(REFUSAL.format(deparse(node)))
 
 
-def evaluate_expression(node: Node, columns: Mapping[str, jax.Array]) -> Any:
+def categories_of(covariates: tuple[Covariate, ...], size: int) -> Categories:
+    """Values of the covariates that have few: places of levels, 0 and 1, numbers of rows in a cell of ``size``."""
+    found: dict[str, Mapping[object, float]] = {}
+    for covariate in covariates:
+        if covariate.levels:
+            found[covariate.name] = {level: float(place) for place, level in enumerate(covariate.levels)}
+        elif covariate.kind != "normal":
+            found[covariate.name] = {float(k): float(k) for k in range(size if covariate.kind == "index" else 2)}
+    return found
+
+
+def array_products(spec: MatrixSpec, categories: Categories) -> tuple[Product, ...]:
+    """What each column of a model matrix is a product of, on arrays.
+
+    Raises
+    ------
+    SimulationError
+        A column has no counterpart on arrays, or the data set of the matrix lacks a level.
+    """
+    return tuple(tuple(_factor(piece, categories) for piece in pieces) for pieces in spec.pieces())
+
+
+def _factor(piece: Piece, categories: Categories) -> Node | Coded:
+    if piece.levels is None:
+        if piece.selector is None:
+            check_expression(piece.node)
+            return piece.node
+        raise SimulationError(REFUSAL.format(deparse(piece.node)))
+    column = _category(piece.node)
+    if column is None or column not in categories:
+        raise SimulationError(REFUSAL.format(deparse(piece.node)))
+    values = categories[column]
+    lacking = [level for level in values if level not in piece.levels]
+    if lacking:
+        raise SimulationError(
+            f"Level {lacking[0]!r} of {column!r} has no rows in any data set drawn to read the model: give it a "
+            "larger probability, or the design more rows."
+        )
+    place = piece.selector
+    weights = place if isinstance(place, np.ndarray) else [float(k == place) for k in range(len(piece.levels))]
+    pairs = zip(piece.levels, weights, strict=True)
+    return Coded(column, tuple((values[level], float(weight)) for level, weight in pairs if weight))
+
+
+def _category(node: Node) -> str | None:
+    """The column that an expression takes as a category."""
+    match node:
+        case Name(name):
+            return name
+        case Call(func, (argument, *_), _) if func in CATEGORICAL:
+            return _category(argument)
+    return None
+
+
+def product_names(products: tuple[Product, ...]) -> tuple[str, ...]:
+    """Columns that products are made of."""
+    named = [
+        name
+        for product in products
+        for node in product
+        for name in ((node.column,) if isinstance(node, Coded) else columns_in(node))
+    ]
+    return tuple(dict.fromkeys(named))
+
+
+def evaluate_expression(node: Node | Coded, columns: Mapping[str, jax.Array]) -> Any:
     """Evaluate a checked expression on the columns (n,) of one data set; constants stay Python numbers.
 
     Examples
@@ -70,6 +151,9 @@ def evaluate_expression(node: Node, columns: Mapping[str, jax.Array]) -> Any:
     [2.0, 10.0]
     """
     match node:
+        case Coded(name, weights):
+            own = columns[name]
+            return sum(weight * (own == value).astype(own.dtype) for value, weight in weights)
         case Name(name):
             return columns[name]
         case Constant(_, value):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -25,7 +26,15 @@ from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
 from ..kernels.problem import Structure
 from ..kernels.row_products import RowLayout
-from .array_columns import Product, check_expression, evaluate_expression, product_columns
+from .array_columns import (
+    Categories,
+    Product,
+    array_products,
+    categories_of,
+    check_expression,
+    evaluate_expression,
+    product_columns,
+)
 from .design import MultilevelDesign, highest
 from .generate import CHUNK, frames, generate_batch
 from .keys import NO_SCENARIO, Stream, keys
@@ -108,8 +117,8 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     design
         What data are drawn from.
     formula
-        The model, as of `remlax.lmer`: numeric columns, products and elementwise functions; one grouping
-        factor, or factors nested in each other.
+        The model, as of `remlax.lmer`: numeric columns, covariates with levels, products and elementwise functions;
+        one grouping factor, or factors nested in each other.
     reml
         REML or maximum likelihood.
 
@@ -131,9 +140,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     check_groups(rows)
     _check_factors(design, rows)
     names = rows.fixed.names
-    aliased = aliased_columns(rows.x.values)
-    if aliased:
-        raise SimulationError(f"Others determine the column {names[aliased[0]]!r} of the model: leave it out.")
+    _check_aliased(names, rows.x.values)
     layout = make_layout(rows, reml=reml)
     if not isinstance(layout.assembly, NestedAssembly):
         raise SimulationError(
@@ -144,14 +151,15 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     structure = replace(layout.structure, n_levels=exact, n_fixed=len(names))
     tables = tuple(table._replace(size=size) for table, size in zip(layout.tables, exact, strict=True))
     parameters, pairs = _parameters(layout)
+    categories = categories_of(tuple(design.covariates), highest(design.size))
     groups = {column for term in parsed.random for column in term.group}
     model = ArrayModel(
         names=names,
         parameters=parameters,
         response=_checked(parse(parsed.response, arithmetic=True)),
         offsets=tuple(_checked(parse(text, arithmetic=True)) for text in parsed.offsets),
-        fixed=_products(rows.fixed.products()),
-        random=_random(rows, layout),
+        fixed=array_products(rows.fixed, categories),
+        random=_random(rows, layout, categories),
         shape=ModelShape(structure, pairs),
         layout=RowLayout(tables, tuple(_block(f.codes, f.n_levels) for f in layout.factors)),
         columns=tuple(name for name in needed_columns(parsed) if name not in groups),
@@ -174,7 +182,27 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
     with float64():
         # as many as a study makes at a time: for fixed sizes this is the same compiled program
         data = generate_batch(keys(0, NO_SCENARIO, range(CHUNK), Stream.DATA), full)
-        return next(frames(data, full))
+        drawn = frames(data, full)
+        first = next(drawn)
+        categories = categories_of(tuple(full.covariates), highest(full.size))
+        # a rare level may have no rows in the first of them
+        for frame in itertools.chain([first], drawn):
+            if all(frame[name].nunique() == len(levels) for name, levels in categories.items()):
+                return frame
+    return first
+
+
+def _check_aliased(names: Sequence[str], x: np.ndarray) -> None:
+    aliased = aliased_columns(x)
+    if not aliased:
+        return
+    name, column = names[aliased[0]], x[:, aliased[0]]
+    if np.ptp(column) == 0:
+        raise SimulationError(
+            f"The column {name!r} of the model has the same value in all rows of the design's data: leave it out, or "
+            "let the design vary it."
+        )
+    raise SimulationError(f"The column {name!r} is a linear combination of other columns of the model: leave it out.")
 
 
 def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:
@@ -192,16 +220,12 @@ def _checked(node: Node) -> Node:
     return node
 
 
-def _products(products: tuple[Product, ...]) -> tuple[Product, ...]:
-    return tuple(tuple(_checked(node) for node in product) for product in products)
-
-
-def _random(rows: ModelRows, layout: Layout) -> tuple[tuple[Product, ...], ...]:
+def _random(rows: ModelRows, layout: Layout, categories: Categories) -> tuple[tuple[Product, ...], ...]:
     """Columns of Z per factor, its terms one after the other."""
     out = []
     for f in range(len(layout.factors)):
         terms = sorted((term for term in layout.terms if term.factor == f), key=lambda term: term.start)
-        out.append(tuple(p for term in terms for p in _products(rows.term_specs[term.source].products())))
+        out.append(tuple(p for term in terms for p in array_products(rows.term_specs[term.source], categories)))
     return tuple(out)
 
 
@@ -224,10 +248,16 @@ def _block(codes: np.ndarray, levels: int) -> int:
     return each if np.array_equal(codes, np.repeat(np.arange(levels), each)) else 0
 
 
+def _numbers(column: pd.Series) -> np.ndarray:
+    """A column as it is on arrays."""
+    values = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return values.to_numpy(dtype=np.float64)
+
+
 def _compare(model: ArrayModel, rows: ModelRows, layout: Layout, frame: pd.DataFrame) -> None:
     """Refuse a model whose columns on arrays are not those on the template."""
     with float64():
-        arrays = {name: jax.numpy.asarray(frame[name].to_numpy(dtype=np.float64)) for name in model.columns}
+        arrays = {name: jax.numpy.asarray(_numbers(frame[name])) for name in model.columns}
         found = [model.fixed_of(arrays), *model.random_of(arrays)]
         y = np.asarray(model.response_of(arrays))
     offset = 0.0 if rows.offset is None else rows.offset.values

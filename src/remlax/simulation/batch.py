@@ -68,7 +68,8 @@ class BatchRows:
         (R, T) degrees of freedom and fractions of missing information, if there are any.
     status
         (R,) places in `STATUSES` ("ok", "singular", "nonconverged", "failed"); None: "ok" where there is an
-        estimate. A batched method cannot raise for one replication; it says here that it failed.
+        estimate, and not known to be singular or not. A batched method cannot raise for one replication; it says
+        here that it failed.
     n_iter
         (R,) iterations, if they are counted.
     message
@@ -129,7 +130,7 @@ def batch_rows(
     --------
     >>> found = BatchRows(["x"], np.array([[1.0], [2.0]]), np.array([[0.5], [0.5]]))
     >>> batch_rows(found, replications=np.arange(2), method="a", truth={"x": 1.5}, seconds=1.0).shape
-    (2, 15)
+    (2, 16)
     """
     if not isinstance(found, BatchRows):
         raise SimulationError(f"Method {method!r} returned a {type(found).__name__}: return BatchRows.")
@@ -154,6 +155,7 @@ def batch_rows(
         if not np.isin(frame["status"], np.arange(len(STATUSES))).all():
             raise SimulationError(f"Method {method!r} gave a status that is no place in {STATUSES}.")
         frame["status"] = np.array(STATUSES)[frame["status"]]
+        frame["singular"] = frame["status"] == "singular"
     frame |= {"replication": np.repeat(replications, t), "method": method, "seconds": seconds / r}
     return tidy_rows(pd.DataFrame(frame))
 

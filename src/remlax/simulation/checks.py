@@ -106,7 +106,10 @@ def frame(value: object, what: str, error: Refusal) -> None:
 
 
 def path(value: object, what: str, error: Refusal = SimulationError) -> Path:
-    """A path."""
-    if not isinstance(value, str | os.PathLike):
-        raise error(f"{what} must be the path of a folder, got {value!r}.")
-    return Path(value)
+    """A path that the system can take."""
+    try:
+        if isinstance(value, str | os.PathLike) and value != "" and b"\0" not in os.fsencode(value):
+            return Path(value)
+    except (TypeError, ValueError):  # a path of bytes; letters that no file name can have
+        pass
+    raise error(f"{what} must be the path of a folder, got {value!r}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import RemlaxError, SimulationError
+from .folder import shared
 from .runner import load_study, run_block, share_compiled
 from .store import read_store
 
@@ -16,7 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     ``run-block DIR I`` does block I of the study in DIR unless it is finished; a SLURM array whose index runs
-    over the blocks does them all, and submitting it again does what is missing. ``status DIR`` counts blocks.
+    over the blocks does them all, and submitting it again does what is missing. ``status DIR`` counts blocks, and fits
+    that failed. ``run-block`` unpickles the study, which runs code: only in directories that you trust.
 
     Parameters
     ----------
@@ -31,10 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m remlax.sim", description="Blocks of a simulation study.")
     commands = parser.add_subparsers(dest="command", required=True)
     block = commands.add_parser("run-block", help="do one block of a study that was prepared with Study.prepare")
-    block.add_argument("directory", type=Path, metavar="DIR")
+    block.add_argument("directory", metavar="DIR")
     block.add_argument("index", type=int, metavar="I", help="number of the block, from 0")
-    status = commands.add_parser("status", help="count finished, missing and damaged blocks by scenario")
-    status.add_argument("directory", type=Path, metavar="DIR")
+    status = commands.add_parser(
+        "status", help="count failed fits, and finished, missing and damaged blocks, by scenario"
+    )
+    status.add_argument("directory", metavar="DIR")
     given = parser.parse_args(arguments)
     try:
         print(_run_block(given.directory, given.index) if given.command == "run-block" else _status(given.directory))
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run_block(directory: Path, index: int) -> str:
+def _run_block(directory: str, index: int) -> str:
     study, store = load_study(directory)
     blocks = store.blocks()
     if not 0 <= index < len(blocks):
@@ -52,11 +55,14 @@ def _run_block(directory: Path, index: int) -> str:
     if store.status(blocks[index]) == "finished":
         return f"block {index} of {len(blocks)} ({blocks[index].name}) is finished already"
     share_compiled(store.directory)
-    done = run_block(study, store, blocks[index])
+    with shared(store.directory):
+        done = run_block(study, store, blocks[index])
     report = f"{done.rows} rows, {done.failed} failed, {done.seconds:.1f} s"
+    if done.reason:
+        report += f": {done.reason}"
     return f"block {index} of {len(blocks)} ({done.block.name}): {report}"
 
 
-def _status(directory: Path) -> str:
+def _status(directory: str) -> str:
     summary: str = read_store(directory).summary().to_string(index=False)
     return summary

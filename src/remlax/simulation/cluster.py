@@ -89,7 +89,7 @@ def run_on_cluster(
                 raise _failure(block, future.exception())
             rows, seconds = future.result()
             store.write(block, rows)
-            tell(Done(block, len(rows), int((rows["status"] == "failed").sum()), seconds))
+            tell(Done.of(block, rows, seconds))
             begin()
     finally:
         client.cancel(list(blocks))

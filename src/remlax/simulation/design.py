@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..errors import SimulationError
 from ..hints import hinted_class
 from . import checks
+from .covariates import ROUNDING, Covariate, effect_columns
 from .laws import Distribution, Drawn
 
 INTERCEPT = "(Intercept)"
-ZERO_ONE = ("binary", "balanced")  # kinds of covariates
 
 
 @hinted_class
@@ -58,65 +58,6 @@ class Factor:
         checks.flag(self.assigned, f"{label}: assigned=")
         if self.assigned and (self.within is not None or isinstance(self.levels, Drawn)):
             raise SimulationError(f"{label}: assigned levels can be neither nested nor drawn in number.")
-
-
-@hinted_class
-@dataclass(frozen=True)
-class Covariate:
-    """A covariate.
-
-    Parameters
-    ----------
-    name
-        Its column.
-    level
-        None: differs from row to row; a factor's name: constant in its levels.
-    mean, sd
-        Marginal mean and SD. For "binary", ``mean`` is the probability of a 1, for "balanced" the share of ones;
-        ``sd`` is not used.
-    icc
-        Share of the variance between the levels of factors, {factor: share}; what is left is the covariate's
-        own level's. For "binary", of the variance of the latent normal variable behind it.
-    kind
-        "normal"; "binary": 0 or 1; "balanced": 0 or 1 in turn, as the arm of a trial of which every other cluster
-        (or row of a cluster, without ``level``) gets the treatment; "index": 0, 1, 2, ... within the innermost
-        group, such as an occasion. Nothing is drawn for the last two, and icc is not used.
-
-    Examples
-    --------
-    >>> Covariate("ses", icc={"school": 0.2}).sd
-    1.0
-    """
-
-    name: str
-    level: str | None = None
-    mean: float = 0.0
-    sd: float = 1.0
-    icc: Mapping[str, float] = field(default_factory=dict)
-    kind: Literal["normal", "binary", "balanced", "index"] = "normal"
-
-    def __post_init__(self) -> None:
-        label = f"Covariate {checks.text(self.name, 'The name of a covariate')!r}"
-        if ":" in self.name:
-            raise SimulationError(f"{label}: a name has no colon, which stands for products of covariates.")
-        checks.one_of(self.kind, ("normal", "binary", "balanced", "index"), f"kind of {label}")
-        if self.level is not None:
-            checks.text(self.level, f"{label}: level=")
-            if self.kind == "index":
-                raise SimulationError(f"{label} of kind 'index' differs from row to row: leave out level=.")
-        shares = checks.mapping(self.icc, f"{label}: icc=", "{'school': 0.2}")
-        for name, share in shares.items():
-            checks.number(share, f"{label}: the share of variance of {name!r}", 0)
-        if sum(shares.values()) > 1:
-            raise SimulationError(f"{label}: shares of variance add up to at most 1, got {shares}.")
-        mean = checks.number(self.mean, f"{label}: mean=")
-        checks.number(self.sd, f"{label}: sd=", 0)
-        if self.kind in ZERO_ONE and not 0 < mean < 1:
-            raise SimulationError(
-                f"{label}: the probability of a 1, mean=, lies between 0 and 1, got {self.mean!r}; 0.5 is even odds."
-            )
-        if self.kind == "balanced" and shares:
-            raise SimulationError(f"{label} of kind 'balanced' is not drawn: leave out icc=.")
 
 
 @hinted_class
@@ -274,7 +215,8 @@ def _check_count(number: object, what: str) -> None:
 def _check(design: MultilevelDesign) -> None:
     names = [factor.name for factor in design.factors]
     columns = [covariate.name for covariate in design.covariates]
-    _no_twins([*names, *columns, checks.text(design.response, "response=")], "Column")
+    dummies = [name for covariate in design.covariates for name in covariate.dummies]
+    _no_twins([*names, *columns, *dummies, checks.text(design.response, "response=")], "Column")
     _no_twins([f"{term} of {part.factor}" for part in design.random for term in part.sd], "The random effect")
     _check_count(design.size, "size=, the number of rows of every cell,")
     for i, factor in enumerate(design.factors):
@@ -283,8 +225,13 @@ def _check(design: MultilevelDesign) -> None:
             checks.known([factor.within], earlier, f"Factor {factor.name!r}: within=", "factors before it")
     for covariate in design.covariates:
         _check_covariate(covariate, design)
+        _check_turns(covariate, design)
     for term in (*design.beta, *(term for part in design.random for term in part.sd)):
-        checks.known(columns_of(term), columns, f"Term {term!r}", "covariates")
+        for covariate in design.covariates:
+            if covariate.levels and covariate.name in columns_of(term):
+                named = ", ".join(map(repr, covariate.dummies))
+                raise SimulationError(f"Term {term!r}: {covariate.name!r} has levels; name their effects, {named}.")
+        checks.known(columns_of(term), effect_columns(design.covariates), f"Term {term!r}", "covariates")
     checks.known([part.factor for part in design.random], names, "A random term")
     checks.number(design.sigma, "sigma", 0)
     checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")
@@ -305,6 +252,40 @@ def _check_covariate(covariate: Covariate, design: MultilevelDesign) -> None:
             raise SimulationError(
                 f"{label} is constant in {covariate.level!r}: icc= names factors above that, and {name!r} is none."
             )
+
+
+def _check_turns(covariate: Covariate, design: MultilevelDesign) -> None:
+    """Refuse a covariate that takes turns and never gets round to its last value."""
+    label = f"Covariate {covariate.name!r} of kind {covariate.kind!r}"
+    if covariate.kind == "index" and highest(design.size) == 1:
+        raise SimulationError(
+            f"{label} is 0 in every row, since every cell of the layout has one: give a larger size=."
+        )
+    if covariate.kind != "balanced":
+        return
+    where = "rows that take turns" if covariate.level is None else f"levels of {covariate.level!r}"
+    turns = _n_turns(covariate, design)
+    if covariate.levels and turns < len(covariate.levels):
+        raise SimulationError(f"{label} cannot deal {len(covariate.levels)} levels to {turns} {where}.")
+    if not covariate.levels and turns * covariate.mean < 1 - ROUNDING:
+        raise SimulationError(
+            f"{label} is 0 everywhere: the share mean={covariate.mean:g} of {turns} {where} is less than one of them."
+        )
+
+
+def _n_turns(covariate: Covariate, design: MultilevelDesign) -> int:
+    """How many units a balanced covariate is dealt to in turn, at most."""
+    factors = {factor.name: factor for factor in design.factors}
+    totals: dict[str, int] = {}
+    for name, factor in factors.items():
+        totals[name] = highest(factor.levels) * (1 if factor.within is None else totals[factor.within])
+    if covariate.level is not None:
+        return totals[covariate.level]
+    parents = {factor.within for factor in design.factors}
+    leaves = [name for name, factor in factors.items() if not factor.assigned and name not in parents]
+    if len(leaves) < 2:
+        return design.n_rows
+    return highest(design.size) + sum(totals[name] - 1 for name in leaves)
 
 
 def _no_twins(names: Sequence[str], what: str) -> None:

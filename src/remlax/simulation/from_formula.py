@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from ..design.model_matrix import model_matrix
 from ..errors import SimulationError
 from ..hints import hinted
 from . import checks
-from .design import Covariate, Factor, MultilevelDesign, RandomTerm
+from .covariates import Covariate, effect_columns
+from .design import Factor, MultilevelDesign, RandomTerm
 from .laws import Distribution, Drawn
 
 Values = Mapping[str, float] | Sequence[float]
@@ -37,7 +39,7 @@ def design_from_formula(
     Parameters
     ----------
     formula
-        Such as ``"y ~ x * w + (1 + x | g)"``: numeric covariates and their products.
+        Such as ``"y ~ x * w + (1 + x | g)"``: covariates and their products.
     beta
         Fixed effects, by term or in the order of the coefficients; "Intercept" names the intercept.
     sd
@@ -71,8 +73,8 @@ def design_from_formula(
         raise SimulationError("A design has no offset: leave it out of the formula.")
     for covariate in checks.listed(covariates, "covariates=", "Covariate(...)"):
         checks.a(covariate, Covariate, "A member of covariates=", "Covariate(...)")
-    known = [covariate.name for covariate in covariates]
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(7, len(known))), columns=known)
+    known = effect_columns(covariates)
+    frame = _example(covariates)
     groups = [term.group[-1] if len(term.group) == 1 else term.group_label for term in parsed.random]
     options = {"sd": sd, "correlation": correlation or {}, "distribution": distribution or {}}
     for what, given in options.items():
@@ -84,7 +86,7 @@ def design_from_formula(
         random.append(
             RandomTerm(
                 name,
-                _named(sd[name], _terms(term.lhs, frame), f"sd= of {name!r}"),
+                _named(sd[name], _terms(term.lhs, frame, known), f"sd= of {name!r}"),
                 (correlation or {}).get(name, 0.0),
                 (distribution or {}).get(name, Distribution()),
             )
@@ -92,7 +94,7 @@ def design_from_formula(
     return MultilevelDesign(
         factors,
         size,
-        _named(beta, _terms(parsed.fixed, frame), "beta="),
+        _named(beta, _terms(parsed.fixed, frame, known), "beta="),
         random,
         sigma,
         covariates,
@@ -101,10 +103,23 @@ def design_from_formula(
     )
 
 
-def _terms(rhs: str, frame: pd.DataFrame) -> list[str]:
+def _example(covariates: Sequence[Covariate]) -> pd.DataFrame:
+    """A few rows with every level of every covariate."""
+    n = max([7, *(len(covariate.levels) for covariate in covariates)])
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {
+        c.name: pd.Categorical.from_codes(np.arange(n) % len(c.levels), pd.Index(c.levels))
+        if c.levels
+        else rng.normal(size=n)
+        for c in covariates
+    }
+    return pd.DataFrame(columns, index=range(n))
+
+
+def _terms(rhs: str, frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
     names = list(model_matrix(rhs, frame).names)
     for name in names:
-        if name != "Intercept" and not set(name.split(":")) <= set(frame):
+        if name != "Intercept" and not set(name.split(":")) <= set(known):
             raise SimulationError(f"The term {name!r} of the formula is not a covariate or a product of covariates.")
     return names
 

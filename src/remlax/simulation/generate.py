@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ class SimulatedData:
     Attributes
     ----------
     columns
-        Covariates and response by name, (n,); 0 in rows that are padding.
+        Covariates and response by name, (n,); 0 in rows that are padding. Of a covariate with levels: the place of
+        the row's level among them, from 0.
     codes
         Level of each grouping factor by name, (n,) integers from 0; unique over parents for nested factors.
     weights
@@ -78,7 +80,8 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """
     _check_design(design, 1)
     _check_keys(key, 0)
-    return _generate(key, values_of(design), structure_of(design))
+    with jax.transfer_guard("allow"):  # of the design's numbers
+        return _generate(key, values_of(design), structure_of(design))
 
 
 @hinted
@@ -110,7 +113,8 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """
     _check_keys(keys, 1)
     _check_design(design, len(keys))
-    data: SimulatedData = _generate_batch(keys, values_of(design), structure_of(design))
+    with jax.transfer_guard("allow"):
+        data: SimulatedData = _generate_batch(keys, values_of(design), structure_of(design))
     return data
 
 
@@ -130,7 +134,8 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     Returns
     -------
     list of DataFrame
-        Columns: factors (integers from 0), covariates, response; no rows of padding.
+        Columns: factors (integers from 0), covariates (those with levels as categories), response; no rows of
+        padding.
 
     Raises
     ------
@@ -177,9 +182,12 @@ def frames(data: SimulatedData, design: MultilevelDesign) -> Iterator[pd.DataFra
     order = [*(f.name for f in design.factors), *(c.name for c in design.covariates), design.response]
     arrays = {name: np.asarray((data.codes | data.columns)[name]) for name in order}
     whole = {c.name for c in design.covariates if c.kind != "normal"} | set(data.codes)
+    levels = {c.name: c.levels for c in design.covariates if c.levels}
     for i, weights in enumerate(np.asarray(data.weights)):
-        kept = {name: x[i][weights > 0] for name, x in arrays.items()}
-        yield pd.DataFrame({name: x.astype(np.int64) if name in whole else x for name, x in kept.items()})
+        kept: dict[str, Any] = {name: x[i][weights > 0] for name, x in arrays.items()}
+        kept |= {name: kept[name].astype(np.int64) for name in whole}
+        kept |= {name: pd.Categorical.from_codes(kept[name], pd.Index(own)) for name, own in levels.items()}
+        yield pd.DataFrame(kept)
 
 
 def _generate(key: jax.Array, values: Values, shape: Structure) -> SimulatedData:
@@ -191,14 +199,15 @@ def _generate(key: jax.Array, values: Values, shape: Structure) -> SimulatedData
     gammas = _gammas(for_gammas, values, layout, shape)
     codes = _codes(for_codes, layout, shape)
     real = _real_rows(for_counts, values, layout, shape)
-    columns = _covariates(normals, values, codes, layout, shape)
+    columns = _covariates(normals, values, codes, real, layout, shape)
+    terms = columns | _dummies(columns, shape, dtype)
     effects = _effects(normals, gammas, values, layout, shape)
     y = values.sigma * _standard(normals, gammas, (n, 1), shape.error, values.laws[-1])[:, 0]
     for term, beta in zip(shape.fixed, values.beta, strict=True):
-        y = y + beta * _product(term, columns, n, dtype)
+        y = y + beta * _product(term, terms, n, dtype)
     for random, effect in zip(shape.random, effects, strict=True):
         for j, term in enumerate(random.terms):
-            y = y + effect[codes[random.factor], j] * _product(term, columns, n, dtype)
+            y = y + effect[codes[random.factor], j] * _product(term, terms, n, dtype)
     columns = columns | {shape.response: y}
     return SimulatedData(
         columns={name: jnp.where(real, x, jnp.zeros((), dtype)) for name, x in columns.items()},
@@ -271,25 +280,46 @@ def _real_rows(key: jax.Array, values: Values, layout: Layout, shape: Structure)
 
 
 def _covariates(
-    normals: Iterator[jax.Array], values: Values, codes: list[jax.Array], layout: Layout, shape: Structure
+    normals: Iterator[jax.Array],
+    values: Values,
+    codes: list[jax.Array],
+    real: jax.Array,
+    layout: Layout,
+    shape: Structure,
 ) -> dict[str, jax.Array]:
+    rows = jnp.cumsum(real) - 1 if layout.turn is None else jnp.asarray(layout.turn)
     columns: dict[str, jax.Array] = {}
     for c, numbers in zip(shape.covariates, values.covariates, strict=True):
         if c.kind == "index":
             columns[c.name] = jnp.asarray(layout.position).astype(numbers.dtype)
             continue
         if c.kind == "balanced":
-            columns[c.name] = _in_turn(jnp.asarray(layout.position) if c.level < 0 else codes[c.level], numbers[0])
+            turn = rows if c.level < 0 else codes[c.level]
+            dealt = (turn % len(c.levels)).astype(numbers.dtype) if c.levels else _in_turn(turn, numbers[0])
+            columns[c.name] = dealt
             continue
         latent = jnp.zeros(layout.cell.shape, dtype=numbers.dtype)
-        for root, place in zip(numbers[2:], (*c.above, c.level), strict=True):
+        places = (*c.above, c.level)
+        for root, place in zip(numbers[2 : 2 + len(places)], places, strict=True):
             draws = next(normals)
             latent = latent + root * (draws if place < 0 else draws[codes[place]])
-        if c.kind == "binary":
+        if c.kind == "categorical":
+            limits = numbers[2 + len(places) :]
+            columns[c.name] = jnp.sum(latent[:, None] >= limits[None], axis=1).astype(numbers.dtype)
+        elif c.kind == "binary":
             columns[c.name] = (latent < ndtri(numbers[0])).astype(numbers.dtype)
         else:
             columns[c.name] = numbers[0] + numbers[1] * latent
     return columns
+
+
+def _dummies(columns: dict[str, jax.Array], shape: Structure, dtype: jnp.dtype) -> dict[str, jax.Array]:
+    """Indicators of levels, by the names that terms have for them."""
+    return {
+        name: (columns[c.name] == place).astype(dtype)
+        for c in shape.covariates
+        for place, name in enumerate(c.dummies, 1)
+    }
 
 
 def _in_turn(number: jax.Array, share: jax.Array) -> jax.Array:

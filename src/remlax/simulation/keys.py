@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
+from ..engine.programs import float64
 from ..errors import SimulationError
 from ..hints import hinted
 from . import checks
@@ -100,14 +101,16 @@ def keys(
     words = tuple(np.full(number.shape, word, dtype=np.uint32) for word in _words(seed))
     for counter in counters:
         words = _fold_in(words, counter)
-    made: jax.Array = jax.random.wrap_key_data(jnp.asarray(np.stack(words, axis=-1)), impl=IMPLEMENTATION)
-    return made
+    with float64():
+        made: jax.Array = jax.random.wrap_key_data(jnp.asarray(np.stack(words, axis=-1)), impl=IMPLEMENTATION)
+        return made
 
 
 @hinted
 def key(seed: int, scenario: str, replication: int, stream: Stream, name: str = "") -> jax.Array:
     """Make the key of one replication; see `keys`."""
-    return keys(seed, scenario, [replication], stream, name)[0]
+    with float64():
+        return keys(seed, scenario, [replication], stream, name)[0]
 
 
 def integer_seed(key: jax.Array) -> int:

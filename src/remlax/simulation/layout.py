@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
+from .covariates import Covariate
 from .design import MultilevelDesign, columns_of, highest
 from .laws import Distribution, Drawn
 
@@ -33,6 +35,8 @@ class CovariateShape(NamedTuple):
     kind: str
     level: int  # place of the factor, -1 for rows
     above: tuple[int, ...]
+    levels: tuple[str, ...] = ()
+    dummies: tuple[str, ...] = ()
 
 
 class RandomShape(NamedTuple):
@@ -60,7 +64,8 @@ class Values(NamedTuple):
     """Numbers that may change without a new compilation."""
 
     counts: tuple[jax.Array, ...]  # log probabilities of 0..most levels, per factor drawn; last: rows
-    covariates: tuple[jax.Array, ...]  # mean, sd, then root shares: above..., own
+    # mean, sd, root shares: above..., own; then, of categories, limits of the latent variable
+    covariates: tuple[jax.Array, ...]
     beta: tuple[jax.Array, ...]
     roots: tuple[jax.Array, ...]  # (q, q) with root root' = covariance of the effects
     laws: tuple[jax.Array, ...]  # parameter of each term's law; last: the errors'
@@ -78,7 +83,9 @@ def structure_of(design: MultilevelDesign) -> Structure:
         size=highest(design.size),
         size_drawn=isinstance(design.size, Drawn),
         covariates=tuple(
-            CovariateShape(c.name, c.kind, place[c.level], tuple(place[name] for name in c.icc))
+            CovariateShape(
+                c.name, c.kind, place[c.level], tuple(place[name] for name in c.icc), tuple(c.levels), c.dummies
+            )
             for c in design.covariates
         ),
         fixed=tuple(columns_of(term) for term in design.beta),
@@ -100,7 +107,7 @@ def values_of(design: MultilevelDesign) -> Values:
     covariates = []
     for c in design.covariates:
         shares = [*c.icc.values(), max(0.0, 1 - math.fsum(c.icc.values()))]
-        covariates.append(array([c.mean, c.sd, *map(math.sqrt, shares)]))
+        covariates.append(array([c.mean, c.sd, *map(math.sqrt, shares), *_limits(c)]))
     laws = [*(term.distribution for term in design.random), design.error]
     return Values(
         counts=tuple(array(_log_weights(number)) for number in numbers if isinstance(number, Drawn)),
@@ -110,6 +117,15 @@ def values_of(design: MultilevelDesign) -> Values:
         laws=tuple(array(_finite(law)) for law in laws),
         sigma=array(design.sigma),
     )
+
+
+def _limits(covariate: Covariate) -> list[float]:
+    """Where the latent variable of a categorical covariate goes over to the next level."""
+    if covariate.kind != "categorical":
+        return []
+    number = len(covariate.levels)
+    shares = covariate.probabilities or [1 / number] * number
+    return [float(limit) for limit in ndtri(np.cumsum(shares)[:-1])]
 
 
 def _log_weights(number: Drawn) -> NDArray[np.float64]:
@@ -137,6 +153,7 @@ class Layout(NamedTuple):
     levels: tuple[int, ...]
     cell: NDArray[np.int32]
     position: NDArray[np.int32]  # of the row in its cell
+    turn: NDArray[np.int32] | None  # number of the row among those that take turns; None: rows in their order
 
 
 def layout_of(shape: Structure) -> Layout:
@@ -164,5 +181,17 @@ def layout_of(shape: Structure) -> Layout:
         within=tuple(None if i is None else np.repeat(i, shape.size) for i in index),
         levels=tuple(levels),
         cell=np.repeat(np.arange(cells, dtype=np.int32), shape.size),
-        position=np.tile(np.arange(shape.size, dtype=np.int32), cells),
+        position=(position := np.tile(np.arange(shape.size, dtype=np.int32), cells)),
+        turn=_turn(shape, codes, position),
     )
+
+
+def _turn(
+    shape: Structure, codes: list[NDArray[np.int32] | None], position: NDArray[np.int32]
+) -> NDArray[np.int32] | None:
+    """Of crossed factors a Latin square: rows take turns within every level of each factor."""
+    parents = {f.parent for f in shape.factors}
+    leaves = [code for i, code in enumerate(codes) if code is not None and i not in parents]
+    if len(leaves) < 2:
+        return None
+    return position + sum(np.repeat(code, shape.size) for code in leaves)

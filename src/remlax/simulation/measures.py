@@ -22,8 +22,9 @@ from .intervals import Floats, intervals, numbers, require
 Triple = tuple[float, float, int]
 
 CONVERGED = ("ok", "singular")  # a singular fit is an optimum, only one on the boundary
+STD_ERROR = "std_error"
 STATUSES = (*CONVERGED, "nonconverged", "failed")
-_COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used")
+_COLUMNS = ("summary", "measure", "estimate", "mcse", "n_used", "n_planned")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Cell:
     p: Floats
     truth: Floats
     status: NDArray[np.str_]
+    singular: Floats
 
     def take(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> _Cell:
         return _Cell(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
@@ -48,7 +50,7 @@ def performance(
     *,
     truth: float | str | Mapping[str, float],
     estimate: str = "estimate",
-    se: str = "std_error",
+    se: str = STD_ERROR,
     by: Sequence[str] = ("scenario", "method", "term"),
     df: str = "df",
     conf_low: str = "conf_low",
@@ -72,7 +74,8 @@ def performance(
     truth
         The true value: a number, the name of a column, or a mapping from term to value (column ``term``).
     estimate, se
-        Columns with the estimate and its standard error.
+        Columns with the estimate and its standard error. Without a column ``std_error`` measures that need one are
+        missing, unless the frame has limits or p-values.
     by
         Columns that define a cell.
     df, conf_low, conf_high, p_value, status
@@ -97,11 +100,13 @@ def performance(
     DataFrame
         The ``by`` columns, then ``summary`` ("all": every replication with an estimate; "converged": only
         those with status "ok" or "singular", if there is a status column), ``measure``, ``estimate``,
-        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used).
-        Measures: n_replications, n_estimates, n_failed, convergence, singular, mean, bias, relative_bias,
-        empirical_se, mse, rmse, model_se, relative_error_model_se (percent), coverage,
-        bias_eliminated_coverage, width, power (named type_1_error where the truth is ``null``) and
-        relative_precision (percent).
+        ``mcse`` (its Monte Carlo standard error; NaN where there is none) and ``n_used`` (replications used); for
+        results of a study also ``n_planned`` (replications of the cell when the study is finished), and in ``attrs``
+        a ``note`` that names missing blocks.
+        Measures: n_replications, n_estimates, n_failed, convergence, singular (NaN where the results do not tell:
+        neither a column ``singular`` nor a status), mean, bias, relative_bias, empirical_se, mse, rmse, model_se,
+        relative_error_model_se (percent), coverage, bias_eliminated_coverage, width, power
+        (named type_1_error where the truth is ``null``) and relative_precision (percent).
 
     Raises
     ------
@@ -117,8 +122,11 @@ def performance(
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
     by = checks.names(by, "by=", DataError)
-    _check_results(results, (estimate, se), by)
+    _check_results(results, (estimate, *([se] if se != STD_ERROR else [])), by)
     checks.number(alpha, "alpha=", 0, 1, DataError)
+    if se not in results:
+        _check_without_se(conf_level, null)
+        results = results.assign(**{se: math.nan})
     frame = intervals(
         results,
         estimate=estimate,
@@ -132,17 +140,30 @@ def performance(
     )
     columns = {"estimate": estimate, "se": se, "low": conf_low, "high": conf_high, "p": p_value}
     values = {name: numbers(frame, column) for name, column in columns.items()}
-    cells = _Cell(**values, truth=_truth(frame, truth), status=_status(frame, status, values["estimate"]))
+    known = _status(frame, status, values["estimate"])
+    cells = _Cell(**values, truth=_truth(frame, truth), status=known, singular=_singular(frame, status, known))
     summaries = ("all", "converged") if status in frame else ("all",)
     extra = _relative_precision(frame, cells, by, method, replication, reference_method, summaries)
     records = []
     for key, rows in _groups(frame, by):
+        planned = _planned(results, rows, by)
         for summary in summaries:
             found = _measures(cells.take(rows), summary, alpha, null)
             if (key, summary) in extra:
                 found["relative_precision"] = extra[key, summary]
-            records += [(*key, summary, name, *triple) for name, triple in found.items()]
-    return pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
+            records += [(*key, summary, name, *triple, planned) for name, triple in found.items()]
+    table = pd.DataFrame.from_records(records, columns=[*by, *_COLUMNS])
+    if "n_planned" not in results.attrs:
+        return table.drop(columns="n_planned")
+    table.attrs = {"note": results.attrs.get("note", "")}
+    return table
+
+
+def _planned(results: pd.DataFrame, rows: NDArray[np.intp], by: Sequence[str]) -> int:
+    """Rows that a cell has when the study is finished: one per replication of whatever is in it."""
+    others = [name for name in ("scenario", "method", "term") if name in results and name not in by]
+    parts = len(results.iloc[rows][others].drop_duplicates()) if others else 1
+    return int(results.attrs.get("n_planned", 0)) * parts
 
 
 def _check_results(results: pd.DataFrame, needed: Sequence[str], by: Sequence[str]) -> None:
@@ -154,6 +175,14 @@ def _check_results(results: pd.DataFrame, needed: Sequence[str], by: Sequence[st
         raise DataError(f"Rename column {', '.join(map(repr, clash))}: the table has one of that name itself.")
 
 
+def _check_without_se(conf_level: float | None, null: float) -> None:
+    for what, asked in (("conf_level=", conf_level is not None), ("null=", null != 0)):
+        if asked:
+            raise DataError(
+                f"{what} needs standard errors, and the results have no column {STD_ERROR!r}: name it in se=."
+            )
+
+
 def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str, Triple]:
     """Every measure of one cell as (estimate, mcse, n)."""
     total = cell.status.size
@@ -162,7 +191,7 @@ def _measures(cell: _Cell, summary: str, alpha: float, null: float) -> dict[str,
         "n_estimates": (float(np.isfinite(cell.estimate).sum()), math.nan, total),
         "n_failed": (float((cell.status == "failed").sum()), math.nan, total),
         "convergence": _proportion(np.isin(cell.status, CONVERGED)),
-        "singular": _proportion(cell.status == "singular"),
+        "singular": _singular_share(cell),
     }
     if summary == "converged":
         cell = cell.take(np.isin(cell.status, CONVERGED))
@@ -301,6 +330,22 @@ def _status(frame: pd.DataFrame, column: str, estimate: Floats) -> NDArray[np.st
         named, known = ", ".join(map(repr, unknown)), ", ".join(STATUSES)
         raise DataError(f"Column {column!r} holds {named}; a status is one of {known}.")
     return np.where(finite, status, "failed")
+
+
+def _singular(frame: pd.DataFrame, column: str, status: NDArray[np.str_]) -> Floats:
+    """1 where a fit is singular, 0 where it is not, NaN where the results do not tell."""
+    if "singular" in frame:
+        flags = numbers(frame, "singular")
+        return np.where(np.isnan(flags) & (status == "singular"), 1.0, flags)
+    return np.where(status == "singular", 1.0, 0.0 if column in frame else math.nan)
+
+
+def _singular_share(cell: _Cell) -> Triple:
+    """Share of singular fits among all that were tried; unknown if no method reported any fit, singular or not."""
+    flags = cell.singular
+    if not np.isfinite(flags).any():
+        return math.nan, math.nan, 0
+    return _proportion(flags[np.isfinite(flags) | ~np.isin(cell.status, CONVERGED)] == 1)
 
 
 def _sd(x: Floats) -> float:

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from ..engine.programs import float64
-from ..errors import RemlaxError
+from ..errors import RemlaxError, TwoValuedResponseWarning, listening, quiet
+from ..fitting.record import recorded
 from .amputation import apply, blank
 from .batch import BatchData, BatchMethod, Scenario, batch_rows
 from .design import MultilevelDesign
@@ -180,7 +181,8 @@ def _masks(
 ) -> dict[str, jax.Array]:
     levels = layout_of(structure_of(design)).levels
     names = [factor.name for factor in design.factors]
-    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0)
+    categorical = frozenset(covariate.name for covariate in design.covariates if covariate.levels)
+    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0, categorical)
     return mask_of(mechanisms, own, stack)
 
 
@@ -219,14 +221,15 @@ def _analyse(study: StudySpec, data: FrameData, method: str, function: FrameMeth
         return failed_records(data.error, replication=number, method=method, truth=truth)
     started = time.perf_counter()
     # warnings are caught for all threads of a process: one method at a time
-    with _RECORDING, warnings.catch_warnings(record=True) as caught:
+    quieted = quiet(TwoValuedResponseWarning)
+    with _RECORDING, quieted, warnings.catch_warnings(record=True) as caught, listening() as heard, recorded() as fits:
         warnings.simplefilter("always")
         try:
             found = function(data.data.copy(), context)
             seconds = time.perf_counter() - started
-            message = "; ".join(dict.fromkeys(_text(w.message) for w in caught))
+            message = "; ".join(dict.fromkeys([*(_text(w.message) for w in caught), *heard]))
             return method_records(
-                found, replication=number, method=method, truth=truth, seconds=seconds, message=message
+                found, replication=number, method=method, truth=truth, seconds=seconds, message=message, fits=fits
             )
         except Exception as error:
             seconds = time.perf_counter() - started

@@ -1,27 +1,43 @@
-"""Responses drawn from fitted models, refits to other responses, and the parametric bootstrap over imputations."""
+"""Responses drawn from fitted models, refits to other responses, and the bootstrap, over imputations as well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..data.checks import other_order
-from ..errors import ConvergenceWarning, DataError, warn
+from ..design.columns import require_columns
+from ..design.evaluate import evaluate
+from ..design.syntax import variables
+from ..errors import ConvergenceWarning, DataError, shortened, warn
+from ..fitting.record import record
 from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.resample import draw_clusters, find_clusters, fit_resamples
 from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
+from ..results.pool import refuse_other_outcomes
+from .truth import Fixef, Varcorr, read_truth
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
 
 @hinted
-def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_modes: bool = False) -> pd.DataFrame:
+def simulate(
+    fit: LmerFit,
+    n_sims: int = 1,
+    *,
+    seed: int | None = None,
+    given_modes: bool = False,
+    fixef: Fixef | None = None,
+    varcorr: Varcorr | None = None,
+) -> pd.DataFrame:
     """Draw responses from a fitted model: y = X beta + offset + Z b + e (lme4: ``simulate``).
 
     Parameters
@@ -32,6 +48,15 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
         The same seed gives the same draws; the first ones do not depend on ``n_sims``.
     given_modes : bool, default False
         Keep the random effects at their conditional modes (lme4's ``use.u = TRUE``) rather than draw new ones.
+    fixef : dict or Series, optional
+        Coefficients by name, in the place of the estimates; those that are not named stay (simr: ``fixef(m)["x"] <-``).
+    varcorr : dict or DataFrame, optional
+        Variance components in the place of the estimates; those that are not named stay as they are, also where the
+        residual SD is another. A dict has grouping factors, as `LmerFit.varcorr` writes them, as keys, and as values
+        a number, the SD (where the factor has one column of random effects), or a covariance matrix (q, q): an array
+        in the order of the columns, or a frame labelled by them. ``"Residual"`` is the SD of a residual of weight 1. A
+        frame is laid out as `LmerFit.varcorr` returns it, with ``vcov``, ``sdcor`` or both, and has all rows of a
+        factor that it names.
 
     Returns
     -------
@@ -41,7 +66,8 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     Raises
     ------
     DataError
-        ``n_sims`` is less than 1.
+        ``n_sims`` is less than 1; a name is no coefficient or grouping factor; a value is no number, SD or covariance
+        matrix; ``vcov`` and ``sdcor`` of a frame do not agree; varcorr names effects that ``given_modes`` keeps.
 
     See Also
     --------
@@ -53,20 +79,32 @@ def simulate(fit: LmerFit, n_sims: int = 1, *, seed: int | None = None, given_mo
     >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
     >>> rx.simulate(fit, 2, seed=1).shape
     (180, 2)
+
+    Half the effect, and subjects who do not differ in it:
+
+    >>> new = {"Subject": [[600.0, 0.0], [0.0, 0.0]], "Residual": 20.0}
+    >>> weaker = rx.simulate(fit, 2, seed=1, fixef={"Days": 5.0}, varcorr=new)
     """
     _check_fit(fit, "simulate")
     _check_draws(n_sims, 1, seed)
-    rng = np.random.default_rng(seed)
-    drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-    index = fit.fitted_stack.model.rows.index[fit.lane]
+    rng, stack = np.random.default_rng(seed), fit.fitted_stack
+    truth = read_truth(stack, fit.lane, fixef, varcorr, given_modes=given_modes)
+    drawn = simulate_lane(stack, fit.lane, n_sims, rng, given_modes=given_modes, truth=truth)
+    index = stack.model.rows.index[fit.lane]
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
 @hinted
-def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFitList:
+def refit(
+    fit: LmerFit,
+    ys: pd.DataFrame | pd.Series | npt.ArrayLike,
+    *,
+    weights: str | pd.DataFrame | pd.Series | npt.ArrayLike | None = None,
+) -> LmerFitList:
     """Fit the same model to other responses, all at once (lme4: ``refit``).
 
-    Rows, columns, weights and offset stay as they are: only the cross-products with the response are formed anew.
+    Rows, columns and offset stay as they are, and weights unless others are given: only the cross-products with the
+    response are formed anew.
 
     Parameters
     ----------
@@ -74,17 +112,20 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     ys : DataFrame (n, n_sims), Series (n,) or array_like
         Responses in columns, such as `simulate` returns, in the order of the rows of the fit; the offset not
         subtracted.
+    weights : str, DataFrame (n, n_sims), Series (n,), array_like or list of them, optional
+        Precision weights in the place of those of the fit: a column (or expression) of its data, values for all
+        refits, or a column or an array for each.
 
     Returns
     -------
     LmerFitList
-        One fit per response.
+        One fit per response. Refits to different outcomes are not imputations: ``pool()`` refuses them.
 
     Raises
     ------
     DataError
-        A wrong shape, rows in another order, values that are not finite, or a response that the fixed part explains
-        without remainder.
+        A wrong shape, rows in another order or rows that are not in the fit, values that are not finite, weights that
+        are not positive, or a response that the fixed part explains without remainder.
 
     Warns
     -----
@@ -100,35 +141,60 @@ def refit(fit: LmerFit, ys: pd.DataFrame | pd.Series | npt.ArrayLike) -> LmerFit
     {'Intercept': 502.81, 'Days': 20.935}
     """
     _check_fit(fit, "refit")
-    try:
-        values = np.asarray(ys, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the responses must be numbers: {error}") from None
-    index = fit.fitted_stack.model.rows.index[fit.lane]
-    if isinstance(ys, pd.DataFrame | pd.Series) and other_order(ys.index, index):
-        raise DataError(
-            "the rows of the responses stand in another order than those of the fit: sort them by its index"
-        )
-    columns = values[:, None] if values.ndim == 1 else values
-    if columns.ndim != 2:
-        raise DataError(f"the responses have the shape {values.shape}; they need one column per data set")
-    fitted = refit_lane(fit.fitted_stack, fit.lane, columns.T)
+    responses = _by_refit(fit, ys, "the responses", "y")
+    fitted = refit_lane(fit.fitted_stack, fit.lane, responses, weights=_refit_weights(fit, weights))
+    record(fitted)
     failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
     if failed:
-        warn(f"the fit did not converge to response {', '.join(failed)}: see convergence()", ConvergenceWarning)
+        warn(f"the fit did not converge to response {shortened(failed)}: see convergence()", ConvergenceWarning)
     return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
+
+
+def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:
+    """Values by refit and row of the fit, (n_sims, n)."""
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} must be numbers: {error}") from None
+    rows, lane = fit.fitted_stack.model.rows, fit.lane
+    if isinstance(given, pd.DataFrame | pd.Series) and other_order(given.index, rows.index[lane]):
+        raise DataError(f"the rows of {what} stand in another order than those of the fit: sort them by its index")
+    columns = values[:, None] if values.ndim == 1 else values
+    if columns.ndim != 2:
+        raise DataError(f"{what} have the shape {values.shape}; they need one column per data set")
+    lost = rows.n_dropped
+    if lost and len(columns) == rows.n_rows(lane) + lost:
+        were = "row with missing cells was" if lost == 1 else "rows with missing cells were"
+        raise DataError(f"{lost} {were} left out of the fit: give {name}.loc[fit.residuals().index]")
+    return columns.T
+
+
+def _refit_weights(fit: LmerFit, given: object) -> np.ndarray | None:
+    """Weights of refits, (1, n) or (n_sims, n)."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        data = fit.fitted_stack.model.rows.data
+        assert data is not None  # every fit keeps its data
+        frame = data.frames[fit.lane]
+        require_columns(variables(given), frame, "weights")
+        return evaluate(given, frame, what="weights")[None]
+    several = isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1
+    parts = cast(Sequence[object], given) if several else [given]
+    return np.concatenate([_by_refit(fit, part, "the weights", "weights") for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """Parametric bootstrap of K fits.
+    """Bootstrap of K fits.
 
     Attributes
     ----------
     estimates
         (K, terms): the statistics of the fits themselves; index ``imp``.
     replicates
-        (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge is NaN.
+        (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge, or a resample
+        that does not identify the coefficients, is NaN.
     """
 
     estimates: pd.DataFrame
@@ -191,15 +257,16 @@ def bootstrap(
     statistic: Statistic | None = None,
     seed: int | None = None,
     given_modes: bool = False,
+    resample: str | Sequence[str] | None = None,
 ) -> Bootstrap:
-    """Bootstrap parametrically: draw responses from every fit, fit the model to them, keep a statistic (lme4: bootMer).
+    """Bootstrap fits: draw responses from the model (lme4: bootMer) or clusters from the data, refit, keep a statistic.
 
     Parameters
     ----------
     fits : LmerFit or LmerFitList
         One fit, or one per imputation.
     n_sims : int, default 200
-        Draws per fit.
+        Draws per fit; all refits of a fit are one batch.
     statistic : function, optional
         From an `LmerFitList` to a frame with one row per fit and one column per term; by default coefficients, SDs,
         correlations (``sd__x|g``, ``cor__x.z|g``) and ``sigma``.
@@ -207,6 +274,11 @@ def bootstrap(
         The draws for a fit depend on the seed and on its place.
     given_modes : bool, default False
         As of `simulate`.
+    resample : str or list of str, optional
+        Draw clusters of the data with replacement (the case bootstrap) in the place of responses from the model: names
+        of grouping factors, whose levels are drawn within the level of the next coarser factor that they lie in, and
+        ``"rows"`` for rows within the finest levels. ``"school"`` draws whole schools, ``["school", "class"]`` schools
+        and classes within these. Levels of factors that are not named are kept whole.
 
     Returns
     -------
@@ -215,7 +287,22 @@ def bootstrap(
     Raises
     ------
     DataError
-        Fewer than two draws, or the statistic does not have one row per fit.
+        Fewer than two draws, or the statistic does not have one row per fit; resample names no grouping factor, or
+        grouping factors are crossed.
+    PoolingError
+        Refits to different outcomes, which are not imputations.
+
+    Notes
+    -----
+    A cluster that is drawn twice is two clusters. Columns of the model, ``scale(x)`` for instance, stay what they are
+    in the data of the fit. As in all uses of the cluster bootstrap, drawing the lower levels as well adds their
+    variance to that which the drawn clusters already have: with many clusters draw the highest level only. Resamples
+    that do not identify all coefficients count as failed.
+
+    References
+    ----------
+    Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge, section 3.8.
+    Ren, S. et al. (2010). Nonparametric bootstrapping for hierarchical data. J. Appl. Stat. 37, 1487-1498.
 
     Examples
     --------
@@ -224,24 +311,35 @@ def bootstrap(
     >>> table = rx.bootstrap(fit, 100, seed=1).summary()
     >>> table["term"].tolist()
     ['Intercept', 'sd__Intercept|Batch', 'sigma']
+    >>> by_batch = rx.bootstrap(fit, 100, seed=1, resample="Batch")
     """
     if not isinstance(fits, LmerFitList):
         _check_fit(fits, "bootstrap")
     _check_draws(n_sims, 2, seed)
     if statistic is not None and not callable(statistic):
         raise DataError(f"statistic={statistic!r} must be a function of a list of fits that returns a data frame")
+    if resample is not None and given_modes:
+        raise DataError(
+            "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
+        )
     several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.fitted_stack, (fits.lane,))
+    refuse_other_outcomes(several.fitted_stack, several.lanes)
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
     parts = []
     with progress(len(several), "fit") as tell:
         for place, fit in enumerate(several):
             rng = np.random.default_rng(None if seed is None else [seed, place])
-            drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-            fitted = refit_lane(fit.fitted_stack, fit.lane, drawn)
-            found = _checked(compute(LmerFitList(fitted, tuple(range(n_sims)))), n_sims)
+            if resample is None:
+                drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
+                fitted, good = refit_lane(fit.fitted_stack, fit.lane, drawn), np.ones(n_sims, bool)
+            else:
+                clusters = find_clusters(fit.fitted_stack, fit.lane, resample)
+                draws = [draw_clusters(clusters, rng) for _ in range(n_sims)]
+                fitted, good = fit_resamples(fit.fitted_stack, fit.lane, clusters, draws)
+            found = _checked(compute(LmerFitList(fitted, tuple(range(fitted.n_lanes)))), fitted.n_lanes)
             found.loc[~fitted.converged] = np.nan
-            parts.append(found)
+            parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
             tell(1)
     labels = list(several.labels)
     index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import SimulationError
+from ..fitting.record import FitRecord
 from .intervals import intervals
 from .measures import STATUSES
 
@@ -26,18 +27,26 @@ COLUMNS = {
     "fmi": np.float64,
     "truth": np.float64,
     "status": str,
+    "singular": np.float64,
     "message": str,
     "n_iter": np.float64,
     "seconds": np.float64,
 }
-OPTIONAL = ("std_error", "df", "conf_low", "conf_high", "p_value", "fmi", "status", "message", "n_iter")
+OPTIONAL = ("std_error", "df", "conf_low", "conf_high", "p_value", "fmi", "message", "n_iter")
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
 Record = dict[str, Any]
 
 
 def method_records(
-    found: Rows, *, replication: int, method: str, truth: Mapping[str, float], seconds: float, message: str = ""
+    found: Rows,
+    *,
+    replication: int,
+    method: str,
+    truth: Mapping[str, float],
+    seconds: float,
+    message: str = "",
+    fits: FitRecord | None = None,
 ) -> list[Record]:
     """Check what a method returned for one data set, and place it.
 
@@ -45,7 +54,8 @@ def method_records(
     ----------
     found
         Rows with the columns term and estimate; std_error, df, conf_low, conf_high, p_value, fmi, status,
-        message and n_iter if there are any. Other columns and terms that are not estimands are left out.
+        singular, converged, message and n_iter if there are any. Other columns and terms that are not estimands are
+        left out.
     replication, method
         Where the rows belong.
     truth
@@ -54,6 +64,8 @@ def method_records(
         Time that the method took.
     message
         Message of the rows if the method gives none, such as the text of a warning.
+    fits
+        The fits that remlax made for the method: what its rows do not say of status, singular and converged.
 
     Returns
     -------
@@ -63,7 +75,7 @@ def method_records(
     Raises
     ------
     SimulationError
-        The rows lack a column or an estimand, name one twice, or hold an unknown status.
+        The rows lack a column or an estimand, name one twice, or hold an unknown status or a number that is none.
 
     Examples
     --------
@@ -90,16 +102,40 @@ def method_records(
     records = []
     for term, value in truth.items():
         row = by_term[term]
-        if row.get("status", "ok") not in STATUSES:
-            known = ", ".join(STATUSES)
-            raise SimulationError(f"Method {method!r} returned status {row['status']!r}; known are {known}.")
         given = {name: row[name] for name in OPTIONAL if name in row}
         own = {"term": term, "estimate": row["estimate"], "truth": value}
         for name, number in (given | own).items():
             if COLUMNS[name] is np.float64 and not _is_number(number):
                 raise SimulationError(f"Method {method!r} returned {name}={number!r} for {term!r}: give a number.")
-        records.append({"message": message, "df": math.inf} | given | own | place)
+        state = _state(row, fits or FitRecord(), method)
+        records.append({"message": message, "df": math.inf} | given | own | state | place)
     return records
+
+
+def _state(row: Mapping[Any, Any], fits: FitRecord, method: str) -> Record:
+    """Status of a row, and whether its fit is singular: as the method says, or else as its fits were, or unknown."""
+    made = fits.fits > 0
+    singular = _flag(row, "singular", fits.singular > 0 if made else None, method)
+    converged = _flag(row, "converged", fits.nonconverged == 0 if made else None, method)
+    if "status" not in row:
+        status = "nonconverged" if converged is False else "singular" if singular else "ok"
+    elif row["status"] not in STATUSES:
+        raise SimulationError(f"Method {method!r} returned status {row['status']!r}; known are {', '.join(STATUSES)}.")
+    else:
+        status = row["status"]
+        if row.get("singular") is None:
+            singular = status == "singular"
+    return {"status": status, "singular": math.nan if singular is None else float(singular)}
+
+
+def _flag(row: Mapping[Any, Any], name: str, otherwise: bool | None, method: str) -> bool | None:
+    """What a row says by a column of True and False."""
+    value = row.get(name)
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return otherwise
+    if not isinstance(value, bool | int | float | np.bool_ | np.number) or value not in (0, 1):
+        raise SimulationError(f"Method {method!r} returned {name}={value!r}: give True or False.")
+    return bool(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -124,7 +160,7 @@ def tidy_rows(records: Sequence[Record] | pd.DataFrame) -> pd.DataFrame:
     records
         Checked records. Limits (95 %) and p-values that are missing are made from std_error and df (infinite,
         that is normal, if the method gave none); status is "ok" if none was given, and "failed" without an
-        estimate.
+        estimate. What is not known of singular fits stays missing.
 
     Returns
     -------
@@ -153,4 +189,5 @@ def tidy_rows(records: Sequence[Record] | pd.DataFrame) -> pd.DataFrame:
         rows[name] = rows[name].fillna(made[name])
     failed = ~np.isfinite(rows["estimate"])
     rows["status"] = rows["status"].replace("", "ok").mask(failed, "failed")
+    rows["singular"] = rows["singular"].mask(failed)
     return rows

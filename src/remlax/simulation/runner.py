@@ -16,24 +16,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import jax
+import pandas as pd
 
 from ..cache import enable_compilation_cache
-from ..errors import FileFormatError, SimulationError
+from ..errors import FileFormatError, RemlaxError, SimulationError
 from ..progress import unseen
+from . import checks
 from .fingerprint import digest
+from .folder import replacing
 from .replicate import block_rows
 from .specification import StudySpec
-from .store import Block, ResultStore, read_store, replacing
+from .store import Block, ResultStore, read_store
 
 STUDY = "study.pickle"
 # what unpickling a damaged file may raise
 DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ImportError, ValueError,
-          ArithmeticError, MemoryError, NotImplementedError, OSError, struct.error)  # fmt: skip
+          ArithmeticError, MemoryError, NotImplementedError, RecursionError, OSError, struct.error)  # fmt: skip
 _log = logging.getLogger(__name__)
 ATTEMPTS = 2  # of a block, alone in a process, after a worker died that may have died of it
 
@@ -46,6 +49,13 @@ class Done:
     rows: int
     failed: int
     seconds: float
+    reason: str = ""  # of the first failure, where all failed
+
+    @classmethod
+    def of(cls, block: Block, rows: pd.DataFrame, seconds: float) -> Done:
+        """What is reported of these rows."""
+        failed = rows["status"] == "failed"
+        return cls(block, len(rows), int(failed.sum()), seconds, rows["message"].iloc[0] if failed.all() else "")
 
 
 class Bar(Protocol):
@@ -73,8 +83,7 @@ def run_block(study: StudySpec, store: ResultStore, block: Block) -> Done:
     with unseen():
         rows = block_rows(study, block, store.scenarios[block.scenario])
     store.write(block, rows)
-    failed = int((rows["status"] == "failed").sum())
-    return Done(block, len(rows), failed, time.perf_counter() - started)
+    return Done.of(block, rows, time.perf_counter() - started)
 
 
 def run_blocks(
@@ -149,7 +158,7 @@ def save_study(study: StudySpec, directory: Path) -> None:
         temporary.write_bytes(pickle.dumps(content))
 
 
-def load_study(directory: Path) -> tuple[StudySpec, ResultStore]:
+def load_study(directory: str | os.PathLike[str]) -> tuple[StudySpec, ResultStore]:
     """Take a study and its results directory up again, in another process.
 
     The study is unpickled, which runs code: open only directories that you trust.
@@ -161,8 +170,9 @@ def load_study(directory: Path) -> tuple[StudySpec, ResultStore]:
     SimulationError
         The code that the study names has changed since.
     """
+    root = checks.path(directory, "The directory of the results", FileFormatError)
     try:
-        content = pickle.loads((directory / STUDY).read_bytes())
+        content = pickle.loads((root / STUDY).read_bytes())
         sys.path.extend(entry for entry in content["path"] if entry not in sys.path)
         _adopt(content["script"])
         study: StudySpec = pickle.loads(content["study"])
@@ -170,11 +180,12 @@ def load_study(directory: Path) -> tuple[StudySpec, ResultStore]:
     except FileNotFoundError as error:
         raise FileFormatError(f"{directory} holds no {STUDY}: make it with study.prepare(directory).") from error
     except DAMAGE as error:
-        raise FileFormatError(f"{directory / STUDY} cannot be read ({error}): prepare the study again.") from error
-    store = read_store(directory)
+        raise FileFormatError(f"{root / STUDY} cannot be read ({error}): prepare the study again.") from error
+    store = read_store(root)
     if digest(parts) != store.hash:
-        raise SimulationError(f"The code of the study in {directory} has changed: prepare it in a new directory.")
-    return study, store
+        raise SimulationError(f"The code of the study in {root} has changed: prepare it in a new directory.")
+    # blocks are numbered as `Study.prepare` did, whatever scenarios were added since
+    return study, replace(store, scenarios=study.table(), replications=study.replications)
 
 
 def _adopt(script: str | None) -> None:
@@ -271,7 +282,7 @@ def share_compiled(directory: Path) -> None:
     """
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
-    with contextlib.suppress(FileFormatError):
+    with contextlib.suppress(RemlaxError):  # a folder that is not to be trusted or cannot be written
         enable_compilation_cache(directory / "compiled" / digest([platform.machine(), _processor()]))
 
 

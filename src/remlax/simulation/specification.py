@@ -21,7 +21,7 @@ from .keys import Stream, generator, integer_seed, key
 from .mechanisms import Mechanism
 from .rows import COLUMNS, Rows
 
-RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used")
+RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used", "n_planned")
 
 
 @hinted_class

@@ -3,9 +3,9 @@
 A directory holds ``manifest.json`` (what the study is, its scenarios, versions) and ``parts/``, with one
 parquet file per block, named after the scenario and the number of the block. A part is written under a
 temporary name (beginning with a dot; left-overs of killed processes may be deleted) and renamed, which is
-atomic. A block is finished when its part can be read, its checksums hold, and it was written for this study
-and these replications. So any number of processes can work on one directory, and what was interrupted is what
-is missing.
+atomic. A block is finished when its part can be read, its checksums hold, and it says itself that it was written for
+this study, this scenario and these replications. So any number of processes can work for one study in its directory,
+and what was interrupted is what is missing; another study is refused there.
 """
 
 from __future__ import annotations
@@ -13,30 +13,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from ..errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, warn
+from ..errors import FileFormatError, MissingExtraError, SimulationError, SimulationWarning, warn
 from ..hints import hinted
 from . import checks
-from .fingerprint import canonical_json, digest
+from .folder import replacing, shared
 from .keys import versions
+from .manifest import MANIFEST, check_owner, check_same, claimed, new_manifest, read_manifest
 from .rows import COLUMNS
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-SAME_DRAWS = ("prng", "threefry_partitionable")  # a change of these changes every draw
-SIMILAR_DRAWS = ("jax", "jaxlib", "backend", "machine")  # a change of these may change the last digits
-
-# what a manifest says
-ENTRIES = {"hash": str, "specification": dict, "scenarios": dict, "replications": int, "block_size": int,
-           "versions": dict}  # fmt: skip
+from .shortfall import failed_fits, failure_notes, partial_note
 
 Status = Literal["finished", "missing", "damaged"]
 
@@ -92,11 +84,13 @@ class ResultStore:
     block_size: int
 
     def __repr__(self) -> str:
-        blocks = self.blocks()
-        done = sum(self.status(block) == "finished" for block in blocks)
+        rows, found = self._survey()
+        done = sum(status == "finished" for status in found.values())
+        failed = failed_fits(rows)
         return (
             f"{self.directory}: {len(self.scenarios)} scenarios x {self.replications} replications, "
-            f"{done} of {len(blocks)} blocks finished"
+            f"{done} of {len(found)} blocks finished"
+            + (f", {failed.sum()} of {failed.size} fits failed ({failed.mean():.0%})" if failed.any() else "")
         )
 
     def blocks(self) -> list[Block]:
@@ -137,18 +131,23 @@ class ResultStore:
         Raises
         ------
         SimulationError
-            The file cannot be written (disk full, directory not writable); earlier parts stay whole.
+            The file cannot be written (disk full, directory not writable), where earlier parts stay whole; or the
+            directory belongs to another study by now.
         MissingExtraError
             pyarrow is not installed.
         """
         arrow, parquet = _pyarrow()
-        note = {"hash": self.hash, "start": block.start, "stop": block.stop, "rows": len(rows), "versions": versions()}
+        note = {"hash": self.hash, "scenario": block.scenario, "start": block.start, "stop": block.stop,
+                "rows": len(rows), "versions": versions()}  # fmt: skip
         table = arrow.Table.from_pandas(rows[list(COLUMNS)], preserve_index=False)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"remlax": json.dumps(note).encode()})
-        with replacing(self.path(block)) as temporary, temporary.open("wb") as file:
-            parquet.write_table(table, file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
+        with shared(self.directory):  # nobody takes the directory over between the look at its owner and the end
+            check_owner(self.directory, self.hash, self.block_size)
+            with replacing(self.path(block)) as temporary, temporary.open("wb") as file:
+                parquet.write_table(table, file, write_page_checksum=True)
+                file.flush()
+                os.fsync(file.fileno())
+            check_owner(self.directory, self.hash, self.block_size)  # for file systems without locks
 
     def read(self, block: Block) -> pd.DataFrame:
         """Read the rows of a finished block.
@@ -156,7 +155,7 @@ class ResultStore:
         Raises
         ------
         FileFormatError
-            The file is truncated, corrupt, or was written for another study or other replications.
+            The file is truncated, corrupt, or was written for another study, scenario or other replications.
         """
         arrow, parquet = _pyarrow()
         path = self.path(block)
@@ -166,15 +165,16 @@ class ResultStore:
             rows: pd.DataFrame = table.to_pandas()
             fits = (
                 note["hash"] == self.hash
+                and note["scenario"] == block.scenario
                 and note["start"] == block.start
                 and note["stop"] >= block.stop
                 and note["rows"] == len(rows)
                 and list(rows) == list(COLUMNS)
             )
-        except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, arrow.ArrowException) as error:
             raise FileFormatError(f"{path} is damaged ({error}); run the study again to redo this block.") from error
         if not fits:
-            raise FileFormatError(f"{path} holds other replications or another study; run the study to redo it.")
+            raise FileFormatError(f"{path} is of another study, scenario or block; run the study again to redo it.")
         return rows[rows["replication"] < block.stop]
 
     def results(self) -> pd.DataFrame:
@@ -184,24 +184,69 @@ class ResultStore:
         -------
         DataFrame
             ``scenario`` (its name), the scenario's parameters, and the columns of
-            `remlax.simulation.rows.COLUMNS`.
+            `remlax.simulation.rows.COLUMNS`. Its ``attrs`` hold ``n_planned``, the replications of each scenario when
+            the study is finished, and ``note``, which says what is missing (empty if nothing is).
+
+        Warns
+        -----
+        SimulationWarning
+            Some blocks are missing or damaged, and others are there.
         """
-        parts = []
-        for block in self.blocks():
-            with contextlib.suppress(FileFormatError):
-                rows = self.read(block)
-                place = {"scenario": block.scenario, **self.scenarios[block.scenario]}
-                labels = pd.DataFrame([place] * len(rows), index=rows.index)
-                parts.append(pd.concat([labels, rows], axis=1))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["scenario", *COLUMNS])
+        rows, found = self._survey()
+        there = dict.fromkeys(self.scenarios, 0)
+        for block in (block for block, status in found.items() if status == "finished"):
+            there[block.scenario] += block.stop - block.start
+        counts = {what: sum(status == what for status in found.values()) for what in get_args(Status)}
+        note = partial_note(counts, there, self.replications)
+        if note and len(rows):
+            warn(f"{self.directory}: {note}; run the study again to do the rest", SimulationWarning)
+        rows.attrs = {"n_planned": self.replications, "note": note}
+        return rows
 
     def summary(self) -> pd.DataFrame:
-        """For each scenario, how many blocks are finished, missing and damaged."""
-        counts = {name: dict.fromkeys(("finished", "missing", "damaged"), 0) for name in self.scenarios}
+        """For each scenario, fits that failed, and how many blocks are finished, missing and damaged."""
+        rows, found = self._survey()
+        failed = failed_fits(rows).groupby(level="scenario").sum()
+        counts = {
+            name: {"failed_fits": int(failed.get(name, 0))} | dict.fromkeys(get_args(Status), 0)
+            for name in self.scenarios
+        }
+        for block, status in found.items():
+            counts[block.scenario][status] += 1
+        return pd.DataFrame([{"scenario": name, **self.scenarios[name], **count} for name, count in counts.items()])
+
+    def failures(self) -> list[str]:
+        """Sentences about methods, and estimands, that failed in every replication of a scenario so far."""
+        return failure_notes(self._survey()[0], self.scenarios)
+
+    def _survey(self) -> tuple[pd.DataFrame, dict[Block, Status]]:
+        """Rows of the finished blocks, and the state of all."""
+        parts, found = [], dict[Block, Status]()
         for block in self.blocks():
-            counts[block.scenario][self.status(block)] += 1
-        rows = [{"scenario": name, **self.scenarios[name], **count} for name, count in counts.items()]
-        return pd.DataFrame(rows)
+            try:
+                rows = self.read(block)
+            except FileFormatError:
+                found[block] = "damaged" if self.path(block).exists() else "missing"
+                continue
+            found[block] = "finished"
+            place = {"scenario": block.scenario, **self.scenarios[block.scenario]}
+            parts.append(pd.concat([pd.DataFrame([place] * len(rows), index=rows.index), rows], axis=1))
+        return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["scenario", *COLUMNS])), found
+
+
+@contextlib.contextmanager
+def driven(
+    directory: str | os.PathLike[str],
+    specification: Mapping[str, object],
+    scenarios: Mapping[str, Mapping[str, Any]],
+    replications: int,
+    block_size: int,
+) -> Iterator[ResultStore]:
+    """A results directory as of `open_store`, which no other study can take over meanwhile."""
+    manifest = new_manifest(specification, scenarios, replications, block_size)
+    _check_parts(checks.path(directory, "The directory of the results"), manifest["hash"])
+    with claimed(directory, manifest) as root:
+        yield ResultStore(root, manifest["hash"], scenarios, replications, block_size)
 
 
 def open_store(
@@ -246,39 +291,30 @@ def open_store(
     ...     [block.name for block in store.to_do()]
     ['00000000000000ff-000000', '00000000000000ff-000001']
     """
+    with driven(directory, specification, scenarios, replications, block_size) as store:
+        return store
+
+
+def join_store(
+    directory: str | os.PathLike[str],
+    specification: Mapping[str, object],
+    scenarios: Mapping[str, Mapping[str, Any]],
+    replications: int,
+) -> ResultStore:
+    """The results directory of a study, for reading: nothing is made or changed there.
+
+    Raises
+    ------
+    SimulationError
+        The directory belongs to another study.
+    FileFormatError
+        There is no manifest, or it is damaged or of a newer version.
+    """
     root = checks.path(directory, "The directory of the results")
-    parts = {name: digest(value) for name, value in specification.items()}
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "hash": digest(parts),
-        "specification": parts,
-        "scenarios": {name: _plain_values(values) for name, values in scenarios.items()},
-        "replications": replications,
-        "block_size": block_size,
-        "versions": versions(),
-    }
-    if not (root / MANIFEST).exists():
-        try:
-            (root / "parts").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _disk_error(root, error) from error
-        with replacing(root / MANIFEST, only_new=True) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1))
-    known = _read_manifest(root)  # another process may have been first
-    same = all(known[name] == manifest[name] for name in ("hash", "block_size"))
-    if not same and not any((root / "parts").glob("*.parquet")):
-        known = manifest  # nothing was finished: the study was given up, or corrected
-        with replacing(root / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1))
-    _check_same(root, known, manifest)
-    grown = known | {
-        "scenarios": known["scenarios"] | manifest["scenarios"],
-        "replications": max(known["replications"], replications),
-    }
-    if grown != known:
-        with replacing(root / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(grown, indent=1))
-    return ResultStore(root, manifest["hash"], scenarios, replications, block_size)
+    known = read_manifest(root)
+    manifest = new_manifest(specification, scenarios, replications, known["block_size"])
+    check_same(root, known, manifest)
+    return ResultStore(root, manifest["hash"], scenarios, replications, known["block_size"])
 
 
 @hinted
@@ -291,95 +327,20 @@ def read_store(directory: str | os.PathLike[str]) -> ResultStore:
         There is no manifest, or it is damaged or of a newer version.
     """
     root = checks.path(directory, "The directory of the results", FileFormatError)
-    known = _read_manifest(root)
+    known = read_manifest(root)
     return ResultStore(root, known["hash"], known["scenarios"], known["replications"], known["block_size"])
 
 
-def _plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as JSON keeps them; what JSON does not know as its canonical form."""
-    text = json.dumps(dict(values), default=lambda value: json.loads(canonical_json(value)))
-    plain: dict[str, Any] = json.loads(text)
-    return plain
-
-
-def _read_manifest(root: Path) -> dict[str, Any]:
-    path = root / MANIFEST
-    try:
-        known: dict[str, Any] = json.loads(path.read_text())
-        newer = known["format"] > FORMAT
-        wrong = [name for name, kind in ENTRIES.items() if not isinstance(known[name], kind)] if not newer else []
-        if wrong:
-            raise ValueError(f"{wrong[0]} is {known[wrong[0]]!r}")
-    except FileNotFoundError as error:
-        raise FileFormatError(f"{root} holds no study: there is no {MANIFEST}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{path} is damaged ({error}); restore it, or start a new directory.") from error
-    if newer:
-        raise FileFormatError(f"{path} was written by a newer version of remlax.")
-    return known
-
-
-def _check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    if known["hash"] != new["hash"]:
-        old, now = known["specification"], new["specification"]
-        parts = [
-            name if name in old and name in now else f"{name} ({'new' if name in now else 'gone'})"
-            for name in sorted(old.keys() | now.keys())
-            if old.get(name) != now.get(name)
-        ]
-        differ = f"{', '.join(parts)} differ{'s' * (len(parts) == 1)}"
-        raise SimulationError(
-            f"{root} belongs to another study: {differ}. Use a new directory; data of the same seed are the same there."
-        )
-    if known["block_size"] != new["block_size"]:
-        raise SimulationError(
-            f"{root} was started with block_size={known['block_size']}: keep it, or use a new directory."
-        )
-    changed = [n for n in SAME_DRAWS + SIMILAR_DRAWS if known["versions"].get(n) != new["versions"][n]]
-    text = ", ".join(f"{n} {known['versions'].get(n)} -> {new['versions'][n]}" for n in changed)
-    if set(changed) & set(SAME_DRAWS):
-        raise SimulationError(f"{root} was started with other random numbers ({text}): use a new directory.")
-    if changed:
-        message = f"{root} was started under other versions ({text}): new blocks may differ in the last digits."
-        warn(message, RemlaxWarning)
-
-
-@contextlib.contextmanager
-def replacing(path: Path, *, only_new: bool = False) -> Iterator[Path]:
-    """A temporary name that takes the place of ``path`` at the end, or vanishes if anything goes wrong."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        yield temporary
-        if only_new:
-            _link(temporary, path)
-        else:
-            temporary.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _disk_error(path, error) from error
-        raise
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give a file its name unless another process was first."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        if not path.exists():
-            temporary.replace(path)
-            return
-    temporary.unlink()
-
-
-def _disk_error(path: Path, error: OSError) -> SimulationError:
-    return SimulationError(
-        f"Cannot write {path}: {error.strerror or error}. What was written before is whole; "
-        "make room or choose another directory, and run the study again."
-    )
+def _check_parts(root: Path, hash_: str) -> None:
+    """Refuse a directory without a manifest that holds results of another study, which would be overwritten."""
+    parts = [] if (root / MANIFEST).exists() else sorted((root / "parts").glob("*.parquet"))
+    for path in parts:
+        arrow, parquet = _pyarrow()
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError, arrow.ArrowException):
+            if json.loads(parquet.read_metadata(path).metadata[b"remlax"])["hash"] != hash_:
+                raise SimulationError(
+                    f"{root} has no {MANIFEST} but results of another study ({path.name}): use a new directory."
+                )
 
 
 def _pyarrow() -> Sequence[ModuleType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 import pandas as pd
 
 from ..engine.programs import float64
-from ..errors import SimulationError
+from ..errors import SimulationError, SimulationWarning, warn
+from ..fitting.record import recorded
 from ..hints import Hints, hinted_class
 from . import checks
 from .batch import BatchMethod, Scenario, batch_rows
 from .cluster import run_on_cluster
+from .congeniality import warn_uncongenial
 from .fingerprint import scenario_id
 from .keys import Stream, key
 from .measures import performance
@@ -25,7 +28,7 @@ from .replicate import FrameData, batch_data, frame_data
 from .rows import method_records, tidy_rows
 from .runner import run_blocks, save_study
 from .specification import Context, StudySpec
-from .store import Block, ResultStore, open_store, read_store
+from .store import Block, ResultStore, driven, join_store
 
 BLOCK_SIZE = 64
 
@@ -45,8 +48,10 @@ class Study(StudySpec, Hints):
         from, or a `FrameGenerator` around a function of yours that makes data frames.
     methods
         {name: method}. A method is a function (data frame, `Context`) -> rows with the columns term,
-        estimate, std_error and, if there are any, df, conf_low, conf_high, p_value, fmi, status, message,
-        n_iter; or a `BatchMethod`, which analyses many replications at once as arrays.
+        estimate, std_error and, if there are any, df, conf_low, conf_high, p_value, fmi, status, singular,
+        converged, message, n_iter; or a `BatchMethod`, which analyses many replications at once as arrays. A
+        function that fits models by remlax need not say which are singular or did not converge: a replication
+        counts as such if any fit of it is, unless its rows say otherwise. Of fits by others nothing is known.
     estimands
         {term: true value}; a value may be a function of the scenario.
     replications
@@ -109,7 +114,7 @@ class Study(StudySpec, Hints):
 
         Call it again, after an interruption or with more replications or scenarios, and it does the rest.
         Several processes may run the same study in one directory; a block that two of them do is written
-        twice, the same.
+        twice, the same. Another study is refused there, unless nothing was finished and nobody works on it.
 
         Parameters
         ----------
@@ -142,13 +147,23 @@ class Study(StudySpec, Hints):
             The manifest of the directory is damaged.
         MissingExtraError
             pyarrow or (with ``client=``) dask.distributed is not installed.
+
+        Warns
+        -----
+        ImputationWarning
+            A method imputes without a product, a power or a random slope that the model has.
+        SimulationWarning
+            Every replication of a method, or of an estimand of one, failed in some scenario; with the first reason.
         """
         checks.whole(workers, "workers=")
         if max_time is not None:
             checks.number(max_time, "max_time=", 0)
-        store = self._open(out, block_size)
+        warn_uncongenial(self)
         elsewhere = None if client is None else partial(run_on_cluster, client)
-        run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
+        with self._driven(out, block_size) as store:
+            run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
+        for failure in store.failures():
+            warn(f"{store.directory}: {failure}", SimulationWarning)
         return store
 
     def prepare(self, out: str | os.PathLike[str], *, block_size: int = BLOCK_SIZE) -> list[Block]:
@@ -169,16 +184,24 @@ class Study(StudySpec, Hints):
         SimulationError
             As for `run`; or a function of the study is not importable.
         """
-        store = self._open(out, block_size)
-        save_study(self, store.directory)
+        warn_uncongenial(self)
+        with self._driven(out, block_size) as store:
+            save_study(self, store.directory)
         return store.blocks()
 
     def results(self, out: str | os.PathLike[str]) -> pd.DataFrame:
-        """Rows of all finished blocks: scenario, its parameters, replication, method, term, estimate and so on."""
-        return self._open(out, read_store(out).block_size).results()
+        """Rows of all finished blocks: scenario, its parameters, replication, method, term, estimate and so on.
+
+        As `ResultStore.results`: with a warning, and a note in ``attrs``, if blocks are missing or damaged.
+        """
+        return join_store(out, self.fingerprint(), self.table(), self.replications).results()
 
     def performance(self, out: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
-        """Performance by scenario, method and term; options as of `remlax.simulation.measures.performance`."""
+        """Performance by scenario, method and term; options as of `remlax.simulation.measures.performance`.
+
+        The column ``n_planned`` says how many replications the finished study has. If blocks are missing or damaged,
+        there is a warning, and ``attrs["note"]`` of the table says so.
+        """
         parameters = list(next(iter(self.table().values())))
         by = ("scenario", *parameters, "method", "term")
         results = self.results(out)
@@ -215,9 +238,9 @@ class Study(StudySpec, Hints):
             raise SimulationError(f"The data of this replication cannot be made: {data.error}")
         return Replay(self, block, table[name], data)
 
-    def _open(self, out: str | os.PathLike[str], block_size: int) -> ResultStore:
+    def _driven(self, out: str | os.PathLike[str], block_size: int) -> AbstractContextManager[ResultStore]:
         checks.whole(block_size, "block_size=")
-        return open_store(out, self.fingerprint(), self.table(), self.replications, block_size)
+        return driven(out, self.fingerprint(), self.table(), self.replications, block_size)
 
 
 @dataclass(frozen=True, repr=False)
@@ -277,6 +300,7 @@ class Replay:
         number = self.frames.replication
         own = key(self.study.seed, self.block.scenario, number, Stream.METHOD, method)
         context = Context(self.scenario, number, self.complete, self.study.model, own)
-        rows = function(self.data.copy(), context)
-        records = method_records(rows, replication=number, method=method, truth=truth, seconds=math.nan)
+        with recorded() as fits:
+            rows = function(self.data.copy(), context)
+        records = method_records(rows, replication=number, method=method, truth=truth, seconds=math.nan, fits=fits)
         return tidy_rows(records)

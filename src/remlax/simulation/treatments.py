@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -11,6 +13,8 @@ from ..impute.kernels import all_patterns, emb_impute
 from ..impute.kernels.emb import quick_source
 from ..impute.kernels.joint_chain import joint_impute
 from ..impute.kernels.noise import fold_in, uniforms
+from .array_columns import Product, product_columns, product_names
+from .imputation_terms import Split
 from .pipeline import Columns, Completed
 
 
@@ -49,10 +53,14 @@ class EmbTreatment:
     ----------
     sets
         Number of imputations.
-    columns
-        Columns of the imputation model.
+    numbers
+        Columns of the imputation model that enter as they are.
     incomplete
         Those of them that may have missing cells.
+    terms
+        Products and indicators of complete columns, which enter as well.
+    split
+        Column in whose values rows are imputed by themselves, if any.
     binary
         Columns of zeros and ones: an imputed cell is drawn as a category.
     tolerance, max_iter, ridge
@@ -60,32 +68,48 @@ class EmbTreatment:
     """
 
     sets: int
-    columns: tuple[str, ...]
+    numbers: tuple[str, ...]
     incomplete: tuple[str, ...]
+    terms: tuple[Product, ...]
+    split: Split | None
     binary: tuple[str, ...]
     tolerance: float
     max_iter: int
     ridge: float
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return _read(self.numbers, self.terms, self.split)
+
     def complete(self, key: Array, columns: Columns) -> Completed:
         """Impute the incomplete columns K times."""
-        x, missing = _targets(columns, self.columns)
-        places = [self.columns.index(name) for name in self.incomplete]
-        filled, _ = emb_impute(
-            fold_in(key, 0),
-            x,
-            missing,
-            all_patterns(len(self.columns), places),
-            self.sets,
-            tolerance=self.tolerance,
-            max_iter=self.max_iter,
-            ridge=self.ridge,
-            source=quick_source(tuple(places)),
-        )
+        places = [self.numbers.index(name) for name in self.incomplete]
+
+        def fill(key: Array, columns: Columns) -> Array:
+            x, missing = _targets(columns, self.numbers)
+            if self.terms:
+                more = product_columns(self.terms, columns.values, x[:, 0])
+                x = jnp.concatenate([x, more], axis=1)
+                missing = jnp.concatenate([missing, jnp.broadcast_to(~columns.rows[:, None], more.shape)], axis=1)
+            filled, _ = emb_impute(
+                key,
+                x,
+                missing,
+                all_patterns(x.shape[1], places),
+                self.sets,
+                tolerance=self.tolerance,
+                max_iter=self.max_iter,
+                ridge=self.ridge,
+                source=quick_source(tuple(places)),
+            )
+            return filled
+
+        filled = _by_values(self.split, fill, fold_in(key, 0), columns)
         imputed = {name: filled[:, :, place] for name, place in zip(self.incomplete, places, strict=True)}
         for number, name in enumerate(name for name in self.incomplete if name in self.binary):
-            uniform = uniforms(fold_in(key, number + 1), imputed[name].shape, x.dtype)
-            drawn = jnp.where(jnp.isnan(imputed[name]), jnp.nan, (uniform < imputed[name]).astype(x.dtype))
+            uniform = uniforms(fold_in(key, number + 1), imputed[name].shape, filled.dtype)
+            drawn = jnp.where(jnp.isnan(imputed[name]), jnp.nan, (uniform < imputed[name]).astype(filled.dtype))
             imputed[name] = jnp.where(columns.mask[name][None], drawn, columns.values[name][None])
         return Completed(imputed, jnp.zeros(self.sets), columns.rows)
 
@@ -103,42 +127,50 @@ class JointTreatment:
     incomplete
         Those of them that may have missing cells.
     fixed, random
-        Complete columns with fixed and with random coefficients, beside the intercepts.
+        Terms of complete columns with fixed and with random coefficients, beside the intercepts.
     n_clusters
         Number of clusters.
+    split
+        Column in whose values rows are imputed by themselves, if any.
     """
 
     sets: int
     sweeps: int
     targets: tuple[str, ...]
     incomplete: tuple[str, ...]
-    fixed: tuple[str, ...]
-    random: tuple[str, ...]
+    fixed: tuple[Product, ...]
+    random: tuple[Product, ...]
     n_clusters: int
+    split: Split | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that are read."""
-        return tuple(dict.fromkeys((*self.targets, *self.fixed, *self.random)))
+        return _read(self.targets, (*self.fixed, *self.random), self.split)
 
     def complete(self, key: Array, columns: Columns) -> Completed:
         """Impute the incomplete columns K times."""
-        y, missing = _targets(columns, self.targets)
         places = [self.targets.index(name) for name in self.incomplete]
         patterns = all_patterns(len(self.targets), places)
         patterns = jnp.concatenate([patterns, jnp.ones((1, len(self.targets)), bool)])  # rows of padding
-        filled, _ = joint_impute(
-            key,
-            y,
-            missing,
-            _with_ones(columns, self.fixed),
-            _with_ones(columns, self.random),
-            columns.cluster,
-            patterns,
-            self.n_clusters,
-            self.sets,
-            self.sweeps,
-        )
+
+        def fill(key: Array, columns: Columns) -> Array:
+            y, missing = _targets(columns, self.targets)
+            filled, _ = joint_impute(
+                key,
+                y,
+                missing,
+                _with_ones(columns, self.fixed),
+                _with_ones(columns, self.random),
+                columns.cluster,
+                patterns,
+                self.n_clusters,
+                self.sets,
+                self.sweeps,
+            )
+            return filled
+
+        filled = _by_values(self.split, fill, key, columns)
         imputed = {name: filled[:, :, place] for name, place in zip(self.incomplete, places, strict=True)}
         return Completed(imputed, jnp.zeros(self.sets), columns.rows)
 
@@ -150,13 +182,32 @@ def _targets(columns: Columns, names: tuple[str, ...]) -> tuple[Array, Array]:
     return jnp.stack([columns.values[name] for name in names], axis=1), jnp.stack(missing, axis=1)
 
 
-def _with_ones(columns: Columns, names: tuple[str, ...]) -> Array:
-    """Predictors (n, 1 + k): ones and the columns, standardised over the rows that exist."""
+def _with_ones(columns: Columns, products: tuple[Product, ...]) -> Array:
+    """Predictors (n, 1 + k): ones and the products, standardised over the rows that exist."""
     weight = columns.rows.astype(jnp.result_type(float))
     total = jnp.sum(weight)
     out = [jnp.ones_like(weight)]
-    for name in names:
-        value = columns.values[name]
+    for value in product_columns(products, columns.values, weight).T:
         centred = value - jnp.sum(value * weight) / total
         out.append(centred / jnp.sqrt(jnp.sum(weight * centred**2) / total))
     return jnp.stack(out, axis=1)
+
+
+def _read(names: tuple[str, ...], products: tuple[Product, ...], split: Split | None) -> tuple[str, ...]:
+    own = () if split is None else (split.column,)
+    return tuple(dict.fromkeys((*names, *product_names(products), *own)))
+
+
+def _by_values(split: Split | None, fill: Callable[[Array, Columns], Array], key: Array, columns: Columns) -> Array:
+    """Completed columns (m, n, r): of all rows at once, or of the rows with each value of a column by themselves."""
+    if split is None:
+        return fill(key, columns)
+    own = columns.values[split.column]
+
+    def one(number: Array, value: Array) -> Array:
+        return fill(fold_in(key, number), columns._replace(rows=columns.rows & (own == value)))
+
+    values = jnp.asarray(split.values, own.dtype)
+    parts = jax.vmap(one)(jnp.arange(len(split.values), dtype=jnp.int32), values)
+    # a row of no value is padding, and whichever it gets
+    return jnp.take_along_axis(parts, jnp.argmax(own[None] == values[:, None], axis=0)[None, None, :, None], axis=0)[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning, warn
+from ...errors import DataError, DataWarning, shortened, warn
 from ..imputed import ImputedData
 
 RTOL = 1e-6  # Stata's float and a csv with seven digits
@@ -29,7 +29,7 @@ def check_agreement(data: ImputedData, where: str) -> None:
     """
     sizes = {label: len(frame) for label, frame in zip(data.labels, data.frames, strict=True)}
     if len(set(sizes.values())) > 1:
-        counts = ", ".join(f"{size} in imputation {label}" for label, size in sizes.items())
+        counts = shortened(f"{size} in imputation {label}" for label, size in sizes.items())
         raise DataError(
             f"the imputations of {where} have different numbers of rows ({counts}): read sets of one data set"
         )

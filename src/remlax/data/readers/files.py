@@ -15,12 +15,11 @@ from typing import Any
 import pandas as pd
 
 from ...errors import FileFormatError, MissingExtraError, others_quiet
+from .rstream import part_names, without_code
 
 NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
 CATEGORIES = "remlax.categories"  # where a parquet file keeps categories that are numbers
-R_HELP = (
-    "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead, or set m$formulas <- NULL before saving a mids"
-)
+R_HELP = "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead"
 
 
 def read_file(path: Path) -> Any:
@@ -87,12 +86,22 @@ def _parse(path: Path, separator: str, decimal: str, **more: Any) -> pd.DataFram
 
 
 def _read_stata(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_stata(path, order_categoricals=False)
-    except ValueError as error:
-        if "not unique" not in str(error) and "non-unique" not in str(error):
-            raise
-        return pd.read_stata(path, convert_categoricals=False)  # two values with one label
+    """Read a file of Stata; columns in which two values have one label keep their values."""
+    plain: list[str] = []
+    while True:
+        columns = None
+        if plain:
+            raw = pd.read_stata(path, convert_categoricals=False)
+            columns = [name for name in raw.columns if name not in plain]
+        try:
+            frame = pd.read_stata(path, order_categoricals=False, columns=columns)
+        except ValueError as error:
+            found = re.search(r"column (.+) are not unique", str(error))
+            if found is None:
+                raise
+            plain.append(found[1])
+        else:
+            return raw.assign(**{str(name): column for name, column in frame.items()}) if plain else frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -102,20 +111,32 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
     frame = pd.read_parquet(path)
     for name, kept in frame.attrs.pop(CATEGORIES, {}).items():
-        frame[name] = pd.Categorical(frame[name], kept["values"], ordered=kept["ordered"])
+        cells = frame[name]
+        frame[name] = pd.Categorical(cells, kept["values"], ordered=kept["ordered"])
+        lost = cells[cells.notna() & frame[name].isna()]
+        if len(lost):
+            raise FileFormatError(
+                f"{str(path)!r} is damaged: cells of {name!r} hold {lost.tolist()[0]!r}, which is not among the "
+                f"categories that it keeps for them ({', '.join(map(repr, kept['values']))[:200]}): write it again"
+            )
     return frame
 
 
 # In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says
 _CHILD = """
 import sys
+import pandas as pd
 import pyreadstat
 function, path, out = sys.argv[1:]
-labelled = {"apply_value_formats": True} if function == "read_sav" else {}
 try:
-    frame = getattr(pyreadstat, function)(path, **labelled)[0]
+    frame, about = getattr(pyreadstat, function)(path)
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
+# in the order of the codes, as pandas reads Stata's; SPSS labels the original in the column of numbers
+for name, labels in about.variable_value_labels.items():
+    shown = {code: labels.get(code, code) for code in sorted(frame[name].dropna().unique())}
+    if name != "Imputation_" and len(set(shown.values())) == len(shown):
+        frame[name] = pd.Categorical(frame[name].map(shown), list(shown.values()))
 frame.to_pickle(out)
 """
 
@@ -138,21 +159,23 @@ def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
     return read
 
 
-def _rdata(function: str) -> Callable[[Path], Any]:
-    def read(path: Path) -> Any:
-        try:
-            import rdata
-        except ImportError as error:
-            raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
-        found = getattr(rdata, function)(str(path))
-        if function == "read_rds":
-            return found
-        if len(found) != 1:
-            names = ", ".join(map(str, found)) or "none"
-            raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
-        return next(iter(found.values()))
-
-    return read
+def _read_r(path: Path) -> Any:
+    try:
+        import rdata
+    except ImportError as error:
+        raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
+    # rdata knows no code, which formulas have in their environments
+    content = without_code(path.read_bytes())
+    workspace = content.startswith(b"RD")
+    parsed = rdata.parser.parse_data(content, extension=".rda" if workspace else ".rds")
+    part_names(parsed.object)
+    found = rdata.conversion.convert(parsed)
+    if not workspace:
+        return found
+    if len(found) != 1:
+        names = ", ".join(map(str, found)) or "none"
+        raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
+    return next(iter(found.values()))
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -165,9 +188,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".zsav": _pyreadstat("read_sav"),
     ".sas7bdat": _pyreadstat("read_sas7bdat"),
     ".xpt": _pyreadstat("read_xport"),
-    ".rds": _rdata("read_rds"),
-    ".rda": _rdata("read_rda"),
-    ".rdata": _rdata("read_rda"),
+    ".rds": _read_r,
+    ".rda": _read_r,
+    ".rdata": _read_r,
 }
 
 
@@ -184,3 +207,8 @@ def plain_types(frame: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_extension_array_dtype(column.dtype) and pd.api.types.is_integer_dtype(column.dtype)
     }
     return frame.assign(**{str(name): column for name, column in changed.items()})
+
+
+def truth_as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return truth values, missing ones among them, as 1 and 0."""
+    return column.astype("boolean").astype("Float64").astype("float64")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ...errors import DataError, FileFormatError
-from ..checks import Label, shortened
+from ...errors import DataError, DataWarning, FileFormatError, shortened, warn
+from ..checks import Label
 from ..long import split_long
 
 WIDE = re.compile(r"_(\d+)_(.+)")
@@ -16,10 +16,11 @@ NUMBERED = ("mice", "sas", "spss", "jomo", "amelia")
 
 
 class Sets(NamedTuple):
-    """Imputations by label, and the incomplete original where there is one."""
+    """Imputations by label, the incomplete original where there is one, and the column that has named the rows."""
 
     imputed: dict[Label, pd.DataFrame]
     original: pd.DataFrame | None
+    id: str | None = None
 
 
 class Layout(NamedTuple):
@@ -51,8 +52,8 @@ def detect_layout(frame: pd.DataFrame) -> str | None:
     return None
 
 
-def split_frame(frame: pd.DataFrame, layout: str, where: str) -> Sets:
-    """Split a frame of a known layout.
+def split_frame(frame: pd.DataFrame, layout: str, where: str, given: pd.DataFrame | None = None) -> Sets:
+    """Split a frame of a known layout; `given` is the original of Stata's data that lack it.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def split_frame(frame: pd.DataFrame, layout: str, where: str) -> Sets:
         The numbers of the imputations cannot be used.
     """
     if layout == "stata":
-        return _split_stata(frame, where)
+        return _split_stata(frame, where, given)
     names = LAYOUTS[layout]
     if layout == "jomo":
         frame = _without_intercepts(frame)
@@ -75,14 +76,15 @@ def split_numbered(frame: pd.DataFrame, imp: str, row: str | None, where: str) -
     n_missing = int(frame[imp].isna().sum())
     if n_missing:
         raise DataError(f"column {imp!r} of {where} has {n_missing} missing cells: say which imputation each row is of")
-    sets = split_long(frame, imp, row if row in frame.columns else None)
+    row = row if row in frame.columns else None
+    sets = split_long(frame, imp, row)
     # mitml::write.mitmlSAV counts imputations from 0 and writes no original
     if 0 in sets and len(sets) > 1 and not sets[0].isna().to_numpy().any() and _vary(sets):
-        return Sets({label + 1 if isinstance(label, int) else label: part for label, part in sets.items()}, None)
+        return Sets({label + 1 if isinstance(label, int) else label: part for label, part in sets.items()}, None, row)
     original = sets.pop(0, None)
     if not sets:
         raise DataError(f"column {imp!r} of {where} is 0 in every row: there is an original but no imputation of it")
-    return Sets(sets, original)
+    return Sets(sets, original, row)
 
 
 def _vary(sets: dict[Label, pd.DataFrame]) -> bool:
@@ -106,30 +108,61 @@ def _without_intercepts(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=added)
 
 
-def _split_stata(frame: pd.DataFrame, where: str) -> Sets:
+def _split_stata(frame: pd.DataFrame, where: str, given: pd.DataFrame | None) -> Sets:
     """flong, mlong or wide, from the _mi_ columns."""
     if "_mi_m" not in frame.columns:
         return _split_wide(frame, where)
     _require(frame, ["_mi_m", "_mi_id"], where)
-    sets = {
-        int(str(number)): part.drop(columns=["_mi_m", "_mi_miss"], errors="ignore").set_index("_mi_id")
-        for number, part in frame.groupby("_mi_m")
-    }
-    if 0 not in sets or len(sets) < 2:
-        raise DataError(f"{where} has no original (_mi_m = 0) or no imputation (_mi_m = 1, 2, ...)")
-    original = sets.pop(0)
-    for number, part in sets.items():
-        if not (original.index.is_unique and part.index.is_unique and part.index.isin(original.index).all()):
-            raise DataError(f"_mi_id of imputation {number} in {where} names rows twice, or rows that _mi_m = 0 lacks")
-        # mlong leaves complete rows out of the imputations
-        complete = original.loc[~original.index.isin(part.index)]
-        sets[number] = (
-            pd.concat([part, complete]).loc[original.index].reset_index(drop=True)
-            if len(complete)
-            else (part.loc[original.index].reset_index(drop=True))
+    numbers = pd.to_numeric(frame["_mi_m"].astype(object), errors="coerce")
+    if numbers.isna().any() or (numbers % 1 != 0).any():
+        raise DataError(
+            f"column '_mi_m' of {where} has cells that are no whole number: say which imputation each is of"
         )
-    imputed: dict[Label, pd.DataFrame] = dict(sets.items())
-    return Sets(imputed, original.reset_index(drop=True))
+    sets = {int(number): _by_mi_id(part) for number, part in frame.groupby(numbers.astype(int))}
+    original = sets.pop(0, None)
+    if not sets:
+        raise DataError(f"{where} has no imputation (_mi_m = 1, 2, ...)")
+    before = _by_mi_id(given) if original is None and given is not None and "_mi_id" in given else original
+    if before is None and given is None:
+        _warn_of_gaps(sets[min(sets)].index, where)
+    imputed: dict[Label, pd.DataFrame] = {
+        number: _whole(part, before, sets[min(sets)], f"imputation {number} in {where}")
+        for number, part in sets.items()
+    }
+    return Sets(imputed, None if original is None else original.reset_index(drop=True), "_mi_id")
+
+
+def _by_mi_id(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=["_mi_m", "_mi_miss"], errors="ignore").set_index("_mi_id")
+
+
+def _whole(part: pd.DataFrame, before: pd.DataFrame | None, first: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Rows in the order of the original; those without gaps, which mlong leaves out of the imputations, are its."""
+    model = first if before is None else before
+    if not (model.index.is_unique and part.index.is_unique and part.index.isin(model.index).all()):
+        lacking = "that the first imputation lacks" if before is None else "that _mi_m = 0 lacks"
+        raise DataError(f"_mi_id of {where} names rows twice, or rows {lacking}")
+    complete = model.loc[~model.index.isin(part.index)]
+    if len(complete):
+        absent = [name for name in part.columns if name not in complete.columns]
+        if before is None or absent:
+            wanted = f"the column {absent[0]!r}" if absent else "all rows"
+            raise DataError(
+                f"{where} lacks the row with _mi_id {complete.index.tolist()[0]!r}: give the original, as _mi_m = 0 or "
+                f"as original= with _mi_id, with {wanted}"
+            )
+        part = pd.concat([part, complete[part.columns]])
+    return part.loc[model.index].reset_index(drop=True)
+
+
+def _warn_of_gaps(ids: pd.Index[Any], where: str) -> None:
+    numbers = pd.to_numeric(pd.Series(ids), errors="coerce")
+    if numbers.max() - numbers.min() + 1 > len(ids):
+        warn(
+            f"{where} has no original (_mi_m = 0), and its _mi_id has gaps: if Stata saved it in style mlong, the rows "
+            "without missing cells are not in it; save m = 0 too, or give original= with its _mi_id",
+            DataWarning,
+        )
 
 
 def _wide_columns(frame: pd.DataFrame) -> dict[int, dict[str, str]]:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ...errors import DataError, FileFormatError
+from ...errors import DataError, FileFormatError, shortened
 from ...hints import hinted
-from ..checks import Label, check_frame
+from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
 from .agreement import check_agreement
-from .files import natural, plain_types, read_file
+from .files import natural, plain_types, read_file, truth_as_numbers
 from .layouts import Sets, detect_layout, split_frame, split_numbered
 from .robjects import split_object
 from .sources import from_items, from_object
@@ -50,9 +50,10 @@ def read_imputations(
         "stata" (_mi_m, _mi_id: flong, mlong; _1_x: wide), "sas" (_Imputation_), "spss" (Imputation_), "jomo"
         (Imputation, id, clus), "mitml" (an R object), "long" (`imp` names the column), "list" (one set for each item).
     imp, id : str or None
-        Columns of a stacked frame that number the imputations and name the rows; default those of the layout.
+        Columns of a stacked frame that number the imputations and name the rows; default those of the layout. `id` may
+        be a column of each set of a list, too.
     original : DataFrame, path or None
-        The incomplete data, where `source` does not hold them.
+        The incomplete data, where `source` does not hold them; for Stata's mlong without m = 0, with ``_mi_id``.
     m : int or None
         How many imputations to draw from a MICEData.
     check : bool, default True
@@ -77,7 +78,7 @@ def read_imputations(
     ImputationWarning
         The library that made the imputations is known for too small standard errors.
     DataWarning
-        One imputation only.
+        One imputation only; Stata's data without m = 0 that may lack the complete rows.
 
     Notes
     -----
@@ -97,13 +98,15 @@ def read_imputations(
     sets, where = _sets(source, layout, imp, id, known, m)
     if not sets.imputed:
         raise DataError(f"{where} holds no imputation")
+    sets = sets if known is None else sets._replace(original=known)
+    sets = sets if id is None else _named(sets, id, where)
     frames = {label: _plain(frame, f"imputation {label}") for label, frame in sets.imputed.items()}
-    before = known if known is not None else sets.original
+    before = sets.original
     data = ImputedData.from_frames(frames)
     if before is not None:
         # a source may hold fewer columns than the file of the original
         before = before[[c for c in data.columns if c in before]] if known is not None else before
-        data = data.with_original(_plain(before, "the original"))
+        data = data.with_original(_as_imputed(_plain(before, "the original"), data[0]))
     if check:
         check_agreement(data, where)
     return data
@@ -111,6 +114,13 @@ def read_imputations(
 
 def _plain(frame: Any, where: str) -> pd.DataFrame:
     return plain_types(check_frame(frame, where))
+
+
+def _as_imputed(original: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Truth values as 0/1 where the imputations hold numbers, which mice draws for an incomplete logical column."""
+    truth = [name for name in frame.columns if name in original and column_kind(original[name]) == "truth values"]
+    numbers = [name for name in truth if column_kind(frame[name]) == "numbers"]
+    return original.assign(**{name: truth_as_numbers(original[name]) for name in numbers})
 
 
 def _original(given: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
@@ -135,7 +145,7 @@ def _sets(
     if not isinstance(source, pd.DataFrame) and callable(getattr(source, "to_pandas", None)):
         source = source.to_pandas()
     if isinstance(source, pd.DataFrame):
-        return _from_frame(source, layout, imp, id, "the data frame"), "the data frame"
+        return _from_frame(source, layout, imp, id, original, "the data frame"), "the data frame"
     found = from_object(source, original, m)
     if found is not None:
         return found, f"the {type(source).__name__}"
@@ -173,10 +183,12 @@ def _from_path(
         return split_object(found, repr(text)), repr(text)
     if not isinstance(found, pd.DataFrame):
         raise FileFormatError(f"{text!r} holds a {type(found).__name__}, not imputations")
-    return _from_frame(found.reset_index(drop=True), layout, imp, id, repr(text)), repr(text)
+    return _from_frame(found.reset_index(drop=True), layout, imp, id, original, repr(text)), repr(text)
 
 
-def _from_frame(frame: pd.DataFrame, layout: str | None, imp: str | None, id: str | None, where: str) -> Sets:
+def _from_frame(
+    frame: pd.DataFrame, layout: str | None, imp: str | None, id: str | None, original: pd.DataFrame | None, where: str
+) -> Sets:
     if imp is not None:
         return split_numbered(frame, imp, id, where)
     if layout == "long":
@@ -193,27 +205,40 @@ def _from_frame(frame: pd.DataFrame, layout: str | None, imp: str | None, id: st
             )
         raise FileFormatError(
             f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
-            f"Imputation); it has {', '.join(map(repr, frame.columns[:8]))}: name the column using imp=, or, if it is "
+            f"Imputation); it has {shortened(map(repr, frame.columns))}: name the column using imp=, or, if it is "
             'one of several files, give all of them, as in "out*.csv"; for one data set, pandas and rx.lmer'
         )
-    sets = split_frame(frame, layout, where)
-    if id is None:
-        return sets
-    named = {label: _by_id(part, id, where) for label, part in sets.imputed.items()}
+    return split_frame(frame, layout, where, original)
+
+
+def _named(sets: Sets, id: str, where: str) -> Sets:
+    """Rows in the order of the first set, by the column that names them, unless the layout has used it."""
+    named = sets.imputed
+    if id != sets.id:
+        named = {label: _by_id(_plain(part, f"imputation {label}"), id, where) for label, part in named.items()}
+    elif not all(part.index.is_unique for part in named.values()):
+        raise _named_twice(id, where)
     first = next(iter(named.values())).index
     aligned = {k: f.loc[first] if f.index.sort_values().equals(first.sort_values()) else f for k, f in named.items()}
-    before = None if sets.original is None else _by_id(sets.original, id, where)
-    return Sets(aligned, before if before is None or not first.isin(before.index).all() else before.loc[first])
+    before = sets.original
+    if before is not None and id in before.columns:
+        by_id = _by_id(before, id, "the original")
+        before = by_id.loc[first] if first.isin(by_id.index).all() else before
+    return Sets(aligned, before)
 
 
 def _by_id(frame: pd.DataFrame, id: str, where: str) -> pd.DataFrame:
     if id not in frame.columns:
         raise FileFormatError(
-            f"{where} has no column {id!r} (id=); its columns are {', '.join(map(repr, frame.columns[:8]))}"
+            f"{where} has no column {id!r} (id=); its columns are {shortened(map(repr, frame.columns))}"
         )
     if not frame[id].is_unique:
-        raise DataError(f"column {id!r} of {where} names rows twice within an imputation: id= must name one row each")
+        raise _named_twice(id, where)
     return frame.set_index(id)
+
+
+def _named_twice(id: str, where: str) -> DataError:
+    return DataError(f"column {id!r} of {where} names rows twice within an imputation: id= must name one row each")
 
 
 def _from_files(paths: dict[Label, Path]) -> Sets:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...errors import DataError, FileFormatError
 from ..checks import Label
-from .files import plain_types
+from .files import plain_types, truth_as_numbers
 from .layouts import Sets
 
 
@@ -52,22 +52,28 @@ def _mids(parts: dict[str, Any]) -> Sets:
     original = plain_types(parts["data"].reset_index(drop=True))
     gaps = np.asarray(parts["where"], dtype=bool)
     drawn = {str(name): cells for name, cells in parts["imp"].items()}
-    imputed: dict[Label, pd.DataFrame] = {}
-    for k in range(int(np.asarray(parts["m"])[0])):
-        frame = original.copy(deep=False)
-        for position, name in enumerate(original.columns):
-            if gaps[:, position].any():
-                frame[name] = _filled(original[name], np.flatnonzero(gaps[:, position]), drawn[name].iloc[:, k])
-        imputed[k + 1] = frame
+    rows = {name: np.flatnonzero(gaps[:, j]) for j, name in enumerate(original.columns) if gaps[:, j].any()}
+    original = original.assign(**{name: _as_drawn(original[name], drawn[name]) for name in rows})
+    imputed: dict[Label, pd.DataFrame] = {
+        k + 1: original.assign(**{name: _filled(original[name], rows[name], drawn[name].iloc[:, k]) for name in rows})
+        for k in range(int(np.asarray(parts["m"])[0]))
+    }
     return Sets(imputed, original)
+
+
+def _as_drawn(column: pd.Series[Any], drawn: pd.DataFrame) -> pd.Series[Any]:
+    """Truth values as 0/1 where numbers were drawn for them: so R makes one column of the two."""
+    truth = pd.api.types.is_bool_dtype
+    return truth_as_numbers(column) if truth(column.dtype) and not all(map(truth, drawn.dtypes)) else column
 
 
 def _filled(column: pd.Series[Any], rows: np.ndarray[Any, Any], values: pd.Series[Any]) -> pd.Series[Any]:
     if len(rows) != len(values):
         raise ValueError(f"{len(values)} values for {len(rows)} cells of {column.name!r}")
     result = column.copy()
-    kept = values.astype(object).to_numpy()
-    result.iloc[rows] = kept if not pd.api.types.is_numeric_dtype(column.dtype) else kept.astype(np.float64)
+    numbers = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    kept: Any = values.astype("Float64").to_numpy(np.float64, na_value=np.nan) if numbers else values.astype(object)
+    result.iloc[rows] = np.asarray(kept)
     return result
 
 
@@ -90,6 +96,8 @@ def _mitml(parts: dict[str, Any]) -> Sets:
     names = pd.to_numeric(pd.Series(original.index), errors="coerce").to_numpy()
     # mitml sorts by cluster, and the names of the rows say where they stood
     order = np.argsort(names) if np.array_equal(np.sort(names), np.arange(1, len(names) + 1)) else np.arange(len(names))
+    drawn_in = [str(original.columns[position]) for position in np.unique(cells[:, 1])]
+    original = original.assign(**{name: _as_drawn(original[name], pd.DataFrame(values)) for name in drawn_in})
     imputed: dict[Label, pd.DataFrame] = {}
     for k in range(values.shape[1]):
         frame = original.copy(deep=False)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, warn
+from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, shortened, warn
 from ...hints import hinted
 from ..archive import replaced
-from ..checks import shortened
+from ..checks import column_kind
 from ..imputed import ImputedData
 from ..long import ID
 from .agreement import equal_cells
@@ -43,7 +43,8 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     FileFormatError
         Another suffix; the file cannot be written: what was there before is unchanged.
     DataError
-        Stata needs the original; a column cannot be written; a variable has a name the layout needs.
+        Stata needs the original; a column cannot be written (for Stata: times with a time zone); a variable has a name
+        the layout needs.
     MissingExtraError
         pyarrow is not installed.
 
@@ -174,10 +175,14 @@ def _write_stata(data: ImputedData, path: Path) -> None:
     for name in data.columns:
         if len(name) > 32 or not name.isidentifier():
             raise DataError(f"{name!r} is no name for a variable of Stata (letters, digits, _, at most 32): rename it")
+    empty = [name for name in data.columns if frame[name].dtype.kind == "O" and frame[name].isna().all()]
+    if empty:
+        raise DataError(f"{empty[0]!r} has missing cells only, whose type Stata cannot tell: leave the column out")
+    dates: Any = {name: _stata_dates(frame[name]) for name in data.columns if frame[name].dtype.kind == "M"}
     try:
-        frame.to_stata(path, write_index=False, version=118)
+        frame.to_stata(path, write_index=False, version=118, convert_dates=dates)
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise DataError(f"Stata cannot hold these data: {error}") from error
+        raise DataError(f"Stata cannot hold these data: {str(error).splitlines()[0]}") from error
 
 
 def _stata_types(frame: pd.DataFrame) -> pd.DataFrame:
@@ -197,5 +202,30 @@ def _stata_types(frame: pd.DataFrame) -> pd.DataFrame:
         ):
             changed[str(name)] = column.astype(object).map(lambda v: np.nan if pd.isna(v) else float(v)).astype(float)
         elif not pd.api.types.is_numeric_dtype(column.dtype):
-            changed[str(name)] = column.astype(object).where(column.notna(), None)
+            changed[str(name)] = _stata_text_or_dates(column)
     return frame.assign(**changed)
+
+
+def _stata_text_or_dates(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return texts as objects, dates and times without a zone as pandas keeps them."""
+    held = pd.api.types.infer_dtype(column, skipna=True)
+    if held in ("string", "empty"):
+        return column.astype(object).where(column.notna(), None)
+    if held not in ("date", "datetime", "datetime64"):
+        raise DataError(
+            f"Stata cannot hold these data: {column.name!r} holds {column_kind(column)}: make it numbers or text"
+        )
+    times = pd.to_datetime(column)
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        raise DataError(
+            f"Stata keeps no time zones, which {column.name!r} has: take its times in one zone, using "
+            ".dt.tz_convert('UTC').dt.tz_localize(None)"
+        )
+    if (times.dropna() != times.dropna().dt.floor("ms")).any():
+        raise DataError(f"Stata's times are whole milliseconds, those of {column.name!r} are not: round them")
+    return times
+
+
+def _stata_dates(times: pd.Series[Any]) -> str:
+    """Days where all times are midnight, else milliseconds."""
+    return "td" if (times.dropna() == times.dropna().dt.normalize()).all() else "tc"

@@ -32,6 +32,12 @@ def threefry(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
     return a, b
 
 
+def seeded(seed: int) -> Array:
+    """The key of a seed, whatever the user's ``jax_default_prng_impl``."""
+    made: Array = jax.random.key(seed, impl="threefry2x32")
+    return made
+
+
 def fold_in(key: Array, number: Array | int) -> Array:
     """``jax.random.fold_in``, the same bit by bit, without its loop: a program with many of them compiles sooner."""
     if str(jax.random.key_impl(key)) != "threefry2x32":

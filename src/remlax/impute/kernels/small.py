@@ -1,7 +1,7 @@
 """Linear algebra of many small symmetric matrices, as vector operations over the batch.
 
 LAPACK is called once per matrix, which for thousands of 3 x 3 matrices costs more than the arithmetic; and batched
-calls can wait for each other for ever: see `remlax.core.small`, whose loops serve more than `UNROLLED` rows.
+calls can wait for each other for ever: see `kernels.small`, whose loops serve more than `UNROLLED` rows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,186 @@
+"""Whether an imputation model has what the analysis model has: products, powers and random slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..data.imputation_model import ImputationModel
+from ..data.imputed import ImputedData
+from ..errors import ImputationWarning, RemlaxError, warn
+from .formula import MixedFormula, parse_formula
+from .model_matrix import model_matrix
+from .syntax import Call, Name, columns_in, deparse, parse, variables
+from .terms import expand
+
+FloatArray = npt.NDArray[np.float64]
+
+IN_SPAN = 1e-6  # what is left of a column that others determine, relative to its length
+MOST_ROWS = 5000
+# transforms of one column, which a model of the column itself comes close to
+SMOOTH = frozenset(
+    prefix + name for prefix in ("", "np.") for name in ("log", "log2", "log10", "log1p", "sqrt", "exp", "expm1")
+)
+
+
+class Lacking(NamedTuple):
+    """Terms and random slopes of an analysis model that the imputation model lacks; ``of_imputed``: of imputed columns.
+
+    terms: as the formula has them; slopes: likewise, of the clusters of the imputation model.
+    """
+
+    terms: tuple[str, ...]
+    slopes: tuple[str, ...]
+    of_imputed: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.terms or self.slopes)
+
+    @property
+    def involved(self) -> tuple[str, ...]:
+        """Columns that the terms and slopes are made of, as formulas have them."""
+        names = (name for term in (*self.terms, *self.slopes) for name in variables(term))
+        return quoted(dict.fromkeys(names))
+
+    def words(self, cluster: str) -> str:
+        """Name the terms and slopes in a sentence."""
+        found = [f"the {'product' if ':' in term else 'term'} {term!r}" for term in self.terms]
+        found += [f"the random slope of {slope!r} in {cluster!r}" for slope in self.slopes]
+        return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+
+
+def quoted(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of columns as a formula has them."""
+    return tuple(deparse(Name(name)) for name in names)
+
+
+def as_terms(given: Iterable[str], columns: Collection[str]) -> tuple[str, ...]:
+    """Columns, whatever their names, and terms of columns, as formulas have them."""
+    return tuple(deparse(Name(text)) if text in columns else text for text in given)
+
+
+def terms_of(rhs: str) -> tuple[str, ...]:
+    """Terms of a right side, without the intercept."""
+    written = expand(parse(rhs), rhs)
+    return tuple(written.text(term) for term in written.terms)
+
+
+def right_side(terms: Iterable[str]) -> str:
+    """Right side of a formula with an intercept and these terms."""
+    return " + ".join(("1", *terms))
+
+
+def lacking(analysis: MixedFormula, model: ImputationModel, frame: pd.DataFrame) -> Lacking:
+    """Find products, powers and random slopes of an analysis that its imputations know nothing of.
+
+    A term counts as known if the columns of the imputation model determine its columns. Only terms count that an
+    imputed column has to do with: as the response, or as a part of the term.
+
+    Parameters
+    ----------
+    analysis
+        The analysis model.
+    model
+        The imputation model.
+    frame
+        Complete rows with the columns of both.
+    """
+    response = [name for name in columns_in(parse(analysis.response, arithmetic=True)) if name in model.imputed]
+    within = _indicators(frame, model.by)
+    targets = [f"factor({name})" if name in model.categories else name for name in quoted(model.targets)]
+    fixed, random = [right_side([*targets, *model.fixed])], [right_side(model.random or ())]
+    if model.outcome:
+        outcome = parse_formula(model.outcome)
+        if outcome.response == analysis.response:
+            fixed.append(outcome.fixed)
+            random += [term.lhs for term in outcome.random]
+    terms = _unknown(analysis.fixed, frame, _basis(fixed, frame, within))
+    wanted = [term for term in terms if _counts(term, model.imputed, bool(response))]
+    slopes: list[str] = []
+    for part in analysis.random if model.random is not None else ():
+        if part.group == (model.cluster,):
+            slopes += _unknown(part.lhs, frame, _basis(random, frame, within), single=True)
+    slopes = [slope for slope in slopes if response or set(variables(slope)) & set(model.imputed)]
+    involved = {name for term in (*wanted, *slopes) for name in variables(term)}
+    return Lacking(tuple(wanted), tuple(dict.fromkeys(slopes)), bool(involved & set(model.imputed)))
+
+
+def _counts(term: str, imputed: Collection[str], response: bool) -> bool:
+    own = set(variables(term)) & set(imputed)
+    node = parse(term)
+    if own and isinstance(node, Call) and node.func in SMOOTH:
+        return False
+    return response or bool(own)
+
+
+def _unknown(rhs: str, frame: pd.DataFrame, basis: FloatArray, *, single: bool = False) -> list[str]:
+    """Terms of a right side that are products or functions (with ``single``: any) and not in the span of the basis."""
+    matrix = model_matrix(rhs, frame)
+    x = matrix.values - matrix.values.mean(axis=0)
+    far = np.linalg.norm(x - basis @ (basis.T @ x), axis=0) > IN_SPAN * np.linalg.norm(x, axis=0)
+    written = expand(parse(rhs), rhs)
+    columns = list(matrix.spec.term_columns.values())
+    return [
+        written.text(term)
+        for term, own in zip(written.terms, columns, strict=True)
+        if (single or len(term) > 1 or not isinstance(written.factors[term[0]], Name)) and far[list(own)].any()
+    ]
+
+
+def _basis(sides: Sequence[str], frame: pd.DataFrame, within: FloatArray) -> FloatArray:
+    """Orthonormal basis of the right sides, in each group of rows by themselves; within (n, G): a column per group."""
+    whole = np.concatenate([model_matrix(side, frame).values for side in sides], axis=1)
+    # years and their squares differ enough only when they are centred
+    whole = whole - whole.mean(axis=0)
+    size = np.linalg.norm(whole, axis=0)
+    whole = np.column_stack([np.ones(len(frame)), whole[:, size > 0] / size[size > 0]])
+    u, size, _ = np.linalg.svd((whole[:, :, None] * within[:, None, :]).reshape(len(frame), -1), full_matrices=False)
+    return u[:, size > IN_SPAN * size[0]]
+
+
+def _indicators(frame: pd.DataFrame, by: str) -> FloatArray:
+    if not by:
+        return np.ones((len(frame), 1))
+    codes, levels = pd.factorize(frame[by])
+    indicators: FloatArray = np.asarray(codes[:, None] == np.arange(len(levels)), dtype=np.float64)
+    return indicators
+
+
+def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
+    """Warn where imputations are analysed by a model with terms that theirs lacks.
+
+    Data that do not say how they were imputed, or no longer have the columns, are not looked at.
+    """
+    model = data.imputed_by
+    if model is None:
+        return
+    frame = data.frames[0]
+    if len(frame) > MOST_ROWS:
+        frame = frame.iloc[np.linspace(0, len(frame) - 1, MOST_ROWS).astype(int)]
+    try:
+        found = lacking(analysis, model, frame)
+    except RemlaxError:
+        return
+    if found:
+        imputed = ", ".join(map(repr, model.imputed))
+        warn(
+            f"missing cells of {imputed} were imputed without {found.words(model.cluster)}, "
+            "which the model has: estimates of such terms are then biased, as a rule towards 0. Impute by "
+            f"remlax.impute.joint{_advice(analysis, model, found)}",
+            ImputationWarning,
+        )
+
+
+def _advice(analysis: MixedFormula, model: ImputationModel, found: Lacking) -> str:
+    """Arguments of `joint` that give the imputation model what it lacks."""
+    if found.of_imputed:
+        return f"(..., compatible_with={analysis.text!r}), in whose model they are"
+    targets = [name for name in quoted(model.targets) if name not in found.involved]
+    slopes = list(dict.fromkeys([*(model.random or ()), *found.slopes]))
+    cluster = deparse(Name(model.cluster or analysis.random[0].group[0]))
+    right = [*dict.fromkeys([*model.fixed, *found.involved, *found.terms]), f"({right_side(slopes)} | {cluster})"]
+    return f"(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"

@@ -1,0 +1,249 @@
+"""The cluster bootstrap: whole clusters of a data set drawn with replacement, and the model fitted to all resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ..data.imputed import ImputedData
+from ..design.build import ModelRows, RowInput, needed_columns
+from ..design.groups import grouping_factor
+from ..design.rows import RowArray, RowMatrix
+from ..design.syntax import variables
+from ..design.tokens import nearest
+from ..engine.conditioning import aliased_columns
+from ..errors import DataError, DesignError, shortened
+from .assemble import assemble
+from .fit import Fitted, fit_assembled
+from .memory import check_room
+from .refit import of_lane
+
+ROWS = "rows"
+# below this share of a column left by the others, the cross-products cannot tell whether it is determined
+DOUBTFUL = 1e-8
+EXACT = 1e-10
+
+
+@dataclass(frozen=True)
+class Level:
+    """Which clusters (or rows) lie in each cluster one level up, and whether they are drawn.
+
+    order: children, parent by parent; starts, counts: by parent.
+    """
+
+    taken: bool
+    order: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Nested clusters of one data set, coarsest first, with the rows as the last level.
+
+    Parameters
+    ----------
+    levels : tuple of Level
+    renamed : tuple of (int, str)
+        Levels whose clusters get new names, for copies of a cluster are clusters of their own, and the column of the
+        data that holds these names.
+    """
+
+    levels: tuple[Level, ...]
+    renamed: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One resample: rows (n,) of the data set, and the new names (n,) of their clusters by level."""
+
+    rows: np.ndarray
+    names: tuple[np.ndarray, ...]
+
+
+def find_clusters(fitted: Fitted, lane: int, resample: str | Sequence[str]) -> Clusters:
+    """Find the clusters to draw.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    lane : int
+    resample : str or sequence of str
+        Grouping factors whose levels are drawn, each within the level of the next coarser one that a row is in;
+        ``"rows"`` draws rows within the finest clusters.
+
+    Raises
+    ------
+    DataError
+        A name is no grouping factor; grouping factors are crossed; new names have no column to stand in.
+    """
+    layout, rows = fitted.model.layout, fitted.model.rows
+    chosen = [resample] if isinstance(resample, str) else list(resample)
+    labels = [f.label for f in reversed(layout.factors)]
+    for name in chosen or [""]:
+        if name not in (*labels, ROWS):
+            hint = nearest(str(name), [*labels, ROWS]) or f"; use {shortened(map(repr, labels))} or {ROWS!r}"
+            raise DataError(f"resample= must name grouping factors, not {name!r}{hint}")
+    if layout.structure.n_dense:
+        raise DataError(
+            f"the grouping factors {shortened(map(repr, labels))} are not nested in one another: whole clusters of one "
+            "cannot be drawn without cutting those of another; use the parametric bootstrap (resample=None)"
+        )
+    sources = layout.factor_source[::-1]
+    codes = [rows.factor_rows[source].lane(lane).astype(np.int64) for source in sources]
+    n = rows.n_rows(lane)
+    taken = [label in chosen for label in labels]
+    above, levels = np.zeros(n, np.int64), list[Level]()
+    # a grouping factor that is called "rows" is what this name means
+    for draws, own in zip([*taken, ROWS in chosen and ROWS not in labels], [*codes, np.arange(n)], strict=True):
+        children, first = np.unique(own, return_index=True)
+        parents = above[first]
+        counts = np.bincount(parents)
+        levels.append(Level(draws, children[np.argsort(parents, kind="stable")], np.cumsum(counts) - counts, counts))
+        above = own
+    return Clusters(tuple(levels), _renamed(rows, sources, taken))
+
+
+def _renamed(rows: ModelRows, sources: Sequence[int], taken: Sequence[bool]) -> tuple[tuple[int, str], ...]:
+    """Levels that need new names, and a column for each: the last one that no coarser factor and no predictor uses."""
+    groups = {term.group_label: term.group for term in rows.formula.random}
+    used = set(rows.fixed.variables).union(*(spec.variables for spec in rows.term_specs))
+    for text in (rows.formula.response, *rows.formula.offsets, rows.given_weights, rows.given_offset):
+        used.update(variables(text) if isinstance(text, str) else ())
+    out, last = list[tuple[int, str]](), ""
+    for i, source in enumerate(sources):
+        if not any(taken[: i + 1]):
+            continue
+        label = rows.factors[source].label
+        columns = groups[label]
+        free = [name for name in columns if name not in used and name not in [column for _, column in out]]
+        if free:
+            last = free[-1]
+            out.append((i, last))
+        elif taken[i] or last not in columns:
+            raise DataError(
+                f"the grouping factor {label!r} has no column that the model does not use elsewhere, so that copies of "
+                f"its levels cannot be told apart: give it one, as in data.assign(cluster=data[{columns[-1]!r}])"
+            )
+    return tuple(out)
+
+
+def draw_clusters(clusters: Clusters, rng: np.random.Generator) -> Draw:
+    """Draw one resample, level by level from above."""
+    blocks, name = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    names = list[np.ndarray]()
+    for level in clusters.levels:
+        counts = level.counts[blocks]
+        owner = np.repeat(np.arange(len(blocks)), counts)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        pick = rng.integers(0, counts[owner]) if level.taken else place
+        blocks = level.order[level.starts[blocks][owner] + pick]
+        # names say where in its cluster a copy stands, so that those of many resamples are few and nested
+        name = name[owner] * level.counts.max() + place
+        names = [*(one[owner] for one in names), name]
+    return Draw(blocks, tuple(names[:-1]))
+
+
+def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> tuple[Fitted, np.ndarray]:
+    """Fit the model to resamples, all in one batch.
+
+    Returns
+    -------
+    Fitted
+        One lane per resample that identifies the coefficients.
+    identified : ndarray of bool (n_draws,)
+
+    Raises
+    ------
+    DataError
+        No resample identifies the coefficients, or one does not identify the variances.
+    """
+    model = fitted.model
+    identified = np.array([_identified(fitted, lane, draw.rows) for draw in draws])
+    kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
+    if not kept:
+        raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
+    rows = resampled_rows(model.rows, lane, clusters, kept)
+    try:
+        again = assemble(rows, reml=fitted.reml, keep=model.keep)
+    except DesignError as error:
+        why = str(error).replace("imputation", "resample")
+        raise DataError(f"resamples of the clusters do not identify the model: {why}") from None
+    return fit_assembled(again, fitted.optimizer), identified
+
+
+def _identified(fitted: Fitted, lane: int, taken: np.ndarray) -> bool:
+    """Whether the rows of a resample determine all coefficients, and leave a residual."""
+    rows = fitted.model.rows
+    offset = 0.0 if rows.offset is None else rows.offset.lane(lane)
+    columns = np.column_stack([rows.x.lane(lane)[:, fitted.model.keep], rows.y.lane(lane) - offset])
+    times = np.bincount(taken, minlength=len(columns))
+    gram = (columns * times[:, None]).T @ columns
+    sizes = np.sqrt(np.diag(gram))
+    if (sizes > 0).all():
+        try:
+            if (np.diag(np.linalg.cholesky(gram / np.outer(sizes, sizes))) ** 2 > DOUBTFUL).all():
+                return True
+        except np.linalg.LinAlgError:
+            pass
+    columns = columns[times > 0]
+    if aliased_columns(columns[:, :-1]):
+        return False
+    x, y = columns[:, :-1], columns[:, -1]
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0] if x.shape[1] else y
+    return bool(np.linalg.norm(left) > EXACT * np.linalg.norm(y))
+
+
+def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
+    """Rows of resamples of one data set, which keep what the formula made of them."""
+    taken = np.concatenate([draw.rows for draw in draws])
+    offsets = np.concatenate([[0], np.cumsum([len(draw.rows) for draw in draws])])
+    assert rows.data is not None  # every fit keeps its data
+    given = [one if isinstance(one, str) else None for one in (rows.given_weights, rows.given_offset)]
+    frame = rows.data.frames[lane]
+    frame = frame[[name for name in needed_columns(rows.formula, *given) if name in frame]]
+    numbers = 2 * len(taken) * (frame.shape[1] + len(rows.fixed.names) + 2 * len(rows.terms))
+    check_room(numbers, f"{len(draws)} resamples of {len(frame)} rows", "draw fewer (n_sims)")
+
+    def own(matrix: RowMatrix) -> RowMatrix:
+        values = np.asfortranarray(matrix.lane(lane)[taken])
+        place = tuple((True, j) for j in range(values.shape[1]))
+        return RowMatrix(np.empty((0, 0)), tuple(values.T), place, offsets)
+
+    def one(values: RowArray | None) -> RowArray | None:
+        return None if values is None else RowArray(values.lane(lane)[taken], offsets)
+
+    stacked = frame.take(taken)
+    for i, column in clusters.renamed:
+        stacked[column] = np.concatenate([draw.names[i] for draw in draws])
+    groups = {term.group_label: term.group for term in rows.formula.random}
+    factors = tuple(grouping_factor(stacked, groups[f.label], f.label) for f in rows.factors)
+    parts = [stacked.iloc[a:b].reset_index(drop=True) for a, b in pairwise(offsets)]
+    labels = tuple(range(1, len(draws) + 1))
+    return replace(
+        rows,
+        labels=labels,
+        offsets=offsets,
+        x=own(rows.x),
+        y=RowArray(rows.y.lane(lane)[taken], offsets),
+        terms=tuple(replace(term, rows=own(term.rows)) for term in rows.terms),
+        factors=factors,
+        factor_rows=tuple(RowArray(f.codes, offsets) for f in factors),
+        weights=one(rows.weights),
+        offset=one(rows.offset),
+        index=tuple(part.index for part in parts),
+        data=ImputedData(tuple(parts), labels),
+        given_weights=_given(rows.given_weights, lane, draws),
+        given_offset=_given(rows.given_offset, lane, draws),
+    )
+
+
+def _given(given: RowInput, lane: int, draws: Sequence[Draw]) -> RowInput:
+    """What was given as an array, by resample."""
+    if given is None or isinstance(given, str):
+        return given
+    values = np.asarray(of_lane(given, lane), dtype=np.float64)
+    return [values[draw.rows] for draw in draws]

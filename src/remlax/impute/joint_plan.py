@@ -1,0 +1,90 @@
+"""What `joint` was asked for, checked against the data, for all rows or for those of a level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from remlax.data.imputation_model import ImputationModel
+from remlax.design.congenial import terms_of
+from remlax.design.formula import parse_formula
+from remlax.design.syntax import variables
+from remlax.errors import ImputationError
+
+from .columns import FloatArray
+from .joint_model import Formulas, JointModel, build_model
+from .joint_run import Chains, JointPrior, advance
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """Formulas, roles of the targets and settings of the chains; see `joint` for them."""
+
+    formulas: Formulas
+    roles: Mapping[str, Sequence[str]]
+    compatible_with: str | None
+    specific: bool
+    m: int
+    burn: int
+    iter: int
+    priors: JointPrior
+    by: str
+
+    @property
+    def targets(self) -> list[str]:
+        """Targets of both levels."""
+        return [*self.formulas.targets, *self.formulas.upper_targets]
+
+    @property
+    def used(self) -> list[str]:
+        """Columns of the model but that of the clusters."""
+        sides = (self.formulas.fixed, self.formulas.random, self.formulas.upper_fixed)
+        outcome = parse_formula(self.compatible_with).variables if self.compatible_with else ()
+        names = [*self.targets, *(name for side in sides for name in variables(side)), *outcome]
+        return [name for name in dict.fromkeys(names) if name != self.formulas.cluster]
+
+    def lacks_cells(self, data: pd.DataFrame) -> bool:
+        """Whether a target has a missing cell."""
+        return bool(data[self.targets].isna().to_numpy().any())
+
+    def check(self, data: pd.DataFrame) -> None:
+        """Refuse data without anything to impute, and settings that contradict each other."""
+        if self.by and self.by == self.formulas.cluster:
+            raise ImputationError(f"by= and the clusters are both {self.by!r}: clusters are modelled together")
+        if not self.lacks_cells(data):
+            raise ImputationError(f"no target ({', '.join(self.targets)}) has a missing cell: nothing to impute")
+        if self.specific and self.compatible_with is not None:
+            raise ImputationError("compatible_with= needs residual='common'")
+
+    def model(self, data: pd.DataFrame) -> JointModel:
+        """The model of some rows."""
+        model = build_model(data, self.formulas, dict(self.roles), self.compatible_with)
+        if self.specific and model.lower.category.shape[1]:
+            raise ImputationError(
+                "residual='cluster' needs continuous targets: categorical ones fix the scale of a residual"
+            )
+        return model
+
+    def run(self, chains: Chains, tell: Callable[[int], None]) -> tuple[Chains, FloatArray]:
+        """Make all sweeps; also the parameters after each that is recorded."""
+        if self.burn:
+            chains, _ = advance(chains, self.burn, tell)
+        return advance(chains, self.iter, tell)
+
+    def described(self, data: pd.DataFrame) -> ImputationModel:
+        """The model in the words of formulas, for the imputations to keep."""
+        outcome = () if self.compatible_with is None else (parse_formula(self.compatible_with).response.strip("`"),)
+        imputed = tuple(name for name in (*self.targets, *outcome) if np.any(data[name].isna()))
+        return ImputationModel(
+            imputed,
+            tuple(self.targets),
+            terms_of(self.formulas.fixed),
+            terms_of(self.formulas.random),
+            self.formulas.cluster,
+            self.compatible_with or "",
+            self.by,
+            (*self.roles["nominal"], *self.roles["ordinal"]),
+        )

@@ -1,0 +1,89 @@
+"""Linear combinations of the coefficients, of one fit or pooled; NaN where there is no estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from ..fitting.coefficients import CoefficientInference
+from ..fitting.fit import Fitted
+from ..pooling import pool_rubin, pool_scalars
+from .coefficients import fit_table, pooled_table
+from .fit_print import fit_notes
+from .marks import mark
+
+
+class Combinations(Protocol):
+    """What marginal means need to know about a model."""
+
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
+        """Table of the combinations (r, p), with a constant of each data set (K,) added; rows of NaN stay NaN."""
+        ...
+
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Covariance (r, r) of the estimates of combinations without NaN."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FitCombinations:
+    """Combinations of the coefficients of one fit."""
+
+    fitted: Fitted
+    lane: int
+    within: CoefficientInference
+    conf_level: float
+
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
+        """Table of the combinations (r, p)."""
+        rows = _stand_in(matrix)
+        error = np.sqrt(np.einsum("ri,ij,rj->r", rows, self.within.vcov[0], rows))
+        estimate = rows @ self.fitted.beta[self.lane] + (0.0 if shift is None else shift[0])
+        table = fit_table(labels, estimate, error, self.within.df(rows)[0], self.conf_level)
+        table.attrs["notes"] = fit_notes(self.fitted, self.lane)
+        return _blanked(table, matrix)
+
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Covariance of the estimates."""
+        return np.asarray(matrix @ self.within.vcov[0] @ matrix.T)
+
+
+@dataclass(frozen=True, eq=False)
+class PooledCombinations:
+    """Combinations of the coefficients of several fits, pooled."""
+
+    fitted: Fitted
+    lanes: Sequence[int]
+    dropped: Sequence[int]
+    within: CoefficientInference
+    conf_level: float
+
+    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
+        """Table of the combinations (r, p)."""
+        rows = _stand_in(matrix)
+        estimates = self.fitted.beta[list(self.lanes)] @ rows.T
+        if shift is not None:
+            estimates = estimates + shift[:, None]
+        variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
+        pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
+        return _blanked(mark(pooled_table(labels, pool), self.fitted, self.lanes, self.dropped), matrix)
+
+    def covariance(self, matrix: np.ndarray) -> np.ndarray:
+        """Total covariance of the estimates by Rubin's rules."""
+        pool = pool_rubin(self.fitted.beta[list(self.lanes)], self.within.vcov)
+        return np.asarray(matrix @ pool.t @ matrix.T)
+
+
+def _stand_in(matrix: np.ndarray) -> np.ndarray:
+    """Put the first coefficient where a row is NaN, which `_blanked` takes out again."""
+    first = np.eye(1, matrix.shape[1])
+    return np.where(np.isnan(matrix).any(axis=1)[:, None], first, matrix)
+
+
+def _blanked(table: pd.DataFrame, matrix: np.ndarray) -> pd.DataFrame:
+    table.loc[np.isnan(matrix).any(axis=1), table.columns[1:]] = np.nan
+    return table
