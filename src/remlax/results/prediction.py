@@ -17,7 +17,7 @@ from ..core.structure import host_leaf
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
-from ..fitting.satterthwaite import variance_covariance
+from ..fitting.satterthwaite import matched_df, variance_covariance
 from ..pooling import pool_scalars
 from ..progress import progress
 from .checks import check_level
@@ -197,9 +197,7 @@ def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor
 
 def satterthwaite_rows(fitted: Fitted, lanes: Sequence[int], found: LinearPredictor) -> np.ndarray:
     """Degrees of freedom 2 v^2 / (g' A g) of every variance, (K, R); infinite where it does not vary."""
-    spread = np.einsum("krs,kst,krt->kr", found.gradient, variance_covariance(fitted)[list(lanes)], found.gradient)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = 2 * found.variance**2 / spread
+    df = matched_df(found.variance, found.gradient, variance_covariance(fitted)[list(lanes)])
     return np.where(np.isnan(df), np.inf, df)
 
 
