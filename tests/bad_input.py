@@ -1992,6 +1992,26 @@ SIZES: list[Case] = [
         r"the response 'y' has values as large as 4.5e\+200, too large",
     ),
     (
+        "size: response of one imputation too large",
+        lambda: rx.lmer_list("y ~ x + (1 | g)", [base(), changed(y=base()["y"] * 1e120), base()]),
+        DataError,
+        r"the response 'y' has values as large as 4.5e\+120 in imputation 2, too large for double precision",
+    ),
+    (
+        "size: response far from zero",
+        lmer(data=lambda: changed(y=base()["y"] + 1e14)),
+        DataError,
+        r"the response 'y' has a mean of 1e\+14 and a range of [\d.]+, for which double precision has too few digits: "
+        "subtract a constant before they are lost",
+    ),
+    (
+        "size: units that no coefficient bridges",
+        lambda: rx.lmer_list("y ~ x + (1 | g)", [changed(y=base()["y"] * 1e-80, x=base()["x"] * 1e80)] * 2),
+        DataError,
+        "the coefficient of 'x' is of the order of [1-9]e-16[01] in imputation 1, which double precision cannot "
+        "square: change its unit, or that of the response 'y'",
+    ),
+    (
         "size: predictor too large",
         lmer(data=lambda: changed(x=base()["x"] * 1e150)),
         DataError,

@@ -66,7 +66,7 @@ def test_names_of_groups_do_not_matter(frames: list[pd.DataFrame], fits: rx.Lmer
     np.testing.assert_allclose(by_name, fits[0].ranef()["g"].sort_index(), rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("c", [1e-6, 1e-3, 1e3, 1e6])
+@pytest.mark.parametrize("c", [1e-90, 1e-6, 1e-3, 1e3, 1e6, 1e90])
 def test_scale_of_the_response(frames: list[pd.DataFrame], fits: rx.LmerFitList, c: float) -> None:
     scaled = rx.lmer_list(FORMULA, [f.assign(y=f["y"] * c) for f in frames])
     a, b = fits.pool().tidy("fixed"), scaled.pool().tidy("fixed")
@@ -74,12 +74,22 @@ def test_scale_of_the_response(frames: list[pd.DataFrame], fits: rx.LmerFitList,
         np.testing.assert_allclose(b[name], a[name] * c, rtol=1e-7)
     for name in ("statistic", "df", "p_value", "riv", "lambda", "fmi"):
         np.testing.assert_allclose(b[name], a[name], rtol=1e-6, atol=1e-300)
+    df = fits.pool(dfcom="kenward-roger").tidy("fixed")["df"]
+    np.testing.assert_allclose(scaled.pool(dfcom="kenward-roger").tidy("fixed")["df"], df, rtol=1e-6)
+    new = frames[0].head(3)
+    np.testing.assert_allclose(
+        scaled[0].predict(new, interval="prediction")["df"],
+        fits[0].predict(new, interval="prediction")["df"],
+        rtol=1e-6,
+    )
     np.testing.assert_allclose(scaled[0].theta, fits[0].theta, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("c", [1e-6, 1e6])
+@pytest.mark.parametrize("c", [1e-90, 1e-6, 1e6, 1e90])
 def test_scale_of_a_predictor(frames: list[pd.DataFrame], fits: rx.LmerFitList, c: float) -> None:
     fit = rx.lmer(FORMULA, frames[0].assign(x=frames[0]["x"] * c))
+    for name in ("statistic", "df", "p_value"):
+        np.testing.assert_allclose(fit.tidy("fixed")[name], fits[0].tidy("fixed")[name], rtol=1e-6)
     assert fit.fixef()["x"] * c == pytest.approx(fits[0].fixef()["x"], rel=1e-7)
     sd = fit.varcorr().set_index("var1")["sdcor"].loc["x"]
     assert sd * c == pytest.approx(fits[0].varcorr().set_index("var1")["sdcor"].loc["x"], rel=1e-7)

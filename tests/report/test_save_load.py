@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -253,7 +255,7 @@ def small_file() -> bytes:
     return _bytes_of(fit)
 
 
-def _bytes_of(fit: rx.LmerFit) -> bytes:
+def _bytes_of(fit: rx.LmerFit | rx.PooledLmer) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         fit.save(Path(folder) / "f")
         return (Path(folder) / "f").read_bytes()
@@ -345,6 +347,75 @@ def test_a_manifest_that_does_not_fit_is_refused(change: Any, tmp_path: Path) ->
 def test_an_array_that_was_changed_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"the checksum of arrays/0000\.npy does not hold"):
         load_bytes(rewritten(lambda m: m["checksums"].update({"arrays/0000.npy": "0"})), tmp_path)
+
+
+def with_array(data: bytes, name: str, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """A file with one array changed, under checksums that hold."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w") as target:
+        manifest = json.loads(source.read("manifest.json"))
+        for part in manifest["checksums"]:
+            content = source.read(part)
+            if part == name:
+                out = io.BytesIO()
+                np.save(out, change(np.load(io.BytesIO(content))))
+                content = out.getvalue()
+                manifest["checksums"][part] = hashlib.sha256(content).hexdigest()
+            target.writestr(part, content)
+        target.writestr("manifest.json", json.dumps(manifest))
+    return buffer.getvalue()
+
+
+def arrays_of(tree: Any) -> list[str]:
+    """Names of the arrays below some part of a manifest."""
+    if isinstance(tree, dict):
+        return [tree["array"]] if list(tree) == ["array"] else [n for part in tree.values() for n in arrays_of(part)]
+    return [n for part in tree for n in arrays_of(part)] if isinstance(tree, list) else []
+
+
+@cache
+def pooled_file(what: str) -> bytes:
+    options = {"KR": {"dfcom": "kenward-roger"}, "CR2": {"vcov": "CR2"}, "given": {"dfcom": 30.0}}[what]
+    return _bytes_of(fits_case("studentratings_k5")[1][:2].pool(**options))  # type: ignore[arg-type]
+
+
+WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "not a number": lambda a: np.full(a.shape, np.nan),
+    "large": lambda a: np.full(a.shape, -1e300),
+    "complex": lambda a: a + 1j,
+    "text": lambda a: np.full(a.shape, "x"),
+    "single": lambda a: a.astype(np.float32),
+    "short": lambda a: a[:-1],
+    "deep": lambda a: a[..., None],
+    "scalar": lambda a: np.array(1.0),
+}
+
+
+@pytest.mark.parametrize("what", ["estimates", "opt", "KR", "CR2", "given"])
+@pytest.mark.parametrize("change", WRONG)
+def test_arrays_that_no_such_model_has_are_refused(what: str, change: str, tmp_path: Path) -> None:
+    data = small_file() if what in ("estimates", "opt") else pooled_file(what)
+    with zipfile.ZipFile(io.BytesIO(data)) as members:
+        content = json.loads(members.read("manifest.json"))["content"]
+    names = arrays_of(content["stack"][what] if what in content["stack"] else content["within"])
+    assert names
+    for name in names:
+        with pytest.raises(FileFormatError, match="is damaged or truncated"):
+            load_bytes(with_array(data, name, WRONG[change]), tmp_path)
+
+
+def test_a_file_made_to_fill_the_memory_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "f", "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("manifest.json", b" " * (2**28 + 1))
+    monkeypatch.setattr("zipfile.ZipFile.read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(FileFormatError, match=r"f has [\d,]+ bytes and would unpack to 268,435,457, .*fill the memory"):
+        rx.load(tmp_path / "f")
+
+
+def test_arrays_that_shrink_a_lot_are_kept_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remlax.data.archive.MOST_BYTES", 2**16)
+    write_archive(tmp_path / "f", "zeros", {"it": np.zeros(10**6)})
+    assert np.array_equal(read_archive(tmp_path / "f").content["it"], np.zeros(10**6))
 
 
 def test_columns_that_come_out_otherwise_are_refused(tmp_path: Path) -> None:

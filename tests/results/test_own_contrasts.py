@@ -125,12 +125,12 @@ def test_random_terms_and_full_coding_keep_their_columns():
         warnings.simplefilter("ignore", SingularFitWarning)  # six blocks
         fit = rx.lmer("Y ~ V + (0 + V | B)", frame, contrasts={"V": names})
         other = rx.lmer("Y ~ V + (0 + V | B)", frame)
+        full = rx.lmer("Y ~ 0 + V + (0 + V | B)", frame, contrasts={"V": MATRIX})
     np.testing.assert_allclose(fit.fitted(), other.fitted(), rtol=1e-5)
     pd.testing.assert_frame_equal(fit.varcorr(), other.varcorr(), rtol=1e-3)
     # the coefficient called V[Victory] is not that of the random effect of Victory
     effects, modes = fit.tidy("ran_coefs"), fit.tidy("ran_vals")
     np.testing.assert_allclose(effects["estimate"], modes["estimate"])
-    full = rx.lmer("Y ~ 0 + V + (1 | B)", frame, contrasts={"V": MATRIX})
     assert list(full.fixef().index) == [f"V[{level}]" for level in LEVELS]
 
 

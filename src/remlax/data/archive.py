@@ -6,12 +6,9 @@ import contextlib
 import hashlib
 import io
 import json
-import lzma
 import os
-import struct
 import uuid
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +22,8 @@ from ..errors import FileFormatError
 FORMAT = 1
 MANIFEST = "manifest.json"
 NAME = "remlax"
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError,
-          NotImplementedError, OverflowError, MemoryError, OSError, lzma.LZMAError)  # fmt: skip
+# a file unpacks to no more than this, or than this many times its own size
+MOST_BYTES, MOST_TIMES = 2**28, 100
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,26 @@ def write_archive(path: str | os.PathLike[str], kind: str, content: dict[str, An
         "checksums": {name: hashlib.sha256(data).hexdigest() for name, data in arrays.items()},
         "content": tree,
     }
-    with replaced(path) as temporary, temporary.open("wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
-            for name, data in {MANIFEST: json.dumps(manifest).encode(), **arrays}.items():
+    parts = {MANIFEST: json.dumps(manifest).encode(), **arrays}
+    with replaced(path) as temporary:
+        _write(temporary, parts, zipfile.ZIP_DEFLATED)
+        if sum(map(len, parts.values())) > _most(temporary.stat().st_size):
+            _write(temporary, parts, zipfile.ZIP_STORED)
+
+
+def _write(path: Path, parts: dict[str, bytes], method: int) -> None:
+    with path.open("wb") as file:
+        with zipfile.ZipFile(file, "w") as members:
+            for name, data in parts.items():
                 # a fixed date: equal objects make equal files
-                info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                members.writestr(info, data, zipfile.ZIP_DEFLATED, 6)
+                members.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, method, 6)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _most(size: int) -> int:
+    """Bytes that a file of a size may unpack to: more is no data of ours but a trap."""
+    return max(MOST_BYTES, MOST_TIMES * size)
 
 
 @contextlib.contextmanager
@@ -124,10 +133,16 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
         raise FileFormatError(f"{source} is not a file that remlax wrote: give one made by save()")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
+            unpacked = sum(member.file_size for member in members.infolist())
+            if unpacked > _most(len(data)):
+                raise FileFormatError(
+                    f"{source} has {len(data):,} bytes and would unpack to {unpacked:,}, which no file of remlax does: "
+                    "it was made to fill the memory"
+                )
             return _read(source, members)
     except FileFormatError:
         raise
-    except DAMAGE as error:
+    except Exception as error:  # bytes may be wrong in any way
         raise damaged(source, error) from error
 
 

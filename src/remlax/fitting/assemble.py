@@ -20,6 +20,10 @@ from .layout import Layout, make_layout
 
 # rows of a data set from which a thread for each core pays
 LONG = 30_000
+# range of a response relative to its mean below which it is rounding error to a large part
+FEW_DIGITS = 1e-11
+# size of a coefficient beyond which its variance overflows
+COEFFICIENT = 1e140
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ def _assembled(
 ) -> Assembled:
     assert found is not None  # QR always conditions
     _check_residual(rows, found)
+    _check_units(rows, keep, found)
     map_ = layout.structure.theta_map
     return Assembled(
         rows=rows,
@@ -202,7 +207,26 @@ def _check_residual(rows: ModelRows, found: Conditioned) -> None:
     sizes = np.sqrt(totals / np.diff(rows.offsets))
     for k in np.flatnonzero(~(np.asarray(found.rotation.y_scale) > 1e-13 * sizes)):
         where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+        y = rows.y.lane(int(k))
+        spread, middle = float(np.ptp(y)), float(np.mean(y))
+        if 0 < spread < FEW_DIGITS * abs(middle):
+            raise DataError(
+                f"the response {rows.formula.response!r} has a mean of {middle:.3g} and a range of {spread:.3g}{where}"
+                ", for which double precision has too few digits: subtract a constant before they are lost"
+            )
         raise DataError(
             f"the fixed part explains the response {rows.formula.response!r} exactly{where}: there is no residual "
             "variance to estimate"
+        )
+
+
+def _check_units(rows: ModelRows, keep: np.ndarray, found: Conditioned) -> None:
+    """Refuse units of response and columns that together take variances of coefficients out of double precision."""
+    rotation = found.rotation
+    size = np.abs(np.einsum("kii->ki", rotation.inverse)) * np.asarray(rotation.y_scale)[:, None]
+    for k, j in np.argwhere((size > COEFFICIENT) | (size < 1 / COEFFICIENT)).tolist():
+        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+        raise DataError(
+            f"the coefficient of {rows.fixed.names[keep[j]]!r} is of the order of {size[k, j]:.0e}{where}, which "
+            f"double precision cannot square: change its unit, or that of the response {rows.formula.response!r}"
         )

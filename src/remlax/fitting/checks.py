@@ -61,8 +61,11 @@ def check_magnitudes(rows: ModelRows) -> None:
         limit = WEIGHT_MAGNITUDE if what == "weights" else MAGNITUDE
         if largest > limit or 0 < largest < 1 / limit:
             much = "large" if largest > 1 else "small"
+            at = int(np.argmax(np.abs(values)))
+            k = int(np.searchsorted(rows.offsets, at, side="right")) - 1
+            where = f" in imputation {rows.labels[k]}" if len(values) > rows.offsets[1] else ""
             raise DataError(
-                f"{what} has values as {much} as {largest:.3g}, too {much} for double precision: change the unit"
+                f"{what} has values as {much} as {largest:.3g}{where}, too {much} for double precision: change the unit"
             )
 
 

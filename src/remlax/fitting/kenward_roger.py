@@ -11,7 +11,7 @@ from ..errors import DataError, ModelSizeError
 from ..kernels.kenward_roger import kenward_roger_parts
 from .fit import Fitted
 from .memory import available_bytes, human_bytes
-from .satterthwaite import scaled_pinv
+from .satterthwaite import matched_df, scaled_pinv
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +84,7 @@ def contrast_df(found: Adjustment, contrasts: np.ndarray) -> np.ndarray:
     """Degrees of freedom of single contrasts (r, p), (K, r): 2 (l'Phi l)^2 / (g'W g), g_i = l'Phi P_i Phi l."""
     variance = np.einsum("ri,kij,rj->kr", contrasts, found.cov, contrasts)
     grad = np.einsum("ri,kaij,rj->kra", contrasts, found.moved, contrasts)
-    spread = np.einsum("kra,kab,krb->kr", grad, found.weights, grad)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(2 * variance**2 / spread)
+    return matched_df(variance, grad, found.weights)
 
 
 def joint_df(found: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -65,10 +65,12 @@ class ClusterScores:
         for row in contrasts:
             a, g = self.moments(row[None])
             a, g = a[:, 0, 0], g[:, :, 0]
+            both = g.T @ g
             own = np.einsum("ji,ji->j", g, g)
             mean = np.sum(a - own)
             with np.errstate(divide="ignore", invalid="ignore"):
-                out.append(mean**2 / (np.sum(a**2 - 2 * a * own) + np.sum((g.T @ g) ** 2)))
+                a, own, both = a / mean, own / mean, both / mean  # squares could leave the range of double precision
+                out.append(1 / (np.sum(a**2 - 2 * a * own) + np.sum(both**2)))
         return np.array(out)
 
     def wishart_df(self, contrasts: np.ndarray) -> float:

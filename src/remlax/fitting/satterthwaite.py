@@ -98,9 +98,14 @@ def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -
     rows = np.broadcast_to(contrasts, (len(lanes), *contrasts.shape[-2:]))
     variance = np.einsum("kri,kij,krj->kr", rows, fitted.vcov[lanes], rows)
     grad = np.einsum("kri,kijt,krj->krt", rows, fitted.information.d_cov[lanes], rows)
-    spread = np.einsum("krs,kst,krt->kr", grad, variance_covariance(fitted, lanes), grad)
+    return matched_df(variance, grad, variance_covariance(fitted, lanes))
+
+
+def matched_df(variance: np.ndarray, grad: np.ndarray, cov: np.ndarray) -> np.ndarray:
+    """Degrees of freedom 2 v^2 / (g'Ag) of variances v (K, r) with derivatives g (K, r, t), A (K, t, t)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(2 * variance**2 / spread)
+        relative = grad / variance[:, :, None]  # squares of variances could leave the range of double precision
+        return np.asarray(2 / np.einsum("krs,kst,krt->kr", relative, cov, relative))
 
 
 def satterthwaite_joint_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

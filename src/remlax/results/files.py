@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from ..design.build import RowInput, needed_columns, read_rows
 from ..design.formula import parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
+from ..engine.shapes import host_leaf
 from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
+from ..fitting.checks import check_options
 from ..fitting.coefficients import (
     ClusterRobust,
     CoefficientInference,
@@ -24,10 +27,24 @@ from ..fitting.coefficients import (
 from ..fitting.fit import Fitted
 from ..fitting.kenward_roger import Adjustment
 from ..fitting.robust import ClusterScores
-from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import Newton, Optimum
 
-ESTIMATES = ("theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "status", "singular")
+ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "singular")
+# axes of the arrays in a file: k data sets, p coefficients, d entries of theta, w columns with padding, r variance
+# parameters, j clusters; float64, but for those of KINDS
+AXES = {
+    "status": "k", "theta": "kd", "beta": "kp", "vcov": "kpp", "sigma": "k", "criterion": "k", "gamma": "kw",
+    "log_l2": "k", "log_rx2": "k", "singular": "k",
+    "value": "k", "grad": "kd", "hess": "kdd", "decrement": "k", "evaluations": "k", "iterations": "k", "starts": "k",
+    "cov": "kpp", "adjusted": "kpp", "moved": "krpp", "weights": "krr",
+    "scores": "jp", "hat": "jpp", "spread": "jpp", "bread": "pp", "inverse": "pp",
+    "values": "p", "response": "n",
+}  # fmt: skip
+KINDS = {
+    **dict.fromkeys(("status", "evaluations", "iterations", "starts"), (np.int32, np.int64)),
+    "singular": (np.bool_,),
+}
+# of a number that is neither damage nor overflow
+LARGEST = 1e250
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
 Tree = dict[str, Any]
 
@@ -81,7 +98,11 @@ def stack_from_tree(tree: Tree) -> Fitted:
     ------
     FileFormatError
         The installed versions make other model columns of the same data.
+    ValueError, LookupError, TypeError
+        The tree is not one of `stack_tree`: `load` says so.
     """
+    optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
+    check_options(tree["reml"], optimizer)
     with quiet(RankDeficientWarning):
         # said when the model was fitted
         formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
@@ -94,13 +115,45 @@ def stack_from_tree(tree: Tree) -> Fitted:
         )
         rows = replace(rows, refitted=tree.get("refitted", False))
         if rows.own_response:
-            rows = replace(rows, y=RowArray(tree["response"], rows.offsets))
+            response = _read(tree, ("response",), {"n": len(rows.y.values)})["response"]
+            rows = replace(rows, y=RowArray(response, rows.offsets))
         model = assemble(rows, reml=tree["reml"])
     _check_same(_fingerprint(model), tree["model"])
-    optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
-    estimates = {name: np.asarray(tree["estimates"][name]) for name in ESTIMATES}
-    opt = Optimum(**{name: tree["opt"][name] for name in Optimum._fields})
+    structure = model.layout.structure
+    sizes = {"k": rows.n_lanes, "p": len(model.keep), "d": structure.theta_map.n_theta, "w": structure.n_fixed}
+    # a fit that failed may hold anything
+    sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
+    estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
+    variances = np.einsum("kii->ki", estimates["vcov"][sound])
+    if not ((estimates["sigma"][sound] > 0).all() and (variances > 0).all()):
+        raise ValueError("variances are not positive")
+    if not np.isin(estimates["status"], list(STATUS_TEXT)).all():
+        raise ValueError(f"there is no status {estimates['status']}")
+    found = _read(tree["opt"], Optimum._fields, sizes, sound)
+    opt = Optimum(**{name: host_leaf(value) for name, value in found.items()})
     return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
+
+
+def _read(
+    tree: Tree, names: Sequence[str], sizes: dict[str, int], sound: np.ndarray | slice = slice(None)
+) -> dict[str, np.ndarray]:
+    """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree.
+
+    Raises
+    ------
+    ValueError
+        An array of another shape or kind, or with numbers that no ``sound`` data set gives.
+    """
+    out: dict[str, np.ndarray] = {}
+    for name in names:
+        array, axes = np.asarray(tree[name]), AXES[name]
+        wanted = tuple(sizes.setdefault(a, n) for a, n in zip(axes, array.shape, strict=False))
+        if array.dtype not in KINDS.get(name, (np.float64,)) or array.ndim != len(axes) or array.shape != wanted:
+            raise ValueError(f"{name!r} of {array.dtype} and shape {array.shape} is not of this model")
+        if name != "values" and not (np.abs(array[sound]) < LARGEST).all():
+            raise ValueError(f"{name!r} holds numbers that no fit gives")
+        out[name] = array
+    return out
 
 
 def within_tree(within: CoefficientInference) -> Tree:
@@ -118,15 +171,24 @@ def within_tree(within: CoefficientInference) -> Tree:
 
 def within_from_tree(tree: Tree, fitted: Fitted, lanes: tuple[int, ...]) -> CoefficientInference:
     """Read it again."""
-    name = tree["name"]
+    name, sizes = tree["name"], {"k": len(lanes), "p": fitted.beta.shape[1]}
     if name == "Satterthwaite":
         return Satterthwaite(fitted, np.asarray(lanes, dtype=int))
     if name == "KenwardRoger":
-        return KenwardRoger(Adjustment(**{field.name: tree[field.name] for field in fields(Adjustment)}))
+        return KenwardRoger(Adjustment(**_read(tree, _names(Adjustment), sizes)))
     if name == "ClusterRobust":
-        each = [ClusterScores(**one) for one in tree["each"]]
+        each = [ClusterScores(**_read(one, _names(ClusterScores), dict(sizes))) for one in tree["each"]]
+        if len(each) != len(lanes):
+            raise ValueError(f"there are scores of {len(each)} data sets, not {len(lanes)}")
         return ClusterRobust(each, tree["kind"], tree["cluster"])
-    return GivenDf(tree["vcov"], tree["values"], tree["rule"])
+    given = _read(tree, ("vcov", "values"), sizes)
+    if not (given["values"] > 0).all():
+        raise ValueError(f"the degrees of freedom are {given['values']}")
+    return GivenDf(given["vcov"], given["values"], tree["rule"])
+
+
+def _names(held: type) -> list[str]:
+    return [field.name for field in fields(held)]
 
 
 def _arrays(held: Any) -> Tree:

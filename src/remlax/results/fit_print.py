@@ -59,7 +59,7 @@ def _fixed_block(stack: Fitted, lane: int, *, tests: bool, correlations: bool) -
     if tests:
         columns["df"] = [f"{v:.1f}" for v in table["df"]]
         columns["t"] = [f"{v:.3f}" for v in table["statistic"]]
-        columns["p"] = [p_value(v) for v in table["p_value"]]
+        columns["p"] = [p_value(v) or "nan" for v in table["p_value"]]
     text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
     if correlations and 1 < len(terms) <= 20:
         text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(stack.vcov[lane], terms))

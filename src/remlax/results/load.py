@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..data.archive import Archive, damaged, read_archive
-from ..errors import FileFormatError, RemlaxError
+from ..errors import FileFormatError
+from ..fitting.coefficients import Satterthwaite
 from ..hints import hinted
 from ..pooling import pool_rubin
 from .files import stack_from_tree, within_from_tree
@@ -59,7 +62,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
         return _build(archive)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    except (RemlaxError, KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
+    except Exception as error:  # content may be wrong in any way
         raise damaged(path, f"{type(error).__name__}: {error}") from error
 
 
@@ -73,6 +76,8 @@ def _build(archive: Archive) -> Saved:
         return LmerFitList(fitted, lanes)
     if archive.kind == "PooledLmer":
         within = within_from_tree(content["within"], fitted, lanes)
+        if not isinstance(within, Satterthwaite):
+            within.df(np.eye(fitted.beta.shape[1]))  # fails here, if ever
         rubin = pool_rubin(
             fitted.beta[list(lanes)], within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"]
         )

@@ -65,7 +65,7 @@ def _fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: bool) ->
     if full:
         columns["df"] = ["inf" if np.isinf(v) else f"{v:.1f}" for v in r.df]
         columns["t"] = [f"{v:.3f}" for v in r.statistic]
-        columns["p"] = [p_value(v) for v in r.p_value]
+        columns["p"] = [p_value(v) or "nan" for v in r.p_value]
         columns["riv"] = [f"{v:.3f}" for v in r.riv]
         columns["fmi"] = [f"{v:.3f}" for v in r.fmi]
     return "Fixed effects" + (f" ({df_rule}):\n" if full else ":\n") + block(columns)

@@ -16,7 +16,7 @@ from ..engine.shapes import bucket, host_leaf
 from ..errors import DataError
 from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
-from ..fitting.satterthwaite import variance_covariance
+from ..fitting.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
 from ..pooling import pool_scalars
 from ..progress import progress
@@ -183,9 +183,7 @@ def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor
 
 def satterthwaite_rows(fitted: Fitted, lanes: Sequence[int], found: LinearPredictor) -> np.ndarray:
     """Degrees of freedom 2 v^2 / (g' A g) of every variance, (K, R); infinite where it does not vary."""
-    spread = np.einsum("krs,kst,krt->kr", found.gradient, variance_covariance(fitted)[list(lanes)], found.gradient)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = 2 * found.variance**2 / spread
+    df = matched_df(found.variance, found.gradient, variance_covariance(fitted)[list(lanes)])
     return np.where(np.isnan(df), np.inf, df)
 
 

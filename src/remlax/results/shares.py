@@ -110,7 +110,9 @@ def _estimates(
     a, d_a, b, d_b = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
     whole = a + b
     value = a / whole
-    jacobian = (b[:, :, None] * d_a - a[:, :, None] * d_b) / whole[:, :, None] ** 2
+    # squares of variances could leave the range of double precision
+    d_a, d_b = d_a / whole[:, :, None], d_b / whole[:, :, None]
+    jacobian = (b / whole)[:, :, None] * d_a - value[:, :, None] * d_b
     inside = (value > ZERO_SHARE) & (value < 1)
     value = np.where(inside, value, np.where(value < 0.5, 0.0, value))
     slope = scale.derivative(np.where(inside, value, 0.5))
