@@ -27,6 +27,8 @@ from ..fitting.coefficients import (
 from ..fitting.fit import Fitted
 from ..fitting.kenward_roger import Adjustment
 from ..fitting.robust import ClusterScores
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import CONVERGED, STATUS_TEXT, Newton, Optimum
 
 ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "singular")
 # axes of the arrays in a file: k data sets, p coefficients, d entries of theta, w columns with padding, r variance
