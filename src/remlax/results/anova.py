@@ -15,6 +15,7 @@ from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits
 from .fit import LmerFit
 from .fit_list import LmerFitList
 from .pooled import OnFailure, PooledLmer
+from .result_table import result_table
 from .term_tests import fit_terms, pooled_terms
 
 Model = TypeVar("Model", LmerFit, LmerFitList, PooledLmer)
@@ -120,10 +121,10 @@ def anova(
     0 Days      45.85    1  17.0      0.0  F, Satterthwaite df
     """
     if null is None and not more:
-        return _anova_terms(model, method, use, ariv, dfcom, on_failure)
+        return result_table(_anova_terms(model, method, use, ariv, dfcom, on_failure))
     models = (model, null, *more)
     if all(isinstance(one, LmerFit) for one in models):
-        return compare_fits([_lanes(one) for one in models])
+        return result_table(compare_fits([_lanes(one) for one in models]))
     if not all(isinstance(one, LmerFitList) for one in models):
         raise DataError(
             f"anova compares two fits or two lists of fits, not {' and '.join(type(one).__name__ for one in models)}: "
@@ -131,7 +132,7 @@ def anova(
         )
     check_options(method, use, ariv)
     options = Options(method, use, ariv, dfcom, on_failure)
-    return compare_lists([_lanes(one) for one in models], options)
+    return result_table(compare_lists([_lanes(one) for one in models], options))
 
 
 def _lanes(model: object) -> Lanes:

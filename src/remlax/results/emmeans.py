@@ -19,12 +19,11 @@ from .back_transform import BackTransform, back_transform
 from .combinations import Combinations
 from .printing import Summary
 from .reference_grid import At, Grid, Weights, make_grid, shown
+from .result_table import result_table, table_text
 
 Adjust = Literal["tukey", "dunnett", "none", "bonferroni", "holm", "sidak"]
 Scale = Literal["model", "response"]
 
-# columns of the table that the print-out leaves out
-HIDDEN = ("riv", "lambda", "ubar", "b", "t", "dfcom")
 # means that a message names
 MOST_NAMED = 5
 
@@ -117,7 +116,7 @@ class EstimatedMeans(Hints):
         if self._back:
             note = f"differences are on the scale of the model, {self._back.response}"
             table.attrs["notes"] = [*table.attrs["notes"], note]
-        return table
+        return result_table(table)
 
     def _check_adjust(self, method: str, versus: bool) -> None:
         if method not in get_args(Adjust):
@@ -180,12 +179,10 @@ class EstimatedMeans(Hints):
         return self._text()._repr_html_()
 
     def _text(self) -> Summary:
-        factors = (*self._grid.wanted, *self._grid.by)
-        columns = [name for name in self.means.columns if name in factors or name.rstrip("_") not in HIDDEN]
         scale = f" of {self._back.column}, transformed back from {self._back.response}" if self._back else ""
         parts = [
             f"Estimated marginal means{scale}",
-            self.means[columns].to_string(index=False, float_format=lambda value: f"{value:.6g}"),
+            table_text(self.means, notes=False),
         ]
         rest = [
             _over(name, values) if len(values) > 1 else f"{name} = {shown(values[0])}"
@@ -231,7 +228,7 @@ def estimated_means(
     means.attrs = found.attrs
     table = pd.DataFrame(matrix, index=grid.labels, columns=fitted.model.fixed_names)
     mean = None if means_of is None else float(means_of.mean())
-    return EstimatedMeans(means, table, grid.by, grid.rest, mean, back, grid, ties, combos)
+    return EstimatedMeans(result_table(means), table, grid.by, grid.rest, mean, back, grid, ties, combos)
 
 
 def _not_estimable(keys: pd.DataFrame, names: Sequence[str]) -> str:

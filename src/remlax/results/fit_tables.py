@@ -16,6 +16,7 @@ from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes
 from .modes import Uncertainty, fit_modes
 from .result import Result
+from .result_table import result_table
 from .tables import factor_columns, factors_in_order
 from .variance import Scales, fit_ran_pars
 from .wald import fit_test
@@ -111,8 +112,11 @@ class FitTables(Result):
             table = fit_modes(stack, lane, conf_level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
-        table.attrs["notes"] = fit_notes(stack, lane)
-        return table
+        return self._noted(table)
+
+    def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
+        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        return result_table(table)
 
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
         return coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
@@ -143,9 +147,9 @@ class FitTables(Result):
         within = self._within(ddf, vcov, cluster)
         estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
         error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
-        table = fit_table(linear.labels, estimate, error, within.df(linear.matrix)[0], conf_level, linear.null)
-        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
-        return table
+        return self._noted(
+            fit_table(linear.labels, estimate, error, within.df(linear.matrix)[0], conf_level, linear.null)
+        )
 
     def test(
         self,
@@ -199,5 +203,4 @@ class FitTables(Result):
             within,
             read_constraints(constraints, self._names, q0, terms=self._term_names),
         )
-        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
-        return table
+        return self._noted(table)

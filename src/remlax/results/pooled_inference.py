@@ -17,6 +17,7 @@ from .fit_tables import Effects
 from .marks import mark
 from .modes import Uncertainty, pooled_modes
 from .result import Result
+from .result_table import result_table
 from .variance import Scales, pooled_ran_pars
 from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
 
@@ -93,7 +94,7 @@ class PooledInference(Result):
             table = pooled_modes(stack, lanes, level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
-        return self._marked(table)
+        return result_table(self._marked(table))
 
     def contrast(
         self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
@@ -133,9 +134,8 @@ class PooledInference(Result):
         """
         linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
         dfcom = self.within.df(linear.matrix).mean(axis=0)
-        return self._marked(
-            pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
-        )
+        table = pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
+        return result_table(self._marked(table))
 
     def test(
         self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
@@ -179,4 +179,4 @@ class PooledInference(Result):
         """
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
         found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
-        return self._marked(test_frame(found, hypothesis(linear)))
+        return result_table(self._marked(test_frame(found, hypothesis(linear))))
