@@ -111,7 +111,7 @@ class FitTables(Result):
             table = fit_modes(stack, lane, conf_level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
-        table.attrs["notes"] = fit_notes(stack, lane)
+        table.attrs["notes"] = [*fit_notes(stack, lane), *table.attrs.get("notes", [])]
         return table
 
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:

@@ -19,6 +19,7 @@ PART = "Part"
 ROW = "Row"
 PARTS = ("Fixed effects", "Random effects", "Model")
 RESIDUAL = "Residual SD"
+NOT_IDENTIFIED = "not identified"
 LAST = ("Observations", "Groups", "Imputations", "FMI")
 LATEX = {MINUS: "$-$", "\N{SUPERSCRIPT TWO}": "$^2$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--",
          "\N{INFINITY}": r"$\infty$"}  # fmt: skip
@@ -33,8 +34,8 @@ class ModelParts:
     fixed : DataFrame
         ``term estimate std_error df statistic p_value conf_low conf_high``, pooled also ``fmi``.
     random : DataFrame
-        ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``estimate std_error conf_low
-        conf_high``.
+        ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``identified``, ``estimate std_error
+        conf_low conf_high``.
     facts : dict
         Printed facts: observations, groups, imputations.
     conf_level : float
@@ -177,6 +178,7 @@ def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, 
         places = decimals(row["std_error"], row["estimate"], digits)
         cells = [number(row["estimate"], places), number(row["std_error"], places)]
         cells += [interval(row["conf_low"], row["conf_high"], places)]
+        cells = cells if row["identified"] else [NOT_IDENTIFIED, "", ""]
         rows.append(["Random effects", _random_words(row, words), *cells, *[""] * (len(columns) - 3)])
     for name, value in parts.facts.items():
         rows.append(["Model", _fact_words(name, words), value, *[""] * (len(columns) - 1)])
@@ -308,7 +310,8 @@ def _column(
         mark = stars_of(row["p_value"]) if stars else ""
         cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, digits, mark)))
     for _, row in parts.random.iterrows():
-        cells.append(("Random effects", _random_words(row, labels), _cell(row, errors, digits, "")))
+        cell = _cell(row, errors, digits, "") if row["identified"] else NOT_IDENTIFIED
+        cells.append(("Random effects", _random_words(row, labels), cell))
     cells += [("Model", _fact_words(name, labels), value) for name, value in parts.facts.items()]
     out = {(part, row): cell for part, row, cell in cells}
     if len(out) < len(cells):

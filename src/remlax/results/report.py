@@ -24,7 +24,7 @@ from .printing import span
 from .redundancy_words import redundancy_notes
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from .table_words import number, span_of
-from .tables import level_counts
+from .tables import level_counts, term_labels
 from .variance import fit_ran_pars, pooled_ran_pars
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
@@ -101,9 +101,9 @@ class FitReport(Tables):
         method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
         found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
         facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
-        return ModelParts(
-            fixed, _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor")), facts, 0.95, method, fit_notes(stack, lane)
-        )
+        random = fit_ran_pars(stack, lane, 0.95, "sdcor")
+        notes = [*fit_notes(stack, lane), *random.attrs.get("notes", [])]
+        return ModelParts(fixed, _random(stack, [lane], random), facts, 0.95, method, notes)
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -175,7 +175,7 @@ class PooledReport(Tables):
             f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
         )
-        return ModelParts(fixed, _random(stack, random), facts, level, method, notes)
+        return ModelParts(fixed, _random(stack, lanes, random), facts, level, method, notes)
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -217,16 +217,20 @@ class PooledReport(Tables):
         return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
 
 
-def _random(stack: Fitted, table: pd.DataFrame) -> pd.DataFrame:
-    """Variance parameters with what they are: kind, names of the columns, grouping factor."""
+def _random(stack: Fitted, lanes: Sequence[int], table: pd.DataFrame) -> pd.DataFrame:
+    """Variance parameters with what they are: kind, names of the columns, grouping factor; whether identified."""
     kinds, names, groups = list[str](), list[tuple[str, ...]](), list[str]()
-    for term in stack.model.layout.terms:
+    for label, term in zip(term_labels(stack), stack.model.layout.terms, strict=True):
         pairs = list(combinations(range(term.q), 2))
         kinds += ["sd"] * term.q + ["cor"] * len(pairs)
-        names += [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
-        groups += [term.group] * (term.q + len(pairs))
+        own = [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
+        # a column that several terms of a factor have is told apart as in other tables
+        known = set(zip(names, groups, strict=True))
+        groups += [label if (name, term.group) in known else term.group for name in own]
+        names += own
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
+    out["identified"] = np.logical_not(stack.redundancies.parameters(lanes)[0].any(axis=0))
     return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
 
 
