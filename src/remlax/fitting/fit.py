@@ -11,7 +11,8 @@ from ..core import batch
 from ..core.optimize import CONVERGED, LBFGS, NO_RESIDUAL, NOT_FINITE, Newton
 from ..core.structure import ThetaMap
 from .assemble import Assembled, z_columns
-from .redundancy import Redundancies, find_redundancies
+from .find_redundancy import find_redundancies
+from .redundancy import Redundancies
 from .residual_variance import falls_without_end, too_few_digits
 
 # lme4's isSingular(tol = 1e-4), for columns of Z of unit root mean square: the unit of a predictor does not decide
@@ -86,11 +87,11 @@ class Fitted:
 
     @cached_property
     def redundancies(self) -> Redundancies:
-        """Variances and covariances that the design leaves undetermined."""
+        """Variances and covariances that the data leave undetermined, whatever the response is."""
         return find_redundancies(self.model)
 
     def n_parameters(self, lane: int) -> int:
-        """Parameters of one data set's model that are identified: coefficients, theta and sigma."""
+        """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(lane)
 
     @property
