@@ -15,7 +15,8 @@ from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
-from .redundancy import Redundancies, find_redundancies
+from .find_redundancy import find_redundancies
+from .redundancy import Redundancies
 from .residual_variance import falls_without_end, too_few_digits
 
 
@@ -87,11 +88,11 @@ class Fitted:
 
     @cached_property
     def redundancies(self) -> Redundancies:
-        """Variances and covariances that the design leaves undetermined."""
+        """Variances and covariances that the data leave undetermined, whatever the response is."""
         return find_redundancies(self.model)
 
     def n_parameters(self, lane: int) -> int:
-        """Parameters of one data set's model that are identified: coefficients, theta and sigma."""
+        """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(lane)
 
     @property

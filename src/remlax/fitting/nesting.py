@@ -61,10 +61,14 @@ class Lanes:
         return counts[0]
 
     @property
+    def redundant(self) -> bool:
+        """Whether random terms repeat each other in one of the data sets."""
+        return any(one is not None for one in self.fitted.redundancies.of_terms(self.lanes))
+
+    @property
     def n_variances(self) -> int | None:
         """Variances of random effects without terms that repeat others; None where they cannot be counted."""
-        ties = {id(self.fitted.redundancies.each[k]): self.fitted.redundancies.each[k] for k in self.lanes}
-        counts = {count_variances(self.fitted.model, tie) for tie in ties.values()}
+        counts = {count_variances(self.fitted.model, one) for one in self.fitted.redundancies.of_terms(self.lanes)}
         return counts.pop() if len(counts) == 1 else None
 
 
@@ -80,7 +84,7 @@ class Difference:
         Variances that are zero in the smaller model; None where terms that repeat each other leave that open.
     sizes : tuple of int
         Identified parameters of both models.
-    tied : bool
+    redundant : bool
         Whether random terms of one of them repeat each other.
     """
 
@@ -88,7 +92,7 @@ class Difference:
     n_random: int
     n_variances: int | None
     sizes: tuple[int, int]
-    tied: bool
+    redundant: bool
 
     @property
     def n_parameters(self) -> int:
@@ -105,9 +109,9 @@ def order_models(one: Lanes, other: Lanes) -> tuple[Lanes, Lanes]:
         Both have as many.
     """
     if one.n_parameters == other.n_parameters:
-        tied = any(part.fitted.redundancies.any(part.lanes) for part in (one, other))
+        redundant = one.redundant or other.redundant
         raise DataError(
-            f"both models have {one.n_parameters} parameters{', without those that random terms repeat' * tied} "
+            f"both models have {one.n_parameters} parameters{', without those that random terms repeat' * redundant} "
             f"({one.formula}; {other.formula}): neither is within the other, and there is nothing to test"
         )
     return (one, other) if one.n_parameters > other.n_parameters else (other, one)
@@ -132,7 +136,7 @@ def compare(large: Lanes, small: Lanes) -> Difference:
         n_random=n_random,
         n_variances=None if most is None or least is None else max(most - least, 0),
         sizes=(large.n_parameters, small.n_parameters),
-        tied=any(part.fitted.redundancies.any(part.lanes) for part in (large, small)),
+        redundant=large.redundant or small.redundant,
     )
 
 

@@ -34,12 +34,12 @@ class RedundantTerms:
     terms: tuple[int, ...]
 
 
-def redundant_terms(model: Assembled, tie: Redundancy) -> list[RedundantTerms]:
+def redundant_terms(model: Assembled, found: Redundancy) -> list[RedundantTerms]:
     """Sort the undetermined parameters of a data set into groups, one for every set of terms."""
-    size = np.linalg.norm(tie.root, axis=1)
-    null = (tie.root @ tie.null) / size[:, None]
-    lost = np.flatnonzero(~tie.determined(np.eye(len(size))))
-    count, connected = connected_components(np.abs(null[lost] @ null[lost].T) > tie.tol, directed=False)
+    size = np.linalg.norm(found.root, axis=1)
+    null = (found.root @ found.null) / size[:, None]
+    lost = np.flatnonzero(~found.determined(np.eye(len(size))))
+    count, connected = connected_components(np.abs(null[lost] @ null[lost].T) > found.tol, directed=False)
     owner = np.full(len(size), -1)
     for t, term in enumerate(model.layout.terms):
         owner[term.theta] = t
@@ -84,12 +84,12 @@ def superfluous(model: Assembled, group: RedundantTerms) -> tuple[list[int], boo
     return sorted(out, key=lambda t: terms[t].source), null.shape[1] == 0
 
 
-def count_variances(model: Assembled, tie: Redundancy | None) -> int | None:
+def count_variances(model: Assembled, found: Redundancy | None) -> int | None:
     """Number of variances of random effects without superfluous terms; None where that leaves a tie."""
     left_out = set[int]()
-    for group in [] if tie is None else redundant_terms(model, tie):
-        found, resolved = superfluous(model, group)
+    for group in [] if found is None else redundant_terms(model, found):
+        without, resolved = superfluous(model, group)
         if not resolved:
             return None
-        left_out.update(found)
+        left_out.update(without)
     return sum(term.q for t, term in enumerate(model.layout.terms) if t not in left_out)

@@ -40,18 +40,18 @@ def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.n
     hess = fitted.information.hess[lanes]
     out = 2 * scaled_pinv(hess)
     for i, k in enumerate(lanes):
-        tie = fitted.redundancies.each[k]
-        if tie is not None:
-            basis = _determined_basis(fitted, tie, int(k))
+        found = fitted.redundancies.each[k]
+        if found is not None and (of_terms := found.of_terms) is not None:
+            basis = _determined_basis(fitted, of_terms, int(k))
             out[i] = 2 * basis @ scaled_pinv((basis.T @ hess[i] @ basis)[None])[0] @ basis.T
     return out
 
 
-def _determined_basis(fitted: Fitted, tie: Redundancy, lane: int) -> np.ndarray:
+def _determined_basis(fitted: Fitted, found: Redundancy, lane: int) -> np.ndarray:
     """Basis (d + 1, d + 1 - k) of the directions of (theta, log sigma) beside those along which V stays as it is."""
     model = fitted.model
     moves, unit = _moves(fitted, lane)
-    null, _ = np.linalg.qr((tie.root @ tie.null) * unit[:, None])
+    null, _ = np.linalg.qr((found.root @ found.null) * unit[:, None])
     left, size, right = np.linalg.svd(moves)
     reached = size > BOUNDARY
     left, size, right = left[:, reached], size[reached], right[reached]

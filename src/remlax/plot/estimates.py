@@ -13,6 +13,7 @@ from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..results.tables import varcorr_frame
+from ..results.variance import TOO_WIDE
 from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, check_labels, figure, legend
 from .model import Model, level_of, parts_of, pooled_only
 
@@ -97,7 +98,8 @@ def variance_components(
     Returns
     -------
     matplotlib Axes
-        A component on the boundary has no interval and is drawn hollow; faint marks are the imputations.
+        A component on the boundary, or not identified, has no interval and is drawn hollow, and so is one whose
+        interval says nothing (its standard error is as large as itself); faint marks are the imputations.
 
     Raises
     ------
@@ -127,6 +129,9 @@ def variance_components(
     shown = chosen.copy()
     # where every imputation is on the boundary there is no pooled estimate: the mean stands in
     shown["estimate"] = np.where(shown["estimate"].isna(), values.mean(axis=0), shown["estimate"])
+    if kind == "sd":
+        # limits that say nothing would leave no room for the others
+        shown.loc[shown["std_error"] > TOO_WIDE * shown["estimate"], ["conf_low", "conf_high"]] = np.nan
     ax = _intervals(shown, texts, values, ax)
     name = "Standard deviation" if kind == "sd" else "Correlation"
     ax.set_xlabel(f"{name} ({level_of(model):.0%} CI)")
@@ -239,8 +244,11 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     place, n = np.arange(len(labels)), len(fixed)
     for part, colour, words in ((slice(n), MAIN, "fixed effects"), (slice(n, None), COLOURS[4], "variances")):
         ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
+    fitted, lanes = parts_of(pooled)
+    lost = np.append(np.zeros(n, bool), fitted.redundancies.parameters(lanes)[0].any(axis=0))
     for number in np.flatnonzero(np.isnan(values)):
-        ax.text(0, float(number), " on the boundary", va="center", fontsize="small", color="0.35")
+        words = " not identified" if lost[number] else " on the boundary"
+        ax.text(0, float(number), words, va="center", fontsize="small", color="0.35")
     ax.set_yticks(place, labels)
     ax.tick_params(axis="y", length=0)
     ax.set(xlabel=MEASURES[measure], ylim=(len(labels) - 0.4, -0.6))

@@ -32,7 +32,7 @@ SEVERAL_VARIANCES = (
     "{n} variances are zero in the smaller model, and the weights of their mixture are not known: the p-value, from "
     "the distribution without a boundary, is too large (Stram and Lee 1994)"
 )
-TIED = (
+REPEATED = (
     "random terms repeat each other, which leaves open how many variances are zero in the smaller model: the p-value, "
     "from the distribution without a boundary, is too large if one is"
 )
@@ -220,7 +220,7 @@ def _boundary_weights(large: Lanes, small: Lanes, difference: Difference) -> np.
     m = difference.n_variances
     if m == 1:
         return np.full(2, 0.5)
-    if not m or difference.tied:
+    if not m or difference.redundant:
         return None
     found = boundary_covariance(large, small)
     return None if found is None else np.mean([chibar_weights(one) for one in found], axis=0)
@@ -228,7 +228,7 @@ def _boundary_weights(large: Lanes, small: Lanes, difference: Difference) -> np.
 
 def _no_mixture(m: int | None) -> str:
     """Say why the p-value comes from the distribution without a boundary."""
-    return TIED if m is None else SEVERAL_VARIANCES.format(n=m)
+    return REPEATED if m is None else SEVERAL_VARIANCES.format(n=m)
 
 
 def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:

@@ -115,7 +115,8 @@ class FitTables(Result):
         return self._noted(table)
 
     def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
-        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        notes = fit_notes(self.fitted_stack, self.lane)
+        table.attrs["notes"] = [*notes, *table.attrs.get("notes", [])]
         return result_table(table)
 
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:

@@ -158,7 +158,7 @@ def wald_limits(fitted: Fitted, lane: int, conf_level: float, ddf: Ddf | npt.Arr
     random = fit_ran_pars(fitted, lane, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
-    out.attrs["notes"] = redundancy_notes(fitted, [lane])
+    out.attrs["notes"] = [*redundancy_notes(fitted, [lane]), *random.attrs.get("notes", [])]
     return out
 
 

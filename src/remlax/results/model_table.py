@@ -21,6 +21,7 @@ PART = "Part"
 ROW = "Row"
 PARTS = ("Fixed effects", "Random effects", "Model")
 RESIDUAL = "Residual SD"
+NOT_IDENTIFIED = "not identified"
 LAST = ("Observations", "Groups", "Imputations", "FMI")
 # what great_tables writes of a title, and the size of letters, which are the document's own
 CAPTION = re.compile(r"\\caption\*\{\s*\{\\large (.*?)\}\s*\} ?", re.DOTALL)
@@ -38,8 +39,8 @@ class ModelParts:
     fixed : DataFrame
         ``term estimate std_error df statistic p_value conf_low conf_high``, pooled also ``fmi``.
     random : DataFrame
-        ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``estimate std_error conf_low
-        conf_high``.
+        ``kind`` (sd, cor or residual), ``names`` (one or two columns), ``group``, ``identified``, ``estimate std_error
+        conf_low conf_high``.
     facts : dict
         Shares of variance, which are printed with the digits of the table, and facts as they are printed: observations,
         groups, imputations.
@@ -198,7 +199,8 @@ def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, 
         rows.append(["Fixed effects", term_words(row["term"], words), *cells])
     for _, row in parts.random.iterrows():
         blank = [""] * (len(columns) - 3)
-        rows.append(["Random effects", _random_words(row, words), *_estimate_cells(row, common), *blank])
+        cells = _estimate_cells(row, common) if row["identified"] else [NOT_IDENTIFIED, "", ""]
+        rows.append(["Random effects", _random_words(row, words), *cells, *blank])
     for name, value in parts.facts.items():
         rows.append(["Model", _fact_words(name, words), _fact_text(value, digits), *[""] * (len(columns) - 1)])
     notes = (f"{parts.method}.", *map(_sentence, parts.notes))
@@ -366,7 +368,8 @@ def _column(
         mark = stars_of(row["p_value"]) if stars else ""
         cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, common, mark)))
     for _, row in parts.random.iterrows():
-        cells.append(("Random effects", _random_words(row, labels), _cell(row, errors, common, "")))
+        cell = _cell(row, errors, common, "") if row["identified"] else NOT_IDENTIFIED
+        cells.append(("Random effects", _random_words(row, labels), cell))
     cells += [("Model", _fact_words(name, labels), _fact_text(v, digits)) for name, v in parts.facts.items()]
     out = {(part, row): cell for part, row, cell in cells}
     if len(out) < len(cells):

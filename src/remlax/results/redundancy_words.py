@@ -10,54 +10,77 @@ import numpy as np
 from ..engine.conditioning import aliased_columns
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
-from ..fitting.redundancy import entry_places, parameter_places
+from ..fitting.redundancy import Redundancy, entry_places, parameter_places
 from ..fitting.redundant_terms import RedundantTerms, group_width, redundant_terms, superfluous
 from .tables import term_labels
 
 
 def redundancy_notes(fitted: Fitted, lanes: Sequence[int]) -> list[str]:
     """Say what is not identified in some data sets, and in which of them where not in all; empty where all is."""
-    found: dict[str, list[int]] = {}
-    sentences: dict[int, list[str]] = {}
+    where: dict[str, list[int]] = {}
+    known: dict[int, list[str]] = {}
     for k in lanes:
-        tie = fitted.redundancies.each[k]
-        if tie is not None:
-            if id(tie) not in sentences:
-                sentences[id(tie)] = [_sentence(fitted, k, group) for group in redundant_terms(fitted.model, tie)]
-            for text in sentences[id(tie)]:
-                found.setdefault(text, []).append(k)
+        found = fitted.redundancies.each[k]
+        if found is not None:
+            if id(found) not in known:
+                known[id(found)] = _sentences(fitted, k, found)
+            for text in known[id(found)]:
+                where.setdefault(text, []).append(k)
     labels, out = fitted.model.rows.labels, []
-    for text, where in found.items():
-        named = f"in imputation {', '.join(str(labels[k]) for k in where)}, " if len(where) < len(lanes) else ""
+    for text, own in where.items():
+        named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < len(lanes) else ""
         out.append(named + text)
     return out
 
 
-def _sentence(fitted: Fitted, lane: int, group: RedundantTerms) -> str:
+def _sentences(fitted: Fitted, lane: int, found: Redundancy) -> list[str]:
+    model, of_terms, unseen = fitted.model, found.of_terms, set(found.unseen)
+    groups = [] if of_terms is None else redundant_terms(model, of_terms)
+    out = [_repeated(fitted, lane, group) for group in groups if not unseen.issuperset(group.places.tolist())]
+    if len(unseen) == len(found.root):
+        out.append(
+            f"{len(model.keep)} coefficients for {model.rows.n_rows(lane)} rows leave REML too little to tell "
+            f"{len(unseen)} variances and covariances apart: none is identified, nor are the standard errors of the "
+            "coefficients, which depend on them; use fewer fixed effects"
+        )
+    elif unseen:
+        hidden = [
+            t for t, term in enumerate(model.layout.terms) if unseen & set(range(term.theta.start, term.theta.stop))
+        ]
+        out.append(
+            f"the fixed part explains what {listed([_text(fitted, t) for t in hidden])} could: REML does not identify "
+            f"{listed(_lost(fitted, unseen))}, nor the standard errors of the coefficients that tell these groups "
+            "apart; leave out the random term or those coefficients"
+        )
+    return out
+
+
+def _repeated(fitted: Fitted, lane: int, group: RedundantTerms) -> str:
+    """Say that terms repeat each other, or that one has columns too many."""
     residual = fitted.theta.shape[1] in group.places
-    lost = listed(_lost(fitted, group) + ["the residual SD"] * residual)
+    lost = listed(_lost(fitted, set(group.places.tolist())) + ["the residual SD"] * residual)
     if len(group.terms) == 1 and not residual:
         why, advice = _within(fitted, lane, group)
         return f"{why}: not identified is {lost}; {advice}"
     left_out, resolved = superfluous(fitted.model, group)
     texts = [_text(fitted, t) for t in group.terms] + ["the residual"] * residual
-    reason = _why(fitted, lane, group, left_out)
+    reason = "" if residual else _why(fitted, lane, group, left_out)
     what = f"the random term{'s' * (len(group.terms) > 1)} {listed(texts)} repeat each other"
-    what_to_do = [f"leave out {listed([_text(fitted, t) for t in left_out])}"] * bool(left_out)
-    what_to_do += ["let every column stand in one term only"] * (not resolved)
+    to_do = [f"leave out {listed([_text(fitted, t) for t in left_out])}"] * bool(left_out)
+    to_do += ["let every column stand in one term only"] * (not resolved)
     if coded := _coded(fitted, group, left_out):
-        what_to_do.append(
+        to_do.append(
             "|| does not drop the correlations between the categories of a factor: for effects without correlations, "
             f"code {coded} as numbers, such as -0.5 and 0.5"
         )
-    return f"{what}{reason}: only what they add up to is identified, not {lost}; {'; '.join(what_to_do)}"
+    return f"{what}{reason}: only what they add up to is identified, not {lost}; {'; '.join(to_do)}"
 
 
-def _lost(fitted: Fitted, group: RedundantTerms) -> list[str]:
+def _lost(fitted: Fitted, places: set[int]) -> list[str]:
     """SDs and correlations that an undetermined entry takes part in, by the names that tables have."""
     terms, labels, out = fitted.model.layout.terms, term_labels(fitted), []
     for t, a, b, entries in parameter_places(fitted.model.layout):
-        if set(entries) & set(group.places.tolist()):
+        if set(entries) & places:
             names = terms[t].names
             what = f"sd__{names[a]}" if a == b else f"cor__{names[a]}.{names[b]}"
             out.append(f"{what} of {labels[t]}")

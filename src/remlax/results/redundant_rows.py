@@ -26,9 +26,10 @@ def warn_redundant_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRo
     broken = np.zeros(rows.n_rows, bool)
     done = set[tuple[int, int]]()
     for i, k in enumerate(lanes):
-        found, frame = fitted.redundancies.each[k], rows.frame(i)
-        if found is not None and (id(found), id(frame)) not in done:
-            done.add((id(found), id(frame)))
+        whole, frame = fitted.redundancies.each[k], rows.frame(i)
+        found = None if whole is None else whole.of_terms
+        if found is not None and (id(whole), id(frame)) not in done:
+            done.add((id(whole), id(frame)))
             broken |= _broken(fitted, k, found, frame)
     if broken.any():
         labels = list(dict.fromkeys(rows.index[broken]))

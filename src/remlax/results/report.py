@@ -25,7 +25,7 @@ from .printing import span
 from .redundancy_words import redundancy_notes
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from .table_words import span_of
-from .tables import level_counts
+from .tables import level_counts, term_labels
 from .variance import fit_ran_pars, pooled_ran_pars
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
@@ -110,8 +110,9 @@ class FitReport(Tables):
         method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
         found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
         facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
-        random = _random(stack, fit_ran_pars(stack, lane, 0.95, "sdcor"))
-        return ModelParts(fixed, random, facts, 0.95, method, fit_notes(stack, lane), _variables(stack))
+        random = fit_ran_pars(stack, lane, 0.95, "sdcor")
+        notes = [*fit_notes(stack, lane), *random.attrs.get("notes", [])]
+        return ModelParts(fixed, _random(stack, [lane], random), facts, 0.95, method, notes, _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -183,7 +184,7 @@ class PooledReport(Tables):
             f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
         )
-        return ModelParts(fixed, _random(stack, random), facts, level, method, notes, _variables(stack))
+        return ModelParts(fixed, _random(stack, lanes, random), facts, level, method, notes, _variables(stack))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -231,16 +232,20 @@ def _variables(stack: Fitted) -> tuple[str, ...]:
     return tuple(needed_columns(rows.formula, *given))
 
 
-def _random(stack: Fitted, table: pd.DataFrame) -> pd.DataFrame:
-    """Variance parameters with what they are: kind, names of the columns, grouping factor."""
+def _random(stack: Fitted, lanes: Sequence[int], table: pd.DataFrame) -> pd.DataFrame:
+    """Variance parameters with what they are: kind, names of the columns, grouping factor; whether identified."""
     kinds, names, groups = list[str](), list[tuple[str, ...]](), list[str]()
-    for term in stack.model.layout.terms:
+    for label, term in zip(term_labels(stack), stack.model.layout.terms, strict=True):
         pairs = list(combinations(range(term.q), 2))
         kinds += ["sd"] * term.q + ["cor"] * len(pairs)
-        names += [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
-        groups += [term.group] * (term.q + len(pairs))
+        own = [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
+        # a column that several terms of a factor have is told apart as in other tables
+        known = set(zip(names, groups, strict=True))
+        groups += [label if (name, term.group) in known else term.group for name in own]
+        names += own
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
+    out["identified"] = np.logical_not(stack.redundancies.parameters(lanes)[0].any(axis=0))
     return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
 
 

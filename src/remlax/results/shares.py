@@ -79,8 +79,8 @@ def _tied_factors(fitted: Fitted, lanes: np.ndarray) -> list[list[int]]:
     terms = fitted.model.layout.terms
     factors = list(dict.fromkeys(term.factor for term in terms))
     out: list[set[int]] = []
-    for tie in {id(tie): tie for k in lanes if (tie := fitted.redundancies.each[int(k)]) is not None}.values():
-        for group in redundant_terms(fitted.model, tie):
+    for found in fitted.redundancies.of_terms(lanes):
+        for group in [] if found is None else redundant_terms(fitted.model, found):
             own = {factors.index(terms[t].factor) for t in group.terms}
             if len(own) > 1:
                 for other in [part for part in out if part & own]:

@@ -19,6 +19,10 @@ from .tables import term_labels
 Scales = Literal["sdcor", "vcov"]
 # standard error of log(SD) from which an interval of the SD says nothing: its ends differ by a factor of 2,500
 NEAR_ZERO = 2.0
+# the same of a table: the standard error of the SD is as large as the SD, and its limits differ by a factor of 50
+TOO_WIDE = 1.0
+WIDE_FIT = "the limits, from the logarithm, say nothing; confint('profile') has limits that can be used"
+WIDE_POOLED = "the limits, from the logarithm, say nothing; the column mean_sd has the plain mean"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
@@ -64,7 +68,16 @@ def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -
     table["estimate"], table["std_error"] = value, error
     for name, limit in (("conf_low", low), ("conf_high", high)):
         table[name] = np.where(np.isnan(error), np.nan, limit)
+    wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
+    if wide.any():
+        table.attrs["notes"] = [f"{_named(table, wide)} as large as itself: {WIDE_FIT}"]
     return table
+
+
+def _named(table: pd.DataFrame, rows: np.ndarray) -> str:
+    """Name the SDs of some rows in front of what is said about their standard errors."""
+    names = [f"{group} {term}" for group, term in table.loc[rows, ["group", "term"]].to_numpy()]
+    return f"the standard error of {' and of '.join(names)} is at least"
 
 
 def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, scales: Scales) -> pd.DataFrame:
@@ -100,6 +113,11 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     _say_boundary(out, names, boundary, fitted, lanes)
     near_zero = is_sd & (np.nan_to_num(variance) > NEAR_ZERO**2) & ~boundary
     _say_near_zero(out, names, near_zero, fitted, lanes)
+    wide = is_sd & (out["scaled_se"].to_numpy() > TOO_WIDE)
+    # what a warning has named needs no note
+    if (wide & ~near_zero.any(axis=0)).any():
+        text = f"{_named(table, wide & ~near_zero.any(axis=0))} as large as itself: {WIDE_POOLED}"
+        out.attrs["notes"] = [*out.attrs.get("notes", []), text]
     return out
 
 
