@@ -101,7 +101,7 @@ def test_implicitly_nested_groups_that_never_met():
     effect = 2 * rng.normal(size=12)[school] + rng.normal(size=36)[room] + rng.normal(size=36)[room] * data["x"]
     data["y"] = data["x"] + effect + rng.normal(size=180)
     stack = rx.lmer("y ~ x + (1 + x | room) + (1 | school)", data).fitted_stack
-    assert not stack.model.layout.structure.crossed
+    assert not stack.model.layout.structure.n_dense
     new = data.sample(25, random_state=1).assign(school=lambda d: (d["school"] + 5) % 12)
     rows = read_newdata(stack, [0], new, include_level(stack, "group"), "error")
     assert np.allclose(linear_predictor(stack, [0], rows).variance[0], dense_variance(stack, 0, rows), rtol=1e-9)

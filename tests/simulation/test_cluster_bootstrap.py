@@ -65,7 +65,7 @@ def test_a_resample_is_the_fit_of_its_rows(name: str) -> None:
     found, identified = fit_resamples(fit.fitted_stack, 0, clusters, draws)
     assert identified.all()
     again = rx.LmerFitList(found, tuple(range(N_DRAWS)))
-    assert not found.model.layout.structure.crossed
+    assert not found.model.layout.structure.n_dense
     frames = [(_of_schools if "arm" in formula else written_out)(data, draw) for draw in draws]
     explicit = rx.lmer_list(formula, frames, **options)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.glance()["criterion"], explicit.glance()["criterion"], rtol=1e-9)
