@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .assemble import z_columns
+from .assemble import inner_columns
 from .fit import Fitted
 from .satterthwaite import variance_covariance
 
@@ -28,10 +28,10 @@ class VarianceShares:
     random, intercept : ndarray (K, g)
         Whole factors, and their intercepts.
     d_fixed, d_residual : ndarray (K, s)
-        Derivatives in (beta, theta, log sigma), s = p + d + 1.
+        Derivatives in (beta, theta inside, log sigma), s = p + d + 1.
     d_random, d_intercept : ndarray (K, g, s)
     covariance : ndarray (K, s, s)
-        Sampling covariance of (beta, theta, log sigma); beta and the others are asymptotically independent.
+        Sampling covariance of (beta, theta inside, log sigma); beta and the others are asymptotically independent.
     """
 
     labels: tuple[str, ...]
@@ -72,15 +72,16 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
     sigma2 = fitted.sigma[lanes] ** 2
     for i, k in enumerate(lanes):
         fixed[i], d_fixed[i, :p] = _fixed_variance(fitted, int(k))
-        z = z_columns(model.rows, model.layout, int(k))
+        z = inner_columns(model, int(k))
         for t, term in enumerate(model.layout.terms):
             g, columns = factors.index(term.factor), z[term.factor][:, term.columns]
-            lam = fitted.relative_factor(t)[k]
+            lam = fitted.inner_factor(t)[k]
             col, row = np.triu_indices(term.q)
             at = p + np.arange(n_theta)[term.theta]
             first = np.zeros((term.q, term.q))
             if "Intercept" in term.names:
-                first[(term.names.index("Intercept"),) * 2] = 1.0
+                row_of_one = model.units[term.factor].outside[term.columns, term.columns][term.names.index("Intercept")]
+                first = np.outer(row_of_one, row_of_one)
             for moments, value, slope in (
                 (columns.T @ columns / len(columns), random, d_random),
                 (first, intercept, d_intercept),
