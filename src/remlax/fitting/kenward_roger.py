@@ -67,7 +67,7 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
             "ddf='satterthwaite'"
         )
     model, p = fitted.model, len(fitted.model.keep)
-    found = kenward_roger_stack(model.stack.lanes(lanes), fitted.theta[lanes] * model.theta_scale)
+    found = kenward_roger_stack(model.stack.lanes(lanes), fitted.inner[lanes])
     sigma2 = (fitted.sigma[lanes] ** 2)[:, None, None]
     cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
     weights = 2 * scaled_pinv(np.asarray(found.information))

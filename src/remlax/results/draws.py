@@ -89,15 +89,16 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
     found = draw_stack(
         model.stack.lanes(np.asarray(k)),
         raw_keys(fresh_seed(seed), k, 0),
-        fitted.theta[k] * model.theta_scale,
+        fitted.inner[k],
         n_sims,
     )
     scale = model.y_scale[k]
     gamma = np.asarray(found.gamma)[:, :, : len(model.keep)]
     beta = model.ols[k][:, None] + np.einsum("kij,ksj->ksi", model.inverse[k], gamma) * scale[:, None, None]
     effects = tuple(
-        np.asarray(e)[:, :, :, : factor.n_levels] * scale[:, None, None, None] / z_scale[:, None]
-        for e, factor, z_scale in zip(found.effects, model.layout.factors, model.z_scale, strict=True)
+        unit.effects(np.asarray(e)[:, :, :, : factor.n_levels].swapaxes(2, 3)).swapaxes(2, 3)
+        * scale[:, None, None, None]
+        for e, factor, unit in zip(found.effects, model.layout.factors, model.units, strict=True)
     )
     return Draws(beta, effects, np.asarray(found.sigma) * scale[:, None])
 
@@ -151,8 +152,7 @@ def row_draws(
             keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
             conditioned = conditioned_rows(fitted, lanes, rows, part)
             n_new = tuple(len(names) for names in rows.new)
-            theta = fitted.theta[k] * model.theta_scale
-            found = draw_rows_stack(stack, keys, theta, conditioned, n_sims, n_new, joint=draws == "joint")
+            found = draw_rows_stack(stack, keys, fitted.inner[k], conditioned, n_sims, n_new, joint=draws == "joint")
             out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
             for i in range(len(k)):
                 frame = rows.frame(i)
