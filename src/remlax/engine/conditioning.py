@@ -38,12 +38,14 @@ class Conditioned:
     log_w: np.ndarray
 
 
-def aliased_columns(x: np.ndarray) -> list[int]:
+def aliased_columns(x: np.ndarray, least: float = ALIASED_PIVOT) -> list[int]:
     """Find columns that earlier ones determine, as R's ``qr(tol = 1e-7)`` does: later columns go first.
 
     Parameters
     ----------
     x : ndarray (n, p)
+    least : float
+        Smallest length, relative to its own, that columns before it leave of a column that is kept.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def aliased_columns(x: np.ndarray) -> list[int]:
         diagonal = np.abs(np.diag(np.linalg.qr(scaled[:, keep], mode="r")))
         full = np.zeros(len(keep))
         full[: len(diagonal)] = diagonal
-        bad = np.flatnonzero(full < ALIASED_PIVOT)
+        bad = np.flatnonzero(full < least)
         if not len(bad):
             break
         keep.pop(int(bad[0]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from ..design.build import ModelRows
-from ..design.rows import RowArray
+from ..design.rows import RowArray, RowMatrix
 from ..engine.batch import Batch
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
@@ -17,6 +18,7 @@ from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
+from .units import Units, centring, mean_squares, random_units, triangular, turned, turned_term
 
 # rows of a data set from which a thread for each core pays
 LONG = 30_000
@@ -37,25 +39,28 @@ class Assembled:
     batch : Batch
     keep : ndarray of int
         Fixed-effect columns in the model (aliased ones are left out).
-    theta_scale : ndarray (d,)
-        Internal theta = user's theta times this.
-    z_scale : tuple of ndarray (q,)
-        Root mean square of each random-effects column, per factor.
+    units : tuple of Units
+        Random-effects columns inside, per factor.
     inverse : ndarray (K, p, p)
         beta = ols + inverse @ gamma * y_scale.
     ols : ndarray (K, p)
     y_scale : ndarray (K,)
+    fixed_turn : ndarray (p, p), optional
+        What centred the fixed-effects columns, where they were.
+    inner_inverse : ndarray (K, p, p), optional
+        ``inverse`` of the centred columns.
     """
 
     rows: ModelRows
     layout: Layout
     batch: Batch
     keep: np.ndarray
-    theta_scale: np.ndarray
-    z_scale: tuple[np.ndarray, ...]
+    units: tuple[Units, ...]
     inverse: np.ndarray
     ols: np.ndarray
     y_scale: np.ndarray
+    fixed_turn: np.ndarray | None = None
+    inner_inverse: np.ndarray | None = None
 
     @property
     def fixed_names(self) -> list[str]:
@@ -78,6 +83,49 @@ class Assembled:
         full = len(self.keep) == len(self.rows.fixed.names)
         return find_ties(np.zeros((0, 0)) if full else self.rows.x.values, self.keep, self.rows.fixed.names)
 
+    @property
+    def theta_scale(self) -> np.ndarray:
+        """Internal theta over the user's, where no column is centred, (d,)."""
+        map_ = self.layout.structure.theta_map
+        return np.array([self.units[f].scale[i] for f, i in zip(map_.factor, map_.row, strict=True)])
+
+    def inner_theta(self, theta: np.ndarray) -> np.ndarray:
+        """Theta (K, d) of the columns inside from that of the user's."""
+        return self._turned(theta * self.theta_scale, theta, [unit.inside for unit in self.units])
+
+    def outer_theta(self, theta: np.ndarray) -> np.ndarray:
+        """Theta (K, d) of the user's columns from that of the columns inside."""
+        return self._turned(theta / self.theta_scale, theta, [unit.outside for unit in self.units])
+
+    def _turned(self, out: np.ndarray, theta: np.ndarray, by: list[np.ndarray]) -> np.ndarray:
+        """Put the terms with centred columns into scaled theta: Lambda from the left by a matrix per factor."""
+        for term in self.layout.terms:
+            if self.units[term.factor].turn is not None:
+                col, row = np.triu_indices(term.q)
+                lam = np.zeros((len(theta), term.q, term.q))
+                lam[:, row, col] = theta[:, term.theta]
+                out[:, term.theta] = triangular(by[term.factor][term.columns, term.columns] @ lam)[:, row, col]
+        return out
+
+    def orthonormal(self, x: np.ndarray, k: int) -> np.ndarray:
+        """Rows (n, p) of the user's columns in the orthonormal coordinates of data set k."""
+        if self.fixed_turn is None or self.inner_inverse is None:
+            return np.asarray(x @ self.inverse[k])
+        return np.asarray((x @ self.fixed_turn) @ self.inner_inverse[k])
+
+    def of_sets(self, which: np.ndarray) -> Assembled:
+        """Some of the data sets; the rows stay those of all and may not be read, but for their labels."""
+        inner = None if self.inner_inverse is None else self.inner_inverse[which]
+        return replace(
+            self,
+            rows=replace(self.rows, labels=tuple(self.rows.labels[k] for k in which)),
+            batch=self.batch.take(which),
+            inverse=self.inverse[which],
+            ols=self.ols[which],
+            y_scale=self.y_scale[which],
+            inner_inverse=inner,
+        )
+
 
 # columns that cannot be divided by their size are found by what comes of it
 @np.errstate(all="ignore")
@@ -98,14 +146,14 @@ def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> 
     check_magnitudes(rows)
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
-    scales = _z_scales(rows, layout)
-    known = keep is not None
+    columns, units = _random_columns(rows, layout)
+    known, x, turn = keep, rows.x, None
     keep = np.arange(len(rows.fixed.names)) if keep is None else keep
-    found = _conditioned(rows, layout, scales, keep)
+    found = _conditioned(rows, layout, units, (x, columns), keep)
     if found is None:
-        keep = keep if known else independent_columns(rows)
-        found = _conditioned(rows, layout, scales, keep, by_qr=True)
-    return _assembled(rows, layout, scales, keep, found)
+        x, turn, keep = _fixed_columns(rows, known)
+        found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
+    return _assembled(rows, layout, units, keep, found, turn)
 
 
 def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
@@ -116,54 +164,80 @@ def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
     DataError
     """
     check_magnitudes(rows)
-    found = _conditioned(rows, model.layout, model.z_scale, model.keep)
+    columns = [
+        turned_term(rows.terms[term.source].rows, model.units[term.factor], term.columns) for term in model.layout.terms
+    ]
+    turn, x = model.fixed_turn, rows.x
+    if turn is not None:
+        whole = np.eye(len(rows.fixed.names))
+        whole[np.ix_(model.keep, model.keep)] = turn
+        x = turned(x, whole)
+    found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=turn is not None)
     if found is None:
-        found = _conditioned(rows, model.layout, model.z_scale, model.keep, by_qr=True)
-    return _assembled(rows, model.layout, model.z_scale, model.keep, found)
+        found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=True)
+    return _assembled(rows, model.layout, model.units, model.keep, found, turn)
 
 
 def _conditioned(
-    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, *, by_qr: bool = False
+    rows: ModelRows,
+    layout: Layout,
+    units: tuple[Units, ...],
+    columns: tuple[RowMatrix, Sequence[RowMatrix]],
+    keep: np.ndarray,
+    *,
+    by_qr: bool = False,
 ) -> Conditioned | None:
     """Cross-products in well-conditioned coordinates; None where that needs QR."""
     # threads pay where each of the calls between which Python holds its lock takes long
     threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
-    named = host_columns(rows, layout, scales, keep)
+    named = host_columns(rows, layout, units, columns, keep)
     return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
 
 
 def _assembled(
-    rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray, found: Conditioned | None
+    rows: ModelRows,
+    layout: Layout,
+    units: tuple[Units, ...],
+    keep: np.ndarray,
+    found: Conditioned | None,
+    turn: np.ndarray | None,
 ) -> Assembled:
     assert found is not None  # QR always conditions
     _check_residual(rows, found)
     _check_units(rows, keep, found)
-    map_ = layout.structure.theta_map
+    inverse, ols = np.asarray(found.rotation.inverse), np.asarray(found.rotation.ols)
     return Assembled(
         rows=rows,
         layout=layout,
         batch=layout.assembly.batch(found, layout.tables),
         keep=keep,
-        theta_scale=np.array([scales[f][i] for f, i in zip(map_.factor, map_.row, strict=True)]),
-        z_scale=scales,
-        inverse=np.asarray(found.rotation.inverse),
-        ols=np.asarray(found.rotation.ols),
+        units=units,
+        inverse=inverse if turn is None else turn @ inverse,
+        ols=ols if turn is None else ols @ turn.T,
         y_scale=np.asarray(found.rotation.y_scale),
+        fixed_turn=turn,
+        inner_inverse=None if turn is None else inverse,
     )
 
 
-def host_columns(rows: ModelRows, layout: Layout, scales: tuple[np.ndarray, ...], keep: np.ndarray) -> HostColumns:
-    """Name the columns of all data sets; nothing is copied unless there is an offset."""
+def host_columns(
+    rows: ModelRows,
+    layout: Layout,
+    units: tuple[Units, ...],
+    columns: tuple[RowMatrix, Sequence[RowMatrix]],
+    keep: np.ndarray,
+) -> HostColumns:
+    """Name the columns of X and of every term of all data sets; nothing is copied unless there is an offset."""
     z: list[list[np.ndarray]] = [[] for _ in layout.factors]
-    for term in layout.terms:
-        z[term.factor] += rows.terms[term.source].rows.columns()
-    x = rows.x.columns()
+    for term, own in zip(layout.terms, columns[1], strict=True):
+        z[term.factor] += own.columns()
+    x = columns[0].columns()
     return HostColumns(
         offsets=rows.offsets,
         x=tuple(x[j] for j in keep),
         y=rows.y.values if rows.offset is None else rows.y.minus(rows.offset),
         z=tuple(map(tuple, z)),
-        z_scale=scales,
+        z_scale=tuple(unit.scale for unit in units),
         codes=layout.table_codes,
         weights=None if rows.weights is None else rows.weights.values,
     )
@@ -177,24 +251,46 @@ def z_columns(rows: ModelRows, layout: Layout, k: int) -> list[np.ndarray]:
     return [np.concatenate(p, axis=1) if len(p) > 1 else p[0] for p in parts]
 
 
-def _z_scales(rows: ModelRows, layout: Layout) -> tuple[np.ndarray, ...]:
-    """Root mean square of each random-effects column over all data sets.
+def inner_columns(model: Assembled, k: int) -> list[np.ndarray]:
+    """Random-effects columns (n, q) of one data set per factor, in elimination order, as they are inside."""
+    return [unit.columns(z) for unit, z in zip(model.units, z_columns(model.rows, model.layout, k), strict=True)]
+
+
+def _random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tuple[Units, ...]]:
+    """Columns of every term inside, in the layout's order, and the units of every factor.
 
     Raises
     ------
     DataError
         A column is zero everywhere.
     """
-    out = [np.ones(q) for q in layout.structure.q]
-    for term in layout.terms:
-        columns = rows.terms[term.source].rows.columns()
-        # BLAS would start threads for this
-        rms = [np.sqrt(np.einsum("i,i->", column, column) / len(column)) for column in columns]
-        for name, size in zip(term.names, rms, strict=True):
+    given = [rows.terms[term.source].rows for term in layout.terms]
+    squares = [mean_squares(matrix) for matrix in given]
+    for term, own in zip(layout.terms, squares, strict=True):
+        for name, size in zip(term.names, own, strict=True):
             if not size > 0:
                 raise DataError(f"the random-effects column {name!r} of ({name} | {term.group}) is zero in every row")
-        out[term.factor][term.columns] = rms
-    return tuple(out)
+    units = []
+    for f in range(len(layout.factors)):
+        own_terms = [t for t, term in enumerate(layout.terms) if term.factor == f]
+        columns, unit = random_units([given[t] for t in own_terms], [squares[t] for t in own_terms])
+        units.append(unit)
+        for t, matrix in zip(own_terms, columns, strict=True):
+            given[t] = matrix
+    return given, tuple(units)
+
+
+def _fixed_columns(rows: ModelRows, known: np.ndarray | None) -> tuple[RowMatrix, np.ndarray | None, np.ndarray]:
+    """Columns of X, centred where they are far from zero, what centred those in the model, and which these are."""
+    turn, noise = centring(rows.x, mean_squares(rows.x))
+    if turn is not None:
+        x = turned(rows.x, turn)
+        keep = independent_columns(rows, x, noise) if known is None else known
+        left_out = np.setdiff1d(np.arange(len(turn)), keep)
+        if not turn[np.ix_(left_out, keep)].any():
+            return x, turn[np.ix_(keep, keep)], keep
+    # what was to be subtracted is not in the model
+    return rows.x, None, independent_columns(rows, rows.x) if known is None else known
 
 
 def _check_residual(rows: ModelRows, found: Conditioned) -> None:

@@ -44,7 +44,7 @@ def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
     if kept or small.fitted.singular[own].any() or needed_bytes(large.fitted) > available_bytes():
         return None
     model = large.fitted.model
-    found = run(kenward_roger_parts, model.batch.take(lanes), theta * model.theta_scale)
+    found = run(kenward_roger_parts, model.batch.take(lanes), model.inner_theta(theta))
     information = np.asarray(found.information)
     if not (np.isfinite(information).all() and (np.linalg.eigvalsh(information) > 0).all()):
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..design.build import ModelRows
-from ..engine.conditioning import aliased_columns
+from ..design.rows import RowMatrix
+from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
 from ..errors import DataError, DesignError, RankDeficientWarning, shortened, warn
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
@@ -99,8 +100,16 @@ def check_groups(rows: ModelRows) -> None:
                 )
 
 
-def independent_columns(rows: ModelRows) -> np.ndarray:
+def independent_columns(rows: ModelRows, x: RowMatrix, noise: float = 0.0) -> np.ndarray:
     """Find the fixed-effect columns to keep, by QR of the pooled rows; warn about the others.
+
+    Parameters
+    ----------
+    rows : ModelRows
+    x : RowMatrix
+        Columns of X, perhaps centred.
+    noise : float, default 0
+        Their rounding error.
 
     Raises
     ------
@@ -108,7 +117,9 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
         A column is determined by the others in some data sets only.
     """
     names = np.asarray(rows.fixed.names, dtype=object)
-    dropped = aliased_columns(rows.x.values)
+    # rounding error is no column of its own
+    least = max(ALIASED_PIVOT, 100 * noise)
+    dropped = aliased_columns(x.values, least)
     keep = np.setdiff1d(np.arange(len(names)), dropped)
     if dropped:
         what = "column" if len(dropped) == 1 else "columns"
@@ -117,15 +128,15 @@ def independent_columns(rows: ModelRows) -> np.ndarray:
             + shortened(names[j] for j in dropped),
             RankDeficientWarning,
         )
-    if rows.x.differs:
-        _check_lanes(rows, keep, names)
+    if x.differs:
+        _check_lanes(rows, x, keep, names, least)
     return keep
 
 
-def _check_lanes(rows: ModelRows, keep: np.ndarray, names: np.ndarray) -> None:
+def _check_lanes(rows: ModelRows, x: RowMatrix, keep: np.ndarray, names: np.ndarray, least: float) -> None:
     culprits: dict[str, list[str]] = {}
     for k in range(rows.n_lanes):
-        for j in aliased_columns(rows.x.lane(k)[:, keep]):
+        for j in aliased_columns(x.lane(k)[:, keep], least):
             culprits.setdefault(str(names[keep[j]]), []).append(str(rows.labels[k]))
     if culprits:
         name, lanes = next(iter(culprits.items()))

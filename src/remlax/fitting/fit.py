@@ -30,7 +30,7 @@ class Modes:
 
 @dataclass(frozen=True)
 class Information:
-    """Hessian of the unprofiled deviance in (theta, log sigma), (K, d+1, d+1), and d vcov(beta), (K, p, p, d+1)."""
+    """Hessian of the unprofiled deviance in (theta inside, log sigma), (K, d+1, d+1); d vcov(beta), (K, p, p, d+1)."""
 
     hess: np.ndarray
     d_cov: np.ndarray
@@ -48,6 +48,8 @@ class Fitted:
         In internal units.
     theta : ndarray (K, d)
         lme4's order and scale, diagonal of Lambda not negative.
+    inner : ndarray (K, d)
+        The same of the columns inside (`units`): what compiled programs take.
     beta : ndarray (K, p)
     vcov : ndarray (K, p, p)
     sigma : ndarray (K,)
@@ -61,6 +63,7 @@ class Fitted:
     optimizer: LBFGS | Newton
     opt: Optimum
     theta: np.ndarray
+    inner: np.ndarray
     beta: np.ndarray
     vcov: np.ndarray
     sigma: np.ndarray
@@ -102,10 +105,17 @@ class Fitted:
 
     def relative_factor(self, term: int) -> np.ndarray:
         """Lambda of one term, (K, q, q)."""
+        return self._factor(term, self.theta)
+
+    def inner_factor(self, term: int) -> np.ndarray:
+        """Lambda of one term's columns inside, (K, q, q)."""
+        return self._factor(term, self.inner)
+
+    def _factor(self, term: int, theta: np.ndarray) -> np.ndarray:
         layout = self.model.layout.terms[term]
         out = np.zeros((self.n_lanes, layout.q, layout.q))
         col, row = np.triu_indices(layout.q)
-        out[:, row, col] = self.theta[:, layout.theta]
+        out[:, row, col] = theta[:, layout.theta]
         return out
 
     def covariance(self, term: int) -> np.ndarray:
@@ -116,33 +126,28 @@ class Fitted:
     def deviance(self, lane: int, theta: np.ndarray, *, reml: bool) -> float:
         """Criterion of one data set at a theta in lme4's order and scale."""
         one = self.model.batch.take(np.array([lane])).with_reml(reml)
-        return float(solve_batch(one, (theta * self.model.theta_scale)[None]).value[0])
+        return float(solve_batch(one, self.model.inner_theta(theta[None])).value[0])
 
     @cached_property
     def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         # they depend on theta and beta only: one program serves REML and ML
-        whole = self.model.batch.with_reml(True)
-        found = run(conditional_modes, whole, self.theta * self.model.theta_scale[None], self.gamma)
+        found = run(conditional_modes, self.model.batch.with_reml(True), self.inner, self.gamma)
         out = []
         for f, (modes, variances) in enumerate(zip(found.modes, found.variances, strict=True)):
-            levels, scale = self.model.layout.factors[f].n_levels, self.model.z_scale[f]
-            user = modes[:, :levels] * (self.model.y_scale[:, None, None] / scale[None, None])
-            spread = variances[:, :levels] / (scale[:, None] * scale[None, :])[None, None]
+            levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
+            user = unit.effects(np.asarray(modes)[:, :levels]) * self.model.y_scale[:, None, None]
+            spread = unit.variances(np.asarray(variances)[:, :levels])
             out.append(Modes(user, spread * self.sigma[:, None, None, None] ** 2))
         return tuple(out)
 
     @cached_property
     def information(self) -> Information:
         """Information about the variance parameters, and how vcov(beta) depends on them."""
-        found = run(variance_information, self.model.batch, self.theta * self.model.theta_scale[None])
-        p = len(self.model.keep)
-        # user's theta = internal theta / theta_scale; log sigma only shifts
-        jacobian = np.append(self.model.theta_scale, 1.0)
-        hess = np.asarray(found.hess) * jacobian[:, None] * jacobian[None, :]
-        d_cov = np.asarray(found.d_cov)[:, :p, :p] * jacobian * self.model.y_scale[:, None, None, None] ** 2
-        inverse = self.model.inverse
-        return Information(hess, np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse))
+        found = run(variance_information, self.model.batch, self.inner)
+        p, inverse = len(self.model.keep), self.model.inverse
+        d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
+        return Information(np.asarray(found.hess), np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse))
 
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
@@ -165,14 +170,13 @@ def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
     theta_map = model.layout.structure.theta_map
     opt = fit(model.batch, optimizer)
-    theta = canonical_theta(np.asarray(opt.theta) / model.theta_scale[None], theta_map)
-    return solve_at(model, optimizer, opt, theta)
+    return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
 
 
-def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, theta: np.ndarray) -> Fitted:
-    """Express the solution at a user's theta (K, d) in the user's units."""
+def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: np.ndarray) -> Fitted:
+    """Express the solution at a theta (K, d) of the columns inside in the user's units."""
     theta_map, p = model.layout.structure.theta_map, len(model.keep)
-    solution = solve_batch(model.batch, theta * model.theta_scale[None])
+    solution = solve_batch(model.batch, inner)
     gamma = np.asarray(solution.gamma)
     sigma = np.asarray(solution.sigma) * model.y_scale
     beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
@@ -185,7 +189,8 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, theta: n
         model=model,
         optimizer=optimizer,
         opt=opt,
-        theta=theta,
+        theta=model.outer_theta(inner),
+        inner=inner,
         beta=beta,
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=sigma,
@@ -195,5 +200,5 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, theta: n
         log_rx2=np.asarray(solution.log_rx2),
         status=status,
         # as lme4's isSingular, for columns of Z of unit root mean square: the unit of a predictor does not decide
-        singular=on_boundary(theta * model.theta_scale, theta_map),
+        singular=on_boundary(inner, theta_map),
     )

@@ -11,10 +11,10 @@ from ..engine.fit import solve_batch
 from ..engine.shapes import host_leaf
 from ..kernels.held import Held, minimise_held
 from ..kernels.newton import CONVERGED, Optimum
-from ..kernels.theta import lower_root
 from .fit import Fitted
 from .layout import TermLayout
 from .profile_table import Parameter
+from .units import triangular
 
 # starts at the estimates are at least this large, in units of sigma: at zero a search could sit on a saddle by symmetry
 MOST_EVALUATIONS = 100
@@ -46,28 +46,30 @@ class HeldStack:
         structure = model.layout.structure
         self.d, self.p = structure.theta_map.n_theta, structure.n_fixed
         self.scale = model.y_scale[lanes]
-        # internal covariance of every term, (K, q, q)
+        # a root of the internal covariance of every term, (K, q, q)
         if coordinates is not None:
             self.log_sigma = coordinates[:, -1]
-            self.covariance = [self._covariance(term, coordinates) for term in model.layout.terms]
+            self.root = [self._root(term, coordinates) for term in model.layout.terms]
             return
         self.log_sigma = np.log(fitted.sigma[lanes] / self.scale)
-        self.covariance = []
-        for t, term in enumerate(model.layout.terms):
-            z = self.z_scale(term) / self.scale[:, None]
-            self.covariance.append(fitted.covariance(t)[lanes] * z[:, :, None] * z[:, None, :])
+        sigma = np.exp(self.log_sigma)[:, None, None]
+        self.root = [sigma * fitted.inner_factor(t)[lanes] for t in range(len(model.layout.terms))]
 
     @staticmethod
-    def _covariance(term: TermLayout, coordinates: np.ndarray) -> np.ndarray:
-        """Internal covariance (K, q, q) of one term at the coordinates (K, d + 1) of free problems."""
+    def _root(term: TermLayout, coordinates: np.ndarray) -> np.ndarray:
+        """Root (K, q, q) of the internal covariance of one term at the coordinates (K, d + 1) of free problems."""
         c = np.zeros((len(coordinates), term.q, term.q))
         col, row = np.triu_indices(term.q)
         c[:, row, col] = coordinates[:, :-1][:, term.theta]
-        return c @ c.swapaxes(1, 2)
+        return c
+
+    def outside(self, term: TermLayout) -> np.ndarray:
+        """Matrix (q, q) from one term's effects inside to the user's."""
+        return self.fitted.model.units[term.factor].outside[term.columns, term.columns]
 
     def z_scale(self, term: TermLayout) -> np.ndarray:
-        """Scales that were taken out of one term's columns, (q,)."""
-        return self.fitted.model.z_scale[term.factor][term.columns]
+        """Internal length of a unit of the user's effects, (q,)."""
+        return np.asarray(1 / np.linalg.norm(self.outside(term), axis=1))
 
     def held(self, problem: Question, least: float) -> Held:
         """Hold one parameter of one data set at a value in the user's units; None holds nothing."""
@@ -99,19 +101,19 @@ class HeldStack:
         least: float,
         into: tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray],
     ) -> None:
-        """Lay out one term with the columns of the parameter first, and start at its covariance."""
+        """Lay out one term in a basis that begins with the effects of the parameter, and start at its covariance."""
         term = self.fitted.model.layout.terms[t]
         maps, (start, free, square) = into[0][term.factor], into[1:]
         first = [] if own is None else list(dict.fromkeys((own.a, own.b)))
-        order = [*first, *(i for i in range(term.q) if i not in first)]
-        covariance = self.covariance[t][lane][np.ix_(order, order)]
-        root = lower_root(covariance)
+        basis = _completed((self.outside(term) * self.z_scale(term)[:, None])[first], term.q)
+        inverse = np.linalg.inv(basis)
+        root = triangular((basis @ self.root[t][lane])[None])[0]
         smallest = least * np.exp(self.log_sigma[lane])
         position = {}
         entries = [(i, j) for j in range(term.q) for i in range(j, term.q)]
         for a, (i, j) in enumerate(entries):
             at = position[i, j] = term.theta.start + a
-            maps[at, term.start + order[i], term.start + j] = 1.0
+            maps[at, term.columns, term.start + j] = inverse[:, i]
             start[at] = max(root[i, j], smallest) if i == j else root[i, j]
         if own is None:
             return
@@ -119,16 +121,16 @@ class HeldStack:
             at = position[0, 0]
             start[at], free[at] = value * self.z_scale(term)[own.a] / self.scale[lane], 0.0
             return
-        # rows (s_1, 0) and s_2 (rho, sqrt(1 - rho^2)) of C: s_2 takes the place of its last entry
+        # rows (s_1, 0) and s_2 (rho, sqrt(1 - rho^2)) of the root: s_2 takes the place of its last entry
         gone, length = position[1, 0], position[1, 1]
         maps[gone], start[gone], free[gone] = 0.0, 0.0, 0.0
-        start[length] = max(np.sqrt(covariance[1, 1]), smallest)
+        start[length] = max(np.linalg.norm(root[1]), smallest)
         # an SD that changed its sign would turn the correlation around
         for at in (position[0, 0], length):
             square[at], start[at] = 1.0, np.sqrt(start[at])
-        second = term.start + order[1]
-        maps[length, second, term.start] = value
-        maps[length, second, term.start + 1] = np.sqrt(max(1 - value**2, 0.0))
+        maps[length] = 0.0
+        maps[length, term.columns, term.start] = value * inverse[:, 1]
+        maps[length, term.columns, term.start + 1] = np.sqrt(max(1 - value**2, 0.0)) * inverse[:, 1]
 
     def solve(self, asked: list[Question], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minimise every problem.
@@ -184,17 +186,32 @@ class HeldStack:
         for parameter in parameters:
             if parameter.kind in ("sd", "cor"):
                 term = model.layout.terms[parameter.term]
-                covariance = self._covariance(term, coordinates)
-                size = np.sqrt(np.einsum("kii->ki", covariance))
+                effects = self.outside(term) @ self._root(term, coordinates)
+                size = np.linalg.norm(effects, axis=2)
                 if parameter.kind == "sd":
-                    out.append(size[:, parameter.a] * self.scale / self.z_scale(term)[parameter.a])
+                    out.append(size[:, parameter.a] * self.scale)
                 else:
                     product = size[:, parameter.a] * size[:, parameter.b]
                     with np.errstate(divide="ignore", invalid="ignore"):
-                        rho = np.clip(covariance[:, parameter.a, parameter.b] / product, -1, 1)
+                        both = np.einsum("kj,kj->k", effects[:, parameter.a], effects[:, parameter.b])
+                        rho = np.clip(both / product, -1, 1)
                     out.append(np.where(product > 0, rho, 0.0))
             elif parameter.kind == "sigma":
                 out.append(sigma * self.scale)
         gamma = np.asarray(solve_batch(self.batch, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
         beta = model.ols[self.lanes] + np.einsum("kij,kj->ki", model.inverse[self.lanes], gamma) * self.scale[:, None]
         return np.concatenate([np.stack(out, axis=1), beta], axis=1)
+
+
+def _completed(rows: np.ndarray, q: int) -> np.ndarray:
+    """Complete rows (r, q) to a basis (q, q) by unit vectors, each time the one that is least in the span so far."""
+    basis = list(rows)
+    for _ in range(q - len(rows)):
+        left = np.eye(q)
+        if basis:
+            span = np.linalg.qr(np.stack(basis, axis=1))[0]
+            left = left - span @ span.T
+        size = np.diag(left)
+        # the first of those that are equal but for rounding
+        basis.append(np.eye(q)[np.flatnonzero(size > size.max() - 1e-8)[0]])
+    return np.stack(basis)

@@ -60,7 +60,7 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
             "ddf='satterthwaite'"
         )
     model, p = fitted.model, len(fitted.model.keep)
-    found = run(kenward_roger_parts, model.batch.take(lanes), fitted.theta[lanes] * model.theta_scale)
+    found = run(kenward_roger_parts, model.batch.take(lanes), fitted.inner[lanes])
     sigma2 = (fitted.sigma[lanes] ** 2)[:, None, None]
     cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
     weights = 2 * scaled_pinv(np.asarray(found.information))

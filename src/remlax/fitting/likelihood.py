@@ -26,7 +26,7 @@ NEAR_ZERO, FAR_FROM_ZERO = 1e-3, 0.3
 
 @dataclass(frozen=True, eq=False)
 class Common:
-    """Parameters that all data sets share, in the user's units: beta (p,), theta (d,), sigma."""
+    """Parameters that all data sets share: beta (p,) and sigma in the user's units, theta (d,) inside."""
 
     beta: np.ndarray
     theta: np.ndarray
@@ -44,15 +44,8 @@ def maximum_likelihood(fitted: Fitted, lanes: np.ndarray) -> Fitted:
     """
     model = fitted.model
     structure = replace(model.layout.structure, reml=False)
-    part = replace(
-        model,
-        rows=replace(model.rows, labels=tuple(model.rows.labels[k] for k in lanes)),
-        layout=replace(model.layout, structure=structure),
-        batch=model.batch.take(lanes).with_reml(False),
-        inverse=model.inverse[lanes],
-        ols=model.ols[lanes],
-        y_scale=model.y_scale[lanes],
-    )
+    part = model.of_sets(lanes)
+    part = replace(part, layout=replace(model.layout, structure=structure), batch=part.batch.with_reml(False))
     if fitted.reml:
         return fit_assembled(part, fitted.optimizer)
     arrays = {name: value[lanes] for name, value in vars(fitted).items() if isinstance(value, np.ndarray)}
@@ -66,7 +59,8 @@ def mean_parameters(fits: Fitted) -> Common:
     theta = np.zeros(fits.theta.shape[1])
     for t, term in enumerate(fits.model.layout.terms):
         col, row = np.triu_indices(term.q)
-        theta[term.theta] = lower_root(fits.covariance(t).mean(axis=0))[row, col] / sigma
+        lam = fits.inner_factor(t) * fits.sigma[:, None, None]
+        theta[term.theta] = lower_root((lam @ lam.swapaxes(1, 2)).mean(axis=0))[row, col] / sigma
     return Common(fits.beta.mean(axis=0), theta, sigma)
 
 
@@ -74,7 +68,7 @@ def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
     """Log-likelihood of every data set at common parameters, (K,)."""
     model, products = fits.model, fits.model.batch.problem.products
     n_lanes, p = fits.beta.shape
-    found = _bordered(fits, at.theta * model.theta_scale)
+    found = _bordered(fits, at.theta)
     gamma = np.linalg.solve(model.inverse, (at.beta - model.ols)[:, :, None])[:, :, 0] / model.y_scale[:, None]
     v = np.concatenate([-gamma, np.ones((n_lanes, 1))], axis=1)
     m = _real_part(np.asarray(found.m), p)
@@ -144,7 +138,7 @@ def stacked_loglik(fits: Fitted) -> float:
         return float(np.sum(found.log_det)) + n * float(np.log(r2)) + constant, slope
 
     curvature = np.asarray(fits.opt.hess).sum(axis=0)
-    start = mean_parameters(fits).theta * model.theta_scale
+    start = mean_parameters(fits).theta
     theta, best = _minimize(deviance, start, curvature)
     diagonal = fits.theta_map.diagonal
     if (np.abs(theta[diagonal]) < NEAR_ZERO).any():

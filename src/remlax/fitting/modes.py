@@ -45,13 +45,12 @@ def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) ->
         if coefficients:
             p = len(model.keep)
             indicator = coefficient_of_column(fitted, f)
-            chosen[:, :, :p] = model.z_scale[f][:, None] * np.einsum("qp,kpr->kqr", indicator, model.inverse[lanes])
+            inside = model.units[f].inside @ indicator
+            chosen[:, :, :p] = np.einsum("qp,kpr->kqr", inside, model.inverse[lanes])
         select.append(chosen)
-    theta = fitted.theta[lanes] * model.theta_scale[None]
-    found = run(prediction_variances, model.batch.take(lanes), theta, tuple(select))
+    found = run(prediction_variances, model.batch.take(lanes), fitted.inner[lanes], tuple(select))
     out = []
     for f, variance in enumerate(found):
-        scale = model.z_scale[f]
-        user = variance[:, : model.layout.factors[f].n_levels] / (scale[:, None] * scale[None, :])
+        user = model.units[f].variances(variance[:, : model.layout.factors[f].n_levels])
         out.append(user * fitted.sigma[lanes, None, None, None] ** 2)
     return out

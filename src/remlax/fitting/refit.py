@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
 from ..kernels.problem import CrossProducts
-from .assemble import Assembled, assemble_as, z_columns
+from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
 
@@ -26,9 +26,9 @@ EXACT_FIT = 1e-13
 
 
 def z_matrices(model: Assembled, lane: int) -> list[sparse.csr_array]:
-    """Z of each factor, in elimination order and the user's units: sparse (n, levels * q), level by level."""
+    """Z of each factor, in elimination order, as it is inside: sparse (n, levels * q), level by level."""
     out = []
-    for f, z in enumerate(z_columns(model.rows, model.layout, lane)):
+    for f, z in enumerate(inner_columns(model, lane)):
         codes = model.rows.factor_rows[model.layout.factor_source[f]].lane(lane).astype(np.int64)
         n, q = z.shape
         columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
@@ -104,7 +104,8 @@ def simulate_lane(
             root = np.zeros((q, q))
             for t, term in enumerate(layout.terms):
                 if term.factor == f:
-                    root[term.columns, term.columns] = truth.roots[t]
+                    inside = model.units[f].inside[term.columns, term.columns]
+                    root[term.columns, term.columns] = inside @ truth.roots[t]
             effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
             out += (z[f] @ effects.reshape(n_sims, width).T).T
             start += width
@@ -185,11 +186,11 @@ def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
     n_sims, p = len(y), len(model.keep)
     rows = _repeated_rows(model.rows, lane, y)
     root = None if rows.weights is None else np.sqrt(rows.weights.values)
-    x = rows.x.values[:, model.keep]
+    basis = model.orthonormal(rows.x.values[:, model.keep], lane)
     centred = y if rows.offset is None else y - rows.offset.values
     if root is not None:
-        x, centred = x * root[:, None], centred * root
-    basis, inverse = x @ model.inverse[lane], model.inverse[lane]
+        basis, centred = basis * root[:, None], centred * root
+    inverse = model.inverse[lane]
     # projected twice, as the conditioning of a data set is: the first pass leaves rounding error of the size of y
     gamma = centred @ basis
     residual = centred - gamma @ basis.T
@@ -207,18 +208,18 @@ def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
     border[:, :p] = residual @ basis
     border[:, -1] = np.einsum("sn,sn->s", residual, residual)
     by_factor = []
-    for z, z_scale in zip(z_matrices(model, lane), model.z_scale, strict=True):
+    for z, unit in zip(z_matrices(model, lane), model.units, strict=True):
         weighted = residual if root is None else residual * root
-        by_factor.append((z.T @ weighted.T).T.reshape(n_sims, -1, len(z_scale)) / z_scale)
+        by_factor.append((z.T @ weighted.T).T.reshape(n_sims, -1, len(unit.scale)))
     layout = replace(model.layout, table_codes=_lane_codes(model, lane))
-    return Assembled(
+    inner = model.inner_inverse
+    return replace(
+        model,
         rows=rows,
         layout=layout,
         batch=model.batch.with_products(_with_borders(model.batch, lane, border, by_factor, 2 * np.log(scale))),
-        keep=model.keep,
-        theta_scale=model.theta_scale,
-        z_scale=model.z_scale,
         inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
+        inner_inverse=None if inner is None else np.broadcast_to(inner[lane], (n_sims, *inverse.shape)),
         ols=(gamma + again) @ inverse.T,
         y_scale=scale,
     )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..engine.fit import solve_batch
 from ..errors import DataError
-from .assemble import z_columns
+from .assemble import inner_columns
 from .fit import Fitted
 
 RobustKind = Literal["CR0", "CR2"]
@@ -113,8 +113,7 @@ def robust_scores(fitted: Fitted, lanes: np.ndarray, kind: RobustKind, cluster: 
         Clusters that are not known, or do not contain whole levels of every grouping factor.
     """
     model, p = fitted.model, len(fitted.model.keep)
-    theta = fitted.theta[lanes] * model.theta_scale
-    breads = np.asarray(solve_batch(model.batch.take(lanes), theta).unscaled_cov)[:, :p, :p]
+    breads = np.asarray(solve_batch(model.batch.take(lanes), fitted.inner[lanes]).unscaled_cov)[:, :p, :p]
     return [
         _scores(fitted, int(k), _clusters(fitted, int(k), cluster), bread, kind)
         for k, bread in zip(lanes, breads, strict=True)
@@ -209,12 +208,10 @@ def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def _batches(fitted: Fitted, lane: int, clusters: np.ndarray) -> Iterator[_Batch]:
     """Group the clusters by their numbers of rows."""
     model, rows = fitted.model, fitted.model.rows
-    x = rows.x.lane(lane)[:, model.keep] @ model.inverse[lane]
+    x = model.orthonormal(rows.x.lane(lane)[:, model.keep], lane)
     residual = rows.y.lane(lane) - fitted.fitted_values(lane, random=False)
     noise = None if rows.weights is None else 1 / rows.weights.lane(lane)
-    columns = [
-        _columns_in_clusters(fitted, lane, f, z, clusters) for f, z in enumerate(z_columns(rows, model.layout, lane))
-    ]
+    columns = [_columns_in_clusters(fitted, lane, f, z, clusters) for f, z in enumerate(inner_columns(model, lane))]
     order = np.argsort(clusters, kind="stable")
     count = np.bincount(clusters)
     start = np.cumsum(count) - count
@@ -235,7 +232,7 @@ def _columns_in_clusters(
     lam = np.zeros((z.shape[1], z.shape[1]))
     for t, term in enumerate(model.layout.terms):
         if term.factor == factor:
-            lam[term.columns, term.columns] = fitted.relative_factor(t)[lane]
+            lam[term.columns, term.columns] = fitted.inner_factor(t)[lane]
     codes = model.rows.factor_rows[model.layout.factor_source[factor]].lane(lane)
     levels, inverse = np.unique(codes, return_inverse=True)
     parent = np.zeros(len(levels), dtype=int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.restarts import BOUNDARY
+from .find_redundancy import congruence
 from .fit import Fitted
 from .redundancy import Redundancy
 
@@ -30,7 +31,7 @@ def scaled_pinv(matrices: np.ndarray) -> np.ndarray:
 
 
 def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.ndarray:
-    """Asymptotic covariance of (theta, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
+    """Asymptotic covariance of (theta inside, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
 
     Components on the boundary have a zero derivative there; where the deviance is flat in them they are left out by
     the pseudo-inverse. Directions that the design leaves undetermined are left out as well: what they change has no
@@ -48,10 +49,9 @@ def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.n
 
 
 def _determined_basis(fitted: Fitted, found: Redundancy, lane: int) -> np.ndarray:
-    """Basis (d + 1, d + 1 - k) of the directions of (theta, log sigma) beside those along which V stays as it is."""
-    model = fitted.model
-    moves, unit = _moves(fitted, lane)
-    null, _ = np.linalg.qr((found.root @ found.null) * unit[:, None])
+    """Basis (d + 1, d + 1 - k) of the directions of (theta inside, log sigma) beside those that leave V as it is."""
+    moves, inside = _moves(fitted, lane)
+    null, _ = np.linalg.qr(inside @ found.root @ found.null)
     left, size, right = np.linalg.svd(moves)
     reached = size > BOUNDARY
     left, size, right = left[:, reached], size[reached], right[reached]
@@ -59,26 +59,25 @@ def _determined_basis(fitted: Fitted, found: Redundancy, lane: int) -> np.ndarra
     outside = np.linalg.svd(null - left @ (left.T @ null))
     within = null @ outside[2][np.append(outside[1], np.zeros(null.shape[1]))[: null.shape[1]] < WITHIN].T
     tied = right.T @ ((left.T @ within) / size[:, None])
-    basis = np.linalg.qr(tied, mode="complete")[0][:, tied.shape[1] :]
-    return np.asarray(basis / np.append(model.theta_scale, 1.0)[:, None])
+    return np.asarray(np.linalg.qr(tied, mode="complete")[0][:, tied.shape[1] :])
 
 
 def _moves(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of phi without units in (internal theta, log sigma), and what phi is multiplied by for that."""
+    """Derivatives of phi inside over sigma^2 in (theta inside, log sigma), and phi inside as a function of phi."""
     d = fitted.theta.shape[1]
-    moves, unit = np.zeros((d + 1, d + 1)), np.full(d + 1, fitted.sigma[lane] ** -2)
+    moves, inside = np.zeros((d + 1, d + 1)), np.eye(d + 1)
     moves[-1, -1] = 2.0
     for t, term in enumerate(fitted.model.layout.terms):
-        z = fitted.model.z_scale[term.factor][term.columns]
-        lam = fitted.relative_factor(t)[lane] * z[:, None]
+        units = fitted.model.units[term.factor].inside[term.columns, term.columns]
+        inside[term.theta, term.theta] = congruence(units)
+        lam = fitted.inner_factor(t)[lane]
         col, row = np.triu_indices(term.q)
-        unit[term.theta] *= z[row] * z[col]
         moves[term.theta, -1] = 2 * (lam @ lam.T)[row, col]
         for entry, (i, j) in enumerate(zip(row, col, strict=True), start=term.theta.start):
             change = np.zeros((term.q, term.q))
             change[i] = lam[:, j]
             moves[term.theta, entry] = (change + change.T)[row, col]
-    return moves, unit
+    return moves, inside
 
 
 def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> np.ndarray:

@@ -28,13 +28,13 @@ class VarianceParameters:
     boundary : ndarray of bool (K, r)
         Zero SDs, correlations of +-1, and what has no estimate next to them.
     jacobian : ndarray (K, r, d + 1)
-        Derivatives of (log SD, atanh correlation, log sigma) in (theta, log sigma); zero where ``boundary``.
+        Derivatives of (log SD, atanh correlation, log sigma) in (theta inside, log sigma); zero where ``boundary``.
     cov_jacobian : ndarray (K, r, d + 1)
         Derivatives of variances and covariances.
     cov_boundary : ndarray of bool (K, r)
         Variances and covariances without a standard error.
     information : ndarray (K, d + 1, d + 1)
-        Sampling covariance of (theta, log sigma).
+        Sampling covariance of (theta inside, log sigma).
     lost, cov_lost : ndarray of bool (K, r)
         SDs and correlations, and variances and covariances, that are not identified: random terms repeat each other.
     """
@@ -78,17 +78,13 @@ def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters
     pairs: list[tuple[int, int, int]] = []
     columns: list[tuple[np.ndarray, ...]] = []
     for t, term in enumerate(fitted.model.layout.terms):
-        lam = fitted.relative_factor(t)[lanes]
-        norm = np.sqrt(np.einsum("kij,kij->ki", lam, lam))
-        where = np.zeros((term.q, term.q), dtype=int)
-        col, row = np.triu_indices(term.q)
-        where[row, col] = np.arange(width - 1)[term.theta]
+        own = _Term.of(fitted, t, lanes)
         for a in range(term.q):
             pairs.append((t, a, a))
-            columns.append(_sd(lam, norm, where, a, sigma, width))
+            columns.append(_sd(own, a, sigma, width))
         for a, b in combinations(range(term.q), 2):
             pairs.append((t, a, b))
-            columns.append(_correlation(lam, norm, where, (a, b), sigma, width))
+            columns.append(_correlation(own, a, b, sigma, width))
     pairs.append((-1, 0, 0))
     columns.append(_residual(sigma, n, width))
     sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary = (
@@ -110,40 +106,71 @@ def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters
     )
 
 
-def _sd(
-    lam: np.ndarray, norm: np.ndarray, where: np.ndarray, a: int, sigma: np.ndarray, width: int
-) -> tuple[np.ndarray, ...]:
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """One term: the user's effects are `outside` times those inside, whose relative covariance has a root Lambda.
+
+    outside (q, q); effects (K, q, q): outside @ Lambda, whose rows are as long as the relative SDs; norm (K, q); unit
+    (K, q): lengths for columns of unit root mean square; rho (K, q, q): correlations of the effects inside; theta, row,
+    col (q (q + 1) / 2,): where the entries of Lambda stand.
+    """
+
+    outside: np.ndarray
+    effects: np.ndarray
+    norm: np.ndarray
+    unit: np.ndarray
+    rho: np.ndarray
+    theta: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+
+    @classmethod
+    def of(cls, fitted: Fitted, t: int, lanes: np.ndarray) -> _Term:
+        term = fitted.model.layout.terms[t]
+        outside = fitted.model.units[term.factor].outside[term.columns, term.columns]
+        lam = fitted.inner_factor(t)[lanes]
+        effects = outside @ lam
+        norm, inner = np.linalg.norm(effects, axis=2), np.linalg.norm(lam, axis=2)
+        both = inner[:, :, None] * inner[:, None, :]
+        rho = np.clip((lam @ lam.swapaxes(1, 2)) / np.where(both == 0, 1.0, both), -1.0, 1.0)
+        col, row = np.triu_indices(term.q)
+        theta = np.arange(fitted.theta.shape[1])[term.theta]
+        return cls(outside, effects, norm, norm / np.linalg.norm(outside, axis=1), rho, theta, row, col)
+
+    def moved(self, a: int, direction: np.ndarray) -> np.ndarray:
+        """Derivative (K, entries) of the inner product of effect a with a fixed direction (K, q)."""
+        return np.asarray(self.outside[a, self.row] * direction[:, self.col])
+
+
+def _sd(term: _Term, a: int, sigma: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
     """One SD: values, variance, boundary, derivatives of log SD and of the variance."""
-    zero = norm[:, a] < BOUNDARY
-    jacobian = np.zeros((len(sigma), width))
-    jacobian[:, where[a, : a + 1]] = lam[:, a, : a + 1]
-    variance = (sigma * norm[:, a]) ** 2
-    cov_jacobian = 2 * sigma[:, None] ** 2 * jacobian
-    cov_jacobian[:, -1] = 2 * variance
-    jacobian /= np.where(zero, 1.0, norm[:, a] ** 2)[:, None]
-    jacobian[:, -1] = 1.0
-    return sigma * norm[:, a], variance, zero, np.where(zero[:, None], 0.0, jacobian), cov_jacobian, zero
-
-
-def _correlation(
-    lam: np.ndarray, norm: np.ndarray, where: np.ndarray, pair: tuple[int, int], sigma: np.ndarray, width: int
-) -> tuple[np.ndarray, ...]:
-    """One correlation: values, covariance, boundary, derivatives of atanh and of the covariance."""
-    a, b = pair
-    zero = (norm[:, pair] < BOUNDARY).any(axis=1)
-    product = np.where(zero, 1.0, norm[:, a] * norm[:, b])
-    rho = np.clip(np.einsum("kj,kj->k", lam[:, a], lam[:, b]) / product, -1.0, 1.0)
-    edge = zero | (np.sqrt(1 - rho**2) < RHO_TOL)
+    zero = term.unit[:, a] < BOUNDARY
+    norm = term.norm[:, a]
+    variance = (sigma * norm) ** 2
     jacobian, cov_jacobian = np.zeros((len(sigma), width)), np.zeros((len(sigma), width))
-    for this, other in ((a, b), (b, a)):
-        part = slice(0, this + 1)
-        at = where[this, part]
-        length = np.where(zero, 1.0, norm[:, this] ** 2)[:, None]
-        jacobian[:, at] = lam[:, other, part] / product[:, None] - rho[:, None] * lam[:, this, part] / length
-        cov_jacobian[:, at] = sigma[:, None] ** 2 * lam[:, other, part]
-    covariance = sigma**2 * np.einsum("kj,kj->k", lam[:, a], lam[:, b])
+    moved = term.moved(a, term.effects[:, a])
+    cov_jacobian[:, term.theta] = 2 * sigma[:, None] ** 2 * moved
+    cov_jacobian[:, -1] = 2 * variance
+    jacobian[:, term.theta] = moved / np.where(zero, 1.0, norm**2)[:, None]
+    jacobian[:, -1] = 1.0
+    return sigma * norm, variance, zero, np.where(zero[:, None], 0.0, jacobian), cov_jacobian, zero
+
+
+def _correlation(term: _Term, a: int, b: int, sigma: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
+    """One correlation: values, covariance, boundary, derivatives of atanh and of the covariance."""
+    zero = (term.unit[:, (a, b)] < BOUNDARY).any(axis=1)
+    edge = zero | (np.sqrt(1 - term.rho[:, a, b] ** 2) < RHO_TOL)
+    one, other = (term.effects[:, j] / np.where(zero, 1.0, term.norm[:, j])[:, None] for j in (a, b))
+    rho = np.clip(np.einsum("kj,kj->k", one, other), -1.0, 1.0)
+    # 1 - rho^2 from what is left of one without the other costs no digits near +-1
+    left, right = one - rho[:, None] * other, other - rho[:, None] * one
+    rest = np.where(edge, 1.0, np.einsum("kj,kj->k", left, left))
+    jacobian, cov_jacobian = np.zeros((len(sigma), width)), np.zeros((len(sigma), width))
+    for j, away, beside in ((a, right, b), (b, left, a)):
+        jacobian[:, term.theta] += term.moved(j, away) / np.where(zero, 1.0, term.norm[:, j] * rest)[:, None]
+        cov_jacobian[:, term.theta] += sigma[:, None] ** 2 * term.moved(j, term.effects[:, beside])
+    covariance = sigma**2 * np.einsum("kj,kj->k", term.effects[:, a], term.effects[:, b])
     cov_jacobian[:, -1] = 2 * covariance
-    jacobian /= np.where(edge, 1.0, 1 - rho**2)[:, None]
     return np.where(zero, np.nan, rho), covariance, edge, np.where(edge[:, None], 0.0, jacobian), cov_jacobian, edge
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .assemble import z_columns
+from .assemble import inner_columns
+from .find_redundancy import congruence
 from .fit import Fitted
 from .satterthwaite import variance_covariance
 
@@ -28,10 +29,10 @@ class VarianceShares:
     random, intercept : ndarray (K, g)
         Whole factors, and their intercepts.
     d_fixed, d_residual : ndarray (K, s)
-        Derivatives in (beta, theta, log sigma), s = p + d + 1.
+        Derivatives in (beta, theta inside, log sigma), s = p + d + 1.
     d_random, d_intercept : ndarray (K, g, s)
     covariance : ndarray (K, s, s)
-        Sampling covariance of (beta, theta, log sigma); beta and the others are asymptotically independent.
+        Sampling covariance of (beta, theta inside, log sigma); beta and the others are asymptotically independent.
     random_phi, intercept_phi : ndarray (K, g, d + 1)
         Whole factors, and their intercepts, as linear functions of the entries of the covariance matrices and sigma^2.
     """
@@ -77,15 +78,17 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
     sigma2 = fitted.sigma[lanes] ** 2
     for i, k in enumerate(lanes):
         fixed[i], d_fixed[i, :p] = _fixed_variance(fitted, int(k))
-        z = z_columns(model.rows, model.layout, int(k))
+        z = inner_columns(model, int(k))
         for t, term in enumerate(model.layout.terms):
-            g, columns = factors.index(term.factor), z[term.factor][:, term.columns]
-            lam = fitted.relative_factor(t)[k]
+            g, columns, units = factors.index(term.factor), z[term.factor][:, term.columns], model.units[term.factor]
+            lam = fitted.inner_factor(t)[k]
             col, row = np.triu_indices(term.q)
             at = p + np.arange(n_theta)[term.theta]
             first = np.zeros((term.q, term.q))
             if "Intercept" in term.names:
-                first[(term.names.index("Intercept"),) * 2] = 1.0
+                row_of_one = units.outside[term.columns, term.columns][term.names.index("Intercept")]
+                first = np.outer(row_of_one, row_of_one)
+            change = congruence(units.inside[term.columns, term.columns])
             for moments, value, slope, phi in (
                 (columns.T @ columns / len(columns), random, d_random, phi_random),
                 (first, intercept, d_intercept, phi_intercept),
@@ -93,7 +96,7 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
                 turned = moments @ lam
                 value[i, g] += sigma2[i] * float(np.sum(lam * turned))
                 slope[i, g, at] += 2 * sigma2[i] * turned[row, col]
-                phi[i, g, term.theta] = np.where(row == col, 1, 2) * moments[row, col]
+                phi[i, g, term.theta] = (np.where(row == col, 1, 2) * moments[row, col]) @ change
     d_random[:, :, -1], d_intercept[:, :, -1] = 2 * random, 2 * intercept
     d_residual = np.zeros((n_lanes, width))
     d_residual[:, -1] = 2 * sigma2

@@ -90,7 +90,7 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
         draw,
         model.batch.take(np.asarray(k)),
         raw_keys(fresh_seed(seed), k, 0),
-        fitted.theta[k] * model.theta_scale,
+        fitted.inner[k],
         lapack=True,
         n_sims=n_sims,
         joint=True,
@@ -99,8 +99,9 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
     gamma = np.asarray(found.gamma)[:, :, : len(model.keep)]
     beta = model.ols[k][:, None] + np.einsum("kij,ksj->ksi", model.inverse[k], gamma) * scale[:, None, None]
     effects = tuple(
-        np.asarray(e)[:, :, :, : factor.n_levels] * scale[:, None, None, None] / z_scale[:, None]
-        for e, factor, z_scale in zip(found.effects, model.layout.factors, model.z_scale, strict=True)
+        unit.effects(np.asarray(e)[:, :, :, : factor.n_levels].swapaxes(2, 3)).swapaxes(2, 3)
+        * scale[:, None, None, None]
+        for e, factor, unit in zip(found.effects, model.layout.factors, model.units, strict=True)
     )
     return Draws(beta, effects, np.asarray(found.sigma) * scale[:, None])
 
@@ -154,8 +155,7 @@ def row_draws(
             keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
             conditioned = conditioned_rows(fitted, lanes, rows, part)
             n_new = tuple(len(names) for names in rows.new)
-            theta = fitted.theta[k] * model.theta_scale
-            joint = draws == "joint"
+            theta, joint = fitted.inner[k], draws == "joint"
             found = run(
                 draw_rows, batch, *keys, theta, conditioned, lapack=True, n_sims=n_sims, n_new=n_new, joint=joint
             )

@@ -35,7 +35,7 @@ ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "
 # parameters, j clusters; float64, but for those of KINDS
 AXES = {
     "status": "k", "theta": "kd", "beta": "kp", "vcov": "kpp", "sigma": "k", "criterion": "k", "gamma": "kw",
-    "log_l2": "k", "log_rx2": "k", "singular": "k",
+    "log_l2": "k", "log_rx2": "k", "singular": "k", "inner": "kd",
     "value": "k", "grad": "kd", "hess": "kdd", "decrement": "k", "evaluations": "k", "iterations": "k", "starts": "k",
     "cov": "kpp", "adjusted": "kpp", "moved": "krpp", "weights": "krr",
     "scores": "jp", "hat": "jpp", "spread": "jpp", "bread": "pp", "inverse": "pp",
@@ -88,7 +88,7 @@ def _tree(fitted: Fitted) -> Tree:
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
         "opt": fitted.opt._asdict(),
-        "estimates": {name: getattr(fitted, name) for name in ESTIMATES},
+        "estimates": {name: getattr(fitted, name) for name in (*ESTIMATES, "inner")},
         "model": _fingerprint(fitted.model),
     }
 
@@ -126,6 +126,13 @@ def stack_from_tree(tree: Tree) -> Fitted:
     # a fit that failed may hold anything
     sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
     estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
+    # files of version 0.1 hold theta of the user's columns only
+    inner = "inner" in tree["estimates"]
+    estimates |= (
+        _read(tree["estimates"], ("inner",), sizes, sound)
+        if inner
+        else {"inner": model.inner_theta(estimates["theta"])}
+    )
     variances = np.einsum("kii->ki", estimates["vcov"][sound])
     if not ((estimates["sigma"][sound] > 0).all() and (variances > 0).all()):
         raise ValueError("variances are not positive")

@@ -56,7 +56,7 @@ def opt_summary(stack: Fitted, k: int) -> OptSummary:
     size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
     return OptSummary(
         optimizer=type(stack.optimizer).__name__,
-        theta0=stack.theta_map.start() / stack.model.theta_scale,
+        theta0=stack.model.outer_theta(stack.theta_map.start()[None])[0],
         theta=np.array(stack.theta[k]),
         criterion=float(stack.criterion[k]),
         gradient_norm=float(np.max(np.abs(stack.opt.grad[k]))),

@@ -35,7 +35,7 @@ CHUNK_NUMBERS = 16_000_000
 class LinearPredictor:
     """Predictions of every data set: estimate (K, R) and, where asked for, the variance of its error.
 
-    variance (K, R); gradient (K, R, d + 1): its derivatives in the user's (theta, log sigma); residual (K, R): residual
+    variance (K, R); gradient (K, R, d + 1): its derivatives in (theta inside, log sigma); residual (K, R): residual
     variance of the row.
     """
 
@@ -72,16 +72,14 @@ def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows)
     batch = model.batch.take(np.asarray(k))
     chunk = chunk_rows(fitted, len(k))
     variances, gradients = [], []
-    # internal theta is the user's times theta_scale
-    theta, jacobian = fitted.theta[k] * model.theta_scale, np.append(model.theta_scale, 1.0)
     with progress(rows.n_rows, "row") as tell:
         for start in range(0, rows.n_rows, chunk):
             part = slice(start, min(start + chunk, rows.n_rows))
-            conditioned = conditioned_rows(fitted, lanes, rows, part)
-            found = run(row_variance, batch, theta, sigma / scale, conditioned, lapack=True)
+            given = conditioned_rows(fitted, lanes, rows, part)
+            found = run(row_variance, batch, fitted.inner[k], sigma / scale, given, lapack=True)
             size = part.stop - part.start
             variances.append(found.variance[:, :size] * scale[:, None] ** 2)
-            gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2 * jacobian)
+            gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2)
             tell(size)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     return LinearPredictor(
@@ -139,12 +137,12 @@ def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Ro
     n = part.stop - part.start
     size = _bucket(n)
     x = np.zeros((size, structure.n_fixed))
-    x[:n, : len(model.keep)] = frame.x[part] @ model.inverse[lane]
+    x[:n, : len(model.keep)] = model.orthonormal(frame.x[part], lane)
     known_z, known_codes, new_z, new_codes = [], [], [], []
     for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
         levels = model.layout.factors[f].n_levels
         scaled = np.zeros((size, z.shape[1]))
-        scaled[:n] = z[part] / model.z_scale[f]
+        scaled[:n] = model.units[f].columns(z[part])
         code = np.full(size, -1, np.int32)
         code[:n] = codes[part]
         known, new = (code >= 0) & (code < levels), code >= levels
