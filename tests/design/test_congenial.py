@@ -119,3 +119,6 @@ def test_lmer_list_warns_once_and_says_what_to_write(imputed: rx.ImputedData) ->
         warnings.simplefilter("ignore", rx.SingularFitWarning)
         with pytest.warns(ImputationWarning, match=re.escape(f"joint(..., compatible_with={formula!r})")):
             rx.lmer_list(formula, square)
+        coded = ImputationModel(("k",), ("k", "y"), (), (), "id", categories=("k",))
+        with pytest.warns(ImputationWarning, match=r"For such terms of incomplete categories impute by mdmb"):
+            rx.lmer_list("y ~ k:x + (1 | id)", replace(imputed, imputed_by=coded))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from fitted_cases import fit_case, fits_case, inference, studentratings
 from reference_cases import load_case
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
 from results.dense_models import Dense, hessian, term_columns
+from results.redundant_cases import groups
 
 
 def _sleepstudy_dense() -> Dense:
@@ -219,3 +221,39 @@ def test_unknown_scales():
         fit.tidy("ran_pars", scales="sd")
     with pytest.raises(DataError, match="effects='random' is not known"):
         fit.tidy("random")
+
+
+@cache
+def _weak_groups() -> rx.LmerFitList:
+    """Four data sets whose variance between groups is small; it is told from 0 in the last."""
+    data, frames = groups(), []
+    for seed in (0, 2, 4, 12):
+        rng = np.random.default_rng(seed)
+        y = 0.5 * data["x"] + 0.15 * rng.normal(size=30)[data["g"]] + rng.normal(size=240)
+        frames.append(data.assign(y=y))
+    return rx.lmer_list("y ~ x + (1 | g)", frames)
+
+
+def test_an_error_as_large_as_the_sd_is_noted():
+    fits = _weak_groups()
+    text = "g sd__Intercept: the standard error is as large as the estimate or larger"
+    for fit in fits:
+        table = fit.tidy("ran_pars")
+        wide = table.loc[0, "std_error"] > table.loc[0, "estimate"]
+        assert [text in note for note in table.attrs["notes"]] == [True] * wide
+        assert [text in note for note in fit.confint().attrs["notes"]] == [True] * wide
+        assert (text in fit.to_markdown().replace("\\", "")) == wide
+        assert all("confint('profile')" in note for note in table.attrs["notes"])
+    assert [len(fit.tidy("ran_pars").attrs["notes"]) for fit in fits] == [1, 1, 1, 0]
+    pooled = fits[:3].pool().tidy("ran_pars")
+    assert pooled.loc[0, "scaled_se"] > 1
+    assert [text in note and "mean_sd" in note for note in pooled.attrs["notes"]] == [True]
+
+
+def test_limits_of_no_use_are_not_drawn():
+    pytest.importorskip("matplotlib")
+    fits = _weak_groups()
+    for fit, drawn in ((fits[0], [0, 2]), (fits[3], [2, 2])):
+        axes = rx.plot.variance_components(fit)
+        assert [len(line) for line in axes.collections[0].get_segments()] == drawn
+        assert axes.get_xlim()[1] < 1.3

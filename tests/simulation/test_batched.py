@@ -269,6 +269,7 @@ def test_a_replication_without_enough_rows_fails_alone() -> None:
             {},
             r"'I\(b\^0\)' of the model has the same value in all rows",
         ),
+        (CompleteData(model="y ~ x + g + (1 | g)"), {}, "has the grouping factor 'g' among its variables"),
         (CompleteData(model="y ~ x + (1 | b)"), {}, "'b' of the model is not a factor"),
         (CompleteData(model="y ~ z + (1 | g)"), {}, "'z'"),
         (EMB(columns=["y", "z"]), {}, "columns= names 'z'"),

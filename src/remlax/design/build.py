@@ -219,8 +219,10 @@ def read_rows(
 def _factors(formula: MixedFormula, sources: _Sources) -> tuple[list[GroupingFactor], list[RowArray]]:
     """Grouping factors in the order in which they appear, and their codes per data set."""
     factors, codes = [], []
-    for label, group in {term.group_label: term.group for term in formula.random}.items():
-        frame, starts = sources.frame(group)
+    groups = {term.group_label: term.group for term in formula.random}
+    # factors are compared with each other: all in one data set, or all in the stacked ones
+    frame, starts = sources.frame(tuple(dict.fromkeys(column for group in groups.values() for column in group)))
+    for label, group in groups.items():
         factors.append(grouping_factor(frame, group, label))
         codes.append(RowArray(factors[-1].codes, starts))
     return factors, codes

@@ -168,19 +168,20 @@ def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
     if found:
         imputed = ", ".join(map(repr, model.imputed))
         warn(
-            f"missing cells of {imputed} were imputed without {found.words(model.cluster)}, "
-            "which the model has: estimates of such terms are then biased, as a rule towards 0. Impute by "
-            f"remlax.impute.joint{_advice(analysis, model, found)}",
+            f"missing cells of {imputed} were imputed without {found.words(model.cluster)}, which the model has: "
+            f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, found)}",
             ImputationWarning,
         )
 
 
 def _advice(analysis: MixedFormula, model: ImputationModel, found: Lacking) -> str:
-    """Arguments of `joint` that give the imputation model what it lacks."""
+    """What gives the imputation model what it lacks."""
+    if set(found.involved) & set(quoted(model.categories)) & set(quoted(model.imputed)):
+        return "For such terms of incomplete categories impute by mdmb, Blimp or jomo.lmer"
     if found.of_imputed:
-        return f"(..., compatible_with={analysis.text!r}), in whose model they are"
+        return f"Impute by remlax.impute.joint(..., compatible_with={analysis.text!r})"
     targets = [name for name in quoted(model.targets) if name not in found.involved]
     slopes = list(dict.fromkeys([*(model.random or ()), *found.slopes]))
     cluster = deparse(Name(model.cluster or analysis.random[0].group[0]))
     right = [*dict.fromkeys([*model.fixed, *found.involved, *found.terms]), f"({right_side(slopes)} | {cluster})"]
-    return f"(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"
+    return f"Impute by remlax.impute.joint(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
 from ..engine.pairs import find_cells
 from ..kernels.theta import ThetaMap
 from .assemble import Assembled, z_columns
 from .redundancy import Redundancies, Redundancy
-from .unseen import hidden_lanes, with_unseen
+from .unseen import add_unseen
 
 # eigenvalue of the Gram matrix, of derivatives of unit length: of a tie where the rows were read, and of a data set
 # whose rows have to be read
@@ -37,9 +38,7 @@ def find_redundancies(model: Assembled) -> Redundancies:
         each[k] = _redundancy(model, int(k))
     if all(shared):
         each = each[:1] * n
-    for k in hidden_lanes(model):
-        each[k] = with_unseen(model, k, each[k])
-    return Redundancies(model.layout, tuple(each))
+    return Redundancies(model.layout, tuple(add_unseen(model, each)))
 
 
 def _suspects(model: Assembled, lanes: np.ndarray) -> np.ndarray:
@@ -49,61 +48,90 @@ def _suspects(model: Assembled, lanes: np.ndarray) -> np.ndarray:
     # without weights, more effects than rows are refused for each term
     if rows.weights is not None and effects >= min(map(rows.n_rows, lanes)):
         return lanes
-    if structure.n_dense:
-        one = all(f.offsets is None for f in rows.factor_rows)
-        samples = [_sample(model, 0)] * len(lanes) if one else [_sample(model, int(k)) for k in lanes]
-        least = [_from_rows(model, int(k), use)[0][0] for k, use in zip(lanes, samples, strict=True)]
-        return np.asarray(lanes[np.array(least) < SUSPICIOUS])
     if structure.q == (1,):
         return lanes[:0]
-    found = _stack_products(model, lanes)
-    if found is None:
-        return lanes
-    products, conditioned = found
-    inner = [np.broadcast_to(np.eye(q), (len(lanes), q, q)) for q in structure.q]
-    gram, scale = _gram(structure.theta_map, products, inner, np.asarray(model.batch.problem.products.n_obs)[lanes])
-    unit = gram / (scale[:, :, None] * scale[:, None, :])
-    return np.asarray(lanes[(np.linalg.eigvalsh(unit)[:, 0] < SUSPICIOUS) | ~conditioned])
+    if not structure.n_dense:
+        least = _least(model, *_stack_products(model, lanes), np.asarray(model.batch.problem.products.n_obs)[lanes])
+    elif all(f.offsets is None for f in rows.factor_rows):
+        least = _least(model, *_sample_products(model, lanes))
+    else:
+        least = np.concatenate([_least(model, *_sample_products(model, lanes[i : i + 1])) for i in range(len(lanes))])
+    return np.asarray(lanes[~(least > SUSPICIOUS)])
 
 
-def _stack_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, np.ndarray] | None:
-    """Products for nested factors from the stack, and whether the columns of each data set are well-conditioned (K,).
-
-    The columns of every term are brought to an orthonormal basis; None where one is a combination of others.
-    """
-    structure, values = model.layout.structure, model.batch.problem.products
-    bases, conditioned = [], np.ones(len(lanes), bool)
-    for f, q in enumerate(structure.q):
-        whole, basis = np.asarray(values.zz[f])[lanes].sum(axis=3), np.zeros((len(lanes), q, q))
-        size = np.sqrt(np.diagonal(whole, axis1=1, axis2=2))
-        size = np.where(size > 0, size, 1.0)
-        for term in model.layout.terms:
-            if term.factor == f:
-                at = size[:, term.columns]
-                unit = whole[:, term.columns, term.columns] / (at[:, :, None] * at[:, None, :])
-                try:
-                    lower = np.linalg.cholesky(unit)
-                except np.linalg.LinAlgError:
-                    return None
-                well = np.diagonal(lower, axis1=1, axis2=2).min(axis=1) > ILL_CONDITIONED
-                conditioned &= well
-                lower[~well] = np.eye(term.q)
-                basis[:, term.columns, term.columns] = np.linalg.inv(lower).swapaxes(1, 2) / at[:, :, None]
-        bases.append(basis)
-    out = {}
+def _stack_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, list[np.ndarray]]:
+    """Products for nested factors, and z_a'z_b of every factor, from the stack."""
+    structure, values, out = model.layout.structure, model.batch.problem.products, {}
     for f in range(structure.n_factors):
         start = 0
         for g in range(f, structure.n_factors):
-            q = structure.q[g]
             if g == f:
                 block = np.asarray(values.zz[f])[lanes]
             else:
-                block, start = np.asarray(values.zr[f])[lanes][:, :, start : start + q], start + q
-            flat = block.reshape(len(lanes), structure.q[f] * q, -1)
-            turn = np.einsum("kac,kbd->kabcd", bases[f], bases[g]).reshape(len(lanes), flat.shape[1], -1)
-            moved = turn.swapaxes(1, 2) @ (flat @ flat.swapaxes(1, 2)) @ turn
-            out[f, g] = moved.reshape(len(lanes), structure.q[f], q, structure.q[f], q)
-    return out, conditioned
+                block = np.asarray(values.zr[f])[lanes][:, :, start : start + structure.q[g]]
+                start += structure.q[g]
+            flat = block.reshape(len(lanes), block.shape[1] * block.shape[2], -1)
+            out[f, g] = flat @ flat.swapaxes(1, 2)
+    return out, [np.asarray(zz)[lanes].sum(axis=3) for zz in values.zz]
+
+
+def _sample_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, list[np.ndarray], np.ndarray]:
+    """The same, and the numbers of rows, from a few rows of data sets that share the grouping factors."""
+    rows, layout = model.rows, model.layout
+    use = _sample(model, int(lanes[0]))
+    columns = [np.empty((len(lanes), len(use), q)) for q in layout.structure.q]
+    stacked = rows.offsets[lanes][:, None] + use
+    root = (
+        1.0
+        if rows.weights is None
+        else np.sqrt(rows.weights.values[stacked if rows.weights.offsets is not None else use])
+    )
+    for term in layout.terms:
+        matrix = rows.terms[term.source].rows
+        for a, ((own, _), column) in enumerate(zip(matrix.place, matrix.columns(), strict=True)):
+            columns[term.factor][:, :, term.start + a] = root * column[stacked if own else use]
+    products = _row_products(model, int(lanes[0]), use, columns)
+    return products, [z.swapaxes(1, 2) @ z for z in columns], np.full(len(lanes), float(len(use)))
+
+
+def _sample(model: Assembled, lane: int) -> np.ndarray:
+    """Some rows of the largest levels of every factor: mostly enough to tell all parameters apart."""
+    out = []
+    for source, q in zip(model.layout.factor_source, model.layout.structure.q, strict=True):
+        codes = model.rows.factor_rows[source].lane(lane)
+        for level in np.argsort(-np.bincount(codes), kind="stable")[: q * (q + 1) // 2 + 3]:
+            inside = np.flatnonzero(codes == level)
+            out.append(inside[:: -(-len(inside) // (2 * q + 4))])
+    return np.unique(np.concatenate(out))
+
+
+def _least(model: Assembled, products: Products, inner: Sequence[np.ndarray], n_obs: np.ndarray) -> np.ndarray:
+    """Least eigenvalue of the Gram matrix of every data set (K,); NaN where digits were lost.
+
+    The columns of every term are brought to an orthonormal basis first.
+    """
+    structure, bases = model.layout.structure, [np.zeros_like(z) for z in inner]
+    well = np.ones(len(n_obs), bool)
+    for term in model.layout.terms:
+        part = (slice(None), term.columns, term.columns)
+        size = np.sqrt(np.diagonal(inner[term.factor][part], axis1=1, axis2=2))
+        size = np.where(size > 0, size, 1.0)
+        try:
+            lower = np.linalg.cholesky(inner[term.factor][part] / (size[:, :, None] * size[:, None, :]))
+        except np.linalg.LinAlgError:
+            return np.full(len(n_obs), np.nan)
+        regular = np.diagonal(lower, axis1=1, axis2=2).min(axis=1) > ILL_CONDITIONED
+        well &= regular
+        lower[~regular] = np.eye(term.q)
+        bases[term.factor][part] = np.linalg.inv(lower).swapaxes(1, 2) / size[:, :, None]
+    moved = {}
+    for (f, g), m in products.items():
+        turn = np.einsum("kac,kbd->kabcd", bases[f], bases[g]).reshape(m.shape)
+        moved[f, g] = turn.swapaxes(1, 2) @ m @ turn
+    identity = [np.broadcast_to(np.eye(q), (len(n_obs), q, q)) for q in structure.q]
+    gram, scale = _gram(structure.theta_map, moved, identity, n_obs)
+    least = np.linalg.eigvalsh(gram / (scale[:, :, None] * scale[:, None, :]))[:, 0]
+    return np.where(well, least, np.nan)
 
 
 def _gram(
@@ -115,7 +143,7 @@ def _gram(
     ----------
     theta_map : ThetaMap
     products : dict
-        (K, q_f, q_g, q_f, q_g) of every pair of factors f <= g: sums over pairs of levels of z_a'z_c z_b'z_d.
+        (K, q_f q_g, q_f q_g) of every pair of factors f <= g: sums over pairs of levels of z_a'z_c z_b'z_d.
     inner : sequence of ndarray (K, q, q)
         z_a'z_b of every factor.
     n_obs : ndarray (K,)
@@ -126,7 +154,9 @@ def _gram(
     out = np.zeros((len(n_obs), r + 1, r + 1))
     # V of a variance is Z_a Z_a', that of a covariance Z_a Z_b' + Z_b Z_a'
     weight = np.where(row == col, 0.5, 1.0)
-    for (f, g), m in products.items():
+    for (f, g), flat in products.items():
+        q = len(inner[f][0]), len(inner[g][0])
+        m = flat.reshape(len(n_obs), *q, *q)
         at, to = np.flatnonzero(factor == f), np.flatnonzero(factor == g)
         left, right = (row[at][:, None], col[at][:, None]), (row[to], col[to])
         both = m[:, left[0], right[0], left[1], right[1]] + m[:, left[1], right[0], left[0], right[1]]
@@ -143,40 +173,25 @@ def _gram(
     return out, np.where(scale > 0, scale, 1.0)
 
 
-def _sample(model: Assembled, lane: int) -> np.ndarray:
-    """Some rows of the largest levels of every factor: mostly enough to tell all parameters apart."""
-    out = []
-    for source, q in zip(model.layout.factor_source, model.layout.structure.q, strict=True):
-        codes = model.rows.factor_rows[source].lane(lane)
-        for level in np.argsort(-np.bincount(codes), kind="stable")[: q * (q + 1) // 2 + 3]:
-            inside = np.flatnonzero(codes == level)
-            out.append(inside[:: -(-len(inside) // (2 * q + 4))])
-    return np.unique(np.concatenate(out))
-
-
 def _redundancy(model: Assembled, lane: int) -> Redundancy | None:
     """Undetermined directions of one data set, from its rows."""
-    size, vectors, root = _from_rows(model, lane, np.arange(model.rows.n_rows(lane)))
-    lost = int(np.count_nonzero(size < TIED))
-    return Redundancy(root, vectors[:, :lost], lost, ROUNDING / size[lost]) if lost else None
-
-
-def _from_rows(model: Assembled, lane: int, use: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues and vectors of the Gram matrix of some rows, and phi as a function of its coordinates."""
-    columns, root = _orthonormal(model, lane, use)
-    inner = [(z.T @ z)[None] for z in columns]
-    products = _row_products(model, lane, use, columns)
-    gram, scale = _gram(model.layout.structure.theta_map, products, inner, np.array([float(len(use))]))
+    n = model.rows.n_rows(lane)
+    columns, root = _orthonormal(model, lane)
+    products = _row_products(model, lane, np.arange(n), [z[None] for z in columns])
+    gram, scale = _gram(
+        model.layout.structure.theta_map, products, [(z.T @ z)[None] for z in columns], np.array([float(n)])
+    )
     size, vectors = np.linalg.eigh(gram[0] / (scale[0][:, None] * scale[0]))
-    return size, vectors, root / scale[0]
+    lost = int(np.count_nonzero(size < TIED))
+    return Redundancy(root / scale[0], vectors[:, :lost], lost, ROUNDING / size[lost]) if lost else None
 
 
-def _orthonormal(model: Assembled, lane: int, use: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+def _orthonormal(model: Assembled, lane: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Columns of every factor with an orthonormal basis in place of each term's, and phi as a function of theirs."""
     rows, layout = model.rows, model.layout
-    columns = [z[use] for z in z_columns(rows, layout, lane)]
+    columns = z_columns(rows, layout, lane)
     if rows.weights is not None:
-        columns = [z * np.sqrt(rows.weights.lane(lane))[use, None] for z in columns]
+        columns = [z * np.sqrt(rows.weights.lane(lane))[:, None] for z in columns]
     out = [np.empty_like(z) for z in columns]
     root = np.eye(layout.structure.theta_map.n_theta + 1)
     for term in layout.terms:
@@ -198,16 +213,16 @@ def congruence(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(row == col, once, once + matrix[row][:, col] * matrix[col][:, row]))
 
 
-def _row_products(model: Assembled, lane: int, use: np.ndarray, columns: list[np.ndarray]) -> Products:
-    layout = model.layout
+def _row_products(model: Assembled, lane: int, use: np.ndarray, columns: Sequence[np.ndarray]) -> Products:
+    """Products from the columns (K, m, q) of some rows, whose grouping factors are those of one data set."""
+    layout, out = model.layout, {}
     codes = [model.rows.factor_rows[source].lane(lane)[use] for source in layout.factor_source]
-    out = {}
     for f, left in enumerate(columns):
         for g in range(f, len(columns)):
-            right = columns[g]
             cell = codes[f] if g == f else find_cells(codes[f], codes[g], layout.factors[g].n_levels).codes
-            pairs = [np.bincount(cell, left[:, a] * c) for a in range(left.shape[1]) for c in right.T]
-            flat = np.stack(pairs)
-            shape = (1, left.shape[1], right.shape[1], left.shape[1], right.shape[1])
-            out[f, g] = (flat @ flat.T).reshape(shape)
+            cells = sparse.csr_array((np.ones(len(use)), cell, np.arange(len(use) + 1)))
+            pairs = left[:, :, :, None] * columns[g][:, :, None, :]
+            flat = cells.T @ pairs.swapaxes(0, 1).reshape(len(use), -1)
+            by_set = flat.reshape(flat.shape[0], len(left), -1).swapaxes(0, 1)
+            out[f, g] = by_set.swapaxes(1, 2) @ by_set
     return out

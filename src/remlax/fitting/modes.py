@@ -51,6 +51,6 @@ def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) ->
     found = run(prediction_variances, model.batch.take(lanes), fitted.inner[lanes], tuple(select))
     out = []
     for f, variance in enumerate(found):
-        user = model.units[f].variances(variance[:, : model.layout.factors[f].n_levels])
+        user = model.units[f].variances(np.asarray(variance)[:, : model.layout.factors[f].n_levels])
         out.append(user * fitted.sigma[lanes, None, None, None] ** 2)
     return out

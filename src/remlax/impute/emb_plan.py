@@ -15,7 +15,7 @@ from .clusters import copy_within_clusters
 from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
 from .derive import Derivation, apply_derivations
 from .emb_stages import Drawn, EmOptions, complete_frame, impute_clusters, impute_rows
-from .patterns import fraction_missing, pattern_table
+from .patterns import check_columns, fraction_missing, pattern_table
 from .priors import CellPrior
 from .result import ImputationResult
 
@@ -76,7 +76,8 @@ class EmbPlan:
             for (column, degree), name in zip(degrees.items(), quoted(degrees), strict=True)
             for power in range(2, degree + 1)
         ]
-        categories = (*self.roles["nominal"], *self.roles["ordinal"])
+        roles = ("nominal", "ordinal")
+        categories = tuple(name for role in roles for name in check_columns(data, self.roles[role], f"{role}="))
         imputed, names = tuple(self.incomplete(data)), tuple(self.names(data))
         return ImputationModel(imputed, names, tuple(powers), by=by, categories=categories)
 

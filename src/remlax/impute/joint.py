@@ -158,7 +158,6 @@ def joint(
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {}), *([] if by is None else [by])}
     terms = {"fixed": fixed, "random": random}
     formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored), terms)
-    warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
     plan = JointPlan(
         formulas,
         {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic},
@@ -170,10 +169,11 @@ def joint(
         priors or JointPrior(),
         by or "",
     )
+    model = plan.model(data) if by is None else None
     plan.check(data)
-    if by is not None:
+    warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
+    if model is None:
         return joint_within(data, plan, derive, seed)
-    model = plan.model(data)
     chains = start(model, m, burn, plan.priors, plan.specific, seed)
     with progress(m * (burn + iter), "sweep") as tell:
         chains, draws = plan.run(chains, tell)

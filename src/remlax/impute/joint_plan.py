@@ -17,6 +17,7 @@ from remlax.errors import ImputationError
 from .columns import FloatArray
 from .joint_model import Formulas, JointModel, build_model
 from .joint_run import Chains, JointPrior, advance
+from .patterns import check_columns
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class JointPlan:
 
     def check(self, data: pd.DataFrame) -> None:
         """Refuse data without anything to impute, and settings that contradict each other."""
+        check_columns(data, self.targets, "formula:")
         if self.by and self.by == self.formulas.cluster:
             raise ImputationError(f"by= and the clusters are both {self.by!r}: clusters are modelled together")
         if not self.lacks_cells(data):
@@ -86,5 +88,7 @@ class JointPlan:
             self.formulas.cluster,
             self.compatible_with or "",
             self.by,
-            (*self.roles["nominal"], *self.roles["ordinal"]),
+            tuple(
+                name for role in ("nominal", "ordinal") for name in check_columns(data, self.roles[role], f"{role}=")
+            ),
         )

@@ -58,16 +58,16 @@ def _sentences(fitted: Fitted, lane: int, found: Redundancy) -> list[str]:
 def _repeated(fitted: Fitted, lane: int, group: RedundantTerms) -> str:
     """Say that terms repeat each other, or that one has columns too many."""
     residual = fitted.theta.shape[1] in group.places
-    lost = listed(_lost(fitted, set(group.places.tolist())) + ["the residual SD"] * residual)
+    lost = listed(_lost(fitted, set(group.places.tolist())) + (["the residual SD"] if residual else []))
     if len(group.terms) == 1 and not residual:
         why, advice = _within(fitted, lane, group)
         return f"{why}: not identified is {lost}; {advice}"
     left_out, resolved = superfluous(fitted.model, group)
-    texts = [_text(fitted, t) for t in group.terms] + ["the residual"] * residual
+    texts = [_text(fitted, t) for t in group.terms] + (["the residual"] if residual else [])
     reason = "" if residual else _why(fitted, lane, group, left_out)
     what = f"the random term{'s' * (len(group.terms) > 1)} {listed(texts)} repeat each other"
-    to_do = [f"leave out {listed([_text(fitted, t) for t in left_out])}"] * bool(left_out)
-    to_do += ["let every column stand in one term only"] * (not resolved)
+    to_do = [f"leave out {listed([_text(fitted, t) for t in left_out])}"] if left_out else []
+    to_do += [] if resolved else ["let every column stand in one term only"]
     if coded := _coded(fitted, group, left_out):
         to_do.append(
             "|| does not drop the correlations between the categories of a factor: for effects without correlations, "

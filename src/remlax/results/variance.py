@@ -21,8 +21,11 @@ Scales = Literal["sdcor", "vcov"]
 NEAR_ZERO = 2.0
 # the same of a table: the standard error of the SD is as large as the SD, and its limits differ by a factor of 50
 TOO_WIDE = 1.0
-WIDE_FIT = "the limits, from the logarithm, say nothing; confint('profile') has limits that can be used"
-WIDE_POOLED = "the limits, from the logarithm, say nothing; the column mean_sd has the plain mean"
+WIDE = (
+    "the standard error is as large as the estimate or larger, so that the limits, made on the log scale, are of no use"
+)
+WIDE_FIT = f"{WIDE}; confint('profile') has limits that can be used"
+WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
@@ -70,14 +73,12 @@ def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -
         table[name] = np.where(np.isnan(error), np.nan, limit)
     wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
     if wide.any():
-        table.attrs["notes"] = [f"{_named(table, wide)} as large as itself: {WIDE_FIT}"]
+        table.attrs["notes"] = [f"{_named(table, wide)}: {WIDE_FIT}"]
     return table
 
 
 def _named(table: pd.DataFrame, rows: np.ndarray) -> str:
-    """Name the SDs of some rows in front of what is said about their standard errors."""
-    names = [f"{group} {term}" for group, term in table.loc[rows, ["group", "term"]].to_numpy()]
-    return f"the standard error of {' and of '.join(names)} is at least"
+    return ", ".join(f"{group} {term}" for group, term in table.loc[rows, ["group", "term"]].to_numpy())
 
 
 def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, scales: Scales) -> pd.DataFrame:
@@ -115,9 +116,9 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     _say_near_zero(out, names, near_zero, fitted, lanes)
     wide = is_sd & (out["scaled_se"].to_numpy() > TOO_WIDE)
     # what a warning has named needs no note
-    if (wide & ~near_zero.any(axis=0)).any():
-        text = f"{_named(table, wide & ~near_zero.any(axis=0))} as large as itself: {WIDE_POOLED}"
-        out.attrs["notes"] = [*out.attrs.get("notes", []), text]
+    wide &= ~near_zero.any(axis=0)
+    if wide.any():
+        out.attrs["notes"] = [*out.attrs.get("notes", []), f"{_named(table, wide)}: {WIDE_POOLED}"]
     return out
 
 

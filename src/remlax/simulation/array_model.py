@@ -15,7 +15,7 @@ import pandas as pd
 from ..data import ImputedData
 from ..design.build import ModelRows, needed_columns, read_rows
 from ..design.formula import parse_formula
-from ..design.syntax import Node, parse
+from ..design.syntax import Node, parse, variables
 from ..engine.conditioning import aliased_columns
 from ..engine.programs import float64
 from ..engine.shapes import host_leaf
@@ -207,6 +207,13 @@ def _check_aliased(names: Sequence[str], x: np.ndarray) -> None:
 
 def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:
     known = {factor.name: factor for factor in design.factors}
+    sides = (rows.formula.fixed, *(term.lhs for term in rows.formula.random))
+    for name in (name for side in sides for name in variables(side)):
+        if name in known:
+            raise SimulationError(
+                f"The model has the grouping factor {name!r} among its variables, which batched methods do not know: "
+                "analyse such a model by a function of yours that calls remlax.lmer."
+            )
     for name in dict.fromkeys(column for term in rows.formula.random for column in term.group):
         if name not in known or known[name].assigned:
             raise SimulationError(
