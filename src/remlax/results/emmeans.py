@@ -149,6 +149,7 @@ def estimated_means(
             for other in product(*(values[name] for name in rest))]  # fmt: skip
     x = _grid_matrix(fitted, lanes, grid)
     matrix = x.reshape(len(cells), -1, x.shape[1]).mean(axis=1)
+    fitted.model.check_digits(matrix)
     labels = [" ".join(_shown(v) for v in cell[len(groups) :]) for cell in cells]
     found = table(matrix, labels).drop(columns=["term", "statistic", "p_value"], errors="ignore")
     keys = pd.DataFrame({name: [cell[order.index(name)] for cell in cells] for name in shown})
