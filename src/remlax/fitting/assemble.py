@@ -24,6 +24,8 @@ from .units import Units, centring, mean_squares, random_units, triangular, turn
 LONG = 30_000
 # range of a response relative to its mean below which it is rounding error to a large part
 FEW_DIGITS = 1e-11
+# standard error of a contrast, relative to those of its coefficients, that rounding error leaves 4 digits of
+LEAST_SHARE = 1e-6
 # size of a coefficient beyond which its variance overflows
 COEFFICIENT = 1e140
 
@@ -112,6 +114,30 @@ class Assembled:
         if self.fixed_turn is None or self.inner_inverse is None:
             return np.asarray(x @ self.inverse[k])
         return np.asarray((x @ self.fixed_turn) @ self.inner_inverse[k])
+
+    def check_digits(self, contrasts: np.ndarray, *, joint: bool = False) -> None:
+        """Refuse contrasts (r, p), each or jointly, of which the covariance of the user's coefficients tells nothing.
+
+        Raises
+        ------
+        DataError
+            Columns so far from zero that coefficients all but cancel in the contrasts.
+        """
+        if self.fixed_turn is None or self.inner_inverse is None:
+            return
+        # standard errors, but for a factor, of the coefficients of the columns inside and of the user's
+        inner, outer = (np.linalg.norm(a[0], axis=1) for a in (self.inner_inverse, self.inverse))
+        for rows in [contrasts] if joint else contrasts[:, None]:
+            if np.linalg.matrix_rank(rows) < len(rows):
+                continue  # what is wrong with these is said elsewhere
+            relative = (rows @ self.fixed_turn * inner) / np.linalg.norm(rows * outer, axis=1, keepdims=True)
+            if np.linalg.svd(relative, compute_uv=False)[-1] < LEAST_SHARE:
+                far = np.flatnonzero((self.fixed_turn != np.eye(len(inner))).any(axis=0))
+                raise DataError(
+                    f"{', '.join(repr(self.fixed_names[j]) for j in far)} is so far from zero for its spread that "
+                    "coefficients cancel and leave no digits of the standard error: fit the model with a constant "
+                    "subtracted from it"
+                )
 
     def of_sets(self, which: np.ndarray) -> Assembled:
         """Some of the data sets; the rows stay those of all and may not be read, but for their labels."""

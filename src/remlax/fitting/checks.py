@@ -125,12 +125,20 @@ def independent_columns(rows: ModelRows, x: RowMatrix, noise: float = 0.0) -> np
         what = "column" if len(dropped) == 1 else "columns"
         warn(
             f"the fixed part is rank deficient: dropping {len(dropped)} {what} that others determine: "
-            + shortened(names[j] for j in dropped),
+            + shortened(names[j] for j in dropped)
+            + _far_from_zero(x, dropped, names),
             RankDeficientWarning,
         )
     if x.differs:
         _check_lanes(rows, x, keep, names, least)
     return keep
+
+
+def _far_from_zero(x: RowMatrix, dropped: list[int], names: np.ndarray) -> str:
+    """Say which columns were dropped because all that varies in them is their last digits."""
+    columns = x.columns()
+    far = [j for j in dropped if 0 < np.ptp(columns[j]) < ALIASED_PIVOT * abs(np.mean(columns[j]))]
+    return "".join(f"; subtract a constant from {names[j]!r}, whose mean is far from zero for its spread" for j in far)
 
 
 def _check_lanes(rows: ModelRows, x: RowMatrix, keep: np.ndarray, names: np.ndarray, least: float) -> None:

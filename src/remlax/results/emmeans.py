@@ -216,9 +216,10 @@ def estimated_means(
     keys = grid.keys()
     offset = fitted.model.rows.offset
     means_of = None if offset is None else np.array([offset.lane(k).mean() for k in lanes])
+    missed = ties.missed(grid.rows)
+    fitted.model.check_digits(matrix[~missed.any(axis=1)])
     found = combos.table(matrix, grid.labels, means_of)
     found = back.table(found) if back else found
-    missed = ties.missed(grid.rows)
     if missed.any():
         names = [fitted.model.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]
         note = _not_estimable(keys.iloc[np.flatnonzero(missed.any(axis=1))], names)

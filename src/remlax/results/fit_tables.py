@@ -145,6 +145,7 @@ class FitTables(Result):
             The columns of ``tidy("fixed")``.
         """
         linear = read_constraints(L, self._names, None, names, terms=self._term_names)
+        self.fitted_stack.model.check_digits(linear.matrix)
         within = self._within(ddf, vcov, cluster)
         estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
         error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
@@ -199,9 +200,6 @@ class FitTables(Result):
         [[45.85, 17.0]]
         """
         within = self._within(ddf, vcov, cluster)
-        table = fit_test(
-            self.fitted_stack.beta[self.lane],
-            within,
-            read_constraints(constraints, self._names, q0, terms=self._term_names),
-        )
-        return self._noted(table)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        self.fitted_stack.model.check_digits(linear.matrix, joint=True)
+        return self._noted(fit_test(self.fitted_stack.beta[self.lane], within, linear))

@@ -133,6 +133,7 @@ class PooledInference(Result):
         [-2.16]
         """
         linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
+        self.fitted_stack.model.check_digits(linear.matrix)
         dfcom = self.within.df(linear.matrix).mean(axis=0)
         table = pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
         return result_table(self._marked(table))
@@ -178,5 +179,6 @@ class PooledInference(Result):
         [[1, 'D1']]
         """
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        self.fitted_stack.model.check_digits(linear.matrix, joint=True)
         found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
         return result_table(self._marked(test_frame(found, hypothesis(linear))))
