@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def _logarithm(below: float) -> Step:
 
 
 INVERSES: dict[str, Step] = {
-    "log": _exponential(np.e),
+    "log": _exponential(math.e),
     "log2": _exponential(2.0),
     "log10": _exponential(10.0),
     "log1p": lambda eta: (np.expm1(eta), np.exp(eta)),
