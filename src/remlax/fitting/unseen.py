@@ -54,9 +54,9 @@ def _in_fixed_part(model: Assembled) -> np.ndarray:
 
 def _dense_squares(model: Assembled, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Squared length of the columns of a factor of the dense block, and of what X explains of them, each (K, q)."""
-    structure, problem = model.layout.structure, model.batch.problem
+    problem = model.batch.problem
     assert isinstance(problem, Crossed)
-    values, index = problem.products, problem.index
+    structure, values, index = problem.structure, problem.products, problem.index
     start, levels, q = structure.dense_slices()[factor - 1]
     at = np.arange(start, start + levels * q)
     diagonal = np.searchsorted(np.asarray(index.keys), at * (structure.n_dense + 1))
