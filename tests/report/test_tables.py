@@ -232,7 +232,9 @@ def test_labels_that_label_nothing_are_named() -> None:
             DataError, match=said if name != "pooled" else "labels names 'xx', which is no term, variable"
         ):
             table({"xx": "Slope"})
-    with pytest.raises(DataError, match=r"names 'days', which is no term, .*; did you mean 'Days'"):
+    with pytest.raises(
+        DataError, match=r"names 'days', which is no term, .*; did you mean 'Days'[?] They are 'Intercept', 'Days',"
+    ):
         two.to_frame(labels={"Subject": "person", "days": "Days awake"})
     # a variable counts where its term has a label of its own, and so does the response
     words = {"Days": "Day", "Intercept": "Start", "Reaction": "Reaction time", "Subject": "person"}

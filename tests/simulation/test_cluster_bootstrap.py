@@ -178,6 +178,7 @@ def test_imputations_have_resamples_of_their_own() -> None:
             {"resample": "shool"},
             r"must name grouping factors, not 'shool'; did you mean 'school'",
         ),
+        ("y ~ x + (1 | school)", {"resample": 1}, "resample=1 must be a grouping factor or a list of them"),
         ("y ~ x + (1 | school)", {"resample": []}, r"must name grouping factors, not ''; use 'school' or 'rows'"),
         ("y ~ x + (1 | school)", {"resample": [True]}, r"must name grouping factors, not True; use 'school' or 'rows'"),
         ("y ~ x + (1 | school)", {"resample": "school", "given_modes": True}, "given_modes=True is about responses"),

@@ -163,6 +163,12 @@ def test_refits_to_different_outcomes_are_not_imputations(fit: rx.LmerFit) -> No
         with pytest.raises(PoolingError, match="not imputations of one outcome"):
             rx.bootstrap(refits, 2)
     assert again[:1][0].fixef().shape == (2,)
+    # of many fits the first are shown, and all where they are asked for
+    many = rx.LmerFitList(again.fitted_stack, tuple(range(12)) * 4)
+    assert len(repr(many).splitlines()) == 35
+    assert repr(many).endswith("\nand 18 more")
+    assert len(str(many.summary()).splitlines()) == 52
+    assert repr(again) == str(again.summary())
     # imputations of the response are pooled, as separate data sets are
     for y in (data["Reaction"].to_numpy(), (data["Reaction"] // 20).to_numpy()):
         sets = [np.where(rng.random(180) < 0.1, rng.permutation(y), y) for _ in range(3)]
@@ -249,6 +255,7 @@ def test_explained_variance_of_one_of_several_fits_has_the_response_of_all() -> 
     [
         (lambda fit: rx.simulate(fit, 10**12), "1000000000000 responses of 180 rows need about 4714.8 TB of memory"),
         (lambda fit: rx.bootstrap(fit, 10**12), "1000000000000 responses"),
+        (lambda fit: rx.bootstrap(fit, 10**12, resample="Subject"), "1000000000000 resamples of 180 rows need"),
         (lambda fit: fit.r2(n_sims=10**12), "1000000000000 responses"),
         (lambda fit: fit.predict_interval(n_sims=10**12), "1000000000000 draws of 2 coefficients and 48 effects need"),
         (lambda fit: fit.sim_ranef(n_sims=10**12), "1000000000000 draws"),

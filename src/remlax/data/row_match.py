@@ -55,15 +55,16 @@ def rows_differ(
     still = [c for c in names if all(same_values(first[c], frame[c]) for frame in frames[1:])]
     if any(first[c].is_unique for c in still) or (still and not first[still].duplicated().any()):
         return ""
-    reference, where = (first, f"imputation {labels[0]}") if original is None else (original, "the original")
     known = original is not None and len(original) == len(first)
-    if not known:
-        reference, where = first, f"imputation {labels[0]}"
+    reference, where = first, f"imputation {labels[0]}"
+    if original is not None and known:
+        reference, where = original, "the original"
     named = first.index.is_unique and not _counts(first.index)
     base = _mixed([_keys(first[c]) for c in still], len(first))
-    moving = [c for c in names if c not in still and np.ptp(_keys(first[c])) > 0]
+    keys = {c: _keys(reference[c]) for c in names if c not in still}
+    moving = {c: (key, reference[c].notna().to_numpy()) for c, key in keys.items() if np.ptp(key) > 0}
     for frame, label in zip(frames if known else frames[1:], labels if known else labels[1:], strict=True):
-        pairs = {c: (_keys(reference[c]), _keys(frame[c]), reference[c].notna().to_numpy()) for c in moving}
+        pairs = {c: (key, _keys(frame[c]), seen) for c, (key, seen) in moving.items()}
         for column in groups:
             if column in pairs:
                 one, other, seen = pairs[column]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -81,6 +81,8 @@ def find_clusters(fitted: Fitted, lane: int, resample: str | Sequence[str]) -> C
         A name is no grouping factor; grouping factors are crossed; new names have no column to stand in.
     """
     layout, rows = fitted.model.layout, fitted.model.rows
+    if not isinstance(resample, Iterable):
+        raise DataError(f"resample={resample!r} must be a grouping factor or a list of them")
     chosen = [resample] if isinstance(resample, str) else list(resample)
     labels = [f.label for f in reversed(layout.factors)]
     for name in chosen or [""]:
@@ -147,6 +149,21 @@ def draw_clusters(clusters: Clusters, rng: np.random.Generator) -> Draw:
     return Draw(blocks, tuple(names[:-1]))
 
 
+def draw_resamples(fitted: Fitted, lane: int, clusters: Clusters, n: int, rng: np.random.Generator) -> list[Draw]:
+    """Draw so many resamples; the first ones do not depend on the number.
+
+    Raises
+    ------
+    ModelSizeError
+        They cannot be held.
+    """
+    rows = fitted.model.rows
+    size = rows.n_rows(lane)
+    columns = len(rows.formula.variables) + len(rows.fixed.names) + sum(len(term.names) for term in rows.terms)
+    check_room(2 * n * size * (columns + len(clusters.levels)), f"{n} resamples of {size} rows", "draw fewer (n_sims)")
+    return [draw_clusters(clusters, rng) for _ in range(n)]
+
+
 def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> tuple[Fitted, np.ndarray]:
     """Fit the model to resamples, all in one batch.
 
@@ -162,7 +179,9 @@ def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence
         No resample identifies the coefficients, or one does not identify the variances.
     """
     model = fitted.model
-    identified = np.array([_identified(fitted, lane, draw.rows) for draw in draws])
+    offset = 0.0 if model.rows.offset is None else model.rows.offset.lane(lane)
+    columns = np.column_stack([model.rows.x.lane(lane)[:, model.keep], model.rows.y.lane(lane) - offset])
+    identified = np.array([_identified(columns, draw.rows) for draw in draws])
     kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
     if not kept:
         raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
@@ -175,11 +194,8 @@ def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence
     return fit_assembled(again, fitted.optimizer), identified
 
 
-def _identified(fitted: Fitted, lane: int, taken: np.ndarray) -> bool:
-    """Whether the rows of a resample determine all coefficients, and leave a residual."""
-    rows = fitted.model.rows
-    offset = 0.0 if rows.offset is None else rows.offset.lane(lane)
-    columns = np.column_stack([rows.x.lane(lane)[:, fitted.model.keep], rows.y.lane(lane) - offset])
+def _identified(columns: np.ndarray, taken: np.ndarray) -> bool:
+    """Whether the rows of a resample determine all coefficients, and leave a residual; columns [X y]."""
     times = np.bincount(taken, minlength=len(columns))
     gram = (columns * times[:, None]).T @ columns
     sizes = np.sqrt(np.diag(gram))
@@ -205,8 +221,6 @@ def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequen
     given = [one if isinstance(one, str) else None for one in (rows.given_weights, rows.given_offset)]
     frame = rows.data.frames[lane]
     frame = frame[[name for name in needed_columns(rows.formula, *given) if name in frame]]
-    numbers = 2 * len(taken) * (frame.shape[1] + len(rows.fixed.names) + 2 * len(rows.terms))
-    check_room(numbers, f"{len(draws)} resamples of {len(frame)} rows", "draw fewer (n_sims)")
 
     def own(matrix: RowMatrix) -> RowMatrix:
         values = np.asfortranarray(matrix.lane(lane)[taken])

@@ -26,6 +26,9 @@ from .redundancy_words import redundancy_notes
 from .result import Result
 from .tables import varcorr_frame
 
+# fits that are shown where nobody asked for all of them
+MOST_SHOWN = 30
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LmerFitList(Sequence[LmerFit], Result, Hints):
@@ -205,22 +208,28 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""
-        table = self.convergence()
+        return self._printed(self)
+
+    def _printed(self, shown: LmerFitList) -> Summary:
+        """Text about some of the fits, the first of them, and how many there are."""
+        table = shown.convergence()
         columns = {
-            "imp": [str(v) for v in self.labels],
+            "imp": [str(v) for v in shown.labels],
             "criterion": [f"{v:.2f}" for v in table["criterion"]],
-            "sigma": significant(self.fitted_stack.sigma[list(self.lanes)]),
+            "sigma": significant(self.fitted_stack.sigma[list(shown.lanes)]),
         }
-        for name, values in self.fixef().items():
+        for name, values in shown.fixef().items():
             columns[str(name)] = significant(values.to_numpy())
         columns["status"] = [
             s + (", singular" if g else "") for s, g in zip(table["status"], table["singular"], strict=True)
         ]
         title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
-        return Summary("\n\n".join([title, block(columns), *redundancy_notes(self.fitted_stack, self.lanes)]))
+        more = [f"and {len(self) - len(shown)} more"] if len(shown) < len(self) else []
+        found = "\n".join([block(columns), *more])
+        return Summary("\n\n".join([title, found, *redundancy_notes(self.fitted_stack, self.lanes)]))
 
     def __repr__(self) -> str:
-        return str(self.summary())
+        return str(self._printed(self[:MOST_SHOWN]))
 
     def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
+        return self._printed(self[:MOST_SHOWN])._repr_html_()

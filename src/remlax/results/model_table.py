@@ -262,8 +262,12 @@ def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[Mod
         # a variable in log(x) or factor(x) is one that a label reaches
         if name not in known and not any(term_words(term, {name: ""}) != term_words(term, {}) for term in terms):
             names = list(dict.fromkeys([*terms, *known]))
-            hint = nearest(name, names) or f"; they are {shortened(map(repr, names), MANY)}"
-            raise DataError(f"labels names {name!r}, which is no term, variable or grouping factor{hint}")
+            hint = nearest(name, names)
+            they = f"{hint} They" if hint else "; they"
+            raise DataError(
+                f"labels names {name!r}, which is no term, variable or grouping factor{they} are "
+                f"{shortened(map(repr, names), MANY)}"
+            )
     return labels
 
 

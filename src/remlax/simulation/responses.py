@@ -17,7 +17,7 @@ from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.record import record
 from ..fitting.refit import refit_lane, simulate_lane
-from ..fitting.resample import draw_clusters, find_clusters, fit_resamples
+from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
 from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
@@ -335,7 +335,7 @@ def bootstrap(
                 fitted, good = refit_lane(fit.fitted_stack, fit.lane, drawn), np.ones(n_sims, bool)
             else:
                 clusters = find_clusters(fit.fitted_stack, fit.lane, resample)
-                draws = [draw_clusters(clusters, rng) for _ in range(n_sims)]
+                draws = draw_resamples(fit.fitted_stack, fit.lane, clusters, n_sims, rng)
                 fitted, good = fit_resamples(fit.fitted_stack, fit.lane, clusters, draws)
             found = _checked(compute(LmerFitList(fitted, tuple(range(fitted.n_lanes)))), fitted.n_lanes)
             found.loc[~fitted.converged] = np.nan
