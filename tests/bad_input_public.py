@@ -273,6 +273,12 @@ PUBLIC: list[Case] = [
         r"Pairwise comparisons need at least two means; there are 1\.",
     ),
     (
+        "dunnett: correlations",
+        lambda: pooling.dunnett_p_value([1.0, 2.0], [[1.0]], 5),
+        pooling.PoolingError,
+        r"2 comparisons need correlations of shape \(2, 2\)",
+    ),
+    (
         "tukey: df",
         lambda: pooling.tukey_p_value(1.0, 3, -1),
         PoolingError,
@@ -766,7 +772,7 @@ PUBLIC: list[Case] = [
         "spaghetti: refused",
         lambda: plot.spaghetti(fit(), "q"),
         DataError,
-        r"'q' is no variable of the model; they are y, x, f, g",
+        r"'q' is not a variable of the fixed part or of a slope by g; they are 'x', 'f'",
     ),
     (
         "trace: fit",
