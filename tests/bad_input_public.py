@@ -275,7 +275,7 @@ PUBLIC: list[Case] = [
     (
         "dunnett: correlations",
         lambda: pooling.dunnett_p_value([1.0, 2.0], [[1.0]], 5),
-        pooling.PoolingError,
+        PoolingError,
         r"2 comparisons need correlations of shape \(2, 2\)",
     ),
     (
