@@ -57,6 +57,9 @@ class EstimatedMeans(Hints):
     _grid: Grid
     _space: RowSpace
     _combinations: Combinations
+    _own_hints = {  # noqa: RUF012
+        "contrast": "differences(), or differences(reference='control') for treatments against a control",
+    }
 
     def differences(
         self, adjust: Adjust | None = None, *, reverse: bool = False, reference: object = None
