@@ -17,7 +17,14 @@ from scipy import stats
 import remlax as rx
 from fitted_cases import INFERENCE, inference
 from reference_cases import read_reference_csv
-from remlax.errors import DataError, DesignError, RankDeficientWarning, UnknownArgumentError
+from remlax.errors import (
+    DataError,
+    DesignError,
+    FormulaError,
+    RankDeficientWarning,
+    UnknownArgumentError,
+    UnknownNameError,
+)
 from remlax.pooling import pool_scalars
 from remlax.results.back_transform import back_transform
 
@@ -73,6 +80,8 @@ def test_the_other_cells_have_means_and_differences() -> None:
         found = empty().emmeans(["m", "k"])
     check(found.means, expected["cells"])
     assert np.isnan(found.matrix.loc["v c"]).all()
+    with pytest.raises(FormulaError, match="L holds values that are not finite, in row 'v c'"):
+        empty().contrast(found.matrix)
     note = f"the mean at m = v, k = c cannot be estimated (NaN): the data do not say anything about it, since {EMPTY}"
     assert found.means.attrs["notes"] == found.differences().attrs["notes"] == [note]
     assert str(found).endswith(note)
@@ -304,6 +313,8 @@ def test_references_that_are_none() -> None:
         found.differences("tukey", reference="control")
     with pytest.raises(UnknownArgumentError, match="has no argument 'ref'; use reference="):
         found.differences(ref="control")
+    with pytest.raises(UnknownNameError, match="no attribute 'contrast'; use differences"):
+        found.contrast("trt.vs.ctrl")
 
 
 def test_one_value_of_by_or_of_the_means_themselves() -> None:

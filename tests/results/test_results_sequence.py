@@ -47,7 +47,14 @@ def test_four_fits_as_lme4() -> None:
     pd.testing.assert_frame_equal(table.iloc[2:].reset_index(drop=True).iloc[1:], rx.anova(x, slope).iloc[1:])
 
 
-@pytest.mark.parametrize("options", [{"method": "D3"}, {"method": "D4"}, {"method": "D2", "use": "likelihood"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "D4"},
+        pytest.param({"method": "D3"}, marks=pytest.mark.slow),
+        pytest.param({"method": "D2", "use": "likelihood"}, marks=pytest.mark.slow),
+    ],
+)
 def test_lists_are_compared_pair_by_pair(options: dict[str, str]) -> None:
     null, arm, _, slope = lists()
     table = rx.anova(slope, null, arm, **options)

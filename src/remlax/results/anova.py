@@ -98,6 +98,9 @@ def anova(
     Likelihoods are those of maximum-likelihood fits: REML fits are refitted, and the table says so. D1 and Wald
     statistics use the fits as they are.
 
+    D1 of one coefficient is the square of its t, with other degrees of freedom than ``tidy`` has:
+    [Which p-value?](../how-to/which-p-value.md) says which to report.
+
     References
     ----------
     Li, K. H., Raghunathan, T. E. and Rubin, D. B. (1991). JASA 86, 1065-1073 (D1).

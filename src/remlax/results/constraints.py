@@ -105,7 +105,11 @@ def _from_frame(frame: pd.DataFrame, names: Sequence[str]) -> Linear:
             f"the columns of L name no coefficient: {shortened(unknown)}; there are {shortened(names, MANY)}"
         )
     whole = frame.reindex(columns=list(names), fill_value=0.0)
-    return Linear(whole.to_numpy(dtype=float), np.zeros(len(whole)), [str(v) for v in whole.index])
+    matrix = whole.to_numpy(dtype=float)
+    if not np.isfinite(matrix).all():
+        bad = whole.index[int(np.argmax(~np.isfinite(matrix).all(axis=1)))]
+        raise FormulaError(f"L holds values that are not finite, in row {bad!r}")
+    return Linear(matrix, np.zeros(len(whole)), [str(v) for v in whole.index])
 
 
 def _from_matrix(given: np.ndarray, names: Sequence[str]) -> Linear:

@@ -57,6 +57,9 @@ class EstimatedMeans(Hints):
     _grid: Grid
     _ties: Ties
     _combinations: Combinations
+    _own_hints = {  # noqa: RUF012
+        "contrast": "differences(), or differences(reference='control') for treatments against a control",
+    }
 
     def differences(
         self, adjust: Adjust | None = None, *, reverse: bool = False, reference: object = None
@@ -96,10 +99,10 @@ class EstimatedMeans(Hints):
         Examples
         --------
         >>> import remlax as rx
-        >>> fit = rx.lmer("angle ~ recipe + (1 | replicate)", rx.datasets.cake())
-        >>> found = fit.emmeans("recipe").differences(reference="A")
-        >>> found[["contrast", "estimate", "p_adjusted"]].round(3).values.tolist()
-        [['B - A', -1.478, 0.327], ['C - A', -1.522, 0.308]]
+        >>> days = rx.datasets.sleepstudy().query("Days in [0, 1, 2]")
+        >>> found = rx.lmer("Reaction ~ factor(Days) + (1 | Subject)", days).emmeans("Days")
+        >>> found.differences(reference=0)[["contrast", "estimate", "p_adjusted"]].round(3).values.tolist()
+        [['1 - 0', 7.844, 0.349], ['2 - 0', 8.71, 0.28]]
         """
         versus = reference is not None or adjust == "dunnett"
         method = ("dunnett" if versus else "tukey") if adjust is None else adjust
