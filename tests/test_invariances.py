@@ -83,6 +83,12 @@ def test_scale_of_the_response(frames: list[pd.DataFrame], fits: rx.LmerFitList,
         rtol=1e-6,
     )
     np.testing.assert_allclose(scaled[0].theta, fits[0].theta, rtol=1e-7, atol=1e-9)
+    shares = [one.pool().r2(n_sims=2, seed=1)["std_error"] for one in (fits, scaled)]
+    np.testing.assert_allclose(shares[1], shares[0], rtol=1e-5)
+    for one, other in ((fits[0], scaled[0]), (fits.pool(), scaled.pool())):
+        a, b = (fit.tidy("ran_pars", scales="vcov") for fit in (one, other))
+        # as SDs: their squares are in the range of double precision, those of variances need not be
+        np.testing.assert_allclose(b["std_error"] / c, a["std_error"] * c, rtol=1e-6)
 
 
 @pytest.mark.parametrize("c", [1e-90, 1e-6, 1e6, 1e90])
@@ -91,6 +97,9 @@ def test_scale_of_a_predictor(frames: list[pd.DataFrame], fits: rx.LmerFitList, 
     for name in ("statistic", "df", "p_value"):
         np.testing.assert_allclose(fit.tidy("fixed")[name], fits[0].tidy("fixed")[name], rtol=1e-6)
     assert fit.fixef()["x"] * c == pytest.approx(fits[0].fixef()["x"], rel=1e-7)
+    # whether an SD is zero does not depend on the unit
+    errors = [one.tidy("ran_pars").query("term == 'sd__x'")["std_error"] for one in (fits[0], fit)]
+    np.testing.assert_allclose(errors[1] * c, errors[0], rtol=1e-6)
     sd = fit.varcorr().set_index("var1")["sdcor"].loc["x"]
     assert sd * c == pytest.approx(fits[0].varcorr().set_index("var1")["sdcor"].loc["x"], rel=1e-7)
     # log|X'V^-1X| shifts by log c^2

@@ -117,9 +117,9 @@ def test_degrees_of_freedom_use_the_derivative_of_the_variance(case):
     for j in range(stack.theta.shape[1]):
         each = []
         for sign in (1, -1):
-            theta = stack.theta.copy()
-            theta[:, j] += sign * h
-            moved = replace(solve_at(stack.model, stack.optimizer, stack.opt, theta), sigma=stack.sigma)
+            inner = stack.inner.copy()
+            inner[:, j] += sign * h
+            moved = replace(solve_at(stack.model, stack.optimizer, stack.opt, inner), sigma=stack.sigma)
             each.append(dense_variance(moved, 0, rows))
         numeric.append((each[0] - each[1]) / (2 * h))
     numeric.append(2 * found.variance[0])

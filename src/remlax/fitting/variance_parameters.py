@@ -60,9 +60,12 @@ class VarianceParameters:
         found = np.einsum("kri,kij,krj->kr", self.jacobian, self.information, self.jacobian)
         return np.where(self.boundary | self.lost, np.nan, found)
 
-    def covariance_variance(self) -> np.ndarray:
-        """Sampling variances of variances and covariances, (K, r); NaN where one has none."""
-        found = np.einsum("kri,kij,krj->kr", self.cov_jacobian, self.information, self.cov_jacobian)
+    def covariance_error(self) -> np.ndarray:
+        """Standard errors of variances and covariances, (K, r); NaN where one has none."""
+        # their squares could leave the range of double precision
+        size = np.max(np.abs(self.cov_jacobian), axis=2, initial=0.0)
+        relative = self.cov_jacobian / np.where(size > 0, size, 1.0)[:, :, None]
+        found = np.sqrt(np.einsum("kri,kij,krj->kr", relative, self.information, relative)) * size
         return np.where(self.cov_boundary | self.cov_lost, np.nan, found)
 
 

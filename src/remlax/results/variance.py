@@ -64,7 +64,7 @@ def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -
             low[rows] = scale.inverse(phi - quantile * sd[rows])
             high[rows] = scale.inverse(phi + quantile * sd[rows])
     if scales == "vcov":
-        raw = np.sqrt(found.covariance_variance()[0])
+        raw = found.covariance_error()[0]
         value, error = found.vcov[0], raw
         low = np.where(is_sd, low**2, value - quantile * raw)
         high = np.where(is_sd, high**2, value + quantile * raw)
@@ -154,7 +154,7 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
     out["std_error"] = 2 * out["estimate"] * out["std_error"]
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = out[name] ** 2
-    raw = found.covariance_variance()
+    raw = found.covariance_error()
     for j in np.flatnonzero(~is_sd):
         use = ~found.cov_boundary[:, j] & ~found.cov_lost[:, j].any()
         out.loc[j, "scale"] = "identity"
@@ -163,10 +163,13 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
         if use.sum() < 2:
             out.loc[j, names + scaled] = np.nan
             continue
-        pool = pool_scalars(found.vcov[use, j][:, None], raw[use, j][:, None], conf_level=conf_level)
-        values = [pool.estimate, pool.std_error, pool.conf_low, pool.conf_high, *_rubin(pool).values()]
-        values += [pool.estimate, pool.std_error, pool.ubar, pool.b, pool.t]
-        out.loc[j, names + scaled] = [float(v[0]) for v in values]
+        unit = float(raw[use, j].max())
+        pool = pool_scalars(
+            found.vcov[use, j][:, None] / unit, (raw[use, j][:, None] / unit) ** 2, conf_level=conf_level
+        )
+        limits = [unit * float(v[0]) for v in (pool.estimate, pool.std_error, pool.conf_low, pool.conf_high)]
+        parts = [unit * unit * float(v[0]) for v in (pool.ubar, pool.b, pool.t)]
+        out.loc[j, names + scaled] = [*limits, *(float(v[0]) for v in _rubin(pool).values()), *limits[:2], *parts]
     return out
 
 
