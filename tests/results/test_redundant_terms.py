@@ -418,3 +418,18 @@ def test_reductions_of_variance_that_are_not_identified_are_missing():
     assert missing[["measure", "level"]].to_numpy().tolist() == [["raudenbush-bryk", "g"], ["raudenbush-bryk", "name"]]
     theirs = alone.r2(n_sims=2, seed=1)
     assert_allclose(table["estimate"].dropna(), theirs["estimate"].drop(3), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["D2", "D3", "D4"])
+def test_pooled_comparisons_count_what_the_data_determine(method):
+    rng = np.random.default_rng(5)
+    frames = [groups().assign(x=lambda d: d["x"] + 0.3 * rng.normal(size=240)) for _ in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IdentifiabilityWarning)
+        large = rx.lmer_list("y ~ x + (1 + f || g)", frames)
+    once, small = (rx.lmer_list(f"y ~ x + {random}", frames) for random in ("(0 + f | g)", "(1 | g)"))
+    use = "likelihood" if method == "D2" else "wald"
+    ours, theirs = (rx.anova(one, small, method=method, use=use) for one in (large, once))
+    numbers = ["statistic", "df1", "df2", "p_value", "p_plain"]
+    assert_allclose(ours[numbers].astype(float), theirs[numbers].astype(float), rtol=1e-5)

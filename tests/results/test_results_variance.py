@@ -240,8 +240,8 @@ def test_an_error_as_large_as_the_sd_is_noted():
     for fit in fits:
         table = fit.tidy("ran_pars")
         wide = table.loc[0, "std_error"] > table.loc[0, "estimate"]
-        assert [text in note for note in table.attrs["notes"]] == [True] * wide
-        assert [text in note for note in fit.confint().attrs["notes"]] == [True] * wide
+        assert [text in note for note in table.attrs["notes"]] == [True] * int(wide)
+        assert [text in note for note in fit.confint().attrs["notes"]] == [True] * int(wide)
         assert (text in fit.to_markdown().replace("\\", "")) == wide
         assert all("confint('profile')" in note for note in table.attrs["notes"])
     assert [len(fit.tidy("ran_pars").attrs["notes"]) for fit in fits] == [1, 1, 1, 0]

@@ -95,6 +95,8 @@ def anova(
 
     Notes
     -----
+    Variances and covariances that random terms repeat are not counted.
+
     Likelihoods are those of maximum-likelihood fits: REML fits are refitted, and the table says so. D1 and Wald
     statistics use the fits as they are.
 

@@ -21,6 +21,7 @@ from .fit_tables import FitTables
 from .measures import FitMeasures
 from .opt import OptSummary, opt_summary
 from .printing import Summary
+from .redundancy_words import redundancy_notes
 from .report import FitReport
 from .tables import level_counts, varcorr_frame, vcov_frame
 from .toolkit import Toolkit
@@ -93,9 +94,12 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         Returns
         -------
         pandas.DataFrame
-            Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last.
+            Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last. ``attrs["notes"]`` says
+            which of them are not identified.
         """
-        return varcorr_frame(self.fitted_stack, [self.lane]).drop(columns="imp").reset_index(drop=True)
+        table = varcorr_frame(self.fitted_stack, [self.lane]).drop(columns="imp").reset_index(drop=True)
+        table.attrs["notes"] = redundancy_notes(self.fitted_stack, [self.lane])
+        return table
 
     @property
     def sigma(self) -> float:

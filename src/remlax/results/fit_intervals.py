@@ -105,7 +105,8 @@ class FitIntervals:
         method : {"wald", "profile", "boot"}, default "wald"
             ``wald``: from standard errors, on the log scale for SDs and Fisher's z for correlations (NaN on the
             boundary). ``profile``: where the ML deviance has risen by the quantile of chi-square (lme4's default).
-            ``boot``: percentiles over refits to responses drawn from the fit.
+            ``boot``: percentiles over refits to responses drawn from the fit. What is not identified has no limits of
+            any kind.
         conf_level : float, default 0.95
         ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             For ``wald``: degrees of freedom of the coefficients.

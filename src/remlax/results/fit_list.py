@@ -82,7 +82,9 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
 
     def varcorr(self) -> pd.DataFrame:
         """Variance components of every fit, long: imp, group, var1, var2, vcov, sdcor."""
-        return varcorr_frame(self.fitted_stack, self.lanes)
+        table = varcorr_frame(self.fitted_stack, self.lanes)
+        table.attrs["notes"] = redundancy_notes(self.fitted_stack, self.lanes)
+        return table
 
     def convergence(self) -> pd.DataFrame:
         """How every optimisation went: status, Newton decrement, evaluations, singularity.

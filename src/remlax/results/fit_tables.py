@@ -17,7 +17,7 @@ from .fit_print import fit_notes
 from .modes import Uncertainty, fit_modes
 from .result import Result
 from .result_table import result_table
-from .tables import factor_columns, factors_in_order
+from .tables import factor_columns, factors_in_order, without_effects
 from .variance import Scales, fit_ran_pars
 from .wald import fit_test
 
@@ -36,7 +36,8 @@ class FitTables(Result):
         ----------
         cond_var : bool, default False
             Put the conditional variances (levels, q, q) into ``attrs["cond_var"]`` of each frame, as lme4's
-            ``postVar`` attribute holds them. They are conditional on beta and theta.
+            ``postVar`` attribute holds them. They are conditional on beta and theta, and NaN where random terms repeat
+            each other.
 
         Returns
         -------
@@ -51,7 +52,8 @@ class FitTables(Result):
             )
             frame.index.name = factor.label
             if cond_var:
-                frame.attrs["cond_var"] = modes.variances[self.lane]
+                lost = self.fitted_stack.redundancies.effects([self.lane], f)
+                frame.attrs["cond_var"] = without_effects(modes.variances[self.lane], lost)
             out[factor.label] = frame
         return out
 
@@ -79,7 +81,7 @@ class FitTables(Result):
         scales : {"sdcor", "vcov"}, default "sdcor"
             For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
             Hessian of the unprofiled deviance by the delta method, limits from the log and Fisher-z scales. On the
-            boundary both are NaN.
+            boundary, and where a parameter is not identified, both are NaN.
         uncertainty : {"conditional", "prediction"}, default "conditional"
             For ``ran_vals``: the conditional variance given beta and theta (lme4's ``condVar``), or Henderson's
             prediction error variance, which adds the uncertainty of beta. That of ``ran_coefs`` always counts beta,

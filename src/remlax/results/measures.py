@@ -73,7 +73,8 @@ class PooledMeasures:
         The variance t of a factor is that of its random intercept; with random slopes the mean over the rows of
         z'Sigma z. ``adjusted``: t over the sum of all factors' variances and sigma^2. ``unadjusted``: the variance of
         the fixed part counts in the sum, too. ``intercept`` (for factors with random slopes): from the intercepts
-        alone, that is where all predictors with random slopes are 0, as mitml prints it.
+        alone, that is where all predictors with random slopes are 0, as mitml prints it. Factors whose terms repeat
+        each other, so that their own variances are not identified, have NaN, and a row together (``g + h``).
 
         Returns
         -------

@@ -22,7 +22,7 @@ from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
 from .printing import Summary
 from .report import PooledReport
-from .tables import factor_columns, factors_in_order, varcorr_frame
+from .tables import factor_columns, factors_in_order, varcorr_frame, without_effects
 from .toolkit import Toolkit
 
 OnFailure = Literal["raise", "warn", "drop"]
@@ -159,8 +159,10 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
                 within = found.variances[lanes].mean(axis=0)
                 centred = modes - modes.mean(axis=0)
                 between = np.einsum("kli,klj->lij", centred, centred) / (len(lanes) - 1)
-                frame.attrs["within"], frame.attrs["between"] = within, between
-                frame.attrs["cond_var"] = within + (1 + 1 / len(lanes)) * between
+                lost = self.fitted_stack.redundancies.effects(lanes, f)
+                total = within + (1 + 1 / len(lanes)) * between
+                for name, part in (("within", within), ("between", between), ("cond_var", total)):
+                    frame.attrs[name] = without_effects(part, lost)
             out[factor.label] = self._marked(frame)
         return out
 

@@ -36,6 +36,11 @@ def factor_columns(fitted: Fitted, factor: int) -> list[str]:
     return [name for term in terms for name in term.names]
 
 
+def without_effects(variances: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Variances (levels, q, q) with NaN in the rows and columns of some effects, boolean (q,)."""
+    return np.where(lost[:, None] | lost, np.nan, variances)
+
+
 def level_counts(fitted: Fitted, lane: int) -> dict[str, int]:
     """Levels of each grouping factor that occur in one data set."""
     rows, layout = fitted.model.rows, fitted.model.layout
