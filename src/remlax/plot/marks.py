@@ -124,6 +124,8 @@ def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
     room = 1.1 * ax.get_window_extent().width
     for columns in range(min(number, 4), 0, -1):
         made = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, **style)
+        for text in made.get_texts():  # measured as it will be drawn
+            text.set_text(_plain(text.get_text()))
         if made.get_window_extent().width <= room:
             return
 
