@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 BENCHMARKS ?=
+QUICK_COMPILE := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
@@ -20,7 +21,7 @@ demo: $(RUNTIME)
 
 # programs are compiled without LLVM's optimiser here, which halves the time; test-slow, demo and benchmarks compile as users do
 test: $(DEVELOP)
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
+	XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
@@ -34,14 +35,14 @@ compare-r: $(DEVELOP)
 coverage: $(DEVELOP)
 	rm -f .coverage
 	set -e; for part in $(filter-out tests/slow/,$(sort $(dir $(wildcard tests/*/test_*.py)))) tests/test_*.py; do \
-	  XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
+	  XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -q -m "not slow" --cov --cov-append --cov-report= $$part; \
 	done
 	$(BIN)/coverage report --fail-under=94
 
 # mutants of the code that the tests must notice; hours of one core from scratch
 mutants: $(DEVELOP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mutants]"
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python tests/mutants.py run
+	XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python tests/mutants.py run
 	$(BIN)/python tests/mutants.py page
 
 lint: $(DEVELOP)

@@ -282,7 +282,7 @@ def test_lines_of_four_categories_leave_room_for_the_axes():
     joined = [container.lines[0] for container in ax.containers]
     assert all(line.get_linestyle() != "None" for line in joined)
     drawn = np.concatenate([line.get_ydata() for line in joined])
-    assert np.allclose(np.sort(drawn), np.sort(means["estimate"]))
+    assert np.allclose(np.sort(drawn), np.sort(means.means["estimate"]))
 
 
 def test_values_and_words_of_an_effect():

@@ -273,7 +273,7 @@ def test_singular_and_boundary_fits_are_in_the_notes() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing is warned about that the notes say
         notes = " ".join(odd_pooled().to_frame().attrs["notes"])
-    assert "singular fits: imputation 1" in notes
+    assert "Singular fits: imputation 1." in notes
     assert "variance parameters on the boundary" in notes
 
 
@@ -479,7 +479,7 @@ def test_report_names_singular_failed_and_left_out_fits() -> None:
     assert "Left out of the pooled model: imputation 3." in text
     assert "each of 5 imputed data sets" in text
     assert dropped.to_frame().loc[("Model", "Imputations"), "Estimate"] == "4"
-    assert any("left out: imputation 3" in note for note in dropped.to_frame().attrs["notes"])
+    assert any("Left out: imputation 3" in note for note in dropped.to_frame().attrs["notes"])
 
 
 # -- names -------------------------------------------------------------------------------------------------------

@@ -101,7 +101,8 @@ def test_every_coefficient_has_a_column_of_correlations() -> None:
     want = cov.loc["recipe[T.B]", "recipe[T.C]"] / np.sqrt(
         cov.loc["recipe[T.B]", "recipe[T.B]"] * cov.loc["recipe[T.C]", "recipe[T.C]"]
     )
-    row = next(line for line in text.splitlines() if "recipe[T.C]" in line and ":" not in line)
+    row = next(line for line in text.splitlines()[1:] if "recipe[T.C]" in line and ":" not in line).split()
     position = list(fit.fixef().index).index("recipe[T.B]")
-    assert row.split()[0] == f"({list(fit.fixef().index).index('recipe[T.C]') + 1})"
-    assert float(row.split()[2 + position]) == pytest.approx(want, abs=5e-4)
+    if heads[0] == "(1)":
+        assert row.pop(0) == f"({list(fit.fixef().index).index('recipe[T.C]') + 1})"
+    assert float(row[1 + position]) == pytest.approx(want, abs=5e-4)

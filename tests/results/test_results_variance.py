@@ -236,7 +236,7 @@ def _weak_groups() -> rx.LmerFitList:
 
 def test_an_error_as_large_as_the_sd_is_noted():
     fits = _weak_groups()
-    text = "g sd__Intercept: the standard error is as large as the estimate or larger"
+    text = "he standard error of g sd__Intercept is as large as the estimate or larger"
     for fit in fits:
         table = fit.tidy("ran_pars")
         wide = table.loc[0, "std_error"] > table.loc[0, "estimate"]

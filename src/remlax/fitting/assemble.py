@@ -153,8 +153,6 @@ class Assembled:
         )
 
 
-# columns that cannot be divided by their size are found by what comes of it
-@np.errstate(all="ignore")
 def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> Assembled:
     """Stream the rows of all data sets into one stack.
 
@@ -172,14 +170,16 @@ def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> 
     check_magnitudes(rows)
     check_groups(rows)
     layout = make_layout(rows, reml=reml)
-    columns, units = _random_columns(rows, layout)
-    known, x, turn = keep, rows.x, None
-    keep = np.arange(len(rows.fixed.names)) if keep is None else keep
-    found = _conditioned(rows, layout, units, (x, columns), keep)
-    if found is None:
-        x, turn, keep = _fixed_columns(rows, known)
-        found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
-    return _assembled(rows, layout, units, keep, found, turn)
+    # columns that cannot be divided by their size are found by what comes of it
+    with np.errstate(all="ignore"):
+        columns, units = _random_columns(rows, layout)
+        known, x, turn = keep, rows.x, None
+        keep = np.arange(len(rows.fixed.names)) if keep is None else keep
+        found = _conditioned(rows, layout, units, (x, columns), keep)
+        if found is None:
+            x, turn, keep = _fixed_columns(rows, known)
+            found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
+        return _assembled(rows, layout, units, keep, found, turn)
 
 
 def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +19,9 @@ from ..kernels.dense_block import CrossedStructure
 from ..kernels.problem import Structure
 from ..kernels.theta import ThetaMap
 from .memory import available_bytes, human_bytes
+
+# levels of all data sets and factors up to which padding costs less than compiling a program of another size
+SMALL_WORK = 4096
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,13 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
     factors = tuple(rows.factors[i] for i in order)
     terms = _layout_terms(rows, order)
     theta_map = _theta_map(terms, tuple(widths[i] for i in order))
-    n_levels = [bucket(f.n_levels, 4) for f in factors]
+    n_levels, n_fixed = _sizes(rows, factors)
     if crossed:
         # a large dense block costs the cube of its size: a finer grid there
         n_levels[1:] = [bucket(f.n_levels, 8, 2 if f.n_levels <= 64 else 8) for f in factors[1:]]
-        dense = CrossedStructure(theta_map, tuple(n_levels), bucket(len(rows.fixed.names)), reml)
+        dense = CrossedStructure(theta_map, tuple(n_levels), n_fixed, reml)
         return _crossed_layout(terms, factors, tuple(order), dense)
-    structure = Structure(theta_map, tuple(n_levels), bucket(len(rows.fixed.names)), reml)
+    structure = Structure(theta_map, tuple(n_levels), n_fixed, reml)
     ancestors = tuple(
         tuple(_padded(fine.parents(coarse), n_levels[f]) for coarse in factors[f + 1 :])
         for f, fine in enumerate(factors)
@@ -122,6 +126,14 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
     codes = tuple(f.codes for f in factors)
     assembly = NestedAssembly(structure, ancestors)
     return Layout(terms, factors, tuple(order), structure, nested_tables(structure), codes, assembly)
+
+
+def _sizes(rows: ModelRows, factors: Sequence[GroupingFactor]) -> tuple[list[int], int]:
+    """Levels of every factor and columns of X with padding: where the work is small, one program serves most models."""
+    p = len(rows.fixed.names)
+    if rows.n_lanes * sum(f.n_levels for f in factors) <= SMALL_WORK:
+        return [bucket(f.n_levels, 64, 0.5) for f in factors], bucket(p, 8, 1)
+    return [bucket(f.n_levels, 4) for f in factors], bucket(p)
 
 
 def _padded(parents: np.ndarray, size: int) -> np.ndarray:

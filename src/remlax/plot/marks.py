@@ -149,3 +149,8 @@ def check_labels(labels: Mapping[str, str] | None, known: Iterable[str]) -> Mapp
                 f"labels has words for {name!r}, which the figure does not show; it shows {', '.join(names)}"
             )
     return labels
+
+
+def level_words(levels: Iterable[str], words: Mapping[str, str], variables: Sequence[str]) -> list[str]:
+    """Read the words for levels of a factor; words for a level that has the name of a variable are the variable's."""
+    return [level if level in variables else words.get(level, level) for level in levels]

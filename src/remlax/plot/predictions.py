@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..results.cases import wiggle
-from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, figure, legend
+from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, figure, legend, level_words
 from .model import Model, column_of, is_number, predicted, predictors, response
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def effect(
     lines = {} if by is None else _lines(model, by, fixed.pop(by, None))
     shown = [str(value) for value in (*(() if numeric else values), *lines)]
     words = check_labels(labels, [*known, response(model), *shown])
+    levels = dict(zip(shown, level_words(shown, words, [*known, response(model)]), strict=True))
     moved: dict[str, list[Any]] = {name: values} | ({} if by is None else {by: list(lines.values())})
     frame = wiggle(model.average_obs(), moved | {other: [value] for other, value in fixed.items()})
     table = predicted(model, frame, "population", conf_level)
@@ -91,7 +92,7 @@ def effect(
     for i in range(max(1, len(lines))):
         part = table.iloc[i * len(values) : (i + 1) * len(values)]
         line = list(lines)[i] if lines else ""
-        text = f"{words.get(by, by)} = {words.get(line, line)}" if by is not None else None
+        text = f"{words.get(by, by)} = {levels[line]}" if by is not None else None
         colour = COLOURS[i % len(COLOURS)] if by else MAIN
         if numeric:
             ax.fill_between(values, part["conf_low"], part["conf_high"], color=colour, alpha=0.18, linewidth=0)
@@ -100,7 +101,7 @@ def effect(
             joined = bool(lines) or _ordered(model, name)
             _draw_categories(ax, part, i, len(lines), colour, text, joined=joined)
     if not numeric:
-        ax.set_xticks(range(len(values)), [words.get(str(v), str(v)) for v in values])
+        ax.set_xticks(range(len(values)), [levels[str(v)] for v in values])
         ax.set_xlim(-0.6, len(values) - 0.4)
     outcome = response(model)
     ax.set(xlabel=words.get(name, name), ylabel=f"{words.get(outcome, outcome)} ({conf_level:.0%} CI)")

@@ -88,7 +88,8 @@ def _tree(fitted: Fitted) -> Tree:
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
         "opt": fitted.opt._asdict(),
-        "estimates": {name: getattr(fitted, name) for name in (*ESTIMATES, "inner")},
+        "estimates": {name: getattr(fitted, name) for name in (*ESTIMATES, "inner")}
+        | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
         "model": _fingerprint(fitted.model),
     }
 
@@ -117,17 +118,23 @@ def stack_from_tree(tree: Tree) -> Fitted:
         )
         rows = replace(rows, refitted=tree.get("refitted", False))
         if rows.own_response:
-            response = _read(tree, ("response",), {"n": len(rows.y.values)})["response"]
+            response = _read(tree, ("response",), {"n": int(rows.offsets[-1])})["response"]
             rows = replace(rows, y=RowArray(response, rows.offsets))
         model = assemble(rows, reml=tree["reml"])
     _check_same(_fingerprint(model), tree["model"])
     structure = model.layout.structure
-    sizes = {"k": rows.n_lanes, "p": len(model.keep), "d": structure.theta_map.n_theta, "w": structure.n_fixed}
+    sizes = {"k": rows.n_lanes, "p": len(model.keep), "d": structure.theta_map.n_theta}
     # a fit that failed may hold anything
     sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
     estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
-    # files of version 0.1 hold theta of the user's columns only
-    inner = "inner" in tree["estimates"]
+    # files of version 0.1 have padding behind gamma
+    p = len(model.keep)
+    if estimates["gamma"].shape[1] < p:
+        raise ValueError("'gamma' is not of this model")
+    estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, structure.n_fixed - p)))
+    # and hold theta of the user's columns only; the columns inside of refits were scaled over all data sets of the fit,
+    # of which the file has one
+    inner = "inner" in tree["estimates"] and not rows.refitted
     estimates |= (
         _read(tree["estimates"], ("inner",), sizes, sound)
         if inner

@@ -22,7 +22,8 @@ NEAR_ZERO = 2.0
 # the same of a table: the standard error of the SD is as large as the SD, and its limits differ by a factor of 50
 TOO_WIDE = 1.0
 WIDE = (
-    "the standard error is as large as the estimate or larger, so that the limits, made on the log scale, are of no use"
+    "the standard error of {} is as large as the estimate or larger, so that the limits, made on the log scale, are of "
+    "no use"
 )
 WIDE_FIT = f"{WIDE}; confint('profile') has limits that can be used"
 WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
@@ -73,7 +74,7 @@ def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -
         table[name] = np.where(np.isnan(error), np.nan, limit)
     wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
     if wide.any():
-        table.attrs["notes"] = [f"{_named(table, wide)}: {WIDE_FIT}"]
+        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide))]
     return table
 
 
@@ -118,7 +119,7 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     # what a warning has named needs no note
     wide &= ~near_zero.any(axis=0)
     if wide.any():
-        out.attrs["notes"] = [*out.attrs.get("notes", []), f"{_named(table, wide)}: {WIDE_POOLED}"]
+        out.attrs["notes"] = [*out.attrs.get("notes", []), WIDE_POOLED.format(_named(table, wide))]
     return out
 
 
