@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT.parent / "src" / "remlax"
-ROOMS = ("fitting", "api.py", "results", "design", "data")
+ROOMS = ("fitting", "inference", "api.py", "results", "design", "data")
 STRETCH = 16
 
 

@@ -14,10 +14,10 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
-from remlax.fitting.held import HeldStack
-from remlax.fitting.profile import profile
-from remlax.fitting.profile_table import Parameter, ProfileTable, make_table
-from remlax.fitting.profile_walk import Side
+from remlax.inference.held import HeldStack
+from remlax.inference.profile import profile
+from remlax.inference.profile_table import Parameter, ProfileTable, make_table
+from remlax.inference.profile_walk import Side
 
 CUT = float(np.sqrt(scipy.stats.chi2.ppf(0.95, 1)))
 # lme4's limits come from a spline through its own grid: its sd of Dyestuff is 3e-4 off (see the test of the deviance)

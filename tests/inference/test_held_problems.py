@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import remlax as rx
 from random_models import random_frame, random_model
-from remlax.fitting.held import HeldStack, parameters_of
+from remlax.inference.held import HeldStack, parameters_of
 from remlax.kernels.held import held_derivatives, held_deviance
 
 

@@ -11,7 +11,7 @@ from fitted_cases import fit_case, fits_case, inference, numbers, r_order
 from random_models import random_frame, random_model
 from reference_cases import case_names, load_case
 from remlax.errors import DataError, ModelSizeError
-from remlax.fitting import kenward_roger
+from remlax.inference import kenward_roger
 
 KR_CASES = [name for name in case_names("lmm_single") if load_case(name)[0]["fits"][0].get("kenward_roger")]
 F_CASES = [name for name, v in inference("ftests").items() if name != "versions" and v["kenward_roger"]]

@@ -15,7 +15,7 @@ import remlax as rx
 from reference_cases import load_case
 from remlax.errors import DataError, FormulaError
 from remlax.fitting.fit import solve_at
-from remlax.fitting.satterthwaite import satterthwaite_df, variance_covariance
+from remlax.inference.satterthwaite import satterthwaite_df, variance_covariance
 from remlax.results.newdata import include_level, read_newdata
 from remlax.results.prediction import linear_predictor, satterthwaite_rows
 

@@ -18,8 +18,8 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, studentratings
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError, FitError, PoolingError, RemlaxWarning, SingularFitWarning
-from remlax.fitting import likelihood
-from remlax.fitting.likelihood import maximum_likelihood, stacked_loglik
+from remlax.inference import likelihood
+from remlax.inference.likelihood import maximum_likelihood, stacked_loglik
 from remlax.kernels.newton import MAX_ITER
 from results.dense_models import Dense, term_columns
 

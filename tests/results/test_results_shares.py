@@ -13,8 +13,8 @@ from reference_cases import load_case
 from remlax.design.build import read_rows
 from remlax.design.formula import parse_formula
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
-from remlax.fitting.null_model import null_formula
 from remlax.fitting.refit import simulate_lane
+from remlax.inference.null_model import null_formula
 from remlax.results.shares import fit_shares, nakagawa_estimates
 from results.dense_models import Dense, hessian, term_columns
 

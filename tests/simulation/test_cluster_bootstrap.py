@@ -10,8 +10,8 @@ import pytest
 
 import remlax as rx
 from remlax.errors import DataError, UnknownArgumentError
-from remlax.fitting.null_model import null_model
 from remlax.fitting.resample import Draw, draw_clusters, find_clusters, fit_resamples
+from remlax.inference.null_model import null_model
 
 N_DRAWS = 3
 

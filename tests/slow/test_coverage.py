@@ -20,8 +20,8 @@ import remlax as rx
 from remlax.errors import PoolingWarning
 from remlax.fitting.fit import Fitted
 from remlax.fitting.refit import refit_lane
-from remlax.fitting.satterthwaite import satterthwaite_df
-from remlax.fitting.variance_parameters import variance_parameters
+from remlax.inference.satterthwaite import satterthwaite_df
+from remlax.inference.variance_parameters import variance_parameters
 from remlax.pooling import LOG, pool_rubin, pool_transformed
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import Ddf
-from ..fitting.nesting import Lanes
 from ..hints import hinted
+from ..inference.coefficients import Ddf
+from ..inference.nesting import Lanes
 from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
 from .fit import LmerFit
 from .fit_list import LmerFitList

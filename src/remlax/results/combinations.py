@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import CoefficientInference
 from ..pooling import pool_rubin, pool_scalars
 from .coefficients import fit_table, pooled_table
 from .fit_print import fit_notes

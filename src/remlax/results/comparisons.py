@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
-from ..fitting.boundary_covariance import boundary_covariance
-from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
-from ..fitting.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
-from ..fitting.nesting import Difference, Lanes, compare, lacking_contrasts, order_models
+from ..inference.boundary_covariance import boundary_covariance
+from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
+from ..inference.nesting import Difference, Lanes, compare, lacking_contrasts, order_models
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
 from .constraints import Linear

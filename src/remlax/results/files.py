@@ -17,16 +17,16 @@ from ..engine.shapes import host_leaf
 from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
-from ..fitting.coefficients import (
+from ..fitting.fit import Fitted
+from ..inference.coefficients import (
     ClusterRobust,
     CoefficientInference,
     GivenDf,
     KenwardRoger,
     Satterthwaite,
 )
-from ..fitting.fit import Fitted
-from ..fitting.kenward_roger import Adjustment
-from ..fitting.robust import ClusterScores
+from ..inference.kenward_roger import Adjustment
+from ..inference.robust import ClusterScores
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, STATUS_TEXT, Newton, Optimum
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
 from ..hints import Hints
+from ..inference.coefficients import coefficient_inference
 from .files import stack_tree
 from .fit_intervals import FitIntervals
 from .fit_print import fit_text

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from .combinations import FitCombinations
 from .emmeans import EstimatedMeans, Scale, estimated_means
 from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits

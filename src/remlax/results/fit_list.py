@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, UnknownArgumentError
-from ..fitting.coefficients import Ddf, Vcov
 from ..fitting.fit import Fitted
 from ..hints import Hints
+from ..inference.coefficients import Ddf, Vcov
 from ..kernels.newton import STATUS_TEXT
 from ..progress import progress
 from .files import stack_tree

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..fitting.coefficients import coefficient_inference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from .coefficients import fit_table
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant

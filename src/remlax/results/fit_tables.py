@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
+from ..inference.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
 from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes

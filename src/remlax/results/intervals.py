@@ -13,11 +13,11 @@ import pandas as pd
 import scipy
 
 from ..errors import ConvergenceWarning, DataError, shortened, warn
-from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
-from ..fitting.profile import profile
-from ..fitting.profile_table import ProfileTable
 from ..fitting.refit import refit_lane, simulate_lane
+from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.profile import profile
+from ..inference.profile_table import ProfileTable
 from ..progress import progress
 from .coefficients import fit_table
 from .draws import check_draws, fresh_seed

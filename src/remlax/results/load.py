@@ -10,8 +10,8 @@ import numpy as np
 
 from ..data.archive import Archive, damaged, read_archive
 from ..errors import FileFormatError
-from ..fitting.coefficients import Satterthwaite
 from ..hints import hinted
+from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
 from .files import stack_from_tree, within_from_tree
 from .fit import LmerFit

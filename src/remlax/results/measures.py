@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .fit_print import fit_notes
 from .marks import mark

@@ -12,7 +12,7 @@ import scipy
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..fitting.modes import coefficient_of_column, error_variances
+from ..inference.modes import coefficient_of_column, error_variances
 from ..pooling import pool_scalars
 from .checks import check_level
 from .tables import factor_columns, factors_in_order

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConvergenceWarning, PoolingError, shortened, warn
-from ..fitting.coefficients import Ddf, Vcov, coefficient_inference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from .pooled import OnFailure, PooledLmer, pool_lanes
 

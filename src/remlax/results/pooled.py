@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..fitting.fit import Fitted
 from ..hints import Hints
+from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
 from .measures import PooledMeasures

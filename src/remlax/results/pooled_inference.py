@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference
+from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
 from .coefficients import pooled_table

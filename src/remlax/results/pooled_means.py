@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .combinations import PooledCombinations
 from .emmeans import EstimatedMeans, Scale, estimated_means

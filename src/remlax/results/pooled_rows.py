@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..fitting.coefficients import CoefficientInference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
 from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows

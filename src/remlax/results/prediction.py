@@ -14,9 +14,9 @@ import scipy
 from ..engine.batch import run
 from ..engine.shapes import bucket, host_leaf
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference, GivenDf
 from ..fitting.fit import Fitted
-from ..fitting.satterthwaite import matched_df, variance_covariance
+from ..inference.coefficients import CoefficientInference, GivenDf
+from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
 from ..pooling import pool_scalars
 from ..progress import progress

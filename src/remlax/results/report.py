@@ -13,8 +13,8 @@ import pandas as pd
 from .._version import __version__
 from ..design.build import needed_columns
 from ..errors import PoolingWarning, quiet, shortened
-from ..fitting.coefficients import CoefficientInference, coefficient_inference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from .coefficients import fit_table, pooled_table

@@ -11,11 +11,11 @@ import scipy
 
 from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
-from ..fitting.null_model import null_model
 from ..fitting.redundancy import entry_places
 from ..fitting.redundant_terms import redundant_terms
 from ..fitting.refit import refit_lane, simulate_lane
-from ..fitting.variance_shares import VarianceShares, variance_shares
+from ..inference.null_model import null_model
+from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import check_level
 from .variance import transformed_columns

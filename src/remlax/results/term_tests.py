@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, RankDeficientWarning, warn
-from ..fitting.coefficients import Ddf, coefficient_inference
 from ..fitting.fit import Fitted
+from ..inference.coefficients import Ddf, coefficient_inference
 from .constraints import Linear
 from .fit_print import fit_notes
 from .marks import mark

@@ -11,7 +11,7 @@ import scipy
 
 from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
-from ..fitting.variance_parameters import VarianceParameters, variance_parameters
+from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
 from .checks import check_level
 from .tables import term_labels

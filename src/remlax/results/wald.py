@@ -9,7 +9,7 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
-from ..fitting.coefficients import CoefficientInference
+from ..inference.coefficients import CoefficientInference
 from ..pooling import PooledTest, d1, d2, wald_statistics
 from .constraints import Linear
 

@@ -10,10 +10,10 @@ import numpy as np
 from ..data.checks import same_values
 from ..design.build import ModelRows, needed_columns
 from ..errors import DataError, shortened
-from .assemble import z_columns
-from .fit import Fitted
-from .layout import TermLayout
-from .redundant_terms import count_variances
+from ..fitting.assemble import z_columns
+from ..fitting.fit import Fitted
+from ..fitting.layout import TermLayout
+from ..fitting.redundant_terms import count_variances
 
 # a column is in the span of others where less than this share of it is left over
 SPAN_TOL = 1e-8

@@ -10,8 +10,8 @@ from ..data import ImputedData
 from ..design.build import ModelRows, read_rows
 from ..design.formula import parse_formula
 from ..design.syntax import Name, deparse
-from .assemble import assemble
-from .fit import Fitted, fit_assembled
+from ..fitting.assemble import assemble
+from ..fitting.fit import Fitted, fit_assembled
 
 
 def null_model(fitted: Fitted, lanes: np.ndarray) -> Fitted:

@@ -9,12 +9,12 @@ import numpy as np
 from ..engine.batch import run
 from ..engine.fit import solve_batch
 from ..engine.shapes import host_leaf
+from ..fitting.fit import Fitted
+from ..fitting.layout import TermLayout
+from ..fitting.units import triangular
 from ..kernels.held import Held, minimise_held
 from ..kernels.newton import CONVERGED, Optimum
-from .fit import Fitted
-from .layout import TermLayout
 from .profile_table import Parameter
-from .units import triangular
 
 # starts at the estimates are at least this large, in units of sigma: at zero a search could sit on a saddle by symmetry
 MOST_EVALUATIONS = 100

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..fitting.find_redundancy import congruence
+from ..fitting.fit import Fitted
+from ..fitting.redundancy import Redundancy
 from ..kernels.restarts import BOUNDARY
-from .find_redundancy import congruence
-from .fit import Fitted
-from .redundancy import Redundancy
 
 # eigenvalues of the information below this share of the largest carry no information (a boundary component)
 EIGEN_TOL = 1e-10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine.batch import run
+from ..fitting.memory import available_bytes
 from ..kernels.kenward_roger import kenward_roger_parts
 from .kenward_roger import needed_bytes
-from .memory import available_bytes
 from .nesting import Lanes
 
 

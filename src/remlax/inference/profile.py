@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import scipy
 
+from ..fitting.fit import Fitted
 from ..progress import progress
-from .fit import Fitted
 from .held import LEAST_STARTS, HeldStack, Question, parameters_of
 from .profile_table import Parameter, ProfileTable, make_table
 from .profile_walk import Side

@@ -7,8 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
+from ..fitting.fit import Fitted
 from ..kernels.restarts import BOUNDARY
-from .fit import Fitted
 from .satterthwaite import variance_covariance
 
 # sqrt(1 - rho^2) below this: the conditional SD of one effect given the other is zero for lme4's isSingular

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
+from ..fitting.fit import Fitted
+from ..fitting.memory import available_bytes, human_bytes
 from ..kernels.kenward_roger import kenward_roger_parts
-from .fit import Fitted
-from .memory import available_bytes, human_bytes
 from .satterthwaite import matched_df, scaled_pinv
 
 

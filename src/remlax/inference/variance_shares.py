@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .assemble import inner_columns
-from .find_redundancy import congruence
-from .fit import Fitted
+from ..fitting.assemble import inner_columns
+from ..fitting.find_redundancy import congruence
+from ..fitting.fit import Fitted
 from .satterthwaite import variance_covariance
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .fit import Fitted
+from ..fitting.fit import Fitted
 from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
 from .robust import ClusterScores, RobustKind, cluster_name, robust_scores
 from .satterthwaite import satterthwaite_df, satterthwaite_joint_df

@@ -10,12 +10,12 @@ import scipy
 
 from ..engine.batch import run
 from ..errors import FitError
+from ..fitting.assemble import Assembled
+from ..fitting.fit import Fitted, fit_assembled
 from ..kernels.criterion import LOG_2PI
 from ..kernels.inference import Bordered, bordered_derivatives
 from ..kernels.newton import Optimum
 from ..kernels.theta import lower_root
-from .assemble import Assembled
-from .fit import Fitted, fit_assembled
 
 # gradient norm at which the common optimum counts as found, in coordinates of unit curvature: its square is the
 # deviance still to go

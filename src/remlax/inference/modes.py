@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine.batch import run
+from ..fitting.fit import Fitted
 from ..kernels.inference import prediction_variances
-from .fit import Fitted
 
 
 def coefficient_of_column(fitted: Fitted, factor: int) -> np.ndarray:

@@ -17,8 +17,8 @@ import pandas as pd
 
 from ..engine.fit import solve_batch
 from ..errors import DataError
-from .assemble import inner_columns
-from .fit import Fitted
+from ..fitting.assemble import inner_columns
+from ..fitting.fit import Fitted
 
 RobustKind = Literal["CR0", "CR2"]
 

@@ -1,0 +1,1 @@
+"""Inference about fitted models: degrees of freedom, covariances, profiles, likelihoods."""
