@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import remlax as rx
+from remlax.batched.array_model import read_model
+from remlax.batched.pipeline import Columns, _data_sets
+from remlax.batched.treatments import Whole
 from remlax.engine.queue import fit_queue
-from remlax.simulation.array_model import read_model
-from remlax.simulation.pipeline import Columns, _data_sets
-from remlax.simulation.treatments import Whole
 
 R_SCRIPT = """
 suppressMessages({library(lme4); library(mice)})

@@ -10,8 +10,9 @@ import pandas as pd
 from bad_input import Case, base
 from bad_input_public import RESULTS, TABLE, design
 from remlax import sim
+from remlax.batched import batch
 from remlax.errors import DataError, FileFormatError, ModelSizeError, SimulationError
-from remlax.simulation import batch, rows
+from remlax.simulation import rows
 
 
 def study(**changes: object) -> sim.Study:

@@ -70,7 +70,7 @@ OPTIONS = [
 ]
 PIECES = "engine/test_pieces.py"
 DENSE, DERIVATIVES = "kernels/test_dense.py", "kernels/test_derivatives.py"
-WHOLE, BATCHED = "test_reference.py", "simulation/test_batched.py"
+WHOLE, BATCHED = "test_reference.py", "batched/test_batched.py"
 KERNEL = ["kernels/test_small_factors.py", DERIVATIVES, DENSE]
 POSTERIOR = ["predict/test_draws.py", "predict/test_predict.py"]
 # tests that judge a module, those that know it best in front

@@ -12,7 +12,8 @@ import remlax as rx
 SCRIPT = """
 import sys
 import remlax as rx
-before = [m for m in sys.modules if m.startswith(("remlax.impute", "remlax.simulation", "remlax.data.readers"))]
+LATER = tuple(f"remlax.{room}" for room in ("impute", "simulation", "batched", "studies", "data.readers"))
+before = [m for m in sys.modules if m.startswith(LATER)]
 assert before == [], before
 # what only some calls need, and takes as long as the rest
 slow = {"scipy.stats", "scipy.optimize", "matplotlib", "jaxopt", "dask", "great_tables"} & set(sys.modules)

@@ -11,8 +11,8 @@ import jax
 import pytest
 
 import remlax as rx
-from remlax.simulation import runner
-from remlax.simulation.store import Block
+from remlax.studies import runner
+from remlax.studies.store import Block
 
 
 def test_versions_are_printed(capsys):
@@ -54,7 +54,7 @@ def test_logging_is_silent_until_configured():
 @pytest.mark.parametrize("off", [False, True])
 def test_one_setting_turns_bars_off(off, tmp_path):
     """tqdm reads the variable when it is imported, so a process of its own."""
-    code = "from remlax.simulation.runner import _bar\nwith _bar(2, 2, True) as tell: pass"
+    code = "from remlax.studies.runner import _bar\nwith _bar(2, 2, True) as tell: pass"
     env = {**os.environ, "TQDM_DISABLE": "1"} if off else {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert ("0/2" in done.stderr) is not off

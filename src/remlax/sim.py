@@ -5,6 +5,13 @@ from __future__ import annotations
 import sys
 import typing as _typing
 
+from .batched.batch import BatchData as BatchData
+from .batched.batch import BatchMethod as BatchMethod
+from .batched.batch import BatchRows as BatchRows
+from .batched.methods import EMB as EMB
+from .batched.methods import CompleteCases as CompleteCases
+from .batched.methods import CompleteData as CompleteData
+from .batched.methods import Joint as Joint
 from .hints import unknown_in as _unknown_in
 from .plot.performance import coverage_plot as coverage_plot
 from .plot.performance import forest_plot as forest_plot
@@ -16,10 +23,6 @@ from .plot.simulation import zip_plot as zip_plot
 from .simulation.amputation import Amputed as Amputed
 from .simulation.amputation import ampute as ampute
 from .simulation.amputation import drop_out as drop_out
-from .simulation.batch import BatchData as BatchData
-from .simulation.batch import BatchMethod as BatchMethod
-from .simulation.batch import BatchRows as BatchRows
-from .simulation.cli import main as main
 from .simulation.covariates import Covariate as Covariate
 from .simulation.design import Factor as Factor
 from .simulation.design import MultilevelDesign as MultilevelDesign
@@ -39,19 +42,16 @@ from .simulation.laws import Drawn as Drawn
 from .simulation.measures import performance as performance
 from .simulation.mechanisms import Amputation as Amputation
 from .simulation.mechanisms import DropOut as DropOut
-from .simulation.methods import EMB as EMB
-from .simulation.methods import CompleteCases as CompleteCases
-from .simulation.methods import CompleteData as CompleteData
-from .simulation.methods import Joint as Joint
-from .simulation.planning import n_needed as n_needed
-from .simulation.planning import n_needed_from as n_needed_from
-from .simulation.specification import Context as Context
-from .simulation.specification import FrameAmputer as FrameAmputer
-from .simulation.specification import FrameGenerator as FrameGenerator
-from .simulation.store import ResultStore as ResultStore
-from .simulation.store import read_store as read_store
-from .simulation.study import Replay as Replay
-from .simulation.study import Study as Study
+from .studies.cli import main as main
+from .studies.planning import n_needed as n_needed
+from .studies.planning import n_needed_from as n_needed_from
+from .studies.specification import Context as Context
+from .studies.specification import FrameAmputer as FrameAmputer
+from .studies.specification import FrameGenerator as FrameGenerator
+from .studies.store import ResultStore as ResultStore
+from .studies.store import read_store as read_store
+from .studies.study import Replay as Replay
+from .studies.study import Study as Study
 
 # hidden from type checkers, for which it would make every name exist
 if not _typing.TYPE_CHECKING:

@@ -13,7 +13,7 @@ from scipy import stats
 from remlax.errors import DataError
 from remlax.simulation.intervals import intervals
 from remlax.simulation.measures import performance
-from remlax.simulation.planning import n_needed, n_needed_from
+from remlax.studies.planning import n_needed, n_needed_from
 
 MISIM = Path(__file__).resolve().parents[1] / "reference" / "simulation" / "MIsim.csv"
 

@@ -12,14 +12,14 @@ from ..design.congenial import Lacking, as_terms
 from ..design.syntax import Name
 from ..errors import SimulationError
 from ..hints import hinted_class
-from . import checks
+from ..simulation import checks
+from ..simulation.covariates import ZERO_ONE
+from ..simulation.design import MultilevelDesign
+from ..simulation.layout import layout_of, structure_of
 from .array_columns import product_names
 from .array_model import ArrayModel
 from .batch import BatchData
-from .covariates import ZERO_ONE
-from .design import MultilevelDesign
 from .imputation_terms import split_of, term_products
-from .layout import layout_of, structure_of
 from .mixed_method import MixedModelMethod as MixedModelMethod
 from .pipeline import Treatment
 from .treatments import EmbTreatment, JointTreatment, Listwise, Whole

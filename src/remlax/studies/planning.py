@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..hints import hinted
-from . import checks
+from ..simulation import checks
 
 _PROPORTIONS = ("coverage", "bias_eliminated_coverage", "power", "type_1_error", "convergence", "singular")
 

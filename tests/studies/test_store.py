@@ -20,11 +20,13 @@ import pytest
 
 from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, SimulationWarning
 from remlax.fitting.record import FitRecord
-from remlax.simulation import folder as folder_module
 from remlax.simulation.fingerprint import scenario_id
 from remlax.simulation.rows import COLUMNS, failed_records, method_records, tidy_rows
-from remlax.simulation.store import Block, ResultStore, driven, open_store, read_store
+from remlax.studies import folder as folder_module
+from remlax.studies.store import Block, ResultStore, driven, open_store, read_store
 
+# of this module and of what it imports
+FOLDERS = " ".join(str(folder) for folder in Path(__file__).resolve().parents[:2])
 SCENARIOS = {scenario_id(values): values for values in ({"J": 30, "law": "t"}, {"J": 150, "law": "normal"})}
 SPECIFICATION = {"seed": 1, "method a": "code"}
 
@@ -242,13 +244,13 @@ def test_of_two_studies_that_begin_at_once_in_a_new_folder_one_is_refused(tmp_pa
 
 def test_a_study_keeps_its_folder_while_it_works_and_a_dead_one_does_not(tmp_path: Path) -> None:
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[2])\n"
+        "import sys, time; sys.path[:0] = sys.argv[2].split()\n"
         "import test_store as t\n"
         "with t.driven(sys.argv[1], t.SPECIFICATION, t.SCENARIOS, 10, 4):\n"
         "    print('here', flush=True)\n"
         "    time.sleep(600)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", code, str(tmp_path), FOLDERS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "here\n"
@@ -303,13 +305,13 @@ def test_a_folder_without_manifest_is_not_overwritten_by_another_study(tmp_path:
 def limited(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     """Run code on a store in another process."""
     code = (
-        "import sys, signal; sys.path.insert(0, sys.argv[2])\n"
+        "import sys, signal; sys.path[:0] = sys.argv[2].split()\n"
         "import test_store as t\n"
         "from pathlib import Path\n"
         "from remlax.errors import SimulationError\n"
         f"{body}"
     )
-    here = str(Path(__file__).parent)
+    here = FOLDERS
     command = [sys.executable, "-c", code, str(folder), here]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -26,6 +26,9 @@ from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
 from ..kernels.problem import Structure
 from ..kernels.row_products import RowLayout
+from ..simulation.design import MultilevelDesign, highest
+from ..simulation.generate import CHUNK, frames, generate_batch
+from ..simulation.keys import NO_SCENARIO, Stream, keys
 from .array_columns import (
     Categories,
     Product,
@@ -35,9 +38,6 @@ from .array_columns import (
     evaluate_expression,
     product_columns,
 )
-from .design import MultilevelDesign, highest
-from .generate import CHUNK, frames, generate_batch
-from .keys import NO_SCENARIO, Stream, keys
 
 AGREEMENT = 1e-10  # of columns evaluated on arrays with those evaluated on the template
 

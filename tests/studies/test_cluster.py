@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import studies
 
+import studies
 from remlax.errors import MissingExtraError, SimulationError
-from remlax.simulation.study import Study
+from remlax.studies.study import Study
 
 distributed = pytest.importorskip("distributed")
 pytestmark = [
@@ -80,16 +80,16 @@ DEVICES = """
 import sys
 import jax, numpy as np
 import studies
-from remlax.simulation.mixed_method import _cached_model, _Design
+from remlax.batched.mixed_method import _cached_model, _Design
 from remlax.simulation.layout import structure_of
-from remlax.simulation.pipeline import Columns, Options, analyse_on
-from remlax.simulation.treatments import Whole
+from remlax.batched.pipeline import Columns, Options, analyse_on
+from remlax.batched.treatments import Whole
 assert len(jax.devices()) == int(sys.argv[2])
 study = studies.batched()
 study.run(sys.argv[1], progress=False)
 if len(jax.devices()) > 1:
-    from remlax.simulation.replicate import batch_data
-    from remlax.simulation.store import Block
+    from remlax.studies.replicate import batch_data
+    from remlax.studies.store import Block
     (name, scenario), = study.table().items()
     batch = batch_data(study, Block(name, 0, 0, 4), scenario, "emb")
     with jax.enable_x64(True):

@@ -13,19 +13,19 @@ from typing import Any
 
 import pandas as pd
 
+from ..batched.batch import BatchMethod, Scenario, batch_rows
 from ..engine.programs import float64
 from ..errors import SimulationError, SimulationWarning, warn
 from ..fitting.record import recorded
 from ..hints import Hints, hinted_class
-from . import checks
-from .batch import BatchMethod, Scenario, batch_rows
+from ..simulation import checks
+from ..simulation.fingerprint import scenario_id
+from ..simulation.keys import Stream, key
+from ..simulation.measures import performance
+from ..simulation.rows import method_records, tidy_rows
 from .cluster import run_on_cluster
 from .congeniality import warn_uncongenial
-from .fingerprint import scenario_id
-from .keys import Stream, key
-from .measures import performance
 from .replicate import FrameData, batch_data, frame_data
-from .rows import method_records, tidy_rows
 from .runner import run_blocks, save_study
 from .specification import Context, StudySpec
 from .store import Block, ResultStore, driven, join_store
@@ -79,7 +79,7 @@ class Study(StudySpec, Hints):
     Examples
     --------
     >>> import tempfile
-    >>> from remlax.simulation.specification import FrameGenerator
+    >>> from remlax.studies.specification import FrameGenerator
     >>> def draw(scenario, rng):
     ...     return pd.DataFrame({"y": rng.normal(1.0, 1.0, scenario["size"])})
     >>> def mean(data, context):

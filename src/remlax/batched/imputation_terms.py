@@ -13,8 +13,8 @@ from ..design.model_matrix import model_matrix
 from ..design.syntax import variables
 from ..engine.conditioning import aliased_columns
 from ..errors import SimulationError
+from ..simulation.design import MultilevelDesign, highest
 from .array_columns import Categories, Product, array_products, categories_of
-from .design import MultilevelDesign, highest
 
 EXAMPLE_ROWS = 400
 

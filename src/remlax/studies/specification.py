@@ -11,15 +11,15 @@ import jax
 import numpy as np
 import pandas as pd
 
+from ..batched.batch import BatchMethod, Scenario
 from ..errors import RemlaxError, SimulationError
 from ..hints import hinted_class
-from . import checks
-from .batch import BatchMethod, Scenario
-from .design import MultilevelDesign
-from .fingerprint import scenario_id
-from .keys import Stream, generator, integer_seed, key
-from .mechanisms import Mechanism
-from .rows import COLUMNS, Rows
+from ..simulation import checks
+from ..simulation.design import MultilevelDesign
+from ..simulation.fingerprint import scenario_id
+from ..simulation.keys import Stream, generator, integer_seed, key
+from ..simulation.mechanisms import Mechanism
+from ..simulation.rows import COLUMNS, Rows
 
 RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used", "n_planned")
 
@@ -103,7 +103,7 @@ Truth = float | Callable[[Scenario], float]
 
 @dataclass(frozen=True)
 class StudySpec:
-    """The parts of a `remlax.simulation.study.Study`, which explains them."""
+    """The parts of a `remlax.studies.study.Study`, which explains them."""
 
     scenarios: Mapping[str, Sequence[Any]] | pd.DataFrame
     generate: DesignFunction | FrameGenerator

@@ -19,19 +19,19 @@ import jax
 import numpy as np
 import pandas as pd
 
+from ..batched.batch import BatchData, BatchMethod, Scenario, batch_rows
+from ..batched.methods import MixedModelMethod
+from ..batched.pipeline import shape_of
 from ..engine.programs import float64
 from ..errors import RemlaxError, TwoValuedResponseWarning, listening, quiet
 from ..fitting.record import recorded
-from .amputation import apply, blank
-from .batch import BatchData, BatchMethod, Scenario, batch_rows
-from .design import MultilevelDesign
-from .generate import CHUNK, SimulatedData, frames, generate_batch
-from .keys import Stream, generator, keys
-from .layout import layout_of, structure_of
-from .mechanisms import Mechanism, Stack, mask_of
-from .methods import MixedModelMethod
-from .pipeline import shape_of
-from .rows import Record, failed_records, method_records, tidy_rows
+from ..simulation.amputation import apply, blank
+from ..simulation.design import MultilevelDesign
+from ..simulation.generate import CHUNK, SimulatedData, frames, generate_batch
+from ..simulation.keys import Stream, generator, keys
+from ..simulation.layout import layout_of, structure_of
+from ..simulation.mechanisms import Mechanism, Stack, mask_of
+from ..simulation.rows import Record, failed_records, method_records, tidy_rows
 from .specification import Context, FrameAmputer, FrameGenerator, FrameMethod, StudySpec
 from .store import Block
 

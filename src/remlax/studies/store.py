@@ -23,11 +23,11 @@ import pandas as pd
 
 from ..errors import FileFormatError, MissingExtraError, SimulationError, SimulationWarning, warn
 from ..hints import hinted
-from . import checks
+from ..simulation import checks
+from ..simulation.keys import versions
+from ..simulation.rows import COLUMNS
 from .folder import replacing, shared
-from .keys import versions
 from .manifest import MANIFEST, check_owner, check_same, claimed, new_manifest, read_manifest
-from .rows import COLUMNS
 from .shortfall import failed_fits, failure_notes, partial_note
 
 Status = Literal["finished", "missing", "damaged"]

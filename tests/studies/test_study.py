@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import studies
 from scipy import stats
 
 import remlax as rx
+import studies
 from remlax.errors import FileFormatError, SimulationError, SimulationWarning
 from remlax.fitting.record import FitRecord, recorded
-from remlax.simulation import cli
 from remlax.simulation.measures import performance
 from remlax.simulation.mechanisms import Amputation
-from remlax.simulation.specification import FrameAmputer, FrameGenerator
-from remlax.simulation.store import read_store
-from remlax.simulation.study import Study
+from remlax.studies import cli
+from remlax.studies.specification import FrameAmputer, FrameGenerator
+from remlax.studies.store import read_store
+from remlax.studies.study import Study
 
 DRIVER = Path(studies.__file__)
 

@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax.batched.batch import BatchData, BatchRows
+from remlax.batched.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
+from remlax.batched.pipeline import Columns
 from remlax.engine.programs import PROGRAMS, float64
 from remlax.errors import RemlaxError, SimulationError
-from remlax.simulation.batch import BatchData, BatchRows
-from remlax.simulation.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
-from remlax.simulation.pipeline import Columns
-from remlax.simulation.replicate import batch_data, frame_data
-from remlax.simulation.store import Block
+from remlax.studies.replicate import batch_data, frame_data
+from remlax.studies.store import Block
 
 MODEL = "y ~ x * w + b + I(x^2) + (1 + x | g)"
 sim = rx.sim
@@ -116,7 +116,7 @@ def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB | Jo
 
 
 def _model(batch: BatchData) -> Any:
-    from remlax.simulation.array_model import read_model
+    from remlax.batched.array_model import read_model
 
     return read_model(batch.design, MODEL, reml=True)[0]
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..design.model_matrix import MatrixSpec, Piece
 from ..design.syntax import CATEGORICAL, Binary, Call, Constant, Group, Name, Node, Sum, columns_in, deparse
 from ..errors import SimulationError
-from .covariates import Covariate
+from ..simulation.covariates import Covariate
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "I": lambda x: x,

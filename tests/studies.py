@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from remlax.simulation.batch import BatchData, BatchRows
+from remlax.batched.batch import BatchData, BatchRows
+from remlax.batched.methods import EMB, CompleteCases
 from remlax.simulation.design import Covariate, Drawn, Factor, MultilevelDesign, RandomTerm
 from remlax.simulation.mechanisms import Amputation, DropOut, Mechanism
-from remlax.simulation.methods import EMB, CompleteCases
-from remlax.simulation.specification import Context, FrameGenerator
-from remlax.simulation.study import Study
+from remlax.studies.specification import Context, FrameGenerator
+from remlax.studies.study import Study
 
 
 def design(scenario: Mapping[str, Any]) -> MultilevelDesign:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..batched.imputation_terms import example_frame
+from ..batched.mixed_method import MixedModelMethod
 from ..data.imputation_model import ImputationModel
 from ..design.build import needed_columns
 from ..design.congenial import Lacking, lacking
 from ..design.formula import parse_formula
 from ..errors import ImputationWarning, RemlaxError, warn
-from .design import MultilevelDesign
-from .imputation_terms import example_frame
-from .mechanisms import Amputation, DropOut, Mechanism
-from .mixed_method import MixedModelMethod
+from ..simulation.design import MultilevelDesign
+from ..simulation.mechanisms import Amputation, DropOut, Mechanism
 from .specification import FrameAmputer, FrameGenerator, StudySpec
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from ..engine.programs import float64
 from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
+from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
-from .keys import IMPLEMENTATION
 from .pipeline import Columns, Findings, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time

@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
-from .design import MultilevelDesign
-from .generate import SimulatedData
-from .measures import STATUSES
-from .rows import tidy_rows
+from ..simulation.design import MultilevelDesign
+from ..simulation.generate import SimulatedData
+from ..simulation.measures import STATUSES
+from ..simulation.rows import tidy_rows
 
 Scenario = Mapping[str, Any]
 

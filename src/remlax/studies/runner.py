@@ -26,8 +26,8 @@ import pandas as pd
 from ..cache import enable_compilation_cache
 from ..errors import FileFormatError, RemlaxError, SimulationError
 from ..progress import unseen
-from . import checks
-from .fingerprint import digest
+from ..simulation import checks
+from ..simulation.fingerprint import digest
 from .folder import replacing
 from .replicate import block_rows
 from .specification import StudySpec

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 import remlax as rx
+from remlax.batched.array_model import read_model
+from remlax.batched.batch import BatchData
+from remlax.batched.methods import EMB, CompleteCases, Joint, MixedModelMethod
+from remlax.batched.pipeline import Columns
+from remlax.batched.treatments import _with_ones
 from remlax.engine.programs import float64
 from remlax.errors import ImputationWarning, RemlaxError, SimulationError
 from remlax.impute.kernels.noise import fold_in
-from remlax.simulation.array_model import read_model
-from remlax.simulation.batch import BatchData
-from remlax.simulation.methods import EMB, CompleteCases, Joint, MixedModelMethod
-from remlax.simulation.pipeline import Columns
-from remlax.simulation.replicate import batch_data
-from remlax.simulation.store import Block
-from remlax.simulation.treatments import _with_ones
+from remlax.studies.replicate import batch_data
+from remlax.studies.store import Block
 
 sim = rx.sim
 MODEL = "y ~ time * arm + (1 + time | id)"

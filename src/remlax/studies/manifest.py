@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, RemlaxWarning, SimulationError, warn
-from . import checks
-from .fingerprint import canonical_json, digest
+from ..simulation import checks
+from ..simulation.fingerprint import canonical_json, digest
+from ..simulation.keys import versions
 from .folder import alone, disk_error, replacing, shared
-from .keys import versions
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -14,13 +14,13 @@ import numpy as np
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking
 from ..errors import SimulationError
-from . import checks
+from ..simulation import checks
+from ..simulation.design import MultilevelDesign
+from ..simulation.layout import Structure, structure_of
+from ..simulation.measures import STATUSES
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
-from .design import MultilevelDesign
-from .layout import Structure, structure_of
-from .measures import STATUSES
 from .pipeline import Columns, Findings, Treatment
 
 

@@ -1,0 +1,1 @@
+"""Methods of studies for all replications at once, in JAX."""

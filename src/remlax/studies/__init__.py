@@ -1,0 +1,1 @@
+"""Simulation studies: their specification, folder, workers and tables."""
