@@ -18,7 +18,6 @@ from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.record import record
 from ..fitting.refit import refit_lane, simulate_lane
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
-from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
@@ -28,7 +27,6 @@ from .truth import Fixef, Varcorr, read_truth
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
 
-@hinted
 def simulate(
     fit: LmerFit,
     n_sims: int = 1,
@@ -94,7 +92,6 @@ def simulate(
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
-@hinted
 def refit(
     fit: LmerFit,
     ys: pd.DataFrame | pd.Series | npt.ArrayLike,
@@ -249,7 +246,6 @@ class Bootstrap:
         )
 
 
-@hinted
 def bootstrap(
     fits: LmerFit | LmerFitList,
     n_sims: int = 200,
