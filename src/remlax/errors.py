@@ -105,7 +105,7 @@ class FormulaWarning(RemlaxWarning):
 
 
 class DataWarning(RemlaxWarning):
-    """The data look other than intended."""
+    """The data may not be what was intended."""
 
 
 class TwoValuedResponseWarning(DataWarning):
