@@ -36,10 +36,15 @@ def _noise(key: Array, n_sims: int, n_new: tuple[int, ...], structure: Structure
     keys = jax.random.split(key, 2 * structure.n_factors + 1)
     shapes = list(zip(structure.q, structure.n_levels, n_new, strict=True))
     return Noise(
-        jax.random.normal(keys[0], (n_sims, structure.n_fixed), dtype),
-        tuple(jax.random.normal(k, (n_sims, q, m), dtype) for k, (q, m, _) in zip(keys[1::2], shapes, strict=True)),
-        tuple(jax.random.normal(k, (n_sims, q, n), dtype) for k, (q, _, n) in zip(keys[2::2], shapes, strict=True)),
+        _normal(keys[0], (n_sims, structure.n_fixed), dtype),
+        tuple(_normal(k, (n_sims, q, m), dtype) for k, (q, m, _) in zip(keys[1::2], shapes, strict=True)),
+        tuple(_normal(k, (n_sims, q, n), dtype) for k, (q, _, n) in zip(keys[2::2], shapes, strict=True)),
     )
+
+
+def _normal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Draw with the last axis outermost: padding at its end changes no other number."""
+    return jnp.moveaxis(jax.random.normal(key, (shape[-1], *shape[:-1]), dtype), 0, -1)
 
 
 def _wrapped(raw: Array) -> Array:
@@ -149,5 +154,5 @@ def draw_rows(
         other rows.
     """
     draws = draw(key, theta, problem, n_sims=n_sims, joint=joint, n_new=n_new)
-    noise = jax.random.normal(_wrapped(key_rows), (n_sims, rows.x.shape[0]), theta.dtype)
+    noise = _normal(_wrapped(key_rows), (n_sims, rows.x.shape[0]), theta.dtype)
     return RowDraws(jnp.concatenate([predict_draws(draws, rows), (draws.sigma[:, None] * noise)[None]]))

@@ -108,10 +108,10 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
 
 def _check_room(fitted: Fitted, n_lanes: int, n_sims: int) -> None:
     """Draws of coefficients and effects are held at once, some three times."""
-    structure = fitted.model.layout.structure
-    effects = sum(q * levels for q, levels in zip(structure.q, structure.n_levels, strict=True))
-    what = f"{n_sims} draws of {structure.n_fixed} coefficients and {effects} effects"
-    numbers = 3 * n_lanes * int(n_sims) * (structure.n_fixed + effects)
+    layout, coefficients = fitted.model.layout, len(fitted.model.keep)
+    effects = sum(q * factor.n_levels for q, factor in zip(layout.structure.q, layout.factors, strict=True))
+    what = f"{n_sims} draws of {coefficients} coefficients and {effects} effects"
+    numbers = 3 * n_lanes * int(n_sims) * (coefficients + effects)
     check_room(numbers, f"{what} in {n_lanes} data sets" if n_lanes > 1 else what, "ask for fewer draws (n_sims)")
 
 
