@@ -106,7 +106,7 @@ def test_pooled_results_are_those_near_zero(frames: list[pd.DataFrame], near: rx
 @pytest.mark.parametrize(
     ("formula", "names", "c"),
     [
-        ("y ~ x + (1 + x | g/h)", ("x",), 1e5),
+        pytest.param("y ~ x + (1 + x | g/h)", ("x",), 1e5, marks=pytest.mark.slow),
         ("y ~ x + z + (1 + x + z | g)", ("x", "z"), -1.7e9),
         pytest.param("y ~ x * f + (0 + f + x | g)", ("x",), 1e5, marks=pytest.mark.slow),
         pytest.param("y ~ 0 + f + x + (1 + x | g) + (1 | h)", ("x",), 1.7e9, marks=pytest.mark.slow),

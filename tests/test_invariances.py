@@ -113,6 +113,7 @@ def test_large_mean_of_the_response_costs_no_digits(frames: list[pd.DataFrame], 
     assert fit.fixef()["x"] == pytest.approx(fits[0].fixef()["x"], rel=1e-8)
 
 
+@pytest.mark.slow
 def test_columns_of_zeros_are_dropped_without_a_word_of_numpys(
     frames: list[pd.DataFrame], fits: rx.LmerFitList
 ) -> None:

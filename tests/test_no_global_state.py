@@ -95,6 +95,7 @@ def test_a_seed_means_the_same_under_another_default_generator(setting: Callable
         pd.testing.assert_frame_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_a_transfer_guard_of_the_user_does_not_reach_inside(setting: Callable[[str, object], None]) -> None:
     data = rx.datasets.sleepstudy()
     design = sim.MultilevelDesign([sim.Factor("g", 4)], 5, {"1": 1.0}, [sim.RandomTerm("g", {"1": 0.5})], 1.0)

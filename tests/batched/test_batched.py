@@ -126,6 +126,7 @@ def emb() -> tuple[BatchData, list[Any], BatchRows]:
     return analysed(EMB(m=4))
 
 
+@pytest.mark.slow
 def test_emb_is_lmer_list_pooled(emb: tuple[BatchData, list[Any], BatchRows]) -> None:
     batch, data, found = emb
     for i in range(len(data)):

@@ -113,6 +113,7 @@ def test_products_and_levels_are_columns_of_emb(batch: BatchData) -> None:
         np.testing.assert_allclose(column, (raw - raw.mean()) / raw.std(), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [EMB(m=3, by="arm"), Joint(m=3, sweeps=8, by="arm", random=["time"])], ids=["emb", "joint"]
 )

@@ -11,6 +11,7 @@ import nbformat
 NOTEBOOK = Path(__file__).resolve().parents[2] / "examples" / "notebook.py"
 
 
+@pytest.mark.slow
 def test_notebook_of_the_vignette(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, NOTEBOOK, tmp_path / "hsb.ipynb"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

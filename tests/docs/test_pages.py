@@ -20,7 +20,13 @@ FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).read_text(encoding="utf-8")))]
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
+# pages of studies and imputations, which take a minute each
+SLOW = {"docs/imputation.md", "docs/simulation.md", "docs/how-to/power.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in WITH_CODE]
+)
 @pytest.mark.filterwarnings("default")
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -48,6 +48,7 @@ def frames(n_sets):
         yield pd.DataFrame({"y": y, "x": x, "person": person, "item": item})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", ["y ~ x + (1 | person)", "y ~ x + (1 | person) + (1 | item)"])
 def test_chunks_share_the_cores(threads, formula):
     data = list(frames(12))

@@ -41,6 +41,7 @@ def dense_criterion(theta: np.ndarray, data: pd.DataFrame) -> float:
     return float(logs + 298 * (1 + np.log(2 * np.pi * rss / 298)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 def test_fits_do_not_stop_on_an_arc() -> None:
     """Neither with steps on the host nor in one compiled program."""

@@ -275,6 +275,7 @@ def impute_alone(x: Arrays, missing: np.ndarray, patterns: Arrays, key: int = 0)
     return impute_twice(jax.random.fold_in(jax.random.key(0), key), x, jnp.asarray(missing), patterns)
 
 
+@pytest.mark.slow
 def test_kernel_maps_over_data_sets_and_lanes() -> None:
     sets = [small(n=40, seed=s) for s in range(3)]
     x = jnp.asarray(np.stack([s[0] for s in sets]))
@@ -321,6 +322,7 @@ def test_lanes_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(np.unique(together.values[:, 0, 1:].round(9), axis=0)) == 5
 
 
+@pytest.mark.slow
 def test_imputation_is_proper() -> None:
     """FIMD section 3.2's design: 95 % intervals from m = 5 cover; plain conditional draws cover less."""
     n, m, runs = 50, 5, 1000

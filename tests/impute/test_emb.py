@@ -41,6 +41,7 @@ def frame(n: int = 500, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(z, columns=list("abcd"))
 
 
+@pytest.mark.slow
 def test_spread_of_imputations_is_amelias(vignette: ImputationResult, hsb: pd.DataFrame, reference: Path) -> None:
     expected = json.loads((reference / "impute" / "amelia_hsb_spread.json").read_text())
     coefs, errors = [], []
@@ -173,6 +174,7 @@ def logged(n: int = 500) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     return full, data, data["x"].isna().to_numpy()
 
 
+@pytest.mark.slow
 def test_log_is_undone_without_a_shift() -> None:
     full, data, gap = logged()
     values = np.array([d["x"].to_numpy()[gap] for d in emb(data, M, log=["x"]).data])
@@ -231,6 +233,7 @@ def test_school_constants_stay_constant(hsb: pd.DataFrame) -> None:
     assert (np.std(sizes, axis=0) > 50).all()
 
 
+@pytest.mark.slow
 def test_cluster_model_uses_the_cluster_means() -> None:
     rng = np.random.default_rng(2)
     u = rng.normal(size=300)

@@ -104,6 +104,7 @@ def test_icc_follows_from_the_f_statistic() -> None:
     assert np.isnan(rx.impute.intraclass_correlation([1.0, 2.0], [1, 2]))
 
 
+@pytest.mark.slow
 def test_flat_imputation_shrinks_the_icc_as_it_must(flat: Any) -> None:
     table = rx.impute.icc_table(flat.data, "school")
     assert table.index.tolist() == ["y"]

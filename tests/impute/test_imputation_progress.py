@@ -64,6 +64,7 @@ def test_no_bar_where_it_is_turned_off() -> None:
         assert ("2/3" in done.stderr) is shown
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::remlax.errors.ImputationWarning")
 def test_ctrl_c_stops_the_chains_and_nothing_else(frame: pd.DataFrame) -> None:
     before = run(frame)

@@ -169,6 +169,7 @@ def test_units_do_not_matter(small: pd.DataFrame, result: JointResult) -> None:
     assert table.loc["y", "mean"] == pytest.approx(9 * base.loc["y", "mean"])
 
 
+@pytest.mark.slow
 def test_random_slopes_in_units_of_the_predictor() -> None:
     # the predictor is centred inside: the covariance of intercept and slope must come back for x = 0
     frame = two_level(seed=4).assign(v=lambda d: 50.0 + np.arange(len(d)) % 7)

@@ -83,7 +83,11 @@ def dense_kenward_roger(x, y_cov, tangents):
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 @pytest.mark.parametrize(
     "structure",
-    [pytest.param("(1 + x | b/a)", marks=pytest.mark.slow), "(1 + x | g) + (1 | h)", "(1 | g) + (0 + x | g)"],
+    [
+        pytest.param("(1 + x | b/a)", marks=pytest.mark.slow),
+        pytest.param("(1 + x | g) + (1 | h)", marks=pytest.mark.slow),
+        "(1 | g) + (0 + x | g)",
+    ],
 )
 def test_every_structure_with_weights_is_the_dense_one(structure):
     frames = [random_frame(seed, n, levels=8) for seed, n in ((1, 60), (2, 55))]

@@ -80,6 +80,7 @@ def ratings(seed: int, spread: float) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "s": s, "d": d})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.3, 30.0])
 def test_the_unseen_last_step_ends_at_the_optimum(spread: float) -> None:
     fit = rx.lmer("y ~ 1 + (1 | s) + (1 | d)", ratings(1, spread))

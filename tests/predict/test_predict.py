@@ -25,9 +25,9 @@ CASES = [
     "sleepstudy_weights",
     "orthodont_sex",
     "pastes_nested",
-    "oats_splitplot",
+    pytest.param("oats_splitplot", marks=pytest.mark.slow),
     "penicillin_crossed",
-    "machines_3dim",
+    pytest.param("machines_3dim", marks=pytest.mark.slow),
     "dyestuff2_singular",
 ]
 # theta of both fits is exact to about 1e-7 relative, and predictions are stationary in it to first order only
@@ -207,7 +207,10 @@ def test_what_is_wrong_with_new_data_is_named():
 POOLED = {"studentratings_k5": "studentratings_k5", "hsb": "hsb_vignette", "star_crossed_k5": "star_crossed_k5"}
 
 
-@pytest.mark.parametrize("name", [*POOLED, "studentratings_imputed"])
+@pytest.mark.parametrize(
+    "name",
+    ["studentratings_k5", "hsb", pytest.param("star_crossed_k5", marks=pytest.mark.slow), "studentratings_imputed"],
+)
 def test_pooled_predictions_are_rubins(name):
     numbers = pooled_numbers()[name]
     case = POOLED.get(name, "studentratings_k5")

@@ -170,6 +170,7 @@ def _by_column(fit: rx.LmerFit, values: np.ndarray) -> np.ndarray:
     return np.concatenate([blocks[t.factor][:, t.start + i] for t in layout.terms for i in range(t.q)])
 
 
+@pytest.mark.slow
 def test_pooled_simulation_has_rubins_variance():
     pooled, n = fits_of("studentratings_k5").pool(), 8000
     df = pooled.fitted_stack.model.rows.n_rows(0) - len(pooled.fixef())

@@ -93,6 +93,7 @@ def test_counts() -> None:
     assert facts["FMI of the coefficients"] == f"{fmi.min():.2f}\N{EN DASH}{fmi.max():.2f}"
 
 
+@pytest.mark.slow
 def test_shares_of_variance_are_those_of_icc_and_r2() -> None:
     _, fits = studentratings()
     for model in (fits[0], fits.pool()):

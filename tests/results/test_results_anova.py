@@ -150,6 +150,7 @@ def test_stacked_likelihood_against_dense_algebra():
     assert_allclose(stacked_loglik(ml), -found.fun / 2, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_stacked_likelihood_is_that_of_the_stacked_data():
     sets = small_sets()
     fits = rx.lmer_list("y ~ x * z + (1 | g)", list(sets), reml=False)
@@ -184,6 +185,7 @@ def test_identical_imputations_give_the_test_of_one_fit():
     assert_allclose([row["statistic"], row["p_value"]], [wald["statistic"], wald["p_value"]])
 
 
+@pytest.mark.slow
 def test_units_and_the_order_of_the_models_do_not_matter():
     sets = small_sets()
     formulas = ("y ~ x + z + (1 | g)", "y ~ z + (1 | g)")

@@ -88,6 +88,7 @@ def test_pooled_coefficients_as_mice_and_mitml(name):
         assert_allclose(table["conf_low"].iloc[order], numbers(row["ci_lower"]), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MI_CASES)
 def test_default_dfcom_is_the_mean_satterthwaite_df(name):
     case, fits = fits_case(name)
@@ -240,6 +241,7 @@ def test_identical_imputations_give_the_single_fit():
     assert_allclose(limited["df"], 17 * 18 / 20, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_everything_follows_the_units_of_the_response():
     frames = load_case("hsb_vignette")[1]
     formula = "mathach ~ minority + ses + (1 + ses | schid)"

@@ -27,6 +27,7 @@ def lists() -> tuple[rx.LmerFitList, ...]:
     return tuple(rx.lmer_list(formula, sets) for formula in SEQUENCE["formulas"])
 
 
+@pytest.mark.slow
 def test_four_fits_as_lme4() -> None:
     null, arm, x, slope = (fits[0] for fits in lists())
     table = rx.anova(arm, slope, null, x)

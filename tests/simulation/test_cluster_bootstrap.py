@@ -51,7 +51,7 @@ MODELS: dict[str, tuple[str, str | list[str], dict[str, object]]] = {
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 @pytest.mark.parametrize(
-    "name", [pytest.param(m, marks=pytest.mark.slow) if m.startswith("slopes") else m for m in MODELS]
+    "name", [pytest.param(m, marks=pytest.mark.slow) if m.startswith(("slopes", "schools")) else m for m in MODELS]
 )
 def test_a_resample_is_the_fit_of_its_rows(name: str) -> None:
     formula, levels, options = MODELS[name]
@@ -117,6 +117,7 @@ def test_whole_clusters_are_drawn_within_their_own(levels: Sequence[str]) -> Non
     assert any(repeated) == ("school" in levels)
 
 
+@pytest.mark.slow
 def test_the_mean_of_balanced_groups_has_the_closed_form() -> None:
     rng = np.random.default_rng(7)
     g = np.repeat(np.arange(8), 5)

@@ -61,7 +61,7 @@ def test_refits_follow_the_units_of_the_response():
 
 
 @pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
-@pytest.mark.parametrize("structure", ["(1 + x | g)", "(1 + x | g) + (1 | h)"])
+@pytest.mark.parametrize("structure", ["(1 + x | g)", pytest.param("(1 + x | g) + (1 | h)", marks=pytest.mark.slow)])
 def test_draws_have_the_covariance_of_the_model(structure):
     frame = random_frame(4, 24, levels=4)
     model = random_model(structure, frame)

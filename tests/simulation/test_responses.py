@@ -55,6 +55,7 @@ def test_refits_equal_fits_from_scratch(fit: rx.LmerFit) -> None:
     np.testing.assert_allclose(same[0].fixef(), fit.fixef(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_bootstrap_standard_errors_near_the_models_and_over_imputations() -> None:
     fits = rx.lmer_list("mathach ~ ses + (1 | schid)", _two())
     found = rx.bootstrap(fits, 60, seed=3)

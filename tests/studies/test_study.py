@@ -54,6 +54,7 @@ def test_block_sizes_give_the_same_data_bit_by_bit(tmp_path: Path) -> None:
     assert (results[64].query("method == 'ls'")["df"] < 38).all()  # something is missing everywhere
 
 
+@pytest.mark.slow
 def test_other_scenarios_methods_and_replications_change_nothing(tmp_path: Path) -> None:
     whole = run(studies.study(replications=12), tmp_path / "whole")
     scenarios = pd.DataFrame({"sd": [0.9, 0.5], "J": [5, 8]})
@@ -430,6 +431,7 @@ def test_designs_in_worker_processes_are_the_same(tmp_path: Path) -> None:
     same(run(studies.study(), tmp_path / "two", workers=2, block_size=16), run(studies.study(), tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_blocks_by_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # the functions are pickled from a script, as a user's would be
     subprocess.run([sys.executable, str(DRIVER), str(tmp_path), "prepare"], check=True)
