@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remlax.design.formula import MixedFormula, RandomTerm, parse_formula
+from remlax.design.formula import parse_formula
 from remlax.design.model_matrix import model_matrix, variables
 from remlax.errors import FormulaError
 
@@ -37,19 +37,17 @@ def test_random_terms_come_in_lme4s_order_with_its_labels(case):
 
 def test_the_parts_of_a_formula():
     found = parse_formula("log(y) ~ x*z+offset(w) - 1 + (x||a/b) +offset( log(v) )\n + (1 | g:`my h`)")
-    assert found == MixedFormula(
-        text="log(y) ~ x * z + offset(w) - 1 + (x || a/b) + offset(log(v)) + (1 | g:`my h`)",
-        response="log(y)",
-        fixed="x * z - 1",
-        offsets=("w", "log(v)"),
-        random=(
-            RandomTerm("1", ("b", "a")),
-            RandomTerm("1", ("a",)),
-            RandomTerm("0 + x", ("b", "a")),
-            RandomTerm("0 + x", ("a",)),
-            RandomTerm("1", ("g", "my h")),
-        ),
-    )
+    assert found.text == "log(y) ~ x * z + offset(w) - 1 + (x || a/b) + offset(log(v)) + (1 | g:`my h`)"
+    assert found.response == "log(y)"
+    assert found.fixed == "x * z - 1"
+    assert found.offsets == ("w", "log(v)")
+    assert [(term.lhs, term.group, term.correlated) for term in found.random] == [
+        ("1", ("b", "a"), True),
+        ("1", ("a",), True),
+        ("0 + x", ("b", "a"), True),
+        ("0 + x", ("a",), True),
+        ("1", ("g", "my h"), True),
+    ]
     assert found.variables == ("y", "x", "z", "w", "a", "b", "v", "g", "my h")
 
 

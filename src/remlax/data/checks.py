@@ -94,6 +94,22 @@ def conform(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str
     return frame
 
 
+def conform_original(original: pd.DataFrame, first: pd.DataFrame, first_name: str, n_rows: int | None) -> pd.DataFrame:
+    """Return the incomplete original as `conform` does; ``n_rows`` is None where the imputations have several.
+
+    Raises
+    ------
+    DataError
+    """
+    check_frame(original, "the original")
+    if n_rows is not None and len(original) != n_rows:
+        raise DataError(
+            f"the original has {len(original)} rows but the imputations have {n_rows}: "
+            "give the same rows in the same order, or none using with_original(None)"
+        )
+    return conform(original, first, "the original", first_name)
+
+
 def _check_same_columns(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str) -> None:
     lacking = first.columns.difference(frame.columns, sort=False)
     extra = frame.columns.difference(first.columns, sort=False)

@@ -1,4 +1,4 @@
-"""Which columns the terms of a right side make, and what they are called: formulaic's coding, asked about one row."""
+"""Coding of terms: the columns that a right side makes, and their names, which formulaic is asked about one row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
 from numpy.typing import NDArray
 
-from .rcalls import Array, Columns, ContrastMatrix, Factor, level_name
+from .functions import Array, Columns, ContrastMatrix, Factor, level_name
 
 # Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
 # (its key), the indicator of a level (its position) or weights by level.

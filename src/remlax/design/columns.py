@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from ..errors import DataError, FormulaError, shortened
-from .rcalls import Array, Factor
+from .functions import Array, Factor
 from .tokens import nearest
 
 # codings of patsy, which stand where a column might
@@ -43,12 +43,18 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
         If a name belongs to several columns.
     """
     for name in names:
-        if name not in frame.columns:
-            known = [column for column in frame.columns if isinstance(column, str)]
-            hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
-            raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
-        if not isinstance(frame[name], pd.Series):
-            raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
+        _column(frame, name, what)
+
+
+def _column(frame: pd.DataFrame, name: str, what: str) -> pd.Series[Any]:
+    if name not in frame.columns:
+        known = [column for column in frame.columns if isinstance(column, str)]
+        hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
+        raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
+    column = frame[name]
+    if not isinstance(column, pd.Series):
+        raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
+    return column
 
 
 def _some(names: list[str], most: int = 10) -> str:
@@ -80,8 +86,7 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
     DataError
         For missing or infinite cells, and for dates and other things that are neither numbers nor categories.
     """
-    require_columns((name,), frame, what)
-    series = frame[name]
+    series = _column(frame, name, what)
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(series, name, what)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, FormulaError
-from .rcalls import CONTRASTS, ContrastMatrix, Factor, level_name
+from .functions import CONTRASTS, ContrastMatrix, Factor, level_name
 from .syntax import parse
 from .terms import label
 

@@ -1,4 +1,7 @@
-"""The functions a formula may call, with R's meaning, and the kinds of value they pass around."""
+"""Functions and operators of formulas, with R's meaning, and the kinds of value they pass around.
+
+What works element by element is written once for arrays of NumPy and of JAX: see `namespace`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
 from formulaic.transforms import poly as orthogonal_poly
@@ -52,7 +57,7 @@ class Columns:
 
 
 # what an expression can be worth: numbers or truth values (n,), categories, columns, or a literal
-Value: TypeAlias = "Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
+Value: TypeAlias = "Array | jax.Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
 
 
 class CallError(Exception):
@@ -61,22 +66,36 @@ class CallError(Exception):
 
 @dataclass(frozen=True)
 class RFunction:
-    """An allowed function; a stateful one takes first a dict that it fills once and then obeys."""
+    """An allowed function.
+
+    A stateful one takes first a dict that it fills once and then obeys; an elementwise one takes arrays of JAX as well.
+    """
 
     call: Callable[..., Value]
     stateful: bool = False
+    elementwise: bool = False
 
     def check(self, args: Sequence[object], named: Mapping[str, object]) -> None:
         """Raise TypeError unless the function takes these arguments."""
         inspect.signature(self.call).bind(*([None] if self.stateful else []), *args, **named)
 
 
-def numeric(value: Value) -> Array | float:
-    """`value` as float64 numbers, truth values as 0 and 1; categories and text are refused."""
+def namespace(*values: object) -> Any:
+    """NumPy, or ``jax.numpy`` where one of the values is an array of JAX."""
+    return jnp if any(isinstance(value, jax.Array) for value in values) else np
+
+
+def numeric(value: Value) -> Any:
+    """`value` as numbers, truth values as 0 and 1; categories and text are refused.
+
+    Columns of NumPy become float64 and those of JAX keep their precision, which constants, as Python numbers, leave.
+    """
     if isinstance(value, np.ndarray):
         return value if value.dtype == np.float64 else value.astype(np.float64)
+    if isinstance(value, jax.Array):
+        return value if jnp.issubdtype(value.dtype, jnp.floating) else value * 1.0
     if isinstance(value, bool | int | float | np.bool_):
-        return np.float64(value)
+        return float(value)
     if isinstance(value, Factor):
         raise CallError("numbers are needed and a categorical variable is given")
     if isinstance(value, Columns):
@@ -110,39 +129,63 @@ def _flag(value: Value, name: str) -> bool:
     return value
 
 
-def _elementwise(ufunc: np.ufunc) -> Callable[[Value], Value]:
-    def call(x: Value) -> Value:
-        result: Value = ufunc(numeric(x))
-        return result
+def binary(op: str, left: Value, right: Value) -> Value:
+    """Apply an arithmetic, comparing or logical operator; categories are compared by their names."""
+    if op in COMPARISON and (isinstance(left, Factor | str) or isinstance(right, Factor | str)):
+        if op not in ("==", "!="):
+            raise CallError(f"categories can be compared with == and !=, not with {op}")
+        return _apply(COMPARISON[op], _names(left), _names(right))
+    return _apply(_OPERATORS[op], numeric(left), numeric(right))
 
-    return call
+
+def _names(value: Value) -> Any:
+    if isinstance(value, Factor):
+        return np.array([level_name(level) for level in value.levels], dtype=object)[value.codes]
+    if isinstance(value, str | bool | int | float):
+        return level_name(value)
+    raise CallError("categories can be compared with categories and with literals only")
+
+
+def negation(value: Value) -> Value:
+    """Logical 'not' of numbers."""
+    return _apply("logical_not", numeric(value))
+
+
+def _apply(name: str, *values: Any) -> Value:
+    """Call a function that NumPy and JAX both have."""
+    result: Value = getattr(namespace(*values), name)(*values)
+    return result
+
+
+def _elementwise(name: str) -> Callable[[Value], Value]:
+    return lambda x: _apply(name, numeric(x))
 
 
 def _log(x: Value, base: Value | None = None) -> Value:
-    result: Value = np.log(numeric(x)) if base is None else np.log(numeric(x)) / np.log(numeric(base))
-    return result
+    result = _apply("log", numeric(x))
+    return result if base is None else binary("/", result, _apply("log", numeric(base)))
 
 
 def _round(x: Value, digits: Value = 0.0) -> Value:
     places = _whole(digits, "digits", 0)
     if places > MAX_DIGITS:
         raise CallError(f"digits must be at most {MAX_DIGITS}, which is all that a number holds")
-    result: Value = np.round(numeric(x), places)
-    return result
+    return _apply("round", numeric(x), places)
 
 
 def _ifelse(test: Value, yes: Value, no: Value) -> Value:
-    return np.where(vector(test) != 0, numeric(yes), numeric(no)).astype(np.float64)
+    condition = numeric(test)
+    if isinstance(condition, float):
+        raise CallError("a column is needed and a constant is given")
+    return _apply("where", condition != 0, numeric(yes), numeric(no))
 
 
 def _pmin(x: Value, y: Value) -> Value:
-    result: Value = np.minimum(numeric(x), numeric(y))
-    return result
+    return _apply("minimum", numeric(x), numeric(y))
 
 
 def _pmax(x: Value, y: Value) -> Value:
-    result: Value = np.maximum(numeric(x), numeric(y))
-    return result
+    return _apply("maximum", numeric(x), numeric(y))
 
 
 def _identity(x: Value) -> Value:
@@ -150,7 +193,8 @@ def _identity(x: Value) -> Value:
 
 
 def _as_numeric(x: Value) -> Value:
-    return numeric(x)
+    result: Value = numeric(x)
+    return result
 
 
 def _combine(*values: Value) -> Value:
@@ -309,25 +353,29 @@ def _cubic(function: Callable[..., Any]) -> Callable[..., Value]:
     return call
 
 
-_UFUNCS = {
-    "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
-    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceiling": np.ceil, "ceil": np.ceil,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
-    "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
-    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "square": np.square, "cbrt": np.cbrt,
+# by their names in NumPy and in jax.numpy
+ARITHMETIC = {"*": "multiply", "/": "divide", "^": "power", "%%": "mod", "%/%": "floor_divide"}
+COMPARISON = {
+    "==": "equal", "!=": "not_equal", "<": "less", ">": "greater", "<=": "less_equal", ">=": "greater_equal",
 }  # fmt: skip
-_NUMPY = {name: RFunction(_elementwise(ufunc)) for name, ufunc in _UFUNCS.items()} | {
-    "log": RFunction(_log),
-    "round": RFunction(_round),
+_OPERATORS = {**ARITHMETIC, **COMPARISON, "&": "logical_and", "|": "logical_or"}
+_ELEMENTWISE = (
+    "log2", "log10", "log1p", "exp", "exp2", "expm1", "sqrt", "abs", "sign", "floor", "ceiling", "ceil",
+    "sin", "cos", "tan", "asin", "acos", "atan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "square", "cbrt",
+)  # fmt: skip
+_IN_R = {"ceiling": "ceil", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+_NUMPY = {name: RFunction(_elementwise(_IN_R.get(name, name)), elementwise=True) for name in _ELEMENTWISE} | {
+    "log": RFunction(_log, elementwise=True),
+    "round": RFunction(_round, elementwise=True),
 }
 
 FUNCTIONS: dict[str, RFunction] = {
-    "I": RFunction(_identity),
+    "I": RFunction(_identity, elementwise=True),
     **_NUMPY,
-    "pmin": RFunction(_pmin),
-    "pmax": RFunction(_pmax),
-    "ifelse": RFunction(_ifelse),
-    "as.numeric": RFunction(_as_numeric),
+    "pmin": RFunction(_pmin, elementwise=True),
+    "pmax": RFunction(_pmax, elementwise=True),
+    "ifelse": RFunction(_ifelse, elementwise=True),
+    "as.numeric": RFunction(_as_numeric, elementwise=True),
     "factor": RFunction(_factor),
     "as.factor": RFunction(_factor),
     "C": RFunction(_contrasts),
