@@ -93,7 +93,7 @@ def numeric(value: Value) -> Any:
     if isinstance(value, np.ndarray):
         return value if value.dtype == np.float64 else value.astype(np.float64)
     if isinstance(value, jax.Array):
-        return value if jnp.issubdtype(value.dtype, jnp.floating) else value * 1.0
+        return jnp.where(value, 1.0, 0.0) if value.dtype == jnp.bool_ else value
     if isinstance(value, bool | int | float | np.bool_):
         return float(value)
     if isinstance(value, Factor):
