@@ -1,4 +1,4 @@
-"""What must hold for data frames before they can be imputations of one another."""
+"""Checks of data frames that are to be imputations of one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K completed copies of one data set, checked once and handed on as one value."""
+"""ImputedData: K completed copies of one data set, checked once and handed on as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The long layout of mice: imputations below each other, numbered by one column."""
+"""Long layout of mice: imputations below each other, numbered by one column."""
 
 from __future__ import annotations
 

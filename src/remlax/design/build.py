@@ -1,4 +1,4 @@
-"""From a formula and data frames to row arrays: the only place where pandas becomes numbers."""
+"""ModelRows: a formula evaluated on data frames, which is the only place where pandas becomes numbers."""
 
 from __future__ import annotations
 
@@ -166,9 +166,9 @@ class _Sources:
             if isinstance(column.dtype, np.dtype):
                 return np.tile(column.to_numpy(), len(self.frames))
             return column.take(np.tile(np.arange(len(column)), len(self.frames))).reset_index(drop=True)
-        found = self.data.arrays(name)
-        arrays = [array for array in found if isinstance(array, np.ndarray)]
-        if len(arrays) == len(found):
+        columns = self.data.arrays(name)
+        arrays = [array for array in columns if isinstance(array, np.ndarray)]
+        if len(arrays) == len(columns):
             return np.concatenate(arrays)
         return pd.concat([frame[name] for frame in self.frames], ignore_index=True)
 
@@ -347,8 +347,8 @@ def _weights(weights: RowArray, data: ImputedData) -> RowArray:
     if bad.any():
         where = ""
         if weights.offsets is not None and len(data.labels) > 1:
-            lane = int(np.searchsorted(weights.offsets, int(np.argmax(bad)), side="right")) - 1
-            where = f" (first in imputation {data.labels[lane]})"
+            k = int(np.searchsorted(weights.offsets, int(np.argmax(bad)), side="right")) - 1
+            where = f" (first in imputation {data.labels[k]})"
         raise DataError(
             f"weights must be positive: {int(bad.sum())} are zero or negative{where}; leave those rows out of the data"
         )
@@ -360,5 +360,5 @@ def _sum_rows(parts: list[RowArray], sources: _Sources) -> RowArray | None:
         return None
     if all(part.offsets is None for part in parts):
         return RowArray(np.sum([part.values for part in parts], axis=0), None)
-    lanes = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
-    return RowArray(np.concatenate(lanes), sources.offsets)
+    sums = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
+    return RowArray(np.concatenate(sums), sources.offsets)

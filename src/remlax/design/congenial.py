@@ -1,4 +1,4 @@
-"""Whether an imputation model has what the analysis model has: products, powers and random slopes."""
+"""Congeniality: does an imputation model have the products, powers and random slopes of the analysis model?"""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Lacking(NamedTuple):
 
     def words(self, cluster: str) -> str:
         """Name the terms and slopes in a sentence."""
-        found = [f"the {'product' if ':' in term else 'term'} {term!r}" for term in self.terms]
-        found += [f"the random slope of {slope!r} in {cluster!r}" for slope in self.slopes]
-        return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+        words = [f"the {'product' if ':' in term else 'term'} {term!r}" for term in self.terms]
+        words += [f"the random slope of {slope!r} in {cluster!r}" for slope in self.slopes]
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def quoted(names: Iterable[str]) -> tuple[str, ...]:
@@ -164,26 +164,26 @@ def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
     if len(frame) > MOST_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MOST_ROWS).astype(int)]
     try:
-        found = lacking(analysis, model, frame)
+        lacks = lacking(analysis, model, frame)
     except RemlaxError:
         return
-    if found:
+    if lacks:
         imputed = ", ".join(map(repr, model.imputed))
         warn(
-            f"missing cells of {imputed} were imputed without {found.words(model.cluster)}, which the model has: "
-            f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, found)}",
+            f"missing cells of {imputed} were imputed without {lacks.words(model.cluster)}, which the model has: "
+            f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, lacks)}",
             ImputationWarning,
         )
 
 
-def _advice(analysis: MixedFormula, model: ImputationModel, found: Lacking) -> str:
+def _advice(analysis: MixedFormula, model: ImputationModel, lacks: Lacking) -> str:
     """What gives the imputation model what it lacks."""
-    if set(found.involved) & set(quoted(model.categories)) & set(quoted(model.imputed)):
+    if set(lacks.involved) & set(quoted(model.categories)) & set(quoted(model.imputed)):
         return "For such terms of incomplete categories impute by mdmb, Blimp or jomo.lmer"
-    if found.of_imputed:
+    if lacks.of_imputed:
         return f"Impute by remlax.impute.joint(..., compatible_with={analysis.text!r})"
-    targets = [name for name in quoted(model.targets) if name not in found.involved]
-    slopes = list(dict.fromkeys([*(model.random or ()), *found.slopes]))
+    targets = [name for name in quoted(model.targets) if name not in lacks.involved]
+    slopes = list(dict.fromkeys([*(model.random or ()), *lacks.slopes]))
     cluster = Name(model.cluster or analysis.random[0].group[0]).text
-    right = [*dict.fromkeys([*model.fixed, *found.involved, *found.terms]), f"({right_side(slopes)} | {cluster})"]
+    right = [*dict.fromkeys([*model.fixed, *lacks.involved, *lacks.terms]), f"({right_side(slopes)} | {cluster})"]
     return f"Impute by remlax.impute.joint(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"

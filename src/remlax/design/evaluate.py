@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, FormulaError
 from .columns import read_column
-from .functions import FUNCTIONS, Array, CallError, Columns, Factor, State, Value, binary, negation, numeric
+from .functions import FUNCTIONS, Array, CallError, Categorical, NamedColumns, State, Value, binary, negation, numeric
 from .syntax import tree_of
 from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in
 
@@ -48,9 +48,9 @@ def evaluate(expr: Expression, frame: pd.DataFrame, *, what: str = "response") -
     """
     node = tree_of(expr, arithmetic=True)
     value = FrameEvaluator(frame, {}, what).term(node)
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         raise FormulaError(f"the {what} {node.text!r} is categorical; it must be numeric")
-    if isinstance(value, Columns):
+    if isinstance(value, NamedColumns):
         raise FormulaError(f"the {what} {node.text!r} makes {len(value.parts)} columns; it must be one")
     return np.array(numeric(value), dtype=np.float64)  # a copy: the caller's frame stays its own
 
@@ -153,13 +153,13 @@ class FrameEvaluator(Evaluator):
         """Read a column."""
         return read_column(self.frame, name, self.what)
 
-    def term(self, node: Node) -> Array | Factor | Columns:
+    def term(self, node: Node) -> Array | Categorical | NamedColumns:
         """Evaluate a whole factor of the model: a column, categories or several columns; all finite."""
         with np.errstate(all="ignore"):  # non-finite results are reported below, by name
             value = self.value(node)
-        if not isinstance(value, np.ndarray | Factor | Columns):
+        if not isinstance(value, np.ndarray | Categorical | NamedColumns):
             raise FormulaError(f"{node.text!r} in the {self.what} is a constant; it must use a column")
-        for part in value.parts.values() if isinstance(value, Columns) else [value]:
+        for part in value.parts.values() if isinstance(value, NamedColumns) else [value]:
             if isinstance(part, np.ndarray) and not np.isfinite(part).all():
                 raise self.not_finite(node, part)
         return value

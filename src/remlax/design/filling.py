@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .coding import Finished, Plan, Selector
-from .functions import Array, Columns, Factor
+from .functions import Array, Categorical, NamedColumns
 
 
 def fill(
@@ -40,9 +40,9 @@ def fill(
 def fill_column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: str, what: str) -> Array:
     """One column of `fill`; where it is an array of that length already, that array."""
     if len(pieces) == 1:
-        found = _select(values[pieces[0][0]], pieces[0][1])
-        if found.dtype == np.float64 and len(found) == n:
-            return found
+        column = _select(values[pieces[0][0]], pieces[0][1])
+        if column.dtype == np.float64 and len(column) == n:
+            return column
     return fill(n, values, (pieces,), (name,), what)[:, 0]
 
 
@@ -57,8 +57,8 @@ def _by_part(column: Array, part: Array) -> Array:
 
 
 def _select(value: Finished, selector: Selector) -> Array:
-    if isinstance(value, Columns):
+    if isinstance(value, NamedColumns):
         return value.parts[str(selector)]
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
     return value

@@ -40,7 +40,7 @@ class ContrastMatrix:
 
 
 @dataclass(frozen=True)
-class Factor:
+class Categorical:
     """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`, or a matrix."""
 
     codes: NDArray[np.intp]
@@ -50,14 +50,14 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Columns:
+class NamedColumns:
     """Several numeric columns (n,) made by one call, by the name each gets in brackets."""
 
     parts: Mapping[str, Array]
 
 
 # what an expression can be worth: numbers or truth values (n,), categories, columns, or a literal
-Value: TypeAlias = "Array | jax.Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
+Value: TypeAlias = "Array | jax.Array | Categorical | NamedColumns | float | bool | str | tuple[Any, ...]"
 
 
 class CallError(Exception):
@@ -96,19 +96,19 @@ def numeric(value: Value) -> Any:
         return jnp.where(value, 1.0, 0.0) if value.dtype == jnp.bool_ else value
     if isinstance(value, bool | int | float | np.bool_):
         return float(value)
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         raise CallError("numbers are needed and a categorical variable is given")
-    if isinstance(value, Columns):
+    if isinstance(value, NamedColumns):
         raise CallError(f"one column is needed and {len(value.parts)} are given")
     raise CallError(f"numbers are needed and {value!r} is given")
 
 
 def vector(value: Value) -> Array:
     """`value` as a float64 column (n,)."""
-    found = numeric(value)
-    if not isinstance(found, np.ndarray):
+    column = numeric(value)
+    if not isinstance(column, np.ndarray):
         raise CallError("a column is needed and a constant is given")
-    return found
+    return column
 
 
 def _whole(value: Value, name: str, least: int) -> int:
@@ -131,7 +131,7 @@ def _flag(value: Value, name: str) -> bool:
 
 def binary(op: str, left: Value, right: Value) -> Value:
     """Apply an arithmetic, comparing or logical operator; categories are compared by their names."""
-    if op in COMPARISON and (isinstance(left, Factor | str) or isinstance(right, Factor | str)):
+    if op in COMPARISON and (isinstance(left, Categorical | str) or isinstance(right, Categorical | str)):
         if op not in ("==", "!="):
             raise CallError(f"categories can be compared with == and !=, not with {op}")
         return _apply(COMPARISON[op], _names(left), _names(right))
@@ -139,7 +139,7 @@ def binary(op: str, left: Value, right: Value) -> Value:
 
 
 def _names(value: Value) -> Any:
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return np.array([level_name(level) for level in value.levels], dtype=object)[value.codes]
     if isinstance(value, str | bool | int | float):
         return level_name(value)
@@ -198,7 +198,7 @@ def _as_numeric(x: Value) -> Value:
 
 
 def _combine(*values: Value) -> Value:
-    if not values or any(isinstance(value, np.ndarray | Factor | Columns | tuple) for value in values):
+    if not values or any(isinstance(value, np.ndarray | Categorical | NamedColumns | tuple) for value in values):
         raise CallError("c() makes a list of literals, e.g. c(1, 2.5)")
     return tuple(values)
 
@@ -209,16 +209,16 @@ def _offset(x: Value, /) -> Value:
 
 def _factor(x: Value) -> Value:
     """R's factor(): levels in sorted order; an ordered or unordered factor stays what it is."""
-    if isinstance(x, Factor):
+    if isinstance(x, Categorical):
         return x
     column = x if isinstance(x, np.ndarray) and x.dtype == np.bool_ else vector(x)
     levels, codes = np.unique(column, return_inverse=True)
-    return Factor(codes.reshape(-1), tuple(levels.tolist()))
+    return Categorical(codes.reshape(-1), tuple(levels.tolist()))
 
 
 def _contrasts(x: Value, contr: Value | None = None) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if contr is None:
         return factor
     if not isinstance(contr, str) or contr not in CONTRASTS:
@@ -228,7 +228,7 @@ def _contrasts(x: Value, contr: Value | None = None) -> Value:
 
 def _relevel(state: State, x: Value, ref: Value) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if state.setdefault("done", False):
         return factor  # the levels are fixed by now; new data are matched to them by value
     names = [level_name(level) for level in factor.levels]
@@ -246,11 +246,11 @@ def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Va
     if not state:
         _check_columns(d)
     if _flag(raw, "raw"):
-        return Columns({str(k): column**k for k in range(1, d + 1)})
+        return NamedColumns({str(k): column**k for k in range(1, d + 1)})
     if "alpha" not in state and not _more_values_than(column, d):
         raise CallError(f"degree {d} needs more than {d} different values")
     basis = np.asarray(orthogonal_poly(column, d, _state=state))
-    return Columns({str(k + 1): basis[:, k] for k in range(d)})
+    return NamedColumns({str(k + 1): basis[:, k] for k in range(d)})
 
 
 def _check_columns(count: int) -> None:
@@ -301,7 +301,7 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise CallError(str(error)) from None
-    return Columns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
+    return NamedColumns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
 
 
 def _check_range(column: Array, lower_bound: float, upper_bound: float) -> None:

@@ -1,4 +1,4 @@
-"""The algebra of terms: what ``+ - * / : ^`` mean between the terms of a formula (R's ``terms()``)."""
+"""Algebra of terms: what ``+ - * / : ^`` mean between the terms of a formula (R's ``terms()``)."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def expand(node: Node, text: str = "") -> TermList:
             algebra.check_number(item)
             intercept = (item.value == 1) == (sign > 0)
             continue
-        found = algebra.terms(item)
+        own = algebra.terms(item)
         if sign > 0:
-            terms.update(dict.fromkeys(found))
+            terms.update(dict.fromkeys(own))
         else:
-            _take_away(terms, found)
+            _take_away(terms, own)
     return TermList(intercept, tuple(algebra.factors), tuple(sorted(terms, key=len)))
 
 
@@ -93,15 +93,15 @@ def idle_powers(rhs: Expression) -> list[str]:
     >>> idle_powers("x + z^2 + I(x^2) + (x + z)^2")
     ['z^2']
     """
-    found, waiting = [], [tree_of(rhs)]
+    powers, waiting = [], [tree_of(rhs)]
     while waiting:
         node = waiting.pop()
         match node:
             case Binary("^", Name() | Call(), Constant(_, value)) if value != 1:
-                found.append(node.text)
+                powers.append(node.text)
             case Group() | Sum() | Binary():
                 waiting.extend(children(node))
-    return found
+    return powers
 
 
 def flatten(node: Node, sign: int = 1) -> list[tuple[int, Node]]:
@@ -153,11 +153,11 @@ class _Algebra:
             raise self.problem(f"{items[0][1].text} is taken away from nothing; write arithmetic inside I()")
         terms: dict[_Indices, None] = {}
         for sign, item in items:
-            found = self.terms(item)
+            own = self.terms(item)
             if sign > 0:
-                terms.update(dict.fromkeys(found))
+                terms.update(dict.fromkeys(own))
             else:
-                _take_away(terms, found)
+                _take_away(terms, own)
         return list(terms)
 
     def product(self, op: str, left: list[_Indices], right: list[_Indices]) -> list[_Indices]:
@@ -207,8 +207,8 @@ class _Algebra:
                 return f"{shown} is not a term; for a logical column write I({shown})"
 
 
-def _take_away(terms: dict[_Indices, None], found: list[_Indices]) -> None:
-    for term in found:
+def _take_away(terms: dict[_Indices, None], taken: list[_Indices]) -> None:
+    for term in taken:
         terms.pop(term, None)
 
 

@@ -1,4 +1,4 @@
-"""Words of the formula language, and how its errors are phrased."""
+"""Tokens of formulas, and the words of their errors."""
 
 from __future__ import annotations
 
