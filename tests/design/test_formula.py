@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import remlax as rx
 from remlax.design.formula import parse_formula
 from remlax.design.model_matrix import model_matrix, variables
 from remlax.errors import FormulaError
@@ -295,3 +300,34 @@ def test_variables_of_an_expression():
     assert variables("1") == ()
     with pytest.raises(FormulaError, match="it is empty"):
         variables("  ")
+
+
+def test_a_fit_reads_its_formula_and_looks_for_its_columns_once():
+    data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 5.0, 4.5] * 2, "x": [0.5, 1.0, 2.0] * 4, "g": list("aabbcc") * 2})
+    calls = Counter[str]()
+
+    def on_event(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "call" and "remlax" in frame.f_code.co_filename:
+            calls[frame.f_code.co_name] += 1
+
+    sys.setprofile(on_event)
+    try:
+        rx.lmer_list("log(y) ~ x + I(x^2) + offset(x/10) + (1 | g)", [data, data.assign(x=data["x"] + 1.0)])
+    finally:
+        sys.setprofile(None)
+    assert {name: calls[name] for name in ("tokenize", "parse", "parse_sides", "require_columns")} == {
+        "tokenize": 1,
+        "parse": 0,
+        "parse_sides": 1,
+        "require_columns": 1,
+    }
+
+
+def test_pieces_that_read_the_same_are_equal():
+    one, other = (parse_formula(text) for text in ("y~x +I( z^2 )+ (1+x|g)", "y ~ x + I(z**2) + (1 + x | g)"))
+    assert one == other
+    assert hash(one.fixed_tree) == hash(other.fixed_tree)
+    assert one != parse_formula("y ~ x + I(z^3) + (1 + x | g)")
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one
+    assert again.text == "y ~ x + I(z^2) + (1 + x | g)"
