@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from ..errors import FormulaError
 from .syntax import tree_of
@@ -50,8 +49,9 @@ def label(factor: Node) -> str:
 
 
 def product(factors: Sequence[Node]) -> Node:
-    """Term of one or several factors: ``a:b``."""
-    return reduce(lambda left, right: Binary(":", left, right), factors)
+    """Term of one or several factors, ``a:b``; halves, so that many are not nested deeply."""
+    half = len(factors) // 2
+    return Binary(":", product(factors[:half]), product(factors[half:])) if half else factors[0]
 
 
 def expand(node: Node, text: str = "") -> TermList:
