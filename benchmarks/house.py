@@ -145,7 +145,8 @@ def main() -> None:
     print(f"functions, files on the path {len(path.functions)}, {len(path.files)}")
     print(f"moves between files, rooms   {path.moves}, {path.room_moves}")
     print(f"record types on the path     {len(kinds)} {sorted(kinds)}")
-    print(f"tokenised, parsed, deparsed  {[path.calls[n] for n in ('tokenize', 'parse', 'deparse')]}")
+    parsed = path.calls["parse"] + path.calls["parse_sides"]
+    print(f"tokenised, parsed, deparsed  {[path.calls['tokenize'], parsed, path.calls['deparse']]}")
 
 
 if __name__ == "__main__":

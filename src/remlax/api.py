@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 
 from .data import ImputedData
 from .data.checks import check_frame, column_array, n_missing
-from .data.given import stacked
-from .design.build import ModelRows, RowInput, check_order, needed_columns, read_rows, require_model_columns
+from .data.coerce import stacked
+from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
 from .design.own_contrasts import Contrasts, read_contrasts
@@ -128,13 +128,13 @@ def lmer(
     mesh = device_mesh(device)
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
-    frame, kept = _complete_rows(data, needed_columns(parsed, weights, offset))
+    frame, kept = _complete_rows(data, parsed, weights, offset)
     for what, given in (("weights", weights), ("offset", offset)):
         check_order(given, data.index, what)
     dropped = 0 if kept is None else int((~kept).sum())
     rows = read_rows(
         parsed,
-        ImputedData.from_frames([frame]),
+        ImputedData((frame.copy(deep=False),), (1,)),
         weights=_kept(weights, kept),
         offset=_kept(offset, kept),
         n_dropped=dropped,
@@ -204,8 +204,7 @@ def lmer_list(
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     _warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
-    require_model_columns(parsed, data.frames[0], weights, offset)
-    data.check_complete(needed_columns(parsed, weights, offset))
+    data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
     _warn_two_values(rows)
     warn_uncongenial(parsed, data)
@@ -227,11 +226,14 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     return fitted
 
 
-def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
+def _complete_rows(
+    data: pd.DataFrame, formula: MixedFormula, weights: RowInput, offset: RowInput
+) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
     if _holds_frames(data):
         raise DataError("data holds several data sets: use rx.lmer_list(formula, data), or give one DataFrame")
     check_frame(data, "data")
+    columns = require_model_columns(formula, data, weights, offset)
     numbers = stacked(data, columns)
     if numbers is not None:
         warn(
@@ -239,13 +241,12 @@ def _complete_rows(data: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame
             "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
             DataWarning,
         )
-    present = [name for name in columns if name in data.columns]
-    if not any(n_missing(column_array(data[name])) for name in present):
+    if not any(n_missing(column_array(data[name])) for name in columns):
         return data, None
-    kept = data[present].notna().all(axis=1).to_numpy()
+    kept = data[columns].notna().all(axis=1).to_numpy()
     if not kept.any():
-        raise DataError(f"every row has a missing cell in one of {shortened(present)}: nothing is left to fit")
-    worst = data[present].isna().sum()
+        raise DataError(f"every row has a missing cell in one of {shortened(columns)}: nothing is left to fit")
+    worst = data[columns].isna().sum()
     detail = shortened(f"{name} {n}" for name, n in worst.items() if n)
     warn(f"{int((~kept).sum())} of {len(kept)} rows have missing cells and are left out ({detail})", DroppedRowsWarning)
     return data.loc[kept], kept
@@ -259,7 +260,8 @@ def _holds_frames(data: object) -> bool:
 
 
 def _warn_formula(parsed: MixedFormula) -> None:
-    idle = [power for term in (parsed.fixed, *(term.lhs for term in parsed.random)) for power in idle_powers(term)]
+    sides = (parsed.fixed_tree, *(term.lhs_tree for term in parsed.random))
+    idle = [power for side in sides for power in idle_powers(side)]
     if idle:
         warn(
             f"{idle[0]} among the terms is the column itself, as in R; for the power write I({idle[0]})", FormulaWarning

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remlax.design.formula import MixedFormula, RandomTerm, parse_formula
+import remlax as rx
+from remlax.design.formula import parse_formula
 from remlax.design.model_matrix import model_matrix, variables
 from remlax.errors import FormulaError
 
@@ -37,19 +42,17 @@ def test_random_terms_come_in_lme4s_order_with_its_labels(case):
 
 def test_the_parts_of_a_formula():
     found = parse_formula("log(y) ~ x*z+offset(w) - 1 + (x||a/b) +offset( log(v) )\n + (1 | g:`my h`)")
-    assert found == MixedFormula(
-        text="log(y) ~ x * z + offset(w) - 1 + (x || a/b) + offset(log(v)) + (1 | g:`my h`)",
-        response="log(y)",
-        fixed="x * z - 1",
-        offsets=("w", "log(v)"),
-        random=(
-            RandomTerm("1", ("b", "a")),
-            RandomTerm("1", ("a",)),
-            RandomTerm("0 + x", ("b", "a")),
-            RandomTerm("0 + x", ("a",)),
-            RandomTerm("1", ("g", "my h")),
-        ),
-    )
+    assert found.text == "log(y) ~ x * z + offset(w) - 1 + (x || a/b) + offset(log(v)) + (1 | g:`my h`)"
+    assert found.response == "log(y)"
+    assert found.fixed == "x * z - 1"
+    assert found.offsets == ("w", "log(v)")
+    assert [(term.lhs, term.group, term.correlated) for term in found.random] == [
+        ("1", ("b", "a"), True),
+        ("1", ("a",), True),
+        ("0 + x", ("b", "a"), True),
+        ("0 + x", ("a",), True),
+        ("1", ("g", "my h"), True),
+    ]
     assert found.variables == ("y", "x", "z", "w", "a", "b", "v", "g", "my h")
 
 
@@ -297,3 +300,34 @@ def test_variables_of_an_expression():
     assert variables("1") == ()
     with pytest.raises(FormulaError, match="it is empty"):
         variables("  ")
+
+
+def test_a_fit_reads_its_formula_and_looks_for_its_columns_once():
+    data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 5.0, 4.5] * 2, "x": [0.5, 1.0, 2.0] * 4, "g": list("aabbcc") * 2})
+    calls = Counter[str]()
+
+    def on_event(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "call" and "remlax" in frame.f_code.co_filename:
+            calls[frame.f_code.co_name] += 1
+
+    sys.setprofile(on_event)
+    try:
+        rx.lmer_list("log(y) ~ x + I(x^2) + offset(x/10) + (1 | g)", [data, data.assign(x=data["x"] + 1.0)])
+    finally:
+        sys.setprofile(None)
+    assert {name: calls[name] for name in ("tokenize", "parse", "parse_sides", "require_columns")} == {
+        "tokenize": 1,
+        "parse": 0,
+        "parse_sides": 1,
+        "require_columns": 1,
+    }
+
+
+def test_pieces_that_read_the_same_are_equal():
+    one, other = (parse_formula(text) for text in ("y~x +I( z^2 )+ (1+x|g)", "y ~ x + I(z**2) + (1 + x | g)"))
+    assert one == other
+    assert hash(one.fixed_tree) == hash(other.fixed_tree)
+    assert one != parse_formula("y ~ x + I(z^3) + (1 + x | g)")
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one
+    assert again.text == "y ~ x + I(z^2) + (1 + x | g)"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from remlax.design.columns import require_columns
+from remlax.design.functions import FUNCTIONS
 from remlax.design.model_matrix import evaluate, model_matrix
-from remlax.design.rcalls import FUNCTIONS
 from remlax.errors import DataError, FormulaError
 
 BAD = pd.DataFrame(

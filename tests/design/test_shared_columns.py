@@ -81,3 +81,12 @@ def test_a_data_column_called_as_a_column_of_the_model_is_not_taken_for_it():
     rows = read("1 + o.L + (1 + o | g)", given)
     np.testing.assert_array_equal(rows.terms[0].rows.lane(1), model_matrix("1 + o", given[1]).values)
     assert np.unique(rows.terms[0].rows.lane(1)[:, 1]).size == 2
+
+
+def test_constants_of_an_offset_are_no_columns():
+    rng = np.random.default_rng(2)
+    given = [pd.DataFrame({"y": rng.normal(size=6), "x": rng.normal(size=6), "g": list("aabbcc")}) for _ in range(2)]
+    offset = read_rows(parse_formula("y ~ 1 + offset(2*pi*x) + (1 | g)"), ImputedData.from_frames(given)).offset
+    assert offset is not None
+    for k, frame in enumerate(given):
+        np.testing.assert_array_equal(offset.lane(k), 2 * np.pi * frame["x"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,25 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..design.evaluate import Evaluator
+from ..design.functions import ARITHMETIC, FUNCTIONS
 from ..design.model_matrix import MatrixSpec, Piece
-from ..design.syntax import CATEGORICAL, Binary, Call, Constant, Group, Name, Node, Sum, columns_in, deparse
+from ..design.syntax import CATEGORICAL
+from ..design.tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in
 from ..errors import SimulationError
 from ..simulation.covariates import Covariate
-
-_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "I": lambda x: x,
-    "as.numeric": lambda x: x,
-    **{
-        prefix + name: getattr(jnp, name)
-        for prefix in ("", "np.")
-        for name in ("exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "abs", "sin", "cos", "tan", "tanh")
-    },
-}
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "^": lambda a, b: a**b,
-}
 
 REFUSAL = (
     "{!r} cannot be evaluated for all replications at once: models of batched methods are made of numeric columns, "
@@ -68,12 +56,14 @@ def check_expression(node: Node) -> None:
             for _, item in items:
                 check_expression(item)
             return None
-        case Binary(op, left, right) if op in _OPERATORS:
+        case Binary(op, left, right) if op in ARITHMETIC:
             check_expression(left)
             return check_expression(right)
-        case Call(func, (argument,), ()) if func in _FUNCTIONS:
-            return check_expression(argument)
-    raise SimulationError(REFUSAL.format(deparse(node)))
+        case Call(func, args, named) if FUNCTIONS[func].elementwise:
+            for argument in (*args, *(value for _, value in named)):
+                check_expression(argument)
+            return None
+    raise SimulationError(REFUSAL.format(node.text))
 
 
 def categories_of(covariates: tuple[Covariate, ...], size: int) -> Categories:
@@ -103,10 +93,10 @@ def _factor(piece: Piece, categories: Categories) -> Node | Coded:
         if piece.selector is None:
             check_expression(piece.node)
             return piece.node
-        raise SimulationError(REFUSAL.format(deparse(piece.node)))
+        raise SimulationError(REFUSAL.format(piece.node.text))
     column = _category(piece.node)
     if column is None or column not in categories:
-        raise SimulationError(REFUSAL.format(deparse(piece.node)))
+        raise SimulationError(REFUSAL.format(piece.node.text))
     values = categories[column]
     lacking = [level for level in values if level not in piece.levels]
     if lacking:
@@ -150,26 +140,10 @@ def evaluate_expression(node: Node | Coded, columns: Mapping[str, jax.Array]) ->
     >>> evaluate_expression(parse("x^2 + 1", arithmetic=True), {"x": jnp.array([1.0, 3.0])}).tolist()
     [2.0, 10.0]
     """
-    match node:
-        case Coded(name, weights):
-            own = columns[name]
-            return sum(weight * (own == value).astype(own.dtype) for value, weight in weights)
-        case Name(name):
-            return columns[name]
-        case Constant(_, value):
-            return value
-        case Group(inner):
-            return evaluate_expression(inner, columns)
-        case Sum(items):
-            total: Any = 0.0
-            for sign, item in items:
-                total = total + sign * evaluate_expression(item, columns)
-            return total
-        case Binary(op, left, right):
-            return _OPERATORS[op](evaluate_expression(left, columns), evaluate_expression(right, columns))
-        case Call(func, (argument,), _):
-            return _FUNCTIONS[func](evaluate_expression(argument, columns))
-    raise AssertionError(f"{node!r} was not checked")
+    if isinstance(node, Coded):
+        own = columns[node.column]
+        return sum(weight * (own == value).astype(own.dtype) for value, weight in node.weights)
+    return Evaluator(columns).value(node)
 
 
 def product_columns(products: tuple[Product, ...], columns: Mapping[str, jax.Array], like: jax.Array) -> jax.Array:

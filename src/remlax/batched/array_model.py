@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from ..data import ImputedData
-from ..design.build import ModelRows, needed_columns, read_rows
+from ..design.build import ModelRows, needed_columns, read_rows, require_model_columns
 from ..design.formula import parse_formula
-from ..design.syntax import Node, parse, variables
+from ..design.syntax import variables
+from ..design.tree import Node
 from ..engine.conditioning import aliased_columns
 from ..engine.programs import float64
 from ..engine.shapes import host_leaf
@@ -136,6 +137,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     """
     parsed = parse_formula(formula)
     frame = _template(design)
+    require_model_columns(parsed, frame)
     rows = read_rows(parsed, ImputedData.from_frames([frame]))
     check_groups(rows)
     _check_factors(design, rows)
@@ -156,8 +158,8 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     model = ArrayModel(
         names=names,
         parameters=parameters,
-        response=_checked(parse(parsed.response, arithmetic=True)),
-        offsets=tuple(_checked(parse(text, arithmetic=True)) for text in parsed.offsets),
+        response=_checked(parsed.response_tree),
+        offsets=tuple(_checked(tree) for tree in parsed.offset_trees),
         fixed=array_products(rows.fixed, categories),
         random=_random(rows, layout, categories),
         shape=ModelShape(structure, pairs),
@@ -207,7 +209,7 @@ def _check_aliased(names: Sequence[str], x: np.ndarray) -> None:
 
 def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:
     known = {factor.name: factor for factor in design.factors}
-    sides = (rows.formula.fixed, *(term.lhs for term in rows.formula.random))
+    sides = (rows.formula.fixed_tree, *(term.lhs_tree for term in rows.formula.random))
     for name in (name for side in sides for name in variables(side)):
         if name in known:
             raise SimulationError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking, as_terms
-from ..design.syntax import Name
+from ..design.tree import Name
 from ..errors import SimulationError
 from ..simulation import checks
 from ..simulation.covariates import ZERO_ONE

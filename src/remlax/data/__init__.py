@@ -1,4 +1,4 @@
-"""Data frames on their way in: imputed data sets, and small data sets for examples."""
+"""Imputed data sets, and small data sets for examples."""
 
 from . import datasets as datasets
 from .imputed import ImputedData as ImputedData

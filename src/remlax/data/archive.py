@@ -1,4 +1,4 @@
-"""One file with arrays and text: a zip of .npy arrays and a JSON manifest that holds their checksums. No pickle."""
+"""Archive of arrays and text: a zip of .npy arrays and a JSON manifest that holds their checksums. No pickle."""
 
 from __future__ import annotations
 

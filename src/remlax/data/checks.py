@@ -1,4 +1,4 @@
-"""What must hold for data frames before they can be imputations of one another."""
+"""Checks of data frames that are to be imputations of one another."""
 
 from __future__ import annotations
 
@@ -92,6 +92,22 @@ def conform(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str
                     "give it one type everywhere"
                 )
     return frame
+
+
+def conform_original(original: pd.DataFrame, first: pd.DataFrame, first_name: str, n_rows: int | None) -> pd.DataFrame:
+    """Return the incomplete original as `conform` does; ``n_rows`` is None where the imputations have several.
+
+    Raises
+    ------
+    DataError
+    """
+    check_frame(original, "the original")
+    if n_rows is not None and len(original) != n_rows:
+        raise DataError(
+            f"the original has {len(original)} rows but the imputations have {n_rows}: "
+            "give the same rows in the same order, or none using with_original(None)"
+        )
+    return conform(original, first, "the original", first_name)
 
 
 def _check_same_columns(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str) -> None:

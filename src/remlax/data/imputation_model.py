@@ -1,4 +1,4 @@
-"""What imputed cells were drawn from, in the words of formulas, kept with the imputations."""
+"""ImputationModel: what imputed cells were drawn from, in the words of formulas, kept with the imputations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K completed copies of one data set, checked once and handed on as one value."""
+"""ImputedData: K completed copies of one data set, checked once and handed on as one value."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from ..errors import DataError, shortened
 from .checks import (
     ColumnArray,
     Label,
-    check_frame,
     check_frames,
-    conform,
+    conform_original,
     frame_array,
     missing_cells,
     n_missing,
     refuse_missing,
     same_arrays,
 )
-from .given import FrameNames, as_list, as_parts, refuse_original
+from .coerce import FrameNames, as_list, as_parts, refuse_original
 from .imputation_model import ImputationModel
 from .imputed_print import imputed_html, imputed_text
 from .imputed_rows import bind_sets, map_sets
@@ -298,14 +297,9 @@ class ImputedData(FrameNames):
         """
         if original is None:
             return replace(self, original=None)
-        check_frame(original, "the original")
-        if self.aligned and len(original) != self.n_rows:
-            raise DataError(
-                f"the original has {len(original)} rows but the imputations have {self.n_rows}: "
-                "give the same rows in the same order, or none using with_original(None)"
-            )
-        first_name = f"imputation {self.labels[0]}"
-        return replace(self, original=conform(original, self.frames[0], "the original", first_name))
+        n_rows = self.n_rows if self.aligned else None
+        conformed = conform_original(original, self.frames[0], f"imputation {self.labels[0]}", n_rows)
+        return replace(self, original=conformed)
 
     def map(self, fn: Callable[[pd.DataFrame], pd.DataFrame]) -> ImputedData:
         """Apply a function to every imputation, and to the original if there is one.
@@ -370,14 +364,10 @@ class ImputedData(FrameNames):
         DataError
             A variable is called ``.imp`` or ``.id``; there is no original to include.
         """
-        if 0 in self.labels:
-            raise DataError("an imputation has the label 0, which the long layout keeps for the original")
+        if include_original and self.original is None:
+            raise DataError("there is no original to include: add it using with_original()")
         sets = dict(zip(self.labels, self.frames, strict=True))
-        if include_original:
-            if self.original is None:
-                raise DataError("there is no original to include: add it using with_original()")
-            sets = {0: self.original, **sets}
-        return stack_long(sets)
+        return stack_long(sets, self.original if include_original else None)
 
     def __len__(self) -> int:
         return len(self.frames)

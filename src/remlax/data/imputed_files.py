@@ -1,4 +1,4 @@
-"""Data sets as texts, numbers and arrays, for files: a column that all sets share is kept once."""
+"""Imputed data sets as texts, numbers and arrays, for files: a column that all sets share is kept once."""
 
 from __future__ import annotations
 

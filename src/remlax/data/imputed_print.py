@@ -1,4 +1,4 @@
-"""What imputed data print."""
+"""Text and HTML that imputed data print as."""
 
 from __future__ import annotations
 

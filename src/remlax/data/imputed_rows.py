@@ -1,4 +1,4 @@
-"""A function on all data sets, and rows of several imputed data sets below each other."""
+"""Rows of imputed data sets: a function of each, and several below each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The long layout of mice: imputations below each other, numbered by one column."""
+"""Long layout of mice: imputations below each other, numbered by one column."""
 
 from __future__ import annotations
 
@@ -81,14 +81,18 @@ def _row_names(frame: pd.DataFrame) -> pd.Index:
     return frame.index
 
 
-def stack_long(sets: Mapping[Label, pd.DataFrame]) -> pd.DataFrame:
-    """Put data sets below each other, with the label and the row name of each row in front.
+def stack_long(sets: Mapping[Label, pd.DataFrame], original: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Put the original, where there is one, and data sets below each other, label and row name of each row in front.
 
     Raises
     ------
     DataError
-        A column has a name that the layout needs.
+        A label or a column has a name that the layout needs.
     """
+    if 0 in sets:
+        raise DataError("an imputation has the label 0, which the long layout keeps for the original")
+    if original is not None:
+        sets = {0: original, **sets}
     taken = [name for name in (IMP, ID) if name in next(iter(sets.values())).columns]
     if taken:
         raise DataError(f"a variable is called {taken[0]!r}, which the long layout needs: rename it")

@@ -1,4 +1,4 @@
-"""Are the rows of several data sets the same units in the same order?"""
+"""Row matching: are the rows of several data sets the same units in the same order?"""
 
 from __future__ import annotations
 

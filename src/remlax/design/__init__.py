@@ -1,1 +1,1 @@
-"""remlax.design."""
+"""Formulas, and data frames read by them into labelled columns."""

@@ -1,4 +1,4 @@
-"""From a formula and data frames to row arrays: the only place where pandas becomes numbers."""
+"""ModelRows: a formula evaluated on data frames, which is the only place where pandas becomes numbers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .model_matrix import MatrixSpec, model_matrix, stacked_matrix
 from .own_contrasts import GivenContrasts
 from .rows import RowArray, RowMatrix
 from .syntax import variables
+from .tree import Expression
 
 RowInput = str | np.ndarray | Sequence[float] | Sequence[np.ndarray] | pd.Series | None
 
@@ -111,17 +112,21 @@ def needed_columns(formula: MixedFormula, weights: RowInput = None, offset: RowI
     return list(dict.fromkeys([*formula.variables, *(v for name in named for v in variables(name))]))
 
 
-def require_model_columns(formula: MixedFormula, frame: pd.DataFrame, weights: RowInput, offset: RowInput) -> None:
-    """Check that everything that the model reads is a column.
+def require_model_columns(
+    formula: MixedFormula, frame: pd.DataFrame, weights: RowInput = None, offset: RowInput = None
+) -> list[str]:
+    """Check that everything that the model reads is a column, and list it as `needed_columns` does.
 
     Raises
     ------
     FormulaError, DataError
     """
-    require_columns(formula.variables, frame)
-    for what, given in (("weights", weights), ("offset", offset)):
-        if isinstance(given, str):
-            require_columns(variables(given), frame, what)
+    given = {"weights": weights, "offset": offset}
+    parts = [("formula", formula.variables)]
+    parts += [(what, variables(text)) for what, text in given.items() if isinstance(text, str)]
+    for what, names in parts:
+        require_columns(names, frame, what)
+    return list(dict.fromkeys(name for _, names in parts for name in names))
 
 
 @dataclass(frozen=True)
@@ -161,9 +166,9 @@ class _Sources:
             if isinstance(column.dtype, np.dtype):
                 return np.tile(column.to_numpy(), len(self.frames))
             return column.take(np.tile(np.arange(len(column)), len(self.frames))).reset_index(drop=True)
-        found = self.data.arrays(name)
-        arrays = [array for array in found if isinstance(array, np.ndarray)]
-        if len(arrays) == len(found):
+        columns = self.data.arrays(name)
+        arrays = [array for array in columns if isinstance(array, np.ndarray)]
+        if len(arrays) == len(columns):
             return np.concatenate(arrays)
         return pd.concat([frame[name] for frame in self.frames], ignore_index=True)
 
@@ -175,7 +180,7 @@ def read_rows(
     offset: RowInput = None,
     n_dropped: int = 0,
 ) -> ModelRows:
-    """Evaluate the formula once for all data sets.
+    """Evaluate the formula once for all data sets, whose columns `require_model_columns` has found.
 
     Stateful transforms (scale, poly, splines) are fitted to the stacked rows, so that the K coefficients estimate the
     same thing. Columns that do not differ between the data sets are evaluated once.
@@ -184,15 +189,14 @@ def read_rows(
     ------
     DataError, FormulaError, DesignError
     """
-    require_model_columns(formula, data.frames[0], weights, offset)
     sources = _Sources(data, np.concatenate([[0], np.cumsum([len(frame) for frame in data.frames])]))
-    fixed, x = _matrix(formula.fixed, sources, "fixed part", formula.contrasts)
-    y = _column(formula.response, sources, "response")
+    fixed, x = _matrix(formula.fixed_tree, sources, "fixed part", formula.contrasts)
+    y = _column(formula.response_tree, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
 
     factors, factor_rows = _factors(formula, sources)
     terms, specs = _terms(formula, sources, [factor.label for factor in factors], fixed, x)
-    parts = [_column(expr, sources, "offset") for expr in formula.offsets]
+    parts = [_column(expr, sources, "offset") for expr in formula.offset_trees]
     if offset is not None:
         parts.append(_row_input(offset, "offset", sources, data))
     return ModelRows(
@@ -234,7 +238,7 @@ def _terms(
     """Columns of the random terms, each with its place among the grouping factors."""
     terms, specs = [], []
     for term in formula.random:
-        spec, z = _matrix(term.lhs, sources, f"random term ({term.lhs} | {term.group_label})")
+        spec, z = _matrix(term.lhs_tree, sources, f"random term ({term.lhs} | {term.group_label})")
         if not spec.names:
             raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
         if set(spec.columns) <= set(fixed.columns):
@@ -246,7 +250,7 @@ def _terms(
 
 
 def _matrix(
-    rhs: str, sources: _Sources, what: str, contrasts: GivenContrasts = MappingProxyType({})
+    rhs: Expression, sources: _Sources, what: str, contrasts: GivenContrasts = MappingProxyType({})
 ) -> tuple[MatrixSpec, RowMatrix]:
     def frame_of(columns: tuple[str, ...]) -> tuple[pd.DataFrame, bool]:
         frame, starts = sources.frame(columns)
@@ -259,7 +263,7 @@ def _matrix(
         raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None
 
 
-def _column(expr: str, sources: _Sources, what: str) -> RowArray:
+def _column(expr: Expression, sources: _Sources, what: str) -> RowArray:
     frame, starts = sources.frame(variables(expr))
     try:
         return RowArray(evaluate(expr, frame, what=what), starts)
@@ -343,8 +347,8 @@ def _weights(weights: RowArray, data: ImputedData) -> RowArray:
     if bad.any():
         where = ""
         if weights.offsets is not None and len(data.labels) > 1:
-            lane = int(np.searchsorted(weights.offsets, int(np.argmax(bad)), side="right")) - 1
-            where = f" (first in imputation {data.labels[lane]})"
+            k = int(np.searchsorted(weights.offsets, int(np.argmax(bad)), side="right")) - 1
+            where = f" (first in imputation {data.labels[k]})"
         raise DataError(
             f"weights must be positive: {int(bad.sum())} are zero or negative{where}; leave those rows out of the data"
         )
@@ -356,5 +360,5 @@ def _sum_rows(parts: list[RowArray], sources: _Sources) -> RowArray | None:
         return None
     if all(part.offsets is None for part in parts):
         return RowArray(np.sum([part.values for part in parts], axis=0), None)
-    lanes = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
-    return RowArray(np.concatenate(lanes), sources.offsets)
+    sums = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
+    return RowArray(np.concatenate(sums), sources.offsets)

@@ -1,4 +1,4 @@
-"""Which columns the terms of a right side make, and what they are called: formulaic's coding, asked about one row."""
+"""Coding of terms: the columns that a right side makes, and their names, which formulaic is asked about one row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
 from numpy.typing import NDArray
 
-from .rcalls import Array, Columns, ContrastMatrix, Factor, level_name
+from .functions import Array, Categorical, ContrastMatrix, NamedColumns, level_name
 
 # Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
 # (its key), the indicator of a level (its position) or weights by level.
 Selector: TypeAlias = "str | int | NDArray[np.float64] | None"
 _Block: TypeAlias = "dict[str, Selector]"  # the columns of one factor, by what is appended to its name
-Finished: TypeAlias = "Array | Factor | Columns"
+Finished: TypeAlias = "Array | Categorical | NamedColumns"
 Plan: TypeAlias = "tuple[tuple[tuple[int, Selector], ...], ...]"  # per column: the factors multiplied
 
 
@@ -34,9 +34,9 @@ class Shape(NamedTuple):
 
 
 def shape_of(value: Finished) -> Shape:
-    if isinstance(value, Columns):
+    if isinstance(value, NamedColumns):
         return Shape(keys=tuple(map(str, value.parts)))
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return Shape(levels=tuple(level_name(level) for level in value.levels), contrast=value.contrast)
     return Shape()
 
@@ -68,7 +68,7 @@ _CODINGS: dict[str, tuple[Contrasts, str]] = {
 }
 
 
-class Structure(NamedTuple):
+class Coding(NamedTuple):
     """The columns of a right side: names, what each is made of, and the position of its term (-1: the intercept)."""
 
     names: tuple[str, ...]
@@ -78,9 +78,9 @@ class Structure(NamedTuple):
 
 # bounded: refits of one formula, as in a bootstrap, ask the same question each time
 @lru_cache(maxsize=128)
-def structure(
+def code_terms(
     intercept: bool, terms: tuple[tuple[int, ...], ...], labels: tuple[str, ...], shapes: tuple[Shape, ...]
-) -> Structure:
+) -> Coding:
     """Ask formulaic, about one row, which columns the terms (positions of their factors) make."""
     slots = {name: slot for slot, name in enumerate(labels)}
     context = {name: _one_row(shape) for name, shape in zip(labels, shapes, strict=True)}
@@ -99,7 +99,7 @@ def structure(
             blocks = [[(slot, s) for s in _block(shapes[slot], reduced).values()] for slot, reduced in factors]
             # the first factor runs fastest, in R as in formulaic
             plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
-    return Structure(tuple(names), tuple(plan), tuple(owners))
+    return Coding(tuple(names), tuple(plan), tuple(owners))
 
 
 def _one_row(shape: Shape) -> FactorValues[Any]:

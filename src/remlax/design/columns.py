@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from ..errors import DataError, FormulaError, shortened
-from .rcalls import Array, Factor
+from .functions import Array, Categorical
 from .tokens import nearest
 
 # codings of patsy, which stand where a column might
@@ -43,19 +43,25 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
         If a name belongs to several columns.
     """
     for name in names:
-        if name not in frame.columns:
-            known = [column for column in frame.columns if isinstance(column, str)]
-            hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
-            raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
-        if not isinstance(frame[name], pd.Series):
-            raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
+        _column(frame, name, what)
+
+
+def _column(frame: pd.DataFrame, name: str, what: str) -> pd.Series[Any]:
+    if name not in frame.columns:
+        known = [column for column in frame.columns if isinstance(column, str)]
+        hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
+        raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
+    column = frame[name]
+    if not isinstance(column, pd.Series):
+        raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
+    return column
 
 
 def _some(names: list[str], most: int = 10) -> str:
     return shortened(map(repr, names), most) or "none"
 
 
-def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
+def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorical:
     """Read one complete column.
 
     Parameters
@@ -69,8 +75,8 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
 
     Returns
     -------
-    ndarray (n,) or Factor
-        float64 for numbers of any dtype, bool for truth values; strings and categories become a Factor
+    ndarray (n,) or Categorical
+        float64 for numbers of any dtype, bool for truth values; strings and categories become a Categorical
         without its unused categories (strings sorted; an ordered Categorical carries ``contr.poly``).
 
     Raises
@@ -80,8 +86,7 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
     DataError
         For missing or infinite cells, and for dates and other things that are neither numbers nor categories.
     """
-    require_columns((name,), frame, what)
-    series = frame[name]
+    series = _column(frame, name, what)
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(series, name, what)
@@ -111,7 +116,7 @@ def _numbers(series: pd.Series[Any], name: str, what: str) -> Array:
     return values
 
 
-def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Categorical:
     _refuse_missing(series, name, what)
     categories = series.cat.categories
     codes = series.cat.codes.to_numpy().astype(np.intp)
@@ -121,10 +126,10 @@ def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor
         renumber[used] = np.arange(used.size)
         codes = renumber[codes]
     contrast = "contr.poly" if series.cat.ordered else "contr.treatment"
-    return Factor(codes, tuple(categories[int(k)] for k in used), contrast)
+    return Categorical(codes, tuple(categories[int(k)] for k in used), contrast)
 
 
-def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Categorical:
     _refuse_missing(series, name, what)
     try:
         codes, levels = pd.factorize(series)
@@ -137,7 +142,7 @@ def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
     if not kinds <= {"str", "str_"}:
         raise _no_categories(name, what, kinds)
     order = np.argsort(np.asarray(levels, dtype=object), kind="stable")
-    return Factor(np.argsort(order)[codes], tuple(levels[k] for k in order))
+    return Categorical(np.argsort(order)[codes], tuple(levels[k] for k in order))
 
 
 def _no_categories(name: str, what: str, kinds: set[str]) -> DataError:

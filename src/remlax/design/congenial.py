@@ -1,4 +1,4 @@
-"""Whether an imputation model has what the analysis model has: products, powers and random slopes."""
+"""Congeniality: does an imputation model have the products, powers and random slopes of the analysis model?"""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..data.imputed import ImputedData
 from ..errors import ImputationWarning, RemlaxError, warn
 from .formula import MixedFormula, parse_formula
 from .model_matrix import model_matrix
-from .syntax import Call, Name, columns_in, deparse, parse, variables
+from .syntax import parse, variables
 from .terms import expand
+from .tree import Call, Expression, Name, Node, columns_in
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,19 +49,19 @@ class Lacking(NamedTuple):
 
     def words(self, cluster: str) -> str:
         """Name the terms and slopes in a sentence."""
-        found = [f"the {'product' if ':' in term else 'term'} {term!r}" for term in self.terms]
-        found += [f"the random slope of {slope!r} in {cluster!r}" for slope in self.slopes]
-        return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+        words = [f"the {'product' if ':' in term else 'term'} {term!r}" for term in self.terms]
+        words += [f"the random slope of {slope!r} in {cluster!r}" for slope in self.slopes]
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def quoted(names: Iterable[str]) -> tuple[str, ...]:
     """Names of columns as a formula has them."""
-    return tuple(deparse(Name(name)) for name in names)
+    return tuple(Name(name).text for name in names)
 
 
 def as_terms(given: Iterable[str], columns: Collection[str]) -> tuple[str, ...]:
     """Columns, whatever their names, and terms of columns, as formulas have them."""
-    return tuple(deparse(Name(text)) if text in columns else text for text in given)
+    return tuple(Name(text).text if text in columns else text for text in given)
 
 
 def terms_of(rhs: str) -> tuple[str, ...]:
@@ -89,21 +90,22 @@ def lacking(analysis: MixedFormula, model: ImputationModel, frame: pd.DataFrame)
     frame
         Complete rows with the columns of both.
     """
-    response = [name for name in columns_in(parse(analysis.response, arithmetic=True)) if name in model.imputed]
+    response = [name for name in columns_in(analysis.response_tree) if name in model.imputed]
     within = _indicators(frame, model.by)
     targets = [f"factor({name})" if name in model.categories else name for name in quoted(model.targets)]
-    fixed, random = [right_side([*targets, *model.fixed])], [right_side(model.random or ())]
+    fixed: list[Expression] = [right_side([*targets, *model.fixed])]
+    random: list[Expression] = [right_side(model.random or ())]
     if model.outcome:
         outcome = parse_formula(model.outcome)
         if outcome.response == analysis.response:
-            fixed.append(outcome.fixed)
-            random += [term.lhs for term in outcome.random]
-    terms = _unknown(analysis.fixed, frame, _basis(fixed, frame, within))
+            fixed.append(outcome.fixed_tree)
+            random += [term.lhs_tree for term in outcome.random]
+    terms = _unknown(analysis.fixed_tree, frame, _basis(fixed, frame, within))
     wanted = [term for term in terms if _counts(term, model.imputed, bool(response))]
     slopes: list[str] = []
     for part in analysis.random if model.random is not None else ():
         if part.group == (model.cluster,):
-            slopes += _unknown(part.lhs, frame, _basis(random, frame, within), single=True)
+            slopes += _unknown(part.lhs_tree, frame, _basis(random, frame, within), single=True)
     slopes = [slope for slope in slopes if response or set(variables(slope)) & set(model.imputed)]
     involved = {name for term in (*wanted, *slopes) for name in variables(term)}
     return Lacking(tuple(wanted), tuple(dict.fromkeys(slopes)), bool(involved & set(model.imputed)))
@@ -117,12 +119,12 @@ def _counts(term: str, imputed: Collection[str], response: bool) -> bool:
     return response or bool(own)
 
 
-def _unknown(rhs: str, frame: pd.DataFrame, basis: FloatArray, *, single: bool = False) -> list[str]:
+def _unknown(rhs: Node, frame: pd.DataFrame, basis: FloatArray, *, single: bool = False) -> list[str]:
     """Terms of a right side that are products or functions (with ``single``: any) and not in the span of the basis."""
     matrix = model_matrix(rhs, frame)
     x = matrix.values - matrix.values.mean(axis=0)
     far = np.linalg.norm(x - basis @ (basis.T @ x), axis=0) > IN_SPAN * np.linalg.norm(x, axis=0)
-    written = expand(parse(rhs), rhs)
+    written = expand(rhs)
     columns = list(matrix.spec.term_columns.values())
     return [
         written.text(term)
@@ -131,7 +133,7 @@ def _unknown(rhs: str, frame: pd.DataFrame, basis: FloatArray, *, single: bool =
     ]
 
 
-def _basis(sides: Sequence[str], frame: pd.DataFrame, within: FloatArray) -> FloatArray:
+def _basis(sides: Sequence[Expression], frame: pd.DataFrame, within: FloatArray) -> FloatArray:
     """Orthonormal basis of the right sides, in each group of rows by themselves; within (n, G): a column per group."""
     whole = np.concatenate([model_matrix(side, frame).values for side in sides], axis=1)
     # years and their squares differ enough only when they are centred
@@ -162,26 +164,26 @@ def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
     if len(frame) > MOST_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MOST_ROWS).astype(int)]
     try:
-        found = lacking(analysis, model, frame)
+        lacks = lacking(analysis, model, frame)
     except RemlaxError:
         return
-    if found:
+    if lacks:
         imputed = ", ".join(map(repr, model.imputed))
         warn(
-            f"missing cells of {imputed} were imputed without {found.words(model.cluster)}, which the model has: "
-            f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, found)}",
+            f"missing cells of {imputed} were imputed without {lacks.words(model.cluster)}, which the model has: "
+            f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, lacks)}",
             ImputationWarning,
         )
 
 
-def _advice(analysis: MixedFormula, model: ImputationModel, found: Lacking) -> str:
+def _advice(analysis: MixedFormula, model: ImputationModel, lacks: Lacking) -> str:
     """What gives the imputation model what it lacks."""
-    if set(found.involved) & set(quoted(model.categories)) & set(quoted(model.imputed)):
+    if set(lacks.involved) & set(quoted(model.categories)) & set(quoted(model.imputed)):
         return "For such terms of incomplete categories impute by mdmb, Blimp or jomo.lmer"
-    if found.of_imputed:
+    if lacks.of_imputed:
         return f"Impute by remlax.impute.joint(..., compatible_with={analysis.text!r})"
-    targets = [name for name in quoted(model.targets) if name not in found.involved]
-    slopes = list(dict.fromkeys([*(model.random or ()), *found.slopes]))
-    cluster = deparse(Name(model.cluster or analysis.random[0].group[0]))
-    right = [*dict.fromkeys([*model.fixed, *found.involved, *found.terms]), f"({right_side(slopes)} | {cluster})"]
+    targets = [name for name in quoted(model.targets) if name not in lacks.involved]
+    slopes = list(dict.fromkeys([*(model.random or ()), *lacks.slopes]))
+    cluster = Name(model.cluster or analysis.random[0].group[0]).text
+    right = [*dict.fromkeys([*model.fixed, *lacks.involved, *lacks.terms]), f"({right_side(slopes)} | {cluster})"]
     return f"Impute by remlax.impute.joint(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"

@@ -1,57 +1,28 @@
-"""What an expression is worth on a data frame: only columns and listed functions, by walking the tree."""
+"""Evaluator of expressions, by walking the tree: only columns and listed functions, on data frames or on arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, FormulaError
 from .columns import read_column
-from .rcalls import (
-    FUNCTIONS,
-    Array,
-    CallError,
-    Columns,
-    Factor,
-    State,
-    Value,
-    level_name,
-    numeric,
-)
-from .syntax import (
-    Binary,
-    Call,
-    Constant,
-    Group,
-    Name,
-    Node,
-    Not,
-    Sum,
-    columns_in,
-    deparse,
-    parse,
-)  # fmt: skip
-
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "*": np.multiply, "/": np.divide, "^": np.power, "%%": np.mod, "%/%": np.floor_divide,
-}  # fmt: skip
-_COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
-    "==": np.equal, "!=": np.not_equal, "<": np.less, ">": np.greater,
-    "<=": np.less_equal, ">=": np.greater_equal,
-}  # fmt: skip
-_LOGICAL: dict[str, Callable[[Any, Any], Any]] = {"&": np.logical_and, "|": np.logical_or}
+from .functions import FUNCTIONS, Array, CallError, Categorical, NamedColumns, State, Value, binary, negation, numeric
+from .syntax import tree_of
+from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in
 
 
-def evaluate(expr: str, frame: pd.DataFrame, *, what: str = "response") -> NDArray[np.float64]:
+def evaluate(expr: Expression, frame: pd.DataFrame, *, what: str = "response") -> NDArray[np.float64]:
     """Evaluate a response, offset or weights expression.
 
     Parameters
     ----------
-    expr : str
+    expr : str or Node
         Arithmetic over columns and functions, with R's meaning: ``"y"``, ``"log(y)"``, ``"y/10"``.
     frame : DataFrame
         The data, n rows, complete in the columns used.
@@ -75,39 +46,120 @@ def evaluate(expr: str, frame: pd.DataFrame, *, what: str = "response") -> NDArr
     >>> evaluate("log(y)/2", pd.DataFrame({"y": [1.0, np.exp(4)]}))
     array([0., 2.])
     """
-    node = parse(expr, arithmetic=True)
-    value = Evaluator(frame, {}, what).term(node)
-    if isinstance(value, Factor):
-        raise FormulaError(f"the {what} {deparse(node)!r} is categorical; it must be numeric")
-    if isinstance(value, Columns):
-        raise FormulaError(f"the {what} {deparse(node)!r} makes {len(value.parts)} columns; it must be one")
+    node = tree_of(expr, arithmetic=True)
+    value = FrameEvaluator(frame, {}, what).term(node)
+    if isinstance(value, Categorical):
+        raise FormulaError(f"the {what} {node.text!r} is categorical; it must be numeric")
+    if isinstance(value, NamedColumns):
+        raise FormulaError(f"the {what} {node.text!r} makes {len(value.parts)} columns; it must be one")
     return np.array(numeric(value), dtype=np.float64)  # a copy: the caller's frame stays its own
 
 
 class Evaluator:
-    """Values of expressions on one frame.
+    """Values of expressions; where names stand for arrays of JAX, so do the values.
 
     Parameters
     ----------
-    frame : DataFrame
-        The data.
+    columns : mapping of str to array
+        What names stand for.
     states : dict
         What stateful functions have learnt, by the text of the call; filled where empty, obeyed otherwise.
     what : str
         Which part of the model this is, for messages.
+
+    Examples
+    --------
+    >>> from remlax.design.syntax import parse
+    >>> Evaluator({"x": np.array([1.0, 3.0])}).value(parse("x^2 + 1", arithmetic=True)).tolist()
+    [2.0, 10.0]
     """
 
-    def __init__(self, frame: pd.DataFrame, states: dict[str, State], what: str) -> None:
-        self.frame, self.states, self.what = frame, states, what
+    def __init__(
+        self, columns: Mapping[str, Array | jax.Array], states: dict[str, State] | None = None, what: str = "model"
+    ) -> None:
+        self.columns, self.states, self.what = columns, {} if states is None else states, what
         self.known: dict[str, Value] = {}
 
-    def term(self, node: Node) -> Array | Factor | Columns:
+    def value(self, node: Node) -> Any:
+        """Evaluate any piece of an expression."""
+        match node:
+            case Constant():
+                return self.constant(node)
+            case Group(inner):
+                return self.value(inner)
+            case Name() | Call():
+                key = node.text
+                if key not in self.known:
+                    self.known[key] = self.column(node.id) if isinstance(node, Name) else self.call(node)
+                return self.known[key]
+            case Sum() | Not() | Binary():
+                return self.attempt(node, lambda: self.operation(node))
+
+    def constant(self, node: Constant) -> Value:
+        """Evaluate a literal."""
+        return node.value
+
+    def column(self, name: str) -> Value:
+        """Look up what a name stands for."""
+        return self.columns[name]
+
+    def call(self, node: Call) -> Value:
+        """Call a function on the values of its arguments."""
+        function = FUNCTIONS[node.func]
+        args = [self.value(arg) for arg in node.args]
+        named = {key: self.value(arg) for key, arg in node.named}
+        if function.stateful:
+            args.insert(0, self.states.setdefault(node.text, {}))
+        return self.attempt(node, lambda: function.call(*args, **named))
+
+    def attempt(self, node: Node, compute: Callable[[], Value]) -> Value:
+        """Compute, and say in which piece what cannot be computed stands; numbers stay Python's."""
+        try:
+            value = compute()
+        except CallError as error:
+            raise FormulaError(f"{node.text!r} in the {self.what}: {error}") from None
+        return value.item() if isinstance(value, np.generic) else value
+
+    def operation(self, node: Sum | Not | Binary) -> Value:
+        """Apply an operator."""
+        match node:
+            case Sum(items):
+                sign, first = items[0]
+                total: Value = sign * numeric(self.value(first))
+                for sign, item in items[1:]:
+                    part = numeric(self.value(item))
+                    total = total + part if sign > 0 else total - part
+                return total
+            case Not(inner):
+                return negation(self.value(inner))
+        return binary(node.op, self.value(node.left), self.value(node.right))
+
+
+class FrameEvaluator(Evaluator):
+    """Values of expressions on a data frame, complete in the columns used; see `Evaluator`."""
+
+    def __init__(self, frame: pd.DataFrame, states: dict[str, State], what: str) -> None:
+        super().__init__({}, states, what)
+        self.frame = frame
+
+    def constant(self, node: Constant) -> Value:
+        """Evaluate a literal."""
+        if node.text == "pi" and "pi" in self.frame.columns:
+            raise FormulaError(f"'pi' in the {self.what} is a number here and also a column; "
+                               "write `pi` in backticks for the column")  # fmt: skip
+        return node.value
+
+    def column(self, name: str) -> Value:
+        """Read a column."""
+        return read_column(self.frame, name, self.what)
+
+    def term(self, node: Node) -> Array | Categorical | NamedColumns:
         """Evaluate a whole factor of the model: a column, categories or several columns; all finite."""
         with np.errstate(all="ignore"):  # non-finite results are reported below, by name
             value = self.value(node)
-        if not isinstance(value, np.ndarray | Factor | Columns):
-            raise FormulaError(f"{deparse(node)!r} in the {self.what} is a constant; it must use a column")
-        for part in value.parts.values() if isinstance(value, Columns) else [value]:
+        if not isinstance(value, np.ndarray | Categorical | NamedColumns):
+            raise FormulaError(f"{node.text!r} in the {self.what} is a constant; it must use a column")
+        for part in value.parts.values() if isinstance(value, NamedColumns) else [value]:
             if isinstance(part, np.ndarray) and not np.isfinite(part).all():
                 raise self.not_finite(node, part)
         return value
@@ -117,79 +169,11 @@ class Evaluator:
         bad = np.flatnonzero(~np.isfinite(values))
         where = ""
         for name in columns_in(node):
-            column = read_column(self.frame, name, self.what)
+            column = self.column(name)
             if isinstance(column, np.ndarray):
                 where = f", where {name} = {column[bad[0]]}"
                 break
         return DataError(
-            f"{deparse(node)!r} in the {self.what} is not finite in {bad.size} of {values.size} rows "
+            f"{node.text!r} in the {self.what} is not finite in {bad.size} of {values.size} rows "
             f"(the first is row {self.frame.index[bad[0]]!r}{where})"
         )
-
-    def value(self, node: Node) -> Value:
-        """Evaluate any piece of an expression."""
-        match node:
-            case Constant(text, value):
-                if text == "pi" and "pi" in self.frame.columns:
-                    raise FormulaError(f"'pi' in the {self.what} is a number here and also a column; "
-                                       "write `pi` in backticks for the column")  # fmt: skip
-                return value
-            case Group(inner):
-                return self.value(inner)
-            case Name() | Call():
-                key = deparse(node)
-                if key not in self.known:
-                    self.known[key] = (
-                        read_column(self.frame, node.id, self.what) if isinstance(node, Name) else self.call(node)
-                    )
-                return self.known[key]
-            case Sum() | Not() | Binary():
-                return self.attempt(node, lambda: self.operation(node))
-
-    def call(self, node: Call) -> Value:
-        function = FUNCTIONS[node.func]
-        args = [self.value(arg) for arg in node.args]
-        named = {key: self.value(arg) for key, arg in node.named}
-        if function.stateful:
-            state = self.states.setdefault(deparse(node), {})
-            return self.attempt(node, lambda: function.call(state, *args, **named))
-        return self.attempt(node, lambda: function.call(*args, **named))
-
-    def attempt(self, node: Node, compute: Callable[[], Value]) -> Value:
-        try:
-            return compute()
-        except CallError as error:
-            raise FormulaError(f"{deparse(node)!r} in the {self.what}: {error}") from None
-
-    def operation(self, node: Sum | Not | Binary) -> Value:
-        match node:
-            case Sum(items):
-                sign, first = items[0]
-                total = sign * numeric(self.value(first))
-                for sign, item in items[1:]:
-                    part = numeric(self.value(item))
-                    total = total + part if sign > 0 else total - part
-                return total
-            case Not(inner):
-                return np.logical_not(numeric(self.value(inner)))
-        return _binary(node.op, self.value(node.left), self.value(node.right))
-
-
-def _binary(op: str, left: Value, right: Value) -> Value:
-    result: Value
-    if op in _COMPARISON and (isinstance(left, Factor | str) or isinstance(right, Factor | str)):
-        if op not in ("==", "!="):
-            raise CallError(f"categories can be compared with == and !=, not with {op}")
-        result = _COMPARISON[op](_names(left), _names(right))
-    else:
-        table = _ARITHMETIC if op in _ARITHMETIC else _COMPARISON if op in _COMPARISON else _LOGICAL
-        result = table[op](numeric(left), numeric(right))
-    return result
-
-
-def _names(value: Value) -> Any:
-    if isinstance(value, Factor):
-        return np.array([level_name(level) for level in value.levels], dtype=object)[value.codes]
-    if isinstance(value, str | bool | int | float):
-        return level_name(value)
-    raise CallError("categories can be compared with categories and with literals only")

@@ -1,4 +1,4 @@
-"""lme4 formulas: response, fixed part, offsets and random terms taken apart."""
+"""MixedFormula: response, fixed part, offsets and random terms of an lme4 formula."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from .own_contrasts import GivenContrasts
-from .syntax import (
-    Binary,
-    Call,
-    Constant,
-    Group,
-    Name,
-    Node,
-    Sum,
-    columns_in,
-    deparse,
-    parse,
-)  # fmt: skip
-from .terms import expand, flatten
-from .tokens import clip, problem, tokenize
+from .syntax import parse_sides
+from .terms import expand, flatten, product
+from .tokens import clip, problem
+from .tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in
+
+ZERO, ONE = Constant("0", 0.0), Constant("1", 1.0)
 
 
 @dataclass(frozen=True)
@@ -28,8 +20,8 @@ class RandomTerm:
 
     Attributes
     ----------
-    lhs : str
-        Right side of the columns whose coefficients vary, intercept spelt out: ``"1 + x"``, ``"0 + f"``.
+    lhs_tree : Node
+        Right side of the columns whose coefficients vary, intercept spelt out.
     group : tuple of str
         Columns whose interaction is the grouping factor, in the order in which lme4 writes its levels.
     correlated : bool, default True
@@ -38,10 +30,15 @@ class RandomTerm:
         lme4's name of the grouping factor where it is not ``":".join(group)``: ``"c:(b:a)"``.
     """
 
-    lhs: str
+    lhs_tree: Node
     group: tuple[str, ...]
     correlated: bool = True
     label: str = field(default="", compare=False)
+
+    @property
+    def lhs(self) -> str:
+        """Text of the columns whose coefficients vary: ``"1 + x"``, ``"0 + f"``."""
+        return self.lhs_tree.text
 
     @property
     def group_label(self) -> str:
@@ -51,17 +48,15 @@ class RandomTerm:
 
 @dataclass(frozen=True)
 class MixedFormula:
-    """A mixed-model formula taken apart.
+    """A mixed-model formula taken apart; trees, whose text is written where it is asked for.
 
     Attributes
     ----------
-    text : str
-        The formula, evenly spaced.
-    response : str
-        Expression for the response.
-    fixed : str
-        Right side of the fixed part without bars and offsets, intercept spelt out: ``"1 + x + f"``, ``"0"``.
-    offsets : tuple of str
+    response_tree, right_tree : Node
+        What stands before and after the ``~``.
+    fixed_tree : Node
+        Right side of the fixed part without bars and offsets, intercept spelt out.
+    offset_trees : tuple of Node
         Expressions whose sum is the offset.
     random : tuple of RandomTerm
         In lme4's order; nesting and ``||`` written out.
@@ -69,18 +64,37 @@ class MixedFormula:
         Contrasts of factors of the fixed part, given beside the text.
     """
 
-    text: str
-    response: str
-    fixed: str
-    offsets: tuple[str, ...]
+    response_tree: Node
+    right_tree: Node
+    fixed_tree: Node
+    offset_trees: tuple[Node, ...]
     random: tuple[RandomTerm, ...]
     contrasts: GivenContrasts = field(default_factory=dict, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The formula, evenly spaced."""
+        return f"{self.response} ~ {self.right_tree.text}"
+
+    @property
+    def response(self) -> str:
+        """Text of the response."""
+        return self.response_tree.text
+
+    @property
+    def fixed(self) -> str:
+        """Text of the fixed part: ``"1 + x + f"``, ``"0"``."""
+        return self.fixed_tree.text
+
+    @property
+    def offsets(self) -> tuple[str, ...]:
+        """Texts of the offsets."""
+        return tuple(tree.text for tree in self.offset_trees)
 
     @cached_property
     def variables(self) -> tuple[str, ...]:
         """Data columns that the formula uses, each once, in order of appearance."""
-        response, _, right = _sides(self.text)
-        return tuple(dict.fromkeys((*columns_in(response), *columns_in(right))))
+        return tuple(dict.fromkeys((*columns_in(self.response_tree), *columns_in(self.right_tree))))
 
 
 def parse_formula(text: str) -> MixedFormula:
@@ -116,20 +130,24 @@ def parse_formula(text: str) -> MixedFormula:
     >>> [(term.lhs, term.group_label) for term in formula.random]
     [('1', 'b:a'), ('1', 'a'), ('0 + x', 'b:a'), ('0 + x', 'a')]
     """
-    response, offsets_and_terms, right = _sides(text)
+    response, right = parse_sides(text)
+    if isinstance(right, Binary) and right.op in ("|", "||"):
+        left, group = right.left.text, right.right.text
+        raise problem(text, f"the bar in {left} {right.op} {group} needs parentheses: "
+                      f"write the random term as (1 {right.op} {group})")  # fmt: skip
     fixed: list[tuple[int, Node]] = []
-    offsets: list[str] = []
+    offsets: list[Node] = []
     random: list[RandomTerm] = []
-    for sign, item in offsets_and_terms:
+    for sign, item in flatten(right):
         bar = _bar(item)
         if bar is not None:
             if sign < 0:
-                raise problem(text, f"the random term ({deparse(bar)}) is taken away; leave it out instead")
+                raise problem(text, f"the random term ({bar.text}) is taken away; leave it out instead")
             random.extend(_random_terms(bar, text))
         elif isinstance(item, Call) and item.func == "offset":
             if sign < 0:
-                raise problem(text, f"{deparse(item)} is taken away; write offset(-({deparse(item.args[0])}))")
-            offsets.append(deparse(item.args[0]))
+                raise problem(text, f"{item.text} is taken away; write offset(-({item.args[0].text}))")
+            offsets.append(item.args[0])
         else:
             fixed.append((sign, item))
     fixed_part = _with_intercept(fixed, text)
@@ -138,36 +156,7 @@ def parse_formula(text: str) -> MixedFormula:
     twice = next((term for k, term in enumerate(random) if term in random[:k]), None)
     if twice is not None:
         raise problem(text, f"it has the random term ({twice.lhs} | {twice.group_label}) twice")
-    whole = f"{deparse(response)} ~ {deparse(right)}"
-    return MixedFormula(whole, deparse(response), fixed_part, tuple(offsets), tuple(random))
-
-
-def _sides(text: str) -> tuple[Node, list[tuple[int, Node]], Node]:
-    """The response, the signed items of the right side, and the whole right side."""
-    tokens = tokenize(text)
-    tildes = [k for k, token in enumerate(tokens) if token.text == "~" and token.kind == "op"]
-    if not tildes:
-        raise problem(text, "it has no '~'; write response ~ terms, e.g. 'y ~ x + (1 | g)'")
-    if len(tildes) > 1:
-        raise problem(text, "it has more than one '~'")
-    at = tildes[0]
-    if at == 0:
-        raise problem(text, "there is no response before the '~'")
-    if tokens[at + 1].kind == "end":
-        raise problem(text, "there is nothing after the '~'")
-    depth = sum({"(": 1, ")": -1}.get(token.text, 0) for token in tokens[:at] if token.kind == "op")
-    if depth > 0:
-        raise problem(text, "the '~' stands inside parentheses, or a parenthesis before it is never closed")
-    end = tokens[-1]
-    response = parse(text, [*tokens[:at], end], arithmetic=True)
-    if not columns_in(response):
-        raise problem(text, f"the response {deparse(response)} names no column")
-    right = parse(text, tokens[at + 1 :])
-    if isinstance(right, Binary) and right.op in ("|", "||"):
-        left, group = deparse(right.left), deparse(right.right)
-        raise problem(text, f"the bar in {left} {right.op} {group} needs parentheses: "
-                      f"write the random term as (1 {right.op} {group})")  # fmt: skip
-    return response, flatten(right), right
+    return MixedFormula(response, right, fixed_part, tuple(offsets), tuple(random))
 
 
 def _bar(node: Node) -> Binary | None:
@@ -180,41 +169,41 @@ def _bar(node: Node) -> Binary | None:
 
 
 def _random_terms(bar: Binary, text: str) -> list[RandomTerm]:
-    shown = f"({deparse(bar)})"
-    if any(isinstance(item, Call) and item.func == "offset" for _, item in flatten(bar.left)):
-        raise problem(text, f"an offset belongs to the fixed part, not into the random term {shown}")
+    items = flatten(bar.left)
+    if any(isinstance(item, Call) and item.func == "offset" for _, item in items):
+        raise problem(text, f"an offset belongs to the fixed part, not into the random term ({bar.text})")
     terms = expand(bar.left, text)
     if not terms.intercept and not terms.terms:
-        raise problem(text, f"the random term {shown} has no column before the bar")
-    left_sides = [_with_intercept(flatten(bar.left), text)]
+        raise problem(text, f"the random term ({bar.text}) has no column before the bar")
+    left_sides = [_with_intercept(items, text)]
     if bar.op == "||":
-        left_sides = ["1"] * terms.intercept + [f"0 + {terms.text(term)}" for term in terms.terms]
-    groups = _groups(bar.right, shown, text)
+        products = [product([terms.factors[i] for i in term]) for term in terms.terms]
+        left_sides = [Sum(((1, ONE),))] * terms.intercept + [Sum(((1, ZERO), (1, node))) for node in products]
+    groups = _groups(bar, text)
     return [RandomTerm(lhs, group, True, name) for lhs in left_sides for group, name in groups]
 
 
-def _with_intercept(items: list[tuple[int, Node]], text: str) -> str:
-    """Formula text of the items, the implied intercept spelt out; says so if they are no terms."""
-    one = (1, Constant("1", 1.0))
+def _with_intercept(items: list[tuple[int, Node]], text: str) -> Sum:
+    """Sum of the items, the implied intercept spelt out; says so if they are no terms."""
     if not any(isinstance(item, Constant) for _, item in items):
-        items = [one, *items]
+        items = [(1, ONE), *items]
     terms = Sum(tuple(items))
     expand(terms, text)
-    return deparse(terms)
+    return terms
 
 
-def _groups(node: Node, shown: str, text: str) -> list[tuple[tuple[str, ...], str]]:
+def _groups(bar: Binary, text: str) -> list[tuple[tuple[str, ...], str]]:
     """Grouping factors of the part after a bar: columns, and lme4's name where that needs parentheses."""
     factors: list[tuple[tuple[str, ...], str]] = []
-    for part in _nested(node):
-        names = tuple(_grouping_column(leaf, node, shown, text) for leaf in _crossed(part))
+    for part in _nested(bar.right):
+        names = tuple(_grouping_column(leaf, bar, text) for leaf in _crossed(part))
         name = ":".join(names)
         if factors:
             outer, outer_name = factors[0]
             names = (*names, *outer)
             name = f"{name}:({outer_name})" if ":" in outer_name and len(outer) > 1 else f"{name}:{outer_name}"
         if len(set(names)) < len(names):
-            raise problem(text, f"the grouping factor in {shown} names a column twice")
+            raise problem(text, f"the grouping factor in ({bar.text}) names a column twice")
         factors.insert(0, (names, name))
     return [(names, "" if name == ":".join(names) else name) for names, name in factors]
 
@@ -237,7 +226,7 @@ def _crossed(node: Node) -> list[Node]:
     return [node]
 
 
-def _grouping_column(leaf: Node, whole: Node, shown: str, text: str) -> str:
+def _grouping_column(leaf: Node, bar: Binary, text: str) -> str:
     if isinstance(leaf, Call) and leaf.func in ("factor", "as.factor") and not leaf.named:
         leaf = leaf.args[0]  # groups are categories anyway
     if isinstance(leaf, Name):
@@ -246,9 +235,10 @@ def _grouping_column(leaf: Node, whole: Node, shown: str, text: str) -> str:
     if isinstance(leaf, Binary) and leaf.op in ("|", "||"):
         advice = "one random term has one bar"
     elif isinstance(leaf, Sum) and all(isinstance(item, Name) for _, item in leaf.items):
-        both = " + ".join(f"(... | {deparse(item)})" for _, item in leaf.items)
+        both = " + ".join(f"(... | {item.text})" for _, item in leaf.items)
         advice = f"for crossed factors write {both}"
     elif isinstance(leaf, Binary) and leaf.op == "*":
-        left, right = deparse(leaf.left), deparse(leaf.right)
+        left, right = leaf.left.text, leaf.right.text
         advice = f"write (... | {left}) + (... | {right}) + (... | {left}:{right})"
-    raise problem(text, f"{clip(deparse(whole))!r} after the bar in {clip(shown)} is no grouping factor; {advice}")
+    shown = clip(f"({bar.text})")
+    raise problem(text, f"{clip(bar.right.text)!r} after the bar in {shown} is no grouping factor; {advice}")

@@ -16,13 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, FormulaError, shortened
-from .coding import Finished, Plan, Selector, shape_of, structure
-from .evaluate import Evaluator, evaluate
+from .coding import Finished, Plan, Selector, code_terms, shape_of
+from .evaluate import FrameEvaluator, evaluate
+from .filling import fill, fill_column, weights_key
+from .functions import Categorical, NamedColumns, State, level_name
 from .own_contrasts import GivenContrasts, check_names, with_contrasts
-from .rcalls import Array, Columns, Factor, State, level_name
 from .rows import RowMatrix
-from .syntax import Node, columns_in, parse, variables
+from .syntax import tree_of, variables
 from .terms import expand, label
+from .tree import Expression, Node, columns_in
 
 __all__ = ["MatrixSpec", "ModelMatrix", "evaluate", "model_matrix", "variables"]
 
@@ -47,7 +49,7 @@ class MatrixSpec:
 
     Attributes
     ----------
-    rhs : str
+    tree : Node
         The right side.
     what : str
         Which part of the model it is, for messages.
@@ -57,7 +59,7 @@ class MatrixSpec:
         The data columns used.
     """
 
-    rhs: str
+    tree: Node
     what: str
     names: tuple[str, ...]
     variables: tuple[str, ...]
@@ -81,7 +83,7 @@ class MatrixSpec:
         A data column may be called ``Intercept``, and a contrast as a category is.
         """
         return [
-            (name, *((label(self._factors[slot]), _weights(selector)) for slot, selector in product))
+            (name, *((label(self._factors[slot]), weights_key(selector)) for slot, selector in product))
             for name, product in zip(self.names, self._plan, strict=True)
         ]
 
@@ -106,11 +108,11 @@ class MatrixSpec:
             For a category that the first data did not have, a column that changed between numbers and
             categories, missing cells, and values that are not finite.
         """
-        return _fill(len(frame), self._values(frame), self._plan, self.names, self.what)
+        return fill(len(frame), self._values(frame), self._plan, self.names, self.what)
 
     def _values(self, frame: pd.DataFrame) -> list[Finished]:
         states = {text: dict(state) for text, state in self._states.items()}
-        evaluator = Evaluator(frame, states, self.what)
+        evaluator = FrameEvaluator(frame, states, self.what)
         return [
             _matched(_categories(evaluator.term(node)), levels, label(node), self.what)
             for node, levels in zip(self._factors, self._levels, strict=True)
@@ -146,12 +148,14 @@ class MatrixSpec:
         while rank < len(self.names):
             n *= 2
             values = [_drawn(value, n, rng) for value in like]
-            coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
-            other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
-            here = _fill(n, values, self._plan, self.names, self.what)
-            there = _fill(n, coded, other.plan, other.names, self.what)
-            weights, _, found, _ = np.linalg.lstsq(there, here, rcond=None)
-            rank = int(found)
+            coded = [
+                replace(value, contrast="contr.sum") if isinstance(value, Categorical) else value for value in values
+            ]
+            other = code_terms(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
+            here = fill(n, values, self._plan, self.names, self.what)
+            there = fill(n, coded, other.plan, other.names, self.what)
+            weights, _, there_rank, _ = np.linalg.lstsq(there, here, rcond=None)
+            rank = int(there_rank)
         weights[np.abs(weights) < ZERO] = 0.0
         owners = np.array(other.owners)
         return {name: weights[owners == t] for t, name in enumerate(self.term_columns)}
@@ -187,7 +191,7 @@ class ModelMatrix:
         return self.spec.build(frame)
 
 
-def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> ModelMatrix:
+def model_matrix(rhs: Expression, frame: pd.DataFrame, *, what: str = "fixed part") -> ModelMatrix:
     """Build the model matrix of a right side.
 
     Operators and functions mean what they mean in R: ``x*z + f``, ``I(x^2)``, ``poly(x, 2)``, ``scale(x)``,
@@ -197,7 +201,7 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
 
     Parameters
     ----------
-    rhs : str
+    rhs : str or Node
         Right side without bars and offsets, ``"1 + x + f"``; the intercept is implied as in R.
     frame : DataFrame
         The data, n rows, complete in the columns used. For several imputations pass them stacked, so that all
@@ -227,12 +231,12 @@ def model_matrix(rhs: str, frame: pd.DataFrame, *, what: str = "fixed part") -> 
     if not len(frame):
         raise DataError(f"the data have no rows to build the {what} from")
     states: dict[str, State] = {}
-    spec, values = _specify(rhs, Evaluator(frame, states, what).term, states, what)
-    return ModelMatrix(spec.names, _fill(len(frame), values, spec._plan, spec.names, what), spec)
+    spec, values = _specify(rhs, FrameEvaluator(frame, states, what).term, states, what)
+    return ModelMatrix(spec.names, fill(len(frame), values, spec._plan, spec.names, what), spec)
 
 
 def stacked_matrix(
-    rhs: str,
+    rhs: Expression,
     frame_of: Callable[[tuple[str, ...]], tuple[pd.DataFrame, bool]],
     offsets: NDArray[np.int_],
     *,
@@ -243,7 +247,7 @@ def stacked_matrix(
 
     Parameters
     ----------
-    rhs : str
+    rhs : str or Node
         Right side, as of `model_matrix`.
     frame_of : callable
         From names of columns to a frame that holds them, and whether that is all data sets below each other or the one
@@ -265,7 +269,7 @@ def stacked_matrix(
     def value(node: Node) -> Finished:
         frame, own = frame_of(tuple(columns_in(node)))
         owners.append(own)
-        return Evaluator(frame, states, what).term(node)
+        return FrameEvaluator(frame, states, what).term(node)
 
     spec, values = _specify(rhs, value, states, what, contrasts)
     place, plans = [], {False: list[tuple[Any, ...]](), True: list[tuple[Any, ...]]()}
@@ -278,54 +282,57 @@ def stacked_matrix(
         place.append((own, len(plans[own])))
         plans[own].append(pieces)
         names[own].append(name)
-    shared = _fill(int(offsets[1]), values, tuple(plans[False]), tuple(names[False]), what)
+    shared = fill(int(offsets[1]), values, tuple(plans[False]), tuple(names[False]), what)
     own_columns = tuple(
-        _column(int(offsets[-1]), values, pieces, name, what)
+        fill_column(int(offsets[-1]), values, pieces, name, what)
         for name, pieces in zip(names[True], plans[True], strict=True)
     )
     return spec, RowMatrix(shared, own_columns, tuple(place), offsets)
 
 
 def _specify(
-    rhs: str,
+    rhs: Expression,
     value: Callable[[Node], Finished],
     states: dict[str, State],
     what: str,
     contrasts: GivenContrasts = MappingProxyType({}),
 ) -> tuple[MatrixSpec, list[Finished]]:
     """Evaluate the factors of a right side, and find which columns they make."""
-    terms = expand(parse(rhs), rhs)
+    tree = tree_of(rhs)
+    terms = expand(tree, rhs if isinstance(rhs, str) else "")
     used = sorted({i for term in terms.terms for i in term})
     nodes = [terms.factors[i] for i in used]
     values = [_categories(value(node)) for node in nodes]
-    for node, found in zip(nodes, values, strict=True):
-        _check_levels(found, label(node), what)
+    for node, one in zip(nodes, values, strict=True):
+        _check_levels(one, label(node), what)
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
-    check_names(contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Factor)], what)
+    check_names(
+        contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Categorical)], what
+    )
     values = [
-        with_contrasts(one, name, contrasts) if isinstance(one, Factor) else one
+        with_contrasts(one, name, contrasts) if isinstance(one, Categorical) else one
         for name, one in zip(labels, values, strict=True)
     ]
-    names, plan, owners = structure(terms.intercept, products, labels, tuple(map(shape_of, values)))
+    names, plan, owners = code_terms(terms.intercept, products, labels, tuple(map(shape_of, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
-    levels = tuple(found.levels if isinstance(found, Factor) else None for found in values)
+    levels = tuple(one.levels if isinstance(one, Categorical) else None for one in values)
     variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
-    return MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, owners, products, states), values
+    return MatrixSpec(tree, what, names, variables, tuple(nodes), levels, plan, owners, products, states), values
 
 
 def _categories(value: Finished) -> Finished:
     """Truth values are a factor with two levels, whether or not both occur, as in R."""
     if isinstance(value, np.ndarray) and value.dtype == np.bool_:
-        return Factor(value.astype(np.intp), (False, True), logical=True)
+        return Categorical(value.astype(np.intp), (False, True), logical=True)
     return value
 
 
 def _check_levels(value: Finished, name: str, what: str) -> None:
-    if not isinstance(value, Factor):
+    if not isinstance(value, Categorical):
         return
     if len(value.levels) < 2:
         raise DataError(f"{name!r} in the {what} has only one category ({value.levels[0]!r}) in these data; "
@@ -340,10 +347,10 @@ def _check_levels(value: Finished, name: str, what: str) -> None:
 
 def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: str) -> Finished:
     """Recode a factor of new data to the categories of the first data."""
-    if isinstance(value, Factor) != (levels is not None):
+    if isinstance(value, Categorical) != (levels is not None):
         now, before = ("numeric", "categorical") if levels is not None else ("categorical", "numeric")
         raise DataError(f"{name!r} in the {what} is {now} here and was {before} in the data of the fit")
-    if not isinstance(value, Factor) or levels is None or value.levels == levels:
+    if not isinstance(value, Categorical) or levels is None or value.levels == levels:
         return value
     position = {level: k for k, level in enumerate(levels)}
     unseen = [level for level in value.levels if level not in position]
@@ -354,64 +361,13 @@ def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: s
             f"{shortened(map(repr, levels))}"
         )
     codes = np.array([position[level] for level in value.levels], dtype=np.intp)[value.codes]
-    return Factor(codes, levels, value.contrast, value.logical)
+    return Categorical(codes, levels, value.contrast, value.logical)
 
 
 def _drawn(value: Finished, n: int, rng: np.random.Generator) -> Finished:
     """Draw n rows of a factor: any of its categories, or numbers in place of numbers."""
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return replace(value, codes=rng.integers(len(value.levels), size=n))
-    if isinstance(value, Columns):
-        return Columns({key: rng.normal(size=n) for key in value.parts})
+    if isinstance(value, NamedColumns):
+        return NamedColumns({key: rng.normal(size=n) for key in value.parts})
     return rng.normal(size=n)
-
-
-def _fill(
-    n: int,
-    values: list[Finished],
-    plan: Plan,
-    names: tuple[str, ...],
-    what: str,
-) -> NDArray[np.float64]:
-    out = np.empty((n, len(plan)), order="F")
-    for j, pieces in enumerate(plan):
-        column = out[:, j]
-        if not pieces:
-            column[:] = 1.0
-            continue
-        first = _select(values[pieces[0][0]], pieces[0][1])
-        _by_part(column, first)[:] = first
-        with np.errstate(over="ignore", invalid="ignore"):  # reported just below, by name
-            for slot, selector in pieces[1:]:
-                part = _select(values[slot], selector)
-                _by_part(column, part)[:] *= part
-        if len(pieces) > 1 and not np.isfinite(column).all():
-            raise DataError(f"{names[j]!r} in the {what} overflows: the product of its columns is not finite")
-    return out
-
-
-def _column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: str, what: str) -> Array:
-    """One column of `_fill`; where it is an array of that length already, that array."""
-    if len(pieces) == 1:
-        found = _select(values[pieces[0][0]], pieces[0][1])
-        if found.dtype == np.float64 and len(found) == n:
-            return found
-    return _fill(n, values, (pieces,), (name,), what)[:, 0]
-
-
-def _weights(selector: Selector) -> object:
-    """Compare weights by level as numbers, where a column has them."""
-    return selector.tobytes() if isinstance(selector, np.ndarray) else None
-
-
-def _by_part(column: Array, part: Array) -> Array:
-    """Look at a column of all data sets as one row for each, where the part is of values that all share."""
-    return column if len(part) == len(column) else column.reshape(-1, len(part))
-
-
-def _select(value: Finished, selector: Selector) -> Array:
-    if isinstance(value, Columns):
-        return value.parts[str(selector)]
-    if isinstance(value, Factor):
-        return selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
-    return value

@@ -1,4 +1,4 @@
-"""Row data that may be shared by all data sets or differ between them."""
+"""RowArray and RowMatrix: row data that may be shared by all data sets or differ between them."""
 
 from __future__ import annotations
 

@@ -1,97 +1,17 @@
-"""The formula language: R's operators over names, numbers and calls, read into a small closed tree.
+"""Syntax of formulas: R's operators over names, numbers and calls, read into a small closed tree.
 
-Nothing is ever handed to Python's ``eval``: a formula is made of the nodes below and of nothing else,
+Nothing is ever handed to Python's ``eval``: a formula is made of the nodes of `tree` and of nothing else,
 so attribute access, subscripts, lambdas and unknown functions have no way in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
-
 from ..errors import FormulaError
-from .rcalls import CONTRASTS, FUNCTIONS
-from .tokens import CONSTANTS, ORDER, OWN_CONTRASTS, RELEVEL, Token, clip, is_syntactic, nearest, problem, tokenize
+from .functions import CONTRASTS, FUNCTIONS
+from .tokens import CONSTANTS, ELSEWHERE, ORDER, RELEVEL, Token, clip, nearest, problem, tokenize
+from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in, walk
 
-_COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
-_POWER = "for a power write I(x^2)"
-_TREATMENT = "for another base level write relevel(f, ref='b'); other contrasts are C(f, contr.sum) and the like"
-# functions of other packages, and what does the same
-ELSEWHERE = {
-    **dict.fromkeys(("ar1", "diag", "us", "ou", "mat", "gau", "homcs", "toep", "rr", "corAR1"), _COVARIANCE),
-    **dict.fromkeys(("Treatment", "Sum", "contr.treatment", "contr.sum", "contr.helmert", "contr.poly"), _TREATMENT),
-    "ns": "for natural splines write cr(x, df=k, constraints='center'), which spans the curves of ns(x, df=k)",
-    **dict.fromkeys(("s", "te", "t2"), "write bs(x, df=k) or cr(x, df=k); penalised smooths need gamm4 or mgcv"),
-    **dict.fromkeys(("pow", "power", "np.power"), _POWER),
-    **dict.fromkeys(("standardize", "zscore", "stats.zscore"), "write scale(x)"),
-    **dict.fromkeys(("np.where", "where"), "write ifelse(x > 3, 1, 0)"),
-    **dict.fromkeys(("lag", "lead", "shift", "diff", "cut", "qcut", "pd.cut", "np.diff"), "make a column of it first"),
-    **dict.fromkeys(("random", "Group", "re", "group"), "write a random term such as (1 | g)"),
-    "Q": "names that R would not read stand in backticks, as in `my var`",
-    "Error": "write a random term such as (1 | g)",
-    "cbind": f"one response at a time (several need brms or MCMCglmm); {OWN_CONTRASTS}",
-    **dict.fromkeys(("matrix", "rbind", "as.matrix"), OWN_CONTRASTS),
-    **dict.fromkeys(("ordered", "as.ordered"), "make the column a pandas.Categorical(..., ordered=True)"),
-}
 MAX_DEPTH = 60  # nested pieces; far beyond any model, far below Python's recursion limit
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A column of the data."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A literal: number, string, logical, ``pi`` or the name of a contrast; `text` is how it was written."""
-
-    text: str
-    value: float | bool | str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Something in parentheses."""
-
-    inner: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """Terms added (+1) and taken away (-1); flat, so that a thousand terms are no deeper than two."""
-
-    items: tuple[tuple[int, Node], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """Logical negation."""
-
-    inner: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """Any other operator between two pieces."""
-
-    op: str
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of a function in the allow-list."""
-
-    func: str
-    args: tuple[Node, ...]
-    named: tuple[tuple[str, Node], ...]
-
-
-Node: TypeAlias = Name | Constant | Group | Sum | Not | Binary | Call
 
 # R's precedences (help page ?Syntax); "^" binds to the right, everything else to the left.
 POWER, SIGN, PRODUCT, ADDITIVE, NEGATION = 90, 80, 50, 40, 25
@@ -112,18 +32,15 @@ NOT_ARITHMETIC = {
     "%in%": "'%in%' is not available",
 }
 CATEGORICAL = frozenset(("factor", "as.factor", "C", "relevel"))
-SPACED = frozenset(("*", "|", "||", "&", "&&", "==", "!=", "<", ">", "<=", ">=", "%in%"))
 
 
-def parse(text: str, tokens: list[Token] | None = None, *, arithmetic: bool = False) -> Node:
+def parse(text: str, *, arithmetic: bool = False) -> Node:
     """Read an expression into a tree.
 
     Parameters
     ----------
     text : str
         The expression; shown in messages.
-    tokens : list of Token, optional
-        The part of `text` to read, closed by an "end" token; all of it by default.
     arithmetic : bool, default False
         Whether ``+ - * / ^`` do arithmetic (responses, offsets, weights, inside calls) or make terms.
 
@@ -132,21 +49,60 @@ def parse(text: str, tokens: list[Token] | None = None, *, arithmetic: bool = Fa
     FormulaError
         Whatever is not in the language.
     """
-    parser = _Parser(text, tokenize(text) if tokens is None else tokens, arithmetic)
-    node = parser.expression(0)
-    parser.finish()
-    if max(depth for _, depth in _walk_depth(node)) > MAX_DEPTH:
-        raise problem(text, f"it is nested more than {MAX_DEPTH} deep")
-    return node
+    return _Parser(text, tokenize(text)).side(arithmetic)
+
+
+def parse_sides(text: str) -> tuple[Node, Node]:
+    """Read what stands before and after the ``~`` of a formula: arithmetic, and terms.
+
+    Raises
+    ------
+    FormulaError
+        Whatever is not in the language.
+    """
+    tokens = tokenize(text)
+    tildes = [k for k, token in enumerate(tokens) if token.text == "~" and token.kind == "op"]
+    if not tildes:
+        raise problem(text, "it has no '~'; write response ~ terms, e.g. 'y ~ x + (1 | g)'")
+    if len(tildes) > 1:
+        raise problem(text, "it has more than one '~'")
+    at = tildes[0]
+    if at == 0:
+        raise problem(text, "there is no response before the '~'")
+    if tokens[at + 1].kind == "end":
+        raise problem(text, "there is nothing after the '~'")
+    depth = sum({"(": 1, ")": -1}.get(token.text, 0) for token in tokens[:at] if token.kind == "op")
+    if depth > 0:
+        raise problem(text, "the '~' stands inside parentheses, or a parenthesis before it is never closed")
+    parser = _Parser(text, [*tokens[:at], tokens[-1], *tokens[at + 1 :]])
+    response = parser.side(arithmetic=True)
+    if not columns_in(response):
+        raise problem(text, f"the response {response.text} names no column")
+    return response, parser.side(arithmetic=False)
+
+
+def tree_of(expr: Expression, *, arithmetic: bool = False) -> Node:
+    """Tree of an expression, which is read where it is text."""
+    return expr if isinstance(expr, Node) else parse(expr, arithmetic=arithmetic)
 
 
 class _Parser:
     """Precedence climbing over a list of tokens."""
 
-    def __init__(self, text: str, tokens: list[Token], arithmetic: bool) -> None:
-        self.text, self.tokens, self.arithmetic = text, tokens, arithmetic
+    def __init__(self, text: str, tokens: list[Token]) -> None:
+        self.text, self.tokens, self.arithmetic = text, tokens, False
         self.at = 0
         self.depth = 0
+
+    def side(self, arithmetic: bool) -> Node:
+        """Read on to the next "end" token, and over it."""
+        self.arithmetic = arithmetic
+        node = self.expression(0)
+        self.finish()
+        self.at += 1
+        if max(depth for _, depth in walk(node)) > MAX_DEPTH:
+            raise self.fail(f"it is nested more than {MAX_DEPTH} deep")
+        return node
 
     @property
     def token(self) -> Token:
@@ -300,40 +256,12 @@ def _items(node: Node) -> list[tuple[int, Node]]:
     return list(node.items) if isinstance(node, Sum) else [(1, node)]
 
 
-def children(node: Node) -> tuple[Node, ...]:
-    """The pieces that `node` is made of, in the order of the text."""
-    match node:
-        case Group(inner) | Not(inner):
-            return (inner,)
-        case Sum(items):
-            return tuple(item for _, item in items)
-        case Binary(_, left, right):
-            return (left, right)
-        case Call(_, args, named):
-            return (*args, *(value for _, value in named))
-        case _:
-            return ()
-
-
-def _walk_depth(node: Node) -> Iterator[tuple[Node, int]]:
-    stack = [(node, 1)]
-    while stack:
-        piece, depth = stack.pop()
-        yield piece, depth
-        stack.extend((child, depth + 1) for child in reversed(children(piece)))
-
-
-def columns_in(node: Node) -> tuple[str, ...]:
-    """The data columns that `node` names, each once, in order of appearance."""
-    return tuple(dict.fromkeys(piece.id for piece, _ in _walk_depth(node) if isinstance(piece, Name)))
-
-
-def variables(expr: str) -> tuple[str, ...]:
+def variables(expr: Expression) -> tuple[str, ...]:
     """Data columns that an expression uses.
 
     Parameters
     ----------
-    expr : str
+    expr : str or Node
         Right side of a formula, response, offset or weights expression.
 
     Returns
@@ -351,10 +279,10 @@ def variables(expr: str) -> tuple[str, ...]:
     >>> variables("log(x^2) + poly(z, 2):`my var`")
     ('x', 'z', 'my var')
     """
-    return columns_in(parse(expr))
+    return columns_in(tree_of(expr))
 
 
-def category_columns(expr: str) -> tuple[str, ...]:
+def category_columns(expr: Expression) -> tuple[str, ...]:
     """Columns that an expression turns into categories, whatever their type: x in ``factor(x)``.
 
     Raises
@@ -362,26 +290,5 @@ def category_columns(expr: str) -> tuple[str, ...]:
     FormulaError
         If `expr` cannot be read.
     """
-    calls = [piece for piece, _ in _walk_depth(parse(expr)) if isinstance(piece, Call) and piece.func in CATEGORICAL]
+    calls = [piece for piece, _ in walk(tree_of(expr)) if isinstance(piece, Call) and piece.func in CATEGORICAL]
     return tuple(dict.fromkeys(name for call in calls for name in columns_in(call)))
-
-
-def deparse(node: Node) -> str:
-    """Write `node` as R would print it; reading the text again gives `node`."""
-    match node:
-        case Name(name):
-            return name if is_syntactic(name) else f"`{name}`"
-        case Constant(text, _):
-            return text
-        case Group(inner):
-            return f"({deparse(inner)})"
-        case Not(inner):
-            return f"!{deparse(inner)}"
-        case Sum(items):
-            text = "".join((" + " if sign > 0 else " - ") + deparse(item) for sign, item in items)
-            return text[3:] if items[0][0] > 0 else "-" + text[3:]
-        case Binary(op, left, right):
-            return f"{deparse(left)}{f' {op} ' if op in SPACED else op}{deparse(right)}"
-        case Call(func, args, named):
-            parts = [deparse(arg) for arg in args] + [f"{key}={deparse(value)}" for key, value in named]
-            return f"{func}({', '.join(parts)})"

@@ -1,12 +1,15 @@
-"""The algebra of terms: what ``+ - * / : ^`` mean between the terms of a formula (R's ``terms()``)."""
+"""Algebra of terms: what ``+ - * / : ^`` mean between the terms of a formula (R's ``terms()``)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .syntax import Binary, Call, Constant, Group, Name, Node, Sum, children, deparse, parse
+from ..errors import FormulaError
+from .syntax import tree_of
 from .tokens import problem
+from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Sum, children
 
 MAX_TERMS = 10_000
 
@@ -33,7 +36,7 @@ class TermList:
 
     def text(self, term: _Indices) -> str:
         """One term as formula text, e.g. ``"a:b"``."""
-        return ":".join(deparse(self.factors[i]) for i in term)
+        return ":".join(self.factors[i].text for i in term)
 
 
 def label(factor: Node) -> str:
@@ -42,25 +45,31 @@ def label(factor: Node) -> str:
         return "`Intercept`"
     if isinstance(factor, Name) and re.fullmatch(r"(?=.*[^\W\d])[\w. ]+", factor.id):
         return factor.id
-    return deparse(factor)
+    return factor.text
 
 
-def expand(node: Node, text: str) -> TermList:
+def product(factors: Sequence[Node]) -> Node:
+    """Term of one or several factors, ``a:b``; halves, so that many are not nested deeply."""
+    half = len(factors) // 2
+    return Binary(":", product(factors[:half]), product(factors[half:])) if half else factors[0]
+
+
+def expand(node: Node, text: str = "") -> TermList:
     """Work out the terms of a right side as R's ``terms()`` does.
 
     Parameters
     ----------
     node : Node
         The tree of the right side, without bars and offsets.
-    text : str
-        The formula, for messages.
+    text : str, optional
+        The formula, for messages; that of the tree by default.
 
     Raises
     ------
     FormulaError
         For numbers other than 0 and 1, comparisons, offsets or bars among the terms, or too many terms.
     """
-    algebra = _Algebra(text)
+    algebra = _Algebra(node, text)
     intercept = True
     terms: dict[_Indices, None] = {}
     for sign, item in flatten(node):
@@ -68,15 +77,15 @@ def expand(node: Node, text: str) -> TermList:
             algebra.check_number(item)
             intercept = (item.value == 1) == (sign > 0)
             continue
-        found = algebra.terms(item)
+        own = algebra.terms(item)
         if sign > 0:
-            terms.update(dict.fromkeys(found))
+            terms.update(dict.fromkeys(own))
         else:
-            _take_away(terms, found)
+            _take_away(terms, own)
     return TermList(intercept, tuple(algebra.factors), tuple(sorted(terms, key=len)))
 
 
-def idle_powers(rhs: str) -> list[str]:
+def idle_powers(rhs: Expression) -> list[str]:
     """Powers of single columns among the terms of a formula: R reads x^2 as x crossed with x, which is x.
 
     Examples
@@ -84,15 +93,15 @@ def idle_powers(rhs: str) -> list[str]:
     >>> idle_powers("x + z^2 + I(x^2) + (x + z)^2")
     ['z^2']
     """
-    found, waiting = [], [parse(rhs)]
+    powers, waiting = [], [tree_of(rhs)]
     while waiting:
         node = waiting.pop()
         match node:
             case Binary("^", Name() | Call(), Constant(_, value)) if value != 1:
-                found.append(deparse(node))
+                powers.append(node.text)
             case Group() | Sum() | Binary():
                 waiting.extend(children(node))
-    return found
+    return powers
 
 
 def flatten(node: Node, sign: int = 1) -> list[tuple[int, Node]]:
@@ -107,15 +116,18 @@ def flatten(node: Node, sign: int = 1) -> list[tuple[int, Node]]:
 class _Algebra:
     """Terms as sets of positions in a growing list of factors."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, whole: Node, text: str) -> None:
+        self.whole, self.text = whole, text
         self.factors: list[Node] = []
         self.positions: dict[str, int] = {}
+
+    def problem(self, message: str) -> FormulaError:
+        return problem(self.text or self.whole.text, message)
 
     def terms(self, node: Node) -> list[_Indices]:
         match node:
             case Call(func="offset"):
-                raise problem(self.text, f"{deparse(node)} can only be added to the fixed part as a whole")
+                raise self.problem(f"{node.text} can only be added to the fixed part as a whole")
             case Name() | Call():
                 return [(self.position(node),)]
             case Group(inner):
@@ -127,10 +139,10 @@ class _Algebra:
             case Binary(":" | "*" | "/" as op, left, right):
                 return self.product(op, self.terms(left), self.terms(right))
             case _:
-                raise problem(self.text, self.refuse(node))
+                raise self.problem(self.refuse(node))
 
     def position(self, factor: Node) -> int:
-        key = deparse(factor)
+        key = factor.text
         if key not in self.positions:
             self.positions[key] = len(self.factors)
             self.factors.append(factor)
@@ -138,14 +150,14 @@ class _Algebra:
 
     def sum(self, items: tuple[tuple[int, Node], ...]) -> list[_Indices]:
         if items[0][0] < 0:
-            raise problem(self.text, f"{deparse(items[0][1])} is taken away from nothing; write arithmetic inside I()")
+            raise self.problem(f"{items[0][1].text} is taken away from nothing; write arithmetic inside I()")
         terms: dict[_Indices, None] = {}
         for sign, item in items:
-            found = self.terms(item)
+            own = self.terms(item)
             if sign > 0:
-                terms.update(dict.fromkeys(found))
+                terms.update(dict.fromkeys(own))
             else:
-                _take_away(terms, found)
+                _take_away(terms, own)
         return list(terms)
 
     def product(self, op: str, left: list[_Indices], right: list[_Indices]) -> list[_Indices]:
@@ -158,8 +170,8 @@ class _Algebra:
 
     def power(self, base: list[_Indices], exponent: object, node: Node) -> list[_Indices]:
         if not isinstance(exponent, float) or exponent < 1 or exponent != int(min(exponent, 1e9)):
-            raise problem(self.text, f"the power in {deparse(node)} must be a whole number of at least 1; "
-                          f"for arithmetic write I({deparse(node)})")  # fmt: skip
+            raise self.problem(f"the power in {node.text} must be a whole number of at least 1; "
+                          f"for arithmetic write I({node.text})")  # fmt: skip
         terms = base
         # more rounds than factors add nothing new
         for _ in range(min(int(exponent), len(self.factors)) - 1):
@@ -169,14 +181,14 @@ class _Algebra:
 
     def check_size(self, count: int) -> None:
         if count > MAX_TERMS:
-            raise problem(self.text, f"it expands to more than {MAX_TERMS} terms")
+            raise self.problem(f"it expands to more than {MAX_TERMS} terms")
 
     def check_number(self, item: Constant) -> None:
         if isinstance(item.value, bool | str) or item.value not in (0, 1):
-            raise problem(self.text, self.refuse(item))
+            raise self.problem(self.refuse(item))
 
     def refuse(self, node: Node) -> str:
-        shown = deparse(node)
+        shown = node.text
         match node:
             case Constant(_, value) if not isinstance(value, bool | str) and value in (0, 1):
                 return f"{shown} (intercept or none) can only be added or taken away, not multiplied"
@@ -186,17 +198,17 @@ class _Algebra:
             case Binary("|" | "||"):
                 return f"the random term ({shown}) can only be added to the fixed part, and holds no other"
             case Binary("%in%", left, right):
-                return f"write {deparse(right)}:{deparse(left)} for {shown}"
+                return f"write {right.text}:{left.text} for {shown}"
             case Binary("^", _, _):
                 return f"the power in {shown} must be a whole number; for arithmetic write I({shown})"
-            case Binary(op, left, right) if any("|" in deparse(side) for side in (left, right)):
+            case Binary(op, left, right) if any("|" in side.text for side in (left, right)):
                 return f"{op} reaches over '+' to the random terms; a logical column stands in I(), as in I(x {op} 3)"
             case _:
                 return f"{shown} is not a term; for a logical column write I({shown})"
 
 
-def _take_away(terms: dict[_Indices, None], found: list[_Indices]) -> None:
-    for term in found:
+def _take_away(terms: dict[_Indices, None], taken: list[_Indices]) -> None:
+    for term in taken:
         terms.pop(term, None)
 
 

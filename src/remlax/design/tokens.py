@@ -1,4 +1,4 @@
-"""Words of the formula language, and how its errors are phrased."""
+"""Tokens of formulas, and the words of their errors."""
 
 from __future__ import annotations
 
@@ -15,6 +15,27 @@ CONSTANTS = {"TRUE": True, "FALSE": False, "True": True, "False": False, "pi": 3
 OWN_CONTRASTS = "a matrix of your own is given beside the formula, as contrasts={'f': matrix}"
 ORDER = "for the order of the categories make the column a pandas.Categorical(..., categories=[...])"
 RELEVEL = "for another first one write relevel(f, ref='b')"
+
+_COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
+_POWER = "for a power write I(x^2)"
+_TREATMENT = "for another base level write relevel(f, ref='b'); other contrasts are C(f, contr.sum) and the like"
+# functions of other packages, and what does the same
+ELSEWHERE = {
+    **dict.fromkeys(("ar1", "diag", "us", "ou", "mat", "gau", "homcs", "toep", "rr", "corAR1"), _COVARIANCE),
+    **dict.fromkeys(("Treatment", "Sum", "contr.treatment", "contr.sum", "contr.helmert", "contr.poly"), _TREATMENT),
+    "ns": "for natural splines write cr(x, df=k, constraints='center'), which spans the curves of ns(x, df=k)",
+    **dict.fromkeys(("s", "te", "t2"), "write bs(x, df=k) or cr(x, df=k); penalised smooths need gamm4 or mgcv"),
+    **dict.fromkeys(("pow", "power", "np.power"), _POWER),
+    **dict.fromkeys(("standardize", "zscore", "stats.zscore"), "write scale(x)"),
+    **dict.fromkeys(("np.where", "where"), "write ifelse(x > 3, 1, 0)"),
+    **dict.fromkeys(("lag", "lead", "shift", "diff", "cut", "qcut", "pd.cut", "np.diff"), "make a column of it first"),
+    **dict.fromkeys(("random", "Group", "re", "group"), "write a random term such as (1 | g)"),
+    "Q": "names that R would not read stand in backticks, as in `my var`",
+    "Error": "write a random term such as (1 | g)",
+    "cbind": f"one response at a time (several need brms or MCMCglmm); {OWN_CONTRASTS}",
+    **dict.fromkeys(("matrix", "rbind", "as.matrix"), OWN_CONTRASTS),
+    **dict.fromkeys(("ordered", "as.ordered"), "make the column a pandas.Categorical(..., ordered=True)"),
+}
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)

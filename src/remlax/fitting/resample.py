@@ -113,8 +113,9 @@ def _renamed(rows: ModelRows, sources: Sequence[int], taken: Sequence[bool]) -> 
     """Levels that need new names, and a column for each: the last one that no coarser factor and no predictor uses."""
     groups = {term.group_label: term.group for term in rows.formula.random}
     used = set(rows.fixed.variables).union(*(spec.variables for spec in rows.term_specs))
-    for text in (rows.formula.response, *rows.formula.offsets, rows.given_weights, rows.given_offset):
-        used.update(variables(text) if isinstance(text, str) else ())
+    given = (text for text in (rows.given_weights, rows.given_offset) if isinstance(text, str))
+    for part in (rows.formula.response_tree, *rows.formula.offset_trees, *given):
+        used.update(variables(part))
     out, last = list[tuple[int, str]](), ""
     for i, source in enumerate(sources):
         if not any(taken[: i + 1]):

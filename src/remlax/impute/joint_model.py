@@ -13,8 +13,9 @@ from scipy.special import ndtri
 from remlax.design.congenial import as_terms, right_side
 from remlax.design.formula import RandomTerm, parse_formula
 from remlax.design.model_matrix import model_matrix
-from remlax.design.syntax import Name, parse, variables
+from remlax.design.syntax import parse, variables
 from remlax.design.terms import flatten
+from remlax.design.tree import Name, columns_in
 from remlax.errors import ImputationError
 
 from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
@@ -94,13 +95,14 @@ class JointModel:
 
 
 def _target_names(left: str, role: str) -> tuple[str, ...]:
-    nodes = flatten(parse(left))
+    tree = parse(left)
+    nodes = flatten(tree)
     if not all(sign > 0 and isinstance(node, Name) for sign, node in nodes):
         raise ImputationError(
             f"{role} has {left.strip()!r} left of '~': write the columns to impute, joined by +; transforms go in "
             "log=, sqrt= or logistic="
         )
-    return variables(left)
+    return columns_in(tree)
 
 
 def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:

@@ -126,12 +126,12 @@ def read_outcome(
     without a transform; upper are the cluster-level targets.
     """
     parsed = _read(data, text, cluster, (*names, *upper))
-    random = parsed.random[0].lhs
-    incomplete = _incomplete(data, text, [*variables(parsed.fixed), *variables(random)], continuous)
+    random = parsed.random[0].lhs_tree
+    incomplete = _incomplete(data, text, [*variables(parsed.fixed_tree), *variables(random)], continuous)
     columns = tuple(continuous[name][0] for name in incomplete)
     centre, scale = (np.array([continuous[name][k] for name in incomplete]) for k in (1, 2))
     frame = data.assign(**{n: as_floats(data[n].fillna(c)) for n, c in zip(incomplete, centre, strict=True)})
-    matrices = [model_matrix(rhs, frame, what="compatible_with=") for rhs in (parsed.fixed, random)]
+    matrices = [model_matrix(rhs, frame, what="compatible_with=") for rhs in (parsed.fixed_tree, random)]
     coefs = [_polynomials(matrix.rebuild, frame, incomplete, centre, scale) for matrix in matrices]
     powers = np.array(list(product(range(3), repeat=len(incomplete))))
     needed = [k for k in range(len(powers)) if any(np.abs(coef[:, :, k]).max() > 1e-12 for coef in coefs)]

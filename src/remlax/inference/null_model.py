@@ -9,7 +9,7 @@ import numpy as np
 from ..data import ImputedData
 from ..design.build import ModelRows, read_rows
 from ..design.formula import parse_formula
-from ..design.syntax import Name, deparse
+from ..design.tree import Name
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 
@@ -31,6 +31,6 @@ def null_model(fitted: Fitted, lanes: np.ndarray) -> Fitted:
 
 def null_formula(rows: ModelRows) -> str:
     """Write the formula: ``y ~ 1 + offset(o) + (1 | a) + (1 | b)``."""
-    groups = dict.fromkeys(":".join(deparse(Name(c)) for c in term.group) for term in rows.formula.random)
+    groups = dict.fromkeys(":".join(Name(c).text for c in term.group) for term in rows.formula.random)
     parts = ["1", *(f"offset({text})" for text in rows.formula.offsets), *(f"(1 | {group})" for group in groups)]
     return f"{rows.formula.response} ~ {' + '.join(parts)}"

@@ -68,7 +68,7 @@ def forest(
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")
     each = fitted.beta[list(lanes)][:, keep]
-    words = check_labels(labels, [*table["term"], *variables(fitted.model.rows.formula.fixed)])
+    words = check_labels(labels, [*table["term"], *variables(fitted.model.rows.formula.fixed_tree)])
     ax = _intervals(table.iloc[keep], [term_words(term, words) for term in table["term"].iloc[keep]], each, ax)
     ax.axvline(0, color="black", linewidth=0.8, zorder=0)
     ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")

@@ -135,11 +135,11 @@ def _lines(model: Model, fitted: Fitted, name: str, label: str, levels: np.ndarr
 def _variable(model: Model, group: str, given: str | None) -> str:
     """Read x: by default the first variable with a slope that varies by the group, else the first numeric predictor."""
     formula = parts_of(model)[0].model.rows.formula
-    slopes = [name for term in formula.random if term.group_label == group for name in variables(term.lhs)]
+    slopes = [name for term in formula.random if term.group_label == group for name in variables(term.lhs_tree)]
     if given is None:
         known = [*slopes, *predictors(model)]
         return next((name for name in known if is_number(model, name) or name in slopes), known[0])
-    known = list(dict.fromkeys([*variables(formula.fixed), *slopes]))
+    known = list(dict.fromkeys([*variables(formula.fixed_tree), *slopes]))
     if given not in known:
         raise DataError(
             f"x={given!r} is not a variable of the fixed part or of a slope by {group}; they are "

@@ -110,7 +110,7 @@ def predictors(model: Model) -> list[str]:
     DataError
         There are none.
     """
-    found = list(variables(parts_of(model)[0].model.rows.formula.fixed))
+    found = list(variables(parts_of(model)[0].model.rows.formula.fixed_tree))
     if not found:
         raise DataError("the fixed part has no predictor to draw along")
     return found

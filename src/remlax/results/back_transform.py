@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..design.evaluate import Evaluator, evaluate
-from ..design.rcalls import numeric
-from ..design.syntax import Binary, Call, Group, Name, Node, Sum, columns_in, deparse, parse
+from ..design.evaluate import FrameEvaluator, evaluate
+from ..design.functions import numeric
+from ..design.tree import Binary, Call, Group, Name, Node, Sum, columns_in
 from ..errors import DataError
 from ..fitting.fit import Fitted
 
@@ -112,20 +112,20 @@ def back_transform(fitted: Fitted, lanes: Sequence[int]) -> BackTransform | None
     text = rows.formula.response
     if rows.data is None or text in rows.data.frames[0].columns:
         return None
-    node = parse(text, arithmetic=True)
+    node = rows.formula.response_tree
     steps: list[Step] = []
     while not isinstance(node, Name):
         found = _step(node)
         if found is None:
             raise DataError(
-                f"type='response': the inverse of {deparse(node)!r} in the response {text!r} is not known; it is that "
+                f"type='response': the inverse of {node.text!r} in the response {text!r} is not known; it is that "
                 f"of {', '.join(INVERSES)}, of powers, and of sums and products with numbers"
             )
         steps += found[0]
-        if found[2] and not all((evaluate(deparse(found[1]), rows.data.frames[k]) > 0).all() for k in lanes):
+        if found[2] and not all((evaluate(found[1], rows.data.frames[k]) > 0).all() for k in lanes):
             raise DataError(
-                f"type='response': {deparse(node)!r} in the response {text!r} has an inverse for positive values only, "
-                f"and {deparse(found[1])!r} has others"
+                f"type='response': {node.text!r} in the response {text!r} has an inverse for positive values only, "
+                f"and {found[1].text!r} has others"
             )
         node = found[1]
     return BackTransform(text, node.id, tuple(steps)) if steps else None
@@ -179,4 +179,4 @@ def _number(node: Node) -> float | None:
     """The value of an expression without columns; None for any other."""
     if columns_in(node):
         return None
-    return float(numeric(Evaluator(pd.DataFrame(index=[0]), {}, "response").value(node)))
+    return float(numeric(FrameEvaluator(pd.DataFrame(index=[0]), {}, "response").value(node)))

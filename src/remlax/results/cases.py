@@ -78,7 +78,7 @@ def used_as_number(fitted: Fitted, column: pd.Series[Any]) -> bool:
     """Tell whether a variable of the model is a number in it, rather than truth values or categories."""
     formula = fitted.model.rows.formula
     numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-    parts = [formula.fixed, *(term.lhs for term in formula.random)]
+    parts = [formula.fixed_tree, *(term.lhs_tree for term in formula.random)]
     return numeric and not any(column.name in category_columns(part) for part in parts)
 
 

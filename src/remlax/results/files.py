@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.imputed_files import imputed_from_tree, imputed_tree
-from ..design.build import RowInput, needed_columns, read_rows
+from ..design.build import RowInput, needed_columns, read_rows, require_model_columns
 from ..design.formula import parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
@@ -109,9 +109,11 @@ def stack_from_tree(tree: Tree) -> Fitted:
     with quiet(RankDeficientWarning):
         # said when the model was fitted
         formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
+        data = imputed_from_tree(tree["data"])
+        require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
         rows = read_rows(
             formula,
-            imputed_from_tree(tree["data"]),
+            data,
             weights=tree["weights"],
             offset=tree["offset"],
             n_dropped=tree["n_dropped"],

@@ -17,6 +17,7 @@ from ..design.groups import level_name
 from ..design.model_matrix import MatrixSpec, model_matrix
 from ..design.syntax import variables
 from ..design.tokens import nearest
+from ..design.tree import Expression
 from ..errors import DataError, FormulaError, shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
@@ -124,7 +125,7 @@ def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
     except FormulaError as error:
         raise FormulaError(f"re_formula={re_formula!r}: {error}") from None
     for asked in wanted:
-        names = _lhs_names(fitted, asked.lhs)
+        names = _lhs_names(fitted, asked.lhs_tree)
         found = [(i, t) for i, t in enumerate(terms) if t.group == asked.group_label]
         for name in names:
             at = [(i, t.names.index(name)) for i, t in found if name in t.names]
@@ -139,7 +140,7 @@ def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
     return mask
 
 
-def _lhs_names(fitted: Fitted, lhs: str) -> tuple[str, ...]:
+def _lhs_names(fitted: Fitted, lhs: Expression) -> tuple[str, ...]:
     data = fitted.model.rows.data
     assert data is not None  # every fit keeps its data
     return model_matrix(lhs, data.frames[0], what="re_formula").names
@@ -288,7 +289,7 @@ class _Reader:
         for term, mask in zip(model.layout.terms, self.include, strict=True):
             if mask.any():
                 spec = rows.term_specs[term.source]
-                self.require(frame, spec.variables, f"the random term ({spec.rhs} | {term.group})", where)
+                self.require(frame, spec.variables, f"the random term ({spec.tree.text} | {term.group})", where)
                 columns[term.factor].append(_rebuild(spec, frame, where) * mask)
             else:
                 columns[term.factor].append(np.zeros((len(frame), term.q)))
@@ -356,7 +357,7 @@ class _Reader:
 
     def offset(self, frame: pd.DataFrame, where: str) -> np.ndarray:
         rows = self.fitted.model.rows
-        expressions = list(rows.formula.offsets)
+        expressions: list[Expression] = list(rows.formula.offset_trees)
         if isinstance(rows.given_offset, str):
             expressions.append(rows.given_offset)
         elif rows.given_offset is not None:
@@ -366,7 +367,8 @@ class _Reader:
             )
         total = np.zeros(len(frame))
         for expr in expressions:
-            self.require(frame, variables(expr), f"the offset {expr!r}", where)
+            shown = expr if isinstance(expr, str) else expr.text
+            self.require(frame, variables(expr), f"the offset {shown!r}", where)
             try:
                 total = total + evaluate(expr, frame, what="offset")
             except (DataError, FormulaError) as error:

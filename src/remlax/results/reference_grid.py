@@ -166,8 +166,8 @@ def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, 
     assert rows.data is not None  # every fit keeps its data
     spec, frames = rows.fixed, [rows.data.frames[k] for k in lanes]
     unknown = [name for name in at if name not in spec.variables]
-    offset = rows.given_offset if isinstance(rows.given_offset, str) else None
-    if unknown and unknown[0] in (name for text in (*rows.formula.offsets, offset) if text for name in variables(text)):
+    offsets = [*rows.formula.offset_trees, *([rows.given_offset] if isinstance(rows.given_offset, str) else [])]
+    if unknown and unknown[0] in (name for part in offsets for name in variables(part)):
         raise DataError(f"at= names {unknown[0]!r}, which is in the offset: the means take the offset at its mean")
     if unknown:
         raise DataError(

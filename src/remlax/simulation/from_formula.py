@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..design.formula import parse_formula
 from ..design.model_matrix import model_matrix
+from ..design.tree import Expression
 from ..errors import SimulationError
 from . import checks
 from .covariates import Covariate, effect_columns
@@ -84,7 +85,7 @@ def design_from_formula(
         random.append(
             RandomTerm(
                 name,
-                _named(sd[name], _terms(term.lhs, frame, known), f"sd= of {name!r}"),
+                _named(sd[name], _terms(term.lhs_tree, frame, known), f"sd= of {name!r}"),
                 (correlation or {}).get(name, 0.0),
                 (distribution or {}).get(name, Distribution()),
             )
@@ -92,7 +93,7 @@ def design_from_formula(
     return MultilevelDesign(
         factors,
         size,
-        _named(beta, _terms(parsed.fixed, frame, known), "beta="),
+        _named(beta, _terms(parsed.fixed_tree, frame, known), "beta="),
         random,
         sigma,
         covariates,
@@ -114,7 +115,7 @@ def _example(covariates: Sequence[Covariate]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(n))
 
 
-def _terms(rhs: str, frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
+def _terms(rhs: Expression, frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
     names = list(model_matrix(rhs, frame).names)
     for name in names:
         if name != "Intercept" and not set(name.split(":")) <= set(known):

@@ -1,4 +1,4 @@
-"""What must hold for data sets before they can be imputations of one original."""
+"""Agreement of data sets that are to be imputations of one original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file to what it holds: data frames, or the R object in it."""
+"""Files to what they hold: data frames, or the R object in it."""
 
 from __future__ import annotations
 

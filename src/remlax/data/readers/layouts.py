@@ -1,4 +1,4 @@
-"""One data frame that holds all imputations: how the programs lay it out, and what its sets are."""
+"""Layouts of one data frame that holds all imputations, by program, and the data sets in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sets(NamedTuple):
     id: str | None = None
 
 
-class Layout(NamedTuple):
+class LongLayout(NamedTuple):
     """How a numbered layout calls the number of the imputation and the row, and what else it adds."""
 
     imp: str
@@ -32,11 +32,11 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    "mice": Layout(".imp", ".id"),
-    "sas": Layout("_Imputation_", None),
-    "spss": Layout("Imputation_", None),
-    "jomo": Layout("Imputation", "id", ("clus",)),
-    "amelia": Layout("imp", None),
+    "mice": LongLayout(".imp", ".id"),
+    "sas": LongLayout("_Imputation_", None),
+    "spss": LongLayout("Imputation_", None),
+    "jomo": LongLayout("Imputation", "id", ("clus",)),
+    "amelia": LongLayout("imp", None),
 }
 
 

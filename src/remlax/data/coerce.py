@@ -1,4 +1,4 @@
-"""What is given for a list of data sets, and what an ImputedData is asked for."""
+"""Coercion of what is given for a list of data sets, and the names that an ImputedData is asked for."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def refuse_original(frames: Sequence[object], names: Sequence[str]) -> None:
 
 def stacked(frame: pd.DataFrame, used: Iterable[str]) -> str | None:
     """Name the column by which imputations are stacked in a frame, unless the model uses it."""
-    found = [name for name in NUMBERS if name in frame.columns and name not in set(used)]
-    return next((name for name in found if len(frame[name].unique()) > 1), None)
+    numbers = [name for name in NUMBERS if name in frame.columns and name not in set(used)]
+    return next((name for name in numbers if len(frame[name].unique()) > 1), None)

@@ -1,4 +1,7 @@
-"""The functions a formula may call, with R's meaning, and the kinds of value they pass around."""
+"""Functions and operators of formulas, with R's meaning, and the kinds of value they pass around.
+
+What works element by element is written once for arrays of NumPy and of JAX: see `namespace`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
 from formulaic.transforms import poly as orthogonal_poly
@@ -35,7 +40,7 @@ class ContrastMatrix:
 
 
 @dataclass(frozen=True)
-class Factor:
+class Categorical:
     """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`, or a matrix."""
 
     codes: NDArray[np.intp]
@@ -45,14 +50,14 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Columns:
+class NamedColumns:
     """Several numeric columns (n,) made by one call, by the name each gets in brackets."""
 
     parts: Mapping[str, Array]
 
 
 # what an expression can be worth: numbers or truth values (n,), categories, columns, or a literal
-Value: TypeAlias = "Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
+Value: TypeAlias = "Array | jax.Array | Categorical | NamedColumns | float | bool | str | tuple[Any, ...]"
 
 
 class CallError(Exception):
@@ -61,35 +66,49 @@ class CallError(Exception):
 
 @dataclass(frozen=True)
 class RFunction:
-    """An allowed function; a stateful one takes first a dict that it fills once and then obeys."""
+    """An allowed function.
+
+    A stateful one takes first a dict that it fills once and then obeys; an elementwise one takes arrays of JAX as well.
+    """
 
     call: Callable[..., Value]
     stateful: bool = False
+    elementwise: bool = False
 
     def check(self, args: Sequence[object], named: Mapping[str, object]) -> None:
         """Raise TypeError unless the function takes these arguments."""
         inspect.signature(self.call).bind(*([None] if self.stateful else []), *args, **named)
 
 
-def numeric(value: Value) -> Array | float:
-    """`value` as float64 numbers, truth values as 0 and 1; categories and text are refused."""
+def namespace(*values: object) -> Any:
+    """NumPy, or ``jax.numpy`` where one of the values is an array of JAX."""
+    return jnp if any(isinstance(value, jax.Array) for value in values) else np
+
+
+def numeric(value: Value) -> Any:
+    """`value` as numbers, truth values as 0 and 1; categories and text are refused.
+
+    Columns of NumPy become float64 and those of JAX keep their precision, which constants, as Python numbers, leave.
+    """
     if isinstance(value, np.ndarray):
         return value if value.dtype == np.float64 else value.astype(np.float64)
+    if isinstance(value, jax.Array):
+        return jnp.where(value, 1.0, 0.0) if value.dtype == jnp.bool_ else value
     if isinstance(value, bool | int | float | np.bool_):
-        return np.float64(value)
-    if isinstance(value, Factor):
+        return float(value)
+    if isinstance(value, Categorical):
         raise CallError("numbers are needed and a categorical variable is given")
-    if isinstance(value, Columns):
+    if isinstance(value, NamedColumns):
         raise CallError(f"one column is needed and {len(value.parts)} are given")
     raise CallError(f"numbers are needed and {value!r} is given")
 
 
 def vector(value: Value) -> Array:
     """`value` as a float64 column (n,)."""
-    found = numeric(value)
-    if not isinstance(found, np.ndarray):
+    column = numeric(value)
+    if not isinstance(column, np.ndarray):
         raise CallError("a column is needed and a constant is given")
-    return found
+    return column
 
 
 def _whole(value: Value, name: str, least: int) -> int:
@@ -110,39 +129,63 @@ def _flag(value: Value, name: str) -> bool:
     return value
 
 
-def _elementwise(ufunc: np.ufunc) -> Callable[[Value], Value]:
-    def call(x: Value) -> Value:
-        result: Value = ufunc(numeric(x))
-        return result
+def binary(op: str, left: Value, right: Value) -> Value:
+    """Apply an arithmetic, comparing or logical operator; categories are compared by their names."""
+    if op in COMPARISON and (isinstance(left, Categorical | str) or isinstance(right, Categorical | str)):
+        if op not in ("==", "!="):
+            raise CallError(f"categories can be compared with == and !=, not with {op}")
+        return _apply(COMPARISON[op], _names(left), _names(right))
+    return _apply(_OPERATORS[op], numeric(left), numeric(right))
 
-    return call
+
+def _names(value: Value) -> Any:
+    if isinstance(value, Categorical):
+        return np.array([level_name(level) for level in value.levels], dtype=object)[value.codes]
+    if isinstance(value, str | bool | int | float):
+        return level_name(value)
+    raise CallError("categories can be compared with categories and with literals only")
+
+
+def negation(value: Value) -> Value:
+    """Logical 'not' of numbers."""
+    return _apply("logical_not", numeric(value))
+
+
+def _apply(name: str, *values: Any) -> Value:
+    """Call a function that NumPy and JAX both have."""
+    result: Value = getattr(namespace(*values), name)(*values)
+    return result
+
+
+def _elementwise(name: str) -> Callable[[Value], Value]:
+    return lambda x: _apply(name, numeric(x))
 
 
 def _log(x: Value, base: Value | None = None) -> Value:
-    result: Value = np.log(numeric(x)) if base is None else np.log(numeric(x)) / np.log(numeric(base))
-    return result
+    result = _apply("log", numeric(x))
+    return result if base is None else binary("/", result, _apply("log", numeric(base)))
 
 
 def _round(x: Value, digits: Value = 0.0) -> Value:
     places = _whole(digits, "digits", 0)
     if places > MAX_DIGITS:
         raise CallError(f"digits must be at most {MAX_DIGITS}, which is all that a number holds")
-    result: Value = np.round(numeric(x), places)
-    return result
+    return _apply("round", numeric(x), places)
 
 
 def _ifelse(test: Value, yes: Value, no: Value) -> Value:
-    return np.where(vector(test) != 0, numeric(yes), numeric(no)).astype(np.float64)
+    condition = numeric(test)
+    if isinstance(condition, float):
+        raise CallError("a column is needed and a constant is given")
+    return _apply("where", condition != 0, numeric(yes), numeric(no))
 
 
 def _pmin(x: Value, y: Value) -> Value:
-    result: Value = np.minimum(numeric(x), numeric(y))
-    return result
+    return _apply("minimum", numeric(x), numeric(y))
 
 
 def _pmax(x: Value, y: Value) -> Value:
-    result: Value = np.maximum(numeric(x), numeric(y))
-    return result
+    return _apply("maximum", numeric(x), numeric(y))
 
 
 def _identity(x: Value) -> Value:
@@ -150,11 +193,12 @@ def _identity(x: Value) -> Value:
 
 
 def _as_numeric(x: Value) -> Value:
-    return numeric(x)
+    result: Value = numeric(x)
+    return result
 
 
 def _combine(*values: Value) -> Value:
-    if not values or any(isinstance(value, np.ndarray | Factor | Columns | tuple) for value in values):
+    if not values or any(isinstance(value, np.ndarray | Categorical | NamedColumns | tuple) for value in values):
         raise CallError("c() makes a list of literals, e.g. c(1, 2.5)")
     return tuple(values)
 
@@ -165,16 +209,16 @@ def _offset(x: Value, /) -> Value:
 
 def _factor(x: Value) -> Value:
     """R's factor(): levels in sorted order; an ordered or unordered factor stays what it is."""
-    if isinstance(x, Factor):
+    if isinstance(x, Categorical):
         return x
     column = x if isinstance(x, np.ndarray) and x.dtype == np.bool_ else vector(x)
     levels, codes = np.unique(column, return_inverse=True)
-    return Factor(codes.reshape(-1), tuple(levels.tolist()))
+    return Categorical(codes.reshape(-1), tuple(levels.tolist()))
 
 
 def _contrasts(x: Value, contr: Value | None = None) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if contr is None:
         return factor
     if not isinstance(contr, str) or contr not in CONTRASTS:
@@ -184,7 +228,7 @@ def _contrasts(x: Value, contr: Value | None = None) -> Value:
 
 def _relevel(state: State, x: Value, ref: Value) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if state.setdefault("done", False):
         return factor  # the levels are fixed by now; new data are matched to them by value
     names = [level_name(level) for level in factor.levels]
@@ -202,11 +246,11 @@ def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Va
     if not state:
         _check_columns(d)
     if _flag(raw, "raw"):
-        return Columns({str(k): column**k for k in range(1, d + 1)})
+        return NamedColumns({str(k): column**k for k in range(1, d + 1)})
     if "alpha" not in state and not _more_values_than(column, d):
         raise CallError(f"degree {d} needs more than {d} different values")
     basis = np.asarray(orthogonal_poly(column, d, _state=state))
-    return Columns({str(k + 1): basis[:, k] for k in range(d)})
+    return NamedColumns({str(k + 1): basis[:, k] for k in range(d)})
 
 
 def _check_columns(count: int) -> None:
@@ -257,7 +301,7 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
         basis = function(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise CallError(str(error)) from None
-    return Columns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
+    return NamedColumns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
 
 
 def _check_range(column: Array, lower_bound: float, upper_bound: float) -> None:
@@ -309,25 +353,29 @@ def _cubic(function: Callable[..., Any]) -> Callable[..., Value]:
     return call
 
 
-_UFUNCS = {
-    "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
-    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceiling": np.ceil, "ceil": np.ceil,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
-    "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
-    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "square": np.square, "cbrt": np.cbrt,
+# by their names in NumPy and in jax.numpy
+ARITHMETIC = {"*": "multiply", "/": "divide", "^": "power", "%%": "mod", "%/%": "floor_divide"}
+COMPARISON = {
+    "==": "equal", "!=": "not_equal", "<": "less", ">": "greater", "<=": "less_equal", ">=": "greater_equal",
 }  # fmt: skip
-_NUMPY = {name: RFunction(_elementwise(ufunc)) for name, ufunc in _UFUNCS.items()} | {
-    "log": RFunction(_log),
-    "round": RFunction(_round),
+_OPERATORS = {**ARITHMETIC, **COMPARISON, "&": "logical_and", "|": "logical_or"}
+_ELEMENTWISE = (
+    "log2", "log10", "log1p", "exp", "exp2", "expm1", "sqrt", "abs", "sign", "floor", "ceiling", "ceil",
+    "sin", "cos", "tan", "asin", "acos", "atan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "square", "cbrt",
+)  # fmt: skip
+_IN_R = {"ceiling": "ceil", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+_NUMPY = {name: RFunction(_elementwise(_IN_R.get(name, name)), elementwise=True) for name in _ELEMENTWISE} | {
+    "log": RFunction(_log, elementwise=True),
+    "round": RFunction(_round, elementwise=True),
 }
 
 FUNCTIONS: dict[str, RFunction] = {
-    "I": RFunction(_identity),
+    "I": RFunction(_identity, elementwise=True),
     **_NUMPY,
-    "pmin": RFunction(_pmin),
-    "pmax": RFunction(_pmax),
-    "ifelse": RFunction(_ifelse),
-    "as.numeric": RFunction(_as_numeric),
+    "pmin": RFunction(_pmin, elementwise=True),
+    "pmax": RFunction(_pmax, elementwise=True),
+    "ifelse": RFunction(_ifelse, elementwise=True),
+    "as.numeric": RFunction(_as_numeric, elementwise=True),
     "factor": RFunction(_factor),
     "as.factor": RFunction(_factor),
     "C": RFunction(_contrasts),
