@@ -10,6 +10,7 @@ from dataclasses import replace
 from common import arguments, has_r, median_seconds, report, run_r
 
 import remlax as rx
+from remlax.fitting.selection import Selection
 
 SLEEP = "Reaction ~ Days + (1 + Days | Subject)"
 HSB = "mathach ~ ses + meanses + (1 + ses | schid)"
@@ -30,7 +31,7 @@ def tasks(fits: rx.LmerFitList, n_sims: int) -> dict[str, Callable[[], object]]:
     """Each from estimates alone: nothing that was computed before is used again."""
 
     def fresh() -> rx.LmerFitList:
-        return rx.LmerFitList(replace(fits.fitted_stack), fits.lanes)
+        return rx.LmerFitList(Selection(replace(fits.selection.fitted), fits.selection.which))
 
     def per_fit(**options: object) -> Callable[[], object]:
         return lambda: [fit.tidy("fixed", **options) for fit in fresh()]

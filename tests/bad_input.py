@@ -90,12 +90,12 @@ def pooled() -> rx.PooledLmer:
 
 @cache
 def smaller() -> rx.LmerFitList:
-    return rx.lmer_list("y ~ x + (1 | g)", fits().fitted_stack.model.rows.data)
+    return rx.lmer_list("y ~ x + (1 | g)", fits().selection.model.rows.data)
 
 
 @cache
 def other() -> rx.LmerFitList:
-    return rx.lmer_list("y ~ z + (1 | g)", fits().fitted_stack.model.rows.data)
+    return rx.lmer_list("y ~ z + (1 | g)", fits().selection.model.rows.data)
 
 
 def lmer(formula: Any = "y ~ x + (1 | g)", data: Any = None, **options: Any) -> Callable[[], object]:
@@ -1243,7 +1243,7 @@ RESULTS: list[Case] = [
     ),
     (
         "pool: no fit",
-        lambda: rx.LmerFitList(fits().fitted_stack, ()).pool(),
+        lambda: rx.LmerFitList(fits().selection.take(())).pool(),
         PoolingError,
         r"pooling needs at least two fits; there are none: a single fit has its own tidy\(\) and summary\(\)",
     ),

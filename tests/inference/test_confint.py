@@ -14,6 +14,7 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
+from remlax.fitting.selection import Selection
 from remlax.inference.held import HeldStack
 from remlax.inference.profile import profile
 from remlax.inference.profile_table import Parameter, ProfileTable, make_table
@@ -217,12 +218,12 @@ def test_a_correlation_costs_no_more_than_leaving_out_an_sd():
 def test_all_data_sets_in_one_stack_are_the_single_ones():
     frames = load_case("studentratings_k5")[1][:2]
     fits = rx.lmer_list("ReadAchiev ~ ReadDis + (1 | ID)", frames)
-    both = profile(fits.fitted_stack, np.array([0, 1]), 0.95)
+    both = profile(fits.selection.take([0, 1]), 0.95)
     table = fits.confint("profile")
     assert table["imp"].tolist() == [1] * 4 + [2] * 4
     assert_allclose(table["conf_high"], [one.limit(CUT, 1) for one in (*both[0], *both[1])])
     for k in range(2):
-        alone = profile(fits.fitted_stack, np.array([k]), 0.95)[0]
+        alone = profile(fits.selection.one(k), 0.95)[0]
         for a, b in zip(both[k], alone, strict=True):
             assert_allclose([a.limit(CUT, -1), a.limit(CUT, 1)], [b.limit(CUT, -1), b.limit(CUT, 1)], rtol=1e-6)
 
@@ -380,7 +381,7 @@ def test_what_cannot_be_asked():
     with pytest.raises(DataError, match="n_sims=1 must be a whole number of at least 2"):
         fit.confint("boot", n_sims=1)
     _, fits = fits_case("hsb_vignette")
-    stack = fits.fitted_stack
+    stack = fits.selection.fitted
     broken = replace(stack, status=np.array([1, 0, 0, 0, 0]))
     with pytest.raises(DataError, match="the fit of imputation 1 did not converge: it has no profile"):
-        rx.LmerFit(broken, 0).profile()
+        rx.LmerFit(Selection(broken, (0,))).profile()

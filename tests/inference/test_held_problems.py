@@ -27,7 +27,7 @@ def case(request):
 def dense_deviance(model, fit, covariances, sigma, held):
     """-2 log-likelihood at given covariances and sigma, coefficients at their best, one of them held where asked."""
     v = sigma**2 * np.diag(1 / model.frame["w"].to_numpy())
-    for term, covariance in zip(fit.fitted_stack.model.layout.terms, covariances, strict=True):
+    for term, covariance in zip(fit.selection.model.layout.terms, covariances, strict=True):
         dense = model.term(term.group, term.names)
         v = v + dense.wide() @ np.kron(np.eye(dense.n_levels), covariance) @ dense.wide().T
     x, y = model.x, model.y
@@ -41,13 +41,13 @@ def dense_deviance(model, fit, covariances, sigma, held):
 
 def test_every_parameter_is_held_where_it_is_asked(case):
     model, fit = case
-    stack = HeldStack(fit.fitted_stack, np.array([0]))
-    terms = fit.fitted_stack.model.layout.terms
+    stack = HeldStack(fit.selection)
+    terms = fit.selection.model.layout.terms
     rng = np.random.default_rng(1)
     ours, dense = [], []
     values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
     problem = stack.batch.one(0)
-    for parameter in [None, *parameters_of(fit.fitted_stack)]:
+    for parameter in [None, *parameters_of(fit.selection.fitted)]:
         value = 0.0 if parameter is None else values[parameter.kind]
         held = stack.held((0, parameter, value), 0.1)
         at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
@@ -79,14 +79,14 @@ def test_every_parameter_is_held_where_it_is_asked(case):
 @pytest.mark.slow
 def test_derivatives_are_those_of_automatic_differentiation(case):
     _, fit = case
-    stack = HeldStack(fit.fitted_stack, np.array([0]))
+    stack = HeldStack(fit.selection)
     problem = stack.batch.one(0)
     rng = np.random.default_rng(2)
     values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
     with jax.enable_x64(True):
         plain = jax.jit(lambda at, held: _value_grad_hess(at, held, problem))
         exact = jax.jit(lambda at, held: held_derivatives(at, held, problem))
-        for parameter in [None, *parameters_of(fit.fitted_stack)]:
+        for parameter in [None, *parameters_of(fit.selection.fitted)]:
             held = stack.held((0, parameter, 0.0 if parameter is None else values[parameter.kind]), 0.1)
             at = held.start + held.free * rng.normal(scale=0.3, size=len(held.start))
             for a, b in zip(exact(at, held), plain(at, held), strict=True):
@@ -97,9 +97,9 @@ def test_derivatives_are_those_of_automatic_differentiation(case):
 def test_derivatives_of_one_factor_are_differences(case):
     """Gradient against differences of the deviance, Hessian against those of the gradient; a correlation is held."""
     _, fit = case
-    stack = HeldStack(fit.fitted_stack, np.array([0]))
+    stack = HeldStack(fit.selection)
     problem = stack.batch.one(0)
-    parameter = next(one for one in parameters_of(fit.fitted_stack) if one.kind == "cor")
+    parameter = next(one for one in parameters_of(fit.selection.fitted) if one.kind == "cor")
     held = stack.held((0, parameter, -0.4), 0.1)
     at = held.start + held.free * np.random.default_rng(2).normal(scale=0.3, size=len(held.start))
     assert held.square.any()

@@ -89,7 +89,7 @@ def test_every_structure_with_weights_is_the_dense_one(structure):
     frames = [random_frame(seed, n, levels=8) for seed, n in ((1, 60), (2, 55))]
     model = random_model(structure, frames[1])
     fit = rx.lmer_list(model.formula, frames, weights="w", offset="off")[1]
-    stack = fit.fitted_stack
+    stack = fit.selection.fitted
     noise = np.diag(1 / frames[1]["w"].to_numpy())
     v, tangents = fit.sigma**2 * noise, [noise]
     for t, term in enumerate(stack.model.layout.terms):

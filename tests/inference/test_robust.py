@@ -123,7 +123,7 @@ def test_every_structure_is_the_dense_one(structure, kind, weights):
         frames = [f.assign(h=f["site"] + np.where(np.arange(len(f)) % 2, "a", "b")) for f in frames]
     model = random_model(structure, frames[1])
     fit = rx.lmer_list(model.formula, frames, weights=weights, offset="off")[1]
-    stack = fit.fitted_stack
+    stack = fit.selection.fitted
     w = frames[1]["w"].to_numpy() if weights else np.ones(len(frames[1]))
     v = fit.sigma**2 * np.diag(1 / w)
     for t, term in enumerate(stack.model.layout.terms):

@@ -116,10 +116,10 @@ def test_average_of_imputations():
 
 def _arm_sd(fit: rx.LmerFit) -> np.ndarray:
     """SDs of arm::sim's effects: it multiplies the spherical effects by the transpose of Lambda."""
-    x, z, g, _ = dense_blocks(fit.fitted_stack, 0)
+    x, z, g, _ = dense_blocks(fit.selection.fitted, 0)
     sigma2 = fit.sigma**2
-    q = fit.fitted_stack.relative_factor(0).shape[1]
-    root = np.kron(np.eye(len(g) // q), fit.fitted_stack.relative_factor(0)[0])
+    q = fit.selection.fitted.relative_factor(0).shape[1]
+    root = np.kron(np.eye(len(g) // q), fit.selection.fitted.relative_factor(0)[0])
     u = z @ root
     joint = np.block([[u.T @ u + np.eye(len(g)), u.T @ x], [x.T @ u, x.T @ x]])
     cov = np.linalg.inv(joint)[: len(g), : len(g)] * sigma2
@@ -138,7 +138,7 @@ def test_simulated_effects_are_the_joint_posterior(case):
     assert np.allclose(fixed["sd"], numbers["fe_sim"]["sd"], rtol=close)
     assert np.allclose(fixed["mean"], fit.fixef(), atol=5 / np.sqrt(n) * fixed["sd"].max())
     assert np.allclose((fixed["conf_high"] - fixed["conf_low"]) / fixed["sd"], 2 * 1.96, rtol=0.06)
-    exact = np.sqrt(np.diag(dense_joint(fit.fitted_stack, 0)))[len(fixed) :] * widening
+    exact = np.sqrt(np.diag(dense_joint(fit.selection.fitted, 0)))[len(fixed) :] * widening
     names = [(f.label, level, c) for f, c in _columns(fit) for level in f.levels]
     order = pd.MultiIndex.from_tuples(names, names=mine.index.names)
     dense = pd.Series(_by_column(fit, exact), index=order)
@@ -154,14 +154,14 @@ def test_simulated_effects_are_the_joint_posterior(case):
 
 
 def _columns(fit: rx.LmerFit) -> list[tuple[Any, str]]:
-    layout = fit.fitted_stack.model.layout
+    layout = fit.selection.model.layout
     return [(layout.factors[t.factor], name) for t in layout.terms for name in t.names]
 
 
 def _by_column(fit: rx.LmerFit, values: np.ndarray) -> np.ndarray:
     """Values per level and column, level by level within a factor, put in the order of `_columns`."""
     out, start = [], 0
-    layout = fit.fitted_stack.model.layout
+    layout = fit.selection.model.layout
     for f, factor in enumerate(layout.factors):
         q = layout.structure.q[f]
         out.append((f, values[start : start + factor.n_levels * q].reshape(factor.n_levels, q)))
@@ -172,7 +172,7 @@ def _by_column(fit: rx.LmerFit, values: np.ndarray) -> np.ndarray:
 
 def test_pooled_simulation_has_rubins_variance():
     pooled, n = fits_of("studentratings_k5").pool(), 8000
-    df = pooled.fitted_stack.model.rows.n_rows(0) - len(pooled.fixef())
+    df = pooled.selection.model.rows.n_rows(0) - len(pooled.fixef())
     fixed = pooled.sim_fixef(n_sims=n, seed=4)
     total = np.diag(pooled.vcov()) + np.diag(pooled.vcov("within")) * (df / (df - 2) - 1)
     assert np.allclose(fixed["sd"] ** 2, total, rtol=5 * np.sqrt(2 / n))

@@ -229,7 +229,7 @@ def test_unused_columns_are_kept_or_named(tmp_path: Path) -> None:
         fit.save(tmp_path / "f")
     again = rx.load(tmp_path / "f")
     assert isinstance(again, rx.LmerFit)
-    data = again.fitted_stack.model.rows.data
+    data = again.selection.model.rows.data
     assert data is not None
     pd.testing.assert_frame_equal(data[0], frame.drop(columns="thing"), check_exact=True, check_freq=False)
 

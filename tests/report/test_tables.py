@@ -22,6 +22,7 @@ import remlax as rx
 from fitted_cases import fit_case, studentratings
 from reference_cases import REFERENCE
 from remlax.errors import ConvergenceWarning, DataError, MissingExtraError, PoolingWarning, SingularFitWarning
+from remlax.fitting.selection import Selection
 from remlax.kernels.newton import MAX_ITER
 from remlax.results.model_table import ModelTable
 from remlax.results.table_words import decimals, interval, number, p_text, span_of, stars_of, term_words
@@ -448,11 +449,11 @@ def test_report_of_one_fit() -> None:
         "and confidence limits of the coefficients use Satterthwaite's degrees of freedom. The fit converged. It "
         f"is not singular. Computed with remlax {rx.__version__} "
     ) in fits[0].report()
-    stack = fits.fitted_stack
+    stack = fits.selection.fitted
     rows = dataclasses.replace(stack.model.rows, n_dropped=3)
     model = dataclasses.replace(stack.model, rows=rows)
     odd = {"status": np.full_like(stack.status, MAX_ITER), "singular": np.ones_like(stack.singular), "model": model}
-    text = rx.LmerFit(dataclasses.replace(stack, **odd), 2).report()
+    text = rx.LmerFit(Selection(dataclasses.replace(stack, **odd), (2,))).report()
     assert "groups of ID. 3 rows with missing cells were left out. Tests" in text
     assert "did not converge (iteration limit). It is singular (a variance of 0 or a correlation of +-1). Comp" in text
 
@@ -469,9 +470,9 @@ def test_report_names_singular_failed_and_left_out_fits() -> None:
         odd_pooled().report()
     )
     _, fits = studentratings()
-    status = fits.fitted_stack.status.copy()
+    status = fits.selection.fitted.status.copy()
     status[2] = MAX_ITER
-    broken = rx.LmerFitList(dataclasses.replace(fits.fitted_stack, status=status), fits.lanes)
+    broken = rx.LmerFitList(Selection(dataclasses.replace(fits.selection.fitted, status=status), fits.selection.which))
     with pytest.warns(ConvergenceWarning):
         dropped = broken.pool(on_failure="drop")
     text = dropped.report()

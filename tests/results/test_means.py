@@ -25,6 +25,7 @@ from remlax.errors import (
     UnknownArgumentError,
     UnknownNameError,
 )
+from remlax.fitting.selection import Selection
 from remlax.pooling import pool_scalars
 from remlax.results.back_transform import back_transform
 
@@ -403,8 +404,8 @@ TRANSFORMS = {
 
 @pytest.mark.parametrize("response", TRANSFORMS)
 def test_the_way_back_undoes_the_transformation(response: str) -> None:
-    model = rx.lmer(f"{response} ~ 1 + (1 | g)", sets()[0]).fitted_stack
-    back = back_transform(model, (0,))
+    model = rx.lmer(f"{response} ~ 1 + (1 | g)", sets()[0]).selection.fitted
+    back = back_transform(Selection(model, (0,)))
     y = np.array([0.7, 2.0, 3.5])
     eta, step = TRANSFORMS[response](y), 1e-6
     table = pd.DataFrame({"estimate": eta, "std_error": 0.1, "conf_low": eta - 0.01, "conf_high": eta + 0.01})

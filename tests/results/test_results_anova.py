@@ -18,6 +18,7 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, studentratings
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError, FitError, PoolingError, RemlaxWarning, SingularFitWarning
+from remlax.fitting.selection import Selection
 from remlax.inference import likelihood
 from remlax.inference.likelihood import maximum_likelihood, stacked_loglik
 from remlax.kernels.newton import MAX_ITER
@@ -83,7 +84,7 @@ def test_reference_cases(name, kind, i):
         # mitml sets a difference of 1.9e-5 to zero there, which changes D2 by 8e-4
         tests = {key: value for key, value in tests.items() if key != "D2_likelihood"}
     random = kind == "tests_variance_components"
-    if fits.fitted_stack.beta.shape[1] - null.fitted_stack.beta.shape[1] == 1 and len(fits) == 5:
+    if fits.selection.fitted.beta.shape[1] - null.selection.fitted.beta.shape[1] == 1 and len(fits) == 5:
         # mitml divides by zero there: see D1 of remlax.pooling
         tests = {key: value for key, value in tests.items() if key != "D1_dfcom"}
     dfcom = case["pooled"]["df_com_used"]
@@ -146,7 +147,7 @@ def test_stacked_likelihood_against_dense_algebra():
         (optimize.minimize(deviance, start, method="BFGS") for start in ([1, 0.2, 0.5, 0.0], [0.5, 0.0, 0.8, 0.2])),
         key=lambda r: r.fun,
     )
-    ml = maximum_likelihood(fits.fitted_stack, np.arange(3))
+    ml = maximum_likelihood(fits.selection.take(np.arange(3)))
     assert_allclose(stacked_loglik(ml), -found.fun / 2, rtol=1e-10)
 
 
@@ -155,9 +156,9 @@ def test_stacked_likelihood_is_that_of_the_stacked_data():
     fits = rx.lmer_list("y ~ x * z + (1 | g)", list(sets), reml=False)
     stacked = pd.concat([frame.assign(g=frame["g"] + 100 * k) for k, frame in enumerate(sets)])
     one = rx.lmer("y ~ x * z + (1 | g)", stacked, reml=False)
-    ml = maximum_likelihood(fits.fitted_stack, np.arange(3))
+    ml = maximum_likelihood(fits.selection.take(np.arange(3)))
     assert_allclose(stacked_loglik(ml), one.loglik, rtol=1e-11)
-    part = maximum_likelihood(fits.fitted_stack, np.array([0, 2]))
+    part = maximum_likelihood(fits.selection.take([0, 2]))
     two = rx.lmer("y ~ x * z + (1 | g)", stacked[stacked["g"] // 100 != 1], reml=False)
     assert_allclose(stacked_loglik(part), two.loglik, rtol=1e-11)
 
@@ -167,7 +168,7 @@ def test_padded_columns_and_unequal_rows_do_not_count():
     formula = "y ~ x + z + I(x^2) + I(z^2) + (1 | g)"
     fits = rx.lmer_list(formula, sets, reml=False)
     stacked = pd.concat([frame.assign(g=frame["g"] + 100 * k) for k, frame in enumerate(sets)])
-    ml = maximum_likelihood(fits.fitted_stack, np.arange(3))
+    ml = maximum_likelihood(fits.selection.take(np.arange(3)))
     assert_allclose(stacked_loglik(ml), rx.lmer(formula, stacked, reml=False).loglik, rtol=1e-11)
 
 
@@ -327,7 +328,7 @@ def test_fits_of_different_data():
     with pytest.raises(DataError, match="different numbers of data sets, 3 and 2"):
         rx.anova(fits, rx.lmer_list(null, sets[:2]))
     with pytest.raises(DataError, match="different imputations, 1, 2 and 2, 3"):
-        rx.anova(fits[:2], fits[1:].__class__(rx.lmer_list(null, sets).fitted_stack, (1, 2)))
+        rx.anova(fits[:2], fits[1:].__class__(rx.lmer_list(null, sets).selection.fitted, (1, 2)))
     changed = [sets[0], sets[1].assign(y=sets[1]["y"] + 1), sets[2]]
     with pytest.raises(DataError, match=r"the response \(y; y\) differs in imputation 2"):
         rx.anova(fits, rx.lmer_list(null, changed))
@@ -370,9 +371,9 @@ def test_wrong_arguments():
 
 def failing(fits: rx.LmerFitList, lane: int) -> rx.LmerFitList:
     """The same fits, one of them marked as failed."""
-    status = fits.fitted_stack.status.copy()
+    status = fits.selection.fitted.status.copy()
     status[lane] = MAX_ITER
-    return rx.LmerFitList(replace(fits.fitted_stack, status=status), fits.lanes)
+    return rx.LmerFitList(Selection(replace(fits.selection.fitted, status=status), fits.selection.which))
 
 
 def test_failed_fits_are_refused_or_left_out_by_name():
@@ -385,7 +386,9 @@ def test_failed_fits_are_refused_or_left_out_by_name():
     assert kept.attrs["dropped_imputations"] == kept.attrs["failed_imputations"] == [2]
     assert kept.attrs["n_imputations"] == 2
     assert "left out: imputation 2" in kept.attrs["notes"]
-    two = rx.anova(rx.LmerFitList(fits.fitted_stack, (0, 2)), rx.LmerFitList(null.fitted_stack, (0, 2)), method="D3")
+    two = rx.anova(
+        rx.LmerFitList(fits.selection.take((0, 2))), rx.LmerFitList(null.selection.take((0, 2))), method="D3"
+    )
     assert_allclose(kept["statistic"], two["statistic"], rtol=1e-10)
     with pytest.warns(ConvergenceWarning), pytest.raises(PoolingError, match="fewer than two imputations are left"):
         rx.anova(failing(fits, 0), bad, on_failure="drop")
@@ -402,7 +405,7 @@ def test_a_failed_or_singular_single_fit_is_named():
     frame = small_sets()[0]
     fits = [rx.lmer(f, frame, reml=False) for f in ("y ~ x + (1 | g)", "y ~ 1 + (1 | g)")]
     status = np.array([MAX_ITER], dtype=np.int32)
-    bad = rx.LmerFit(replace(fits[0].fitted_stack, status=status), 0)
+    bad = rx.LmerFit(Selection(replace(fits[0].selection.fitted, status=status), (0,)))
     with pytest.warns(ConvergenceWarning, match="anova: the fit of the larger model did not converge"):
         table = rx.anova(bad, fits[1])
     assert table.attrs["notes"] == ["the larger model did not converge"]

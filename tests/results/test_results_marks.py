@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 
 import remlax as rx
 from remlax.errors import ConvergenceWarning, PoolingError, PoolingWarning, SingularFitWarning
+from remlax.fitting.selection import Selection
 from remlax.kernels.newton import MAX_ITER, NOT_FINITE
 
 
@@ -31,9 +32,9 @@ def fits() -> rx.LmerFitList:
     frames[1]["y"] -= frames[1].groupby("g")["y"].transform("mean")
     with pytest.warns(SingularFitWarning, match="imputation b"):
         found = rx.lmer_list("y ~ x + (1 | g)", dict(zip("abcde", frames, strict=True)))
-    status = found.fitted_stack.status.copy()
+    status = found.selection.fitted.status.copy()
     status[3] = MAX_ITER
-    return rx.LmerFitList(replace(found.fitted_stack, status=status), found.lanes)
+    return rx.LmerFitList(Selection(replace(found.selection.fitted, status=status), found.selection.which))
 
 
 def pooled(on_failure: str) -> rx.PooledLmer:
@@ -83,7 +84,7 @@ def test_every_table_names_them(name):
 
 
 def test_comparisons_name_them():
-    frames = fits().fitted_stack.model.rows.data
+    frames = fits().selection.model.rows.data
     with pytest.warns(SingularFitWarning, match="imputation b"):
         null = rx.lmer_list("y ~ 1 + (1 | g)", frames)
     for options in ({"method": "D1"}, {"method": "D3"}):
@@ -115,16 +116,16 @@ def test_what_happens_on_failure():
         fits().pool(on_failure="skip")
     with pytest.warns(ConvergenceWarning, match="pooling leaves out 1 failed fit: imputation d"):
         dropped = fits().pool(on_failure="drop")
-    rest = rx.LmerFitList(fits().fitted_stack, (0, 1, 2, 4)).pool()
+    rest = rx.LmerFitList(fits().selection.take((0, 1, 2, 4))).pool()
     assert_allclose(dropped.tidy().select_dtypes("number"), rest.tidy().select_dtypes("number"))
     with pytest.warns(ConvergenceWarning, match="pooling fits that did not converge: imputation d"):
         kept = fits().pool(on_failure="warn")
     assert_allclose(kept.fixef(), fits().fixef().mean())
     # numbers that are not finite cannot be pooled, whatever was asked for
-    stack = fits().fitted_stack
+    stack = fits().selection.fitted
     status, vcov = stack.status.copy(), stack.vcov.copy()
     status[3], vcov[3] = NOT_FINITE, np.nan
-    broken = rx.LmerFitList(replace(stack, status=status, vcov=vcov), fits().lanes)
+    broken = rx.LmerFitList(Selection(replace(stack, status=status, vcov=vcov), fits().selection.which))
     with pytest.warns(ConvergenceWarning, match=r"leaves out 1 failed fit: imputation d \(not finite\)"):
         assert broken.pool(on_failure="warn").n_imputations == 4
 
@@ -171,7 +172,9 @@ def test_of_many_fits_the_first_few_are_named() -> None:
     with pytest.warns(PoolingWarning, match=rf"20 of 20 \({few}\)"):
         p.icc()
     # and of those that failed
-    failed = rx.LmerFitList(replace(found.fitted_stack, status=np.full(20, MAX_ITER)), found.lanes)
+    failed = rx.LmerFitList(
+        Selection(replace(found.selection.fitted, status=np.full(20, MAX_ITER)), found.selection.which)
+    )
     few = r"g1 \(.*\), g2 \(.*\), .* and 14 more"
     with pytest.raises(PoolingError, match=f"the fit failed in imputation {few}"):
         failed.pool()

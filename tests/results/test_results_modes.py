@@ -30,7 +30,7 @@ def _models() -> dict[str, tuple[Dense, rx.LmerFit, list[tuple[int, list[str]]]]
         frame, fit = load_case(name)[1][0], fit_case(name)[1]
         one = np.ones((len(frame), 1))
         z = [term_columns(group(frame), one) for group in groups]
-        x = fit.fitted_stack.model.rows.x.lane(0)
+        x = fit.selection.model.rows.x.lane(0)
         out[name] = Dense(x, frame[response].to_numpy(), z, [1, 1]), fit
     return out
 
@@ -38,7 +38,7 @@ def _models() -> dict[str, tuple[Dense, rx.LmerFit, list[tuple[int, list[str]]]]
 @pytest.mark.parametrize("name", ["slopes", "oats_splitplot", "penicillin_crossed"])
 def test_errors_of_modes_against_henderson(name):
     model, fit = _models()[name]
-    stack = fit.fitted_stack
+    stack = fit.selection.fitted
     covs = [stack.covariance(t)[0] for t in range(len(model.z))]
     inverse = model.henderson(covs, fit.sigma)
     p = model.x.shape[1]

@@ -12,6 +12,7 @@ from scipy import stats
 import remlax as rx
 from fitted_cases import fits_case
 from remlax.errors import DataError, PoolingError
+from remlax.fitting.selection import Selection
 
 
 def written_out(fits, effects):
@@ -19,7 +20,7 @@ def written_out(fits, effects):
     m = len(fits)
     tables = []
     for out in range(m):
-        rest = rx.LmerFitList(fits.fitted_stack, tuple(k for k in range(m) if k != out))
+        rest = rx.LmerFitList(fits.selection.take(tuple(k for k in range(m) if k != out)))
         tables.append(rest.pool(dfcom=60).tidy(effects).select_dtypes("number"))
     values = np.stack([table.to_numpy(dtype=float) for table in tables])
     return dict(zip(tables[0].columns, (np.sqrt((m - 1) * values.var(axis=0))).T, strict=True))
@@ -70,9 +71,9 @@ def test_number_of_imputations():
 
 def test_units():
     _, fits = fits_case("hsb_vignette")
-    stack = fits.fitted_stack
+    stack = fits.selection.fitted
     scaled = replace(stack, beta=100 * stack.beta, vcov=1e4 * stack.vcov)
-    a, b = (rx.LmerFitList(f, fits.lanes).pool(dfcom=60).mcerror() for f in (stack, scaled))
+    a, b = (rx.LmerFitList(Selection(f, fits.selection.which)).pool(dfcom=60).mcerror() for f in (stack, scaled))
     for column in ("estimate", "std_error", "conf_low", "conf_high"):
         assert_allclose(b[column], 100 * a[column], rtol=1e-9)
     for column in ("df", "statistic", "riv", "lambda", "fmi"):

@@ -13,7 +13,7 @@ from reference_cases import load_case
 from remlax.design.build import read_rows
 from remlax.design.formula import parse_formula
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
-from remlax.fitting.refit import simulate_lane
+from remlax.fitting.refit import draw_responses
 from remlax.inference.null_model import null_formula
 from remlax.results.shares import fit_shares, nakagawa_estimates
 from results.dense_models import Dense, hessian, term_columns
@@ -95,7 +95,7 @@ def test_random_slopes_against_dense_algebra():
     step = np.eye(6) * 1e-5 * np.maximum(np.abs(at), 1)
     jacobian = np.stack([(shares(at + h) - shares(at - h)) / (2 * h.max()) for h in step], axis=1)
     se, phi = np.sqrt(np.diag(jacobian @ v @ jacobian.T)), shares(at)
-    icc, r2 = fit.icc(), fit_shares(nakagawa_estimates(fit.fitted_stack, np.array([0])), 0.95)
+    icc, r2 = fit.icc(), fit_shares(nakagawa_estimates(fit.selection.one(0)), 0.95)
     assert icc["kind"].tolist() == ["adjusted", "unadjusted", "intercept"]
     assert_allclose(icc["estimate"], 1 / (1 + np.exp(-phi[:3])), rtol=1e-9)
     assert_allclose(icc["std_error"], se[:3] * icc["estimate"] * (1 - icc["estimate"]), rtol=1e-5)
@@ -138,7 +138,7 @@ def test_reductions_by_refits_of_data_frames():
     rng = np.random.default_rng(5)
     log_ratios = []
     for k, frame in enumerate(sets):
-        drawn = [frame.assign(y=y) for y in simulate_lane(fits.fitted_stack, k, n_sims, rng)]
+        drawn = [frame.assign(y=y) for y in draw_responses(fits.selection.one(k), n_sims, rng)]
         full = (
             rx.lmer_list("y ~ x + offset(o) + (1 | g)", drawn, weights="w").varcorr()["vcov"].to_numpy().reshape(-1, 2)
         )

@@ -156,7 +156,7 @@ def test_covariances_are_pooled_as_they_are():
     )
 
 
-def _one_boundary_lane() -> rx.LmerFitList:
+def _one_boundary_set() -> rx.LmerFitList:
     """Three data sets of which the second has no variance between groups."""
     rng = np.random.default_rng(4)
     frames = []
@@ -171,7 +171,7 @@ def _one_boundary_lane() -> rx.LmerFitList:
 
 
 def test_imputations_on_the_boundary_are_named_and_kept_in_the_means():
-    fits = _one_boundary_lane()
+    fits = _one_boundary_set()
     with pytest.warns(PoolingWarning, match=r"g sd__Intercept: 1 of 3 \(imputation 2\)"):
         table = fits.pool().tidy("ran_pars")
     row = table.iloc[0]

@@ -75,7 +75,7 @@ class Fitted:
     singular: np.ndarray
 
     @property
-    def n_lanes(self) -> int:
+    def n_sets(self) -> int:
         """Number K of data sets."""
         return len(self.sigma)
 
@@ -113,7 +113,7 @@ class Fitted:
 
     def _factor(self, term: int, theta: np.ndarray) -> np.ndarray:
         layout = self.model.layout.terms[term]
-        out = np.zeros((self.n_lanes, layout.q, layout.q))
+        out = np.zeros((self.n_sets, layout.q, layout.q))
         col, row = np.triu_indices(layout.q)
         out[:, row, col] = theta[:, layout.theta]
         return out

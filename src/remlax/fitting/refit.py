@@ -20,6 +20,7 @@ from ..kernels.problem import CrossProducts
 from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
+from .selection import Selection
 
 # a residual below this share of the response is rounding error
 EXACT_FIT = 1e-13
@@ -49,16 +50,15 @@ class Truth:
     sigma: float
 
     @classmethod
-    def of_fit(cls, fitted: Fitted, lane: int) -> Truth:
+    def of_fit(cls, fit: Selection) -> Truth:
         """Estimates of one data set."""
-        sigma = float(fitted.sigma[lane])
-        terms = range(len(fitted.model.layout.terms))
-        return cls(fitted.beta[lane], tuple(sigma * fitted.relative_factor(t)[lane] for t in terms), sigma)
+        sigma = float(fit.fitted.sigma[fit.k])
+        terms = range(len(fit.model.layout.terms))
+        return cls(fit.fitted.beta[fit.k], tuple(sigma * fit.fitted.relative_factor(t)[fit.k] for t in terms), sigma)
 
 
-def simulate_lane(
-    fitted: Fitted,
-    lane: int,
+def draw_responses(
+    fit: Selection,
     n_sims: int,
     rng: np.random.Generator,
     *,
@@ -69,8 +69,7 @@ def simulate_lane(
 
     Parameters
     ----------
-    fitted : Fitted
-    lane : int
+    fit : Selection
     n_sims : int
     rng : numpy.random.Generator
         Simulation s uses the same draws however many there are.
@@ -83,19 +82,19 @@ def simulate_lane(
     -------
     ndarray (n_sims, n)
     """
-    model = fitted.model
-    own = Truth.of_fit(fitted, lane)
+    model = fit.model
+    own = Truth.of_fit(fit)
     truth = own if truth is None else truth
-    mean = fitted.fitted_values(lane, random=given_modes)
-    mean = mean + model.rows.x.lane(lane)[:, model.keep] @ (truth.beta - own.beta)
-    layout, z = model.layout, z_matrices(model, lane)
+    mean = fit.fitted.fitted_values(fit.k, random=given_modes)
+    mean = mean + model.rows.x.lane(fit.k)[:, model.keep] @ (truth.beta - own.beta)
+    layout, z = model.layout, z_matrices(model, fit.k)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
     check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
     noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
-        noise = noise / np.sqrt(model.rows.weights.lane(lane))
+        noise = noise / np.sqrt(model.rows.weights.lane(fit.k))
     out = mean + noise
     start = 0
     for f, width in enumerate(widths):
@@ -112,9 +111,8 @@ def simulate_lane(
     return np.asarray(out)
 
 
-def refit_lane(
-    fitted: Fitted,
-    lane: int,
+def refit_to(
+    fit: Selection,
     responses: npt.ArrayLike,
     *,
     weights: np.ndarray | None = None,
@@ -127,8 +125,7 @@ def refit_lane(
 
     Parameters
     ----------
-    fitted : Fitted
-    lane : int
+    fit : Selection
     responses : array_like (n_sims, n)
         Rows in the order of the model's rows, the offset not subtracted.
     weights : ndarray (1, n) or (n_sims, n), optional
@@ -147,11 +144,11 @@ def refit_lane(
         A wrong shape, values that are not finite, weights that are not positive, or a response that the fixed part
         explains without remainder.
     """
-    y = _checked(responses, fitted.model.rows.n_rows(lane))
-    model = with_responses(fitted.model, lane, y)
+    y = _checked(responses, fit.rows.n_rows(fit.k))
+    model = with_responses(fit.model, fit.k, y)
     if weights is not None:
         model = _with_weights(model, weights)
-    return fit_assembled(model, fitted.optimizer if optimizer is None else optimizer)
+    return fit_assembled(model, fit.fitted.optimizer if optimizer is None else optimizer)
 
 
 def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..engine.fit import solve_batch
 from ..engine.shapes import host_leaf
 from ..fitting.fit import Fitted
 from ..fitting.layout import TermLayout
+from ..fitting.selection import Selection
 from ..fitting.units import triangular
 from ..kernels.held import Held, minimise_held
 from ..kernels.newton import CONVERGED, Optimum
@@ -39,21 +40,21 @@ class HeldStack:
     Searches start at the estimates of the fits, or at ``coordinates`` (K, d + 1) of free problems.
     """
 
-    def __init__(self, fitted: Fitted, lanes: np.ndarray, coordinates: np.ndarray | None = None) -> None:
-        self.fitted, self.lanes = fitted, lanes
-        model = fitted.model
-        self.batch = model.batch.take(lanes)
+    def __init__(self, fits: Selection, coordinates: np.ndarray | None = None) -> None:
+        self.fits = fits
+        model = fits.model
+        self.batch = model.batch.take(fits.index)
         structure = model.layout.structure
         self.d, self.p = structure.theta_map.n_theta, structure.n_fixed
-        self.scale = model.y_scale[lanes]
+        self.scale = model.y_scale[fits.index]
         # a root of the internal covariance of every term, (K, q, q)
         if coordinates is not None:
             self.log_sigma = coordinates[:, -1]
             self.root = [self._root(term, coordinates) for term in model.layout.terms]
             return
-        self.log_sigma = np.log(fitted.sigma[lanes] / self.scale)
+        self.log_sigma = np.log(fits.sigma / self.scale)
         sigma = np.exp(self.log_sigma)[:, None, None]
-        self.root = [sigma * fitted.inner_factor(t)[lanes] for t in range(len(model.layout.terms))]
+        self.root = [sigma * fits.fitted.inner_factor(t)[fits.index] for t in range(len(model.layout.terms))]
 
     @staticmethod
     def _root(term: TermLayout, coordinates: np.ndarray) -> np.ndarray:
@@ -65,7 +66,7 @@ class HeldStack:
 
     def outside(self, term: TermLayout) -> np.ndarray:
         """Matrix (q, q) from one term's effects inside to the user's."""
-        return self.fitted.model.units[term.factor].outside[term.columns, term.columns]
+        return self.fits.model.units[term.factor].outside[term.columns, term.columns]
 
     def z_scale(self, term: TermLayout) -> np.ndarray:
         """Internal length of a unit of the user's effects, (q,)."""
@@ -73,28 +74,28 @@ class HeldStack:
 
     def held(self, problem: Question, least: float) -> Held:
         """Hold one parameter of one data set at a value in the user's units; None holds nothing."""
-        lane, parameter, value = problem
-        model, k = self.fitted.model, self.lanes[lane]
+        i, parameter, value = problem
+        model, k = self.fits.model, self.fits.which[i]
         maps = [np.zeros((self.d, q, q)) for q in model.layout.structure.q]
         start, free, square = np.zeros(self.d + 1), np.ones(self.d + 1), np.zeros(self.d + 1)
-        start[-1] = self.log_sigma[lane]
+        start[-1] = self.log_sigma[i]
         for t in range(len(model.layout.terms)):
             own = parameter if parameter is not None and parameter.term == t else None
-            self._term(problem[0], t, own, value, least, (maps, start, free, square))
+            self._term(i, t, own, value, least, (maps, start, free, square))
         row, target, hold = np.zeros(self.p), 0.0, 0.0
         row[0] = 1.0
         if parameter is not None and parameter.kind == "sigma":
-            start[-1], free[-1] = np.log(value / self.scale[lane]), 0.0
+            start[-1], free[-1] = np.log(value / self.scale[i]), 0.0
         if parameter is not None and parameter.kind == "beta":
             row[: len(model.keep)] = model.inverse[k][parameter.a]
-            target, hold = (value - model.ols[k][parameter.a]) / self.scale[lane], 1.0
+            target, hold = (value - model.ols[k][parameter.a]) / self.scale[i], 1.0
         return Held(
             tuple(host_leaf(m) for m in maps), *(host_leaf(v) for v in (start, free, square, row, target, hold))
         )
 
     def _term(
         self,
-        lane: int,
+        place: int,
         t: int,
         own: Parameter | None,
         value: float,
@@ -102,13 +103,13 @@ class HeldStack:
         into: tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray],
     ) -> None:
         """Lay out one term in a basis that begins with the effects of the parameter, and start at its covariance."""
-        term = self.fitted.model.layout.terms[t]
+        term = self.fits.model.layout.terms[t]
         maps, (start, free, square) = into[0][term.factor], into[1:]
         first = [] if own is None else list(dict.fromkeys((own.a, own.b)))
         basis = _completed((self.outside(term) * self.z_scale(term)[:, None])[first], term.q)
         inverse = np.linalg.inv(basis)
-        root = triangular((basis @ self.root[t][lane])[None])[0]
-        smallest = least * np.exp(self.log_sigma[lane])
+        root = triangular((basis @ self.root[t][place])[None])[0]
+        smallest = least * np.exp(self.log_sigma[place])
         position = {}
         entries = [(i, j) for j in range(term.q) for i in range(j, term.q)]
         for a, (i, j) in enumerate(entries):
@@ -119,7 +120,7 @@ class HeldStack:
             return
         if own.kind == "sd":
             at = position[0, 0]
-            start[at], free[at] = value * self.z_scale(term)[own.a] / self.scale[lane], 0.0
+            start[at], free[at] = value * self.z_scale(term)[own.a] / self.scale[place], 0.0
             return
         # rows (s_1, 0) and s_2 (rho, sqrt(1 - rho^2)) of the root: s_2 takes the place of its last entry
         gone, length = position[1, 0], position[1, 1]
@@ -146,7 +147,7 @@ class HeldStack:
         tuple of ndarray
             Deviance (N,), NaN where no start led to a minimum, and coordinates (N, d + 1).
         """
-        which = np.array([lane for lane, _, _ in asked])
+        which = np.array([i for i, _, _ in asked])
         best, where = np.full(len(asked), np.nan), near
         for least in LEAST_STARTS:
             parts = [self.held(problem, least) for problem in asked]
@@ -180,7 +181,7 @@ class HeldStack:
 
     def estimates(self, parameters: list[Parameter], coordinates: np.ndarray) -> np.ndarray:
         """Values of all parameters (K, P) at the coordinates (K, d + 1) of free problems."""
-        model = self.fitted.model
+        model = self.fits.model
         sigma = np.exp(coordinates[:, -1])
         out = []
         for parameter in parameters:
@@ -199,7 +200,10 @@ class HeldStack:
             elif parameter.kind == "sigma":
                 out.append(sigma * self.scale)
         gamma = np.asarray(solve_batch(self.batch, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
-        beta = model.ols[self.lanes] + np.einsum("kij,kj->ki", model.inverse[self.lanes], gamma) * self.scale[:, None]
+        beta = (
+            model.ols[self.fits.index]
+            + np.einsum("kij,kj->ki", model.inverse[self.fits.index], gamma) * self.scale[:, None]
+        )
         return np.concatenate([np.stack(out, axis=1), beta], axis=1)
 
 

@@ -12,20 +12,19 @@ from dataclasses import replace
 import numpy as np
 import scipy
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..progress import progress
 from .held import LEAST_STARTS, HeldStack, Question, parameters_of
 from .profile_table import Parameter, ProfileTable, make_table
 from .profile_walk import Side
 
 
-def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[ProfileTable]]:
+def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     """Profile every parameter of some data sets, up to the limits of a confidence level and beyond.
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : ndarray of int (K,)
+    fits : Selection
     conf_level : float
 
     Returns
@@ -33,13 +32,13 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     list of list of ProfileTable
         Per data set, in the order of `parameters_of`.
     """
-    parameters, n = parameters_of(fitted), len(lanes)
-    lost, _ = fitted.redundancies.parameters(lanes)
-    lost = np.pad(lost, ((0, 0), (0, fitted.beta.shape[1])))
+    parameters, n = parameters_of(fits.fitted), fits.n_sets
+    lost, _ = fits.fitted.redundancies.parameters(fits.index)
+    lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
     with progress(len(owner), "side of a profile") as tell:
-        stack, lowest, estimate = _estimates(fitted, lanes, parameters)
+        stack, lowest, estimate = _estimates(fits, parameters)
         sides = [
             _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
             for i, (k, j) in enumerate(owner)
@@ -66,36 +65,34 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     return tables
 
 
-def _estimates(
-    fitted: Fitted, lanes: np.ndarray, parameters: list[Parameter]
-) -> tuple[HeldStack, np.ndarray, np.ndarray]:
+def _estimates(fits: Selection, parameters: list[Parameter]) -> tuple[HeldStack, np.ndarray, np.ndarray]:
     """Find the ML estimates from several starts: searches from there, deviance (K,) and all parameters (K, P)."""
-    n, copies = len(lanes), 2 * len(parameters)
-    stack = HeldStack(fitted, lanes)
+    n, copies = fits.n_sets, 2 * len(parameters)
+    stack = HeldStack(fits)
     # as many copies as there will be sides, so that all stages are one compiled program
     asked: list[Question] = [(k, None, 0.0) for k in range(n) for _ in range(copies)]
     near = [stack.held(problem, LEAST_STARTS[i % len(LEAST_STARTS)]).start for i, problem in enumerate(asked)]
     found, coordinates = stack.solve(asked, np.stack(near))
     best = np.nan_to_num(found, nan=np.inf).reshape(n, copies).argmin(axis=1) + copies * np.arange(n)
-    stack = HeldStack(fitted, lanes, coordinates[best])
+    stack = HeldStack(fits, coordinates[best])
     return stack, found[best], stack.estimates(parameters, coordinates[best])
 
 
 def _first_side(stack: HeldStack, problem: Question, sign: int, lowest: float) -> Side:
     """Start a walk at the estimate, with a step of about a third of a standard error of a balanced design."""
-    lane, parameter, estimate = problem
+    i, parameter, estimate = problem
     assert parameter is not None  # a side is one of a parameter
-    fitted, k = stack.fitted, stack.lanes[lane]
+    fits, k = stack.fits, stack.fits.which[i]
     if parameter.kind == "sigma":
-        step = 1 / np.sqrt(2 * fitted.model.rows.n_rows(int(k)))
+        step = 1 / np.sqrt(2 * fits.n_rows[i])
     elif parameter.kind == "beta":
-        step = float(np.sqrt(fitted.vcov[k, parameter.a, parameter.a]))
+        step = float(np.sqrt(fits.fitted.vcov[k, parameter.a, parameter.a]))
     else:
-        term = fitted.model.layout.terms[parameter.term]
-        levels = fitted.model.layout.factors[term.factor].n_levels
+        term = fits.model.layout.terms[parameter.term]
+        levels = fits.model.layout.factors[term.factor].n_levels
         step = 1 / np.sqrt(levels)
         if parameter.kind == "sd":
-            unit = fitted.sigma[k] / stack.z_scale(term)[parameter.a]
+            unit = fits.fitted.sigma[k] / stack.z_scale(term)[parameter.a]
             step = max(estimate, 0.05 * unit) * step
     at = np.asarray(stack.held(problem, 0.0).start)
     return Side(parameter, sign, step / 3, np.array([estimate]), np.array([lowest]), at[None])

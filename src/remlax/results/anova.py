@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
+from ..fitting.selection import Selection
 from ..hints import hinted
 from ..inference.coefficients import Ddf
-from ..inference.nesting import Lanes
 from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
 from .fit import LmerFit
 from .fit_list import LmerFitList
@@ -129,7 +129,7 @@ def anova(
         return result_table(_anova_terms(model, method, use, ariv, dfcom, on_failure))
     models = (model, null, *more)
     if all(isinstance(one, LmerFit) for one in models):
-        return result_table(compare_fits([_lanes(one) for one in models]))
+        return result_table(compare_fits([_selection(one) for one in models]))
     if not all(isinstance(one, LmerFitList) for one in models):
         raise DataError(
             f"anova compares two fits or two lists of fits, not {' and '.join(type(one).__name__ for one in models)}: "
@@ -137,12 +137,12 @@ def anova(
         )
     check_options(method, use, ariv)
     options = Options(method, use, ariv, dfcom, on_failure)
-    return result_table(compare_lists([_lanes(one) for one in models], options))
+    return result_table(compare_lists([_selection(one) for one in models], options))
 
 
-def _lanes(model: object) -> Lanes:
+def _selection(model: object) -> Selection:
     assert isinstance(model, LmerFit | LmerFitList)
-    return Lanes(model.fitted_stack, (model.lane,) if isinstance(model, LmerFit) else model.lanes)
+    return model.selection
 
 
 def _anova_terms(
@@ -153,7 +153,7 @@ def _anova_terms(
     if method in ("D3", "D4") or use == "likelihood":
         raise DataError(f"method={method!r} with use={use!r} compares two models: give the smaller one as well")
     if isinstance(model, LmerFit):
-        return fit_terms(model.fitted_stack, model.lane, dfcom)
+        return fit_terms(model.selection, dfcom)
     if isinstance(model, LmerFitList):
         return pooled_terms(model.pool(dfcom, on_failure=on_failure), "D1" if method == "D1" else "D2")
     if not isinstance(model, PooledLmer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..design.evaluate import Evaluator, evaluate
 from ..design.rcalls import numeric
 from ..design.syntax import Binary, Call, Group, Name, Node, Sum, columns_in, deparse, parse
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 
 Array = npt.NDArray[np.float64]
 Step = Callable[[Array], tuple[Array, Array]]  # the inverse of a function, and the derivative of the inverse
@@ -100,7 +100,7 @@ class BackTransform:
         return eta, slope
 
 
-def back_transform(fitted: Fitted, lanes: Sequence[int]) -> BackTransform | None:
+def back_transform(fits: Selection) -> BackTransform | None:
     """Find the way back from the response of a model; None where the response is a column of the data.
 
     Raises
@@ -108,7 +108,7 @@ def back_transform(fitted: Fitted, lanes: Sequence[int]) -> BackTransform | None
     DataError
         There is none, or none that is known here.
     """
-    rows = fitted.model.rows
+    rows = fits.rows
     text = rows.formula.response
     if rows.data is None or text in rows.data.frames[0].columns:
         return None
@@ -122,7 +122,7 @@ def back_transform(fitted: Fitted, lanes: Sequence[int]) -> BackTransform | None
                 f"of {', '.join(INVERSES)}, of powers, and of sums and products with numbers"
             )
         steps += found[0]
-        if found[2] and not all((evaluate(deparse(found[1]), rows.data.frames[k]) > 0).all() for k in lanes):
+        if found[2] and not all((evaluate(deparse(found[1]), rows.data.frames[k]) > 0).all() for k in fits.which):
             raise DataError(
                 f"type='response': {deparse(node)!r} in the response {text!r} has an inverse for positive values only, "
                 f"and {deparse(found[1])!r} has others"

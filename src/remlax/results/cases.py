@@ -16,6 +16,7 @@ from ..design.syntax import category_columns
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
+from ..fitting.selection import Selection
 from ..hints import hinted
 from .constraints import MANY
 from .draws import fresh_seed
@@ -33,7 +34,7 @@ def model_columns(fitted: Fitted) -> list[str]:
     return needed_columns(rows.formula, *given)
 
 
-def model_frames(fitted: Fitted, lanes: Sequence[int], subset: Subset = None) -> list[pd.DataFrame]:
+def model_frames(fits: Selection, subset: Subset = None) -> list[pd.DataFrame]:
     """The model's columns of every data set, rows where the subset's columns have its values.
 
     Raises
@@ -41,10 +42,10 @@ def model_frames(fitted: Fitted, lanes: Sequence[int], subset: Subset = None) ->
     DataError
         A column is not in the model, or no row has the values.
     """
-    data = fitted.model.rows.data
+    data = fits.rows.data
     assert data is not None  # every fit keeps its data
-    columns = model_columns(fitted)
-    frames = [data.frames[k][columns] for k in lanes]
+    columns = model_columns(fits.fitted)
+    frames = [data.frames[k][columns] for k in fits.which]
     for name, value in (subset or {}).items():
         if name not in columns:
             raise DataError(
@@ -56,22 +57,22 @@ def model_frames(fitted: Fitted, lanes: Sequence[int], subset: Subset = None) ->
     return frames
 
 
-def average_case(fitted: Fitted, lanes: Sequence[int], subset: Subset) -> pd.DataFrame:
+def average_case(fits: Selection, subset: Subset) -> pd.DataFrame:
     """One row: means of numbers, most frequent categories, levels at the median effect; see ``Toolkit.average_obs``."""
-    frames = model_frames(fitted, lanes, subset)
+    frames = model_frames(fits, subset)
     out = {}
     for name in frames[0].columns:
         column = pd.concat([frame[name] for frame in frames], ignore_index=True)
-        if used_as_number(fitted, column):
+        if used_as_number(fits.fitted, column):
             out[name] = pd.Series([column.mean()])
         else:
             out[name] = pd.Series(column.mode().iloc[:1].to_numpy(), dtype=column.dtype)
     case = pd.DataFrame(out)
-    for _, factor in factors_in_order(fitted):
-        columns = group_columns(fitted, factor.label)
+    for _, factor in factors_in_order(fits.fitted):
+        columns = group_columns(fits.fitted, factor.label)
         if not any(name in (subset or {}) for name in columns):
-            middle = quantile_levels(fitted, lanes, 0.5, factor.label, None).iloc[0]
-            case = move_to_levels(fitted, case, factor.label, [middle])
+            middle = quantile_levels(fits, 0.5, factor.label, None).iloc[0]
+            case = move_to_levels(fits.fitted, case, factor.label, [middle])
     return case
 
 
@@ -83,9 +84,9 @@ def used_as_number(fitted: Fitted, column: pd.Series[Any]) -> bool:
     return numeric and not any(column.name in category_columns(part) for part in parts)
 
 
-def random_cases(fitted: Fitted, lanes: Sequence[int], n: int, subset: Subset, seed: int | None) -> pd.DataFrame:
+def random_cases(fits: Selection, n: int, subset: Subset, seed: int | None) -> pd.DataFrame:
     """Rows drawn without replacement from the data, of a random imputation each; see ``Toolkit.draw_obs``."""
-    frames = model_frames(fitted, lanes, subset)
+    frames = model_frames(fits, subset)
     fewest = min(map(len, frames))
     if not (isinstance(n, int | np.integer) and 1 <= n <= fewest):
         raise DataError(f"n={n!r} must be a whole number from 1 to {fewest}, the number of rows")

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import pool_rubin, pool_scalars
 from .coefficients import fit_table, pooled_table
@@ -33,8 +33,7 @@ class Combinations(Protocol):
 class FitCombinations:
     """Combinations of the coefficients of one fit."""
 
-    fitted: Fitted
-    lane: int
+    fit: Selection
     within: CoefficientInference
     conf_level: float
 
@@ -42,9 +41,9 @@ class FitCombinations:
         """Table of the combinations (r, p)."""
         rows = _stand_in(matrix)
         error = np.sqrt(np.einsum("ri,ij,rj->r", rows, self.within.vcov[0], rows))
-        estimate = rows @ self.fitted.beta[self.lane] + (0.0 if shift is None else shift[0])
+        estimate = rows @ self.fit.beta[0] + (0.0 if shift is None else shift[0])
         table = fit_table(labels, estimate, error, self.within.df(rows)[0], self.conf_level)
-        table.attrs["notes"] = fit_notes(self.fitted, self.lane)
+        table.attrs["notes"] = fit_notes(self.fit)
         return _blanked(table, matrix)
 
     def covariance(self, matrix: np.ndarray) -> np.ndarray:
@@ -56,25 +55,23 @@ class FitCombinations:
 class PooledCombinations:
     """Combinations of the coefficients of several fits, pooled."""
 
-    fitted: Fitted
-    lanes: Sequence[int]
-    dropped: Sequence[int]
+    fits: Selection
     within: CoefficientInference
     conf_level: float
 
     def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
         """Table of the combinations (r, p)."""
         rows = _stand_in(matrix)
-        estimates = self.fitted.beta[list(self.lanes)] @ rows.T
+        estimates = self.fits.beta @ rows.T
         if shift is not None:
             estimates = estimates + shift[:, None]
         variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
         pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
-        return _blanked(mark(pooled_table(labels, pool), self.fitted, self.lanes, self.dropped), matrix)
+        return _blanked(mark(pooled_table(labels, pool), self.fits), matrix)
 
     def covariance(self, matrix: np.ndarray) -> np.ndarray:
         """Total covariance of the estimates by Rubin's rules."""
-        pool = pool_rubin(self.fitted.beta[list(self.lanes)], self.within.vcov)
+        pool = pool_rubin(self.fits.beta, self.within.vcov)
         return np.asarray(matrix @ pool.t @ matrix.T)
 
 

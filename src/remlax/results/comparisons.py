@@ -13,14 +13,15 @@ import pandas as pd
 
 from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.boundary_covariance import boundary_covariance
 from ..inference.coefficients import Ddf, coefficient_inference
 from ..inference.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
-from ..inference.nesting import Difference, Lanes, compare, lacking_contrasts, order_models
+from ..inference.nesting import Difference, compare, identified_parameters, lacking_contrasts, order_models
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
 from .constraints import Linear
-from .pool import choose_lanes
+from .pool import choose_fits
 from .pooled import OnFailure
 from .wald import pooled_wald
 
@@ -79,7 +80,7 @@ def check_options(method: str, use: str, ariv: str) -> None:
         raise DataError(f"ariv={ariv!r} is not defined for {method}: 'positive' is for D3 and D4, 'robust' for D4")
 
 
-def compare_lists(models: Sequence[Lanes], options: Options) -> pd.DataFrame:
+def compare_lists(models: Sequence[Selection], options: Options) -> pd.DataFrame:
     """Pooled test of every model against the next smaller one: one row each; see `anova`."""
     parts, differences = _ordered(models)
     for (small, large), difference in zip(pairwise(parts), differences, strict=True):
@@ -96,7 +97,7 @@ def compare_lists(models: Sequence[Lanes], options: Options) -> pd.DataFrame:
         if any(part.fitted.reml for part in parts):
             record = replace(record, notes=(*record.notes, _refitted(parts)))
         parts, record = _usable([_refit(part) for part in parts], options.on_failure, "maximum-likelihood fit", record)
-        ml = [maximum_likelihood(part.fitted, np.array(part.lanes)) for part in parts]
+        ml = [maximum_likelihood(part) for part in parts]
         tests = [
             _likelihood(large, small, difference.n_parameters, difference.sizes[0], options)
             for (small, large), difference in zip(pairwise(ml), differences, strict=True)
@@ -110,39 +111,39 @@ def compare_lists(models: Sequence[Lanes], options: Options) -> pd.DataFrame:
     return table
 
 
-def _ordered(models: Sequence[Lanes]) -> tuple[list[Lanes], list[Difference]]:
+def _ordered(models: Sequence[Selection]) -> tuple[list[Selection], list[Difference]]:
     """Order models by their number of parameters and say what each has more than the one before."""
-    parts = sorted(models, key=lambda part: part.n_parameters)
+    parts = sorted(models, key=identified_parameters)
     return parts, [compare(*order_models(large, small)) for small, large in pairwise(parts)]
 
 
-def _usable(parts: Sequence[Lanes], on_failure: OnFailure, what: str, record: Record) -> tuple[list[Lanes], Record]:
+def _usable(
+    parts: Sequence[Selection], on_failure: OnFailure, what: str, record: Record
+) -> tuple[list[Selection], Record]:
     """Keep the data sets in which all models can be used."""
     # the largest first, whose failures are named first
-    chosen = [set(choose_lanes(part.fitted, part.lanes, on_failure, what)[0]) for part in parts[::-1]][::-1]
-    each = list(zip(*(part.lanes for part in parts), strict=True))
-    kept = [lanes for lanes in each if all(lane in own for lane, own in zip(lanes, chosen, strict=True))]
+    chosen = [set(choose_fits(part, on_failure, what).which) for part in parts[::-1]][::-1]
+    each = list(zip(*(part.which for part in parts), strict=True))
+    kept = [ks for ks in each if all(k in own for k, own in zip(ks, chosen, strict=True))]
     if len(kept) < 2:
         models = "both" if len(parts) == 2 else "all"
         raise PoolingError(f"fewer than two imputations are left in which {models} models could be fitted")
     label = parts[0].rows.labels
     failed = [
-        label[lanes[0]]
-        for lanes in each
-        if not all(part.fitted.converged[lane] for part, lane in zip(parts, lanes, strict=True))
+        label[ks[0]] for ks in each if not all(part.fitted.converged[k] for part, k in zip(parts, ks, strict=True))
     ]
-    lost = [label[lanes[0]] for lanes in each if lanes not in kept]
+    lost = [label[ks[0]] for ks in each if ks not in kept]
     record = replace(record, failed=(*record.failed, *failed), dropped=(*record.dropped, *lost))
-    return [replace(part, lanes=lanes) for part, lanes in zip(parts, zip(*kept, strict=True), strict=True)], record
+    return [part.take(which) for part, which in zip(parts, zip(*kept, strict=True), strict=True)], record
 
 
-def _wald(large: Lanes, small: Lanes, options: Options) -> PooledTest:
+def _wald(large: Selection, small: Selection, options: Options) -> PooledTest:
     """D1, or D2 of Wald statistics, of the coefficients that the smaller model lacks."""
     contrasts = lacking_contrasts(large, small)
     linear = Linear(contrasts, np.zeros(len(contrasts)), [f"contrast {i + 1}" for i in range(len(contrasts))])
-    within = coefficient_inference(large.fitted, large.lanes, options.dfcom)
+    within = coefficient_inference(large, options.dfcom)
     method: Literal["D1", "D2"] = "D1" if options.method == "D1" else "D2"
-    found = pooled_wald(large.fitted.beta[list(large.lanes)], within, linear, method)
+    found = pooled_wald(large.beta, within, linear, method)
     return found if method == "D1" else replace(found, method="D2 (Wald)")
 
 
@@ -160,16 +161,15 @@ def _likelihood(large: Fitted, small: Fitted, k: int, n_parameters: int, options
     return d4(own[0], own[1], *common_max, k, robust=robust, n_parameters=n_parameters, ariv=truncation)
 
 
-def _refit(part: Lanes) -> Lanes:
-    fits = maximum_likelihood(part.fitted, np.array(part.lanes))
-    return Lanes(fits, tuple(range(len(part.lanes))))
+def _refit(part: Selection) -> Selection:
+    return Selection.all_of(maximum_likelihood(part))
 
 
-def _refitted(parts: Sequence[Lanes]) -> str:
+def _refitted(parts: Sequence[Selection]) -> str:
     return f"{'both' if len(parts) == 2 else 'all'} models were refitted by maximum likelihood"
 
 
-def _pooled_row(test: PooledTest, difference: Difference, large: Lanes, small: Lanes) -> dict[str, object]:
+def _pooled_row(test: PooledTest, difference: Difference, large: Selection, small: Selection) -> dict[str, object]:
     plain = float(test.p_value)
     m = difference.n_variances
     weights = _boundary_weights(large, small, difference)
@@ -192,17 +192,14 @@ def _pooled_row(test: PooledTest, difference: Difference, large: Lanes, small: L
     }
 
 
-def _attrs(parts: Sequence[Lanes], record: Record) -> dict[Hashable, object]:
+def _attrs(parts: Sequence[Selection], record: Record) -> dict[Hashable, object]:
     """Which imputations are singular, failed or left out, as `mark` says it of one model; the largest model first."""
     named = list(zip(_called(parts), parts, strict=True))[::-1]
-    singular = {
-        f"{name}, singular fits": [part.rows.labels[k] for k in part.lanes if part.fitted.singular[k]]
-        for name, part in named
-    }
+    singular = {f"{name}, singular fits": part.singular for name, part in named}
     found = singular | {"fits that did not converge": list(record.failed), "left out": list(record.dropped)}
     sentences = [f"{what}: imputation {shortened(labels)}" for what, labels in found.items() if labels]
     return {
-        "n_imputations": len(parts[0].lanes),
+        "n_imputations": parts[0].n_sets,
         "singular_imputations": list(dict.fromkeys(label for labels in singular.values() for label in labels)),
         "failed_imputations": list(dict.fromkeys(record.failed)),
         "dropped_imputations": list(record.dropped),
@@ -210,12 +207,12 @@ def _attrs(parts: Sequence[Lanes], record: Record) -> dict[Hashable, object]:
     }
 
 
-def _called(parts: Sequence[Lanes]) -> list[str]:
+def _called(parts: Sequence[Selection]) -> list[str]:
     """What notes call the models."""
     return ["smaller model", "larger model"] if len(parts) == 2 else [f"model {part.formula}" for part in parts]
 
 
-def _boundary_weights(large: Lanes, small: Lanes, difference: Difference) -> np.ndarray | None:
+def _boundary_weights(large: Selection, small: Selection, difference: Difference) -> np.ndarray | None:
     """Weights of the mixture for m variances that are zero in the smaller model, the mean of those of the data sets."""
     m = difference.n_variances
     if m == 1:
@@ -231,7 +228,7 @@ def _no_mixture(m: int | None) -> str:
     return REPEATED if m is None else SEVERAL_VARIANCES.format(n=m)
 
 
-def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:
+def compare_fits(models: Sequence[Selection]) -> pd.DataFrame:
     """Likelihood-ratio test of every fit against the next smaller one: one row per model; see `anova`."""
     parts, differences = _ordered(models)
     refits = [_refit(part) for part in parts]
@@ -242,7 +239,7 @@ def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:
             warn(f"anova: the fit of the {name} did not converge", ConvergenceWarning)
         if part.fitted.singular[0]:
             notes.append(f"the {name} is singular")
-    n = parts[-1].rows.n_rows(parts[-1].lanes[0])
+    n = parts[-1].n_rows[0]
     # identified parameters; terms that repeat each other are found in the data of the fits, not of the refits
     sizes = [differences[0].sizes[1], *(difference.sizes[0] for difference in differences)]
     rows = [_fit_row(refits[0], sizes[0], (np.nan,) * 4, n)]
@@ -256,7 +253,7 @@ def compare_fits(models: Sequence[Lanes]) -> pd.DataFrame:
     return table
 
 
-def _ratio_test(large: Lanes, small: Lanes, difference: Difference) -> tuple[tuple[float, ...], str]:
+def _ratio_test(large: Selection, small: Selection, difference: Difference) -> tuple[tuple[float, ...], str]:
     """Statistic, df, p-value and plain p-value; and a sentence about the boundary."""
     # differences below zero are rounding error of equal likelihoods
     statistic = max(float(small.fitted.criterion[0] - large.fitted.criterion[0]), 0.0)
@@ -273,7 +270,7 @@ def _ratio_test(large: Lanes, small: Lanes, difference: Difference) -> tuple[tup
     return (statistic, k, p_value, plain), note
 
 
-def _fit_row(part: Lanes, h: int, tested: Sequence[float], n: int) -> dict[str, object]:
+def _fit_row(part: Selection, h: int, tested: Sequence[float], n: int) -> dict[str, object]:
     deviance = float(part.fitted.criterion[0])
     row = {
         "formula": part.formula,

@@ -10,8 +10,8 @@ import pandas as pd
 
 from ..engine.batch import run
 from ..errors import DataError
-from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
+from ..fitting.selection import Selection
 from ..kernels.draws import Draws, draw, draw_rows
 from ..progress import progress
 from .checks import check_level
@@ -60,10 +60,10 @@ def interval_name(residual: bool) -> Interval:
     return "prediction" if residual else "confidence"
 
 
-def raw_keys(seed: int | None, lanes: Sequence[int], *purpose: int) -> np.ndarray:
+def raw_keys(seed: int | None, which: Sequence[int], *purpose: int) -> np.ndarray:
     """Two raw numbers per data set, (K, 2); a data set's do not depend on which others there are."""
     return np.stack(
-        [np.random.SeedSequence(seed, spawn_key=(*purpose, int(k))).generate_state(2, np.uint32) for k in lanes]
+        [np.random.SeedSequence(seed, spawn_key=(*purpose, int(k))).generate_state(2, np.uint32) for k in which]
     )
 
 
@@ -82,15 +82,15 @@ def fresh_seed(seed: int | None) -> int:
     return int(seed)
 
 
-def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> Draws:
+def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
-    model, k = fitted.model, list(lanes)
-    _check_room(fitted, len(k), n_sims)
+    model, k = fits.model, fits.index
+    _check_room(fits, n_sims)
     found = run(
         draw,
-        model.batch.take(np.asarray(k)),
-        raw_keys(fresh_seed(seed), k, 0),
-        fitted.inner[k],
+        model.batch.take(k),
+        raw_keys(fresh_seed(seed), fits.which, 0),
+        fits.inner,
         lapack=True,
         n_sims=n_sims,
         joint=True,
@@ -106,13 +106,13 @@ def draw_estimates(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int 
     return Draws(beta, effects, np.asarray(found.sigma) * scale[:, None])
 
 
-def _check_room(fitted: Fitted, n_lanes: int, n_sims: int) -> None:
+def _check_room(fits: Selection, n_sims: int) -> None:
     """Draws of coefficients and effects are held at once, some three times."""
-    structure = fitted.model.layout.structure
+    structure, n_sets = fits.model.layout.structure, fits.n_sets
     effects = sum(q * levels for q, levels in zip(structure.q, structure.n_levels, strict=True))
     what = f"{n_sims} draws of {structure.n_fixed} coefficients and {effects} effects"
-    numbers = 3 * n_lanes * int(n_sims) * (structure.n_fixed + effects)
-    check_room(numbers, f"{what} in {n_lanes} data sets" if n_lanes > 1 else what, "ask for fewer draws (n_sims)")
+    numbers = 3 * n_sets * int(n_sims) * (structure.n_fixed + effects)
+    check_room(numbers, f"{what} in {n_sets} data sets" if n_sets > 1 else what, "ask for fewer draws (n_sims)")
 
 
 def centre_spread(means: np.ndarray) -> np.ndarray:
@@ -136,26 +136,26 @@ def centre_spread(means: np.ndarray) -> np.ndarray:
 
 
 def row_draws(
-    fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, n_sims: int, seed: int, draws: DrawsFrom
+    fits: Selection, rows: PredictionRows, n_sims: int, seed: int, draws: DrawsFrom
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Draws of predictions, some rows at a time: (K, 2 + factors, S, R), the parts of `estimate_parts`, residual last.
 
     The draws of coefficients and effects are the same for all rows.
     """
-    model, k = fitted.model, list(lanes)
-    _check_room(fitted, len(k), n_sims)
-    batch, scale = model.batch.take(np.asarray(k)), model.y_scale[k]
-    means = estimate_parts(fitted, lanes, rows)
+    model, k = fits.model, fits.index
+    _check_room(fits, n_sims)
+    batch, scale = model.batch.take(k), model.y_scale[k]
+    means = estimate_parts(fits, rows)
     shift = centre_spread(means)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     size = max(1, CHUNK_DRAWS // (len(k) * n_sims * (2 + len(model.layout.factors))))
     with progress(rows.n_rows, "row") as tell:
         for chunk, start in enumerate(range(0, rows.n_rows, size)):
             part = slice(start, min(start + size, rows.n_rows))
-            keys = raw_keys(seed, k, 0), raw_keys(seed, k, 1, chunk)
-            conditioned = conditioned_rows(fitted, lanes, rows, part)
+            keys = raw_keys(seed, fits.which, 0), raw_keys(seed, fits.which, 1, chunk)
+            conditioned = conditioned_rows(fits, rows, part)
             n_new = tuple(len(names) for names in rows.new)
-            theta, joint = fitted.inner[k], draws == "joint"
+            theta, joint = fits.inner, draws == "joint"
             found = run(
                 draw_rows, batch, *keys, theta, conditioned, lapack=True, n_sims=n_sims, n_new=n_new, joint=joint
             )
@@ -170,8 +170,7 @@ def row_draws(
 
 
 def simulated_rows(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     *,
     which: Which,
@@ -193,12 +192,11 @@ def simulated_rows(
                 f"{name}= makes up for what draws='separate' counts twice, which draws={draws!r} does not: leave it "
                 "out, or give draws='separate'"
             )
-        rows = adjusted_rows(fitted, lanes, rows, ignore_fixed_terms, fix_intercept_variance)
+        rows = adjusted_rows(fits, rows, ignore_fixed_terms, fix_intercept_variance)
     if return_draws:
-        return draw_table(fitted, lanes, rows, which=which, n_sims=n_sims, seed=seed, residual=residual, draws=draws)
+        return draw_table(fits, rows, which=which, n_sims=n_sims, seed=seed, residual=residual, draws=draws)
     return interval_table(
-        fitted,
-        lanes,
+        fits,
         rows,
         which=which,
         stat=stat,
@@ -211,8 +209,7 @@ def simulated_rows(
 
 
 def interval_table(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     *,
     which: Which,
@@ -227,16 +224,16 @@ def interval_table(
     check_draws(n_sims, conf_level)
     _check_known("stat", stat, ("median", "mean"))
     if which != "fixed":
-        warn_redundant_rows(fitted, lanes, rows)
-    labels = [factor.label for factor in fitted.model.layout.factors]
+        warn_redundant_rows(fits, rows)
+    labels = [factor.label for factor in fits.model.layout.factors]
     found: dict[str, np.ndarray] = {}
-    for name, part, total in _totals(fitted, lanes, rows, which, n_sims, seed, residual, draws):
+    for name, part, total in _totals(fits, rows, which, n_sims, seed, residual, draws):
         each = found.setdefault(name, np.empty((3, rows.n_rows)))
         each[:, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
     tables = []
     for name, values in found.items():
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
-        if name in labels and fitted.redundancies.effects(lanes, labels.index(name)).any():
+        if name in labels and fits.fitted.redundancies.effects(fits.which, labels.index(name)).any():
             table[:] = np.nan  # how much of an effect is this factor's is not identified
         if which == "all":
             table.insert(0, "effect", name)
@@ -245,8 +242,7 @@ def interval_table(
 
 
 def draw_table(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     *,
     which: Which,
@@ -257,25 +253,24 @@ def draw_table(
 ) -> pd.DataFrame:
     """Table of the draws themselves, a row per row of new data (and effect), a column per draw."""
     check_draws(n_sims, 0.95)
-    k = len(lanes)
-    parts = 2 + len(fitted.model.layout.factors) if which == "all" else 1
+    k = fits.n_sets
+    parts = 2 + len(fits.model.layout.factors) if which == "all" else 1
     check_room(parts * k * n_sims * rows.n_rows, f"{k * n_sims} draws of {parts * rows.n_rows} predictions",
                "ask for fewer draws (n_sims)")  # fmt: skip
     found: dict[str, np.ndarray] = {}
-    for name, part, total in _totals(fitted, lanes, rows, which, n_sims, seed, residual, draws):
+    for name, part, total in _totals(fits, rows, which, n_sims, seed, residual, draws):
         each = found.setdefault(name, np.empty((rows.n_rows, k * n_sims)))
         each[part] = total.reshape(-1, total.shape[2]).T
     columns: pd.Index = pd.RangeIndex(1, n_sims + 1, name="draw")
     if k > 1:
-        columns = pd.MultiIndex.from_product([[fitted.model.rows.labels[i] for i in lanes], columns],
+        columns = pd.MultiIndex.from_product([[fits.rows.labels[i] for i in fits.which], columns],
                                              names=["imp", "draw"])  # fmt: skip
     tables = {name: pd.DataFrame(values, rows.index, columns) for name, values in found.items()}
     return pd.concat(tables, names=["effect"]) if which == "all" else next(iter(tables.values()))
 
 
 def _totals(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     which: Which,
     n_sims: int,
@@ -288,9 +283,9 @@ def _totals(
     _check_known("draws", draws, ("joint", "separate"))
     if which != "random":
         warn_undetermined(rows.undetermined, rows.index)
-    effects = _effects(which, [factor.label for factor in fitted.model.layout.factors])
+    effects = _effects(which, [factor.label for factor in fits.model.layout.factors])
     lost = np.zeros(rows.n_rows, bool) if rows.undetermined is None else rows.undetermined.rows
-    for part, values in row_draws(fitted, lanes, rows, n_sims, fresh_seed(seed), draws):
+    for part, values in row_draws(fits, rows, n_sims, fresh_seed(seed), draws):
         for name, parts in effects.items():
             total = values[:, parts].sum(axis=1)
             if residual:

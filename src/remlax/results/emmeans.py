@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.estimable import Ties
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..hints import Hints
 from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
 from .back_transform import BackTransform, back_transform
@@ -201,8 +201,7 @@ class EstimatedMeans(Hints):
 
 
 def estimated_means(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None,
     at: At | None,
@@ -213,24 +212,24 @@ def estimated_means(
     """Build the reference grid and average over it; see ``LmerFit.emmeans``."""
     if scale not in get_args(Scale):
         raise DataError(f"type={scale!r} is not known: use 'model' or 'response'")
-    grid, ties = make_grid(fitted, lanes, specs, by, at, weights), fitted.model.ties
-    back = back_transform(fitted, lanes) if scale == "response" else None
+    grid, ties = make_grid(fits, specs, by, at, weights), fits.model.ties
+    back = back_transform(fits) if scale == "response" else None
     matrix = ties.reduced(grid.rows)
     keys = grid.keys()
-    offset = fitted.model.rows.offset
-    means_of = None if offset is None else np.array([offset.lane(k).mean() for k in lanes])
+    offset = fits.rows.offset
+    means_of = None if offset is None else np.array([offset.lane(k).mean() for k in fits.which])
     missed = ties.missed(grid.rows)
-    fitted.model.check_digits(matrix[~missed.any(axis=1)])
+    fits.model.check_digits(matrix[~missed.any(axis=1)])
     found = combos.table(matrix, grid.labels, means_of)
     found = back.table(found) if back else found
     if missed.any():
-        names = [fitted.model.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]
+        names = [fits.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]
         note = _not_estimable(keys.iloc[np.flatnonzero(missed.any(axis=1))], names)
         found.attrs["notes"] = [*found.attrs["notes"], note]
         warn(note, RankDeficientWarning)
     means = pd.concat([keys, _beside(found.drop(columns=["term", "statistic", "p_value"]), list(keys.columns))], axis=1)
     means.attrs = found.attrs
-    table = pd.DataFrame(matrix, index=grid.labels, columns=fitted.model.fixed_names)
+    table = pd.DataFrame(matrix, index=grid.labels, columns=fits.model.fixed_names)
     mean = None if means_of is None else float(means_of.mean())
     return EstimatedMeans(result_table(means), table, grid.by, grid.rest, mean, back, grid, ties, combos)
 

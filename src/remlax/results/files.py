@@ -18,6 +18,7 @@ from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import (
     ClusterRobust,
     CoefficientInference,
@@ -185,17 +186,17 @@ def within_tree(within: CoefficientInference) -> Tree:
     return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
 
 
-def within_from_tree(tree: Tree, fitted: Fitted, lanes: tuple[int, ...]) -> CoefficientInference:
+def within_from_tree(tree: Tree, fits: Selection) -> CoefficientInference:
     """Read it again."""
-    name, sizes = tree["name"], {"k": len(lanes), "p": fitted.beta.shape[1]}
+    name, sizes = tree["name"], {"k": fits.n_sets, "p": fits.fitted.beta.shape[1]}
     if name == "Satterthwaite":
-        return Satterthwaite(fitted, np.asarray(lanes, dtype=int))
+        return Satterthwaite(fits)
     if name == "KenwardRoger":
         return KenwardRoger(Adjustment(**_read(tree, _names(Adjustment), sizes)))
     if name == "ClusterRobust":
         each = [ClusterScores(**_read(one, _names(ClusterScores), dict(sizes))) for one in tree["each"]]
-        if len(each) != len(lanes):
-            raise ValueError(f"there are scores of {len(each)} data sets, not {len(lanes)}")
+        if len(each) != fits.n_sets:
+            raise ValueError(f"there are scores of {len(each)} data sets, not {fits.n_sets}")
         return ClusterRobust(each, tree["kind"], tree["cluster"])
     given = _read(tree, ("vcov", "values"), sizes)
     if not (given["values"] > 0).all():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..hints import Hints
 from ..inference.coefficients import coefficient_inference
 from .files import stack_tree
@@ -37,20 +37,14 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
 
     Parameters
     ----------
-    fitted_stack : Fitted
-        The stack that this fit is a lane of.
-    lane : int
+    selection : Selection
+        The one fit of a batch that this is.
     """
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
-    @property
-    def _own_lanes(self) -> tuple[int, ...]:
-        return (self.lane,)
-
-    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> LmerFit:
-        return LmerFit(fitted, lanes[0])
+    def _like(self, fits: Selection) -> LmerFit:
+        return LmerFit(fits)
 
     # -- estimates ---------------------------------------------------------------------------------------------
 
@@ -64,7 +58,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         >>> fit.fixef().round(3).to_dict()
         {'Intercept': 251.405, 'Days': 10.467}
         """
-        return pd.Series(self.fitted_stack.beta[self.lane], index=self._names, name="estimate")
+        return pd.Series(self.selection.beta[0], index=self._names, name="estimate")
 
     def vcov(self, kind: VcovKind = "model", *, cluster: str | None = None) -> pd.DataFrame:
         """Covariance matrix of the fixed-effect coefficients, (p, p).
@@ -81,11 +75,11 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         DataError
             As `tidy`.
         """
-        stack, lanes = self.fitted_stack, (self.lane,)
+        fits = self.selection
         if kind == "kenward-roger":
-            within = coefficient_inference(stack, lanes, "kenward-roger", "model", cluster)
+            within = coefficient_inference(fits, "kenward-roger", "model", cluster)
         else:
-            within = coefficient_inference(stack, lanes, "satterthwaite", kind, cluster)
+            within = coefficient_inference(fits, "satterthwaite", kind, cluster)
         return vcov_frame(within.vcov[0], self._names)
 
     def varcorr(self) -> pd.DataFrame:
@@ -97,19 +91,19 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
             Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last. ``attrs["notes"]`` says
             which of them are not identified.
         """
-        table = varcorr_frame(self.fitted_stack, [self.lane]).drop(columns="imp").reset_index(drop=True)
-        table.attrs["notes"] = redundancy_notes(self.fitted_stack, [self.lane])
+        table = varcorr_frame(self.selection).drop(columns="imp").reset_index(drop=True)
+        table.attrs["notes"] = redundancy_notes(self.selection)
         return table
 
     @property
     def sigma(self) -> float:
         """Residual standard deviation."""
-        return float(self.fitted_stack.sigma[self.lane])
+        return float(self.selection.sigma[0])
 
     @property
     def theta(self) -> np.ndarray:
         """Relative covariance parameters in lme4's order and scale, (d,)."""
-        return np.array(self.fitted_stack.theta[self.lane])
+        return np.asarray(self.selection.theta[0])
 
     # -- criterion ---------------------------------------------------------------------------------------------
 
@@ -132,17 +126,17 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         DataError
             theta has the wrong length or holds values that are not finite.
         """
-        use_reml = self.fitted_stack.reml if reml is None else bool(reml)
-        if theta is None and use_reml == self.fitted_stack.reml:
-            return float(self.fitted_stack.criterion[self.lane])
-        d = self.fitted_stack.theta_map.n_theta
+        use_reml = self.selection.fitted.reml if reml is None else bool(reml)
+        if theta is None and use_reml == self.selection.fitted.reml:
+            return float(self.selection.fitted.criterion[self.selection.k])
+        d = self.selection.fitted.theta_map.n_theta
         try:
             at = self.theta if theta is None else np.asarray(theta, dtype=float)
         except (TypeError, ValueError):
             raise DataError(f"theta={theta!r} must hold {d} finite numbers, in lme4's order") from None
         if at.shape != (d,) or not np.isfinite(at).all():
             raise DataError(f"theta must hold {d} finite numbers, in lme4's order; it has shape {at.shape}")
-        return self.fitted_stack.deviance(self.lane, at, reml=use_reml)
+        return self.selection.fitted.deviance(self.selection.k, at, reml=use_reml)
 
     @property
     def loglik(self) -> float:
@@ -152,7 +146,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
     @property
     def n_parameters(self) -> int:
         """Fixed coefficients, theta and sigma together; without those that random terms repeat."""
-        return self.fitted_stack.n_parameters(self.lane)
+        return self.selection.fitted.n_parameters(self.selection.k)
 
     @property
     def aic(self) -> float:
@@ -169,32 +163,32 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
     @property
     def reml(self) -> bool:
         """Whether REML was used."""
-        return self.fitted_stack.reml
+        return self.selection.fitted.reml
 
     @property
     def nobs(self) -> int:
         """Rows in the model."""
-        return self.fitted_stack.model.rows.n_rows(self.lane)
+        return self.selection.n_rows[0]
 
     @property
     def ngrps(self) -> dict[str, int]:
         """Levels of each grouping factor that occur in this data set."""
-        return level_counts(self.fitted_stack, self.lane)
+        return level_counts(self.selection)
 
     @property
     def is_singular(self) -> bool:
         """lme4's isSingular(tol = 1e-4), for random-effects columns scaled to unit root mean square."""
-        return bool(self.fitted_stack.singular[self.lane])
+        return bool(self.selection.fitted.singular[self.selection.k])
 
     @property
     def converged(self) -> bool:
         """Whether the optimum is certified: Newton decrement at most 1e-8 and no negative curvature."""
-        return bool(self.fitted_stack.converged[self.lane])
+        return bool(self.selection.fitted.converged[self.selection.k])
 
     @property
     def opt(self) -> OptSummary:
         """How the optimisation went."""
-        return opt_summary(self.fitted_stack, self.lane)
+        return opt_summary(self.selection)
 
     # -- tables --------------------------------------------------------------------------------------------------
 
@@ -226,19 +220,19 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         Summary
             Text that shows itself at the prompt and in notebooks.
         """
-        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=True)
+        return fit_text(self.selection, tests=True, correlations=True)
 
     def display(self) -> Summary:
         """Print the short form: random effects, groups, coefficients."""
-        return fit_text(self.fitted_stack, self.lane, tests=False, correlations=False)
+        return fit_text(self.selection, tests=False, correlations=False)
 
     def __repr__(self) -> str:
-        return str(fit_text(self.fitted_stack, self.lane, tests=True, correlations=False))
+        return str(fit_text(self.selection, tests=True, correlations=False))
 
     def _repr_html_(self) -> str:
-        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=False)._repr_html_()
+        return fit_text(self.selection, tests=True, correlations=False)._repr_html_()
 
     # -- files ---------------------------------------------------------------------------------------------------
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFit", {"stack": stack_tree(self.fitted_stack), "lane": self.lane}
+        return "LmerFit", {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}

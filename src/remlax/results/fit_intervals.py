@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from .combinations import FitCombinations
 from .emmeans import EstimatedMeans, Scale, estimated_means
@@ -19,8 +19,7 @@ from .reference_grid import At, Weights
 class FitIntervals:
     """Methods of ``LmerFit`` that go beyond one row of ``tidy``."""
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
     def emmeans(
         self,
@@ -85,9 +84,9 @@ class FitIntervals:
         >>> fit.emmeans("female").means[["female", "estimate"]].round(2).values.tolist()
         [[0.0, 13.28], [1.0, 12.09]]
         """
-        within = coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
-        combos = FitCombinations(self.fitted_stack, self.lane, within, conf_level)
-        return estimated_means(self.fitted_stack, (self.lane,), specs, by, at, weights, type, combos)
+        within = coefficient_inference(self.selection, ddf, vcov, cluster)
+        combos = FitCombinations(self.selection, within, conf_level)
+        return estimated_means(self.selection, specs, by, at, weights, type, combos)
 
     def confint(
         self,
@@ -146,11 +145,11 @@ class FitIntervals:
         [7.36, 13.58]
         """
         if method == "wald":
-            return wald_limits(self.fitted_stack, self.lane, conf_level, ddf)
+            return wald_limits(self.selection, conf_level, ddf)
         if method == "profile":
             return self.profile(conf_level=conf_level).confint()
         if method == "boot":
-            return boot_limits(self.fitted_stack, self.lane, conf_level, n_sims, seed)
+            return boot_limits(self.selection, conf_level, n_sims, seed)
         raise DataError(f"method={method!r} is not known: use 'wald', 'profile' or 'boot'")
 
     def profile(self, *, conf_level: float = 0.95) -> Profile:
@@ -177,4 +176,4 @@ class FitIntervals:
         >>> fit.profile().confint(0.9)[["term", "conf_low", "conf_high"]].round(1).values.tolist()
         [['sd__Intercept', 16.8, 72.9], ['sd__Observation', 39.7, 64.1], ['Intercept', 1494.8, 1560.2]]
         """
-        return make_profiles(self.fitted_stack, (self.lane,), conf_level)[0]
+        return make_profiles(self.selection, conf_level)[0]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, UnknownArgumentError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..hints import Hints
 from ..inference.coefficients import Ddf, Vcov
 from ..kernels.newton import STATUS_TEXT
@@ -36,19 +36,17 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
 
     Parameters
     ----------
-    fitted_stack : Fitted
-    lanes : tuple of int
-        The data sets of the stack that are in this list.
+    selection : Selection
+        The fits of a batch that are in this list.
     """
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
+    selection: Selection
     _element = LmerFit
     _pooled = PooledLmer
     _called = "fits"
 
     def __len__(self) -> int:
-        return len(self.lanes)
+        return self.selection.n_sets
 
     @overload
     def __getitem__(self, index: int) -> LmerFit: ...
@@ -56,34 +54,32 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
     def __getitem__(self, index: slice) -> LmerFitList: ...
     def __getitem__(self, index: int | slice) -> LmerFit | LmerFitList:
         if isinstance(index, slice):
-            if not self.lanes[index]:
+            if not self.selection.which[index]:
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {len(self)} fits")
-            return LmerFitList(self.fitted_stack, self.lanes[index])
+            return LmerFitList(self.selection.take(self.selection.which[index]))
         if isinstance(index, str | float | tuple | list):
             raise UnknownArgumentError(
                 f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels"
             )
-        return LmerFit(self.fitted_stack, self.lanes[index])
+        return LmerFit(self.selection.each[index])
 
     def __iter__(self) -> Iterator[LmerFit]:
-        return (LmerFit(self.fitted_stack, lane) for lane in self.lanes)
+        return (LmerFit(one) for one in self.selection.each)
 
     @property
     def labels(self) -> list[object]:
         """Labels of the data sets."""
-        return [self.fitted_stack.model.rows.labels[k] for k in self.lanes]
+        return self.selection.labels
 
     def fixef(self) -> pd.DataFrame:
         """Coefficients of every fit: one row per data set, one column per term (K, p)."""
         index = pd.Index(self.labels, name="imp")
-        return pd.DataFrame(
-            self.fitted_stack.beta[list(self.lanes)], index=index, columns=self.fitted_stack.model.fixed_names
-        )
+        return pd.DataFrame(self.selection.beta, index=index, columns=self.selection.model.fixed_names)
 
     def varcorr(self) -> pd.DataFrame:
         """Variance components of every fit, long: imp, group, var1, var2, vcov, sdcor."""
-        table = varcorr_frame(self.fitted_stack, self.lanes)
-        table.attrs["notes"] = redundancy_notes(self.fitted_stack, self.lanes)
+        table = varcorr_frame(self.selection)
+        table.attrs["notes"] = redundancy_notes(self.selection)
         return table
 
     def convergence(self) -> pd.DataFrame:
@@ -94,7 +90,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         pandas.DataFrame
             One row per data set.
         """
-        stack, k = self.fitted_stack, np.asarray(self.lanes)
+        stack, k = self.selection.fitted, self.selection.index
         return pd.DataFrame(
             {
                 "converged": stack.converged[k],
@@ -165,10 +161,10 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         >>> fits.pool().tidy("fixed")[["term", "estimate"]].round(3).values.tolist()
         [['Intercept', 12.657], ['ses', 2.383]]
         """
-        return pool_fits(self.fitted_stack, self.lanes, dfcom, conf_level, on_failure, vcov, cluster)
+        return pool_fits(self.selection, dfcom, conf_level, on_failure, vcov, cluster)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFitList", {"stack": stack_tree(self.fitted_stack), "lanes": list(self.lanes)}
+        return "LmerFitList", {"stack": stack_tree(self.selection.fitted), "lanes": list(self.selection.which)}
 
     def confint(
         self,
@@ -196,7 +192,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         (20, 7)
         """
         if method == "profile":
-            tables = [found.confint() for found in make_profiles(self.fitted_stack, self.lanes, conf_level)]
+            tables = [found.confint() for found in make_profiles(self.selection, conf_level)]
         else:
             seeds = [None if seed is None else seed + i for i in range(len(self))]
             tables = []
@@ -218,7 +214,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         columns = {
             "imp": [str(v) for v in shown.labels],
             "criterion": [f"{v:.2f}" for v in table["criterion"]],
-            "sigma": significant(self.fitted_stack.sigma[list(shown.lanes)]),
+            "sigma": significant(shown.selection.sigma),
         }
         for name, values in shown.fixef().items():
             columns[str(name)] = significant(values.to_numpy())
@@ -228,7 +224,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
         more = [f"and {len(self) - len(shown)} more"] if len(shown) < len(self) else []
         found = "\n".join([block(columns), *more])
-        return Summary("\n\n".join([title, found, *redundancy_notes(self.fitted_stack, self.lanes)]))
+        return Summary("\n\n".join([title, found, *redundancy_notes(self.selection)]))
 
     def __repr__(self) -> str:
         return str(self._printed(self[:MOST_SHOWN]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .diagnostics import ResidualType, augment_one, residual_values
 from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
 from .known_terms import IgnoredTerms
@@ -15,13 +15,12 @@ from .prediction import Interval, predict_one
 class FitRows:
     """Methods of ``LmerFit`` that answer for rows."""
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
     def fitted(self) -> pd.Series[float]:
         """Fitted values X beta + Z b (+ offset), one per row in the model."""
-        values = self.fitted_stack.fitted_values(self.lane)
-        return pd.Series(values, index=self.fitted_stack.model.rows.index[self.lane], name="fitted")
+        values = self.selection.fitted.fitted_values(self.selection.k)
+        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="fitted")
 
     def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
         """Residuals, one per row in the model.
@@ -48,8 +47,8 @@ class FitRows:
         >>> round(float((fit.residuals("scaled") ** 2).mean()), 3)
         0.839
         """
-        values = residual_values(self.fitted_stack, self.lane, type)
-        return pd.Series(values, index=self.fitted_stack.model.rows.index[self.lane], name="residual")
+        values = residual_values(self.selection, type)
+        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="residual")
 
     def augment(self) -> pd.DataFrame:
         """Data of the model with fitted values, residuals and influence, one row each.
@@ -73,7 +72,7 @@ class FitRows:
         >>> fit.augment()[["Days", "fitted", "hat"]].round(3).head(2).values.tolist()
         [[0.0, 253.664, 0.229], [1.0, 273.33, 0.17]]
         """
-        return augment_one(self.fitted_stack, self.lane)
+        return augment_one(self.selection)
 
     def predict(
         self,
@@ -134,9 +133,9 @@ class FitRows:
         >>> found[["estimate", "std_error"]].round(2).values.tolist()
         [[450.33, 15.16], [356.08, 68.13]]
         """
-        include = include_formula(self.fitted_stack, re_formula)
-        rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
-        return predict_one(self.fitted_stack, self.lane, rows, interval, conf_level)
+        include = include_formula(self.selection.fitted, re_formula)
+        rows = read_newdata(self.selection, newdata, include, new_levels)
+        return predict_one(self.selection, rows, interval, conf_level)
 
     def predict_interval(
         self,
@@ -222,20 +221,19 @@ class FitRows:
         >>> fit.predict_interval(data.head(3), n_sims=500, seed=1).shape
         (3, 3)
         """
-        include = include_formula(self.fitted_stack, re_formula)
+        include = include_formula(self.selection.fitted, re_formula)
         if which == "fixed":
-            include = include_level(self.fitted_stack, "population")
-        rows = read_newdata(self.fitted_stack, [self.lane], newdata, include, new_levels)
+            include = include_level(self.selection.fitted, "population")
+        rows = read_newdata(self.selection, newdata, include, new_levels)
         correct = {
             "ignore_fixed_terms": ignore_fixed_terms is not None,
             "fix_intercept_variance": fix_intercept_variance,
         }
         if analytic(method, which, return_draws=return_draws, **correct):
-            table = predict_one(self.fitted_stack, self.lane, rows, interval_name(residual), conf_level)
+            table = predict_one(self.selection, rows, interval_name(residual), conf_level)
             return table[["estimate", "conf_low", "conf_high"]]
         return simulated_rows(
-            self.fitted_stack,
-            [self.lane],
+            self.selection,
             rows,
             which=which,
             stat=stat,

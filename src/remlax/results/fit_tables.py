@@ -27,8 +27,6 @@ Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
 class FitTables(Result):
     """Methods of ``LmerFit`` that estimate and test."""
 
-    lane: int
-
     def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects.
 
@@ -45,15 +43,15 @@ class FitTables(Result):
             One per grouping factor, levels by columns. A level without rows has mode 0 and the prior variance.
         """
         out = {}
-        for f, factor in factors_in_order(self.fitted_stack):
-            modes = self.fitted_stack.factor_modes[f]
+        for f, factor in factors_in_order(self.selection.fitted):
+            modes = self.selection.fitted.factor_modes[f]
             frame = pd.DataFrame(
-                modes.modes[self.lane], index=factor.levels, columns=factor_columns(self.fitted_stack, f)
+                modes.modes[self.selection.k], index=factor.levels, columns=factor_columns(self.selection.fitted, f)
             )
             frame.index.name = factor.label
             if cond_var:
-                lost = self.fitted_stack.redundancies.effects([self.lane], f)
-                frame.attrs["cond_var"] = without_effects(modes.variances[self.lane], lost)
+                lost = self.selection.fitted.redundancies.effects([self.selection.k], f)
+                frame.attrs["cond_var"] = without_effects(modes.variances[self.selection.k], lost)
             out[factor.label] = frame
         return out
 
@@ -105,29 +103,29 @@ class FitTables(Result):
         Pustejovsky, J. E. and Tipton, E. (2018). J. Bus. Econ. Stat. 36, 672-683.
         Henderson, C. R. (1975). Biometrics 31, 423-447.
         """
-        stack, lane = self.fitted_stack, self.lane
+        fit = self.selection
         if effects == "fixed":
             table = self._tidy_fixed(conf_level, self._within(ddf, vcov, cluster))
         elif effects == "ran_pars":
-            table = fit_ran_pars(stack, lane, conf_level, scales)
+            table = fit_ran_pars(fit, conf_level, scales)
         elif effects in ("ran_vals", "ran_coefs"):
-            table = fit_modes(stack, lane, conf_level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
+            table = fit_modes(fit, conf_level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
         return self._noted(table)
 
     def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
-        notes = fit_notes(self.fitted_stack, self.lane)
+        notes = fit_notes(self.selection)
         table.attrs["notes"] = [*notes, *table.attrs.get("notes", [])]
         return result_table(table)
 
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
-        return coefficient_inference(self.fitted_stack, (self.lane,), ddf, vcov, cluster)
+        return coefficient_inference(self.selection, ddf, vcov, cluster)
 
     def _tidy_fixed(self, conf_level: float, within: CoefficientInference) -> pd.DataFrame:
         df = within.df(np.eye(len(self._names)))[0]
         error = np.sqrt(np.diag(within.vcov[0]))
-        return fit_table(self._names, self.fitted_stack.beta[self.lane], error, df, conf_level)
+        return fit_table(self._names, self.selection.fitted.beta[self.selection.k], error, df, conf_level)
 
     def contrast(
         self,
@@ -147,9 +145,9 @@ class FitTables(Result):
             The columns of ``tidy("fixed")``.
         """
         linear = read_constraints(L, self._names, None, names, terms=self._term_names)
-        self.fitted_stack.model.check_digits(linear.matrix)
+        self.selection.model.check_digits(linear.matrix)
         within = self._within(ddf, vcov, cluster)
-        estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
+        estimate = linear.matrix @ self.selection.fitted.beta[self.selection.k]
         error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
         return self._noted(
             fit_table(linear.labels, estimate, error, within.df(linear.matrix)[0], conf_level, linear.null)
@@ -203,5 +201,5 @@ class FitTables(Result):
         """
         within = self._within(ddf, vcov, cluster)
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
-        self.fitted_stack.model.check_digits(linear.matrix, joint=True)
-        return self._noted(fit_test(self.fitted_stack.beta[self.lane], within, linear))
+        self.selection.model.check_digits(linear.matrix, joint=True)
+        return self._noted(fit_test(self.selection.fitted.beta[self.selection.k], within, linear))

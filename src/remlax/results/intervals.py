@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -14,7 +13,8 @@ import scipy
 
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.fit import Fitted
-from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.refit import draw_responses, refit_to
+from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, coefficient_inference
 from ..inference.profile import profile
 from ..inference.profile_table import ProfileTable
@@ -124,55 +124,55 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
     return np.stack([*out, fitted.sigma, *fitted.beta.T], axis=1)
 
 
-def make_profiles(fitted: Fitted, lanes: Sequence[int], conf_level: float) -> list[Profile]:
+def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one stack."""
     check_level(conf_level)
-    _check_fits(fitted, lanes)
-    labels, out = parameter_frame(fitted), []
-    for lane, tables in zip(lanes, profile(fitted, np.asarray(lanes), conf_level), strict=True):
+    _check_fits(fits)
+    labels, out = parameter_frame(fits.fitted), []
+    for fit, tables in zip(fits.each, profile(fits, conf_level), strict=True):
         parts = [
             pd.DataFrame({**labels.iloc[j].to_dict(), "value": one.value, "zeta": one.zeta})
             for j, one in enumerate(tables)
         ]
         estimates = labels.assign(estimate=[one.estimate for one in tables])
-        notes = tuple(redundancy_notes(fitted, [lane]))
+        notes = tuple(redundancy_notes(fit))
         out.append(Profile(pd.concat(parts, ignore_index=True), estimates, conf_level, tuple(tables), notes))
     return out
 
 
-def _check_fits(fitted: Fitted, lanes: Sequence[int]) -> None:
-    failed = [k for k in lanes if not fitted.converged[k]]
+def _check_fits(fits: Selection) -> None:
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
     if failed:
-        where = f" of imputation {fitted.model.rows.labels[failed[0]]}" if fitted.n_lanes > 1 else ""
+        where = f" of imputation {fits.rows.labels[failed[0]]}" if fits.fitted.n_sets > 1 else ""
         raise DataError(f"the fit{where} did not converge: it has no profile and cannot be simulated from")
 
 
-def wald_limits(fitted: Fitted, lane: int, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
+def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """Limits from standard errors: on the log, Fisher-z and natural scales."""
     check_level(conf_level)
-    out = parameter_frame(fitted)
-    within = coefficient_inference(fitted, (lane,), ddf)
-    p = fitted.beta.shape[1]
+    out = parameter_frame(fit.fitted)
+    within = coefficient_inference(fit, ddf)
+    p = fit.fitted.beta.shape[1]
     error = np.sqrt(np.diag(within.vcov[0]))
-    fixed = fit_table(fitted.model.fixed_names, fitted.beta[lane], error, within.df(np.eye(p))[0], conf_level)
-    random = fit_ran_pars(fitted, lane, conf_level, "sdcor")
+    fixed = fit_table(fit.model.fixed_names, fit.fitted.beta[fit.k], error, within.df(np.eye(p))[0], conf_level)
+    random = fit_ran_pars(fit, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
-    out.attrs["notes"] = [*redundancy_notes(fitted, [lane]), *random.attrs.get("notes", [])]
+    out.attrs["notes"] = [*redundancy_notes(fit), *random.attrs.get("notes", [])]
     return out
 
 
-def boot_limits(fitted: Fitted, lane: int, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
+def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
     """Percentiles of the estimates from responses drawn from the fit."""
     check_draws(n_sims, conf_level)
-    _check_fits(fitted, [lane])
+    _check_fits(fit)
     seed = fresh_seed(seed)
     rng = np.random.default_rng(seed)
-    chunk = max(1, CHUNK_RESPONSES // fitted.model.rows.n_rows(lane))
+    chunk = max(1, CHUNK_RESPONSES // fit.rows.n_rows(fit.k))
     parts, singular = [], 0
     with progress(-(-n_sims // chunk), "chunk") as tell:
         for start in range(0, n_sims, chunk):
-            again = refit_lane(fitted, lane, simulate_lane(fitted, lane, min(chunk, n_sims - start), rng))
+            again = refit_to(fit, draw_responses(fit, min(chunk, n_sims - start), rng))
             parts.append(np.where(again.converged[:, None], parameter_values(again), np.nan))
             singular += int((again.singular & again.converged).sum())
             tell(1)
@@ -180,16 +180,16 @@ def boot_limits(fitted: Fitted, lane: int, conf_level: float, n_sims: int, seed:
     failed = int(np.isnan(values[:, -1]).sum())
     if failed:
         warn(f"{failed} of {n_sims} bootstrap refits did not converge and are left out", ConvergenceWarning)
-    out = parameter_frame(fitted)
-    out["estimate"] = parameter_values(fitted)[lane]
+    out = parameter_frame(fit.fitted)
+    out["estimate"] = parameter_values(fit.fitted)[fit.k]
     # (n + 1) alpha-th order statistics, interpolated: R's boot.ci(type = "perc") up to its scale of interpolation
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
-    lost, _ = fitted.redundancies.parameters([lane])
+    lost, _ = fit.fitted.redundancies.parameters([fit.k])
     out.loc[np.flatnonzero(lost[0]), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
     out.attrs |= {
-        "notes": redundancy_notes(fitted, [lane]),
+        "notes": redundancy_notes(fit),
         "n_sims": n_sims,
         "n_failed": failed,
         "n_singular": singular,

@@ -9,13 +9,14 @@ import numpy as np
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .newdata import FrameRows, PredictionRows
 
 IgnoredTerms = str | Sequence[str] | None
 
 
 def adjusted_rows(
-    fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, ignore_fixed_terms: IgnoredTerms, fix_intercept: bool
+    fits: Selection, rows: PredictionRows, ignore_fixed_terms: IgnoredTerms, fix_intercept: bool
 ) -> PredictionRows:
     """Change rows so that drawn coefficients give what coefficients of a smaller covariance would give.
 
@@ -27,16 +28,16 @@ def adjusted_rows(
     DataError
         A name is no coefficient; or the correction leaves no variance.
     """
-    known = _positions(fitted, ignore_fixed_terms)
-    centre = fitted.beta[list(lanes)].mean(axis=0)
+    known = _positions(fits.fitted, ignore_fixed_terms)
+    centre = fits.beta.mean(axis=0)
     frames = []
-    for i, k in enumerate(lanes):
-        frame, p = rows.frame(i), fitted.beta.shape[1]
-        corrected = intercept_correction(fitted, k) if fix_intercept else np.eye(p)
-        vcov = corrected @ fitted.vcov[k] @ corrected.T
+    for i, k in enumerate(fits.which):
+        frame, p = rows.frame(i), fits.fitted.beta.shape[1]
+        corrected = intercept_correction(fits.one(k)) if fix_intercept else np.eye(p)
+        vcov = corrected @ fits.fitted.vcov[k] @ corrected.T
         # known is the pooled estimate: the imputations do not differ in it either
         frame = _around(frame, given_coefficients(vcov, known), centre)
-        frames.append(_around(frame, corrected, fitted.beta[k]))
+        frames.append(_around(frame, corrected, fits.fitted.beta[k]))
     return replace(rows, frames=tuple(frames))
 
 
@@ -52,7 +53,7 @@ def given_coefficients(vcov: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return out
 
 
-def intercept_correction(fitted: Fitted, lane: int) -> np.ndarray:
+def intercept_correction(fit: Selection) -> np.ndarray:
     """M (p, p) for merTools' ``fix.intercept.variance``: the precision of the intercept is divided by v' / v.
 
     v is the intercept's variance, and v' = v - sum over grouping factors of 1 / sum over levels of 1 / (variance of the
@@ -63,8 +64,8 @@ def intercept_correction(fitted: Fitted, lane: int) -> np.ndarray:
     DataError
         There is no intercept in the fixed part or none in the random part, or v' is not positive.
     """
-    names, vcov = fitted.model.fixed_names, fitted.vcov[lane]
-    spurious = [_spurious_variance(fitted, lane, t) for t, term in enumerate(fitted.model.layout.terms)
+    names, vcov = fit.model.fixed_names, fit.fitted.vcov[fit.k]
+    spurious = [_spurious_variance(fit, t) for t, term in enumerate(fit.model.layout.terms)
                 if "Intercept" in term.names]  # fmt: skip
     if "Intercept" not in names or not spurious:
         part = "random" if "Intercept" in names else "fixed"
@@ -73,8 +74,8 @@ def intercept_correction(fitted: Fitted, lane: int) -> np.ndarray:
     v = float(vcov[j, j])
     left = v - sum(spurious)
     if not left > 0:
-        rows = fitted.model.rows
-        where = f" in imputation {rows.labels[lane]}" if rows.n_lanes > 1 else ""
+        rows = fit.rows
+        where = f" in imputation {rows.labels[fit.k]}" if rows.n_lanes > 1 else ""
         raise DataError(
             f"fix_intercept_variance=True takes {sum(spurious):.4g} from the intercept's variance of {v:.4g}{where}, "
             "and nothing is left: use draws='joint', which needs no correction"
@@ -87,14 +88,14 @@ def intercept_correction(fitted: Fitted, lane: int) -> np.ndarray:
     return out
 
 
-def _spurious_variance(fitted: Fitted, lane: int, term: int) -> float:
+def _spurious_variance(fit: Selection, term: int) -> float:
     """Variance of the mean of a grouping factor's random intercepts, each with its prior and conditional variance."""
-    layout = fitted.model.layout.terms[term]
+    layout = fit.model.layout.terms[term]
     at = layout.names.index("Intercept")
-    codes = fitted.model.rows.factor_rows[fitted.model.layout.factor_source[layout.factor]].lane(lane)
-    variances = fitted.modes(term).variances[lane, np.unique(codes), at, at]
+    codes = fit.rows.factor_rows[fit.model.layout.factor_source[layout.factor]].lane(fit.k)
+    variances = fit.fitted.modes(term).variances[fit.k, np.unique(codes), at, at]
     with np.errstate(divide="ignore"):  # a variance of zero has infinite precision
-        return float(1 / np.sum(1 / (fitted.covariance(term)[lane, at, at] + variances)))
+        return float(1 / np.sum(1 / (fit.fitted.covariance(term)[fit.k, at, at] + variances)))
 
 
 def _positions(fitted: Fitted, given: IgnoredTerms) -> list[int]:

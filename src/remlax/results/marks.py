@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from ..errors import shortened
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .redundancy_words import redundancy_notes
 
 
-def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Sequence[int] = ()) -> pd.DataFrame:
+def mark(table: pd.DataFrame, fits: Selection) -> pd.DataFrame:
     """Name singular, failed and left-out imputations in a table's ``attrs``.
 
     ``n_imputations``; ``singular_imputations``, ``failed_imputations`` and ``dropped_imputations``: labels; ``notes``:
     the same in sentences.
     """
-    label = fitted.model.rows.labels
-    singular = [label[k] for k in lanes if fitted.singular[k]]
-    failed = [label[k] for k in (*lanes, *dropped) if not fitted.converged[k]]
-    left_out = [label[k] for k in dropped]
+    label = fits.rows.labels
+    singular = [label[k] for k in fits.which if fits.fitted.singular[k]]
+    failed = [label[k] for k in (*fits.which, *fits.dropped) if not fits.fitted.converged[k]]
+    left_out = [label[k] for k in fits.dropped]
     notes = []
     if singular:
         notes.append(f"singular fits: imputation {shortened(singular)}")
@@ -29,10 +27,10 @@ def mark(table: pd.DataFrame, fitted: Fitted, lanes: Sequence[int], dropped: Seq
     if left_out:
         notes.append(f"left out: imputation {shortened(left_out)}")
     table.attrs |= {
-        "n_imputations": len(lanes),
+        "n_imputations": fits.n_sets,
         "singular_imputations": singular,
         "failed_imputations": failed,
         "dropped_imputations": left_out,
-        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fitted, lanes)],
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fits)],
     }
     return table

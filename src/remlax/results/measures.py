@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .fit_print import fit_notes
@@ -20,8 +20,7 @@ from .shares import Estimates, fit_shares, icc_estimates, nakagawa_estimates, po
 class FitMeasures:
     """Methods of ``LmerFit`` about shares of variance."""
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
     def icc(self, *, conf_level: float = 0.95) -> pd.DataFrame:
         """Intraclass correlation of every grouping factor; see `PooledLmer.icc`.
@@ -38,8 +37,8 @@ class FitMeasures:
         >>> fit.icc()[["kind", "estimate", "conf_low", "conf_high"]].round(3).values.tolist()
         [['adjusted', 0.114, 0.089, 0.145], ['unadjusted', 0.105, 0.082, 0.134]]
         """
-        table = fit_shares(icc_estimates(self.fitted_stack, np.array([self.lane])), conf_level)
-        table.attrs["notes"] = fit_notes(self.fitted_stack, self.lane)
+        table = fit_shares(icc_estimates(self.selection), conf_level)
+        table.attrs["notes"] = fit_notes(self.selection)
         return table
 
     def r2(self, *, conf_level: float = 0.95, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
@@ -50,20 +49,17 @@ class FitMeasures:
         pandas.DataFrame
             ``measure level estimate std_error conf_low conf_high scale``.
         """
-        lanes = np.array([self.lane])
-        reductions, notes = reduction_estimates(self.fitted_stack, lanes, n_sims, seed)
-        parts = [nakagawa_estimates(self.fitted_stack, lanes), reductions]
+        reductions, notes = reduction_estimates(self.selection, n_sims, seed)
+        parts = [nakagawa_estimates(self.selection), reductions]
         table = pd.concat([fit_shares(part, conf_level) for part in parts], ignore_index=True)
-        table.attrs["notes"] = [*notes, *fit_notes(self.fitted_stack, self.lane)]
+        table.attrs["notes"] = [*notes, *fit_notes(self.selection)]
         return table
 
 
 class PooledMeasures:
     """Methods of ``PooledLmer`` about shares of variance and Monte Carlo error."""
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
 
@@ -104,8 +100,8 @@ class PooledMeasures:
         >>> pooled.icc()[["kind", "estimate", "conf_low", "conf_high", "mean"]].round(3).values.tolist()
         [['adjusted', 0.115, 0.09, 0.146, 0.115], ['unadjusted', 0.106, 0.083, 0.135, 0.106]]
         """
-        table = self._shares(icc_estimates(self.fitted_stack, np.array(self.lanes)))
-        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+        table = self._shares(icc_estimates(self.selection))
+        return mark(table, self.selection)
 
     def r2(self, *, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
         """Explained variance, pooled.
@@ -155,15 +151,14 @@ class PooledMeasures:
         >>> pooled.r2(n_sims=20, seed=1)[["measure", "mean"]].round(3).values.tolist()[:3]
         [['marginal', 0.077], ['conditional', 0.183], ['raudenbush-bryk', 0.055]]
         """
-        lanes = np.array(self.lanes)
-        reductions, notes = reduction_estimates(self.fitted_stack, lanes, n_sims, seed)
-        parts = [self._shares(part) for part in (nakagawa_estimates(self.fitted_stack, lanes), reductions)]
+        reductions, notes = reduction_estimates(self.selection, n_sims, seed)
+        parts = [self._shares(part) for part in (nakagawa_estimates(self.selection), reductions)]
         table = pd.concat(parts, ignore_index=True)
         table.attrs = {"notes": [*(note for part in parts for note in part.attrs["notes"]), *notes]}
-        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+        return mark(table, self.selection)
 
     def _shares(self, found: Estimates) -> pd.DataFrame:
-        labels = [self.fitted_stack.model.rows.labels[k] for k in self.lanes]
+        labels = self.selection.labels
         return pooled_shares(found, self.rubin.conf_level, labels)
 
     def mcerror(self, effects: Literal["fixed", "ran_pars"] = "fixed") -> pd.DataFrame:
@@ -200,13 +195,13 @@ class PooledMeasures:
         [['Intercept', 0.001, 0.0003], ['ses', 0.0093, 0.002]]
         """
         if effects == "fixed":
-            betas = self.fitted_stack.beta[list(self.lanes)]
+            betas = self.selection.beta
             variances = np.diagonal(self.within.vcov, axis1=1, axis2=2)
             table = fixed_errors(
-                self.fitted_stack.model.fixed_names, betas, variances, self.rubin.dfcom, self.rubin.conf_level
+                self.selection.model.fixed_names, betas, variances, self.rubin.dfcom, self.rubin.conf_level
             )
         elif effects == "ran_pars":
-            table = ran_pars_errors(self.fitted_stack, self.lanes, self.rubin.conf_level)
+            table = ran_pars_errors(self.selection, self.rubin.conf_level)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed' or 'ran_pars'")
-        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+        return mark(table, self.selection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.modes import coefficient_of_column, error_variances
 from ..pooling import pool_scalars
 from .checks import check_level
@@ -44,37 +44,33 @@ class FactorModes:
         }
 
 
-def find_modes(
-    fitted: Fitted, lanes: Sequence[int], *, coefficients: bool, uncertainty: Uncertainty
-) -> Iterator[FactorModes]:
+def find_modes(fits: Selection, *, coefficients: bool, uncertainty: Uncertainty) -> Iterator[FactorModes]:
     """Modes of every grouping factor in lme4's order, with the variances that were asked for."""
     if uncertainty not in ("conditional", "prediction"):
         raise DataError(f"uncertainty={uncertainty!r} is not known: use 'conditional' or 'prediction'")
-    index = np.asarray(lanes, dtype=int)
+    index = fits.index
     full = (
-        error_variances(fitted, index, coefficients=coefficients)
+        error_variances(fits.take(index), coefficients=coefficients)
         if coefficients or uncertainty != "conditional"
         else None
     )
-    for f, factor in factors_in_order(fitted):
-        modes = fitted.factor_modes[f]
+    for f, factor in factors_in_order(fits.fitted):
+        modes = fits.fitted.factor_modes[f]
         values = modes.modes[index]
         if coefficients:
-            values = values + (fitted.beta[index] @ coefficient_of_column(fitted, f).T)[:, None, :]
+            values = values + (fits.fitted.beta[index] @ coefficient_of_column(fits.fitted, f).T)[:, None, :]
         variances = modes.variances[index] if full is None else full[f]
         diagonal = np.diagonal(variances, axis1=2, axis2=3)
-        lost = fitted.redundancies.effects(index, f)
-        yield FactorModes(f, factor.label, factor.levels, factor_columns(fitted, f), values, diagonal, lost)
+        lost = fits.fitted.redundancies.effects(index, f)
+        yield FactorModes(f, factor.label, factor.levels, factor_columns(fits.fitted, f), values, diagonal, lost)
 
 
-def fit_modes(
-    fitted: Fitted, lane: int, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
-) -> pd.DataFrame:
+def fit_modes(fit: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
     """Modes of one fit with their standard errors and normal limits."""
     check_level(conf_level)
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     parts = []
-    for part in find_modes(fitted, [lane], coefficients=coefficients, uncertainty=uncertainty):
+    for part in find_modes(fit, coefficients=coefficients, uncertainty=uncertainty):
         values, error = part.values[0].reshape(-1), np.sqrt(np.where(part.lost, np.nan, part.variances[0]).reshape(-1))
         columns = {"estimate": values, "std_error": error}
         columns |= {"conf_low": values - quantile * error, "conf_high": values + quantile * error}
@@ -82,13 +78,11 @@ def fit_modes(
     return pd.concat(parts, ignore_index=True)
 
 
-def pooled_modes(
-    fitted: Fitted, lanes: Sequence[int], conf_level: float, *, coefficients: bool, uncertainty: Uncertainty
-) -> pd.DataFrame:
+def pooled_modes(fits: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
     """Pool modes by Rubin's rules: mean, within and between variance, limits; one row per level and column."""
     parts = []
-    for part in find_modes(fitted, lanes, coefficients=coefficients, uncertainty=uncertainty):
-        n = len(lanes)
+    for part in find_modes(fits, coefficients=coefficients, uncertainty=uncertainty):
+        n = fits.n_sets
         pool = pool_scalars(part.values.reshape(n, -1), part.variances.reshape(n, -1), conf_level=conf_level)
         table = pd.DataFrame(
             {
@@ -104,7 +98,7 @@ def pooled_modes(
                 "ubar": pool.ubar,
                 "b": pool.b,
                 "t": pool.t,
-                "n_present": np.repeat(_present(fitted, lanes, part.factor), len(part.columns)),
+                "n_present": np.repeat(_present(fits, part.factor), len(part.columns)),
             }
         )
         numbers = table.columns.drop(["group", "level", "term", "estimate", "n_present"])
@@ -113,11 +107,11 @@ def pooled_modes(
     return pd.concat(parts, ignore_index=True)
 
 
-def _present(fitted: Fitted, lanes: Sequence[int], factor: int) -> np.ndarray:
+def _present(fits: Selection, factor: int) -> np.ndarray:
     """In how many of the data sets each level has rows."""
-    layout = fitted.model.layout
-    codes = fitted.model.rows.factor_rows[layout.factor_source[factor]]
+    layout = fits.model.layout
+    codes = fits.rows.factor_rows[layout.factor_source[factor]]
     size = layout.factors[factor].n_levels
     if codes.offsets is None:
-        return np.full(size, len(lanes))
-    return np.asarray(np.sum([np.bincount(codes.lane(k), minlength=size) > 0 for k in lanes], axis=0))
+        return np.full(size, fits.n_sets)
+    return np.asarray(np.sum([np.bincount(codes.lane(k), minlength=size) > 0 for k in fits.which], axis=0))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import PoolingError, PoolingWarning, quiet
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..pooling import jackknife_error, jackknife_spread
 from .variance import pooled_ran_pars
 
@@ -22,7 +22,7 @@ def fixed_errors(
     return pd.DataFrame({"term": list(terms), **{name.rstrip("_"): getattr(found, name) for name in names}})
 
 
-def ran_pars_errors(fitted: Fitted, lanes: Sequence[int], conf_level: float) -> pd.DataFrame:
+def ran_pars_errors(fits: Selection, conf_level: float) -> pd.DataFrame:
     """Monte Carlo errors of pooled variance parameters: the table without each imputation in turn.
 
     Raises
@@ -30,11 +30,13 @@ def ran_pars_errors(fitted: Fitted, lanes: Sequence[int], conf_level: float) -> 
     PoolingError
         Fewer than three imputations.
     """
-    if len(lanes) < 3:
+    if fits.n_sets < 3:
         raise PoolingError("The jackknife over imputations needs at least three of them, and there are two.")
     with quiet(PoolingWarning):
         # the table of all imputations says what is on the boundary
-        tables = [pooled_ran_pars(fitted, [k for k in lanes if k != out], conf_level, "sdcor") for out in lanes]
+        tables = [
+            pooled_ran_pars(fits.take([k for k in fits.which if k != out]), conf_level, "sdcor") for out in fits.which
+        ]
     left_out = ["n_used", "n_boundary"]
     numbers = tables[0].select_dtypes("number").columns.drop(left_out)
     without = np.stack([table[numbers].to_numpy().reshape(-1) for table in tables])

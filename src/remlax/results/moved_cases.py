@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import pandas as pd
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .draws import DrawsFrom
 from .moves import impact_table, margins_table
 
@@ -15,11 +14,7 @@ from .moves import impact_table, margins_table
 class MovedCases:
     """Methods that `LmerFit` and `PooledLmer` share."""
 
-    fitted_stack: Fitted
-
-    @property
-    @abstractmethod
-    def _own_lanes(self) -> tuple[int, ...]: ...
+    selection: Selection
 
     def re_impact(
         self,
@@ -79,8 +74,7 @@ class MovedCases:
         [[1.0, 268.5], [2.0, 297.8], [3.0, 324.3]]
         """
         return impact_table(
-            self.fitted_stack,
-            self._own_lanes,
+            self.selection,
             newdata,
             group=group,
             term=term,
@@ -143,8 +137,7 @@ class MovedCases:
         ['309', '337']
         """
         return margins_table(
-            self.fitted_stack,
-            self._own_lanes,
+            self.selection,
             newdata,
             group=group,
             terms=terms,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .cases import move_to_levels
 from .draws import DrawsFrom, Which, interval_table
 from .effects import Effect, choose_effect, choose_effects, choose_factor
@@ -43,8 +43,7 @@ def bins_of(percentiles: np.ndarray, breaks: int) -> np.ndarray:
 
 
 def impact_table(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     newdata: pd.DataFrame,
     *,
     group: str | None,
@@ -55,18 +54,18 @@ def impact_table(
     conf_level: float,
 ) -> pd.DataFrame:
     """Average predictions for cases over bins of levels; see ``Toolkit.re_impact``."""
-    cases, effect = cases_of(newdata), choose_effect(fitted, group, term)
-    ranks = _ranked(fitted, lanes, effect)
+    cases, effect = cases_of(newdata), choose_effect(fits.fitted, group, term)
+    ranks = _ranked(fits, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
     shape = (len(effect.levels), len(cases))
-    rows = _read(fitted, lanes, cases, effect.group, list(effect.levels))
+    rows = _read(fits, cases, effect.group, list(effect.levels))
     warn_undetermined(rows.undetermined, rows.index)
     lost = np.zeros(shape, bool) if rows.undetermined is None else rows.undetermined.rows.reshape(shape)
-    found = linear_predictor(fitted, lanes, rows)
-    k = len(lanes)
+    found = linear_predictor(fits, rows)
+    k = fits.n_sets
     error = np.sqrt(found.variance.mean(axis=0) + (1 + 1 / k) * (found.estimate.var(axis=0, ddof=1) if k > 1 else 0.0))
     mean, error = found.estimate.mean(axis=0).reshape(shape), error.reshape(shape)
-    draws = _case_draws(fitted, lanes, rows, effect, len(cases), n_sims, seed)
+    draws = _case_draws(fits, rows, effect, len(cases), n_sims, seed)
     tables = []
     for number in np.unique(bins):
         inside = np.flatnonzero(bins == number)
@@ -96,7 +95,7 @@ def impact_table(
     return out
 
 
-def _ranked(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame:
+def _ranked(fits: Selection, effect: Effect) -> pd.DataFrame:
     """Ranks of the levels of one effect.
 
     Raises
@@ -104,25 +103,22 @@ def _ranked(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFram
     DataError
         The effect is not identified.
     """
-    found = rank_table(fitted, lanes, effect.group, effect.term)
+    found = rank_table(fits, effect.group, effect.term)
     if found["percentile"].isna().any():
-        notes = "; ".join(redundancy_notes(fitted, lanes))
+        notes = "; ".join(redundancy_notes(fits))
         raise DataError(f"the effects of {effect.group} on {effect.term} are not identified: {notes}")
     return found
 
 
-def _read(
-    fitted: Fitted, lanes: Sequence[int], cases: pd.DataFrame, group: str, levels: Sequence[object]
-) -> PredictionRows:
+def _read(fits: Selection, cases: pd.DataFrame, group: str, levels: Sequence[object]) -> PredictionRows:
     """Rows of all cases in the first level, then in the next, and so on; they keep the labels of the cases."""
-    frame = move_to_levels(fitted, cases, group, levels)
-    rows = read_newdata(fitted, lanes, frame, include_level(fitted, "group"), "error")
+    frame = move_to_levels(fits.fitted, cases, group, levels)
+    rows = read_newdata(fits, frame, include_level(fits.fitted, "group"), "error")
     return replace(rows, index=cases.index[np.tile(np.arange(len(cases)), len(levels))])
 
 
 def _case_draws(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     effect: Effect,
     n_cases: int,
@@ -130,9 +126,9 @@ def _case_draws(
     seed: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws of the part of the cases that does not move (S, C), their columns of z (C, q), and effects (S, q, L)."""
-    found = pooled_draws(fitted, lanes, n_sims, seed)
+    found = pooled_draws(fits, n_sims, seed)
     fixed = []
-    for i in range(len(lanes)):
+    for i in range(fits.n_sets):
         frame = rows.frame(i)
         # cases stand in blocks, one per level: the first block has all that does not move
         total = found.beta[i] @ frame.x[:n_cases].T + frame.offset[:n_cases]
@@ -146,8 +142,7 @@ def _case_draws(
 
 
 def margins_table(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     newdata: pd.DataFrame,
     *,
     group: str | None,
@@ -160,20 +155,19 @@ def margins_table(
     draws: DrawsFrom,
 ) -> pd.DataFrame:
     """Predictions for cases in levels at given percentiles; see ``Toolkit.re_margins``."""
-    cases, label = cases_of(newdata), fitted.model.layout.factors[choose_factor(fitted, group)].label
+    cases, label = cases_of(newdata), fits.model.layout.factors[choose_factor(fits.fitted, group)].label
     at = np.asarray(percentiles, dtype=float)
     if at.ndim != 1 or not len(at) or not ((at >= 0) & (at <= 100)).all():
         raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100")
     picked = []
-    for effect in choose_effects(fitted, label, terms):
-        ranks = _ranked(fitted, lanes, effect)
+    for effect in choose_effects(fits.fitted, label, terms):
+        ranks = _ranked(fits, effect)
         nearest = np.abs(np.round(ranks["percentile"].to_numpy())[None] - at[:, None]).argmin(axis=1)
         picked += [(effect.term, p, level) for p, level in zip(at, ranks["level"].to_numpy()[nearest], strict=True)]
-    rows = _read(fitted, lanes, cases, label, [level for _, _, level in picked])
+    rows = _read(fits, cases, label, [level for _, _, level in picked])
     which: Which = "all"
     table = interval_table(
-        fitted,
-        lanes,
+        fits,
         rows,
         which=which,
         stat="median",

@@ -20,6 +20,7 @@ from ..design.tokens import nearest
 from ..errors import DataError, FormulaError, shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .same_rows import require_same_new, require_same_rows
 from .undetermined import Undetermined, undetermined_rows
 
@@ -76,7 +77,7 @@ class PredictionRows:
         return len(self.index)
 
     def frame(self, position: int) -> FrameRows:
-        """Rows for the data set at a position in the list of lanes."""
+        """Rows for the data set at a position in the selection."""
         return self.frames[position if len(self.frames) > 1 else 0]
 
 
@@ -145,7 +146,7 @@ def _lhs_names(fitted: Fitted, lhs: str) -> tuple[str, ...]:
     return model_matrix(lhs, data.frames[0], what="re_formula").names
 
 
-def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray]) -> PredictionRows:
+def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
     """Take the rows that the model was fitted to; all data sets must have the same ones.
 
     Raises
@@ -153,12 +154,12 @@ def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray])
     DataError
         The data sets have different rows.
     """
-    require_same_rows(fitted, lanes)
-    rows, layout = fitted.model.rows, fitted.model.layout
-    first = rows.index[lanes[0]]
-    masks = _factor_masks(fitted, include)
+    require_same_rows(fits)
+    rows, layout = fits.rows, fits.model.layout
+    first = rows.index[fits.which[0]]
+    masks = _factor_masks(fits.fitted, include)
     frames = []
-    for k in lanes:
+    for k in fits.which:
         z = tuple(part * mask for part, mask in zip(z_columns(rows, layout, k), masks, strict=True))
         codes = tuple(
             np.where(mask.any(), rows.factor_rows[source].lane(k), -1)
@@ -167,19 +168,16 @@ def rows_of_fit(fitted: Fitted, lanes: Sequence[int], include: list[np.ndarray])
         n = rows.n_rows(k)
         offset = np.zeros(n) if rows.offset is None else rows.offset.lane(k)
         weights = np.ones(n) if rows.weights is None else rows.weights.lane(k)
-        frames.append(FrameRows(rows.x.lane(k)[:, fitted.model.keep], z, codes, offset, weights))
+        frames.append(FrameRows(rows.x.lane(k)[:, fits.model.keep], z, codes, offset, weights))
     return PredictionRows(tuple(frames), first, ((),) * len(layout.factors))
 
 
-def read_newdata(
-    fitted: Fitted, lanes: Sequence[int], newdata: NewData, include: list[np.ndarray], new_levels: NewLevels
-) -> PredictionRows:
+def read_newdata(fits: Selection, newdata: NewData, include: list[np.ndarray], new_levels: NewLevels) -> PredictionRows:
     """Evaluate the model's formula on new data.
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : sequence of int
+    fits : Selection
         Data sets of the stack to predict from.
     newdata : DataFrame, or K of them, or None
         None takes the rows of the fit.
@@ -199,17 +197,17 @@ def read_newdata(
     if new_levels not in ("error", "mean", "draw"):
         raise DataError(f"new_levels={new_levels!r} is not known: use 'error', 'mean' or 'draw'")
     if newdata is None:
-        return rows_of_fit(fitted, lanes, include)
-    frames, labels = _frames(fitted, lanes, newdata)
-    reader = _Reader(fitted, include, new_levels)
+        return rows_of_fit(fits, include)
+    frames, labels = _frames(fits, newdata)
+    reader = _Reader(fits.fitted, include, new_levels)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
     new = tuple(tuple(names) for names in reader.new)
-    return PredictionRows(read, frames[0].index, new, undetermined_rows(fitted.model.ties, reader.broken, labels))
+    return PredictionRows(read, frames[0].index, new, undetermined_rows(fits.model.ties, reader.broken, labels))
 
 
-def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
-    """The frames of newdata, one or one per lane, and what to call each in messages."""
-    names, keys = fitted.model.rows.labels, None
+def _frames(fits: Selection, newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
+    """The frames of newdata, one or one per data set, and what to call each in messages."""
+    names, keys = fits.rows.labels, None
     if isinstance(newdata, pd.DataFrame):
         frames = [newdata]
     elif isinstance(newdata, ImputedData):
@@ -228,11 +226,11 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
                 f"newdata holds a {type(frame).__name__}, not a DataFrame: convert it first (pandas.DataFrame(...), or "
                 ".to_pandas())"
             )
-    frames = _by_label(fitted, lanes, frames, keys, strict=isinstance(newdata, Mapping))
-    if len(frames) == fitted.n_lanes and len(frames) != len(lanes):
-        frames = [frames[k] for k in lanes]
-    if len(frames) not in (1, len(lanes)):
-        raise DataError(f"newdata holds {len(frames)} frames for {len(lanes)} fits: give one, or one for each fit")
+    frames = _by_label(fits, frames, keys, strict=isinstance(newdata, Mapping))
+    if len(frames) == fits.fitted.n_sets and len(frames) != fits.n_sets:
+        frames = [frames[k] for k in fits.which]
+    if len(frames) not in (1, fits.n_sets):
+        raise DataError(f"newdata holds {len(frames)} frames for {fits.n_sets} fits: give one, or one for each fit")
     if len({len(frame) for frame in frames}) > 1:
         raise DataError("the frames of newdata have different numbers of rows: predictions are pooled row by row")
     first = frames[0].index
@@ -244,17 +242,17 @@ def _frames(fitted: Fitted, lanes: Sequence[int], newdata: NewData) -> tuple[lis
     if not len(first):
         raise DataError("newdata has no rows")
     if len(frames) > 1:
-        require_same_new(fitted, lanes, frames)
+        require_same_new(fits, frames)
     several = len(frames) > 1
-    return frames, [f" for imputation {names[k]}" if several else "" for k in list(lanes)[: len(frames)]]
+    return frames, [f" for imputation {names[k]}" if several else "" for k in fits.index[: len(frames)]]
 
 
 def _by_label(
-    fitted: Fitted, lanes: Sequence[int], frames: list[pd.DataFrame], keys: tuple[object, ...] | None, *, strict: bool
+    fits: Selection, frames: list[pd.DataFrame], keys: tuple[object, ...] | None, *, strict: bool
 ) -> list[pd.DataFrame]:
     """Give each fit the frame of its own label, in whatever order they stand; ``strict`` refuses other labels."""
-    names = [fitted.model.rows.labels[k] for k in lanes]
-    if keys is None or len(frames) not in (fitted.n_lanes, len(lanes)):
+    names = fits.labels
+    if keys is None or len(frames) not in (fits.fitted.n_sets, fits.n_sets):
         return frames
     if set(names) <= set(keys):
         return [frames[keys.index(name)] for name in names]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..kernels.newton import STATUS_TEXT
 
 
@@ -50,20 +50,20 @@ class OptSummary:
     status: str
 
 
-def opt_summary(stack: Fitted, k: int) -> OptSummary:
+def opt_summary(fit: Selection) -> OptSummary:
     """Read the optimisation of one data set off the stack."""
-    hess = stack.opt.hess[k]
+    hess = fit.fitted.opt.hess[fit.k]
     size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
     return OptSummary(
-        optimizer=type(stack.optimizer).__name__,
-        theta0=stack.model.outer_theta(stack.theta_map.start()[None])[0],
-        theta=np.array(stack.theta[k]),
-        criterion=float(stack.criterion[k]),
-        gradient_norm=float(np.max(np.abs(stack.opt.grad[k]))),
-        decrement=float(stack.opt.decrement[k]),
+        optimizer=type(fit.fitted.optimizer).__name__,
+        theta0=fit.model.outer_theta(fit.fitted.theta_map.start()[None])[0],
+        theta=np.array(fit.fitted.theta[fit.k]),
+        criterion=float(fit.fitted.criterion[fit.k]),
+        gradient_norm=float(np.max(np.abs(fit.fitted.opt.grad[fit.k]))),
+        decrement=float(fit.fitted.opt.decrement[fit.k]),
         min_eigenvalue=float(size[0] / max(abs(size[-1]), np.finfo(float).tiny)),
-        iterations=int(stack.opt.iterations[k]),
-        evaluations=int(stack.opt.evaluations[k]),
-        starts=int(stack.opt.starts[k]),
-        status=STATUS_TEXT[int(stack.status[k])],
+        iterations=int(fit.fitted.opt.iterations[fit.k]),
+        evaluations=int(fit.fitted.opt.evaluations[fit.k]),
+        starts=int(fit.fitted.opt.starts[fit.k]),
+        status=STATUS_TEXT[int(fit.fitted.status[fit.k])],
     )

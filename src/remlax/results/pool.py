@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConvergenceWarning, PoolingError, shortened, warn
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
-from .pooled import OnFailure, PooledLmer, pool_lanes
+from .pooled import OnFailure, PooledLmer, pool_selection
 
 
 def pool_fits(
-    fitted: Fitted,
-    lanes: tuple[int, ...],
+    fits: Selection,
     dfcom: Ddf | npt.ArrayLike,
     conf_level: float,
     on_failure: OnFailure,
@@ -24,58 +23,55 @@ def pool_fits(
     cluster: str | None = None,
 ) -> PooledLmer:
     """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
-    used, dropped = choose_lanes(fitted, lanes, on_failure)
-    within = coefficient_inference(fitted, used, dfcom, vcov, cluster)
-    return pool_lanes(fitted, used, dropped, within, conf_level)
+    used = choose_fits(fits, on_failure)
+    return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)
 
 
-def choose_lanes(
-    fitted: Fitted, lanes: tuple[int, ...], on_failure: OnFailure, what: str = "fit"
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Decide which fits are pooled and which are left out.
+def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Selection:
+    """Decide which fits are pooled and which are dropped.
 
     Raises
     ------
     PoolingError
         Fewer than two fits are left, one failed under ``on_failure="raise"``, or they are refits to other outcomes.
     """
-    refuse_other_outcomes(fitted, lanes)
+    refuse_other_outcomes(fits)
     if on_failure not in ("raise", "warn", "drop"):
         raise PoolingError(f"on_failure={on_failure!r} is not known: use 'raise', 'warn' or 'drop'")
-    failed = [k for k in lanes if not fitted.converged[k]]
-    used, left_out = lanes, list[int]()
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    used, left_out = fits.which, list[int]()
     if failed:
-        names = shortened(f"{fitted.model.rows.labels[k]} ({STATUS_TEXT[int(fitted.status[k])]})" for k in failed)
+        names = shortened(f"{fits.rows.labels[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
         if on_failure == "raise":
             raise PoolingError(
                 f"the {what} failed in imputation {names}: look at fits.convergence(), or use on_failure='drop' or "
                 "'warn'"
             )
-        usable = [k for k in failed if on_failure == "warn" and np.isfinite(fitted.vcov[k]).all()]
+        usable = [k for k in failed if on_failure == "warn" and np.isfinite(fits.fitted.vcov[k]).all()]
         left_out = [k for k in failed if k not in usable]
         count = f"{len(left_out)} failed fit{'s' * (len(left_out) > 1)}"
         done = f"pooling leaves out {count}" if left_out else "pooling fits that did not converge"
         warn(f"{done}: imputation {names}", ConvergenceWarning)
-        used = tuple(k for k in lanes if k not in left_out)
+        used = tuple(k for k in fits.which if k not in left_out)
     if len(used) < 2:
         raise PoolingError(
             f"pooling needs at least two fits; there {'is one' if len(used) == 1 else 'are none'}: "
             "a single fit has its own tidy() and summary()"
         )
-    return used, tuple(left_out)
+    return fits.take(used, left_out)
 
 
-def refuse_other_outcomes(fitted: Fitted, lanes: Sequence[int]) -> None:
+def refuse_other_outcomes(fits: Selection) -> None:
     """Refuse to take refits to different outcomes for imputations of one, which agree in the observed rows.
 
     Raises
     ------
     PoolingError
     """
-    rows = fitted.model.rows
-    if rows.refitted and len(lanes) > 1 and _agreement([rows.y.lane(k) for k in lanes]) < 0.5:
+    rows = fits.rows
+    if rows.refitted and fits.n_sets > 1 and _agreement([rows.y.lane(k) for k in fits.which]) < 0.5:
         raise PoolingError(
-            f"these are refits to {len(lanes)} responses that are not imputations of one outcome (they agree in too "
+            f"these are refits to {fits.n_sets} responses that are not imputations of one outcome (they agree in too "
             "few rows), and Rubin's rules are for imputations: use the fits' own numbers, refits.fixef(), "
             "refits.varcorr() and [fit.tidy() for fit in refits]"
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..hints import Hints
 from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..pooling import RubinPool, pool_rubin
@@ -47,37 +46,28 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
 
     Parameters
     ----------
-    fitted_stack : Fitted
-    lanes : tuple of int
-        The data sets that were pooled.
-    dropped : tuple of int
-        Failed fits left out.
+    selection : Selection
+        The fits of a batch that were pooled, and which failed ones were left out.
     rubin : RubinPool
         Pooled coefficients with all matrices.
     within : CoefficientInference
         Covariances of the coefficients in each fit, and degrees of freedom of tests about them.
     """
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
     _called = "pooled"
     _own_hints = _NOT_POOLED
 
-    @property
-    def _own_lanes(self) -> tuple[int, ...]:
-        return self.lanes
-
-    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> PooledLmer:
+    def _like(self, fits: Selection) -> PooledLmer:
         dfcom = self.rubin.dfcom if isinstance(self.within, GivenDf) else "satterthwaite"
-        return pool_lanes(fitted, lanes, (), coefficient_inference(fitted, lanes, dfcom), self.rubin.conf_level)
+        return pool_selection(fits, coefficient_inference(fits, dfcom), self.rubin.conf_level)
 
     @property
     def n_imputations(self) -> int:
         """Number K of pooled fits."""
-        return len(self.lanes)
+        return self.selection.n_sets
 
     @property
     def df_rule(self) -> str:
@@ -93,7 +83,7 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
     @property
     def theta(self) -> np.ndarray:
         """Mean over the fits of the relative covariance parameters, in lme4's order and scale, (d,)."""
-        return np.asarray(self.fitted_stack.theta[list(self.lanes)].mean(axis=0))
+        return np.asarray(self.selection.theta.mean(axis=0))
 
     # -- fixed effects -------------------------------------------------------------------------------------------
 
@@ -129,11 +119,11 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
             ``group``, ``var1``, ``var2``, ``vcov`` (mean variance or covariance, as mitml prints), ``sdcor`` (mean SD
             or correlation, as merTools prints); the residual comes last.
         """
-        table = varcorr_frame(self.fitted_stack, self.lanes)
-        per_fit = len(table) // len(self.lanes)
+        table = varcorr_frame(self.selection)
+        per_fit = len(table) // self.selection.n_sets
         out = table.iloc[:per_fit].drop(columns="imp").reset_index(drop=True)
         for name in ("vcov", "sdcor"):
-            out[name] = table[name].to_numpy().reshape(len(self.lanes), per_fit).mean(axis=0)
+            out[name] = table[name].to_numpy().reshape(self.selection.n_sets, per_fit).mean(axis=0)
         return self._marked(out)
 
     def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
@@ -150,17 +140,17 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         dict of pandas.DataFrame
             One per grouping factor, levels by columns.
         """
-        lanes, out = list(self.lanes), {}
-        for f, factor in factors_in_order(self.fitted_stack):
-            found, names = self.fitted_stack.factor_modes[f], factor_columns(self.fitted_stack, f)
-            modes = found.modes[lanes]
+        fits, out = self.selection, {}
+        for f, factor in factors_in_order(fits.fitted):
+            found, names = fits.fitted.factor_modes[f], factor_columns(fits.fitted, f)
+            modes = found.modes[fits.index]
             frame = pd.DataFrame(modes.mean(axis=0), index=pd.Index(factor.levels, name=factor.label), columns=names)
             if cond_var:
-                within = found.variances[lanes].mean(axis=0)
+                within = found.variances[fits.index].mean(axis=0)
                 centred = modes - modes.mean(axis=0)
-                between = np.einsum("kli,klj->lij", centred, centred) / (len(lanes) - 1)
-                lost = self.fitted_stack.redundancies.effects(lanes, f)
-                total = within + (1 + 1 / len(lanes)) * between
+                between = np.einsum("kli,klj->lij", centred, centred) / (fits.n_sets - 1)
+                lost = fits.fitted.redundancies.effects(fits.index, f)
+                total = within + (1 + 1 / fits.n_sets) * between
                 for name, part in (("within", within), ("between", between), ("cond_var", total)):
                     frame.attrs[name] = without_effects(part, lost)
             out[factor.label] = self._marked(frame)
@@ -168,35 +158,31 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def singular_imputations(self) -> list[object]:
         """Labels of the pooled data sets whose fit is singular."""
-        return [self._label(k) for k in self.lanes if self.fitted_stack.singular[k]]
+        return self.selection.singular
 
-    @cached_property
+    @property
     def failed_imputations(self) -> list[object]:
         """Labels of the data sets whose fit did not converge, pooled or left out."""
-        return [self._label(k) for k in (*self.lanes, *self.dropped) if not self.fitted_stack.converged[k]]
-
-    def _label(self, lane: int) -> object:
-        return self.fitted_stack.model.rows.labels[lane]
+        return self.selection.failed
 
     def glance(self) -> pd.DataFrame:
         """One row of facts about the pooled model."""
-        rows, lanes = self.fitted_stack.model.rows, list(self.lanes)
-        n = [rows.n_rows(k) for k in lanes]
+        fits = self.selection
         return self._marked(
             pd.DataFrame(
                 {
                     "n_imputations": [self.n_imputations],
-                    "nobs": float(np.mean(n)),
-                    "sigma": float(np.mean(self.fitted_stack.sigma[lanes])),
-                    "criterion": float(np.mean(self.fitted_stack.criterion[lanes])),
-                    "reml": self.fitted_stack.reml,
+                    "nobs": float(np.mean(fits.n_rows)),
+                    "sigma": float(np.mean(fits.sigma)),
+                    "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
+                    "reml": fits.fitted.reml,
                     "fmi_max": float(np.max(self.rubin.fmi, initial=0.0)),
                     "n_singular": len(self.singular_imputations),
                     "n_failed": len(self.failed_imputations),
-                    "n_dropped": len(self.dropped),
+                    "n_dropped": len(fits.dropped),
                 }
             )
         )
@@ -212,15 +198,13 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         return self._text(full=False)
 
     def _text(self, *, full: bool) -> Summary:
-        return pooled_text(
-            self.fitted_stack, self.lanes, self.dropped, self.rubin, self.df_rule, self.varcorr(), full=full
-        )
+        return pooled_text(self.selection, self.rubin, self.df_rule, self.varcorr(), full=full)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
         return "PooledLmer", {
-            "stack": stack_tree(self.fitted_stack),
-            "lanes": list(self.lanes),
-            "dropped": list(self.dropped),
+            "stack": stack_tree(self.selection.fitted),
+            "lanes": list(self.selection.which),
+            "dropped": list(self.selection.dropped),
             "within": within_tree(self.within),
             "dfcom": np.array(self.rubin.dfcom),
             "conf_level": float(self.conf_level),
@@ -233,10 +217,8 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         return self.display()._repr_html_()
 
 
-def pool_lanes(
-    fitted: Fitted, lanes: tuple[int, ...], dropped: tuple[int, ...], within: CoefficientInference, conf_level: float
-) -> PooledLmer:
+def pool_selection(fits: Selection, within: CoefficientInference, conf_level: float) -> PooledLmer:
     """Pool some fits of a stack by Rubin's rules, with complete-data degrees of freedom averaged over them."""
-    complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
-    rubin = pool_rubin(fitted.beta[list(lanes)], within.vcov, dfcom=complete, conf_level=conf_level)
-    return PooledLmer(fitted, lanes, dropped, rubin, within)
+    complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
+    rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
+    return PooledLmer(fits, rubin, within)

@@ -25,13 +25,11 @@ from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
 class PooledInference(Result):
     """Methods of ``PooledLmer`` that estimate and test."""
 
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
     rubin: RubinPool
     within: CoefficientInference
 
     def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
-        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+        return mark(table, self.selection)
 
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
@@ -85,13 +83,13 @@ class PooledInference(Result):
         >>> fits.pool().tidy("ran_pars")[["term", "estimate", "std_error"]].round(2).values.tolist()
         [['sd__Intercept', 2.15, 0.15], ['sd__Observation', 6.09, 0.06]]
         """
-        stack, lanes, level = self.fitted_stack, self.lanes, self.rubin.conf_level
+        fits, level = self.selection, self.rubin.conf_level
         if effects == "fixed":
             table = pooled_table(self._names, self.rubin)
         elif effects == "ran_pars":
-            table = pooled_ran_pars(stack, lanes, level, scales)
+            table = pooled_ran_pars(fits, level, scales)
         elif effects in ("ran_vals", "ran_coefs"):
-            table = pooled_modes(stack, lanes, level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
+            table = pooled_modes(fits, level, coefficients=effects == "ran_coefs", uncertainty=uncertainty)
         else:
             raise DataError(f"effects={effects!r} is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'")
         return result_table(self._marked(table))
@@ -133,7 +131,7 @@ class PooledInference(Result):
         [-2.16]
         """
         linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
-        self.fitted_stack.model.check_digits(linear.matrix)
+        self.selection.model.check_digits(linear.matrix)
         dfcom = self.within.df(linear.matrix).mean(axis=0)
         table = pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
         return result_table(self._marked(table))
@@ -179,6 +177,6 @@ class PooledInference(Result):
         [[1, 'D1']]
         """
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
-        self.fitted_stack.model.check_digits(linear.matrix, joint=True)
-        found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
+        self.selection.model.check_digits(linear.matrix, joint=True)
+        found = pooled_wald(self.selection.beta, self.within, linear, method)
         return result_table(self._marked(test_frame(found, hypothesis(linear))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .combinations import PooledCombinations
@@ -15,9 +15,7 @@ from .reference_grid import At, Weights
 class PooledMeans:
     """Methods of ``PooledLmer`` about marginal means."""
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
 
@@ -83,5 +81,5 @@ class PooledMeans:
         >>> found.differences()[["contrast", "estimate"]].round(2).values.tolist()
         [['0 - 1', 2.77]]
         """
-        combos = PooledCombinations(self.fitted_stack, self.lanes, self.dropped, self.within, self.rubin.conf_level)
-        return estimated_means(self.fitted_stack, self.lanes, specs, by, at, weights, type, combos)
+        combos = PooledCombinations(self.selection, self.within, self.rubin.conf_level)
+        return estimated_means(self.selection, specs, by, at, weights, type, combos)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from .diagnostics import ResidualType, augment_pooled, residual_values
@@ -19,9 +19,7 @@ from .prediction import Interval, common_dfcom, estimates, predict_pooled
 class PooledRows:
     """Methods of ``PooledLmer`` that answer for rows."""
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
 
@@ -33,8 +31,8 @@ class PooledRows:
         DataError
             The data sets have different rows.
         """
-        rows = rows_of_fit(self.fitted_stack, self.lanes, include_level(self.fitted_stack, "group"))
-        return pd.Series(estimates(self.fitted_stack, self.lanes, rows).mean(axis=0), index=rows.index, name="fitted")
+        rows = rows_of_fit(self.selection, include_level(self.selection.fitted, "group"))
+        return pd.Series(estimates(self.selection, rows).mean(axis=0), index=rows.index, name="fitted")
 
     def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
         """Mean over the imputations of the residuals, one per row.
@@ -49,8 +47,8 @@ class PooledRows:
         DataError
             The type is not known, or the data sets have different rows.
         """
-        rows = rows_of_fit(self.fitted_stack, self.lanes, include_level(self.fitted_stack, "group"))
-        each = np.stack([residual_values(self.fitted_stack, k, type) for k in self.lanes])
+        rows = rows_of_fit(self.selection, include_level(self.selection.fitted, "group"))
+        each = np.stack([residual_values(self.selection.one(k), type) for k in self.selection.which])
         return pd.Series(each.mean(axis=0), index=rows.index, name="residual")
 
     def augment(self, *, per_imputation: bool = False) -> pd.DataFrame:
@@ -73,7 +71,7 @@ class PooledRows:
             The data sets have different rows, or a column of one of these names.
         """
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return self._rows(augment_pooled(self.fitted_stack, self.lanes, dfcom, per_imputation=per_imputation))
+        return self._rows(augment_pooled(self.selection, dfcom, per_imputation=per_imputation))
 
     def predict(
         self,
@@ -140,10 +138,10 @@ class PooledRows:
         >>> pooled.predict(new, interval="confidence").round(3)[["estimate", "std_error"]].values.tolist()
         [[11.062, 0.812], [13.446, 0.827]]
         """
-        include = include_level(self.fitted_stack, level)
-        rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
+        include = include_level(self.selection.fitted, level)
+        rows = read_newdata(self.selection, newdata, include, new_levels)
         dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return self._rows(predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom))
+        return self._rows(predict_pooled(self.selection, rows, interval, conf_level, dfcom))
 
     def predict_interval(
         self,
@@ -230,10 +228,10 @@ class PooledRows:
         >>> pooled.predict_interval(data[0].head(2), n_sims=200, seed=1).shape
         (2, 3)
         """
-        include = include_level(self.fitted_stack, level)
+        include = include_level(self.selection.fitted, level)
         if which == "fixed":
-            include = include_level(self.fitted_stack, "population")
-        rows = read_newdata(self.fitted_stack, self.lanes, newdata, include, new_levels)
+            include = include_level(self.selection.fitted, "population")
+        rows = read_newdata(self.selection, newdata, include, new_levels)
         correct = {
             "ignore_fixed_terms": ignore_fixed_terms is not None,
             "fix_intercept_variance": fix_intercept_variance,
@@ -241,11 +239,10 @@ class PooledRows:
         if analytic(method, which, return_draws=return_draws, **correct):
             dfcom = common_dfcom(self.within, self.rubin.dfcom)
             interval = interval_name(residual)
-            table = predict_pooled(self.fitted_stack, self.lanes, rows, interval, conf_level, dfcom)
+            table = predict_pooled(self.selection, rows, interval, conf_level, dfcom)
             return self._rows(table[["estimate", "conf_low", "conf_high"]])
         table = simulated_rows(
-            self.fitted_stack,
-            self.lanes,
+            self.selection,
             rows,
             which=which,
             stat=stat,
@@ -261,4 +258,4 @@ class PooledRows:
         return self._rows(table)
 
     def _rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        return mark(table, self.fitted_stack, self.lanes, self.dropped)
+        return mark(table, self.selection)

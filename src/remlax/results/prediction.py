@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +13,7 @@ import scipy
 from ..engine.batch import run
 from ..engine.shapes import bucket, host_leaf
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, GivenDf
 from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
@@ -45,63 +44,63 @@ class LinearPredictor:
     residual: np.ndarray
 
 
-def estimate_parts(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
+def estimate_parts(fits: Selection, rows: PredictionRows) -> np.ndarray:
     """Predict x'beta + offset, then z'b of every factor, of every data set: (K, 1 + factors, R)."""
-    out = np.zeros((len(lanes), 1 + len(fitted.model.layout.factors), rows.n_rows))
-    for i, k in enumerate(lanes):
+    out = np.zeros((fits.n_sets, 1 + len(fits.model.layout.factors), rows.n_rows))
+    for i, k in enumerate(fits.which):
         frame = rows.frame(i)
-        out[i, 0] = frame.x @ fitted.beta[k] + frame.offset
+        out[i, 0] = frame.x @ fits.fitted.beta[k] + frame.offset
         for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
-            known = (codes >= 0) & (codes < fitted.model.layout.factors[f].n_levels)
+            known = (codes >= 0) & (codes < fits.model.layout.factors[f].n_levels)
             if known.any():
-                modes = fitted.factor_modes[f].modes[k]
+                modes = fits.fitted.factor_modes[f].modes[k]
                 out[i, 1 + f, known] = np.einsum("ij,ij->i", z[known], modes[codes[known]])
     return out
 
 
-def estimates(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> np.ndarray:
+def estimates(fits: Selection, rows: PredictionRows) -> np.ndarray:
     """Predict x'beta + z'b + offset of every data set, (K, R)."""
-    return np.asarray(estimate_parts(fitted, lanes, rows).sum(axis=1))
+    return np.asarray(estimate_parts(fits, rows).sum(axis=1))
 
 
-def linear_predictor(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> LinearPredictor:
+def linear_predictor(fits: Selection, rows: PredictionRows) -> LinearPredictor:
     """Predictions with the variance of their error (Henderson 1975) and its derivatives."""
-    model, k = fitted.model, list(lanes)
-    sigma = fitted.sigma[k]
+    model, k = fits.model, fits.index
+    sigma = fits.fitted.sigma[k]
     scale = model.y_scale[k]
     batch = model.batch.take(np.asarray(k))
-    chunk = chunk_rows(fitted, len(k))
+    chunk = chunk_rows(fits)
     variances, gradients = [], []
     with progress(rows.n_rows, "row") as tell:
         for start in range(0, rows.n_rows, chunk):
             part = slice(start, min(start + chunk, rows.n_rows))
-            given = conditioned_rows(fitted, lanes, rows, part)
-            found = run(row_variance, batch, fitted.inner[k], sigma / scale, given, lapack=True)
+            given = conditioned_rows(fits, rows, part)
+            found = run(row_variance, batch, fits.fitted.inner[k], sigma / scale, given, lapack=True)
             size = part.stop - part.start
             variances.append(found.variance[:, :size] * scale[:, None] ** 2)
             gradients.append(found.gradient[:, :size] * scale[:, None, None] ** 2)
             tell(size)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     return LinearPredictor(
-        estimate=estimates(fitted, lanes, rows),
+        estimate=estimates(fits, rows),
         variance=np.maximum(np.concatenate(variances, axis=1), 0.0),
         gradient=np.concatenate(gradients, axis=1),
         residual=sigma[:, None] ** 2 / weights,
     )
 
 
-def chunk_rows(fitted: Fitted, n_lanes: int) -> int:
+def chunk_rows(fits: Selection) -> int:
     """Rows that go through the elimination at once."""
-    structure = fitted.model.layout.structure
+    structure = fits.model.layout.structure
     wide = structure.n_dense or structure.n_fixed + 1
-    most = CHUNK_NUMBERS // (n_lanes * (structure.theta_map.n_theta + 2) * (wide + 8))
+    most = CHUNK_NUMBERS // (fits.n_sets * (structure.theta_map.n_theta + 2) * (wide + 8))
     size = _bucket(most + 1) // 4
     return max(64, size)
 
 
-def conditioned_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows, part: slice) -> Rows:
+def conditioned_rows(fits: Selection, rows: PredictionRows, part: slice) -> Rows:
     """Some rows in the conditioned coordinates of every data set, padded, with a leading axis of data sets."""
-    each = [_conditioned(fitted, k, rows.frame(i), part) for i, k in enumerate(lanes)]
+    each = [_conditioned(fits.one(k), rows.frame(i), part) for i, k in enumerate(fits.which)]
     longest = _bucket(max(len(one.pair_row) for one in each))
     n_rows = each[0].x.shape[0]
 
@@ -132,12 +131,12 @@ def _bucket(n: int) -> int:
     return bucket(n, 64, 0.5)
 
 
-def _conditioned(fitted: Fitted, lane: int, frame: FrameRows, part: slice) -> Rows:
-    model, structure = fitted.model, fitted.model.layout.structure
+def _conditioned(fit: Selection, frame: FrameRows, part: slice) -> Rows:
+    model, structure = fit.model, fit.model.layout.structure
     n = part.stop - part.start
     size = _bucket(n)
     x = np.zeros((size, structure.n_fixed))
-    x[:n, : len(model.keep)] = model.orthonormal(frame.x[part], lane)
+    x[:n, : len(model.keep)] = model.orthonormal(frame.x[part], fit.k)
     known_z, known_codes, new_z, new_codes = [], [], [], []
     for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
         levels = model.layout.factors[f].n_levels
@@ -179,24 +178,22 @@ def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor
     return replace(found, variance=found.variance + found.residual, gradient=gradient)
 
 
-def satterthwaite_rows(fitted: Fitted, lanes: Sequence[int], found: LinearPredictor) -> np.ndarray:
+def satterthwaite_rows(fits: Selection, found: LinearPredictor) -> np.ndarray:
     """Degrees of freedom 2 v^2 / (g' A g) of every variance, (K, R); infinite where it does not vary."""
-    df = matched_df(found.variance, found.gradient, variance_covariance(fitted)[list(lanes)])
+    df = matched_df(found.variance, found.gradient, variance_covariance(fits))
     return np.where(np.isnan(df), np.inf, df)
 
 
-def predict_one(
-    fitted: Fitted, lane: int, rows: PredictionRows, interval: Interval | None, conf_level: float
-) -> pd.DataFrame:
+def predict_one(fit: Selection, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
     """Table of predictions of one fit; see ``LmerFit.predict``."""
     check_interval(interval, conf_level)
     warn_undetermined(rows.undetermined, rows.index)
-    warn_redundant_rows(fitted, [lane], rows)
+    warn_redundant_rows(fit, rows)
     if interval is None:
-        table = pd.DataFrame({"estimate": estimates(fitted, [lane], rows)[0]}, index=rows.index)
+        table = pd.DataFrame({"estimate": estimates(fit, rows)[0]}, index=rows.index)
         return blank(table, rows.undetermined)
-    found = with_residual(linear_predictor(fitted, [lane], rows), interval)
-    df = satterthwaite_rows(fitted, [lane], found)[0]
+    found = with_residual(linear_predictor(fit, rows), interval)
+    df = satterthwaite_rows(fit, found)[0]
     error = np.sqrt(found.variance[0])
     half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
     table = pd.DataFrame(
@@ -213,8 +210,7 @@ def predict_one(
 
 
 def predict_pooled(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     rows: PredictionRows,
     interval: Interval | None,
     conf_level: float,
@@ -223,12 +219,12 @@ def predict_pooled(
     """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
     check_interval(interval, conf_level)
     warn_undetermined(rows.undetermined, rows.index)
-    warn_redundant_rows(fitted, lanes, rows)
+    warn_redundant_rows(fits, rows)
     if interval is None:
-        table = pd.DataFrame({"estimate": estimates(fitted, lanes, rows).mean(axis=0)}, index=rows.index)
+        table = pd.DataFrame({"estimate": estimates(fits, rows).mean(axis=0)}, index=rows.index)
         return blank(table, rows.undetermined)
-    found = with_residual(linear_predictor(fitted, lanes, rows), interval)
-    complete = satterthwaite_rows(fitted, lanes, found).mean(axis=0) if dfcom is None else dfcom
+    found = with_residual(linear_predictor(fits, rows), interval)
+    complete = satterthwaite_rows(fits, found).mean(axis=0) if dfcom is None else dfcom
     pooled = pool_scalars(found.estimate, found.variance, dfcom=complete, conf_level=conf_level)
     table = pd.DataFrame(
         {

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..pooling import pool_scalars
 from ..progress import progress
 from .effects import Effect, choose_effect, choose_effects
@@ -45,18 +45,14 @@ def expected_ranks(modes: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return out
 
 
-def rank_table(
-    fitted: Fitted, lanes: Sequence[int], group: str | None, term: str | Sequence[str] | None
-) -> pd.DataFrame:
+def rank_table(fits: Selection, group: str | None, term: str | Sequence[str] | None) -> pd.DataFrame:
     """Expected ranks of levels; see ``Toolkit.expected_rank``."""
-    return pd.concat(
-        [_ranks(fitted, lanes, effect) for effect in choose_effects(fitted, group, term)], ignore_index=True
-    )
+    return pd.concat([_ranks(fits, effect) for effect in choose_effects(fits.fitted, group, term)], ignore_index=True)
 
 
-def _ranks(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame:
-    k, j = list(lanes), effect.column
-    found = fitted.factor_modes[effect.factor]
+def _ranks(fits: Selection, effect: Effect) -> pd.DataFrame:
+    k, j = fits.index, effect.column
+    found = fits.fitted.factor_modes[effect.factor]
     modes, variances = found.modes[k][:, :, j], found.variances[k][:, :, j, j]
     if len(k) == 1:
         estimate, error = modes[0], np.sqrt(variances[0])
@@ -65,7 +61,7 @@ def _ranks(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame
         estimate, error = pool.estimate, pool.std_error
     # a rank is a posterior expectation: its mean over the imputations is that over their distribution too
     rank = np.mean([expected_ranks(m, v) for m, v in zip(modes, variances, strict=True)], axis=0)
-    if fitted.redundancies.effects(k, effect.factor)[j]:
+    if fits.fitted.redundancies.effects(k, effect.factor)[j]:
         error, rank = np.full(len(rank), np.nan), np.full(len(rank), np.nan)
     return pd.DataFrame(
         {
@@ -81,7 +77,7 @@ def _ranks(fitted: Fitted, lanes: Sequence[int], effect: Effect) -> pd.DataFrame
 
 
 def quantile_levels(
-    fitted: Fitted, lanes: Sequence[int], probs: float | Sequence[float], group: str | None, term: str | None
+    fits: Selection, probs: float | Sequence[float], group: str | None, term: str | None
 ) -> pd.Series[str]:
     """Levels at quantiles of the (mean) modes; see ``Toolkit.re_quantile``."""
     try:
@@ -90,8 +86,8 @@ def quantile_levels(
         raise DataError(f"probs={probs!r} must be numbers between 0 and 1") from None
     if at.ndim != 1 or not ((at >= 0) & (at <= 1)).all():
         raise DataError(f"probs={probs!r} must be numbers between 0 and 1")
-    effect = choose_effect(fitted, group, term)
-    modes = fitted.factor_modes[effect.factor].modes[list(lanes)][:, :, effect.column].mean(axis=0)
+    effect = choose_effect(fits.fitted, group, term)
+    modes = fits.fitted.factor_modes[effect.factor].modes[fits.index][:, :, effect.column].mean(axis=0)
     order = np.argsort(modes, kind="stable")
     place = np.maximum(np.floor(at * len(modes)).astype(int), 1) - 1
     return pd.Series(effect.levels[order[place]], index=pd.Index(at, name="prob"), name=effect.group)

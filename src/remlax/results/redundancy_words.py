@@ -9,37 +9,37 @@ import numpy as np
 
 from ..engine.conditioning import aliased_columns
 from ..fitting.assemble import z_columns
-from ..fitting.fit import Fitted
 from ..fitting.redundancy import Redundancy, entry_places, parameter_places
 from ..fitting.redundant_terms import RedundantTerms, group_width, redundant_terms, superfluous
+from ..fitting.selection import Selection
 from .tables import term_labels
 
 
-def redundancy_notes(fitted: Fitted, lanes: Sequence[int]) -> list[str]:
+def redundancy_notes(fits: Selection) -> list[str]:
     """Say what is not identified in some data sets, and in which of them where not in all; empty where all is."""
     where: dict[str, list[int]] = {}
     known: dict[int, list[str]] = {}
-    for k in lanes:
-        found = fitted.redundancies.each[k]
+    for k in fits.which:
+        found = fits.fitted.redundancies.each[k]
         if found is not None:
             if id(found) not in known:
-                known[id(found)] = _sentences(fitted, k, found)
+                known[id(found)] = _sentences(fits.one(k), found)
             for text in known[id(found)]:
                 where.setdefault(text, []).append(k)
-    labels, out = fitted.model.rows.labels, []
+    labels, out = fits.rows.labels, []
     for text, own in where.items():
-        named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < len(lanes) else ""
+        named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < fits.n_sets else ""
         out.append(named + text)
     return out
 
 
-def _sentences(fitted: Fitted, lane: int, found: Redundancy) -> list[str]:
-    model, of_terms, unseen = fitted.model, found.of_terms, set(found.unseen)
+def _sentences(fit: Selection, found: Redundancy) -> list[str]:
+    model, of_terms, unseen = fit.model, found.of_terms, set(found.unseen)
     groups = [] if of_terms is None else redundant_terms(model, of_terms)
-    out = [_repeated(fitted, lane, group) for group in groups if not unseen.issuperset(group.places.tolist())]
+    out = [_repeated(fit, group) for group in groups if not unseen.issuperset(group.places.tolist())]
     if len(unseen) == len(found.root):
         out.append(
-            f"{len(model.keep)} coefficients for {model.rows.n_rows(lane)} rows leave REML too little to tell "
+            f"{len(model.keep)} coefficients for {model.rows.n_rows(fit.k)} rows leave REML too little to tell "
             f"{len(unseen)} variances and covariances apart: none is identified, nor are the standard errors of the "
             "coefficients, which depend on them; use fewer fixed effects"
         )
@@ -48,27 +48,27 @@ def _sentences(fitted: Fitted, lane: int, found: Redundancy) -> list[str]:
             t for t, term in enumerate(model.layout.terms) if unseen & set(range(term.theta.start, term.theta.stop))
         ]
         out.append(
-            f"the fixed part explains what {listed([_text(fitted, t) for t in hidden])} could: REML does not identify "
-            f"{listed(_lost(fitted, unseen))}, nor the standard errors of the coefficients that tell these groups "
+            f"the fixed part explains what {listed([_text(fit, t) for t in hidden])} could: REML does not identify "
+            f"{listed(_lost(fit, unseen))}, nor the standard errors of the coefficients that tell these groups "
             "apart; leave out the random term or those coefficients"
         )
     return out
 
 
-def _repeated(fitted: Fitted, lane: int, group: RedundantTerms) -> str:
+def _repeated(fit: Selection, group: RedundantTerms) -> str:
     """Say that terms repeat each other, or that one has columns too many."""
-    residual = fitted.theta.shape[1] in group.places
-    lost = listed(_lost(fitted, set(group.places.tolist())) + (["the residual SD"] if residual else []))
+    residual = fit.fitted.theta.shape[1] in group.places
+    lost = listed(_lost(fit, set(group.places.tolist())) + (["the residual SD"] if residual else []))
     if len(group.terms) == 1 and not residual:
-        why, advice = _within(fitted, lane, group)
+        why, advice = _within(fit, group)
         return f"{why}: not identified is {lost}; {advice}"
-    left_out, resolved = superfluous(fitted.model, group)
-    texts = [_text(fitted, t) for t in group.terms] + (["the residual"] if residual else [])
-    reason = "" if residual else _why(fitted, lane, group, left_out)
+    left_out, resolved = superfluous(fit.model, group)
+    texts = [_text(fit, t) for t in group.terms] + (["the residual"] if residual else [])
+    reason = "" if residual else _why(fit, group, left_out)
     what = f"the random term{'s' * (len(group.terms) > 1)} {listed(texts)} repeat each other"
-    to_do = [f"leave out {listed([_text(fitted, t) for t in left_out])}"] if left_out else []
+    to_do = [f"leave out {listed([_text(fit, t) for t in left_out])}"] if left_out else []
     to_do += [] if resolved else ["let every column stand in one term only"]
-    if coded := _coded(fitted, group, left_out):
+    if coded := _coded(fit, group, left_out):
         to_do.append(
             "|| does not drop the correlations between the categories of a factor: for effects without correlations, "
             f"code {coded} as numbers, such as -0.5 and 0.5"
@@ -76,10 +76,10 @@ def _repeated(fitted: Fitted, lane: int, group: RedundantTerms) -> str:
     return f"{what}{reason}: only what they add up to is identified, not {lost}; {'; '.join(to_do)}"
 
 
-def _lost(fitted: Fitted, places: set[int]) -> list[str]:
+def _lost(fit: Selection, places: set[int]) -> list[str]:
     """SDs and correlations that an undetermined entry takes part in, by the names that tables have."""
-    terms, labels, out = fitted.model.layout.terms, term_labels(fitted), []
-    for t, a, b, entries in parameter_places(fitted.model.layout):
+    terms, labels, out = fit.model.layout.terms, term_labels(fit.fitted), []
+    for t, a, b, entries in parameter_places(fit.model.layout):
         if set(entries) & places:
             names = terms[t].names
             what = f"sd__{names[a]}" if a == b else f"cor__{names[a]}.{names[b]}"
@@ -87,17 +87,17 @@ def _lost(fitted: Fitted, places: set[int]) -> list[str]:
     return out
 
 
-def _text(fitted: Fitted, t: int) -> str:
-    term = fitted.model.layout.terms[t]
-    return f"({fitted.model.rows.formula.random[term.source].lhs} | {term.group})"
+def _text(fit: Selection, t: int) -> str:
+    term = fit.model.layout.terms[t]
+    return f"({fit.rows.formula.random[term.source].lhs} | {term.group})"
 
 
-def _why(fitted: Fitted, lane: int, group: RedundantTerms, left_out: list[int]) -> str:
+def _why(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:
     """Why terms repeat each other: the same groups under two names, columns that are in two of them."""
-    layout = fitted.model.layout
-    order = sorted(group.terms, key=lambda t: (group_width(fitted.model, t), layout.terms[t].source))
+    layout = fit.model.layout
+    order = sorted(group.terms, key=lambda t: (group_width(fit.model, t), layout.terms[t].source))
     factors = list(dict.fromkeys(layout.terms[t].factor for t in order))
-    same = [f for f in factors[1:] if _same_groups(fitted, lane, factors[0], f)]
+    same = [f for f in factors[1:] if _same_groups(fit, factors[0], f)]
     if len(same) < len(factors) - 1:
         return ""
     parts = [f"the groups of {layout.factors[f].label} are those of {layout.factors[factors[0]].label}" for f in same]
@@ -105,7 +105,7 @@ def _why(fitted: Fitted, lane: int, group: RedundantTerms, left_out: list[int]) 
     twice = dict.fromkeys(name for a, b in combinations(names, 2) for name in a if name in b)
     if not twice:
         kept = [t for t in order if t not in left_out]
-        one, other = (listed([_text(fitted, t) for t in part]) for part in (left_out or kept[1:], kept or left_out[:1]))
+        one, other = (listed([_text(fit, t) for t in part]) for part in (left_out or kept[1:], kept or left_out[:1]))
         parts.append(f"the columns of {one} are combinations of those of {other}")
     elif not same:
         parts.append(f"{listed(list(twice))} {'is' if len(twice) == 1 else 'are'} in {_several(len(order))}")
@@ -116,27 +116,27 @@ def _several(n: int) -> str:
     return "both" if n == 2 else "several of them"
 
 
-def _same_groups(fitted: Fitted, lane: int, f: int, g: int) -> bool:
+def _same_groups(fit: Selection, f: int, g: int) -> bool:
     """Tell whether two grouping factors part the rows of a data set into the same groups."""
-    rows, source = fitted.model.rows, fitted.model.layout.factor_source
-    one, other = (rows.factor_rows[source[i]].lane(lane) for i in (f, g))
+    rows, source = fit.rows, fit.model.layout.factor_source
+    one, other = (rows.factor_rows[source[i]].lane(fit.k) for i in (f, g))
     pairs = len(np.unique(one.astype(np.int64) * (int(other.max()) + 1) + other))
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
 
-def _coded(fitted: Fitted, group: RedundantTerms, left_out: list[int]) -> str:
+def _coded(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:
     """Name the factor whose categories ``||`` has kept together in one of the terms; empty where there is none."""
-    if "||" not in fitted.model.rows.formula.text:
+    if "||" not in fit.rows.formula.text:
         return ""
-    kept = [fitted.model.layout.terms[t].names for t in group.terms if t not in left_out]
+    kept = [fit.model.layout.terms[t].names for t in group.terms if t not in left_out]
     return next((names[0].partition("[")[0] for names in kept if len(names) > 1 and "[" in names[0]), "")
 
 
-def _within(fitted: Fitted, lane: int, group: RedundantTerms) -> tuple[str, str]:
+def _within(fit: Selection, group: RedundantTerms) -> tuple[str, str]:
     """Why one term has more parameters than the data determine, and what to do."""
-    model, text = fitted.model, _text(fitted, group.terms[0])
+    model, text = fit.model, _text(fit, group.terms[0])
     term = model.layout.terms[group.terms[0]]
-    z = z_columns(model.rows, model.layout, lane)[term.factor][:, term.columns]
+    z = z_columns(model.rows, model.layout, fit.k)[term.factor][:, term.columns]
     names, label = term.names, term.group
     if redundant := [names[j] for j in aliased_columns(z)]:
         what = listed(redundant)
@@ -146,7 +146,7 @@ def _within(fitted: Fitted, lane: int, group: RedundantTerms) -> tuple[str, str]
             f"no group of {label} has rows that tell the correlations of the random term {text}",
             "give each column a term of its own, with numeric columns such as (0 + a | g) + (0 + b | g)",
         )
-    codes = model.rows.factor_rows[model.layout.factor_source[term.factor]].lane(lane)
+    codes = model.rows.factor_rows[model.layout.factor_source[term.factor]].lane(fit.k)
     first = np.zeros((int(codes.max()) + 1, term.q))
     first[codes] = z
     fixed = [name for name, same in zip(names, (first[codes] == z).all(axis=0), strict=True) if same]

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import IdentifiabilityWarning, warn
 from ..fitting.assemble import z_columns
-from ..fitting.fit import Fitted
 from ..fitting.redundancy import Redundancy, entry_places
+from ..fitting.selection import Selection
 from .newdata import FrameRows, PredictionRows
 
 # share of a row's weight on a split of variances that is rounding error
@@ -17,7 +17,7 @@ ZERO = 1e-6
 MOST = 5
 
 
-def warn_redundant_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRows) -> None:
+def warn_redundant_rows(fits: Selection, rows: PredictionRows) -> None:
     """Name the rows whose prediction depends on how random terms that repeat each other share their variance.
 
     The prediction of a row is sum_t z_t'Sigma_t Z_t' V^-1 (y - X beta), and the variance of its random effects
@@ -25,12 +25,12 @@ def warn_redundant_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRo
     """
     broken = np.zeros(rows.n_rows, bool)
     done = set[tuple[int, int]]()
-    for i, k in enumerate(lanes):
-        whole, frame = fitted.redundancies.each[k], rows.frame(i)
+    for i, k in enumerate(fits.which):
+        whole, frame = fits.fitted.redundancies.each[k], rows.frame(i)
         found = None if whole is None else whole.of_terms
         if found is not None and (id(whole), id(frame)) not in done:
             done.add((id(whole), id(frame)))
-            broken |= _broken(fitted, k, found, frame)
+            broken |= _broken(fits.one(k), found, frame)
     if broken.any():
         labels = list(dict.fromkeys(rows.index[broken]))
         shown = ", ".join(map(repr, labels[:MOST])) + (f", ... ({len(labels)} in all)" if labels[MOST:] else "")
@@ -42,11 +42,11 @@ def warn_redundant_rows(fitted: Fitted, lanes: Sequence[int], rows: PredictionRo
         )
 
 
-def _broken(fitted: Fitted, lane: int, found: Redundancy, frame: FrameRows) -> np.ndarray:
+def _broken(fit: Selection, found: Redundancy, frame: FrameRows) -> np.ndarray:
     """Tell which rows of a frame depend on undetermined directions, boolean (R,)."""
-    model, layout = fitted.model, fitted.model.layout
-    columns = z_columns(model.rows, layout, lane)
-    codes = [model.rows.factor_rows[source].lane(lane) for source in layout.factor_source]
+    model, layout = fit.model, fit.model.layout
+    columns = z_columns(model.rows, layout, fit.k)
+    codes = [model.rows.factor_rows[source].lane(fit.k) for source in layout.factor_source]
     scale = [np.linalg.norm(z, axis=0) / np.sqrt(len(z)) for z in columns]
     # directions for columns of unit root mean square
     unit = np.ones(len(found.root))

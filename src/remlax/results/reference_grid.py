@@ -13,8 +13,8 @@ import pandas as pd
 
 from ..design.syntax import variables
 from ..errors import DataError
-from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
+from ..fitting.selection import Selection
 
 At = Mapping[str, Any]
 Weights = Literal["equal", "proportional"]
@@ -65,8 +65,7 @@ class Grid:
 
 
 def make_grid(
-    fitted: Fitted,
-    lanes: Sequence[int],
+    fits: Selection,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None,
     at: At | None,
@@ -81,7 +80,7 @@ def make_grid(
     if weights not in get_args(Weights):
         raise DataError(f"weights={weights!r} is not known: use 'equal' or 'proportional'")
     wanted, groups, fixed = _names(specs), _names(by), {} if at is None else at
-    values = reference_values(fitted, lanes, fixed)
+    values = reference_values(fits, fixed)
     _check_names(wanted, groups, values, fixed)
     rest = [name for name in values if name not in (*wanted, *groups)]
     # by varies slowest, so that means that are compared stand together
@@ -89,32 +88,34 @@ def make_grid(
     # a cell of the grid is a dict and a row of the model matrix
     size = math.prod(len(own) for own in values.values())
     check_room(
-        size * (32 + 2 * len(fitted.model.rows.fixed.names)),
+        size * (32 + 2 * len(fits.rows.fixed.names)),
         f"{size} points of the grid",
         "give fewer values with at=",
     )
     cells = list(product(*(values[name] for name in order)))
     others = list(product(*(values[name] for name in rest)))
     points = [dict(zip((*order, *rest), (*cell, *other), strict=True)) for cell in cells for other in others]
-    x = _matrix(fitted, lanes, points)
+    x = _matrix(fits, points)
     share = np.ones(len(others))
     if weights == "proportional":
         pairs = {name for name in rest if len(values[name]) == KEEP_VALUES and name not in fixed}
-        counted = [name for name in rest if name in pairs | fitted.model.rows.fixed.categorical_variables]
-        share = _frequencies(fitted, lanes, rest, others, counted)
+        counted = [name for name in rest if name in pairs | fits.rows.fixed.categorical_variables]
+        share = _frequencies(fits, rest, others, counted)
     rows = np.einsum("rgp,g->rp", x.reshape(len(cells), len(others), -1), share / share.sum())
     return Grid(wanted, groups, values, cells, rows, weights)
 
 
 def _frequencies(
-    fitted: Fitted, lanes: Sequence[int], rest: Sequence[str], others: list[tuple[Any, ...]], counted: Sequence[str]
+    fits: Selection, rest: Sequence[str], others: list[tuple[Any, ...]], counted: Sequence[str]
 ) -> np.ndarray:
     """How many rows of all data sets have the categories of each combination of the variables averaged over."""
-    data = fitted.model.rows.data
+    data = fits.rows.data
     assert data is not None  # every fit keeps its data
     if not counted:
         return np.ones(len(others))
-    columns = [pd.concat([data.frames[k][name] for k in lanes], ignore_index=True).astype(object) for name in counted]
+    columns = [
+        pd.concat([data.frames[k][name] for k in fits.which], ignore_index=True).astype(object) for name in counted
+    ]
     sizes = pd.concat(columns, axis=1).value_counts().to_dict()
     found = [sizes.get(tuple(other[rest.index(name)] for name in counted), 0) for other in others]
     if not any(found):
@@ -156,15 +157,15 @@ def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(given)
 
 
-def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, list[Any]]:
+def reference_values(fits: Selection, at: At) -> dict[str, list[Any]]:
     """Values of every variable of the fixed part in the reference grid.
 
     All categories of a factor; both values of a covariate that has two; otherwise the covariate's mean over the rows of
     all data sets, so that imputations share one grid.
     """
-    rows = fitted.model.rows
+    rows = fits.rows
     assert rows.data is not None  # every fit keeps its data
-    spec, frames = rows.fixed, [rows.data.frames[k] for k in lanes]
+    spec, frames = rows.fixed, [rows.data.frames[k] for k in fits.which]
     unknown = [name for name in at if name not in spec.variables]
     offset = rows.given_offset if isinstance(rows.given_offset, str) else None
     if unknown and unknown[0] in (name for text in (*rows.formula.offsets, offset) if text for name in variables(text)):
@@ -192,13 +193,13 @@ def reference_values(fitted: Fitted, lanes: Sequence[int], at: At) -> dict[str, 
     return out
 
 
-def _matrix(fitted: Fitted, lanes: Sequence[int], points: list[dict[str, Any]]) -> np.ndarray:
+def _matrix(fits: Selection, points: list[dict[str, Any]]) -> np.ndarray:
     """Model-matrix rows of points of the grid, in all columns of the formula."""
-    rows = fitted.model.rows
+    rows = fits.rows
     assert rows.data is not None  # every fit keeps its data
     frame = pd.DataFrame(points)
     for name in rows.fixed.categorical_variables:
-        dtype = rows.data.frames[lanes[0]][name].dtype
+        dtype = rows.data.frames[fits.which[0]][name].dtype
         if isinstance(dtype, pd.CategoricalDtype):
             known = set(dtype.categories)
             strange = [value for value in frame[name] if value not in known]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 
 import jax
@@ -13,7 +13,7 @@ import pandas as pd
 from .._version import __version__
 from ..design.build import needed_columns
 from ..errors import PoolingWarning, quiet, shortened
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
@@ -98,21 +98,20 @@ class Tables:
 class FitReport(Tables):
     """Methods of ``LmerFit`` that print it for papers."""
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
     def _report_parts(self) -> ModelParts:
-        stack, lane = self.fitted_stack, self.lane
-        within = coefficient_inference(stack, (lane,), "satterthwaite")
-        names = stack.model.fixed_names
+        fit = self.selection
+        within = coefficient_inference(fit, "satterthwaite")
+        names = fit.model.fixed_names
         df = within.df(np.eye(len(names)))[0]
-        fixed = fit_table(names, stack.beta[lane], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
-        method = f"Estimated by {ESTIMATOR[stack.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
-        found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
-        facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
-        random = fit_ran_pars(stack, lane, 0.95, "sdcor")
-        notes = [*fit_notes(stack, lane), *random.attrs.get("notes", [])]
-        return ModelParts(fixed, _random(stack, [lane], random), facts, 0.95, method, notes, _variables(stack))
+        fixed = fit_table(names, fit.beta[0], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
+        method = f"Estimated by {ESTIMATOR[fit.fitted.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
+        found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
+        facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
+        random = fit_ran_pars(fit, 0.95, "sdcor")
+        notes = [*fit_notes(fit), *random.attrs.get("notes", [])]
+        return ModelParts(fixed, _random(fit, random), facts, 0.95, method, notes, _variables(fit))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -130,17 +129,17 @@ class FitReport(Tables):
         >>> print(fit.report().split(". ")[1])
         The data have 180 observations in 18 groups of Subject
         """
-        stack, lane = self.fitted_stack, self.lane
-        lost = stack.model.rows.n_dropped
-        status = STATUS_TEXT[int(stack.status[lane])]
+        fit = self.selection
+        lost = fit.rows.n_dropped
+        status = STATUS_TEXT[int(fit.fitted.status[fit.k])]
         sentences = [
-            f"The linear mixed model {stack.model.rows.formula.text} was fitted by {ESTIMATOR[stack.reml]}",
-            f"The data have {_sizes(stack, [lane])}",
+            f"The linear mixed model {fit.rows.formula.text} was fitted by {ESTIMATOR[fit.fitted.reml]}",
+            f"The data have {_sizes(fit)}",
             *([f"{lost} rows with missing cells were left out"] if lost else []),
             "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
-            "The fit converged" if stack.converged[lane] else f"The fit did not converge ({status})",
-            f"It is singular {SINGULAR}" if stack.singular[lane] else "It is not singular",
-            *map(_capital, redundancy_notes(stack, [lane])),
+            "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
+            f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
+            *map(_capital, redundancy_notes(fit)),
             _software(),
         ]
         return ". ".join(sentences) + "."
@@ -149,9 +148,7 @@ class FitReport(Tables):
 class PooledReport(Tables):
     """Methods of ``PooledLmer`` that print it for papers."""
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
 
@@ -161,30 +158,29 @@ class PooledReport(Tables):
         raise NotImplementedError
 
     def _report_parts(self) -> ModelParts:
-        stack, lanes, level = self.fitted_stack, list(self.lanes), float(self.rubin.conf_level)
-        fixed = pooled_table(stack.model.fixed_names, self.rubin)
+        fits, level = self.selection, float(self.rubin.conf_level)
+        fixed = pooled_table(fits.model.fixed_names, self.rubin)
         with quiet(PoolingWarning):
             # said in the notes of the table
-            random = pooled_ran_pars(stack, lanes, level, "sdcor")
-            labels = [stack.model.rows.labels[k] for k in lanes]
-            found = [measure(stack, np.array(lanes)) for measure in (icc_estimates, nakagawa_estimates)]
-            shares = [_shown(pooled_shares(one, level, labels)) for one in found]
-        notes = mark(random, stack, lanes, self.dropped).attrs["notes"]
+            random = pooled_ran_pars(fits, level, "sdcor")
+            found = [measure(fits) for measure in (icc_estimates, nakagawa_estimates)]
+            shares = [_shown(pooled_shares(one, level, fits.labels)) for one in found]
+        notes = mark(random, fits).attrs["notes"]
         means = random["mean_sd"].fillna(random["mean_cor"])
         random["estimate"] = random["estimate"].fillna(means)
         facts = (
             _share_facts(*shares)
-            | _counts(stack, lanes)
+            | _counts(fits)
             | {
-                "Imputations": str(len(lanes)),
+                "Imputations": str(fits.n_sets),
                 "FMI of the coefficients": _fmi_range(self.rubin),
             }
         )
         method = (
-            f"Estimated by {ESTIMATOR[stack.reml]} in each imputed data set and pooled by Rubin's rules; "
+            f"Estimated by {ESTIMATOR[fits.fitted.reml]} in each imputed data set and pooled by Rubin's rules; "
             f"{self.df_rule.replace('df', 'degrees of freedom')}"
         )
-        return ModelParts(fixed, _random(stack, lanes, random), facts, level, method, notes, _variables(stack))
+        return ModelParts(fixed, _random(fits, random), facts, level, method, notes, _variables(fits))
 
     def report(self) -> str:
         """Facts for a methods section, in one paragraph of plain text.
@@ -202,11 +198,11 @@ class PooledReport(Tables):
         >>> print(fits.pool().report().split(". ")[1])
         The data sets have 7185 observations in 160 groups of schid
         """
-        stack, lanes = self.fitted_stack, list(self.lanes)
+        fits = self.selection
         sentences = [
-            f"The linear mixed model {stack.model.rows.formula.text} was fitted by {ESTIMATOR[stack.reml]} to each of "
-            f"{len(lanes) + len(self.dropped)} imputed data sets",
-            f"The data sets have {_sizes(stack, lanes)}",
+            f"The linear mixed model {fits.rows.formula.text} was fitted by {ESTIMATOR[fits.fitted.reml]} to each of "
+            f"{fits.n_sets + len(fits.dropped)} imputed data sets",
+            f"The data sets have {_sizes(fits)}",
             f"Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); {self._df_words()}",
             f"Confidence limits have level {self.rubin.conf_level:g}",
         ]
@@ -214,7 +210,7 @@ class PooledReport(Tables):
             low, high = float(self.rubin.fmi.min()), float(self.rubin.fmi.max())
             text = "The fraction of missing information of the coefficients is"
             sentences.append(f"{text} {low:.2f}" if len(self.rubin.fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
-        sentences += _verdicts(stack, lanes, self.dropped)
+        sentences += _verdicts(fits)
         sentences.append(_software())
         return ". ".join(sentences) + "."
 
@@ -226,16 +222,16 @@ class PooledReport(Tables):
         return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
 
 
-def _variables(stack: Fitted) -> tuple[str, ...]:
-    rows = stack.model.rows
+def _variables(fits: Selection) -> tuple[str, ...]:
+    rows = fits.rows
     given = [text if isinstance(text, str) else None for text in (rows.given_weights, rows.given_offset)]
     return tuple(needed_columns(rows.formula, *given))
 
 
-def _random(stack: Fitted, lanes: Sequence[int], table: pd.DataFrame) -> pd.DataFrame:
+def _random(fits: Selection, table: pd.DataFrame) -> pd.DataFrame:
     """Variance parameters with what they are: kind, names of the columns, grouping factor; whether identified."""
     kinds, names, groups = list[str](), list[tuple[str, ...]](), list[str]()
-    for label, term in zip(term_labels(stack), stack.model.layout.terms, strict=True):
+    for label, term in zip(term_labels(fits.fitted), fits.model.layout.terms, strict=True):
         pairs = list(combinations(range(term.q), 2))
         kinds += ["sd"] * term.q + ["cor"] * len(pairs)
         own = [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
@@ -245,7 +241,7 @@ def _random(stack: Fitted, lanes: Sequence[int], table: pd.DataFrame) -> pd.Data
         names += own
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
-    out["identified"] = np.logical_not(stack.redundancies.parameters(lanes)[0].any(axis=0))
+    out["identified"] = np.logical_not(fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0))
     return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
 
 
@@ -266,17 +262,16 @@ def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:
     return out
 
 
-def _counts(stack: Fitted, lanes: Sequence[int]) -> dict[str, str]:
+def _counts(fits: Selection) -> dict[str, str]:
     """Observations and groups, as ranges where the data sets differ."""
-    rows = stack.model.rows
-    out = {"Observations": span(np.array([rows.n_rows(k) for k in lanes]))}
-    varies = any(codes.offsets is not None for codes in rows.factor_rows)
-    each = [level_counts(stack, k) for k in (lanes if varies else lanes[:1])]
+    out = {"Observations": span(np.array(fits.n_rows))}
+    varies = any(codes.offsets is not None for codes in fits.rows.factor_rows)
+    each = [level_counts(fits.one(k)) for k in (fits.which if varies else fits.which[:1])]
     return out | {f"Groups: {name}": span(np.array([one[name] for one in each])) for name in each[0]}
 
 
-def _sizes(stack: Fitted, lanes: Sequence[int]) -> str:
-    counts = _counts(stack, lanes)
+def _sizes(fits: Selection) -> str:
+    counts = _counts(fits)
     n = counts.pop("Observations")
     groups = [f"{size} groups of {name.removeprefix('Groups: ')}" for name, size in counts.items()]
     return f"{n} observations in {' and '.join(groups)}"
@@ -290,23 +285,23 @@ def _fmi_range(rubin: RubinPool) -> str:
     return span_of([float(v) for v in rubin.fmi], 2) if len(rubin.fmi) else ""
 
 
-def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> list[str]:
+def _verdicts(fits: Selection) -> list[str]:
     """Sentences about fits that failed, were left out or are singular."""
-    label = stack.model.rows.labels
-    failed = [k for k in (*lanes, *dropped) if not stack.converged[k]]
-    singular = [str(label[k]) for k in lanes if stack.singular[k]]
+    label = fits.rows.labels
+    failed = [k for k in (*fits.which, *fits.dropped) if not fits.fitted.converged[k]]
+    singular = fits.singular
     out = ["All fits converged"] if not failed else []
     if failed:
-        each = shortened(f"{label[k]} ({STATUS_TEXT[int(stack.status[k])]})" for k in failed)
-        out.append(f"{len(failed)} of {len(lanes) + len(dropped)} fits did not converge: imputation {each}")
-    if dropped:
-        out.append(f"Left out of the pooled model: imputation {shortened(label[k] for k in dropped)}")
+        each = shortened(f"{label[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
+        out.append(f"{len(failed)} of {fits.n_sets + len(fits.dropped)} fits did not converge: imputation {each}")
+    if fits.dropped:
+        out.append(f"Left out of the pooled model: imputation {shortened(fits.left_out)}")
     if singular:
-        text = f"{len(singular)} of {len(lanes)} pooled fits are singular {SINGULAR}"
+        text = f"{len(singular)} of {fits.n_sets} pooled fits are singular {SINGULAR}"
         out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
-    return [*out, *map(_capital, redundancy_notes(stack, lanes))]
+    return [*out, *map(_capital, redundancy_notes(fits))]
 
 
 def _capital(text: str) -> str:

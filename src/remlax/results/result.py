@@ -6,26 +6,26 @@ import os
 from typing import Any
 
 from ..data.archive import write_archive
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 
 
 class Result:
     """Formula, names and file of whatever comes from a stack of fits."""
 
-    fitted_stack: Fitted
+    selection: Selection
 
     @property
     def formula(self) -> str:
         """The model formula."""
-        return self.fitted_stack.model.rows.formula.text
+        return self.selection.rows.formula.text
 
     @property
     def _names(self) -> list[str]:
-        return self.fitted_stack.model.fixed_names
+        return self.selection.model.fixed_names
 
     @property
     def _term_names(self) -> dict[str, list[str]]:
-        return self.fitted_stack.model.term_names
+        return self.selection.model.term_names
 
     def _content(self) -> tuple[str, dict[str, Any]]:
         """Kind and content of the file."""

@@ -13,7 +13,8 @@ from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.redundancy import entry_places
 from ..fitting.redundant_terms import redundant_terms
-from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.refit import draw_responses, refit_to
+from ..fitting.selection import Selection
 from ..inference.null_model import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
@@ -37,17 +38,17 @@ class Estimates:
     lost: np.ndarray
 
 
-def icc_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
+def icc_estimates(fits: Selection) -> Estimates:
     """Intraclass correlations of every factor: adjusted, unadjusted, and of the intercept where there are slopes.
 
     On the logit scale: logit(t / (t + rest)) = log t - log rest.
     Factors whose terms repeat each other have one together.
     """
-    found = variance_shares(fitted, lanes)
+    found = variance_shares(fits)
     total, d_total, phi_total = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
     first, d_first, phi_first = (part.sum(axis=1) for part in (found.intercept, found.d_intercept, found.intercept_phi))
     labels, parts, phi = [], [], []
-    for factors in [*([g] for g in range(len(found.labels))), *_tied_factors(fitted, lanes)]:
+    for factors in [*([g] for g in range(len(found.labels))), *_tied_factors(fits)]:
         label = " + ".join(found.labels[g] for g in factors)
         own, d_own = found.random[:, factors].sum(axis=1), found.d_random[:, factors].sum(axis=1)
         rest, d_rest = total - own + found.residual, d_total - d_own + found.d_residual
@@ -60,27 +61,27 @@ def icc_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
             parts.append((own, d_own, first - own + found.residual, d_first - d_own + found.d_residual))
             phi.append((found.intercept_phi[:, factors].sum(axis=1), phi_first))
     frame = pd.DataFrame(labels, columns=["group", "kind"])
-    return _estimates(found, frame, "ICC", parts, LOGIT, _lost(fitted, lanes, phi))
+    return _estimates(found, frame, "ICC", parts, LOGIT, _lost(fits, phi))
 
 
-def nakagawa_estimates(fitted: Fitted, lanes: np.ndarray) -> Estimates:
+def nakagawa_estimates(fits: Selection) -> Estimates:
     """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them."""
-    found = variance_shares(fitted, lanes)
+    found = variance_shares(fits)
     total, d_total, phi = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
     marginal = (found.fixed, found.d_fixed, total + found.residual, d_total + found.d_residual)
     conditional = (found.fixed + total, found.d_fixed + d_total, found.residual, found.d_residual)
     frame = pd.DataFrame({"measure": ["marginal", "conditional"], "level": "all"})
-    lost = _lost(fitted, lanes, [(phi, phi)] * 2)
+    lost = _lost(fits, [(phi, phi)] * 2)
     return _estimates(found, frame, "R2", [marginal, conditional], R_SQUARED, lost)
 
 
-def _tied_factors(fitted: Fitted, lanes: np.ndarray) -> list[list[int]]:
+def _tied_factors(fits: Selection) -> list[list[int]]:
     """Factors, in lme4's order, that have terms which repeat each other."""
-    terms = fitted.model.layout.terms
+    terms = fits.model.layout.terms
     factors = list(dict.fromkeys(term.factor for term in terms))
     out: list[set[int]] = []
-    for found in fitted.redundancies.of_terms(lanes):
-        for group in [] if found is None else redundant_terms(fitted.model, found):
+    for found in fits.fitted.redundancies.of_terms(fits.index):
+        for group in [] if found is None else redundant_terms(fits.model, found):
             own = {factors.index(terms[t].factor) for t in group.terms}
             if len(own) > 1:
                 for other in [part for part in out if part & own]:
@@ -90,12 +91,12 @@ def _tied_factors(fitted: Fitted, lanes: np.ndarray) -> list[list[int]]:
     return [sorted(part) for part in out]
 
 
-def _lost(fitted: Fitted, lanes: np.ndarray, phi: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _lost(fits: Selection, phi: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Tell of which shares the variance, or the sum with the residual, is not identified in a data set, (r,)."""
     part, whole = (np.stack(side, axis=1) for side in zip(*phi, strict=True))
     residual = np.eye(whole.shape[2])[-1]
-    undetermined = fitted.redundancies.undetermined
-    return np.asarray((undetermined(lanes, part) | undetermined(lanes, whole + residual)).any(axis=0))
+    undetermined = fits.fitted.redundancies.undetermined
+    return np.asarray((undetermined(fits.index, part) | undetermined(fits.index, whole + residual)).any(axis=0))
 
 
 def _estimates(
@@ -125,9 +126,7 @@ def _estimates(
 ZERO_SHARE = 1e-8
 
 
-def reduction_estimates(
-    fitted: Fitted, lanes: np.ndarray, n_sims: int, seed: int | None
-) -> tuple[Estimates, list[str]]:
+def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[Estimates, list[str]]:
     """Proportional reductions of variances against the model without predictors, and notes.
 
     Raudenbush and Bryk's for the residual and for the intercept of every factor, Snijders and Bosker's for their sum.
@@ -137,28 +136,27 @@ def reduction_estimates(
         raise DataError(
             f"n_sims={n_sims!r}: the interval of a reduction of variance needs at least two simulated data sets"
         )
-    null = null_model(fitted, lanes)
-    factors, lacking = _factors_with_intercept(fitted)
+    null = Selection.all_of(null_model(fits))
+    factors, lacking = _factors_with_intercept(fits.fitted)
     rows = [("raudenbush-bryk", "residual"), *(("raudenbush-bryk", label) for label in factors.values())]
     frame = pd.DataFrame(rows + [("snijders-bosker", "all")] * (not lacking), columns=["measure", "level"])
     notes = [f"no reduction of variance for {', '.join(lacking)}: there is no random intercept"] if lacking else []
-    value = _reductions(fitted, lanes, null, np.arange(len(lanes)), list(factors))[:, : len(frame)]
-    gone = _lost_intercepts(fitted, lanes, list(factors))[: len(frame)]
-    gone |= _lost_intercepts(null, np.arange(len(lanes)), list(factors))[: len(frame)]
+    value = _reductions(fits, null, list(factors))[:, : len(frame)]
+    gone = _lost_intercepts(fits, list(factors))[: len(frame)]
+    gone |= _lost_intercepts(null, list(factors))[: len(frame)]
     variance = np.full(value.shape, np.nan)
     rng, lost = np.random.default_rng(seed), 0
-    for i, lane in enumerate(lanes):
-        responses = simulate_lane(fitted, int(lane), n_sims, rng)
-        every = np.arange(n_sims)
-        model, nothing = refit_lane(fitted, int(lane), responses), refit_lane(null, i, responses)
-        drawn = _reductions(model, every, nothing, every, list(factors))[:, : len(frame)]
+    for i, (one, without) in enumerate(zip(fits.each, null.each, strict=True)):
+        responses = draw_responses(one, n_sims, rng)
+        refits = [Selection.all_of(refit_to(fit, responses)) for fit in (one, without)]
+        drawn = _reductions(refits[0], refits[1], list(factors))[:, : len(frame)]
         inside = drawn < 1
         lost += int((~inside).any(axis=1).sum())
         phi = REDUCTION.forward(np.where(inside, drawn, 0.0))
         variance[i] = [np.var(phi[use, j], ddof=1) if use.sum() > 1 else np.nan for j, use in enumerate(inside.T)]
     if lost:
         notes.append(
-            f"{lost} of {n_sims * len(lanes)} simulated data sets gave a variance of zero, for which there is no "
+            f"{lost} of {n_sims * fits.n_sets} simulated data sets gave a variance of zero, for which there is no "
             "logarithm: their numbers are left out of the standard errors"
         )
     value, variance = np.where(gone, np.nan, value), np.where(gone, np.nan, variance)
@@ -179,24 +177,22 @@ def _factors_with_intercept(fitted: Fitted) -> tuple[dict[int, str], list[str]]:
     return having, lacking
 
 
-def _reductions(
-    model: Fitted, lanes: np.ndarray, null: Fitted, null_lanes: np.ndarray, sources: Sequence[int]
-) -> np.ndarray:
+def _reductions(model: Selection, null: Selection, sources: Sequence[int]) -> np.ndarray:
     """1 - s1 / s0 of the residual, of every intercept and of their sum, (K, 2 + factors); NaN where s0 is zero."""
     parts = []
-    for fitted, which in ((model, lanes), (null, null_lanes)):
-        residual = fitted.sigma[which] ** 2
-        own = [_intercept_variance(fitted, source)[which] for source in sources]
+    for fits in (model, null):
+        residual = fits.sigma**2
+        own = [_intercept_variance(fits, source) for source in sources]
         rows = np.stack([residual, *(np.where(t > ZERO_SHARE * residual, t, 0.0) for t in own)], axis=1)
         parts.append(np.concatenate([rows, rows.sum(axis=1, keepdims=True)], axis=1))
     ours, theirs = parts
     return np.asarray(np.where(theirs > 0, 1 - ours / np.where(theirs > 0, theirs, 1.0), np.nan))
 
 
-def _lost_intercepts(fitted: Fitted, lanes: np.ndarray, sources: Sequence[int]) -> np.ndarray:
+def _lost_intercepts(fits: Selection, sources: Sequence[int]) -> np.ndarray:
     """Tell which of the residual, the intercepts and their sum are not identified in a data set, (2 + factors,)."""
-    layout = fitted.model.layout
-    phi = np.zeros((2 + len(sources), fitted.theta.shape[1] + 1))
+    layout = fits.model.layout
+    phi = np.zeros((2 + len(sources), fits.fitted.theta.shape[1] + 1))
     phi[0, -1] = 1.0
     for i, source in enumerate(sources, start=1):
         for term in layout.terms:
@@ -204,16 +200,16 @@ def _lost_intercepts(fitted: Fitted, lanes: np.ndarray, sources: Sequence[int]) 
                 a = term.names.index("Intercept")
                 phi[i, entry_places(term)[a, a]] = 1.0
     phi[-1] = phi.sum(axis=0)
-    return np.asarray(fitted.redundancies.undetermined(lanes, phi).any(axis=0))
+    return np.asarray(fits.fitted.redundancies.undetermined(fits.index, phi).any(axis=0))
 
 
-def _intercept_variance(fitted: Fitted, source: int) -> np.ndarray:
+def _intercept_variance(fits: Selection, source: int) -> np.ndarray:
     """Variance of the random intercept of the factor at a place of the formula, (K,)."""
-    layout, total = fitted.model.layout, np.zeros(fitted.n_lanes)
+    layout, total = fits.model.layout, np.zeros(fits.n_sets)
     for t, term in enumerate(layout.terms):
         if layout.factor_source[term.factor] == source and "Intercept" in term.names:
             i = term.names.index("Intercept")
-            total += fitted.covariance(t)[:, i, i]
+            total += fits.fitted.covariance(t)[fits.index, i, i]
     return total
 
 

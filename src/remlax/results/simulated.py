@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .draws import centre_spread, check_draws, draw_estimates
 from .effects import choose_effects
 
@@ -20,15 +19,15 @@ class PooledDraws(NamedTuple):
     effects: tuple[np.ndarray, ...]
 
 
-def pooled_draws(fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None) -> PooledDraws:
+def pooled_draws(fits: Selection, n_sims: int, seed: int | None) -> PooledDraws:
     """Draws of every imputation, moved so that those of all of them together have Rubin's total variance."""
-    k = list(lanes)
-    found = draw_estimates(fitted, k, n_sims, seed)
+    k = fits.index
+    found = draw_estimates(fits.take(k), n_sims, seed)
     effects = tuple(
         np.asarray(e) + np.swapaxes(centre_spread(modes.modes[k]), 1, 2)[:, None]
-        for e, modes in zip(found.effects, fitted.factor_modes, strict=True)
+        for e, modes in zip(found.effects, fits.fitted.factor_modes, strict=True)
     )
-    return PooledDraws(np.asarray(found.gamma) + centre_spread(fitted.beta[k])[:, None], effects)
+    return PooledDraws(np.asarray(found.gamma) + centre_spread(fits.fitted.beta[k])[:, None], effects)
 
 
 def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarray]:
@@ -44,28 +43,26 @@ def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarra
     }
 
 
-def sim_fixef_table(
-    fitted: Fitted, lanes: Sequence[int], n_sims: int, seed: int | None, conf_level: float
-) -> pd.DataFrame:
+def sim_fixef_table(fits: Selection, n_sims: int, seed: int | None, conf_level: float) -> pd.DataFrame:
     """Summaries of draws of the coefficients; see ``Toolkit.sim_fixef``."""
     check_draws(n_sims, conf_level)
-    beta = pooled_draws(fitted, lanes, n_sims, seed).beta
+    beta = pooled_draws(fits, n_sims, seed).beta
     columns = summary_columns(beta.reshape(-1, beta.shape[2]), conf_level)
-    return pd.DataFrame({"term": fitted.model.fixed_names, **columns})
+    return pd.DataFrame({"term": fits.model.fixed_names, **columns})
 
 
 def sim_ranef_table(
-    fitted: Fitted, lanes: Sequence[int], group: str | None, n_sims: int, seed: int | None, conf_level: float
+    fits: Selection, group: str | None, n_sims: int, seed: int | None, conf_level: float
 ) -> pd.DataFrame:
     """Summaries of draws of the random effects; see ``Toolkit.sim_ranef``."""
     check_draws(n_sims, conf_level)
-    chosen = choose_effects(fitted, group, None)
-    draws = pooled_draws(fitted, lanes, n_sims, seed).effects
+    chosen = choose_effects(fits.fitted, group, None)
+    draws = pooled_draws(fits, n_sims, seed).effects
     parts = []
     for effect in chosen:
         values = draws[effect.factor][:, :, effect.column]
         columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
-        if fitted.redundancies.effects(lanes, effect.factor)[effect.column]:
+        if fits.fitted.redundancies.effects(fits.which, effect.factor)[effect.column]:
             columns |= {name: np.full(len(effect.levels), np.nan) for name in ("sd", "conf_low", "conf_high")}
         labels = {"group": effect.group, "level": effect.levels, "term": effect.term}
         parts.append(pd.DataFrame({**labels, **columns}))

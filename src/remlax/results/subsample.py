@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +14,11 @@ from ..errors import DataError, DesignError, RankDeficientWarning, quiet
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
+from ..fitting.selection import Selection
 from .same_rows import require_same_rows
 
 
-def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot: int) -> int:
+def check_subsample(fits: Selection, n: int | None, n_boot: int) -> int:
     """Rows per subsample.
 
     Raises
@@ -26,63 +26,66 @@ def check_subsample(fitted: Fitted, lanes: Sequence[int], n: int | None, n_boot:
     DataError
         The numbers are not whole and positive, or the data sets have different rows.
     """
-    sizes = {fitted.model.rows.n_rows(k) for k in lanes}
+    sizes = set(fits.n_rows)
     if len(sizes) > 1:
         raise DataError("the data sets have different numbers of rows: subsamples take the same rows of all of them")
     for name, value in (("n", n), ("n_boot", n_boot)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
             raise DataError(f"{name}={value!r} must be a whole number of at least 1")
-    require_same_rows(fitted, lanes, "for subsamples take the same rows of all of them")
+    require_same_rows(fits, "for subsamples take the same rows of all of them")
     return sizes.pop() if n is None else int(n)
 
 
-def refit_subsamples(fitted: Fitted, lanes: Sequence[int], n: int, n_boot: int, seed: int) -> Fitted:
+def refit_subsamples(fits: Selection, n: int, n_boot: int, seed: int) -> Fitted:
     """Fit the model to n rows drawn with replacement, n_boot times, the same rows in every data set.
 
     Returns
     -------
     Fitted
-        Lane r * K + k is subsample r of data set k.
+        Data set r * K + k is subsample r of data set k.
 
     Raises
     ------
     DataError
         In some subsample a coefficient cannot be estimated.
     """
-    rows = fitted.model.rows
+    rows = fits.rows
     assert rows.data is not None  # every fit keeps its data
-    numbers = 3 * n_boot * n * len(lanes) * (len(fitted.model.fixed_names) + 2)
+    numbers = 3 * n_boot * n * fits.n_sets * (len(fits.model.fixed_names) + 2)
     check_room(numbers, f"{n_boot} subsamples of {n} rows", "ask for fewer (n_boot)")
     random = np.random.default_rng(seed)
-    taken = [random.integers(rows.n_rows(lanes[0]), size=n) for _ in range(n_boot)]
-    frames = [rows.data.frames[k].iloc[chosen].reset_index(drop=True) for chosen in taken for k in lanes]
+    taken = [random.integers(rows.n_rows(fits.which[0]), size=n) for _ in range(n_boot)]
+    frames = [rows.data.frames[k].iloc[chosen].reset_index(drop=True) for chosen in taken for k in fits.which]
     own = rows.weights
-    weights = None if own is None else [own.lane(k)[chosen] for chosen in taken for k in lanes]
-    offset = _given_offset(fitted, taken, lanes)
+    weights = None if own is None else [own.lane(k)[chosen] for chosen in taken for k in fits.which]
+    offset = _given_offset(fits, taken)
     small = "subsamples of n={n} rows do not identify the model ({why}): take a larger n"
     with quiet(RankDeficientWarning):
         try:
             read = read_rows(rows.formula, ImputedData.from_frames(frames), weights=weights, offset=offset)
             if rows.own_response:
-                y = [rows.y.lane(k)[chosen] for chosen in taken for k in lanes]
+                y = [rows.y.lane(k)[chosen] for chosen in taken for k in fits.which]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
-            model = assemble(read, reml=fitted.reml)
+            model = assemble(read, reml=fits.fitted.reml)
         except (DesignError, DataError) as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
-    if model.fixed_names != fitted.model.fixed_names:
-        lost = [name for name in fitted.model.fixed_names if name not in model.fixed_names]
+    if model.fixed_names != fits.model.fixed_names:
+        lost = [name for name in fits.model.fixed_names if name not in model.fixed_names]
         raise DataError(small.format(n=n, why=f"no coefficient of {', '.join(lost)}" if lost else "other coefficients"))
-    return fit_assembled(model, fitted.optimizer)
+    return fit_assembled(model, fits.fitted.optimizer)
 
 
-def _given_offset(fitted: Fitted, taken: list[np.ndarray], lanes: Sequence[int]) -> RowInput:
+def _given_offset(
+    fits: Selection,
+    taken: list[np.ndarray],
+) -> RowInput:
     """Offsets of the subsamples: the same column, or the chosen values of what was given."""
-    given, rows = fitted.model.rows.given_offset, fitted.model.rows
+    given, rows = fits.rows.given_offset, fits.rows
     if given is None or isinstance(given, str):
         return given
     several = isinstance(given, list | tuple) and len(given) == rows.n_lanes and np.ndim(given[0]) == 1
     arrays = [np.asarray(given[k] if several else given, dtype=float) for k in range(rows.n_lanes)]
-    return [arrays[k][chosen] for chosen in taken for k in lanes]
+    return [arrays[k][chosen] for chosen in taken for k in fits.which]
 
 
 def statistic_row(value: object) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from ..design.groups import GroupingFactor
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .printing import block
 
 
@@ -41,12 +41,12 @@ def without_effects(variances: np.ndarray, lost: np.ndarray) -> np.ndarray:
     return np.where(lost[:, None] | lost, np.nan, variances)
 
 
-def level_counts(fitted: Fitted, lane: int) -> dict[str, int]:
+def level_counts(fit: Selection) -> dict[str, int]:
     """Levels of each grouping factor that occur in one data set."""
-    rows, layout = fitted.model.rows, fitted.model.layout
+    rows, layout = fit.rows, fit.model.layout
     return {
-        factor.label: int(np.count_nonzero(np.bincount(rows.factor_rows[layout.factor_source[f]].lane(lane))))
-        for f, factor in factors_in_order(fitted)
+        factor.label: int(np.count_nonzero(np.bincount(rows.factor_rows[layout.factor_source[f]].lane(fit.k))))
+        for f, factor in factors_in_order(fit.fitted)
     }
 
 
@@ -63,42 +63,33 @@ def to_correlation(cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return sd, np.where(outer > 0, cov / outer, np.nan)
 
 
-def varcorr_frame(fitted: Fitted, lanes: Sequence[int]) -> pd.DataFrame:
+def varcorr_frame(fits: Selection) -> pd.DataFrame:
     """VarCorr of several data sets: imp, group, var1, var2, vcov, sdcor in lme4's row order."""
-    lanes = list(lanes)
     parts = []
-    for i, (label, term) in enumerate(zip(term_labels(fitted), fitted.model.layout.terms, strict=True)):
-        cov = fitted.covariance(i)[lanes]
+    for i, (label, term) in enumerate(zip(term_labels(fits.fitted), fits.model.layout.terms, strict=True)):
+        cov = fits.fitted.covariance(i)[fits.index]
         sd, cor = to_correlation(cov)
         names = term.names
-        parts += [_rows(fitted, lanes, label, names[a], None, cov[:, a, a], sd[:, a]) for a in range(term.q)]
+        parts += [_rows(fits, label, names[a], None, cov[:, a, a], sd[:, a]) for a in range(term.q)]
         parts += [
-            _rows(fitted, lanes, label, names[a], names[b], cov[:, a, b], cor[:, a, b])
+            _rows(fits, label, names[a], names[b], cov[:, a, b], cor[:, a, b])
             for a, b in combinations(range(term.q), 2)
         ]
-    sigma = fitted.sigma[lanes]
-    parts.append(_rows(fitted, lanes, "Residual", None, None, sigma**2, sigma))
-    order = np.concatenate([np.arange(len(lanes)) * len(parts) + j for j in range(len(parts))])
+    parts.append(_rows(fits, "Residual", None, None, fits.sigma**2, fits.sigma))
+    order = np.concatenate([np.arange(fits.n_sets) * len(parts) + j for j in range(len(parts))])
     stacked = pd.concat(parts, ignore_index=True)
     return stacked.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
 def _rows(
-    fitted: Fitted,
-    lanes: list[int],
-    group: str,
-    var1: str | None,
-    var2: str | None,
-    vcov: np.ndarray,
-    sdcor: np.ndarray,
+    fits: Selection, group: str, var1: str | None, var2: str | None, vcov: np.ndarray, sdcor: np.ndarray
 ) -> pd.DataFrame:
-    n = len(lanes)
     return pd.DataFrame(
         {
-            "imp": [fitted.model.rows.labels[k] for k in lanes],
-            "group": [group] * n,
-            "var1": pd.Series([var1] * n, dtype=object),
-            "var2": pd.Series([var2] * n, dtype=object),
+            "imp": fits.labels,
+            "group": group,
+            "var1": pd.Series([var1] * fits.n_sets, dtype=object),
+            "var2": pd.Series([var2] * fits.n_sets, dtype=object),
             "vcov": vcov,
             "sdcor": sdcor,
         }

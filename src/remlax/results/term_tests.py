@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, RankDeficientWarning, warn
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, coefficient_inference
 from .constraints import Linear
 from .fit_print import fit_notes
@@ -21,17 +21,17 @@ from .wald import WaldMethod, fit_test, pooled_wald, test_frame
 UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
 
 
-def fit_terms(stack: Fitted, lane: int, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
+def fit_terms(fit: Selection, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """F test of every term of one fit: term, statistic, df1, df2, p_value, method.
 
     Raises
     ------
     DataError
     """
-    within, beta = coefficient_inference(stack, (lane,), ddf), stack.beta[lane]
-    terms, notes = _hypotheses(stack, lane)
+    within, beta = coefficient_inference(fit, ddf), fit.beta[0]
+    terms, notes = _hypotheses(fit)
     table = _table(terms, lambda linear: fit_test(beta, within, linear))
-    table.attrs["notes"] = [*fit_notes(stack, lane), *notes]
+    table.attrs["notes"] = [*fit_notes(fit), *notes]
     return table
 
 
@@ -42,11 +42,11 @@ def pooled_terms(pooled: PooledLmer, method: WaldMethod) -> pd.DataFrame:
     ------
     DataError
     """
-    stack, lanes, within = pooled.fitted_stack, pooled.lanes, pooled.within
-    terms, notes = _hypotheses(stack, lanes[0])
-    betas = stack.beta[list(lanes)]
+    fits, within = pooled.selection, pooled.within
+    terms, notes = _hypotheses(fits.each[0])
+    betas = fits.beta
     table = _table(terms, lambda linear: test_frame(pooled_wald(betas, within, linear, method), ""))
-    table = mark(table, stack, lanes, pooled.dropped)
+    table = mark(table, fits)
     table.attrs["notes"] += notes
     return table
 
@@ -61,7 +61,7 @@ def _table(terms: Mapping[str, Linear | None], test: Callable[[Linear], pd.DataF
     return table
 
 
-def _hypotheses(stack: Fitted, lane: int) -> tuple[dict[str, Linear | None], list[str]]:
+def _hypotheses(fit: Selection) -> tuple[dict[str, Linear | None], list[str]]:
     """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole.
 
     Raises
@@ -69,9 +69,9 @@ def _hypotheses(stack: Fitted, lane: int) -> tuple[dict[str, Linear | None], lis
     DataError
         The fixed part has no term, or none that can be tested.
     """
-    model, rows = stack.model, stack.model.rows
+    model, rows = fit.model, fit.rows
     assert rows.data is not None  # every fit keeps its data
-    whole = rows.fixed.term_contrasts(rows.data.frames[lane])
+    whole = rows.fixed.term_contrasts(rows.data.frames[fit.k])
     if not whole:
         raise DataError(
             f"{rows.formula.text} has no term besides the intercept: give a second model to compare it with"

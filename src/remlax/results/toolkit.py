@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..progress import progress
 from .cases import Subset, average_case, random_cases
 from .diagnostics import residual_values
@@ -25,7 +25,7 @@ class Toolkit(MovedCases):
     """Methods that `LmerFit` and `PooledLmer` share; pooled, every one of them counts the imputations."""
 
     @abstractmethod
-    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> Any:
+    def _like(self, fits: Selection) -> Any:
         """Make the same kind of result from other data sets."""
 
     # -- simulated estimates -------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class Toolkit(MovedCases):
         >>> fit.sim_fixef(n_sims=200, seed=1)["term"].tolist()
         ['Intercept', 'Days']
         """
-        return sim_fixef_table(self.fitted_stack, self._own_lanes, n_sims, seed, conf_level)
+        return sim_fixef_table(self.selection, n_sims, seed, conf_level)
 
     def sim_ranef(
         self, group: str | None = None, *, n_sims: int = 1000, seed: int | None = None, conf_level: float = 0.95
@@ -98,7 +98,7 @@ class Toolkit(MovedCases):
         >>> fit.sim_ranef(n_sims=200, seed=1).shape
         (36, 8)
         """
-        return sim_ranef_table(self.fitted_stack, self._own_lanes, group, n_sims, seed, conf_level)
+        return sim_ranef_table(self.selection, group, n_sims, seed, conf_level)
 
     # -- levels --------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Toolkit(MovedCases):
         >>> fit.expected_rank(term="Days").head(1)[["level", "expected_rank", "percentile"]].round(1).values.tolist()
         [['308', 17.2, 92.7]]
         """
-        return rank_table(self.fitted_stack, self._own_lanes, group, term)
+        return rank_table(self.selection, group, term)
 
     def re_quantile(
         self, probs: float | Sequence[float] = 0.5, group: str | None = None, term: str | None = None
@@ -168,7 +168,7 @@ class Toolkit(MovedCases):
         >>> fit.re_quantile([0.1, 0.5, 0.9]).tolist()
         ['309', '308', '331']
         """
-        return quantile_levels(self.fitted_stack, self._own_lanes, probs, group, term)
+        return quantile_levels(self.selection, probs, group, term)
 
     # -- cases ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Toolkit(MovedCases):
         >>> fit.average_obs().round(1).values.tolist()
         [[298.5, 4.5, '308']]
         """
-        return average_case(self.fitted_stack, self._own_lanes, subset)
+        return average_case(self.selection, subset)
 
     def draw_obs(self, n: int = 1, *, subset: Subset = None, seed: int | None = None) -> pd.DataFrame:
         """Draw rows of the data at random, without replacement (merTools: draw).
@@ -227,7 +227,7 @@ class Toolkit(MovedCases):
         >>> fit.draw_obs(2, subset={"Subject": "308"}, seed=1).shape
         (2, 3)
         """
-        return random_cases(self.fitted_stack, self._own_lanes, n, subset, seed)
+        return random_cases(self.selection, n, subset, seed)
 
     # -- the fit itself ------------------------------------------------------------------------------------------
 
@@ -246,9 +246,9 @@ class Toolkit(MovedCases):
         23.438
         """
         out = []
-        for k in self._own_lanes:
-            size = float(np.sqrt(np.mean(residual_values(self.fitted_stack, k, "response") ** 2)))
-            out.append(size / float(np.std(self.fitted_stack.model.rows.y.lane(k), ddof=1)) if scale else size)
+        for fit in self.selection.each:
+            size = float(np.sqrt(np.mean(residual_values(fit, "response") ** 2)))
+            out.append(size / float(np.std(fit.rows.y.lane(fit.k), ddof=1)) if scale else size)
         return float(np.mean(out))
 
     def sub_boot(
@@ -294,25 +294,25 @@ class Toolkit(MovedCases):
         >>> fit.sub_boot(lambda f: f.fixef(), n_boot=5, seed=1).columns.tolist()
         ['replicate', 'converged', 'singular', 'Intercept', 'Days']
         """
-        stack, lanes, k = self.fitted_stack, self._own_lanes, len(self._own_lanes)
-        size = check_subsample(stack, lanes, n, n_boot)
+        fits, k = self.selection, self.selection.n_sets
+        size = check_subsample(fits, n, n_boot)
         if not callable(statistic):
             raise DataError(f"statistic={statistic!r} must be a function of a fit, such as lambda fit: fit.theta")
         first = statistic_row(statistic(self))
-        again = refit_subsamples(stack, lanes, size, n_boot, fresh_seed(seed))
-        rows = [_verdict(0, stack, lanes) | first]
+        again = refit_subsamples(fits, size, n_boot, fresh_seed(seed))
+        rows = [_verdict(0, fits) | first]
         with progress(n_boot, "subsample") as tell:
             for r in range(n_boot):
-                part = tuple(range(r * k, (r + 1) * k))
-                rows.append(_verdict(r + 1, again, part) | statistic_row(statistic(self._like(again, part))))
+                part = Selection(again, tuple(range(r * k, (r + 1) * k)))
+                rows.append(_verdict(r + 1, part) | statistic_row(statistic(self._like(part))))
                 tell(1)
         return pd.DataFrame(rows)
 
 
-def _verdict(replicate: int, fitted: Fitted, lanes: tuple[int, ...]) -> dict[str, Any]:
-    k = list(lanes)
+def _verdict(replicate: int, fits: Selection) -> dict[str, Any]:
+    k = fits.index
     return {
         "replicate": replicate,
-        "converged": bool(fitted.converged[k].all()),
-        "singular": bool(fitted.singular[k].any()),
+        "converged": bool(fits.fitted.converged[k].all()),
+        "singular": bool(fits.fitted.singular[k].any()),
     }

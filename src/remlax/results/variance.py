@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import scipy
 
 from ..errors import DataError, PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
 from .checks import check_level
@@ -48,12 +48,12 @@ def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Sca
     return pd.DataFrame({"group": groups, "term": terms})
 
 
-def fit_ran_pars(fitted: Fitted, lane: int, conf_level: float, scales: Scales) -> pd.DataFrame:
+def fit_ran_pars(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     """Variance parameters of one fit; limits from the log, Fisher-z or (covariances) natural scale."""
     check_scales(scales)
     check_level(conf_level)
-    found = variance_parameters(fitted, np.array([lane]))
-    table = parameter_labels(fitted, found, scales)
+    found = variance_parameters(fit)
+    table = parameter_labels(fit.fitted, found, scales)
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
     is_sd, sd = found.is_sd, np.sqrt(found.scaled_variance()[0])
     value, error = found.sdcor[0], np.empty(len(table))
@@ -82,11 +82,11 @@ def _named(table: pd.DataFrame, rows: np.ndarray) -> str:
     return ", ".join(f"{group} {term}" for group, term in table.loc[rows, ["group", "term"]].to_numpy())
 
 
-def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, scales: Scales) -> pd.DataFrame:
+def pooled_ran_pars(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     """Pool variance parameters on the scale where each is nearest to normal; see ``PooledLmer.tidy``."""
     check_scales(scales)
-    found = variance_parameters(fitted, np.asarray(lanes, dtype=int))
-    table = parameter_labels(fitted, found, "sdcor")
+    found = variance_parameters(fits)
+    table = parameter_labels(fits.fitted, found, "sdcor")
     # a parameter that is not identified in one imputation is not pooled from the others
     lost = found.lost.any(axis=0)
     variance, is_sd = np.where(lost, np.nan, found.scaled_variance()), found.is_sd
@@ -104,7 +104,7 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
             parts.append(transformed_columns(pooled).set_index(np.flatnonzero(rows)))
     out = pd.concat([table, pd.concat(parts).sort_index()], axis=1)
     if scales == "vcov":
-        out = _as_variances(out, fitted, found, conf_level)
+        out = _as_variances(out, fits.fitted, found, conf_level)
     out["mean_sd"] = np.where(is_sd, found.sdcor.mean(axis=0), np.nan)
     out["mean_variance"] = np.where(is_sd, found.vcov.mean(axis=0), np.nan)
     known = ~np.isnan(found.sdcor)
@@ -112,9 +112,9 @@ def pooled_ran_pars(fitted: Fitted, lanes: Sequence[int], conf_level: float, sca
     out["mean_cor"] = np.where(is_sd | ~known.any(axis=0), np.nan, total / np.maximum(known.sum(axis=0), 1))
     out["mean_cov"] = np.where(is_sd, np.nan, found.vcov.mean(axis=0))
     out["n_boundary"] = boundary.sum(axis=0)
-    _say_boundary(out, names, boundary, fitted, lanes)
+    _say_boundary(out, names, boundary, fits)
     near_zero = is_sd & (np.nan_to_num(variance) > NEAR_ZERO**2) & ~boundary
-    _say_near_zero(out, names, near_zero, fitted, lanes)
+    _say_near_zero(out, names, near_zero, fits)
     wide = is_sd & (out["scaled_se"].to_numpy() > TOO_WIDE)
     # what a warning has named needs no note
     wide &= ~near_zero.any(axis=0)
@@ -174,11 +174,9 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
     return out
 
 
-def _say_near_zero(
-    table: pd.DataFrame, names: list[str], near_zero: np.ndarray, fitted: Fitted, lanes: Sequence[int]
-) -> None:
+def _say_near_zero(table: pd.DataFrame, names: list[str], near_zero: np.ndarray, fits: Selection) -> None:
     """Warn, and note in attrs, which SDs nearly vanish in which imputations: their logarithms rule the pooled ones."""
-    labels = [str(fitted.model.rows.labels[lane]) for lane in lanes]
+    labels = [str(label) for label in fits.labels]
     notes = [
         f"{names[j]} (imputation {shortened(labels[int(i)] for i in np.flatnonzero(near_zero[:, j]))})"
         for j in np.flatnonzero(near_zero.any(axis=0))
@@ -193,14 +191,12 @@ def _say_near_zero(
         table.attrs["notes"] = [*table.attrs.get("notes", []), text]
 
 
-def _say_boundary(
-    table: pd.DataFrame, names: list[str], boundary: np.ndarray, fitted: Fitted, lanes: Sequence[int]
-) -> None:
+def _say_boundary(table: pd.DataFrame, names: list[str], boundary: np.ndarray, fits: Selection) -> None:
     """Warn, and note in attrs, which imputations are left out of which parameter."""
     notes = []
     for j in np.flatnonzero(boundary.any(axis=0)):
-        where = shortened(fitted.model.rows.labels[lanes[int(i)]] for i in np.flatnonzero(boundary[:, j]))
-        notes.append(f"{names[j]}: {boundary[:, j].sum()} of {len(lanes)} (imputation {where})")
+        where = shortened(fits.rows.labels[fits.which[int(i)]] for i in np.flatnonzero(boundary[:, j]))
+        notes.append(f"{names[j]}: {boundary[:, j].sum()} of {fits.n_sets} (imputation {where})")
     if notes:
         text = (
             "variance parameters on the boundary (SD 0 or correlation +-1) have no standard error; they are left out "
