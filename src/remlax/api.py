@@ -42,7 +42,7 @@ from .hints import hinted
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
 from .results import LmerFit, LmerFitList
-from .results.redundancy_words import redundancy_notes
+from .tables.notes import redundancy_notes
 
 Optimizer = LBFGS | Newton
 

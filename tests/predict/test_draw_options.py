@@ -11,7 +11,7 @@ import remlax as rx
 from reference_cases import load_case
 from remlax.errors import DataError
 from remlax.fitting.selection import Selection
-from remlax.results.known_terms import given_coefficients, intercept_correction
+from remlax.predict.known_terms import given_coefficients, intercept_correction
 
 UNIT = pd.DataFrame({"Days": [0.0, 1.0], "Subject": "308"})
 

@@ -15,8 +15,8 @@ from scipy import stats
 from reference_cases import REFERENCE, load_case
 from remlax.errors import DataError
 from remlax.fitting.selection import Selection
-from remlax.results.draws import draw_estimates, row_draws
-from remlax.results.newdata import include_level, read_newdata, rows_of_fit
+from remlax.predict.draws import draw_estimates, row_draws
+from remlax.predict.newdata import include_level, read_newdata, rows_of_fit
 
 
 @cache

@@ -17,8 +17,8 @@ from remlax.errors import DataError, FormulaError
 from remlax.fitting.fit import solve_at
 from remlax.fitting.selection import Selection
 from remlax.inference.satterthwaite import satterthwaite_df, variance_covariance
-from remlax.results.newdata import include_level, read_newdata
-from remlax.results.prediction import linear_predictor, satterthwaite_rows
+from remlax.predict.newdata import include_level, read_newdata
+from remlax.predict.prediction import linear_predictor, satterthwaite_rows
 
 CASES = [
     "sleepstudy_corr",

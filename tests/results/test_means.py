@@ -27,7 +27,7 @@ from remlax.errors import (
 )
 from remlax.fitting.selection import Selection
 from remlax.pooling import pool_scalars
-from remlax.results.back_transform import back_transform
+from remlax.tables.back_transform import back_transform
 
 # the zero column of an empty cell
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")

@@ -16,7 +16,7 @@ import remlax as rx
 from remlax.errors import DataError, IdentifiabilityWarning, RemlaxWarning, SingularFitWarning
 from remlax.fitting import find_redundancy
 from remlax.fitting.find_redundancy import find_redundancies
-from remlax.results.redundancy_words import redundancy_notes
+from remlax.tables.notes import redundancy_notes
 from results.redundant_cases import derivatives, design, groups, undetermined
 
 # formula of the random part, and whether some parameters are not identified

@@ -10,7 +10,7 @@ import pytest
 
 import remlax as rx
 from fitted_cases import fit_case, fits_case
-from remlax.results.result_table import result_table, table_text
+from remlax.tables.result_table import result_table, table_text
 
 MAIN = ["estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high"]
 RUBIN = ["riv", "lambda", "fmi", "ubar", "b", "t", "dfcom"]

@@ -15,7 +15,7 @@ from remlax.design.formula import parse_formula
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
 from remlax.fitting.refit import draw_responses
 from remlax.inference.null_model import null_formula
-from remlax.results.shares import fit_shares, nakagawa_estimates
+from remlax.tables.shares import fit_shares, nakagawa_estimates
 from results.dense_models import Dense, hessian, term_columns
 
 MITML = [

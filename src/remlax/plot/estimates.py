@@ -12,8 +12,8 @@ from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
-from ..results.tables import varcorr_frame
-from ..results.variance import TOO_WIDE
+from ..tables.varcorr import varcorr_frame
+from ..tables.variance import TOO_WIDE
 from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, check_labels, figure, legend
 from .model import Model, level_of, pooled_only, selection_of
 

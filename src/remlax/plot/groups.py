@@ -10,7 +10,7 @@ import pandas as pd
 import scipy
 
 from ..errors import DataError
-from ..results.effects import choose_effect
+from ..predict.levels import choose_effect
 from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, figure, legend
 from .model import Model, level_of, normal_scores, response, selection_of
 

@@ -11,8 +11,8 @@ import pandas as pd
 from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..results.cases import move_to_levels, wiggle
-from ..results.effects import choose_factor
+from ..predict.levels import choose_factor
+from ..predict.observations import move_to_levels, wiggle
 from .marks import COLOURS, axes, check_labels, figure, legend, level_words
 from .model import Model, column_of, is_number, predicted, predictors, response, selection_of
 from .predictions import categories

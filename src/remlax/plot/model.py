@@ -10,10 +10,10 @@ import pandas as pd
 from ..design.syntax import variables
 from ..errors import DataError, RankDeficientWarning, quiet, warn
 from ..fitting.selection import Selection
+from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
+from ..predict.observations import model_frames, used_as_number
+from ..predict.prediction import common_dfcom, predict_one, predict_pooled
 from ..results import LmerFit, PooledLmer
-from ..results.cases import model_frames, used_as_number
-from ..results.newdata import Level, PredictionRows, include_level, read_newdata
-from ..results.prediction import common_dfcom, predict_one, predict_pooled
 
 Model: TypeAlias = LmerFit | PooledLmer
 

@@ -10,7 +10,7 @@ import scipy
 
 from ..errors import DataError
 from ..results import LmerFit
-from ..results.intervals import Profile, make_profiles
+from ..tables.confint import Profile, make_profiles
 from .estimates import component_label, one_row
 from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
 from .model import Model, level_of, selection_of

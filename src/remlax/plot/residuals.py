@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from ..results.diagnostics import ResidualType, residual_values
+from ..predict.residuals import ResidualType, residual_values
 from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
 from .model import Model, normal_scores, selection_of
 

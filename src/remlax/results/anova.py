@@ -11,12 +11,13 @@ from ..errors import DataError
 from ..fitting.selection import Selection
 from ..hints import hinted
 from ..inference.coefficients import Ddf
-from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
+from ..tables.comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
+from ..tables.hypotheses import fit_terms, pooled_terms
+from ..tables.result_table import result_table
+from ..tables.usable import OnFailure
 from .fit import LmerFit
-from .fit_list import LmerFitList
-from .pooled import OnFailure, PooledLmer
-from .result_table import result_table
-from .term_tests import fit_terms, pooled_terms
+from .fits import LmerFitList
+from .pooled import PooledLmer
 
 Model = TypeVar("Model", LmerFit, LmerFitList, PooledLmer)
 
@@ -155,9 +156,9 @@ def _anova_terms(
     if isinstance(model, LmerFit):
         return fit_terms(model.selection, dfcom)
     if isinstance(model, LmerFitList):
-        return pooled_terms(model.pool(dfcom, on_failure=on_failure), "D1" if method == "D1" else "D2")
-    if not isinstance(model, PooledLmer):
+        model = model.pool(dfcom, on_failure=on_failure)
+    elif not isinstance(model, PooledLmer):
         raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")
-    if not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
+    elif not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
         raise DataError("a pooled model has its degrees of freedom already: give dfcom= to pool()")
-    return pooled_terms(model, "D1" if method == "D1" else "D2")
+    return pooled_terms(model.selection, model.within, "D1" if method == "D1" else "D2")

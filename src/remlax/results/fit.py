@@ -13,17 +13,17 @@ from ..errors import DataError
 from ..fitting.selection import Selection
 from ..hints import Hints
 from ..inference.coefficients import coefficient_inference
-from .files import stack_tree
+from ..tables.notes import redundancy_notes
+from ..tables.printing import Summary
+from ..tables.varcorr import level_counts, varcorr_frame, vcov_frame
+from .convergence import OptSummary, opt_summary
 from .fit_intervals import FitIntervals
-from .fit_print import fit_text
 from .fit_rows import FitRows
 from .fit_tables import FitTables
 from .measures import FitMeasures
-from .opt import OptSummary, opt_summary
-from .printing import Summary
-from .redundancy_words import redundancy_notes
 from .report import FitReport
-from .tables import level_counts, varcorr_frame, vcov_frame
+from .save import stack_tree
+from .text import fit_text
 from .toolkit import Toolkit
 
 VcovKind = Literal["model", "kenward-roger", "CR0", "CR2"]

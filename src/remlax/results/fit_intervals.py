@@ -10,10 +10,10 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, Vcov, coefficient_inference
-from .combinations import FitCombinations
-from .emmeans import EstimatedMeans, Scale, estimated_means
-from .intervals import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
-from .reference_grid import At, Weights
+from ..tables.coefficients import FitCombinations
+from ..tables.confint import ConfintMethod, Profile, boot_limits, make_profiles, wald_limits
+from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
+from ..tables.reference_grid import At, Weights
 
 
 class FitIntervals:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from ..fitting.selection import Selection
-from .diagnostics import ResidualType, augment_one, residual_values
-from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
-from .known_terms import IgnoredTerms
-from .newdata import NewLevels, include_formula, include_level, read_newdata
-from .prediction import Interval, predict_one
+from ..predict.draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
+from ..predict.known_terms import IgnoredTerms
+from ..predict.newdata import NewLevels, include_formula, include_level, read_newdata
+from ..predict.prediction import Interval, predict_one
+from ..predict.residuals import ResidualType, augment_one, residual_values
 
 
 class FitRows:

@@ -11,15 +11,15 @@ import pandas as pd
 
 from ..errors import DataError
 from ..inference.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
-from .coefficients import fit_table
-from .constraints import Constraints, read_constraints
-from .fit_print import fit_notes
-from .modes import Uncertainty, fit_modes
+from ..tables.coefficients import fit_table
+from ..tables.constraints import Constraints, read_constraints
+from ..tables.hypotheses import fit_test
+from ..tables.modes import Uncertainty, fit_modes
+from ..tables.notes import fit_notes
+from ..tables.result_table import result_table
+from ..tables.varcorr import factor_columns, factors_in_order, without_effects
+from ..tables.variance import Scales, fit_ran_pars
 from .result import Result
-from .result_table import result_table
-from .tables import factor_columns, factors_in_order, without_effects
-from .variance import Scales, fit_ran_pars
-from .wald import fit_test
 
 Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
 

@@ -14,10 +14,10 @@ from ..fitting.selection import Selection
 from ..hints import hinted
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
-from .files import stack_from_tree, within_from_tree
 from .fit import LmerFit
-from .fit_list import LmerFitList
+from .fits import LmerFitList
 from .pooled import PooledLmer
+from .save import stack_from_tree, within_from_tree
 
 Saved = LmerFit | LmerFitList | PooledLmer
 

@@ -11,10 +11,9 @@ from ..errors import DataError
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
-from .fit_print import fit_notes
-from .marks import mark
-from .monte_carlo import fixed_errors, ran_pars_errors
-from .shares import Estimates, fit_shares, icc_estimates, nakagawa_estimates, pooled_shares, reduction_estimates
+from ..tables.monte_carlo import fixed_errors, ran_pars_errors
+from ..tables.notes import fit_notes, mark
+from ..tables.shares import Estimates, fit_shares, icc_estimates, nakagawa_estimates, pooled_shares, reduction_estimates
 
 
 class FitMeasures:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..fitting.selection import Selection
-from .draws import DrawsFrom
-from .moves import impact_table, margins_table
+from ..predict.draws import DrawsFrom
+from ..predict.impact import impact_table, margins_table
 
 
 class MovedCases:

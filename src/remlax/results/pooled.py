@@ -6,26 +6,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
 from ..hints import Hints
-from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
+from ..inference.coefficients import CoefficientInference, Ddf, GivenDf, Vcov, coefficient_inference
 from ..pooling import RubinPool, pool_rubin
-from .files import stack_tree, within_tree
+from ..tables.printing import Summary
+from ..tables.usable import OnFailure, choose_fits
+from ..tables.varcorr import factor_columns, factors_in_order, varcorr_frame, without_effects
 from .measures import PooledMeasures
 from .pooled_inference import PooledInference
 from .pooled_means import PooledMeans
-from .pooled_print import pooled_text
 from .pooled_rows import PooledRows
-from .printing import Summary
 from .report import PooledReport
-from .tables import factor_columns, factors_in_order, varcorr_frame, without_effects
+from .save import stack_tree, within_tree
+from .text import pooled_text
 from .toolkit import Toolkit
-
-OnFailure = Literal["raise", "warn", "drop"]
-
 
 _COMPARE = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
 # what only single fits have
@@ -222,3 +221,16 @@ def pool_selection(fits: Selection, within: CoefficientInference, conf_level: fl
     complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
     rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
     return PooledLmer(fits, rubin, within)
+
+
+def pool_fits(
+    fits: Selection,
+    dfcom: Ddf | npt.ArrayLike,
+    conf_level: float,
+    on_failure: OnFailure,
+    vcov: Vcov = "model",
+    cluster: str | None = None,
+) -> PooledLmer:
+    """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
+    used = choose_fits(fits, on_failure)
+    return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)

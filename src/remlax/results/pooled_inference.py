@@ -11,15 +11,15 @@ from ..errors import DataError
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
 from ..pooling import linear as linear_pool
-from .coefficients import pooled_table
-from .constraints import Constraints, read_constraints
+from ..tables.coefficients import pooled_table
+from ..tables.constraints import Constraints, read_constraints
+from ..tables.hypotheses import WaldMethod, hypothesis, pooled_wald, test_frame
+from ..tables.modes import Uncertainty, pooled_modes
+from ..tables.notes import mark
+from ..tables.result_table import result_table
+from ..tables.variance import Scales, pooled_ran_pars
 from .fit_tables import Effects
-from .marks import mark
-from .modes import Uncertainty, pooled_modes
 from .result import Result
-from .result_table import result_table
-from .variance import Scales, pooled_ran_pars
-from .wald import WaldMethod, hypothesis, pooled_wald, test_frame
 
 
 class PooledInference(Result):

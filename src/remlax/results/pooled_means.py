@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
-from .combinations import PooledCombinations
-from .emmeans import EstimatedMeans, Scale, estimated_means
-from .reference_grid import At, Weights
+from ..tables.coefficients import PooledCombinations
+from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
+from ..tables.reference_grid import At, Weights
 
 
 class PooledMeans:

@@ -8,12 +8,12 @@ import pandas as pd
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool
-from .diagnostics import ResidualType, augment_pooled, residual_values
-from .draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
-from .known_terms import IgnoredTerms
-from .marks import mark
-from .newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
-from .prediction import Interval, common_dfcom, estimates, predict_pooled
+from ..predict.draws import DrawsFrom, IntervalMethod, Stat, Which, analytic, interval_name, simulated_rows
+from ..predict.known_terms import IgnoredTerms
+from ..predict.newdata import Level, NewData, NewLevels, include_level, read_newdata, rows_of_fit
+from ..predict.prediction import Interval, common_dfcom, estimates, predict_pooled
+from ..predict.residuals import ResidualType, augment_pooled, residual_values
+from ..tables.notes import mark
 
 
 class PooledRows:

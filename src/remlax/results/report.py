@@ -17,16 +17,14 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from .coefficients import fit_table, pooled_table
-from .fit_print import fit_notes
-from .marks import mark
+from ..tables.coefficients import fit_table, pooled_table
+from ..tables.notes import fit_notes, mark, redundancy_notes
+from ..tables.printing import span
+from ..tables.shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
+from ..tables.varcorr import level_counts, term_labels
+from ..tables.variance import fit_ran_pars, pooled_ran_pars
 from .model_table import ModelParts, ModelTable, one_model
-from .printing import span
-from .redundancy_words import redundancy_notes
-from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from .table_words import span_of
-from .tables import level_counts, term_labels
-from .variance import fit_ran_pars, pooled_ran_pars
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
 SINGULAR = "(a variance of 0 or a correlation of +-1)"

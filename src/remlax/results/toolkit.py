@@ -11,14 +11,14 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
+from ..predict.draws import sim_fixef_table, sim_ranef_table
+from ..predict.levels import quantile_levels, rank_table
+from ..predict.observations import Subset, average_case, random_cases
+from ..predict.residuals import residual_values
 from ..progress import progress
-from .cases import Subset, average_case, random_cases
-from .diagnostics import residual_values
-from .draws import fresh_seed
+from ..tables.checks import fresh_seed
+from .mertools import check_subsample, refit_subsamples, statistic_row
 from .moved_cases import MovedCases
-from .ranks import quantile_levels, rank_table
-from .simulated import sim_fixef_table, sim_ranef_table
-from .subsample import check_subsample, refit_subsamples, statistic_row
 
 
 class Toolkit(MovedCases):

@@ -23,7 +23,7 @@ from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
-from ..results.pool import refuse_other_outcomes
+from ..tables.usable import refuse_other_outcomes
 from .truth import Fixef, Varcorr, read_truth
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]

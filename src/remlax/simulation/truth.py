@@ -15,7 +15,7 @@ from ..fitting.fit import Fitted
 from ..fitting.refit import Truth
 from ..fitting.selection import Selection
 from ..kernels.theta import lower_root
-from ..results.tables import term_labels
+from ..tables.varcorr import term_labels
 
 Fixef = Mapping[str, float] | pd.Series
 Varcorr = Mapping[str, float | npt.ArrayLike | pd.DataFrame] | pd.DataFrame

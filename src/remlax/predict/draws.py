@@ -1,9 +1,9 @@
-"""Intervals of predictions, and of coefficients and effects, from draws."""
+"""Draws of coefficients, random effects and predictions, and their summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..kernels.draws import Draws, draw, draw_rows
 from ..progress import progress
-from .checks import check_level
+from ..tables.checks import check_draws, fresh_seed
 from .known_terms import IgnoredTerms, adjusted_rows
+from .levels import choose_effects
 from .newdata import PredictionRows
 from .prediction import Interval, conditioned_rows, estimate_parts
 from .redundant_rows import warn_redundant_rows
@@ -28,13 +29,6 @@ IntervalMethod = Literal["simulate", "analytic"]
 
 # numbers of draws held at once
 CHUNK_DRAWS = 20_000_000
-
-
-def check_draws(n_sims: int, conf_level: float) -> None:
-    """Refuse fewer than two draws and a level outside (0, 1)."""
-    if not (isinstance(n_sims, int | np.integer) and n_sims >= 2):
-        raise DataError(f"n_sims={n_sims!r} must be a whole number of at least 2")
-    check_level(conf_level)
 
 
 def analytic(method: IntervalMethod, which: Which, **of_draws: bool) -> bool:
@@ -65,21 +59,6 @@ def raw_keys(seed: int | None, which: Sequence[int], *purpose: int) -> np.ndarra
     return np.stack(
         [np.random.SeedSequence(seed, spawn_key=(*purpose, int(k))).generate_state(2, np.uint32) for k in which]
     )
-
-
-def fresh_seed(seed: int | None) -> int:
-    """Return the seed, or a new one where none is given.
-
-    Raises
-    ------
-    DataError
-        The seed is no whole number.
-    """
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise DataError(f"seed={seed!r} must be a whole number that is not negative")
-    return int(seed)
 
 
 def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
@@ -314,3 +293,59 @@ def _summarise(draws: np.ndarray, stat: Stat, conf_level: float) -> np.ndarray:
     tail = (1 - conf_level) / 2
     low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
     return np.stack([draws.mean(axis=0) if stat == "mean" else middle, low, high])
+
+
+class PooledDraws(NamedTuple):
+    """Draws of every imputation: beta (K, S, p); effects per factor (K, S, q, levels)."""
+
+    beta: np.ndarray
+    effects: tuple[np.ndarray, ...]
+
+
+def pooled_draws(fits: Selection, n_sims: int, seed: int | None) -> PooledDraws:
+    """Draws of every imputation, moved so that those of all of them together have Rubin's total variance."""
+    found = draw_estimates(fits, n_sims, seed)
+    effects = tuple(
+        np.asarray(e) + np.swapaxes(centre_spread(modes.modes[fits.index]), 1, 2)[:, None]
+        for e, modes in zip(found.effects, fits.fitted.factor_modes, strict=True)
+    )
+    return PooledDraws(np.asarray(found.gamma) + centre_spread(fits.beta)[:, None], effects)
+
+
+def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarray]:
+    """Mean, median, SD and quantiles of draws (S, R), each (R,)."""
+    tail = (1 - conf_level) / 2
+    low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
+    return {
+        "mean": draws.mean(axis=0),
+        "median": middle,
+        "sd": draws.std(axis=0, ddof=1),
+        "conf_low": low,
+        "conf_high": high,
+    }
+
+
+def sim_fixef_table(fits: Selection, n_sims: int, seed: int | None, conf_level: float) -> pd.DataFrame:
+    """Summaries of draws of the coefficients; see ``Toolkit.sim_fixef``."""
+    check_draws(n_sims, conf_level)
+    beta = pooled_draws(fits, n_sims, seed).beta
+    columns = summary_columns(beta.reshape(-1, beta.shape[2]), conf_level)
+    return pd.DataFrame({"term": fits.model.fixed_names, **columns})
+
+
+def sim_ranef_table(
+    fits: Selection, group: str | None, n_sims: int, seed: int | None, conf_level: float
+) -> pd.DataFrame:
+    """Summaries of draws of the random effects; see ``Toolkit.sim_ranef``."""
+    check_draws(n_sims, conf_level)
+    chosen = choose_effects(fits.fitted, group, None)
+    draws = pooled_draws(fits, n_sims, seed).effects
+    parts = []
+    for effect in chosen:
+        values = draws[effect.factor][:, :, effect.column]
+        columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
+        if fits.fitted.redundancies.effects(fits.which, effect.factor)[effect.column]:
+            columns |= {name: np.full(len(effect.levels), np.nan) for name in ("sd", "conf_low", "conf_high")}
+        labels = {"group": effect.group, "level": effect.levels, "term": effect.term}
+        parts.append(pd.DataFrame({**labels, **columns}))
+    return pd.concat(parts, ignore_index=True)

@@ -15,7 +15,7 @@ from ..fitting.selection import Selection
 from ..inference.modes import coefficient_of_column, error_variances
 from ..pooling import pool_scalars
 from .checks import check_level
-from .tables import factor_columns, factors_in_order
+from .varcorr import factor_columns, factors_in_order
 
 Uncertainty = Literal["conditional", "prediction"]
 

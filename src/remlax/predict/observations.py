@@ -18,11 +18,10 @@ from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..hints import hinted
-from .constraints import MANY
-from .draws import fresh_seed
-from .effects import choose_effect
-from .ranks import quantile_levels
-from .tables import factors_in_order
+from ..tables.checks import fresh_seed
+from ..tables.constraints import MANY
+from ..tables.varcorr import factors_in_order
+from .levels import choose_effect, quantile_levels
 
 Subset = Mapping[str, object] | None
 

@@ -14,7 +14,7 @@ from ..fitting.selection import Selection
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
 from .checks import check_level
-from .tables import term_labels
+from .varcorr import term_labels
 
 Scales = Literal["sdcor", "vcov"]
 # standard error of log(SD) from which an interval of the SD says nothing: its ends differ by a factor of 2,500

@@ -16,15 +16,15 @@ from ..hints import Hints
 from ..inference.coefficients import Ddf, Vcov
 from ..kernels.newton import STATUS_TEXT
 from ..progress import progress
-from .files import stack_tree
+from ..tables.confint import ConfintMethod, make_profiles
+from ..tables.notes import redundancy_notes
+from ..tables.printing import Summary, block, significant
+from ..tables.usable import OnFailure
+from ..tables.varcorr import varcorr_frame
 from .fit import LmerFit
-from .intervals import ConfintMethod, make_profiles
-from .pool import pool_fits
-from .pooled import OnFailure, PooledLmer
-from .printing import Summary, block, significant
-from .redundancy_words import redundancy_notes
+from .pooled import PooledLmer, pool_fits
 from .result import Result
-from .tables import varcorr_frame
+from .save import stack_tree
 
 # fits that are shown where nobody asked for all of them
 MOST_SHOWN = 30

@@ -1,4 +1,4 @@
-"""Linear combinations of the coefficients, of one fit or pooled; NaN where there is no estimate."""
+"""Coefficients as tables, and linear combinations of them, of one fit and pooled; NaN where there is no estimate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,64 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
-from ..pooling import pool_rubin, pool_scalars
-from .coefficients import fit_table, pooled_table
-from .fit_print import fit_notes
-from .marks import mark
+from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
+from .checks import check_level
+from .notes import fit_notes, mark
+
+
+def fit_table(
+    terms: Sequence[str],
+    estimate: np.ndarray,
+    error: np.ndarray,
+    df: np.ndarray,
+    conf_level: float,
+    null: np.ndarray | float = 0.0,
+) -> pd.DataFrame:
+    """Estimates of one fit with t tests and limits."""
+    check_level(conf_level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (estimate - null) / error
+    half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
+    return pd.DataFrame(
+        {
+            "term": list(terms),
+            "estimate": estimate,
+            "std_error": error,
+            "statistic": statistic,
+            "df": df,
+            "p_value": 2 * scipy.stats.t.sf(np.abs(statistic), df),
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
+        }
+    )
+
+
+def pooled_table(terms: Sequence[str], pool: RubinPool | ScalarPool) -> pd.DataFrame:
+    """Pooled estimates with everything that Rubin's rules say about each."""
+    ubar, b, t = (np.diag(part) if part.ndim == 2 else part for part in (pool.ubar, pool.b, pool.t))
+    return pd.DataFrame(
+        {
+            "term": list(terms),
+            "estimate": pool.estimate,
+            "std_error": pool.std_error,
+            "statistic": pool.statistic,
+            "df": pool.df,
+            "p_value": pool.p_value,
+            "conf_low": pool.conf_low,
+            "conf_high": pool.conf_high,
+            "riv": pool.riv,
+            "lambda": pool.lambda_,
+            "fmi": pool.fmi,
+            "ubar": ubar,
+            "b": b,
+            "t": t,
+            "dfcom": pool.dfcom,
+        }
+    )
 
 
 class Combinations(Protocol):

@@ -19,7 +19,7 @@ from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
 from ..pooling import pool_scalars
 from ..progress import progress
-from .checks import check_level
+from ..tables.checks import check_level
 from .newdata import FrameRows, PredictionRows
 from .redundant_rows import warn_redundant_rows
 from .undetermined import blank, warn_undetermined

@@ -10,7 +10,6 @@ import pandas as pd
 from ..design.groups import GroupingFactor
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from .printing import block
 
 
 def term_labels(fitted: Fitted) -> list[str]:
@@ -94,20 +93,3 @@ def _rows(
             "sdcor": sdcor,
         }
     )
-
-
-# characters of a line of correlations
-COR_WIDTH = 100
-
-
-def cor_frame(vcov: pd.DataFrame) -> str:
-    """Print the correlations of coefficients, lower triangle; numbered where their names would be too wide."""
-    _, cor = to_correlation(vcov.to_numpy())
-    names = heads = [str(n) for n in vcov.columns]
-    if sum(max(8, len(head) + 2) for head in heads) > COR_WIDTH:
-        heads = [f"({j})" for j in range(1, len(names) + 1)]
-        names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
-    columns = {"": names[1:]}
-    for j, head in enumerate(heads[:-1]):
-        columns[head] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
-    return block(columns)

@@ -1,4 +1,4 @@
-"""Sentences about random terms that repeat each other: which, why, what is not identified, what to write instead."""
+"""Notes of tables: which fits failed or are singular, and which random terms repeat each other, in sentences."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from ..engine.conditioning import aliased_columns
+from ..errors import shortened
 from ..fitting.assemble import z_columns
 from ..fitting.redundancy import Redundancy, entry_places, parameter_places
 from ..fitting.redundant_terms import RedundantTerms, group_width, redundant_terms, superfluous
 from ..fitting.selection import Selection
-from .tables import term_labels
+from ..kernels.newton import STATUS_TEXT
+from .varcorr import term_labels
 
 
 def redundancy_notes(fits: Selection) -> list[str]:
@@ -166,3 +169,43 @@ def _within(fit: Selection, group: RedundantTerms) -> tuple[str, str]:
 
 def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def mark(table: pd.DataFrame, fits: Selection) -> pd.DataFrame:
+    """Name singular, failed and left-out imputations in a table's ``attrs``.
+
+    ``n_imputations``; ``singular_imputations``, ``failed_imputations`` and ``dropped_imputations``: labels; ``notes``:
+    the same in sentences.
+    """
+    label = fits.rows.labels
+    singular = [label[k] for k in fits.which if fits.fitted.singular[k]]
+    failed = [label[k] for k in (*fits.which, *fits.dropped) if not fits.fitted.converged[k]]
+    left_out = [label[k] for k in fits.dropped]
+    notes = []
+    if singular:
+        notes.append(f"singular fits: imputation {shortened(singular)}")
+    if failed:
+        notes.append(f"fits that did not converge: imputation {shortened(failed)}")
+    if left_out:
+        notes.append(f"left out: imputation {shortened(left_out)}")
+    table.attrs |= {
+        "n_imputations": fits.n_sets,
+        "singular_imputations": singular,
+        "failed_imputations": failed,
+        "dropped_imputations": left_out,
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fits)],
+    }
+    return table
+
+
+def fit_notes(fit: Selection) -> list[str]:
+    """Say what a reader of the tables must know: no convergence, a singular fit and what follows from it."""
+    notes = []
+    if not fit.fitted.converged[fit.k]:
+        notes.append(f"NOT CONVERGED: {STATUS_TEXT[int(fit.fitted.status[fit.k])]}; do not use these estimates")
+    if fit.fitted.singular[fit.k]:
+        notes.append(
+            "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
+            "errors of the other parameters leave out those on the boundary"
+        )
+    return [*notes, *redundancy_notes(fit)]

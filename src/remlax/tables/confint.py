@@ -19,10 +19,10 @@ from ..inference.coefficients import Ddf, coefficient_inference
 from ..inference.profile import profile
 from ..inference.profile_table import ProfileTable
 from ..progress import progress
+from .checks import check_draws, fresh_seed
 from .coefficients import fit_table
-from .draws import check_draws, fresh_seed
-from .redundancy_words import redundancy_notes
-from .tables import term_labels
+from .notes import redundancy_notes
+from .varcorr import term_labels
 from .variance import fit_ran_pars
 
 ConfintMethod = Literal["wald", "profile", "boot"]

@@ -16,7 +16,7 @@ from ..fitting.selection import Selection
 from ..hints import Hints
 from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
 from .back_transform import BackTransform, back_transform
-from .combinations import Combinations
+from .coefficients import Combinations
 from .printing import Summary
 from .reference_grid import At, Grid, Weights, make_grid, shown
 from .result_table import result_table, table_text

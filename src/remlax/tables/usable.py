@@ -1,30 +1,17 @@
-"""From fits to the pooled model: which fits, which degrees of freedom, Rubin's rules."""
+"""Usable fits: which fits of a selection are pooled, and which are dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ConvergenceWarning, PoolingError, shortened, warn
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
-from .pooled import OnFailure, PooledLmer, pool_selection
 
-
-def pool_fits(
-    fits: Selection,
-    dfcom: Ddf | npt.ArrayLike,
-    conf_level: float,
-    on_failure: OnFailure,
-    vcov: Vcov = "model",
-    cluster: str | None = None,
-) -> PooledLmer:
-    """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
-    used = choose_fits(fits, on_failure)
-    return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)
+OnFailure = Literal["raise", "warn", "drop"]
 
 
 def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Selection:

@@ -10,14 +10,12 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
-from .cases import move_to_levels
-from .draws import DrawsFrom, Which, interval_table
-from .effects import Effect, choose_effect, choose_effects, choose_factor
+from ..tables.notes import redundancy_notes
+from .draws import DrawsFrom, Which, interval_table, pooled_draws
+from .levels import Effect, choose_effect, choose_effects, choose_factor, rank_table
 from .newdata import PredictionRows, include_level, read_newdata
+from .observations import move_to_levels
 from .prediction import linear_predictor
-from .ranks import rank_table
-from .redundancy_words import redundancy_notes
-from .simulated import pooled_draws
 from .undetermined import warn_undetermined
 
 

@@ -21,9 +21,8 @@ from ..inference.nesting import Difference, compare, identified_parameters, lack
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
 from .constraints import Linear
-from .pool import choose_fits
-from .pooled import OnFailure
-from .wald import pooled_wald
+from .hypotheses import pooled_wald
+from .usable import OnFailure, choose_fits
 
 Method = Literal["D1", "D2", "D3", "D4"]
 Use = Literal["wald", "likelihood"]

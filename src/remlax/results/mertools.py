@@ -15,7 +15,7 @@ from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
-from .same_rows import require_same_rows
+from ..predict.same_rows import require_same_rows
 
 
 def check_subsample(fits: Selection, n: int | None, n_boot: int) -> int:
