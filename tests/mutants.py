@@ -98,7 +98,7 @@ TESTS = {
     "kernels.cross_products": [PIECES, "engine/test_rows.py", DERIVATIVES, DENSE, WHOLE],
     "kernels.dense": ["kernels/test_dense_root.py", DERIVATIVES, DENSE],
     "kernels.draws": [PIECES, *POSTERIOR],
-    "kernels.inference": [DENSE, WHOLE, "inference/test_robust.py", "results/test_results_modes.py"],
+    "kernels.inference": [DENSE, WHOLE, "inference/test_robust.py", "tables/test_modes.py"],
     "kernels.kenward_roger": ["inference/test_kenward_roger.py"],
     "kernels.newton": ["kernels/test_modified_solve.py", DENSE, "test_invariances.py", WHOLE],
     "engine.pairs": ["engine/test_pairs.py", DERIVATIVES, DENSE, WHOLE],

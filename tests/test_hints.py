@@ -117,8 +117,7 @@ def test_arguments_of_other_packages(arguments: dict[str, object], message: str)
 def test_arguments_of_lme4_in_methods(fits: rx.LmerFitList) -> None:
     fit, pooled, frame = fits[0], fits.pool(), rx.datasets.dyestuff()
     calls: list[tuple[Callable[..., object], dict[str, object], str]] = [
-        (fit.predict, {"level": "population"}, r"predict\(\) has no argument 'level'; use re_formula='~0'"),
-        (fit.predict, {"re_form": None}, "'re_form'; use re_formula='~0' of a fit"),
+        (fit.predict, {"re_form": None}, "'re_form'; use level='population'"),
         (fit.predict, {"allow_new_levels": True}, "use new_levels='mean' or 'draw'"),
         (pooled.predict, {"re_formula": "~0"}, "'re_formula'; use level='population'"),
         (fit.predict_interval, {"return_sims": True}, "'return_sims'; use return_draws=True, which gives the draws"),
@@ -135,7 +134,7 @@ def test_arguments_of_lme4_in_methods(fits: rx.LmerFitList) -> None:
         (fit.summary, {"digits": 3}, r"'digits'; not here: round the numbers of tidy\(\)"),
         (pooled.summary, {"colour": "red"}, r"summary\(\) has no argument 'colour'; it takes none$"),
         (fit.ranef, {"condVar": True}, "use cond_var="),
-        (fit.vcov, {"type": "CR2"}, "use kind="),
+        (fit.vcov, {"type": "CR2"}, "use vcov="),
         (fit.test, {"rhs": 1}, "use q0="),
         (rx.anova, {"type": 2}, r"not needed: terms are adjusted for all others \(type III\)"),
         (rx.load, {"file": "x"}, "use path="),

@@ -93,7 +93,7 @@ def test_arguments_of_methods(fits: rx.LmerFitList) -> None:
         (lambda: pooled.tidy(conf_int=True), "'conf_int'; not needed: the table has conf_low and conf_high"),
         (lambda: fit.tidy(level=0.9), "'level'; use conf_level="),
         (lambda: fit.predict(exog=None), "'exog'; use newdata="),
-        (lambda: fit.predict(zzz=1), r"it has newdata, re_formula, interval, conf_level, new_levels$"),
+        (lambda: fit.predict(zzz=1), r"it has newdata, level, interval, conf_level, new_levels$"),
         (lambda: pooled.emmeans("arm", contrast="pairwise"), r"'contrast'; use \.differences\('tukey'\)"),
     ]
     for call, message in calls:

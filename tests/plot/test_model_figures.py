@@ -236,7 +236,7 @@ def test_lines_by_group_are_predictions():
     ends = pd.DataFrame({"Days": [0.0, 9.0]})
     for line, level in zip(lines[:18], fit.selection.model.layout.factors[0].levels, strict=True):
         assert np.allclose(line[[0, -1], 1], fit.predict(ends.assign(Subject=level))["estimate"])
-    assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, re_formula="NA")["estimate"])
+    assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, level="population")["estimate"])
     with pytest.raises(DataError, match="x='Subject' is not a variable of the fixed part or of a slope by Subject"):
         plot.spaghetti(fit, "Subject")
     with pytest.raises(DataError, match="the fixed part has no predictor to draw along"):
@@ -267,7 +267,7 @@ def test_lines_by_group_join_categories():
         there = np.isfinite(line)
         assert np.allclose(line[there], fit.predict(case.assign(Subject=level))["estimate"].to_numpy()[there])
     assert sum(np.isnan(line).any() for line in lines) == 1
-    assert np.allclose(lines[-1], fit.predict(case, re_formula="NA")["estimate"])
+    assert np.allclose(lines[-1], fit.predict(case, level="population")["estimate"])
 
 
 def test_lines_of_four_categories_leave_room_for_the_axes():
@@ -291,7 +291,7 @@ def test_values_and_words_of_an_effect():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Days awake", "Time (ms) (95% CI)")
     drawn = ax.lines[0].get_xydata()
     assert np.allclose(drawn[:, 0], [0, 2, 7])
-    assert np.allclose(drawn[:, 1], fit.predict(pd.DataFrame({"Days": [0, 2, 7]}), re_formula="NA")["estimate"])
+    assert np.allclose(drawn[:, 1], fit.predict(pd.DataFrame({"Days": [0, 2, 7]}), level="population")["estimate"])
     lines = plot.effect(pooled(), "Sex", by="SES", at={"SES": [40, 60]})
     assert [text.get_text() for text in lines.get_legend().get_texts()] == ["SES = 40", "SES = 60"]
     assert plot.forest(fit, labels={"Days": "Days awake"}).get_yticklabels()[0].get_text() == "Days awake"

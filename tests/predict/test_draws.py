@@ -151,7 +151,7 @@ def test_rows_are_drawn_in_pieces(monkeypatch):
     stack = fit.selection.fitted
     rows = rows_of_fit(Selection(stack, (0,)), include_level(stack, "group"))
     whole = next(iter(row_draws(Selection(stack, (0,)), rows, 40, 2, "joint")))[1]
-    monkeypatch.setattr("remlax.results.draws.CHUNK_DRAWS", 40 * 3 * 64)
+    monkeypatch.setattr("remlax.predict.draws.CHUNK_DRAWS", 40 * 3 * 64)
     pieces = list(row_draws(Selection(stack, (0,)), rows, 40, 2, "joint"))
     assert [p.start for p, _ in pieces] == [0, 64, 128]
     together = np.concatenate([values for _, values in pieces], axis=3)

@@ -44,10 +44,10 @@ def test_estimates_and_standard_errors_are_lme4s(case):
     group = fit.predict(new, interval="confidence")
     assert np.allclose(group["estimate"], numbers["fit"], rtol=0, atol=1e-6 * scale)
     assert np.allclose(group["std_error"], numbers["se_group"], **CLOSE)
-    population = fit.predict(new, re_formula="NA", interval="confidence")
+    population = fit.predict(new, level="population", interval="confidence")
     assert np.allclose(population["estimate"], numbers["population"], rtol=0, atol=1e-6 * scale)
     assert np.allclose(population["std_error"], numbers["se_population"], **CLOSE)
-    partial = fit.predict(new, re_formula=numbers["partial_formula"])
+    partial = fit.predict(new, level=numbers["partial_formula"])
     assert list(partial.columns) == ["estimate"]
     assert np.allclose(partial["estimate"], numbers["partial"], rtol=0, atol=1e-6 * scale)
     wide = fit.predict(new, interval="prediction")
@@ -136,7 +136,7 @@ def test_degrees_of_freedom_use_the_derivative_of_the_variance(case):
 def test_population_predictions_are_contrasts_of_the_coefficients():
     fit = fits_of("orthodont_sex")[0]
     new = load_case("orthodont_sex")[1][0].head(6)
-    table = fit.predict(new, re_formula="~0", interval="confidence", conf_level=0.9)
+    table = fit.predict(new, level="~0", interval="confidence", conf_level=0.9)
     x = fit.selection.model.rows.fixed.build(new)
     df = satterthwaite_df(fit.selection.one(0), x)[0]
     half = stats.t.ppf(0.95, df) * np.sqrt(np.diag(x @ fit.vcov().to_numpy() @ x.T))
@@ -168,7 +168,7 @@ def test_new_levels():
         fit.predict(new)
     mean = fit.predict(new, new_levels="mean", interval="confidence").iloc[1]
     drawn = fit.predict(new, new_levels="draw", interval="confidence").iloc[1]
-    population = fit.predict(new, re_formula="NA", interval="confidence").iloc[1]
+    population = fit.predict(new, level="population", interval="confidence").iloc[1]
     assert mean["estimate"] == drawn["estimate"] == population["estimate"]
     assert np.isclose(mean["std_error"], population["std_error"])
     z = np.array([1.0, 3.0])
@@ -191,11 +191,11 @@ def test_what_is_wrong_with_new_data_is_named():
     ]:
         with pytest.raises(DataError, match=text):
             fit.predict(bad)
-    assert len(fit.predict(good.drop(columns="Subject"), re_formula="NA")) == 3
+    assert len(fit.predict(good.drop(columns="Subject"), level="population")) == 3
     with pytest.raises(FormulaError, match="asks for 'Sex"):
-        fit.predict(good, re_formula="~(0 + Sex | Subject)")
+        fit.predict(good, level="~(0 + Sex | Subject)")
     with pytest.raises(FormulaError, match="asks for 'Intercept' by 'age'"):
-        fit.predict(good, re_formula="~(1 | age)")
+        fit.predict(good, level="~(1 | age)")
     for arguments, text in [
         ({"interval": "both"}, "interval='both'"),
         ({"interval": "confidence", "conf_level": 95}, "conf_level=95"),

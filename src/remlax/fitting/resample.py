@@ -19,7 +19,7 @@ from ..errors import DataError, DesignError, shortened
 from .assemble import assemble
 from .fit import Fitted, fit_assembled
 from .memory import check_room
-from .refit import of_lane
+from .refit import of_set
 from .selection import Selection
 
 ROWS = "rows"
@@ -170,7 +170,7 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
     Returns
     -------
     Fitted
-        One lane per resample that identifies the coefficients.
+        One data set per resample that identifies the coefficients.
     identified : ndarray of bool (n_draws,)
 
     Raises
@@ -213,22 +213,22 @@ def _identified(columns: np.ndarray, taken: np.ndarray) -> bool:
     return bool(np.linalg.norm(left) > EXACT * np.linalg.norm(y))
 
 
-def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
+def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
     """Rows of resamples of one data set, which keep what the formula made of them."""
     taken = np.concatenate([draw.rows for draw in draws])
     offsets = np.concatenate([[0], np.cumsum([len(draw.rows) for draw in draws])])
     assert rows.data is not None  # every fit keeps its data
     given = [one if isinstance(one, str) else None for one in (rows.given_weights, rows.given_offset)]
-    frame = rows.data.frames[lane]
+    frame = rows.data.frames[k]
     frame = frame[[name for name in needed_columns(rows.formula, *given) if name in frame]]
 
     def own(matrix: RowMatrix) -> RowMatrix:
-        values = np.asfortranarray(matrix.lane(lane)[taken])
+        values = np.asfortranarray(matrix.lane(k)[taken])
         place = tuple((True, j) for j in range(values.shape[1]))
         return RowMatrix(np.empty((0, 0)), tuple(values.T), place, offsets)
 
     def one(values: RowArray | None) -> RowArray | None:
-        return None if values is None else RowArray(values.lane(lane)[taken], offsets)
+        return None if values is None else RowArray(values.lane(k)[taken], offsets)
 
     stacked = frame.take(taken)
     for i, column in clusters.renamed:
@@ -242,7 +242,7 @@ def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequen
         labels=labels,
         offsets=offsets,
         x=own(rows.x),
-        y=RowArray(rows.y.lane(lane)[taken], offsets),
+        y=RowArray(rows.y.lane(k)[taken], offsets),
         terms=tuple(replace(term, rows=own(term.rows)) for term in rows.terms),
         factors=factors,
         factor_rows=tuple(RowArray(f.codes, offsets) for f in factors),
@@ -250,14 +250,14 @@ def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequen
         offset=one(rows.offset),
         index=tuple(part.index for part in parts),
         data=ImputedData(tuple(parts), labels),
-        given_weights=_given(rows.given_weights, lane, draws),
-        given_offset=_given(rows.given_offset, lane, draws),
+        given_weights=_given(rows.given_weights, k, draws),
+        given_offset=_given(rows.given_offset, k, draws),
     )
 
 
-def _given(given: RowInput, lane: int, draws: Sequence[Draw]) -> RowInput:
+def _given(given: RowInput, k: int, draws: Sequence[Draw]) -> RowInput:
     """What was given as an array, by resample."""
     if given is None or isinstance(given, str):
         return given
-    values = np.asarray(of_lane(given, lane), dtype=np.float64)
+    values = np.asarray(of_set(given, k), dtype=np.float64)
     return [values[draw.rows] for draw in draws]

@@ -30,9 +30,7 @@ Level = Literal["population", "group"] | Sequence[str]
 
 # a level that no data have
 NEW_GROUP = "\0new"
-ANY_GROUP = (
-    "; it needs none with new_levels='draw' (a new group), re_formula='~0' or, for a pooled model, level='population'"
-)
+ANY_GROUP = "; it needs none with new_levels='draw' (a new group) or level='population'"
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,20 @@ def include_level(fitted: Fitted, level: Level) -> list[np.ndarray]:
 
     Raises
     ------
-    DataError
-        A name is no grouping factor.
+    DataError, FormulaError
+        A name is no grouping factor; a formula cannot be read, or asks for a term that the model does not have.
     """
     terms = fitted.model.layout.terms
+    if isinstance(level, str) and level.strip().startswith("~"):
+        return _include_formula(fitted, level)
     if isinstance(level, str) or not isinstance(level, Sequence):
         if isinstance(level, float):
             raise DataError(f"level={level} would name random effects: a confidence level is conf_level={level}")
         if level not in ("population", "group"):
-            raise DataError(f"level={level!r} is not known: use 'population', 'group' or a list of grouping factors")
+            raise DataError(
+                f"level={level!r} is not known: use 'population', 'group', a list of grouping factors or a formula of "
+                "random terms, such as '~(1 | g)'"
+            )
         return [np.full(t.q, level == "group") for t in terms]
     groups = {t.group for t in terms}
     for name in level:
@@ -103,27 +106,17 @@ def include_level(fitted: Fitted, level: Level) -> list[np.ndarray]:
     return [np.full(t.q, t.group in level) for t in terms]
 
 
-def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
-    """The same from lme4's re.form: None takes all terms, ``"NA"`` or ``"~0"`` none, ``"~(1 | g)"`` those written.
-
-    Raises
-    ------
-    FormulaError
-        It cannot be read, or asks for a term that the model does not have.
-    """
+def _include_formula(fitted: Fitted, text: str) -> list[np.ndarray]:
+    """The same from lme4's re.form: ``"~0"`` takes no term, ``"~(1 | g)"`` those written."""
     terms = fitted.model.layout.terms
-    if re_formula is None:
-        return [np.full(t.q, True) for t in terms]
-    if not isinstance(re_formula, str):
-        raise FormulaError(f"re_formula={re_formula!r} must be text, such as '~(1 | g)' or '~0', or None")
-    right = re_formula.strip().removeprefix("~").strip()
-    if right in ("NA", "0"):
+    right = text.strip().removeprefix("~").strip()
+    if right == "0":
         return [np.full(t.q, False) for t in terms]
     mask = [np.full(t.q, False) for t in terms]
     try:
         wanted = parse_formula(f"y ~ {right}").random
     except FormulaError as error:
-        raise FormulaError(f"re_formula={re_formula!r}: {error}") from None
+        raise FormulaError(f"level={text!r}: {error}") from None
     for asked in wanted:
         names = _lhs_names(fitted, asked.lhs)
         found = [(i, t) for i, t in enumerate(terms) if t.group == asked.group_label]
@@ -132,7 +125,7 @@ def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
             if not at:
                 has = ", ".join(f"({' + '.join(t.names)} | {t.group})" for t in terms)
                 raise FormulaError(
-                    f"re_formula={re_formula!r} asks for {name!r} by {asked.group_label!r}, which the model does not "
+                    f"level={text!r} asks for {name!r} by {asked.group_label!r}, which the model does not "
                     f"have; it has {has}"
                 )
             for i, j in at:
@@ -143,7 +136,7 @@ def include_formula(fitted: Fitted, re_formula: str | None) -> list[np.ndarray]:
 def _lhs_names(fitted: Fitted, lhs: str) -> tuple[str, ...]:
     data = fitted.model.rows.data
     assert data is not None  # every fit keeps its data
-    return model_matrix(lhs, data.frames[0], what="re_formula").names
+    return model_matrix(lhs, data.frames[0], what="level").names
 
 
 def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:

@@ -11,7 +11,7 @@ from ..design.build import needed_columns
 from ..errors import DataError
 from ..fitting.selection import Selection
 from .newdata import include_level, rows_of_fit
-from .prediction import linear_predictor, predict_pooled
+from .prediction import estimates, linear_predictor, predict_pooled
 
 ResidualType = Literal["response", "pearson", "scaled", "marginal"]
 COLUMNS = ("fitted", "fixed", "residual", "scaled_residual", "std_error", "hat", "cooks_d")
@@ -94,3 +94,16 @@ def _data_columns(fits: Selection) -> pd.DataFrame:
     if fits.n_sets > 1 and rows.data.aligned:
         names = [name for name in names if name not in rows.data.varying]
     return rows.data.frames[fits.which[0]][names].copy()
+
+
+def pooled_fitted(fits: Selection) -> pd.Series[float]:
+    """Means of the fitted values; see ``PooledLmer.fitted``."""
+    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
+    return pd.Series(estimates(fits, rows).mean(axis=0), index=rows.index, name="fitted")
+
+
+def pooled_residuals(fits: Selection, type_: ResidualType) -> pd.Series[float]:
+    """Means of the residuals; see ``PooledLmer.residuals``."""
+    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
+    each = np.stack([residual_values(fit, type_) for fit in fits.each])
+    return pd.Series(each.mean(axis=0), index=rows.index, name="residual")

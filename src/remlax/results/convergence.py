@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ..fitting.selection import Selection
 from ..kernels.newton import STATUS_TEXT
@@ -66,4 +67,23 @@ def opt_summary(fit: Selection) -> OptSummary:
         evaluations=int(fit.fitted.opt.evaluations[fit.k]),
         starts=int(fit.fitted.opt.starts[fit.k]),
         status=STATUS_TEXT[int(fit.fitted.status[fit.k])],
+    )
+
+
+def convergence_table(fits: Selection) -> pd.DataFrame:
+    """How every optimisation went, one row per data set; see ``LmerFitList.convergence``."""
+    found, k = fits.fitted, fits.index
+    return pd.DataFrame(
+        {
+            "converged": found.converged[k],
+            "status": [STATUS_TEXT[int(s)] for s in found.status[k]],
+            "singular": found.singular[k],
+            "criterion": found.criterion[k],
+            "decrement": found.opt.decrement[k],
+            "gradient_norm": np.max(np.abs(found.opt.grad[k]), axis=1),
+            "iterations": found.opt.iterations[k],
+            "evaluations": found.opt.evaluations[k],
+            "starts": found.opt.starts[k],
+        },
+        index=pd.Index(fits.labels, name="imp"),
     )

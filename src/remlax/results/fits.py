@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -14,17 +13,17 @@ from ..errors import DataError, UnknownArgumentError
 from ..fitting.selection import Selection
 from ..hints import Hints
 from ..inference.coefficients import Ddf, Vcov
-from ..kernels.newton import STATUS_TEXT
-from ..progress import progress
-from ..tables.confint import ConfintMethod, make_profiles
+from ..tables.confint import ConfintMethod, each_confint
 from ..tables.notes import redundancy_notes
-from ..tables.printing import Summary, block, significant
+from ..tables.printing import Summary
 from ..tables.usable import OnFailure
 from ..tables.varcorr import varcorr_frame
+from .convergence import convergence_table
 from .fit import LmerFit
 from .pooled import PooledLmer, pool_fits
 from .result import Result
 from .save import stack_tree
+from .text import fits_text
 
 # fits that are shown where nobody asked for all of them
 MOST_SHOWN = 30
@@ -90,21 +89,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         pandas.DataFrame
             One row per data set.
         """
-        stack, k = self.selection.fitted, self.selection.index
-        return pd.DataFrame(
-            {
-                "converged": stack.converged[k],
-                "status": [STATUS_TEXT[int(s)] for s in stack.status[k]],
-                "singular": stack.singular[k],
-                "criterion": stack.criterion[k],
-                "decrement": stack.opt.decrement[k],
-                "gradient_norm": np.max(np.abs(stack.opt.grad[k]), axis=1),
-                "iterations": stack.opt.iterations[k],
-                "evaluations": stack.opt.evaluations[k],
-                "starts": stack.opt.starts[k],
-            },
-            index=pd.Index(self.labels, name="imp"),
-        )
+        return convergence_table(self.selection)
 
     def glance(self) -> pd.DataFrame:
         """One row of facts per fit (merTools: ``lapply(modList, modelInfo)``)."""
@@ -171,7 +156,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         method: ConfintMethod = "wald",
         *,
         conf_level: float = 0.95,
-        ddf: Ddf | npt.ArrayLike = "satterthwaite",
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
         n_sims: int = 1000,
         seed: int | None = None,
     ) -> pd.DataFrame:
@@ -191,43 +176,14 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
         >>> fits.confint().shape
         (20, 7)
         """
-        if method == "profile":
-            tables = [found.confint() for found in make_profiles(self.selection, conf_level)]
-        else:
-            seeds = [None if seed is None else seed + i for i in range(len(self))]
-            tables = []
-            with progress(len(self), "fit") as tell:
-                for fit, one in zip(self, seeds, strict=True):
-                    tables.append(fit.confint(method, conf_level=conf_level, ddf=ddf, n_sims=n_sims, seed=one))
-                    tell(1)
-        for table, label in zip(tables, self.labels, strict=True):
-            table.insert(0, "imp", [label] * len(table))
-        return pd.concat(tables, ignore_index=True)
+        return each_confint(self.selection, method, conf_level, dfcom, n_sims, seed)
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""
-        return self._printed(self)
-
-    def _printed(self, shown: LmerFitList) -> Summary:
-        """Text about some of the fits, the first of them, and how many there are."""
-        table = shown.convergence()
-        columns = {
-            "imp": [str(v) for v in shown.labels],
-            "criterion": [f"{v:.2f}" for v in table["criterion"]],
-            "sigma": significant(shown.selection.sigma),
-        }
-        for name, values in shown.fixef().items():
-            columns[str(name)] = significant(values.to_numpy())
-        columns["status"] = [
-            s + (", singular" if g else "") for s, g in zip(table["status"], table["singular"], strict=True)
-        ]
-        title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
-        more = [f"and {len(self) - len(shown)} more"] if len(shown) < len(self) else []
-        found = "\n".join([block(columns), *more])
-        return Summary("\n\n".join([title, found, *redundancy_notes(self.selection)]))
+        return fits_text(self.selection, len(self))
 
     def __repr__(self) -> str:
-        return str(self._printed(self[:MOST_SHOWN]))
+        return str(fits_text(self.selection, MOST_SHOWN))
 
     def _repr_html_(self) -> str:
-        return self._printed(self[:MOST_SHOWN])._repr_html_()
+        return fits_text(self.selection, MOST_SHOWN)._repr_html_()

@@ -1,8 +1,10 @@
-"""Refits of the model to subsamples of its rows, all in one batch (subBoot)."""
+"""What merTools offers about the fit itself: root mean squared residual (RMSE) and refits to subsamples (subBoot)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,10 @@ from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
+from ..predict.residuals import residual_values
 from ..predict.same_rows import require_same_rows
+from ..progress import progress
+from ..tables.checks import fresh_seed
 
 
 def check_subsample(fits: Selection, n: int | None, n_boot: int) -> int:
@@ -109,3 +114,44 @@ def statistic_row(value: object) -> dict[str, float]:
     if numbers.ndim == 0:
         return {"statistic": float(numbers)}
     return {f"statistic_{i}": float(v) for i, v in enumerate(numbers, start=1)}
+
+
+def rmse(fits: Selection, *, scale: bool) -> float:
+    """Root mean squared residual, in SDs of the response on request; the mean over the data sets."""
+    out = []
+    for fit in fits.each:
+        size = float(np.sqrt(np.mean(residual_values(fit, "response") ** 2)))
+        out.append(size / float(np.std(fit.rows.y.lane(fit.k), ddof=1)) if scale else size)
+    return float(np.mean(out))
+
+
+def sub_boot(
+    model: Any,
+    like: Callable[[Selection], Any],
+    statistic: Callable[[Any], Any],
+    n: int | None,
+    n_boot: int,
+    seed: int | None,
+) -> pd.DataFrame:
+    """Statistics of a fit or pooled model and of its refits to subsamples; see ``LmerFit.sub_boot``."""
+    fits, n_sets = model.selection, model.selection.n_sets
+    size = check_subsample(fits, n, n_boot)
+    if not callable(statistic):
+        raise DataError(f"statistic={statistic!r} must be a function of a fit, such as lambda fit: fit.theta")
+    first = statistic_row(statistic(model))
+    again = refit_subsamples(fits, size, n_boot, fresh_seed(seed))
+    rows = [_verdict(0, fits) | first]
+    with progress(n_boot, "subsample") as tell:
+        for r in range(n_boot):
+            part = Selection(again, tuple(range(r * n_sets, (r + 1) * n_sets)))
+            rows.append(_verdict(r + 1, part) | statistic_row(statistic(like(part))))
+            tell(1)
+    return pd.DataFrame(rows)
+
+
+def _verdict(replicate: int, fits: Selection) -> dict[str, Any]:
+    return {
+        "replicate": replicate,
+        "converged": bool(fits.fitted.converged[fits.index].all()),
+        "singular": bool(fits.fitted.singular[fits.index].any()),
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from itertools import combinations
 
 import jax
@@ -23,201 +22,95 @@ from ..tables.printing import span
 from ..tables.shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from ..tables.varcorr import level_counts, term_labels
 from ..tables.variance import fit_ran_pars, pooled_ran_pars
-from .model_table import ModelParts, ModelTable, one_model
+from .model_table import ModelParts
 from .table_words import span_of
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
 SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
-class Tables:
-    """Methods that print one model as journals do."""
-
-    def _report_parts(self) -> ModelParts:
-        raise NotImplementedError
-
-    def to_frame(self, *, labels: Mapping[str, str] | None = None, digits: int = 2) -> pd.DataFrame:
-        """Table of the model as it is printed: texts, indexed by part and row.
-
-        Parameters
-        ----------
-        labels : dict, optional
-            Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
-        digits : int, default 2
-            Least number of decimals; more are shown where the standard error has fewer than two significant digits.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``Estimate``, ``SE``, ``95% CI``, ``df``, ``t``, ``p``, of a pooled model also ``FMI`` (fraction of
-            missing information); ``attrs["notes"]`` holds the notes below the table.
-
-        Raises
-        ------
-        DataError
-            labels is not a dict of texts or has a name that the model does not have, or digits is not a number from 0
-            to 6.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
-        >>> fit.to_frame().loc["Fixed effects", ["Estimate", "95% CI"]].values.tolist()
-        [['251.41', '[231.26, 271.55]'], ['10.47', '[8.88, 12.06]']]
-        """
-        return one_model(self._report_parts(), labels, digits, None).to_frame()
-
-    def to_markdown(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
-        """Table of the model in Markdown; see `to_frame`."""
-        return self._table(labels, digits, title).to_markdown()
-
-    def to_html(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
-        """Table of the model in HTML; see `to_frame`. Needs great_tables."""
-        return self._table(labels, digits, title).to_html()
-
-    def to_latex(
-        self,
-        *,
-        labels: Mapping[str, str] | None = None,
-        digits: int = 2,
-        title: str | None = None,
-        label: str | None = None,
-    ) -> str:
-        r"""Table of the model in LaTeX; see `to_frame` and `ModelTable.to_latex`. Needs great_tables.
-
-        The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
-        """
-        return self._table(labels, digits, title).to_latex(label=label)
-
-    def _table(self, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
-        return one_model(self._report_parts(), labels, digits, title)
+def fit_parts(fit: Selection) -> ModelParts:
+    """Numbers of the printed table of one fit."""
+    within = coefficient_inference(fit, "satterthwaite")
+    names = fit.model.fixed_names
+    df = within.df(np.eye(len(names)))[0]
+    fixed = fit_table(names, fit.beta[0], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
+    method = f"Estimated by {ESTIMATOR[fit.fitted.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
+    found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
+    facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
+    random = fit_ran_pars(fit, 0.95, "sdcor")
+    notes = [*fit_notes(fit), *random.attrs.get("notes", [])]
+    return ModelParts(fixed, _random(fit, random), facts, 0.95, method, notes, _variables(fit))
 
 
-class FitReport(Tables):
-    """Methods of ``LmerFit`` that print it for papers."""
-
-    selection: Selection
-
-    def _report_parts(self) -> ModelParts:
-        fit = self.selection
-        within = coefficient_inference(fit, "satterthwaite")
-        names = fit.model.fixed_names
-        df = within.df(np.eye(len(names)))[0]
-        fixed = fit_table(names, fit.beta[0], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
-        method = f"Estimated by {ESTIMATOR[fit.fitted.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
-        found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
-        facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
-        random = fit_ran_pars(fit, 0.95, "sdcor")
-        notes = [*fit_notes(fit), *random.attrs.get("notes", [])]
-        return ModelParts(fixed, _random(fit, random), facts, 0.95, method, notes, _variables(fit))
-
-    def report(self) -> str:
-        """Facts for a methods section, in one paragraph of plain text.
-
-        Returns
-        -------
-        str
-            Model, estimator, observations and groups, rows left out, degrees of freedom, whether the fit converged and
-            whether it is singular, software.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
-        >>> print(fit.report().split(". ")[1])
-        The data have 180 observations in 18 groups of Subject
-        """
-        fit = self.selection
-        lost = fit.rows.n_dropped
-        status = STATUS_TEXT[int(fit.fitted.status[fit.k])]
-        sentences = [
-            f"The linear mixed model {fit.rows.formula.text} was fitted by {ESTIMATOR[fit.fitted.reml]}",
-            f"The data have {_sizes(fit)}",
-            *([f"{lost} rows with missing cells were left out"] if lost else []),
-            "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
-            "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
-            f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
-            *map(_capital, redundancy_notes(fit)),
-            _software(),
-        ]
-        return ". ".join(sentences) + "."
+def fit_report(fit: Selection) -> str:
+    """Facts about one fit for a methods section; see ``LmerFit.report``."""
+    lost = fit.rows.n_dropped
+    status = STATUS_TEXT[int(fit.fitted.status[fit.k])]
+    sentences = [
+        f"The linear mixed model {fit.rows.formula.text} was fitted by {ESTIMATOR[fit.fitted.reml]}",
+        f"The data have {_sizes(fit)}",
+        *([f"{lost} rows with missing cells were left out"] if lost else []),
+        "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
+        "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
+        f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
+        *map(_capital, redundancy_notes(fit)),
+        _software(),
+    ]
+    return ". ".join(sentences) + "."
 
 
-class PooledReport(Tables):
-    """Methods of ``PooledLmer`` that print it for papers."""
+def pooled_parts(fits: Selection, rubin: RubinPool, df_rule: str) -> ModelParts:
+    """Numbers of the printed table of the pooled model."""
+    level = float(rubin.conf_level)
+    fixed = pooled_table(fits.model.fixed_names, rubin)
+    with quiet(PoolingWarning):
+        # said in the notes of the table
+        random = pooled_ran_pars(fits, level, "sdcor")
+        found = [measure(fits) for measure in (icc_estimates, nakagawa_estimates)]
+        shares = [_shown(pooled_shares(one, level, fits.labels)) for one in found]
+    notes = mark(random, fits).attrs["notes"]
+    means = random["mean_sd"].fillna(random["mean_cor"])
+    random["estimate"] = random["estimate"].fillna(means)
+    facts = (
+        _share_facts(*shares)
+        | _counts(fits)
+        | {
+            "Imputations": str(fits.n_sets),
+            "FMI of the coefficients": _fmi_range(rubin),
+        }
+    )
+    method = (
+        f"Estimated by {ESTIMATOR[fits.fitted.reml]} in each imputed data set and pooled by Rubin's rules; "
+        f"{df_rule.replace('df', 'degrees of freedom')}"
+    )
+    return ModelParts(fixed, _random(fits, random), facts, level, method, notes, _variables(fits))
 
-    selection: Selection
-    rubin: RubinPool
-    within: CoefficientInference
 
-    @property
-    def df_rule(self) -> str:
-        """How the degrees of freedom were found."""
-        raise NotImplementedError
+def pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInference, df_rule: str) -> str:
+    """Facts about the pooled model for a methods section; see ``PooledLmer.report``."""
+    sentences = [
+        f"The linear mixed model {fits.rows.formula.text} was fitted by {ESTIMATOR[fits.fitted.reml]} to each of "
+        f"{fits.n_sets + len(fits.dropped)} imputed data sets",
+        f"The data sets have {_sizes(fits)}",
+        "Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); "
+        f"{_df_words(within, df_rule)}",
+        f"Confidence limits have level {rubin.conf_level:g}",
+    ]
+    if len(rubin.fmi):
+        low, high = float(rubin.fmi.min()), float(rubin.fmi.max())
+        text = "The fraction of missing information of the coefficients is"
+        sentences.append(f"{text} {low:.2f}" if len(rubin.fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
+    sentences += _verdicts(fits)
+    sentences.append(_software())
+    return ". ".join(sentences) + "."
 
-    def _report_parts(self) -> ModelParts:
-        fits, level = self.selection, float(self.rubin.conf_level)
-        fixed = pooled_table(fits.model.fixed_names, self.rubin)
-        with quiet(PoolingWarning):
-            # said in the notes of the table
-            random = pooled_ran_pars(fits, level, "sdcor")
-            found = [measure(fits) for measure in (icc_estimates, nakagawa_estimates)]
-            shares = [_shown(pooled_shares(one, level, fits.labels)) for one in found]
-        notes = mark(random, fits).attrs["notes"]
-        means = random["mean_sd"].fillna(random["mean_cor"])
-        random["estimate"] = random["estimate"].fillna(means)
-        facts = (
-            _share_facts(*shares)
-            | _counts(fits)
-            | {
-                "Imputations": str(fits.n_sets),
-                "FMI of the coefficients": _fmi_range(self.rubin),
-            }
-        )
-        method = (
-            f"Estimated by {ESTIMATOR[fits.fitted.reml]} in each imputed data set and pooled by Rubin's rules; "
-            f"{self.df_rule.replace('df', 'degrees of freedom')}"
-        )
-        return ModelParts(fixed, _random(fits, random), facts, level, method, notes, _variables(fits))
 
-    def report(self) -> str:
-        """Facts for a methods section, in one paragraph of plain text.
-
-        Returns
-        -------
-        str
-            Model, number of imputations, observations and groups, estimator, pooling rule, degrees of freedom, range of
-            the fractions of missing information, singular, failed and left-out fits, software.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
-        >>> print(fits.pool().report().split(". ")[1])
-        The data sets have 7185 observations in 160 groups of schid
-        """
-        fits = self.selection
-        sentences = [
-            f"The linear mixed model {fits.rows.formula.text} was fitted by {ESTIMATOR[fits.fitted.reml]} to each of "
-            f"{fits.n_sets + len(fits.dropped)} imputed data sets",
-            f"The data sets have {_sizes(fits)}",
-            f"Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); {self._df_words()}",
-            f"Confidence limits have level {self.rubin.conf_level:g}",
-        ]
-        if len(self.rubin.fmi):
-            low, high = float(self.rubin.fmi.min()), float(self.rubin.fmi.max())
-            text = "The fraction of missing information of the coefficients is"
-            sentences.append(f"{text} {low:.2f}" if len(self.rubin.fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
-        sentences += _verdicts(fits)
-        sentences.append(_software())
-        return ". ".join(sentences) + "."
-
-    def _df_words(self) -> str:
-        rule = self.df_rule
-        if rule.endswith("1987"):
-            return "degrees of freedom are those of Rubin (1987)"
-        complete = self.within.rule.replace("df", "degrees of freedom")
-        return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
+def _df_words(within: CoefficientInference, df_rule: str) -> str:
+    if df_rule.endswith("1987"):
+        return "degrees of freedom are those of Rubin (1987)"
+    complete = within.rule.replace("df", "degrees of freedom")
+    return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
 
 
 def _variables(fits: Selection) -> tuple[str, ...]:

@@ -142,3 +142,24 @@ def cor_frame(vcov: pd.DataFrame) -> str:
     for j, head in enumerate(heads[:-1]):
         columns[head] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
     return block(columns)
+
+
+def fits_text(fits: Selection, most: int) -> Summary:
+    """Text about the first of several fits, and how many there are."""
+    shown = fits.take(fits.which[:most])
+    k = shown.index
+    columns = {
+        "imp": [str(v) for v in shown.labels],
+        "criterion": [f"{v:.2f}" for v in fits.fitted.criterion[k]],
+        "sigma": significant(shown.sigma),
+    }
+    for name, values in zip(fits.model.fixed_names, shown.beta.T, strict=True):
+        columns[name] = significant(values)
+    columns["status"] = [
+        STATUS_TEXT[int(s)] + (", singular" if g else "")
+        for s, g in zip(fits.fitted.status[k], fits.fitted.singular[k], strict=True)
+    ]
+    title = f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
+    more = [f"and {fits.n_sets - shown.n_sets} more"] if shown.n_sets < fits.n_sets else []
+    found = "\n".join([block(columns), *more])
+    return Summary("\n\n".join([title, found, *redundancy_notes(fits)]))

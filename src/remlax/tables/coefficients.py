@@ -13,7 +13,9 @@ import scipy
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
+from ..pooling import linear as linear_pool
 from .checks import check_level
+from .constraints import Linear
 from .notes import fit_notes, mark
 
 
@@ -135,3 +137,16 @@ def _stand_in(matrix: np.ndarray) -> np.ndarray:
 def _blanked(table: pd.DataFrame, matrix: np.ndarray) -> pd.DataFrame:
     table.loc[np.isnan(matrix).any(axis=1), table.columns[1:]] = np.nan
     return table
+
+
+def fit_contrast(fit: Selection, within: CoefficientInference, linear: Linear, conf_level: float) -> pd.DataFrame:
+    """Linear combinations of the coefficients of one fit; see ``LmerFit.contrast``."""
+    error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
+    df = within.df(linear.matrix)[0]
+    return fit_table(linear.labels, linear.matrix @ fit.beta[0], error, df, conf_level, linear.null)
+
+
+def pooled_contrast(rubin: RubinPool, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
+    """Pooled linear combinations of the coefficients; see ``PooledLmer.contrast``."""
+    dfcom = within.df(linear.matrix).mean(axis=0)
+    return pooled_table(linear.labels, linear_pool(rubin, linear.matrix, linear.null, dfcom=dfcom))

@@ -105,14 +105,14 @@ def test_frame(test: PooledTest, what: str) -> pd.DataFrame:
 UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
 
 
-def fit_terms(fit: Selection, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
+def fit_terms(fit: Selection, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """F test of every term of one fit: term, statistic, df1, df2, p_value, method.
 
     Raises
     ------
     DataError
     """
-    within, beta = coefficient_inference(fit, ddf), fit.beta[0]
+    within, beta = coefficient_inference(fit, dfcom), fit.beta[0]
     terms, notes = _hypotheses(fit)
     table = _table(terms, lambda linear: fit_test(beta, within, linear))
     table.attrs["notes"] = [*fit_notes(fit), *notes]

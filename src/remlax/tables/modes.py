@@ -15,7 +15,7 @@ from ..fitting.selection import Selection
 from ..inference.modes import coefficient_of_column, error_variances
 from ..pooling import pool_scalars
 from .checks import check_level
-from .varcorr import factor_columns, factors_in_order
+from .varcorr import factor_columns, factors_in_order, without_effects
 
 Uncertainty = Literal["conditional", "prediction"]
 
@@ -115,3 +115,35 @@ def _present(fits: Selection, factor: int) -> np.ndarray:
     if codes.offsets is None:
         return np.full(size, fits.n_sets)
     return np.asarray(np.sum([np.bincount(codes.lane(k), minlength=size) > 0 for k in fits.which], axis=0))
+
+
+def fit_ranef(fit: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:
+    """Conditional modes of one fit, per grouping factor; see ``LmerFit.ranef``."""
+    out = {}
+    for f, factor in factors_in_order(fit.fitted):
+        modes, columns = fit.fitted.factor_modes[f], factor_columns(fit.fitted, f)
+        frame = pd.DataFrame(modes.modes[fit.k], index=pd.Index(factor.levels, name=factor.label), columns=columns)
+        if cond_var:
+            lost = fit.fitted.redundancies.effects(fit.which, f)
+            frame.attrs["cond_var"] = without_effects(modes.variances[fit.k], lost)
+        out[factor.label] = frame
+    return out
+
+
+def pooled_ranef(fits: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:
+    """Means of the conditional modes, per grouping factor; see ``PooledLmer.ranef``."""
+    out = {}
+    for f, factor in factors_in_order(fits.fitted):
+        found, columns = fits.fitted.factor_modes[f], factor_columns(fits.fitted, f)
+        modes = found.modes[fits.index]
+        frame = pd.DataFrame(modes.mean(axis=0), index=pd.Index(factor.levels, name=factor.label), columns=columns)
+        if cond_var:
+            within = found.variances[fits.index].mean(axis=0)
+            centred = modes - modes.mean(axis=0)
+            between = np.einsum("kli,klj->lij", centred, centred) / (fits.n_sets - 1)
+            lost = fits.fitted.redundancies.effects(fits.which, f)
+            total = within + (1 + 1 / fits.n_sets) * between
+            for name, part in (("within", within), ("between", between), ("cond_var", total)):
+                frame.attrs[name] = without_effects(part, lost)
+        out[factor.label] = frame
+    return out

@@ -19,6 +19,7 @@ from ..inference.null_model import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import check_level
+from .notes import fit_notes
 from .variance import transformed_columns
 
 
@@ -249,4 +250,34 @@ def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object])
         warn(text, PoolingWarning)
         notes = [text]
     table.attrs["notes"] = notes
+    return table
+
+
+def fit_icc(fit: Selection, conf_level: float) -> pd.DataFrame:
+    """Intraclass correlations of one fit; see ``LmerFit.icc``."""
+    table = fit_shares(icc_estimates(fit), conf_level)
+    table.attrs["notes"] = fit_notes(fit)
+    return table
+
+
+def fit_r2(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
+    """Explained variance of one fit; see ``LmerFit.r2``."""
+    reductions, notes = reduction_estimates(fit, n_sims, seed)
+    parts = [nakagawa_estimates(fit), reductions]
+    table = pd.concat([fit_shares(part, conf_level) for part in parts], ignore_index=True)
+    table.attrs["notes"] = [*notes, *fit_notes(fit)]
+    return table
+
+
+def pooled_icc(fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Pooled intraclass correlations; see ``PooledLmer.icc``."""
+    return pooled_shares(icc_estimates(fits), conf_level, fits.labels)
+
+
+def pooled_r2(fits: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
+    """Pooled explained variance; see ``PooledLmer.r2``."""
+    reductions, notes = reduction_estimates(fits, n_sims, seed)
+    parts = [pooled_shares(part, conf_level, fits.labels) for part in (nakagawa_estimates(fits), reductions)]
+    table = pd.concat(parts, ignore_index=True)
+    table.attrs = {"notes": [*(note for part in parts for note in part.attrs["notes"]), *notes]}
     return table

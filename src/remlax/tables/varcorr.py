@@ -93,3 +93,13 @@ def _rows(
             "sdcor": sdcor,
         }
     )
+
+
+def pooled_varcorr(fits: Selection) -> pd.DataFrame:
+    """Mean variance components over the data sets; see ``PooledLmer.varcorr``."""
+    table = varcorr_frame(fits)
+    per_fit = len(table) // fits.n_sets
+    out = table.iloc[:per_fit].drop(columns="imp").reset_index(drop=True)
+    for name in ("vcov", "sdcor"):
+        out[name] = table[name].to_numpy().reshape(fits.n_sets, per_fit).mean(axis=0)
+    return out

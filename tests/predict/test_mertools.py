@@ -60,7 +60,7 @@ def test_expected_ranks_without_variance_are_tied_and_chunks_change_nothing(monk
     singular = fits_of("dyestuff2_singular")[0].expected_rank()
     assert np.allclose(singular["expected_rank"], 3.5)
     whole = fits_of("penicillin_crossed")[0].expected_rank()
-    monkeypatch.setattr("remlax.results.ranks.CHUNK_PAIRS", 50)
+    monkeypatch.setattr("remlax.predict.levels.CHUNK_PAIRS", 50)
     assert np.allclose(whole["expected_rank"], fits_of("penicillin_crossed")[0].expected_rank()["expected_rank"])
 
 

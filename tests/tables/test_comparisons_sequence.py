@@ -14,7 +14,7 @@ import remlax as rx
 from fitted_cases import INFERENCE, inference
 from reference_cases import read_reference_csv
 from remlax.errors import ConvergenceWarning, DataError, PoolingError
-from results.test_results_anova import failing
+from tables.test_comparisons import failing
 
 SEQUENCE = inference("means")["sequence"]
 

@@ -11,7 +11,7 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, studentratings
 from reference_cases import load_case
 from remlax.errors import DataError
-from results.dense_models import Dense, term_columns
+from tables.dense_models import Dense, term_columns
 
 
 def _models() -> dict[str, tuple[Dense, rx.LmerFit, list[tuple[int, list[str]]]]]:

@@ -22,7 +22,7 @@ from remlax.fitting.selection import Selection
 from remlax.inference import likelihood
 from remlax.inference.likelihood import maximum_likelihood, stacked_loglik
 from remlax.kernels.newton import MAX_ITER
-from results.dense_models import Dense, term_columns
+from tables.dense_models import Dense, term_columns
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "D1": {"method": "D1", "dfcom": math.inf},

@@ -223,7 +223,7 @@ def test_an_offset_is_the_shift_that_predictions_have() -> None:
     frame = sets()[0]
     one = rx.lmer("y ~ arm + offset(o) + (1 | g)", frame)
     new = pd.DataFrame({"arm": ["active", "control", "high", "low"], "o": frame["o"].mean()})
-    assert_allclose(one.emmeans("arm").means["estimate"], one.predict(new, re_formula="~0")["estimate"])
+    assert_allclose(one.emmeans("arm").means["estimate"], one.predict(new, level="~0")["estimate"])
     array = rx.lmer("y ~ arm + (1 | g)", frame, offset=frame["o"].to_numpy())
     assert_allclose(array.emmeans("arm").means["estimate"], one.emmeans("arm").means["estimate"])
     assert one.emmeans("arm").differences()["estimate"][0] == pytest.approx(-one.fixef()["arm[T.control]"])
@@ -245,8 +245,8 @@ def test_each_treatment_against_the_control() -> None:
     check(turned, expected["reverse"], "estimate")
     assert_allclose(turned["conf_low"], -table["conf_high"])
     # mvtnorm's own error is up to 1e-6; its degrees of freedom are whole numbers
-    for ddf, name in ((40, "mvt"), (np.inf, "normal")):
-        dunnett = fit("y ~ arm + x + (1 | g)").emmeans("arm", ddf=ddf).differences(reference="control")
+    for dfcom, name in ((40, "mvt"), (np.inf, "normal")):
+        dunnett = fit("y ~ arm + x + (1 | g)").emmeans("arm", dfcom=dfcom).differences(reference="control")
         assert_allclose(dunnett["p_adjusted"], expected[name], rtol=1e-5, atol=2e-6)
     # emmeans cuts df to whole numbers and asks mvtnorm for 1e-3
     assert_allclose(table["p_adjusted"], expected["emmeans"], atol=1e-3)

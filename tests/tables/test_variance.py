@@ -14,8 +14,8 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, inference, studentratings
 from reference_cases import load_case
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
-from results.dense_models import Dense, hessian, term_columns
-from results.redundant_cases import groups
+from tables.dense_models import Dense, hessian, term_columns
+from tables.redundant_cases import groups
 
 
 def _sleepstudy_dense() -> Dense:

@@ -16,7 +16,7 @@ from remlax.errors import DataError, PoolingWarning, SingularFitWarning
 from remlax.fitting.refit import draw_responses
 from remlax.inference.null_model import null_formula
 from remlax.tables.shares import fit_shares, nakagawa_estimates
-from results.dense_models import Dense, hessian, term_columns
+from tables.dense_models import Dense, hessian, term_columns
 
 MITML = [
     ("studentratings_k5", "studentratings"),

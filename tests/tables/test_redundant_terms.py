@@ -17,7 +17,7 @@ from remlax.errors import DataError, IdentifiabilityWarning, RemlaxWarning, Sing
 from remlax.fitting import find_redundancy
 from remlax.fitting.find_redundancy import find_redundancies
 from remlax.tables.notes import redundancy_notes
-from results.redundant_cases import derivatives, design, groups, undetermined
+from tables.redundant_cases import derivatives, design, groups, undetermined
 
 # formula of the random part, and whether some parameters are not identified
 DESIGNS = {
@@ -274,7 +274,7 @@ def test_predictions_that_take_the_terms_apart_are_named():
     with pytest.warns(IdentifiabilityWarning, match="the prediction for row 9 depends on how random terms that repeat"):
         fit.predict(apart)
     with pytest.warns(IdentifiabilityWarning, match="for rows 0, 9, 17 depends"):
-        fit.predict(rows, re_formula="~(1 | g)")
+        fit.predict(rows, level="~(1 | g)")
     with pytest.warns(IdentifiabilityWarning, match="for row 9 depends"):
         fit.predict_interval(apart, n_sims=10, seed=1)
     parts = fit.predict_interval(rows, which="all", n_sims=10, seed=1).groupby("effect")["conf_low"].count()
