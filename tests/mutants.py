@@ -104,7 +104,7 @@ TESTS = {
     "engine.pairs": ["engine/test_pairs.py", DERIVATIVES, DENSE, WHOLE],
     "engine.placement": ["engine/test_devices.py", "engine/test_lapack_chunks.py"],
     "kernels.posterior": POSTERIOR,
-    "kernels.held": ["inference/test_held_problems.py", "inference/test_confint.py"],
+    "kernels.held": ["inference/test_constrained.py", "inference/test_confint.py"],
     "engine.rows": ["engine/test_rows.py", DERIVATIVES, DENSE, WHOLE],
     "engine.stack": ["engine/test_rows.py", DENSE, WHOLE],
 }

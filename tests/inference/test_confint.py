@@ -15,7 +15,7 @@ from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
 from remlax.fitting.selection import Selection
-from remlax.inference.held import HeldStack
+from remlax.inference.constrained import ConstrainedFits
 from remlax.inference.profile import profile
 from remlax.inference.profile_table import Parameter, ProfileTable, make_table
 from remlax.inference.profile_walk import Side
@@ -241,14 +241,14 @@ def test_limits_follow_the_units_of_the_response():
 
 def test_a_search_that_finds_nothing_says_so(monkeypatch):
     _, fit = fit_case("dyestuff")
-    solve = HeldStack.solve
+    solve = ConstrainedFits.solve
 
     def fails_above_1560(self, asked, near):
         deviance, at = solve(self, asked, near)
         lost = [one is not None and one.kind == "beta" and value > 1560 for _, one, value in asked]
         return np.where(lost, np.nan, deviance), at
 
-    monkeypatch.setattr(HeldStack, "solve", fails_above_1560)
+    monkeypatch.setattr(ConstrainedFits, "solve", fails_above_1560)
     with pytest.warns(ConvergenceWarning, match="did not reach the 95% limits of Intercept: they are NaN"):
         found = fit.confint("profile").set_index("term")
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""How variances that are zero under a null hypothesis would be estimated together there."""
+"""Covariance of the estimates of variances that are zero under a null hypothesis."""
 
 from __future__ import annotations
 

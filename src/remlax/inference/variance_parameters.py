@@ -70,7 +70,7 @@ class VarianceParameters:
 
 
 def variance_parameters(fits: Selection) -> VarianceParameters:
-    """Read the variance parameters of some data sets off a stack.
+    """Find the variance parameters of some data sets.
 
     The covariance of (theta, log sigma) is 2 H^-1 with H the Hessian of the unprofiled REML or ML deviance at its
     minimum, so that the delta method gives the covariance of any smooth function of them. Parameters on the boundary

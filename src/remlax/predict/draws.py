@@ -326,7 +326,7 @@ def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarra
 
 
 def sim_fixef_table(fits: Selection, n_sims: int, seed: int | None, conf_level: float) -> pd.DataFrame:
-    """Summaries of draws of the coefficients; see ``Toolkit.sim_fixef``."""
+    """Summaries of draws of the coefficients; see ``LmerFit.sim_fixef``."""
     check_draws(n_sims, conf_level)
     beta = pooled_draws(fits, n_sims, seed).beta
     columns = summary_columns(beta.reshape(-1, beta.shape[2]), conf_level)
@@ -336,7 +336,7 @@ def sim_fixef_table(fits: Selection, n_sims: int, seed: int | None, conf_level: 
 def sim_ranef_table(
     fits: Selection, group: str | None, n_sims: int, seed: int | None, conf_level: float
 ) -> pd.DataFrame:
-    """Summaries of draws of the random effects; see ``Toolkit.sim_ranef``."""
+    """Summaries of draws of the random effects; see ``LmerFit.sim_ranef``."""
     check_draws(n_sims, conf_level)
     chosen = choose_effects(fits.fitted, group, None)
     draws = pooled_draws(fits, n_sims, seed).effects

@@ -1,4 +1,4 @@
-"""What would be predicted for chosen cases in other groups: re_impact and re_margins."""
+"""Impact of group effects on chosen cases: predictions in other groups, of re_impact and re_margins."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def impact_table(
     seed: int | None,
     conf_level: float,
 ) -> pd.DataFrame:
-    """Average predictions for cases over bins of levels; see ``Toolkit.re_impact``."""
+    """Average predictions for cases over bins of levels; see ``LmerFit.re_impact``."""
     cases, effect = cases_of(newdata), choose_effect(fits.fitted, group, term)
     ranks = _ranked(fits, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
@@ -152,7 +152,7 @@ def margins_table(
     residual: bool,
     draws: DrawsFrom,
 ) -> pd.DataFrame:
-    """Predictions for cases in levels at given percentiles; see ``Toolkit.re_margins``."""
+    """Predictions for cases in levels at given percentiles; see ``LmerFit.re_margins``."""
     cases, label = cases_of(newdata), fits.model.layout.factors[choose_factor(fits.fitted, group)].label
     at = np.asarray(percentiles, dtype=float)
     if at.ndim != 1 or not len(at) or not ((at >= 0) & (at <= 100)).all():

@@ -115,7 +115,7 @@ def expected_ranks(modes: np.ndarray, variances: np.ndarray) -> np.ndarray:
 
 
 def rank_table(fits: Selection, group: str | None, term: str | Sequence[str] | None) -> pd.DataFrame:
-    """Expected ranks of levels; see ``Toolkit.expected_rank``."""
+    """Expected ranks of levels; see ``LmerFit.expected_rank``."""
     return pd.concat([_ranks(fits, effect) for effect in choose_effects(fits.fitted, group, term)], ignore_index=True)
 
 
@@ -148,7 +148,7 @@ def _ranks(fits: Selection, effect: Effect) -> pd.DataFrame:
 def quantile_levels(
     fits: Selection, probs: float | Sequence[float], group: str | None, term: str | None
 ) -> pd.Series[str]:
-    """Levels at quantiles of the (mean) modes; see ``Toolkit.re_quantile``."""
+    """Levels at quantiles of the (mean) modes; see ``LmerFit.re_quantile``."""
     try:
         at = np.atleast_1d(np.asarray(probs, dtype=float))
     except (TypeError, ValueError):

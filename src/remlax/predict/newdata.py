@@ -171,7 +171,7 @@ def read_newdata(fits: Selection, newdata: NewData, include: list[np.ndarray], n
     Parameters
     ----------
     fits : Selection
-        Data sets of the stack to predict from.
+        Data sets to predict from.
     newdata : DataFrame, or K of them, or None
         None takes the rows of the fit.
     include : list of ndarray

@@ -57,7 +57,7 @@ def model_frames(fits: Selection, subset: Subset = None) -> list[pd.DataFrame]:
 
 
 def average_case(fits: Selection, subset: Subset) -> pd.DataFrame:
-    """One row: means of numbers, most frequent categories, levels at the median effect; see ``Toolkit.average_obs``."""
+    """One row: means of numbers, most frequent categories, levels at the median effect; see ``LmerFit.average_obs``."""
     frames = model_frames(fits, subset)
     out = {}
     for name in frames[0].columns:
@@ -84,7 +84,7 @@ def used_as_number(fitted: Fitted, column: pd.Series[Any]) -> bool:
 
 
 def random_cases(fits: Selection, n: int, subset: Subset, seed: int | None) -> pd.DataFrame:
-    """Rows drawn without replacement from the data, of a random imputation each; see ``Toolkit.draw_obs``."""
+    """Rows drawn without replacement from the data, of a random imputation each; see ``LmerFit.draw_obs``."""
     frames = model_frames(fits, subset)
     fewest = min(map(len, frames))
     if not (isinstance(n, int | np.integer) and 1 <= n <= fewest):

@@ -1,4 +1,4 @@
-"""What is pooled row by row needs the same rows in every imputation."""
+"""Same rows in every imputation, which what is pooled row by row needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..fitting.selection import Selection
 
 
 def require_same_rows(fits: Selection, instead: str = "or give newdata, the same rows for all of them") -> None:
-    """Refuse what is pooled row by row where the data sets of a stack have other rows, or the same in another order.
+    """Refuse what is pooled row by row where the data sets have other rows, or the same in another order.
 
     Raises
     ------

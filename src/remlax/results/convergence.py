@@ -1,4 +1,4 @@
-"""How an optimisation went, in the user's units."""
+"""Optimisation and convergence of fits, in the user's units."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OptSummary:
 
 
 def opt_summary(fit: Selection) -> OptSummary:
-    """Read the optimisation of one data set off the stack."""
+    """Summarise the optimisation of one data set."""
     hess = fit.fitted.opt.hess[fit.k]
     size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
     return OptSummary(

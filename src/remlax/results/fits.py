@@ -162,7 +162,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
     ) -> pd.DataFrame:
         """Confidence limits of all parameters of every fit; see `LmerFit.confint`.
 
-        The profiles of all fits are found in one stack. Each fit's bootstrap draws are its own.
+        The profiles of all fits are found in one batch. Each fit's bootstrap draws are its own.
 
         Returns
         -------

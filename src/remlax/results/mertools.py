@@ -1,4 +1,4 @@
-"""What merTools offers about the fit itself: root mean squared residual (RMSE) and refits to subsamples (subBoot)."""
+"""Measures of the whole fit that merTools has: root mean squared residual (RMSE), refits to subsamples (subBoot)."""
 
 from __future__ import annotations
 

@@ -620,7 +620,7 @@ class PooledLmer(ModelResult, Hints):
 
 
 def pool_selection(fits: Selection, within: CoefficientInference, conf_level: float) -> PooledLmer:
-    """Pool some fits of a stack by Rubin's rules, with complete-data degrees of freedom averaged over them."""
+    """Pool fits by Rubin's rules, with complete-data degrees of freedom averaged over them."""
     complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
     rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
     return PooledLmer(fits, rubin, within)

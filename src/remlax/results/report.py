@@ -1,4 +1,4 @@
-"""What a paper says about a model: tables for print, and the facts of a methods section in words."""
+"""Report of a model for a paper: numbers of the printed table, and the facts of a methods section in words."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from .model_table import ModelParts, ModelTable, one_model
 
 
 class Result:
-    """Formula, names and file of whatever comes from a stack of fits."""
+    """Formula, names and file of whatever is made of fits of a batch."""
 
     selection: Selection
 

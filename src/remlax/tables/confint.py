@@ -125,7 +125,7 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
 
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
-    """Profiles of some data sets, all in one stack."""
+    """Profiles of some data sets, all in one batch."""
     check_level(conf_level)
     _check_fits(fits)
     labels, out = parameter_frame(fits.fitted), []

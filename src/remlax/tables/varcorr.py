@@ -1,4 +1,4 @@
-"""Labelled tables built from the arrays of a fitted stack."""
+"""Variance components (lme4's VarCorr), and the labels of terms, factors and levels."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import remlax as rx
 from random_models import random_frame, random_model
-from remlax.inference.held import HeldStack, parameters_of
+from remlax.inference.constrained import ConstrainedFits, parameters_of
 from remlax.kernels.held import held_derivatives, held_deviance
 
 
@@ -41,7 +41,7 @@ def dense_deviance(model, fit, covariances, sigma, held):
 
 def test_every_parameter_is_held_where_it_is_asked(case):
     model, fit = case
-    stack = HeldStack(fit.selection)
+    stack = ConstrainedFits(fit.selection)
     terms = fit.selection.model.layout.terms
     rng = np.random.default_rng(1)
     ours, dense = [], []
@@ -79,7 +79,7 @@ def test_every_parameter_is_held_where_it_is_asked(case):
 @pytest.mark.slow
 def test_derivatives_are_those_of_automatic_differentiation(case):
     _, fit = case
-    stack = HeldStack(fit.selection)
+    stack = ConstrainedFits(fit.selection)
     problem = stack.batch.one(0)
     rng = np.random.default_rng(2)
     values = {"sd": 0.7, "cor": -0.4, "sigma": 1.3, "beta": 0.9}
@@ -97,7 +97,7 @@ def test_derivatives_are_those_of_automatic_differentiation(case):
 def test_derivatives_of_one_factor_are_differences(case):
     """Gradient against differences of the deviance, Hessian against those of the gradient; a correlation is held."""
     _, fit = case
-    stack = HeldStack(fit.selection)
+    stack = ConstrainedFits(fit.selection)
     problem = stack.batch.one(0)
     parameter = next(one for one in parameters_of(fit.selection.fitted) if one.kind == "cor")
     held = stack.held((0, parameter, -0.4), 0.1)

@@ -1,4 +1,4 @@
-"""Problems with one parameter held at a value, for all parameters of all data sets in one stack."""
+"""Constrained problems: one parameter held at a value, for all parameters of all data sets in one batch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parameters_of(fitted: Fitted) -> list[Parameter]:
     return [*out, Parameter(-1, 0, 0), *(Parameter(-2, j, j) for j in range(fitted.beta.shape[1]))]
 
 
-class HeldStack:
+class ConstrainedFits:
     """Held problems of some data sets, in the conditioned coordinates.
 
     Searches start at the estimates of the fits, or at ``coordinates`` (K, d + 1) of free problems.
