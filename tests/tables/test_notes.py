@@ -71,6 +71,16 @@ TABLES = {
 SLOW = {"predict_interval"}
 
 
+@pytest.mark.parametrize("name", ["tidy fixed", "tidy ran_vals", "contrast", "test"])
+def test_tables_that_print_themselves_have_them_as_attributes(name):
+    table = TABLES[name](pooled("drop"))
+    assert (table.singular, table.failed, table.left_out) == (["b"], ["d"], ["d"])
+    assert table.notes == table.attrs["notes"]
+    single = fits()[1].tidy()
+    assert single.notes[0].startswith("singular fit")
+    assert single.failed == []
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in TABLES])
 def test_every_table_names_them(name):
     with warnings.catch_warnings():

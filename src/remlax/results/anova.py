@@ -13,7 +13,7 @@ from ..hints import hinted
 from ..inference.coefficients import Ddf
 from ..tables.comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
 from ..tables.hypotheses import fit_terms, pooled_terms
-from ..tables.result_table import result_table
+from ..tables.result_table import ResultTable, result_table
 from ..tables.usable import OnFailure
 from .fit import LmerFit
 from .fits import LmerFitList
@@ -32,7 +32,7 @@ def anova(
     ariv: Ariv = "default",
     dfcom: Ddf | npt.ArrayLike = "satterthwaite",
     on_failure: OnFailure = "raise",
-) -> pd.DataFrame:
+) -> ResultTable:
     """Test the terms of one model, or compare nested models of the same data.
 
     Parameters
@@ -61,7 +61,7 @@ def anova(
 
     Returns
     -------
-    pandas.DataFrame
+    ResultTable
         One model: a row per term, ``term statistic df1 df2 p_value method``, with ``riv dfcom note`` of several fits.
         The statistic is F, or D1 or D2 of several fits. Tested is that the coefficients of the term are zero where
         categories are coded as deviations from their mean, however they are coded in the model: a covariate's slope

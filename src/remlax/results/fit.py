@@ -27,7 +27,7 @@ from ..tables.modes import Uncertainty, fit_ranef
 from ..tables.notes import fit_notes, redundancy_notes
 from ..tables.printing import Summary
 from ..tables.reference_grid import At, Weights
-from ..tables.result_table import result_table
+from ..tables.result_table import ResultTable, result_table
 from ..tables.shares import fit_icc, fit_r2
 from ..tables.tidy import Effects, fit_tidy
 from ..tables.varcorr import level_counts, varcorr_frame, vcov_frame
@@ -60,7 +60,7 @@ class LmerFit(ModelResult, Hints):
     def _within(self, dfcom: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
         return coefficient_inference(self.selection, dfcom, vcov, cluster)
 
-    def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _noted(self, table: pd.DataFrame) -> ResultTable:
         notes = fit_notes(self.selection)
         table.attrs["notes"] = [*notes, *table.attrs.get("notes", [])]
         return result_table(table)
@@ -259,7 +259,7 @@ class LmerFit(ModelResult, Hints):
         uncertainty: Uncertainty = "conditional",
         vcov: Vcov = "model",
         cluster: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
 
         Parameters
@@ -287,7 +287,7 @@ class LmerFit(ModelResult, Hints):
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             ``attrs["notes"]`` says what is special about the fit.
 
         References
@@ -395,12 +395,12 @@ class LmerFit(ModelResult, Hints):
         dfcom: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
         cluster: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """Linear combinations of the coefficients; see `PooledLmer.contrast`, and `tidy` for the options.
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             The columns of ``tidy("fixed")``.
         """
         linear = read_constraints(L, self._names, None, names, terms=self._term_names)
@@ -415,7 +415,7 @@ class LmerFit(ModelResult, Hints):
         dfcom: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
         cluster: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """F test of linear hypotheses about the coefficients.
 
         Parameters
@@ -434,7 +434,7 @@ class LmerFit(ModelResult, Hints):
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             One row: ``hypothesis statistic df1 df2 p_value method``.
 
         Raises

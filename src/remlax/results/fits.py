@@ -60,7 +60,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
             raise UnknownArgumentError(
                 f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels"
             )
-        return LmerFit(self.selection.each[index])
+        return LmerFit(self.selection.one(self.selection.which[index]))
 
     def __iter__(self) -> Iterator[LmerFit]:
         return (LmerFit(one) for one in self.selection.each)

@@ -26,7 +26,7 @@ from ..tables.modes import Uncertainty, pooled_ranef
 from ..tables.notes import mark
 from ..tables.printing import Summary
 from ..tables.reference_grid import At, Weights
-from ..tables.result_table import result_table
+from ..tables.result_table import ResultTable, result_table
 from ..tables.shares import pooled_icc, pooled_r2
 from ..tables.tidy import Effects, monte_carlo_errors, pooled_tidy
 from ..tables.usable import OnFailure, choose_fits
@@ -151,7 +151,7 @@ class PooledLmer(ModelResult, Hints):
 
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """Pooled estimates as a table, one row each.
 
         Parameters
@@ -166,7 +166,7 @@ class PooledLmer(ModelResult, Hints):
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             ``fixed``: ``term estimate std_error statistic df p_value conf_low conf_high riv lambda fmi ubar b t
             dfcom``.
 
@@ -242,7 +242,7 @@ class PooledLmer(ModelResult, Hints):
 
     def contrast(
         self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """Pooled linear combinations of the coefficients, each with its own degrees of freedom.
 
         Parameters
@@ -257,7 +257,7 @@ class PooledLmer(ModelResult, Hints):
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             The columns of ``tidy("fixed")``.
 
         Raises
@@ -282,7 +282,7 @@ class PooledLmer(ModelResult, Hints):
 
     def test(
         self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
-    ) -> pd.DataFrame:
+    ) -> ResultTable:
         """Test linear hypotheses about the coefficients jointly.
 
         Parameters
@@ -300,7 +300,7 @@ class PooledLmer(ModelResult, Hints):
 
         Returns
         -------
-        pandas.DataFrame
+        ResultTable
             One row: ``hypothesis statistic df1 df2 p_value riv dfcom method note``.
 
         Raises
@@ -338,21 +338,10 @@ class PooledLmer(ModelResult, Hints):
 
         Parameters
         ----------
-        specs : str or sequence of str
-            Factors whose (combinations of) levels get a mean.
-        by : str or sequence of str, optional
-            Factors within whose levels means are compared.
-        at : dict, optional
-            Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
-            two; the mean of any other covariate over all imputations, so that all have one grid. An offset stands at
-            its mean, that of each imputation.
-        weights : {"equal", "proportional"}, default "equal"
-            How the combinations of the variables averaged over count: all the same, or as many rows as the data of all
-            imputations together have of their categories, as R's emmeans does it under that name (for one data set).
-            Prior weights do not count.
-        type : {"model", "response"}, default "model"
-            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
-            estimates and limits transformed back after pooling, standard errors by the delta method.
+        specs, by, at, weights, type
+            As in `LmerFit.emmeans`. Means of covariates and proportions of categories are those of all imputations
+            together, so that all have one grid; an offset stands at the mean of each imputation. Means of a transformed
+            response are transformed back after pooling.
 
         Returns
         -------

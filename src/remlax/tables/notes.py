@@ -177,10 +177,7 @@ def mark(table: pd.DataFrame, fits: Selection) -> pd.DataFrame:
     ``n_imputations``; ``singular_imputations``, ``failed_imputations`` and ``dropped_imputations``: labels; ``notes``:
     the same in sentences.
     """
-    label = fits.rows.labels
-    singular = [label[k] for k in fits.which if fits.fitted.singular[k]]
-    failed = [label[k] for k in (*fits.which, *fits.dropped) if not fits.fitted.converged[k]]
-    left_out = [label[k] for k in fits.dropped]
+    singular, failed, left_out = fits.singular, fits.failed, fits.left_out
     notes = []
     if singular:
         notes.append(f"singular fits: imputation {shortened(singular)}")

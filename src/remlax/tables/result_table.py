@@ -34,10 +34,38 @@ SMALL, MOST_DECIMALS = 1e-3, 8
 
 
 class ResultTable(pd.DataFrame):
-    """A data frame that prints itself for reading; what is made from it is an ordinary data frame.
+    """A data frame that prints itself for reading and knows what is special about the fits behind it.
 
-    The print-out rounds, and leaves out columns for which the line has no room: ``to_string()`` prints them all.
+    What is made from it (rows of it, a concatenation) is an ordinary data frame. The print-out rounds, and leaves out
+    columns for which the line has no room: ``to_string()`` prints them all.
+
+    Examples
+    --------
+    >>> import remlax as rx
+    >>> table = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool().tidy()
+    >>> table.singular, table.failed, table.left_out, table.notes
+    ([], [], [], [])
     """
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers of the table must know, in sentences."""
+        return list(self.attrs.get("notes", []))
+
+    @property
+    def singular(self) -> list[object]:
+        """Labels of the imputations whose fit is singular."""
+        return list(self.attrs.get("singular_imputations", []))
+
+    @property
+    def failed(self) -> list[object]:
+        """Labels of the imputations whose fit did not converge, used or left out."""
+        return list(self.attrs.get("failed_imputations", []))
+
+    @property
+    def left_out(self) -> list[object]:
+        """Labels of the imputations that were left out."""
+        return list(self.attrs.get("dropped_imputations", []))
 
     @property
     def _constructor(self) -> Callable[..., pd.DataFrame]:
@@ -53,7 +81,7 @@ class ResultTable(pd.DataFrame):
         return found.to_html(index=False) + "".join(f"<p>{escape(note)}</p>" for note in _notes(self))
 
 
-def result_table(frame: pd.DataFrame) -> pd.DataFrame:
+def result_table(frame: pd.DataFrame) -> ResultTable:
     """Make a table print itself for reading."""
     found = ResultTable(frame)
     found.attrs = frame.attrs
