@@ -35,7 +35,7 @@ def small(seed: int = 1) -> pd.DataFrame:
 def shapes() -> dict[str, Batch]:
     few = rx.lmer_list("y ~ x + (1 + x | g)", [small(seed) for seed in range(64)])
     hsb = rx.lmer_list("mathach ~ minority + female + ses + meanses + (1 + ses | schid)", rx.datasets.hsb_imputed())
-    return {"J=30 x 10": few.fitted_stack.model.batch, "hsb": hsb.fitted_stack.model.batch}
+    return {"J=30 x 10": few.selection.model.batch, "hsb": hsb.selection.model.batch}
 
 
 def copy_rate(batch: Batch, device: jax.Device) -> float:

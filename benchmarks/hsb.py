@@ -53,7 +53,7 @@ def frames_to_table(k: int, optimizer: Any, repeats: int) -> tuple[float, float]
 
 def fits_in_memory(n_fits: int, repeats: int) -> float:
     """Seconds of n fits whose cross-products are in memory already."""
-    batch = rx.lmer_list(FORMULA, copies(5), optimizer=rx.Newton()).fitted_stack.model.batch
+    batch = rx.lmer_list(FORMULA, copies(5), optimizer=rx.Newton()).selection.model.batch
     many = batch.take(np.arange(n_fits) % 5)
     fit(many, rx.Newton())
     return median_seconds(lambda: fit(many, rx.Newton()), repeats)

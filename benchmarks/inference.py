@@ -10,6 +10,7 @@ from dataclasses import replace
 from common import arguments, has_r, median_seconds, report, run_r
 
 import remlax as rx
+from remlax.fitting.selection import Selection
 
 SLEEP = "Reaction ~ Days + (1 + Days | Subject)"
 HSB = "mathach ~ ses + meanses + (1 + ses | schid)"
@@ -30,14 +31,14 @@ def tasks(fits: rx.LmerFitList, n_sims: int) -> dict[str, Callable[[], object]]:
     """Each from estimates alone: nothing that was computed before is used again."""
 
     def fresh() -> rx.LmerFitList:
-        return rx.LmerFitList(replace(fits.fitted_stack), fits.lanes)
+        return rx.LmerFitList(Selection(replace(fits.selection.fitted), fits.selection.which))
 
     def per_fit(**options: object) -> Callable[[], object]:
         return lambda: [fit.tidy("fixed", **options) for fit in fresh()]
 
     return {
         "satterthwaite": per_fit(),
-        "kenward-roger": per_fit(ddf="kenward-roger"),
+        "kenward-roger": per_fit(dfcom="kenward-roger"),
         "CR2": per_fit(vcov="CR2"),
         "profile": lambda: fresh()[0].profile().confint(),
         "boot": lambda: fresh()[0].confint("boot", n_sims=n_sims, seed=1),

@@ -53,7 +53,7 @@ def from_starts(batch: Batch, n_starts: int, seed: int = 1) -> np.ndarray:
 def criteria(n: int, n_starts: int, first: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Criterion where lmer_list ends, the lowest from random starts, and whether it says that it converged."""
     frames = [small(seed) for seed in range(first, first + n)]
-    fitted = rx.lmer_list(SLOPE, frames).fitted_stack
+    fitted = rx.lmer_list(SLOPE, frames).selection.fitted
     return fitted.criterion, from_starts(fitted.model.batch, n_starts), fitted.converged
 
 

@@ -103,6 +103,7 @@ def process(*, quick: bool) -> Rows:
         rx.datasets.hsb_imputed().to_long().to_csv(folder / "long.csv", index=False)
         code = f"""
 import pandas as pd, remlax as rx
+from remlax.fitting.selection import Selection
 CACHE
 long = pd.read_csv({str(folder / "long.csv")!r}, dtype={{"schid": str}})
 sets = [d for _, d in long.groupby(".imp")]
@@ -185,7 +186,7 @@ def from_memory(frames: list[pd.DataFrame], formula: str, fits: int, name: str, 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rx.RemlaxWarning)
-        batch = rx.lmer_list(formula, frames).fitted_stack.model.batch
+        batch = rx.lmer_list(formula, frames).selection.model.batch
     many = batch.take(np.arange(fits) % len(frames))
     start = time.perf_counter()
     found = fit(many, rx.Newton())
@@ -279,7 +280,7 @@ def inference(*, quick: bool) -> Rows:
     less = rx.lmer_list("mathach ~ minority + female + ses + (1 + ses | schid)", [frames[k % 5] for k in range(20)])
 
     def fresh(found: rx.LmerFitList) -> rx.LmerFitList:
-        return rx.LmerFitList(replace(found.fitted_stack), found.lanes)
+        return rx.LmerFitList(replace(found.selection, fitted=replace(found.selection.fitted)))
 
     tasks: dict[str, Callable[[], object]] = {
         f"D{j}": lambda j=j: rx.anova(fresh(less), fresh(fits), method=f"D{j}") for j in (1, 2, 3, 4)

@@ -110,7 +110,7 @@ def remlax(task: Task) -> Callable[[list[pd.DataFrame]], list[Fit]]:
         fits = rx.lmer_list(task["formula"], frames)
         if task["table"]:
             fits.pool().tidy("fixed")
-        own = fits.fitted_stack
+        own = fits.selection.fitted
         return [(float(c), bool(ok), None) for c, ok in zip(own.criterion, own.converged, strict=True)]
 
     return many

@@ -22,8 +22,8 @@ class Pooled(ModelAbstract):
     """The fixed part of a pooled model."""
 
     def __init__(self, pooled: rx.PooledLmer, data: object) -> None:
-        self.rows = pooled.fitted_stack.model.rows
-        self.keep = pooled.fitted_stack.model.keep
+        self.rows = pooled.selection.rows
+        self.keep = pooled.selection.model.keep
         variables = [v for v in self.rows.formula.variables if v not in self.rows.formula.random[0].group]
         vault = ModelVault(
             coef=pooled.fixef().to_numpy(),

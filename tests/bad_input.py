@@ -89,12 +89,12 @@ def pooled() -> rx.PooledLmer:
 
 @cache
 def smaller() -> rx.LmerFitList:
-    return rx.lmer_list("y ~ x + (1 | g)", fits().fitted_stack.model.rows.data)
+    return rx.lmer_list("y ~ x + (1 | g)", fits().selection.model.rows.data)
 
 
 @cache
 def other() -> rx.LmerFitList:
-    return rx.lmer_list("y ~ z + (1 | g)", fits().fitted_stack.model.rows.data)
+    return rx.lmer_list("y ~ z + (1 | g)", fits().selection.model.rows.data)
 
 
 def lmer(formula: Any = "y ~ x + (1 | g)", data: Any = None, **options: Any) -> Callable[[], object]:
@@ -1034,30 +1034,30 @@ RESULTS: list[Case] = [
         r"effects=\['fixed'\] is not known: use 'fixed', 'ran_pars', 'ran_vals' or 'ran_coefs'",
     ),
     (
-        "tidy: unknown ddf",
-        of(fit, "tidy", ddf="kr"),
+        "tidy: unknown dfcom",
+        of(fit, "tidy", dfcom="kr"),
         DataError,
         "degrees of freedom 'kr' are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number,",
     ),
     (
-        "tidy: ddf of the wrong length",
-        of(fit, "tidy", ddf=[1.0, 2.0]),
+        "tidy: dfcom of the wrong length",
+        of(fit, "tidy", dfcom=[1.0, 2.0]),
         DataError,
         r"degrees of freedom of shape \(2,\): give one number, or 4, one per coefficient",
     ),
     (
-        "tidy: negative ddf",
-        of(fit, "tidy", ddf=-3),
+        "tidy: negative dfcom",
+        of(fit, "tidy", dfcom=-3),
         DataError,
         r"degrees of freedom must be positive \(math\.inf for z tests\), not -3",
     ),
     (
-        "tidy: ddf not a number",
-        of(fit, "tidy", ddf=math.nan),
+        "tidy: dfcom not a number",
+        of(fit, "tidy", dfcom=math.nan),
         DataError,
         r"degrees of freedom must be positive \(math\.inf for z tests\), not nan",
     ),
-    ("tidy: ddf an object", of(fit, "tidy", ddf=object()), DataError, "degrees of freedom "),
+    ("tidy: dfcom an object", of(fit, "tidy", dfcom=object()), DataError, "degrees of freedom "),
     (
         "tidy: level of 95",
         of(fit, "tidy", conf_level=95),
@@ -1242,7 +1242,7 @@ RESULTS: list[Case] = [
     ),
     (
         "pool: no fit",
-        lambda: rx.LmerFitList(fits().fitted_stack, ()).pool(),
+        lambda: rx.LmerFitList(fits().selection.take(())).pool(),
         PoolingError,
         r"pooling needs at least two fits; there are none: a single fit has its own tidy\(\) and summary\(\)",
     ),
@@ -1381,22 +1381,22 @@ RESULTS: list[Case] = [
         "new_levels='skip' is not known: use 'error', 'mean' or 'draw'",
     ),
     (
-        "predict: re_formula unknown group",
-        of(fit, "predict", re_formula="~(1 | school)"),
+        "predict: level unknown group",
+        of(fit, "predict", level="~(1 | school)"),
         FormulaError,
-        r"re_formula='~\(1 \| school\)' asks for 'Intercept' by 'school', which the model does not have; it has",
+        r"level='~\(1 \| school\)' asks for 'Intercept' by 'school', which the model does not have; it has",
     ),
     (
-        "predict: re_formula with fixed terms",
-        of(fit, "predict", re_formula="~x"),
+        "predict: level with fixed terms",
+        of(fit, "predict", level="~x"),
         FormulaError,
-        r"re_formula='~x': cannot read 'y ~ x': it has no random term; add one such as \(1 \| g\), where g names",
+        r"level='~x': cannot read 'y ~ x': it has no random term; add one such as \(1 \| g\), where g names",
     ),
     (
-        "predict: re_formula a number",
-        of(fit, "predict", re_formula=3),
-        FormulaError,
-        r"re_formula=3 must be text, such as '~\(1 \| g\)' or '~0', or None",
+        "predict: level a number",
+        of(fit, "predict", level=3),
+        DataError,
+        r"level=3 is not known: use 'population', 'group', a list of grouping factors or a formula of random terms",
     ),
     (
         "predict: pooled unknown level",

@@ -282,9 +282,9 @@ def shown(name: str) -> str:
 
 def fit_lams(made: Design, fit: rx.LmerFit) -> list[Array]:
     """Lambda of every term in the design's order, the user's units."""
-    layout = fit.fitted_stack.model.layout
+    layout, relative_factor = fit.selection.model.layout, fit.selection.fitted.relative_factor
     by_name = {
-        (term.group.replace("(", "").replace(")", ""), term.names): fit.fitted_stack.relative_factor(i)[fit.lane]
+        (term.group.replace("(", "").replace(")", ""), term.names): relative_factor(i)[fit.selection.k]
         for i, term in enumerate(layout.terms)
     }
     return [by_name[":".join(group), tuple(map(shown, names))] for names, group in made.terms]

@@ -16,7 +16,7 @@ import pytest
 import remlax as rx
 from dense_model import DenseTerm, dense, lower
 from remlax.errors import DataError, RankDeficientWarning
-from remlax.fitting.refit import refit_lane
+from remlax.fitting.refit import refit_to
 from remlax.fitting.units import triangular
 
 FAR = [1e5, -1.7e9]
@@ -176,7 +176,7 @@ def test_profiles_of_the_slope_are_those_near_zero(frames: list[pd.DataFrame], n
 def test_refits_and_files_keep_the_digits(frames: list[pd.DataFrame], near: rx.LmerFitList, tmp_path: Path) -> None:
     far = rx.lmer(FORMULA, moved(frames, -1.7e9)[0])
     y = frames[1]["y"].to_numpy()[None]
-    refits = [refit_lane(fit.fitted_stack, 0, y).criterion[0] for fit in (near[0], far)]
+    refits = [refit_to(fit.selection.one(0), y).criterion[0] for fit in (near[0], far)]
     assert refits[1] == pytest.approx(refits[0], abs=1e-7)
     far.save(tmp_path / "far")
     again = rx.load(tmp_path / "far")

@@ -142,7 +142,7 @@ def test_copies_of_one_data_set_have_no_variance_between(frames: list[pd.DataFra
 
 
 def test_a_failing_data_set_changes_nothing_elsewhere(fits: rx.LmerFitList) -> None:
-    batch = fits.fitted_stack.model.batch
+    batch = fits.selection.model.batch
     clean = engine.fit(batch, Newton())
     broken = batch.take(np.arange(batch.n_sets))
     broken.problem.products.ww[1] = np.nan
@@ -154,7 +154,7 @@ def test_a_failing_data_set_changes_nothing_elsewhere(fits: rx.LmerFitList) -> N
 
 
 def test_padding_of_data_sets_changes_nothing(fits: rx.LmerFitList) -> None:
-    batch = fits.fitted_stack.model.batch
+    batch = fits.selection.model.batch
     whole = engine.fit(batch, Newton())
     three = engine.fit(batch.take(np.array([0, 1, 2])), Newton())
     np.testing.assert_allclose(three.theta, whole.theta[:3], rtol=1e-9)

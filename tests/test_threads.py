@@ -157,7 +157,7 @@ def test_a_fit_after_an_interrupted_one_is_right() -> None:
 def test_an_interrupt_while_chunks_run_stops_those_that_wait(
     imputed: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = rx.lmer_list(FORMULAS[1], imputed).fitted_stack.model.batch.take(np.arange(20) % 5)
+    many = rx.lmer_list(FORMULAS[1], imputed).selection.model.batch.take(np.arange(20) % 5)
     monkeypatch.setattr(batch, "CHUNK_BYTES", 1)  # every data set a chunk
     ran: list[int] = []
 
@@ -185,7 +185,7 @@ def frame():
     return pd.DataFrame({"y": y, "a": a, "b": b})
 sets = [[frame() for _ in range(16)] for _ in range(4)]
 def fit(frames):
-    return rx.lmer_list("y ~ 1 + (1 | a) + (1 | b)", frames).fitted_stack.theta
+    return rx.lmer_list("y ~ 1 + (1 | a) + (1 | b)", frames).selection.fitted.theta
 serial = [fit(frames) for frames in sets]
 with ThreadPoolExecutor(4) as pool:
     for _ in range(5):

@@ -37,10 +37,11 @@ from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
 from .fitting.record import record
+from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
 from .results import LmerFit, LmerFitList
-from .results.redundancy_words import redundancy_notes
+from .tables.notes import redundancy_notes
 
 Optimizer = LBFGS | Newton
 
@@ -141,7 +142,7 @@ def lmer(
     )
     _warn_two_values(rows)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
-    return LmerFit(fitted, 0)
+    return LmerFit(Selection.all_of(fitted))
 
 
 def lmer_list(
@@ -209,7 +210,7 @@ def lmer_list(
     _warn_two_values(rows)
     warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
-    return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
+    return LmerFitList(Selection.all_of(fitted))
 
 
 def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh | None) -> Fitted:
@@ -220,7 +221,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
-    _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_lanes, seconds, converged, singular)
+    _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_sets, seconds, converged, singular)
     record(fitted)
     _warn(fitted)
     return fitted
@@ -291,11 +292,11 @@ def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
 
 
 def _warn(fitted: Fitted) -> None:
-    labels, several = fitted.model.rows.labels, fitted.n_lanes > 1
-    for text in redundancy_notes(fitted, range(fitted.n_lanes)):
+    labels, several = fitted.model.rows.labels, fitted.n_sets > 1
+    for text in redundancy_notes(Selection.all_of(fitted)):
         warn(text, IdentifiabilityWarning)
-    failed = [k for k in range(fitted.n_lanes) if not fitted.converged[k]]
-    singular = [k for k in range(fitted.n_lanes) if fitted.singular[k] and fitted.converged[k]]
+    failed = [k for k in range(fitted.n_sets) if not fitted.converged[k]]
+    singular = [k for k in range(fitted.n_sets) if fitted.singular[k] and fitted.converged[k]]
     if failed:
         where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"

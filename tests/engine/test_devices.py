@@ -32,7 +32,7 @@ frames = [frame() for _ in range(6)]
 
 def numbers(formula, optimizer, device):
     fits = rx.lmer_list(formula, frames, optimizer=optimizer, device=device)
-    own = fits.fitted_stack
+    own = fits.selection.fitted
     parts = [own.theta, own.beta, own.vcov, own.sigma, own.criterion, own.information.hess, own.factor_modes[0].modes]
     flat = np.concatenate([np.ravel(np.asarray(p)) for p in parts])
     return flat.tolist(), own.opt.status.tolist()
@@ -83,7 +83,7 @@ def test_one_named_device_gives_the_same_fit() -> None:
     formula = "Reaction ~ Days + (1 | Subject)"
     named = rx.lmer(formula, data, device=jax.devices("cpu")[0])
     assert named.criterion() == rx.lmer(formula, data).criterion()
-    assert named.fitted_stack.model.batch.mesh is not None
+    assert named.selection.model.batch.mesh is not None
 
 
 def test_what_counts_as_a_device() -> None:

@@ -63,7 +63,7 @@ def test_chunks_that_call_lapack_run_one_after_the_other(threads):
     fits = rx.lmer_list("y ~ x + (1 | person)", list(frames(12)))
     threads.clear()
     keys, theta = np.zeros((12, 2), np.uint32), np.ones((12, 1))
-    batch.run(draw, fits.fitted_stack.model.batch, keys, theta, lapack=True, n_sims=3, joint=True)
+    batch.run(draw, fits.selection.model.batch, keys, theta, lapack=True, n_sims=3, joint=True)
     assert set(threads) == {1}
 
 

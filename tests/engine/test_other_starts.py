@@ -57,7 +57,7 @@ def test_fits_do_not_stop_on_an_arc() -> None:
             found = scipy.optimize.minimize(dense_criterion, start, (data,), "L-BFGS-B", options={"maxiter": 8})
             assert fit.criterion() < found.fun + 1e-6
     with jax.enable_x64(True):
-        queued = jax.jit(fit_queue)(fits[0].fitted_stack.model.batch.problem)
+        queued = jax.jit(fit_queue)(fits[0].selection.model.batch.problem)
     assert (np.asarray(queued.status) == CONVERGED).all()
     np.testing.assert_allclose(queued.value, [fit.criterion() for fit in fits], rtol=1e-12)
 
@@ -88,7 +88,7 @@ def test_criterion_does_not_depend_on_the_order_of_columns() -> None:
     data["fine"], data["coarse"] = np.arange(240) // 6, np.arange(240) // 24
     data["y"] += rng.normal(size=40)[data["fine"]] * (1 + data["x"])
     fit = rx.lmer("y ~ x + (1 + x | coarse) + (1 + x | fine)", data)
-    batch = fit.fitted_stack.model.batch
+    batch = fit.selection.model.batch
     map_ = batch.structure.theta_map
     theta = rng.normal(size=(1, map_.n_theta))
     reverse = batch.with_products(batch.problem.reversed().products)

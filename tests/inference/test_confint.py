@@ -14,7 +14,8 @@ import remlax as rx
 from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
-from remlax.inference.held import HeldStack
+from remlax.fitting.selection import Selection
+from remlax.inference.constrained import ConstrainedFits
 from remlax.inference.profile import profile
 from remlax.inference.profile_table import Parameter, ProfileTable, make_table
 from remlax.inference.profile_walk import Side
@@ -217,12 +218,12 @@ def test_a_correlation_costs_no_more_than_leaving_out_an_sd():
 def test_all_data_sets_in_one_stack_are_the_single_ones():
     frames = load_case("studentratings_k5")[1][:2]
     fits = rx.lmer_list("ReadAchiev ~ ReadDis + (1 | ID)", frames)
-    both = profile(fits.fitted_stack, np.array([0, 1]), 0.95)
+    both = profile(fits.selection.take([0, 1]), 0.95)
     table = fits.confint("profile")
     assert table["imp"].tolist() == [1] * 4 + [2] * 4
     assert_allclose(table["conf_high"], [one.limit(CUT, 1) for one in (*both[0], *both[1])])
     for k in range(2):
-        alone = profile(fits.fitted_stack, np.array([k]), 0.95)[0]
+        alone = profile(fits.selection.one(k), 0.95)[0]
         for a, b in zip(both[k], alone, strict=True):
             assert_allclose([a.limit(CUT, -1), a.limit(CUT, 1)], [b.limit(CUT, -1), b.limit(CUT, 1)], rtol=1e-6)
 
@@ -240,14 +241,14 @@ def test_limits_follow_the_units_of_the_response():
 
 def test_a_search_that_finds_nothing_says_so(monkeypatch):
     _, fit = fit_case("dyestuff")
-    solve = HeldStack.solve
+    solve = ConstrainedFits.solve
 
     def fails_above_1560(self, asked, near):
         deviance, at = solve(self, asked, near)
         lost = [one is not None and one.kind == "beta" and value > 1560 for _, one, value in asked]
         return np.where(lost, np.nan, deviance), at
 
-    monkeypatch.setattr(HeldStack, "solve", fails_above_1560)
+    monkeypatch.setattr(ConstrainedFits, "solve", fails_above_1560)
     with pytest.warns(ConvergenceWarning, match="did not reach the 95% limits of Intercept: they are NaN"):
         found = fit.confint("profile").set_index("term")
     monkeypatch.undo()
@@ -360,7 +361,7 @@ def test_wald():
     assert_allclose(table.loc[table["effect"] == "ran_pars", columns], random[columns])
     assert table["term"].tolist() == [*random["term"], *fixed["term"]]
     assert table["group"].tolist()[:4] == random["group"].tolist()
-    exact = fit.confint(ddf="kenward-roger").iloc[-1]
+    exact = fit.confint(dfcom="kenward-roger").iloc[-1]
     assert exact["conf_low"] < exact["estimate"]
 
 
@@ -380,7 +381,7 @@ def test_what_cannot_be_asked():
     with pytest.raises(DataError, match="n_sims=1 must be a whole number of at least 2"):
         fit.confint("boot", n_sims=1)
     _, fits = fits_case("hsb_vignette")
-    stack = fits.fitted_stack
+    stack = fits.selection.fitted
     broken = replace(stack, status=np.array([1, 0, 0, 0, 0]))
     with pytest.raises(DataError, match="the fit of imputation 1 did not converge: it has no profile"):
-        rx.LmerFit(broken, 0).profile()
+        rx.LmerFit(Selection(broken, (0,))).profile()

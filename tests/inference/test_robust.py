@@ -36,7 +36,7 @@ def test_as_clubsandwich(name, kind):
         order = r_order(table["term"], case["fits"][0]["fixef"])
         variance = np.diag(np.array(expected["vcov"]))
         assert_allclose(table["std_error"].iloc[order] ** 2, variance, rtol=1e-6)
-        matrix = fit.vcov(kind).to_numpy()[np.ix_(order, order)]
+        matrix = fit.vcov(vcov=kind).to_numpy()[np.ix_(order, order)]
         assert_allclose(
             matrix / np.sqrt(np.outer(variance, variance)),
             np.array(expected["vcov"]) / np.sqrt(np.outer(variance, variance)),
@@ -73,7 +73,7 @@ def test_identical_imputations_give_the_single_fit(options):
     (frame,) = load_case("orthodont_sex")[1]
     fits = rx.lmer_list(fit_case("orthodont_sex")[0]["formula"], [frame] * 2)
     table = fits.pool(**options).tidy("fixed")
-    single = fits[0].tidy("fixed", **{"ddf" if k == "dfcom" else k: v for k, v in options.items()})
+    single = fits[0].tidy("fixed", **options)
     assert_allclose(table["std_error"], single["std_error"], rtol=1e-10)
     assert_allclose(table["riv"], 0.0)
     nu = single["df"]
@@ -123,7 +123,7 @@ def test_every_structure_is_the_dense_one(structure, kind, weights):
         frames = [f.assign(h=f["site"] + np.where(np.arange(len(f)) % 2, "a", "b")) for f in frames]
     model = random_model(structure, frames[1])
     fit = rx.lmer_list(model.formula, frames, weights=weights, offset="off")[1]
-    stack = fit.fitted_stack
+    stack = fit.selection.fitted
     w = frames[1]["w"].to_numpy() if weights else np.ones(len(frames[1]))
     v = fit.sigma**2 * np.diag(1 / w)
     for t, term in enumerate(stack.model.layout.terms):
@@ -160,7 +160,7 @@ def test_clusters_that_cannot_be_used():
     with pytest.raises(DataError, match="cluster='Subject' belongs to a robust covariance"):
         fit.tidy("fixed", cluster="Subject")
     with pytest.raises(DataError, match="Kenward-Roger's method has a covariance of its own"):
-        fit.tidy("fixed", vcov="CR2", ddf="kenward-roger")
+        fit.tidy("fixed", vcov="CR2", dfcom="kenward-roger")
     frame = rx.datasets.sleepstudy().assign(all=1, some=lambda f: f["Subject"].where(f["Days"] > 0))
     fit = rx.lmer("Reaction ~ Days + (1 | Subject)", frame)
     with pytest.raises(DataError, match="'all' has a single cluster"):

@@ -84,7 +84,7 @@ def ratings(seed: int, spread: float) -> pd.DataFrame:
 @pytest.mark.parametrize("spread", [0.3, 30.0])
 def test_the_unseen_last_step_ends_at_the_optimum(spread: float) -> None:
     fit = rx.lmer("y ~ 1 + (1 | s) + (1 | d)", ratings(1, spread))
-    own = fit.fitted_stack
+    own = fit.selection.fitted
     problem = own.model.batch.one(0)
     at = jnp.asarray(own.theta[0] * own.model.theta_scale)
     there = jax.jit(lambda t: criterion.value_grad_hess(t, problem))(at)
@@ -96,7 +96,7 @@ def test_the_unseen_last_step_ends_at_the_optimum(spread: float) -> None:
 
 
 def test_fits_of_crossed_models_call_no_lapack() -> None:
-    batch = rx.lmer_list("y ~ 1 + (1 | s) + (1 | d)", [ratings(k, 1.0) for k in range(3)]).fitted_stack.model.batch
+    batch = rx.lmer_list("y ~ 1 + (1 | s) + (1 | d)", [ratings(k, 1.0) for k in range(3)]).selection.model.batch
     theta, gamma = np.ones((3, 2)), np.zeros((3, batch.structure.n_fixed))
     for kernel, arguments in (
         (newton, (theta, np.full(3, 9, np.int32))),

@@ -172,7 +172,7 @@ def test_variance_components_are_those_of_the_table():
     table = pooled().tidy("ran_pars")
     ax = plot.variance_components(pooled())
     assert np.allclose(_points(ax)[:, 0], table["estimate"])
-    assert np.allclose(_points(ax, "|")[:, 0].reshape(5, -1)[:, 1], pooled().fitted_stack.sigma)
+    assert np.allclose(_points(ax, "|")[:, 0].reshape(5, -1)[:, 1], pooled().selection.fitted.sigma)
     cor = plot.variance_components(sleep(), kind="cor")
     assert [t.get_text() for t in cor.get_yticklabels()] == ["Intercept, Days | Subject"]
     boundary = plot.variance_components(fit_case("dyestuff2_singular")[1])
@@ -234,9 +234,9 @@ def test_lines_by_group_are_predictions():
     lines = [line.get_xydata() for line in ax.lines if len(line.get_xdata())]
     assert len(lines) == 19
     ends = pd.DataFrame({"Days": [0.0, 9.0]})
-    for line, level in zip(lines[:18], fit.fitted_stack.model.layout.factors[0].levels, strict=True):
+    for line, level in zip(lines[:18], fit.selection.model.layout.factors[0].levels, strict=True):
         assert np.allclose(line[[0, -1], 1], fit.predict(ends.assign(Subject=level))["estimate"])
-    assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, re_formula="NA")["estimate"])
+    assert np.allclose(lines[18][[0, -1], 1], fit.predict(ends, level="population")["estimate"])
     with pytest.raises(DataError, match="x='Subject' is not a variable of the fixed part or of a slope by Subject"):
         plot.spaghetti(fit, "Subject")
     with pytest.raises(DataError, match="the fixed part has no predictor to draw along"):
@@ -263,11 +263,11 @@ def test_lines_by_group_join_categories():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["Morning", "late"]
     lines = [line.get_ydata() for line in ax.lines if len(line.get_xdata())]
     case = pd.concat([fit.average_obs()] * 2, ignore_index=True).assign(late=["early", "late"])
-    for line, level in zip(lines, fit.fitted_stack.model.layout.factors[0].levels, strict=False):
+    for line, level in zip(lines, fit.selection.model.layout.factors[0].levels, strict=False):
         there = np.isfinite(line)
         assert np.allclose(line[there], fit.predict(case.assign(Subject=level))["estimate"].to_numpy()[there])
     assert sum(np.isnan(line).any() for line in lines) == 1
-    assert np.allclose(lines[-1], fit.predict(case, re_formula="NA")["estimate"])
+    assert np.allclose(lines[-1], fit.predict(case, level="population")["estimate"])
 
 
 def test_lines_of_four_categories_leave_room_for_the_axes():
@@ -291,7 +291,7 @@ def test_values_and_words_of_an_effect():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Days awake", "Time (ms) (95% CI)")
     drawn = ax.lines[0].get_xydata()
     assert np.allclose(drawn[:, 0], [0, 2, 7])
-    assert np.allclose(drawn[:, 1], fit.predict(pd.DataFrame({"Days": [0, 2, 7]}), re_formula="NA")["estimate"])
+    assert np.allclose(drawn[:, 1], fit.predict(pd.DataFrame({"Days": [0, 2, 7]}), level="population")["estimate"])
     lines = plot.effect(pooled(), "Sex", by="SES", at={"SES": [40, 60]})
     assert [text.get_text() for text in lines.get_legend().get_texts()] == ["SES = 40", "SES = 60"]
     assert plot.forest(fit, labels={"Days": "Days awake"}).get_yticklabels()[0].get_text() == "Days awake"
@@ -402,6 +402,6 @@ def test_everything_works_for_one_to_twenty_imputations(k):
 @pytest.mark.filterwarnings("ignore::remlax.errors.RemlaxWarning")
 def test_everything_works_for_pooled_crossed_and_singular_models():
     _works(fits_case("star_crossed_k5")[1][:2].pool(), ("spaghetti",))
-    frame = fit_case("dyestuff2_singular")[1].fitted_stack.model.rows.data.frames[0]
+    frame = fit_case("dyestuff2_singular")[1].selection.model.rows.data.frames[0]
     several = [frame.assign(Yield=frame["Yield"] * (1 + 0.01 * k)) for k in range(3)]
     _works(rx.lmer_list("Yield ~ 1 + (1 | Batch)", several).pool(), NO_PREDICTOR)

@@ -16,7 +16,7 @@ from reference_cases import REFERENCE, load_case
 from remlax.errors import SingularFitWarning
 from remlax.fitting.assemble import z_columns
 from remlax.fitting.fit import Fitted
-from remlax.results.newdata import PredictionRows
+from remlax.predict.newdata import PredictionRows
 
 
 @cache

@@ -10,7 +10,8 @@ from predict_cases import fits_of
 import remlax as rx
 from reference_cases import load_case
 from remlax.errors import DataError
-from remlax.results.known_terms import given_coefficients, intercept_correction
+from remlax.fitting.selection import Selection
+from remlax.predict.known_terms import given_coefficients, intercept_correction
 
 UNIT = pd.DataFrame({"Days": [0.0, 1.0], "Subject": "308"})
 
@@ -80,7 +81,7 @@ def corrected_precision(fit) -> np.ndarray:
 @pytest.mark.parametrize("case", ["sleepstudy_corr", "orthodont_sex"])
 def test_the_corrected_covariance_is_mertools(case):
     fit = fits_of(case)[0]
-    matrix = intercept_correction(fit.fitted_stack, 0)
+    matrix = intercept_correction(fit.selection.one(0))
     found = matrix @ fit.vcov().to_numpy() @ matrix.T
     np.testing.assert_allclose(found, np.linalg.inv(corrected_precision(fit)), rtol=1e-8)
     if case == "sleepstudy_corr":
@@ -171,12 +172,12 @@ def test_options_of_draws_are_checked():
         fits_of("penicillin_crossed")[0].predict_interval(fix_intercept_variance=True, draws="separate")
     slopes = rx.lmer("Reaction ~ Days + (0 + Days | Subject)", rx.datasets.sleepstudy())
     with pytest.raises(DataError, match="needs an intercept, and the random part of the model has none"):
-        intercept_correction(slopes.fitted_stack, 0)
+        intercept_correction(slopes.selection.one(0))
 
 
 def test_a_variance_of_zero_takes_nothing():
-    stack = fits_of("dyestuff2_singular").fitted_stack
-    np.testing.assert_allclose(intercept_correction(stack, 0), np.eye(1))
+    stack = fits_of("dyestuff2_singular").selection.fitted
+    np.testing.assert_allclose(intercept_correction(Selection(stack, (0,))), np.eye(1))
 
 
 # -- new data without the grouping column ---------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_one_new_group_has_one_effect():
 
 def test_a_new_group_within_a_known_one():
     fit, new = fits_of("pastes_nested")[0], load_case("pastes_nested")[1][0].head(2)
-    inner = next(c for t in fit.fitted_stack.model.rows.formula.random if len(t.group) > 1 for c in t.group[:1])
+    inner = next(c for t in fit.selection.model.rows.formula.random if len(t.group) > 1 for c in t.group[:1])
     same = {"new_levels": "draw", "interval": "confidence"}
     found = fit.predict(new.drop(columns=inner), **same)
     named = new.assign(**{inner: "new"})

@@ -14,8 +14,9 @@ from scipy import stats
 
 from reference_cases import REFERENCE, load_case
 from remlax.errors import DataError
-from remlax.results.draws import draw_estimates, row_draws
-from remlax.results.newdata import include_level, read_newdata, rows_of_fit
+from remlax.fitting.selection import Selection
+from remlax.predict.draws import draw_estimates, row_draws
+from remlax.predict.newdata import include_level, read_newdata, rows_of_fit
 
 
 @cache
@@ -25,8 +26,8 @@ def mertools() -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", ["sleepstudy_corr", "pastes_nested", "penicillin_crossed", "dyestuff2_singular"])
 def test_joint_draws_have_the_covariance_of_the_mixed_model_equations(case):
-    stack, n = fits_of(case).fitted_stack, 8000
-    draws = draw_estimates(stack, [0], n, seed=3)
+    stack, n = fits_of(case).selection.fitted, 8000
+    draws = draw_estimates(Selection(stack, (0,)), n, seed=3)
     effects = [np.swapaxes(e[0], 1, 2).reshape(n, -1) for e in draws.effects]
     flat = np.concatenate([draws.gamma[0], *effects], axis=1)
     expected = dense_joint(stack, 0)
@@ -96,21 +97,21 @@ def test_joint_draws_give_the_analytic_intervals(residual):
 
 def test_pooled_draws_have_the_total_variance():
     pooled = fits_of("studentratings_k5").pool()
-    stack, lanes = pooled.fitted_stack, pooled.lanes
+    fits = pooled.selection
     new = load_case("studentratings_k5")[1][0].iloc[[0, 300, 700]]
-    rows = read_newdata(stack, lanes, new, include_level(stack, "group"), "error")
+    rows = read_newdata(fits, new, include_level(fits.fitted, "group"), "error")
     n = 20_000
-    ((part, values),) = row_draws(stack, lanes, rows, n, 1, "joint")
+    ((part, values),) = row_draws(fits, rows, n, 1, "joint")
     assert part == slice(0, 3)
     total = values[:, :-1].sum(axis=1).reshape(-1, 3)
     exact = pooled.predict(new, interval="confidence")
-    df = stack.model.rows.n_rows(0) - stack.beta.shape[1]
+    df = fits.n_rows[0] - fits.beta.shape[1]
     within = exact["std_error"] ** 2 / (1 + exact["riv"])
     variance = exact["std_error"] ** 2 + within * (df / (df - 2) - 1)
     assert np.allclose(total.var(axis=0), variance, rtol=4.5 * np.sqrt(2 / (5 * n)))
     assert (np.abs(total.mean(axis=0) - exact["estimate"]) < 4.5 * exact["std_error"] / np.sqrt(5 * n)).all()
     residual = values[:, -1].reshape(-1, 3)
-    sigma2 = np.mean(stack.sigma**2) * df / (df - 2)
+    sigma2 = np.mean(fits.sigma**2) * df / (df - 2)
     assert np.allclose(residual.var(axis=0), sigma2, rtol=5 * np.sqrt(2 / (5 * n)))
     assert abs(np.corrcoef(residual.T)[0, 1]) < 5 / np.sqrt(5 * n)
 
@@ -118,9 +119,9 @@ def test_pooled_draws_have_the_total_variance():
 def test_new_levels_are_drawn_from_their_prior():
     fit = fits_of("sleepstudy_corr")[0]
     new = pd.DataFrame({"Days": [0.0, 8.0, 0.0], "Subject": ["one", "one", "two"]})
-    stack, n = fit.fitted_stack, 20_000
-    rows = read_newdata(stack, [0], new, include_level(stack, "group"), "draw")
-    ((_, values),) = row_draws(stack, [0], rows, n, 1, "joint")
+    stack, n = fit.selection.fitted, 20_000
+    rows = read_newdata(Selection(stack, (0,)), new, include_level(stack, "group"), "draw")
+    ((_, values),) = row_draws(Selection(stack, (0,)), rows, n, 1, "joint")
     z = np.array([[1.0, 0.0], [1.0, 8.0]])
     prior = z @ stack.covariance(0)[0] @ z.T * 178 / 176
     found = np.cov(values[0, 1].T)
@@ -141,18 +142,17 @@ def test_seeds():
     alone = pooled.predict_interval(frame.iloc[[5]], n_sims=50, seed=7, residual=False)
     among = pooled.predict_interval(frame.iloc[[0, 5]], n_sims=50, seed=7, residual=False)
     assert np.allclose(alone.iloc[0], among.iloc[1], rtol=1e-12)
-    stack = pooled.fitted_stack
-    all_lanes, last = draw_estimates(stack, range(5), 20, 3), draw_estimates(stack, [4], 20, 3)
-    assert np.allclose(all_lanes.gamma[4], last.gamma[0], rtol=1e-12)
+    together, last = draw_estimates(pooled.selection, 20, 3), draw_estimates(pooled.selection.one(4), 20, 3)
+    assert np.allclose(together.gamma[4], last.gamma[0], rtol=1e-12)
 
 
 def test_rows_are_drawn_in_pieces(monkeypatch):
     fit = fits_of("sleepstudy_weights")[0]
-    stack = fit.fitted_stack
-    rows = rows_of_fit(stack, [0], include_level(stack, "group"))
-    whole = next(iter(row_draws(stack, [0], rows, 40, 2, "joint")))[1]
-    monkeypatch.setattr("remlax.results.draws.CHUNK_DRAWS", 40 * 3 * 64)
-    pieces = list(row_draws(stack, [0], rows, 40, 2, "joint"))
+    stack = fit.selection.fitted
+    rows = rows_of_fit(Selection(stack, (0,)), include_level(stack, "group"))
+    whole = next(iter(row_draws(Selection(stack, (0,)), rows, 40, 2, "joint")))[1]
+    monkeypatch.setattr("remlax.predict.draws.CHUNK_DRAWS", 40 * 3 * 64)
+    pieces = list(row_draws(Selection(stack, (0,)), rows, 40, 2, "joint"))
     assert [p.start for p, _ in pieces] == [0, 64, 128]
     together = np.concatenate([values for _, values in pieces], axis=3)
     assert np.allclose(together[:, :-1], whole[:, :-1])

@@ -15,9 +15,10 @@ import remlax as rx
 from reference_cases import load_case
 from remlax.errors import DataError, FormulaError
 from remlax.fitting.fit import solve_at
+from remlax.fitting.selection import Selection
 from remlax.inference.satterthwaite import satterthwaite_df, variance_covariance
-from remlax.results.newdata import include_level, read_newdata
-from remlax.results.prediction import linear_predictor, satterthwaite_rows
+from remlax.predict.newdata import include_level, read_newdata
+from remlax.predict.prediction import linear_predictor, satterthwaite_rows
 
 CASES = [
     "sleepstudy_corr",
@@ -43,10 +44,10 @@ def test_estimates_and_standard_errors_are_lme4s(case):
     group = fit.predict(new, interval="confidence")
     assert np.allclose(group["estimate"], numbers["fit"], rtol=0, atol=1e-6 * scale)
     assert np.allclose(group["std_error"], numbers["se_group"], **CLOSE)
-    population = fit.predict(new, re_formula="NA", interval="confidence")
+    population = fit.predict(new, level="population", interval="confidence")
     assert np.allclose(population["estimate"], numbers["population"], rtol=0, atol=1e-6 * scale)
     assert np.allclose(population["std_error"], numbers["se_population"], **CLOSE)
-    partial = fit.predict(new, re_formula=numbers["partial_formula"])
+    partial = fit.predict(new, level=numbers["partial_formula"])
     assert list(partial.columns) == ["estimate"]
     assert np.allclose(partial["estimate"], numbers["partial"], rtol=0, atol=1e-6 * scale)
     wide = fit.predict(new, interval="prediction")
@@ -82,13 +83,13 @@ def _scrambled(case: str, n: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("case", ["sleepstudy_weights", "sleepstudy_split", "pastes_nested", "penicillin_crossed"])
 def test_variance_is_that_of_the_dense_equations(case):
-    stack = fits_of(case).fitted_stack
+    stack = fits_of(case).selection.fitted
     new = _scrambled(case, 30)
     last = {"penicillin_crossed": "sample", "pastes_nested": "batch"}.get(case, "Subject")
     new.loc[:2, last] = ["one", "other", "one"]
-    rows = read_newdata(stack, [0], new, include_level(stack, "group"), "draw")
+    rows = read_newdata(Selection(stack, (0,)), new, include_level(stack, "group"), "draw")
     assert any(rows.new)
-    found = linear_predictor(stack, [0], rows)
+    found = linear_predictor(Selection(stack, (0,)), rows)
     assert np.allclose(found.variance[0], dense_variance(stack, 0, rows), rtol=1e-9)
 
 
@@ -100,18 +101,20 @@ def test_implicitly_nested_groups_that_never_met():
     data = pd.DataFrame({"school": school, "room": room, "x": rng.normal(size=180)})
     effect = 2 * rng.normal(size=12)[school] + rng.normal(size=36)[room] + rng.normal(size=36)[room] * data["x"]
     data["y"] = data["x"] + effect + rng.normal(size=180)
-    stack = rx.lmer("y ~ x + (1 + x | room) + (1 | school)", data).fitted_stack
+    stack = rx.lmer("y ~ x + (1 + x | room) + (1 | school)", data).selection.fitted
     assert not stack.model.layout.structure.n_dense
     new = data.sample(25, random_state=1).assign(school=lambda d: (d["school"] + 5) % 12)
-    rows = read_newdata(stack, [0], new, include_level(stack, "group"), "error")
-    assert np.allclose(linear_predictor(stack, [0], rows).variance[0], dense_variance(stack, 0, rows), rtol=1e-9)
+    rows = read_newdata(Selection(stack, (0,)), new, include_level(stack, "group"), "error")
+    assert np.allclose(
+        linear_predictor(Selection(stack, (0,)), rows).variance[0], dense_variance(stack, 0, rows), rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("case", ["sleepstudy_corr", "pastes_nested", "penicillin_crossed"])
 def test_degrees_of_freedom_use_the_derivative_of_the_variance(case):
-    stack = fits_of(case).fitted_stack
-    rows = read_newdata(stack, [0], _scrambled(case, 8), include_level(stack, "group"), "error")
-    found = linear_predictor(stack, [0], rows)
+    stack = fits_of(case).selection.fitted
+    rows = read_newdata(Selection(stack, (0,)), _scrambled(case, 8), include_level(stack, "group"), "error")
+    found = linear_predictor(Selection(stack, (0,)), rows)
     h = 1e-5
     numeric = []
     for j in range(stack.theta.shape[1]):
@@ -125,17 +128,17 @@ def test_degrees_of_freedom_use_the_derivative_of_the_variance(case):
     numeric.append(2 * found.variance[0])
     gradient = np.stack(numeric, axis=1)
     assert np.allclose(found.gradient[0], gradient, rtol=1e-4, atol=1e-6 * np.abs(gradient).max())
-    spread = np.einsum("rs,st,rt->r", gradient, variance_covariance(stack)[0], gradient)
+    spread = np.einsum("rs,st,rt->r", gradient, variance_covariance(Selection(stack, (0,)))[0], gradient)
     df = 2 * found.variance[0] ** 2 / spread
-    assert np.allclose(satterthwaite_rows(stack, [0], found)[0], df, rtol=1e-4)
+    assert np.allclose(satterthwaite_rows(Selection(stack, (0,)), found)[0], df, rtol=1e-4)
 
 
 def test_population_predictions_are_contrasts_of_the_coefficients():
     fit = fits_of("orthodont_sex")[0]
     new = load_case("orthodont_sex")[1][0].head(6)
-    table = fit.predict(new, re_formula="~0", interval="confidence", conf_level=0.9)
-    x = fit.fitted_stack.model.rows.fixed.build(new)
-    df = satterthwaite_df(fit.fitted_stack, x, np.array([0]))[0]
+    table = fit.predict(new, level="~0", interval="confidence", conf_level=0.9)
+    x = fit.selection.model.rows.fixed.build(new)
+    df = satterthwaite_df(fit.selection.one(0), x)[0]
     half = stats.t.ppf(0.95, df) * np.sqrt(np.diag(x @ fit.vcov().to_numpy() @ x.T))
     assert np.allclose(table["df"], df, rtol=1e-7)
     assert np.allclose(table["conf_low"], x @ fit.fixef().to_numpy() - half)
@@ -165,11 +168,11 @@ def test_new_levels():
         fit.predict(new)
     mean = fit.predict(new, new_levels="mean", interval="confidence").iloc[1]
     drawn = fit.predict(new, new_levels="draw", interval="confidence").iloc[1]
-    population = fit.predict(new, re_formula="NA", interval="confidence").iloc[1]
+    population = fit.predict(new, level="population", interval="confidence").iloc[1]
     assert mean["estimate"] == drawn["estimate"] == population["estimate"]
     assert np.isclose(mean["std_error"], population["std_error"])
     z = np.array([1.0, 3.0])
-    prior = z @ fit.fitted_stack.covariance(0)[0] @ z
+    prior = z @ fit.selection.fitted.covariance(0)[0] @ z
     assert np.isclose(drawn["std_error"] ** 2, mean["std_error"] ** 2 + prior)
 
 
@@ -188,11 +191,11 @@ def test_what_is_wrong_with_new_data_is_named():
     ]:
         with pytest.raises(DataError, match=text):
             fit.predict(bad)
-    assert len(fit.predict(good.drop(columns="Subject"), re_formula="NA")) == 3
+    assert len(fit.predict(good.drop(columns="Subject"), level="population")) == 3
     with pytest.raises(FormulaError, match="asks for 'Sex"):
-        fit.predict(good, re_formula="~(0 + Sex | Subject)")
+        fit.predict(good, level="~(0 + Sex | Subject)")
     with pytest.raises(FormulaError, match="asks for 'Intercept' by 'age'"):
-        fit.predict(good, re_formula="~(1 | age)")
+        fit.predict(good, level="~(1 | age)")
     for arguments, text in [
         ({"interval": "both"}, "interval='both'"),
         ({"interval": "confidence", "conf_level": 95}, "conf_level=95"),
@@ -235,7 +238,7 @@ def test_pooled_population_predictions_are_the_pooled_contrast():
     pooled = fits_of("hsb_vignette").pool(dfcom=50.0)
     new = load_case("hsb_vignette")[1][0].iloc[[5, 77]]
     table = pooled.predict(new, level="population", interval="confidence")
-    x = pooled.fitted_stack.model.rows.fixed.build(new)
+    x = pooled.selection.model.rows.fixed.build(new)
     expected = rx.pooling.linear(pooled.rubin, x, dfcom=50.0)
     for mine, theirs in [("estimate", "estimate"), ("std_error", "std_error"), ("df", "df"), ("fmi", "fmi")]:
         assert np.allclose(table[mine], getattr(expected, theirs), rtol=1e-9)

@@ -11,6 +11,7 @@ import pytest
 import remlax as rx
 from remlax.errors import DataError
 from remlax.fitting.resample import Draw, draw_clusters, find_clusters, fit_resamples
+from remlax.fitting.selection import Selection
 from remlax.inference.null_model import null_model
 
 N_DRAWS = 3
@@ -58,13 +59,13 @@ def test_a_resample_is_the_fit_of_its_rows(name: str) -> None:
     data = schools()
     fit = rx.lmer(formula, data, **options)  # type: ignore[arg-type]
     if "school / k" in formula and levels != "school":
-        levels = [fit.fitted_stack.model.layout.factors[0].label, "school"]
-    clusters = find_clusters(fit.fitted_stack, 0, levels)
+        levels = [fit.selection.model.layout.factors[0].label, "school"]
+    clusters = find_clusters(fit.selection.one(0), levels)
     rng = np.random.default_rng(5)
     draws = [draw_clusters(clusters, rng) for _ in range(N_DRAWS)]
-    found, identified = fit_resamples(fit.fitted_stack, 0, clusters, draws)
+    found, identified = fit_resamples(fit.selection.one(0), clusters, draws)
     assert identified.all()
-    again = rx.LmerFitList(found, tuple(range(N_DRAWS)))
+    again = rx.LmerFitList(Selection(found, tuple(range(N_DRAWS))))
     assert not found.model.layout.structure.n_dense
     frames = [(_of_schools if "arm" in formula else written_out)(data, draw) for draw in draws]
     explicit = rx.lmer_list(formula, frames, **options)  # type: ignore[arg-type]
@@ -77,9 +78,7 @@ def test_a_resample_is_the_fit_of_its_rows(name: str) -> None:
         np.testing.assert_allclose(again[1].fixef(), one.fixef(), rtol=1e-7)
         # the data come along, for statistics that read them
         np.testing.assert_allclose(again[1].augment()[["fitted", "y"]], one.augment()[["fitted", "y"]], rtol=1e-6)
-        np.testing.assert_allclose(
-            null_model(found, np.array([1])).beta, null_model(one.fitted_stack, np.array([0])).beta
-        )
+        np.testing.assert_allclose(null_model(Selection(found, (1,))).beta, null_model(one.selection.one(0)).beta)
 
 
 def _of_schools(data: pd.DataFrame, draw: Draw) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def names_of(draw: Draw, data: pd.DataFrame, column: str, level: int) -> pd.Data
 def test_whole_clusters_are_drawn_within_their_own(levels: Sequence[str]) -> None:
     data = schools()
     fit = rx.lmer("y ~ x + (1 | school) + (1 | class)", data)
-    clusters = find_clusters(fit.fitted_stack, 0, levels)
+    clusters = find_clusters(fit.selection.one(0), levels)
     rng = np.random.default_rng(6)
     size = {c: data[c].value_counts() for c in ("school", "class")}
     inside = data.groupby("school")["class"].nunique()
@@ -128,7 +127,7 @@ def test_the_mean_of_balanced_groups_has_the_closed_form() -> None:
     n = 2000
     for levels, variance in (("g", means.var() / 8), (["g", "rows"], means.var() / 8 + within.mean() / 5 / 8)):
         found = rx.bootstrap(fit, n, seed=8, resample=levels, statistic=lambda fits: fits.fixef())
-        clusters, draw_rng = find_clusters(fit.fitted_stack, 0, levels), np.random.default_rng([8, 0])
+        clusters, draw_rng = find_clusters(fit.selection.one(0), levels), np.random.default_rng([8, 0])
         exact = [data["y"].to_numpy()[draw_clusters(clusters, draw_rng).rows].mean() for _ in range(20)]
         np.testing.assert_allclose(found.replicates["Intercept"][:20], exact, rtol=1e-9)
         table = found.summary().set_index("term").loc["Intercept"]
@@ -143,7 +142,7 @@ def test_resamples_without_a_coefficient_count_as_failed() -> None:
     data = pd.DataFrame({"g": g, "treated": (g == 0).astype(float), "y": rng.normal(size=5)[g] + rng.normal(size=30)})
     fit = rx.lmer("y ~ treated + (1 | g)", data)
     found = rx.bootstrap(fit, 60, seed=10, resample="g")
-    clusters, draw_rng = find_clusters(fit.fitted_stack, 0, "g"), np.random.default_rng([10, 0])
+    clusters, draw_rng = find_clusters(fit.selection.one(0), "g"), np.random.default_rng([10, 0])
     counts = np.array([data["treated"].to_numpy()[draw_clusters(clusters, draw_rng).rows].sum() for _ in range(60)])
     lost = (counts == 0) | (counts == 30)
     assert 0 < lost.sum() < 60
@@ -162,9 +161,9 @@ def test_imputations_have_resamples_of_their_own() -> None:
         found.replicates.loc[2], rx.bootstrap(fits, 6, seed=1, resample="school").replicates.loc[2].iloc[:4], rtol=1e-6
     )
     # scale() stays what it is in the fits: the coefficient is that of the same column
-    clusters, rng = find_clusters(fits.fitted_stack, 1, "school"), np.random.default_rng([1, 1])
+    clusters, rng = find_clusters(fits.selection.one(1), "school"), np.random.default_rng([1, 1])
     draw = draw_clusters(clusters, rng)
-    column = fits.fitted_stack.model.rows.x.lane(1)[:, 1]
+    column = fits.selection.model.rows.x.lane(1)[:, 1]
     frame = frames[1].assign(z=column, w=1 / data["w"]).iloc[draw.rows].assign(school=draw.names[0])
     one = rx.lmer("y ~ z + (1 | school)", frame.reset_index(drop=True), weights="w")
     np.testing.assert_allclose(found.replicates.loc[(2, 1)].iloc[:2], one.fixef(), rtol=1e-7)

@@ -30,7 +30,7 @@ def test_simulated_responses_have_the_moments_of_the_model(fit: rx.LmerFit) -> N
     # closed form of one row's variance: z Sigma z' + sigma^2
     days = data["Days"].to_numpy()
     z = np.column_stack([np.ones(180), days])
-    effects = fit.fitted_stack.covariance(0)[0]
+    effects = fit.selection.fitted.covariance(0)[0]
     variance = np.einsum("ij,jk,ik->i", z, effects, z) + fit.sigma**2
     values = drawn.to_numpy()
     mean = fit.fixef()["Intercept"] + fit.fixef()["Days"] * days
@@ -165,7 +165,7 @@ def test_refits_to_different_outcomes_are_not_imputations(fit: rx.LmerFit) -> No
             rx.bootstrap(refits, 2)
     assert again[:1][0].fixef().shape == (2,)
     # of many fits the first are shown, and all where they are asked for
-    many = rx.LmerFitList(again.fitted_stack, tuple(range(12)) * 4)
+    many = rx.LmerFitList(again.selection.take(tuple(range(12)) * 4))
     assert len(repr(many).splitlines()) == 35
     assert repr(many).endswith("\nand 18 more")
     assert len(str(many.summary()).splitlines()) == 52

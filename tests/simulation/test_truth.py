@@ -33,9 +33,9 @@ def test_other_coefficients_move_the_mean_exactly(fit: rx.LmerFit) -> None:
 
 
 def test_the_estimates_in_any_layout_change_nothing_and_scale(fit: rx.LmerFit) -> None:
-    table, cov = fit.varcorr(), fit.fitted_stack.covariance(0)[0]
+    table, cov = fit.varcorr(), fit.selection.fitted.covariance(0)[0]
     own = rx.simulate(fit, 3, seed=2).to_numpy()
-    mean = fit.fitted_stack.fitted_values(0, random=False)[:, None]
+    mean = fit.selection.fitted.fitted_values(0, random=False)[:, None]
     named = pd.DataFrame(cov, index=["Intercept", "Days"], columns=["Intercept", "Days"])
     same = [table, table.drop(columns="vcov"), table.drop(columns="sdcor").iloc[::-1], {"Subject": cov}]
     same += [{"Subject": named.iloc[::-1, ::-1], "Residual": fit.sigma}, table[table["group"] == "Subject"]]
@@ -62,7 +62,9 @@ def test_responses_have_the_moments_that_are_asked_for(fit: rx.LmerFit) -> None:
     kept = rx.simulate(fit, 2, seed=3, given_modes=True, varcorr={"Residual": fit.sigma})
     noise = kept.to_numpy() - fit.fitted().to_numpy()[:, None]
     drawn = np.random.default_rng(3).standard_normal((2, 216))[:, 36:] * fit.sigma / np.sqrt(np.tile([1.0, 4.0], 90))
-    np.testing.assert_allclose(none.to_numpy().T - fit.fitted_stack.fitted_values(0, random=False), drawn, rtol=1e-9)
+    np.testing.assert_allclose(
+        none.to_numpy().T - fit.selection.fitted.fitted_values(0, random=False), drawn, rtol=1e-9
+    )
     assert noise.std() == pytest.approx(drawn.std(), rel=0.2)
 
 
@@ -70,7 +72,9 @@ def test_terms_of_one_factor_and_single_sds() -> None:
     fit = rx.lmer("Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", rx.datasets.sleepstudy())
     assert fit.varcorr()["group"].tolist() == ["Subject", "Subject.1", "Residual"]
     given = {"Subject": 7.0, "Subject.1": [[4.0]], "Residual": 1e-6}
-    y = rx.simulate(fit, 1, seed=4, varcorr=given)["sim_1"].to_numpy() - fit.fitted_stack.fitted_values(0, random=False)
+    y = rx.simulate(fit, 1, seed=4, varcorr=given)["sim_1"].to_numpy() - fit.selection.fitted.fitted_values(
+        0, random=False
+    )
     line = np.polyfit(np.arange(10), y.reshape(18, 10).T, 1)
     slopes, intercepts = line
     drawn = np.random.default_rng(4).standard_normal((1, 216))[0, :36].reshape(18, 2)
@@ -140,7 +144,7 @@ def test_names_of_other_models(fit: rx.LmerFit) -> None:
     with pytest.raises(DataError, match=r"names 'arm', a term with the coefficients 'arm\[T.b\]': name these"):
         rx.simulate(tied, fixef={"arm": 1.0})
     with pytest.raises(DataError, match="which was dropped from the model because other columns determine it"):
-        rx.simulate(tied, fixef={tied.fitted_stack.model.rows.fixed.names[2]: 1.0})
+        rx.simulate(tied, fixef={tied.selection.model.rows.fixed.names[2]: 1.0})
     with pytest.raises(DataError, match="must be an SD, or a 1 x 1 covariance matrix"):
         rx.simulate(tied, varcorr={"Subject": NEW})
     with pytest.raises(DataError, match="varcorr= of 'Subject' is an SD and must be positive or 0, not -1"):

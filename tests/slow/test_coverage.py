@@ -19,7 +19,8 @@ from numpy.testing import assert_allclose
 import remlax as rx
 from remlax.errors import PoolingWarning
 from remlax.fitting.fit import Fitted
-from remlax.fitting.refit import refit_lane
+from remlax.fitting.refit import refit_to
+from remlax.fitting.selection import Selection
 from remlax.inference.satterthwaite import satterthwaite_df
 from remlax.inference.variance_parameters import variance_parameters
 from remlax.pooling import LOG, pool_rubin, pool_transformed
@@ -86,7 +87,7 @@ def simulated() -> tuple[pd.DataFrame, np.ndarray, Fitted, float]:
     y, seen = incomplete(frame)
     completed = impute(frame, y, seen)
     one = rx.lmer(FORMULA, frame.assign(y=completed[0, 0]))
-    fits = refit_lane(one.fitted_stack, 0, completed.reshape(R * K, -1))
+    fits = refit_to(one.selection.one(0), completed.reshape(R * K, -1))
     return frame, completed, fits, float(1 - seen.mean())
 
 
@@ -96,13 +97,13 @@ def within(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def pooled_coefficients(fits: Fitted):
-    lanes, p = np.arange(R * K), len(BETA)
-    dfcom = satterthwaite_df(fits, np.eye(p), lanes).reshape(R, K, p).mean(axis=1)
+    p = len(BETA)
+    dfcom = satterthwaite_df(Selection.all_of(fits), np.eye(p)).reshape(R, K, p).mean(axis=1)
     return pool_rubin(fits.beta.reshape(R, K, p), fits.vcov.reshape(R, K, p, p), dfcom=dfcom)
 
 
 def pooled_sds(fits: Fitted):
-    found = variance_parameters(fits, np.arange(R * K))
+    found = variance_parameters(Selection.all_of(fits))
     sd, variance = found.sdcor.reshape(R, K, -1), found.scaled_variance().reshape(R, K, -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PoolingWarning)

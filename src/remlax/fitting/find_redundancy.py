@@ -32,55 +32,55 @@ def find_redundancies(model: Assembled) -> Redundancies:
     rows, n = model.rows, model.rows.n_lanes
     shared = [f.offsets is None for f in rows.factor_rows] + [not term.rows.differs for term in rows.terms]
     shared.append(rows.weights is None or rows.weights.offsets is None)
-    lanes = np.arange(1 if all(shared) else n)
+    which = np.arange(1 if all(shared) else n)
     each: list[Redundancy | None] = [None] * n
-    for k in _suspects(model, lanes):
+    for k in _suspects(model, which):
         each[k] = _redundancy(model, int(k))
     if all(shared):
         each = each[:1] * n
     return Redundancies(model.layout, tuple(add_unseen(model, each)))
 
 
-def _suspects(model: Assembled, lanes: np.ndarray) -> np.ndarray:
+def _suspects(model: Assembled, which: np.ndarray) -> np.ndarray:
     """Data sets whose rows have to be read."""
     rows, structure = model.rows, model.layout.structure
     effects = sum(len(term.names) * rows.factors[term.factor].n_levels for term in rows.terms)
     # without weights, more effects than rows are refused for each term
-    if rows.weights is not None and effects >= min(map(rows.n_rows, lanes)):
-        return lanes
+    if rows.weights is not None and effects >= min(map(rows.n_rows, which)):
+        return which
     if structure.q == (1,):
-        return lanes[:0]
+        return which[:0]
     if not structure.n_dense:
-        least = _least(model, *_stack_products(model, lanes), np.asarray(model.batch.problem.products.n_obs)[lanes])
+        least = _least(model, *_stack_products(model, which), np.asarray(model.batch.problem.products.n_obs)[which])
     elif all(f.offsets is None for f in rows.factor_rows):
-        least = _least(model, *_sample_products(model, lanes))
+        least = _least(model, *_sample_products(model, which))
     else:
-        least = np.concatenate([_least(model, *_sample_products(model, lanes[i : i + 1])) for i in range(len(lanes))])
-    return np.asarray(lanes[~(least > SUSPICIOUS)])
+        least = np.concatenate([_least(model, *_sample_products(model, which[i : i + 1])) for i in range(len(which))])
+    return np.asarray(which[~(least > SUSPICIOUS)])
 
 
-def _stack_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, list[np.ndarray]]:
+def _stack_products(model: Assembled, which: np.ndarray) -> tuple[Products, list[np.ndarray]]:
     """Products for nested factors, and z_a'z_b of every factor, from the stack."""
     structure, values, out = model.layout.structure, model.batch.problem.products, {}
     for f in range(structure.n_factors):
         start = 0
         for g in range(f, structure.n_factors):
             if g == f:
-                block = np.asarray(values.zz[f])[lanes]
+                block = np.asarray(values.zz[f])[which]
             else:
-                block = np.asarray(values.zr[f])[lanes][:, :, start : start + structure.q[g]]
+                block = np.asarray(values.zr[f])[which][:, :, start : start + structure.q[g]]
                 start += structure.q[g]
-            flat = block.reshape(len(lanes), block.shape[1] * block.shape[2], -1)
+            flat = block.reshape(len(which), block.shape[1] * block.shape[2], -1)
             out[f, g] = flat @ flat.swapaxes(1, 2)
-    return out, [np.asarray(zz)[lanes].sum(axis=3) for zz in values.zz]
+    return out, [np.asarray(zz)[which].sum(axis=3) for zz in values.zz]
 
 
-def _sample_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, list[np.ndarray], np.ndarray]:
+def _sample_products(model: Assembled, which: np.ndarray) -> tuple[Products, list[np.ndarray], np.ndarray]:
     """The same, and the numbers of rows, from a few rows of data sets that share the grouping factors."""
     rows, layout = model.rows, model.layout
-    use = _sample(model, int(lanes[0]))
-    columns = [np.empty((len(lanes), len(use), q)) for q in layout.structure.q]
-    stacked = rows.offsets[lanes][:, None] + use
+    use = _sample(model, int(which[0]))
+    columns = [np.empty((len(which), len(use), q)) for q in layout.structure.q]
+    stacked = rows.offsets[which][:, None] + use
     root = (
         1.0
         if rows.weights is None
@@ -90,15 +90,15 @@ def _sample_products(model: Assembled, lanes: np.ndarray) -> tuple[Products, lis
         matrix = rows.terms[term.source].rows
         for a, ((own, _), column) in enumerate(zip(matrix.place, matrix.columns(), strict=True)):
             columns[term.factor][:, :, term.start + a] = root * column[stacked if own else use]
-    products = _row_products(model, int(lanes[0]), use, columns)
-    return products, [z.swapaxes(1, 2) @ z for z in columns], np.full(len(lanes), float(len(use)))
+    products = _row_products(model, int(which[0]), use, columns)
+    return products, [z.swapaxes(1, 2) @ z for z in columns], np.full(len(which), float(len(use)))
 
 
-def _sample(model: Assembled, lane: int) -> np.ndarray:
+def _sample(model: Assembled, k: int) -> np.ndarray:
     """Some rows of the largest levels of every factor: mostly enough to tell all parameters apart."""
     out = []
     for source, q in zip(model.layout.factor_source, model.layout.structure.q, strict=True):
-        codes = model.rows.factor_rows[source].lane(lane)
+        codes = model.rows.factor_rows[source].lane(k)
         for level in np.argsort(-np.bincount(codes), kind="stable")[: q * (q + 1) // 2 + 3]:
             inside = np.flatnonzero(codes == level)
             out.append(inside[:: -(-len(inside) // (2 * q + 4))])
@@ -173,11 +173,11 @@ def _gram(
     return out, np.where(scale > 0, scale, 1.0)
 
 
-def _redundancy(model: Assembled, lane: int) -> Redundancy | None:
+def _redundancy(model: Assembled, k: int) -> Redundancy | None:
     """Undetermined directions of one data set, from its rows."""
-    n = model.rows.n_rows(lane)
-    columns, root = _orthonormal(model, lane)
-    products = _row_products(model, lane, np.arange(n), [z[None] for z in columns])
+    n = model.rows.n_rows(k)
+    columns, root = _orthonormal(model, k)
+    products = _row_products(model, k, np.arange(n), [z[None] for z in columns])
     gram, scale = _gram(
         model.layout.structure.theta_map, products, [(z.T @ z)[None] for z in columns], np.array([float(n)])
     )
@@ -186,12 +186,12 @@ def _redundancy(model: Assembled, lane: int) -> Redundancy | None:
     return Redundancy(root / scale[0], vectors[:, :lost], lost, ROUNDING / size[lost]) if lost else None
 
 
-def _orthonormal(model: Assembled, lane: int) -> tuple[list[np.ndarray], np.ndarray]:
+def _orthonormal(model: Assembled, k: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Columns of every factor with an orthonormal basis in place of each term's, and phi as a function of theirs."""
     rows, layout = model.rows, model.layout
-    columns = z_columns(rows, layout, lane)
+    columns = z_columns(rows, layout, k)
     if rows.weights is not None:
-        columns = [z * np.sqrt(rows.weights.lane(lane))[:, None] for z in columns]
+        columns = [z * np.sqrt(rows.weights.lane(k))[:, None] for z in columns]
     out = [np.empty_like(z) for z in columns]
     root = np.eye(layout.structure.theta_map.n_theta + 1)
     for term in layout.terms:
@@ -213,10 +213,10 @@ def congruence(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(row == col, once, once + matrix[row][:, col] * matrix[col][:, row]))
 
 
-def _row_products(model: Assembled, lane: int, use: np.ndarray, columns: Sequence[np.ndarray]) -> Products:
+def _row_products(model: Assembled, k: int, use: np.ndarray, columns: Sequence[np.ndarray]) -> Products:
     """Products from the columns (K, m, q) of some rows, whose grouping factors are those of one data set."""
     layout, out = model.layout, {}
-    codes = [model.rows.factor_rows[source].lane(lane)[use] for source in layout.factor_source]
+    codes = [model.rows.factor_rows[source].lane(k)[use] for source in layout.factor_source]
     for f, left in enumerate(columns):
         for g in range(f, len(columns)):
             cell = codes[f] if g == f else find_cells(codes[f], codes[g], layout.factors[g].n_levels).codes

@@ -75,7 +75,7 @@ class Fitted:
     singular: np.ndarray
 
     @property
-    def n_lanes(self) -> int:
+    def n_sets(self) -> int:
         """Number K of data sets."""
         return len(self.sigma)
 
@@ -94,9 +94,9 @@ class Fitted:
         """Variances and covariances that the data leave undetermined, whatever the response is."""
         return find_redundancies(self.model)
 
-    def n_parameters(self, lane: int) -> int:
+    def n_parameters(self, k: int) -> int:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
-        return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(lane)
+        return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(k)
 
     @property
     def converged(self) -> np.ndarray:
@@ -113,7 +113,7 @@ class Fitted:
 
     def _factor(self, term: int, theta: np.ndarray) -> np.ndarray:
         layout = self.model.layout.terms[term]
-        out = np.zeros((self.n_lanes, layout.q, layout.q))
+        out = np.zeros((self.n_sets, layout.q, layout.q))
         col, row = np.triu_indices(layout.q)
         out[:, row, col] = theta[:, layout.theta]
         return out
@@ -123,9 +123,9 @@ class Fitted:
         lam = self.relative_factor(term)
         return np.asarray(self.sigma[:, None, None] ** 2 * (lam @ lam.swapaxes(1, 2)))
 
-    def deviance(self, lane: int, theta: np.ndarray, *, reml: bool) -> float:
+    def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
         """Criterion of one data set at a theta in lme4's order and scale."""
-        one = self.model.batch.take(np.array([lane])).with_reml(reml)
+        one = self.model.batch.take(np.array([k])).with_reml(reml)
         return float(solve_batch(one, self.model.inner_theta(theta[None])).value[0])
 
     @cached_property
@@ -155,15 +155,15 @@ class Fitted:
         both, cols = self.factor_modes[layout.factor], layout.columns
         return Modes(both.modes[:, :, cols], both.variances[:, :, cols, cols])
 
-    def fitted_values(self, lane: int, *, random: bool = True) -> np.ndarray:
+    def fitted_values(self, k: int, *, random: bool = True) -> np.ndarray:
         """X beta (+ Z b) + offset of one data set, in row order."""
         rows, layout = self.model.rows, self.model.layout
-        out = rows.x.lane(lane)[:, self.model.keep] @ self.beta[lane]
+        out = rows.x.lane(k)[:, self.model.keep] @ self.beta[k]
         if random:
-            for f, z in enumerate(z_columns(rows, layout, lane)):
-                codes = rows.factor_rows[layout.factor_source[f]].lane(lane)
-                out = out + np.einsum("ij,ij->i", z, self.factor_modes[f].modes[lane][codes])
-        return np.asarray(out if rows.offset is None else out + rows.offset.lane(lane))
+            for f, z in enumerate(z_columns(rows, layout, k)):
+                codes = rows.factor_rows[layout.factor_source[f]].lane(k)
+                out = out + np.einsum("ij,ij->i", z, self.factor_modes[f].modes[k][codes])
+        return np.asarray(out if rows.offset is None else out + rows.offset.lane(k))
 
 
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:

@@ -37,6 +37,6 @@ def record(fitted: Fitted) -> None:
     """Take note of fits that a user asked for."""
     found = _RECORD.get()
     if found is not None:
-        found.fits += fitted.n_lanes
+        found.fits += fitted.n_sets
         found.singular += int((fitted.singular & fitted.converged).sum())
         found.nonconverged += int((~fitted.converged).sum())

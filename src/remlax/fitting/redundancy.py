@@ -80,22 +80,22 @@ class Redundancies:
     layout: Layout
     each: tuple[Redundancy | None, ...]
 
-    def of_terms(self, lanes: Sequence[int] | np.ndarray) -> list[Redundancy | None]:
+    def of_terms(self, which: Sequence[int] | np.ndarray) -> list[Redundancy | None]:
         """Directions that leave V as it is, each once that several of some data sets share."""
-        distinct = {id(self.each[k]): self.each[k] for k in lanes}.values()
+        distinct = {id(self.each[k]): self.each[k] for k in which}.values()
         return [None if found is None else found.of_terms for found in distinct]
 
-    def n_lost(self, lane: int) -> int:
+    def n_lost(self, k: int) -> int:
         """Number of parameters by which a data set's model has fewer than theta and sigma are."""
-        found = self.each[lane]
+        found = self.each[k]
         return 0 if found is None else found.structural
 
-    def undetermined(self, lanes: Sequence[int] | np.ndarray, functions: np.ndarray | None = None) -> np.ndarray:
+    def undetermined(self, which: Sequence[int] | np.ndarray, functions: np.ndarray | None = None) -> np.ndarray:
         """Tell which linear functions of phi are not determined.
 
         Parameters
         ----------
-        lanes : sequence of int (K,)
+        which : sequence of int (K,)
         functions : ndarray (m, d + 1) or (K, m, d + 1), optional
             The entries of phi themselves by default.
 
@@ -104,15 +104,15 @@ class Redundancies:
         ndarray of bool (K, m)
         """
         asked = np.eye(self.layout.structure.theta_map.n_theta + 1) if functions is None else functions
-        each = np.broadcast_to(asked, (len(lanes), *asked.shape[-2:]))
+        each = np.broadcast_to(asked, (len(which), *asked.shape[-2:]))
         out = np.zeros(each.shape[:2], bool)
-        for i, k in enumerate(lanes):
+        for i, k in enumerate(which):
             found = self.each[k]
             if found is not None:
                 out[i] = ~found.determined(each[i])
         return out
 
-    def parameters(self, lanes: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def parameters(self, which: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tell which SDs and correlations, and which variances and covariances, are not identified.
 
         Returns
@@ -120,11 +120,11 @@ class Redundancies:
         tuple of ndarray of bool (K, r)
             In the order of `parameter_places`; sigma comes last.
         """
-        gone = self.undetermined(lanes)
+        gone = self.undetermined(which)
         entries = [places for *_, places in parameter_places(self.layout)] + [(gone.shape[1] - 1,)]
         return np.stack([gone[:, places].any(axis=1) for places in entries], axis=1), gone[:, [e[-1] for e in entries]]
 
-    def effects(self, lanes: Sequence[int] | np.ndarray, factor: int) -> np.ndarray:
+    def effects(self, which: Sequence[int] | np.ndarray, factor: int) -> np.ndarray:
         """Tell which random effects of a factor, a column each, depend on what is not identified in a data set.
 
         A conditional mode and its variance are linear in the row of the covariance matrix that belongs to the column.
@@ -133,7 +133,7 @@ class Redundancies:
         -------
         ndarray of bool (q,)
         """
-        gone = np.asarray(self.undetermined(lanes).any(axis=0))
+        gone = np.asarray(self.undetermined(which).any(axis=0))
         out = np.zeros(self.layout.structure.q[factor], bool)
         for term in self.layout.terms:
             if term.factor == factor:

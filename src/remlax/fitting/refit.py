@@ -20,16 +20,17 @@ from ..kernels.problem import CrossProducts
 from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
+from .selection import Selection
 
 # a residual below this share of the response is rounding error
 EXACT_FIT = 1e-13
 
 
-def z_matrices(model: Assembled, lane: int) -> list[sparse.csr_array]:
+def z_matrices(model: Assembled, k: int) -> list[sparse.csr_array]:
     """Z of each factor, in elimination order, as it is inside: sparse (n, levels * q), level by level."""
     out = []
-    for f, z in enumerate(inner_columns(model, lane)):
-        codes = model.rows.factor_rows[model.layout.factor_source[f]].lane(lane).astype(np.int64)
+    for f, z in enumerate(inner_columns(model, k)):
+        codes = model.rows.factor_rows[model.layout.factor_source[f]].lane(k).astype(np.int64)
         n, q = z.shape
         columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
         shape = (n, model.layout.factors[f].n_levels * q)
@@ -49,16 +50,15 @@ class Truth:
     sigma: float
 
     @classmethod
-    def of_fit(cls, fitted: Fitted, lane: int) -> Truth:
+    def of_fit(cls, fit: Selection) -> Truth:
         """Estimates of one data set."""
-        sigma = float(fitted.sigma[lane])
-        terms = range(len(fitted.model.layout.terms))
-        return cls(fitted.beta[lane], tuple(sigma * fitted.relative_factor(t)[lane] for t in terms), sigma)
+        sigma = float(fit.fitted.sigma[fit.k])
+        terms = range(len(fit.model.layout.terms))
+        return cls(fit.fitted.beta[fit.k], tuple(sigma * fit.fitted.relative_factor(t)[fit.k] for t in terms), sigma)
 
 
-def simulate_lane(
-    fitted: Fitted,
-    lane: int,
+def draw_responses(
+    fit: Selection,
     n_sims: int,
     rng: np.random.Generator,
     *,
@@ -69,8 +69,7 @@ def simulate_lane(
 
     Parameters
     ----------
-    fitted : Fitted
-    lane : int
+    fit : Selection
     n_sims : int
     rng : numpy.random.Generator
         Simulation s uses the same draws however many there are.
@@ -83,19 +82,19 @@ def simulate_lane(
     -------
     ndarray (n_sims, n)
     """
-    model = fitted.model
-    own = Truth.of_fit(fitted, lane)
+    model = fit.model
+    own = Truth.of_fit(fit)
     truth = own if truth is None else truth
-    mean = fitted.fitted_values(lane, random=given_modes)
-    mean = mean + model.rows.x.lane(lane)[:, model.keep] @ (truth.beta - own.beta)
-    layout, z = model.layout, z_matrices(model, lane)
+    mean = fit.fitted.fitted_values(fit.k, random=given_modes)
+    mean = mean + model.rows.x.lane(fit.k)[:, model.keep] @ (truth.beta - own.beta)
+    layout, z = model.layout, z_matrices(model, fit.k)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
     check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
     noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
-        noise = noise / np.sqrt(model.rows.weights.lane(lane))
+        noise = noise / np.sqrt(model.rows.weights.lane(fit.k))
     out = mean + noise
     start = 0
     for f, width in enumerate(widths):
@@ -112,9 +111,8 @@ def simulate_lane(
     return np.asarray(out)
 
 
-def refit_lane(
-    fitted: Fitted,
-    lane: int,
+def refit_to(
+    fit: Selection,
     responses: npt.ArrayLike,
     *,
     weights: np.ndarray | None = None,
@@ -127,8 +125,7 @@ def refit_lane(
 
     Parameters
     ----------
-    fitted : Fitted
-    lane : int
+    fit : Selection
     responses : array_like (n_sims, n)
         Rows in the order of the model's rows, the offset not subtracted.
     weights : ndarray (1, n) or (n_sims, n), optional
@@ -139,7 +136,7 @@ def refit_lane(
     Returns
     -------
     Fitted
-        One lane per row of ``responses``, labelled 1 to n_sims.
+        One data set per row of ``responses``, labelled 1 to n_sims.
 
     Raises
     ------
@@ -147,11 +144,11 @@ def refit_lane(
         A wrong shape, values that are not finite, weights that are not positive, or a response that the fixed part
         explains without remainder.
     """
-    y = _checked(responses, fitted.model.rows.n_rows(lane))
-    model = with_responses(fitted.model, lane, y)
+    y = _checked(responses, fit.rows.n_rows(fit.k))
+    model = with_responses(fit.model, fit.k, y)
     if weights is not None:
         model = _with_weights(model, weights)
-    return fit_assembled(model, fitted.optimizer if optimizer is None else optimizer)
+    return fit_assembled(model, fit.fitted.optimizer if optimizer is None else optimizer)
 
 
 def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:
@@ -181,16 +178,16 @@ def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
     return assemble_as(model, replace(model.rows, weights=own, given_weights=given))
 
 
-def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
-    """Replace the response of one data set by others (n_sims, n), one lane each."""
+def with_responses(model: Assembled, k: int, y: np.ndarray) -> Assembled:
+    """Replace the response of one data set by others (n_sims, n), one data set each."""
     n_sims, p = len(y), len(model.keep)
-    rows = _repeated_rows(model.rows, lane, y)
+    rows = _repeated_rows(model.rows, k, y)
     root = None if rows.weights is None else np.sqrt(rows.weights.values)
-    basis = model.orthonormal(rows.x.values[:, model.keep], lane)
+    basis = model.orthonormal(rows.x.values[:, model.keep], k)
     centred = y if rows.offset is None else y - rows.offset.values
     if root is not None:
         basis, centred = basis * root[:, None], centred * root
-    inverse = model.inverse[lane]
+    inverse = model.inverse[k]
     # projected twice, as the conditioning of a data set is: the first pass leaves rounding error of the size of y
     gamma = centred @ basis
     residual = centred - gamma @ basis.T
@@ -208,37 +205,37 @@ def with_responses(model: Assembled, lane: int, y: np.ndarray) -> Assembled:
     border[:, :p] = residual @ basis
     border[:, -1] = np.einsum("sn,sn->s", residual, residual)
     by_factor = []
-    for z, unit in zip(z_matrices(model, lane), model.units, strict=True):
+    for z, unit in zip(z_matrices(model, k), model.units, strict=True):
         weighted = residual if root is None else residual * root
         by_factor.append((z.T @ weighted.T).T.reshape(n_sims, -1, len(unit.scale)))
-    layout = replace(model.layout, table_codes=_lane_codes(model, lane))
+    layout = replace(model.layout, table_codes=_table_codes_of(model, k))
     inner = model.inner_inverse
     return replace(
         model,
         rows=rows,
         layout=layout,
-        batch=model.batch.with_products(_with_borders(model.batch, lane, border, by_factor, 2 * np.log(scale))),
+        batch=model.batch.with_products(_with_borders(model.batch, k, border, by_factor, 2 * np.log(scale))),
         inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
-        inner_inverse=None if inner is None else np.broadcast_to(inner[lane], (n_sims, *inverse.shape)),
+        inner_inverse=None if inner is None else np.broadcast_to(inner[k], (n_sims, *inverse.shape)),
         ols=(gamma + again) @ inverse.T,
         y_scale=scale,
     )
 
 
-def _lane_codes(model: Assembled, lane: int) -> tuple[np.ndarray, ...]:
+def _table_codes_of(model: Assembled, k: int) -> tuple[np.ndarray, ...]:
     """Codes of one data set's rows per table."""
     rows = model.rows
     if all(f.offsets is None for f in rows.factor_rows):
         return model.layout.table_codes
-    part = slice(rows.offsets[lane], rows.offsets[lane + 1])
+    part = slice(rows.offsets[k], rows.offsets[k + 1])
     return tuple(codes[part] for codes in model.layout.table_codes)
 
 
-def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
+def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
     """Rows of one data set, shared by as many data sets as there are responses."""
 
     def one(values: RowArray) -> RowArray:
-        return RowArray(values.lane(lane), None)
+        return RowArray(values.lane(k), None)
 
     n_sims, n = y.shape
     offsets = np.arange(n_sims + 1) * n
@@ -246,32 +243,32 @@ def _repeated_rows(rows: ModelRows, lane: int, y: np.ndarray) -> ModelRows:
         rows,
         labels=tuple(range(1, n_sims + 1)),
         offsets=offsets,
-        x=RowMatrix.of_all(rows.x.lane(lane), offsets),
+        x=RowMatrix.of_all(rows.x.lane(k), offsets),
         y=RowArray(y.reshape(-1), offsets),
-        terms=tuple(replace(t, rows=RowMatrix.of_all(t.rows.lane(lane), offsets)) for t in rows.terms),
+        terms=tuple(replace(t, rows=RowMatrix.of_all(t.rows.lane(k), offsets)) for t in rows.terms),
         factor_rows=tuple(one(f) for f in rows.factor_rows),
         weights=None if rows.weights is None else one(rows.weights),
         offset=None if rows.offset is None else one(rows.offset),
-        index=(rows.index[lane],) * n_sims,
-        data=_repeated_data(rows, lane, y),
-        given_weights=of_lane(rows.given_weights, lane),
-        given_offset=of_lane(rows.given_offset, lane),
+        index=(rows.index[k],) * n_sims,
+        data=_repeated_data(rows, k, y),
+        given_weights=of_set(rows.given_weights, k),
+        given_offset=of_set(rows.given_offset, k),
         refitted=True,
     )
 
 
-def of_lane(given: RowInput, lane: int) -> RowInput:
+def of_set(given: RowInput, k: int) -> RowInput:
     """Weights or offset of one data set, where each has an array of its own."""
     if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
-        return np.asarray(given[lane])
+        return np.asarray(given[k])
     return given
 
 
-def _repeated_data(rows: ModelRows, lane: int, y: np.ndarray) -> ImputedData | None:
+def _repeated_data(rows: ModelRows, k: int, y: np.ndarray) -> ImputedData | None:
     """The data set with each response in place of its own, where the response is a column; memory is shared."""
     if rows.data is None:
         return None
-    frame, name = rows.data.frames[lane], rows.formula.response
+    frame, name = rows.data.frames[k], rows.formula.response
     if name not in frame.columns:
         return ImputedData((frame,) * len(y), tuple(range(1, len(y) + 1)))
     frames = []
@@ -283,13 +280,13 @@ def _repeated_data(rows: ModelRows, lane: int, y: np.ndarray) -> ImputedData | N
 
 
 def _with_borders(
-    batch: Batch, lane: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
+    batch: Batch, k: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
 ) -> CrossProducts:
     """Products of every response: blocks without y are views of the data set's own.
 
     border (n_sims, w): W'y; by_factor: Z'y of each factor (n_sims, levels, q).
     """
-    own = batch.one(lane)
+    own = batch.one(k)
     ww = np.repeat(np.asarray(own.products.ww)[None], len(border), axis=0)
     ww[:, -1], ww[:, :, -1] = border, border
     products: CrossProducts = own.with_zy(by_factor)

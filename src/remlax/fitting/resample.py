@@ -19,7 +19,8 @@ from ..errors import DataError, DesignError, shortened
 from .assemble import assemble
 from .fit import Fitted, fit_assembled
 from .memory import check_room
-from .refit import of_lane
+from .refit import of_set
+from .selection import Selection
 
 ROWS = "rows"
 # below this share of a column left by the others, the cross-products cannot tell whether it is determined
@@ -64,13 +65,12 @@ class Draw:
     names: tuple[np.ndarray, ...]
 
 
-def find_clusters(fitted: Fitted, lane: int, resample: str | Sequence[str]) -> Clusters:
+def find_clusters(fit: Selection, resample: str | Sequence[str]) -> Clusters:
     """Find the clusters to draw.
 
     Parameters
     ----------
-    fitted : Fitted
-    lane : int
+    fit : Selection
     resample : str or sequence of str
         Grouping factors whose levels are drawn, each within the level of the next coarser one that a row is in;
         ``"rows"`` draws rows within the finest clusters.
@@ -80,7 +80,7 @@ def find_clusters(fitted: Fitted, lane: int, resample: str | Sequence[str]) -> C
     DataError
         A name is no grouping factor; grouping factors are crossed; new names have no column to stand in.
     """
-    layout, rows = fitted.model.layout, fitted.model.rows
+    layout, rows = fit.model.layout, fit.rows
     if not isinstance(resample, Iterable):
         raise DataError(f"resample={resample!r} must be a grouping factor or a list of them")
     chosen = [resample] if isinstance(resample, str) else list(resample)
@@ -95,8 +95,8 @@ def find_clusters(fitted: Fitted, lane: int, resample: str | Sequence[str]) -> C
             "cannot be drawn without cutting those of another; use the parametric bootstrap (resample=None)"
         )
     sources = layout.factor_source[::-1]
-    codes = [rows.factor_rows[source].lane(lane).astype(np.int64) for source in sources]
-    n = rows.n_rows(lane)
+    codes = [rows.factor_rows[source].lane(fit.k).astype(np.int64) for source in sources]
+    n = rows.n_rows(fit.k)
     taken = [label in chosen for label in labels]
     above, levels = np.zeros(n, np.int64), list[Level]()
     # a grouping factor that is called "rows" is what this name means
@@ -150,7 +150,7 @@ def draw_clusters(clusters: Clusters, rng: np.random.Generator) -> Draw:
     return Draw(blocks, tuple(names[:-1]))
 
 
-def draw_resamples(fitted: Fitted, lane: int, clusters: Clusters, n: int, rng: np.random.Generator) -> list[Draw]:
+def draw_resamples(fit: Selection, clusters: Clusters, n: int, rng: np.random.Generator) -> list[Draw]:
     """Draw so many resamples; the first ones do not depend on the number.
 
     Raises
@@ -158,20 +158,20 @@ def draw_resamples(fitted: Fitted, lane: int, clusters: Clusters, n: int, rng: n
     ModelSizeError
         They cannot be held.
     """
-    rows = fitted.model.rows
-    size = rows.n_rows(lane)
+    rows = fit.rows
+    size = rows.n_rows(fit.k)
     columns = len(rows.formula.variables) + len(rows.fixed.names) + sum(len(term.names) for term in rows.terms)
     check_room(2 * n * size * (columns + len(clusters.levels)), f"{n} resamples of {size} rows", "draw fewer (n_sims)")
     return [draw_clusters(clusters, rng) for _ in range(n)]
 
 
-def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> tuple[Fitted, np.ndarray]:
+def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> tuple[Fitted, np.ndarray]:
     """Fit the model to resamples, all in one batch.
 
     Returns
     -------
     Fitted
-        One lane per resample that identifies the coefficients.
+        One data set per resample that identifies the coefficients.
     identified : ndarray of bool (n_draws,)
 
     Raises
@@ -179,20 +179,20 @@ def fit_resamples(fitted: Fitted, lane: int, clusters: Clusters, draws: Sequence
     DataError
         No resample identifies the coefficients, or one does not identify the variances.
     """
-    model = fitted.model
-    offset = 0.0 if model.rows.offset is None else model.rows.offset.lane(lane)
-    columns = np.column_stack([model.rows.x.lane(lane)[:, model.keep], model.rows.y.lane(lane) - offset])
+    model = fit.model
+    offset = 0.0 if model.rows.offset is None else model.rows.offset.lane(fit.k)
+    columns = np.column_stack([model.rows.x.lane(fit.k)[:, model.keep], model.rows.y.lane(fit.k) - offset])
     identified = np.array([_identified(columns, draw.rows) for draw in draws])
     kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
     if not kept:
         raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
-    rows = resampled_rows(model.rows, lane, clusters, kept)
+    rows = resampled_rows(model.rows, fit.k, clusters, kept)
     try:
-        again = assemble(rows, reml=fitted.reml, keep=model.keep)
+        again = assemble(rows, reml=fit.fitted.reml, keep=model.keep)
     except DesignError as error:
         why = str(error).replace("imputation", "resample")
         raise DataError(f"resamples of the clusters do not identify the model: {why}") from None
-    return fit_assembled(again, fitted.optimizer), identified
+    return fit_assembled(again, fit.fitted.optimizer), identified
 
 
 def _identified(columns: np.ndarray, taken: np.ndarray) -> bool:
@@ -214,22 +214,22 @@ def _identified(columns: np.ndarray, taken: np.ndarray) -> bool:
     return bool(np.linalg.norm(left) > EXACT * np.linalg.norm(y))
 
 
-def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
+def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
     """Rows of resamples of one data set, which keep what the formula made of them."""
     taken = np.concatenate([draw.rows for draw in draws])
     offsets = np.concatenate([[0], np.cumsum([len(draw.rows) for draw in draws])])
     assert rows.data is not None  # every fit keeps its data
     given = [one if isinstance(one, str) else None for one in (rows.given_weights, rows.given_offset)]
-    frame = rows.data.frames[lane]
+    frame = rows.data.frames[k]
     frame = frame[[name for name in needed_columns(rows.formula, *given) if name in frame]]
 
     def own(matrix: RowMatrix) -> RowMatrix:
-        values = np.asfortranarray(matrix.lane(lane)[taken])
+        values = np.asfortranarray(matrix.lane(k)[taken])
         place = tuple((True, j) for j in range(values.shape[1]))
         return RowMatrix(np.empty((0, 0)), tuple(values.T), place, offsets)
 
     def one(values: RowArray | None) -> RowArray | None:
-        return None if values is None else RowArray(values.lane(lane)[taken], offsets)
+        return None if values is None else RowArray(values.lane(k)[taken], offsets)
 
     stacked = frame.take(taken)
     for i, column in clusters.renamed:
@@ -243,7 +243,7 @@ def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequen
         labels=labels,
         offsets=offsets,
         x=own(rows.x),
-        y=RowArray(rows.y.lane(lane)[taken], offsets),
+        y=RowArray(rows.y.lane(k)[taken], offsets),
         terms=tuple(replace(term, rows=own(term.rows)) for term in rows.terms),
         factors=factors,
         factor_rows=tuple(RowArray(f.codes, offsets) for f in factors),
@@ -251,14 +251,14 @@ def resampled_rows(rows: ModelRows, lane: int, clusters: Clusters, draws: Sequen
         offset=one(rows.offset),
         index=tuple(part.index for part in parts),
         data=ImputedData(tuple(parts), labels),
-        given_weights=_given(rows.given_weights, lane, draws),
-        given_offset=_given(rows.given_offset, lane, draws),
+        given_weights=_given(rows.given_weights, k, draws),
+        given_offset=_given(rows.given_offset, k, draws),
     )
 
 
-def _given(given: RowInput, lane: int, draws: Sequence[Draw]) -> RowInput:
+def _given(given: RowInput, k: int, draws: Sequence[Draw]) -> RowInput:
     """What was given as an array, by resample."""
     if given is None or isinstance(given, str):
         return given
-    values = np.asarray(of_lane(given, lane), dtype=np.float64)
+    values = np.asarray(of_set(given, k), dtype=np.float64)
     return [values[draw.rows] for draw in draws]

@@ -1,4 +1,4 @@
-"""How variances that are zero under a null hypothesis would be estimated together there."""
+"""Covariance of the estimates of variances that are zero under a null hypothesis."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from ..engine.batch import run
 from ..fitting.memory import available_bytes
+from ..fitting.selection import Selection
 from ..kernels.kenward_roger import kenward_roger_parts
 from .kenward_roger import needed_bytes
-from .nesting import Lanes
 
 
-def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
+def boundary_covariance(large: Selection, small: Selection) -> np.ndarray | None:
     """Asymptotic covariance, up to a factor, of the variances that only the larger model has, at the smaller one's fit.
 
     From the expected information about all variances and covariances, those of the smaller model being nuisance
@@ -20,7 +20,7 @@ def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
 
     Parameters
     ----------
-    large, small : Lanes
+    large, small : Selection
         Fits of the same data sets, the smaller model nested in the larger.
 
     Returns
@@ -29,22 +29,21 @@ def boundary_covariance(large: Lanes, small: Lanes) -> np.ndarray | None:
         None where the larger model differs otherwise, a fit of the smaller model is singular (its own parameters are
         then on a boundary too), or the information cannot be had.
     """
-    kept = {(term.group, term.names): term for term in small.fitted.model.layout.terms}
-    lanes, own = np.array(large.lanes), np.array(small.lanes)
-    theta = np.zeros((len(lanes), large.fitted.theta.shape[1]))
+    kept = {(term.group, term.names): term for term in small.model.layout.terms}
+    theta = np.zeros((large.n_sets, large.fitted.theta.shape[1]))
     added = []
-    for term in large.fitted.model.layout.terms:
+    for term in large.model.layout.terms:
         same = kept.pop((term.group, term.names), None)
         if same is not None:
-            theta[:, term.theta] = small.fitted.theta[own][:, same.theta]
+            theta[:, term.theta] = small.theta[:, same.theta]
         elif term.q == 1:
             added.append(term.theta.start + 1)  # behind the scale of V
         else:
             return None
-    if kept or small.fitted.singular[own].any() or needed_bytes(large.fitted) > available_bytes():
+    if kept or small.singular or needed_bytes(large.fitted) > available_bytes():
         return None
-    model = large.fitted.model
-    found = run(kenward_roger_parts, model.batch.take(lanes), model.inner_theta(theta))
+    model = large.model
+    found = run(kenward_roger_parts, model.batch.take(large.index), model.inner_theta(theta))
     information = np.asarray(found.information)
     if not (np.isfinite(information).all() and (np.linalg.eigvalsh(information) > 0).all()):
         return None

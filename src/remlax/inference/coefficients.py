@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
 from .robust import ClusterScores, RobustKind, cluster_name, robust_scores
 from .satterthwaite import satterthwaite_df, satterthwaite_joint_df
@@ -60,22 +60,21 @@ class CoefficientInference(Protocol):
 class Satterthwaite:
     """Model-based covariance with Satterthwaite's degrees of freedom."""
 
-    fitted: Fitted
-    lanes: np.ndarray
+    fits: Selection
     rule: str = "Satterthwaite df"
 
     @property
     def vcov(self) -> np.ndarray:
         """Covariance matrices, (K, p, p)."""
-        return np.asarray(self.fitted.vcov[self.lanes])
+        return self.fits.vcov
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
         """Degrees of freedom, (K, r)."""
-        return satterthwaite_df(self.fitted, contrasts, self.lanes)
+        return satterthwaite_df(self.fits, contrasts)
 
     def joint(self, contrasts: np.ndarray) -> Joint:
         """F test with lmerTest's denominator df."""
-        df1, df2 = satterthwaite_joint_df(self.fitted, contrasts, self.lanes)
+        df1, df2 = satterthwaite_joint_df(self.fits, contrasts)
         return Joint(df1, df2, np.ones(len(df2)))
 
 
@@ -165,9 +164,8 @@ class GivenDf:
 
 
 def coefficient_inference(
-    fitted: Fitted,
-    lanes: tuple[int, ...],
-    ddf: Ddf | npt.ArrayLike,
+    fits: Selection,
+    dfcom: Ddf | npt.ArrayLike,
     vcov: Vcov = "model",
     cluster: str | None = None,
 ) -> CoefficientInference:
@@ -175,9 +173,8 @@ def coefficient_inference(
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : tuple of int
-    ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
+    fits : Selection
+    dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
         With a robust covariance, Satterthwaite's are those of Bell and McCaffrey.
     vcov : {"model", "CR0", "CR2"}, default "model"
         Covariance of the coefficients: the model's, or a cluster-robust one.
@@ -192,29 +189,33 @@ def coefficient_inference(
     ModelSizeError
         Kenward-Roger's second derivatives do not fit in memory.
     """
-    index, p = np.asarray(lanes, dtype=int), fitted.beta.shape[1]
-    robust = _robust(fitted, index, vcov, cluster)
-    covariance = fitted.vcov[index] if robust is None else robust.vcov
-    if isinstance(ddf, str):
-        if ddf == "satterthwaite":
-            return Satterthwaite(fitted, index) if robust is None else robust
-        if ddf == "kenward-roger":
+    p = fits.fitted.beta.shape[1]
+    robust = _robust(fits, vcov, cluster)
+    covariance = fits.vcov if robust is None else robust.vcov
+    if isinstance(dfcom, str):
+        if dfcom == "satterthwaite":
+            return Satterthwaite(fits) if robust is None else robust
+        if dfcom == "kenward-roger":
             if robust is not None:
-                raise DataError(f"Kenward-Roger's method has a covariance of its own: leave out vcov={vcov!r} or ddf=")
-            return KenwardRoger(adjust(fitted, index))
-        if ddf == "residual":
-            n = float(np.mean([fitted.model.rows.n_rows(k) for k in lanes]))
+                raise DataError(
+                    f"Kenward-Roger's method has a covariance of its own: leave out vcov={vcov!r} or dfcom="
+                )
+            return KenwardRoger(adjust(fits))
+        if dfcom == "residual":
+            n = float(np.mean(fits.n_rows))
             return GivenDf(covariance, np.full(p, n - p), _rule(robust, "residual df n - p"))
         raise DataError(
-            f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, or "
-            "one per coefficient"
+            f"degrees of freedom {dfcom!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, "
+            "or one per coefficient"
         )
     try:
-        values = np.asarray(ddf, dtype=float)
+        values = np.asarray(dfcom, dtype=float)
     except (TypeError, ValueError):
-        raise DataError(f"degrees of freedom {ddf!r} are not numbers: give one, or {p}, one per coefficient") from None
+        raise DataError(
+            f"degrees of freedom {dfcom!r} are not numbers: give one, or {p}, one per coefficient"
+        ) from None
     if not (values > 0).all():
-        raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {ddf!r}")
+        raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {dfcom!r}")
     if values.shape not in ((), (p,)):
         raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
     rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"
@@ -225,12 +226,12 @@ def _rule(robust: ClusterRobust | None, rule: str) -> str:
     return rule if robust is None else f"{robust.kind} standard errors by {robust.cluster}, {rule}"
 
 
-def _robust(fitted: Fitted, index: np.ndarray, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
+def _robust(fits: Selection, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
     if vcov == "model":
         if cluster is not None:
             raise DataError(f"cluster={cluster!r} belongs to a robust covariance: use vcov='CR2' or 'CR0' with it")
         return None
     if vcov not in ("CR0", "CR2"):
         raise DataError(f"vcov={vcov!r} is not known: use 'model', 'CR0' or 'CR2'")
-    name = cluster_name(fitted, cluster)
-    return ClusterRobust(robust_scores(fitted, index, vcov, name), vcov, name)
+    name = cluster_name(fits.fitted, cluster)
+    return ClusterRobust(robust_scores(fits, vcov, name), vcov, name)

@@ -10,6 +10,7 @@ from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
 from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
+from ..fitting.selection import Selection
 from ..kernels.kenward_roger import kenward_roger_parts
 from .satterthwaite import matched_df, scaled_pinv
 
@@ -35,7 +36,7 @@ def needed_bytes(fitted: Fitted) -> int:
     return 8 * tangents * structure.n_numbers
 
 
-def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
+def adjust(fits: Selection) -> Adjustment:
     """Compute the adjustment of some data sets.
 
     Raises
@@ -45,23 +46,23 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
     ModelSizeError
         The second derivatives do not fit in memory.
     """
-    if not fitted.reml:
+    if not fits.fitted.reml:
         raise DataError(
             "Kenward-Roger's method is one for REML, and this model was fitted by maximum likelihood: fit it with "
-            "reml=True, or use ddf='satterthwaite'"
+            "reml=True, or use dfcom='satterthwaite'"
         )
-    needed = needed_bytes(fitted)
+    needed = needed_bytes(fits.fitted)
     if needed > available_bytes():
-        size = fitted.model.layout.structure.n_dense
+        size = fits.model.layout.structure.n_dense
         what = f"a dense block of {size} columns" if size else "every level's block"
         raise ModelSizeError(
-            f"Kenward-Roger's method needs second derivatives of {what} in {fitted.theta.shape[1]} variance "
+            f"Kenward-Roger's method needs second derivatives of {what} in {fits.fitted.theta.shape[1]} variance "
             f"parameters, about {human_bytes(needed)} of memory, and {human_bytes(available_bytes())} are free: use "
-            "ddf='satterthwaite'"
+            "dfcom='satterthwaite'"
         )
-    model, p = fitted.model, len(fitted.model.keep)
-    found = run(kenward_roger_parts, model.batch.take(lanes), fitted.inner[lanes])
-    sigma2 = (fitted.sigma[lanes] ** 2)[:, None, None]
+    model, p = fits.model, len(fits.model.keep)
+    found = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
+    sigma2 = (fits.sigma**2)[:, None, None]
     cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
     weights = 2 * scaled_pinv(np.asarray(found.information))
     inner = weights[:, 1:, 1:]
@@ -69,7 +70,7 @@ def adjust(fitted: Fitted, lanes: np.ndarray) -> Adjustment:
     quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(found.second)[:, :, :, :p, :p]) / 2
     both = np.einsum("kab,kaij,kjl,kblm->kim", inner, moved[:, 1:], np.linalg.inv(cov), moved[:, 1:])
     added = cov @ quadratic @ cov - both
-    inverse = model.inverse[lanes]
+    inverse = model.inverse[fits.index]
 
     def to_user(a: np.ndarray) -> np.ndarray:
         return np.asarray(np.einsum("kia,k...ab,kjb->k...ij", inverse, a, inverse))

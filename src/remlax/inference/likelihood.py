@@ -12,6 +12,7 @@ from ..engine.batch import run
 from ..errors import FitError
 from ..fitting.assemble import Assembled
 from ..fitting.fit import Fitted, fit_assembled
+from ..fitting.selection import Selection
 from ..kernels.criterion import LOG_2PI
 from ..kernels.inference import Bordered, bordered_derivatives
 from ..kernels.newton import Optimum
@@ -33,24 +34,24 @@ class Common:
     sigma: float
 
 
-def maximum_likelihood(fitted: Fitted, lanes: np.ndarray) -> Fitted:
-    """Fit some data sets of a stack by maximum likelihood; fits that were made so are taken as they are.
+def maximum_likelihood(fits: Selection) -> Fitted:
+    """Fit some data sets of a batch by maximum likelihood; fits that were made so are taken as they are.
 
     Returns
     -------
     Fitted
-        Its lanes are ``lanes`` in their order, with their labels. The rows of its model are still those of the whole
-        stack and may not be read.
+        Its data sets are those of ``fits`` in their order, with their labels. The rows of its model are still those
+        of the whole batch and may not be read.
     """
-    model = fitted.model
+    model = fits.model
     structure = replace(model.layout.structure, reml=False)
-    part = model.of_sets(lanes)
+    part = model.of_sets(fits.index)
     part = replace(part, layout=replace(model.layout, structure=structure), batch=part.batch.with_reml(False))
-    if fitted.reml:
-        return fit_assembled(part, fitted.optimizer)
-    arrays = {name: value[lanes] for name, value in vars(fitted).items() if isinstance(value, np.ndarray)}
-    opt = Optimum(*(part[lanes] for part in fitted.opt))
-    return Fitted(model=part, optimizer=fitted.optimizer, opt=opt, **arrays)
+    if fits.fitted.reml:
+        return fit_assembled(part, fits.fitted.optimizer)
+    arrays = {name: value[fits.index] for name, value in vars(fits.fitted).items() if isinstance(value, np.ndarray)}
+    opt = Optimum(*(part[fits.index] for part in fits.fitted.opt))
+    return Fitted(model=part, optimizer=fits.fitted.optimizer, opt=opt, **arrays)
 
 
 def mean_parameters(fits: Fitted) -> Common:
@@ -67,10 +68,10 @@ def mean_parameters(fits: Fitted) -> Common:
 def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
     """Log-likelihood of every data set at common parameters, (K,)."""
     model, products = fits.model, fits.model.batch.problem.products
-    n_lanes, p = fits.beta.shape
+    n_sets, p = fits.beta.shape
     found = _bordered(fits, at.theta)
     gamma = np.linalg.solve(model.inverse, (at.beta - model.ols)[:, :, None])[:, :, 0] / model.y_scale[:, None]
-    v = np.concatenate([-gamma, np.ones((n_lanes, 1))], axis=1)
+    v = np.concatenate([-gamma, np.ones((n_sets, 1))], axis=1)
     m = _real_part(np.asarray(found.m), p)
     quadratic = np.einsum("ki,kij,kj->k", v, m, v) * model.y_scale**2
     n = np.asarray(products.n_obs)
@@ -97,9 +98,9 @@ class CommonBasis:
     @classmethod
     def of(cls, model: Assembled) -> CommonBasis:
         """Take the basis of the first data set, the mean least-squares coefficients and the typical scale of y."""
-        n_lanes, p = model.ols.shape
+        n_sets, p = model.ols.shape
         scale = float(np.sqrt(np.mean(model.y_scale**2)))
-        turn = np.zeros((n_lanes, p + 1, p + 1))
+        turn = np.zeros((n_sets, p + 1, p + 1))
         turn[:, :p, :p] = np.linalg.solve(model.inverse, np.broadcast_to(model.inverse[0], model.inverse.shape))
         shift = (model.ols - model.ols.mean(axis=0))[:, :, None]
         turn[:, :p, p] = np.linalg.solve(model.inverse, shift)[:, :, 0] / scale

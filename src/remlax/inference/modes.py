@@ -6,6 +6,7 @@ import numpy as np
 
 from ..engine.batch import run
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..kernels.inference import prediction_variances
 
 
@@ -23,13 +24,12 @@ def coefficient_of_column(fitted: Fitted, factor: int) -> np.ndarray:
     return out
 
 
-def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) -> list[np.ndarray]:
+def error_variances(fits: Selection, *, coefficients: bool) -> list[np.ndarray]:
     """Variances of the errors of conditional modes that count the uncertainty of beta.
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : ndarray of int (K,)
+    fits : Selection
     coefficients : bool
         Of coefficient + mode (their covariance included) rather than of the mode alone.
 
@@ -38,19 +38,19 @@ def error_variances(fitted: Fitted, lanes: np.ndarray, *, coefficients: bool) ->
     list of ndarray (K, levels, q, q)
         One per grouping factor, in elimination order.
     """
-    model, structure = fitted.model, fitted.model.layout.structure
+    model, structure = fits.model, fits.model.layout.structure
     select = []
     for f, q in enumerate(structure.q):
-        chosen = np.zeros((len(lanes), q, structure.n_fixed))
+        chosen = np.zeros((fits.n_sets, q, structure.n_fixed))
         if coefficients:
             p = len(model.keep)
-            indicator = coefficient_of_column(fitted, f)
+            indicator = coefficient_of_column(fits.fitted, f)
             inside = model.units[f].inside @ indicator
-            chosen[:, :, :p] = np.einsum("qp,kpr->kqr", inside, model.inverse[lanes])
+            chosen[:, :, :p] = np.einsum("qp,kpr->kqr", inside, model.inverse[fits.index])
         select.append(chosen)
-    found = run(prediction_variances, model.batch.take(lanes), fitted.inner[lanes], tuple(select))
+    found = run(prediction_variances, model.batch.take(fits.index), fits.inner, tuple(select))
     out = []
     for f, variance in enumerate(found):
         user = model.units[f].variances(np.asarray(variance)[:, : model.layout.factors[f].n_levels])
-        out.append(user * fitted.sigma[lanes, None, None, None] ** 2)
+        out.append(user * fits.fitted.sigma[fits.index, None, None, None] ** 2)
     return out

@@ -8,68 +8,45 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.checks import same_values
-from ..design.build import ModelRows, needed_columns
+from ..design.build import needed_columns
 from ..errors import DataError, shortened
 from ..fitting.assemble import z_columns
-from ..fitting.fit import Fitted
 from ..fitting.layout import TermLayout
 from ..fitting.redundant_terms import count_variances
+from ..fitting.selection import Selection
 
 # a column is in the span of others where less than this share of it is left over
 SPAN_TOL = 1e-8
 
 
-@dataclass(frozen=True, eq=False)
-class Lanes:
-    """Some data sets of a stack."""
+def identified_parameters(fits: Selection) -> int:
+    """Fixed coefficients, theta and sigma, as far as the data determine them.
 
-    fitted: Fitted
-    lanes: tuple[int, ...]
+    Raises
+    ------
+    DataError
+        They are fewer in some data sets than in others.
+    """
+    counts = [fits.fitted.n_parameters(k) for k in fits.which]
+    if len(set(counts)) > 1:
+        fewest, most = counts.index(min(counts)), counts.index(max(counts))
+        raise DataError(
+            f"the model {fits.formula} has {max(counts)} identified parameters in imputation {fits.labels[most]} "
+            f"and {min(counts)} in imputation {fits.labels[fewest]}, where random terms repeat each other: it is "
+            "not one model, and cannot be compared with another; leave out the term that the fit warns of"
+        )
+    return counts[0]
 
-    @property
-    def rows(self) -> ModelRows:
-        """What the model read from the data."""
-        return self.fitted.model.rows
 
-    @property
-    def formula(self) -> str:
-        """The model formula."""
-        return self.rows.formula.text
+def is_redundant(fits: Selection) -> bool:
+    """Tell whether random terms repeat each other in one of the data sets."""
+    return any(one is not None for one in fits.fitted.redundancies.of_terms(fits.which))
 
-    @property
-    def labels(self) -> list[object]:
-        """Labels of the data sets."""
-        return [self.rows.labels[k] for k in self.lanes]
 
-    @property
-    def n_parameters(self) -> int:
-        """Fixed coefficients, theta and sigma, as far as the data determine them.
-
-        Raises
-        ------
-        DataError
-            They are fewer in some data sets than in others.
-        """
-        counts = [self.fitted.n_parameters(k) for k in self.lanes]
-        if len(set(counts)) > 1:
-            fewest, most = counts.index(min(counts)), counts.index(max(counts))
-            raise DataError(
-                f"the model {self.formula} has {max(counts)} identified parameters in imputation {self.labels[most]} "
-                f"and {min(counts)} in imputation {self.labels[fewest]}, where random terms repeat each other: it is "
-                "not one model, and cannot be compared with another; leave out the term that the fit warns of"
-            )
-        return counts[0]
-
-    @property
-    def redundant(self) -> bool:
-        """Whether random terms repeat each other in one of the data sets."""
-        return any(one is not None for one in self.fitted.redundancies.of_terms(self.lanes))
-
-    @property
-    def n_variances(self) -> int | None:
-        """Variances of random effects without terms that repeat others; None where they cannot be counted."""
-        counts = {count_variances(self.fitted.model, one) for one in self.fitted.redundancies.of_terms(self.lanes)}
-        return counts.pop() if len(counts) == 1 else None
+def identified_variances(fits: Selection) -> int | None:
+    """Variances of random effects without terms that repeat others; None where they cannot be counted."""
+    counts = {count_variances(fits.model, one) for one in fits.fitted.redundancies.of_terms(fits.which)}
+    return counts.pop() if len(counts) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +77,7 @@ class Difference:
         return self.n_fixed + self.n_random
 
 
-def order_models(one: Lanes, other: Lanes) -> tuple[Lanes, Lanes]:
+def order_models(one: Selection, other: Selection) -> tuple[Selection, Selection]:
     """Put the model with more parameters first.
 
     Raises
@@ -108,16 +85,17 @@ def order_models(one: Lanes, other: Lanes) -> tuple[Lanes, Lanes]:
     DataError
         Both have as many.
     """
-    if one.n_parameters == other.n_parameters:
-        redundant = one.redundant or other.redundant
+    n, m = identified_parameters(one), identified_parameters(other)
+    if n == m:
+        redundant = is_redundant(one) or is_redundant(other)
         raise DataError(
-            f"both models have {one.n_parameters} parameters{', without those that random terms repeat' * redundant} "
+            f"both models have {n} parameters{', without those that random terms repeat' * redundant} "
             f"({one.formula}; {other.formula}): neither is within the other, and there is nothing to test"
         )
-    return (one, other) if one.n_parameters > other.n_parameters else (other, one)
+    return (one, other) if n > m else (other, one)
 
 
-def compare(large: Lanes, small: Lanes) -> Difference:
+def compare(large: Selection, small: Selection) -> Difference:
     """Check that one model is within the other and say what it lacks.
 
     Raises
@@ -128,48 +106,49 @@ def compare(large: Lanes, small: Lanes) -> Difference:
     check_same_data(large, small)
     _check_fixed(large, small)
     _check_random(large, small)
-    n_fixed = len(large.fitted.model.keep) - len(small.fitted.model.keep)
-    n_random = large.n_parameters - small.n_parameters - n_fixed
-    most, least = (large.n_variances, small.n_variances) if n_random else (0, 0)
+    n_fixed = len(large.model.keep) - len(small.model.keep)
+    sizes = identified_parameters(large), identified_parameters(small)
+    n_random = sizes[0] - sizes[1] - n_fixed
+    most, least = (identified_variances(large), identified_variances(small)) if n_random else (0, 0)
     return Difference(
         n_fixed=n_fixed,
         n_random=n_random,
         n_variances=None if most is None or least is None else max(most - least, 0),
-        sizes=(large.n_parameters, small.n_parameters),
-        redundant=large.redundant or small.redundant,
+        sizes=sizes,
+        redundant=is_redundant(large) or is_redundant(small),
     )
 
 
-def check_same_data(one: Lanes, other: Lanes) -> None:
+def check_same_data(one: Selection, other: Selection) -> None:
     """Refuse models of different data sets.
 
     Raises
     ------
     DataError
     """
-    if len(one.lanes) != len(other.lanes):
+    if one.n_sets != other.n_sets:
         raise DataError(
-            f"the models were fitted to different numbers of data sets, {len(one.lanes)} and {len(other.lanes)}: "
+            f"the models were fitted to different numbers of data sets, {one.n_sets} and {other.n_sets}: "
             "compare fits of the same imputations"
         )
     # a single fit may come from a list or stand alone: its data say whether it is the same
-    if len(one.lanes) > 1 and one.labels != other.labels:
+    if one.n_sets > 1 and one.labels != other.labels:
         raise DataError(
             f"the models were fitted to different imputations, {shortened(one.labels)} and {shortened(other.labels)}: "
             "compare fits of the same ones"
         )
     both = set(needed_columns(other.rows.formula))
     shared = [name for name in needed_columns(one.rows.formula) if name in both]
-    for k, j in zip(one.lanes, other.lanes, strict=True):
+    for k, j in zip(one.which, other.which, strict=True):
         found = _differing(one, k, other, j, shared)
         if found:
-            where = f" in imputation {one.rows.labels[k]}" if len(one.lanes) > 1 else ""
+            where = f" in imputation {one.rows.labels[k]}" if one.n_sets > 1 else ""
             raise DataError(
                 f"the models were fitted to different data: {found}{where}; fit both to the same rows and weights"
             )
 
 
-def _differing(one: Lanes, k: int, other: Lanes, j: int, columns: Sequence[str]) -> str:
+def _differing(one: Selection, k: int, other: Selection, j: int, columns: Sequence[str]) -> str:
     """Name the first thing that differs between two data sets; empty where nothing does."""
     a, b = one.rows, other.rows
     if a.n_rows(k) != b.n_rows(j):
@@ -189,11 +168,11 @@ def _differing(one: Lanes, k: int, other: Lanes, j: int, columns: Sequence[str])
     return ""
 
 
-def _check_fixed(large: Lanes, small: Lanes) -> None:
-    names, theirs = set(large.fitted.model.fixed_names), small.fitted.model.fixed_names
+def _check_fixed(large: Selection, small: Selection) -> None:
+    names, theirs = set(large.model.fixed_names), small.model.fixed_names
     if names.issuperset(theirs):
         return
-    for k, j in zip(large.lanes, small.lanes, strict=True):
+    for k, j in zip(large.which, small.which, strict=True):
         x, x0 = fixed_columns(large, k), fixed_columns(small, j)
         outside = np.flatnonzero(~_in_span(x0, x))
         if len(outside):
@@ -204,9 +183,9 @@ def _check_fixed(large: Lanes, small: Lanes) -> None:
             )
 
 
-def _check_random(large: Lanes, small: Lanes) -> None:
-    for term in small.fitted.model.layout.terms:
-        within = [t for t in large.fitted.model.layout.terms if t.group == term.group]
+def _check_random(large: Selection, small: Selection) -> None:
+    for term in small.model.layout.terms:
+        within = [t for t in large.model.layout.terms if t.group == term.group]
         if not any(_term_within(small, term, large, t) for t in within):
             text = f"({' + '.join(term.names)} | {term.group})"
             raise DataError(
@@ -215,20 +194,20 @@ def _check_random(large: Lanes, small: Lanes) -> None:
             )
 
 
-def _term_within(small: Lanes, term: TermLayout, large: Lanes, larger: TermLayout) -> bool:
+def _term_within(small: Selection, term: TermLayout, large: Selection, larger: TermLayout) -> bool:
     if set(larger.names).issuperset(term.names):
         return True
-    pairs = zip(small.lanes, large.lanes, strict=True)
+    pairs = zip(small.which, large.which, strict=True)
     return all(_in_span(_term_columns(small, term, j), _term_columns(large, larger, k)).all() for j, k in pairs)
 
 
-def _term_columns(model: Lanes, term: TermLayout, lane: int) -> np.ndarray:
-    return z_columns(model.rows, model.fitted.model.layout, lane)[term.factor][:, term.columns]
+def _term_columns(model: Selection, term: TermLayout, k: int) -> np.ndarray:
+    return z_columns(model.rows, model.model.layout, k)[term.factor][:, term.columns]
 
 
-def fixed_columns(model: Lanes, lane: int) -> np.ndarray:
+def fixed_columns(model: Selection, k: int) -> np.ndarray:
     """Fixed-effect columns (n, p) of one data set."""
-    return model.rows.x.lane(lane)[:, model.fitted.model.keep]
+    return model.rows.x.lane(k)[:, model.model.keep]
 
 
 def _in_span(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -243,7 +222,7 @@ def coordinates(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.lstsq(basis / size, columns, rcond=None)[0] / size[:, None])
 
 
-def lacking_contrasts(large: Lanes, small: Lanes) -> np.ndarray:
+def lacking_contrasts(large: Selection, small: Selection) -> np.ndarray:
     """Contrasts (r, p) of the larger model's coefficients that are zero in the smaller model.
 
     Raises
@@ -251,12 +230,12 @@ def lacking_contrasts(large: Lanes, small: Lanes) -> np.ndarray:
     DataError
         The smaller model is another hypothesis in every data set.
     """
-    names, theirs = large.fitted.model.fixed_names, set(small.fitted.model.fixed_names)
+    names, theirs = large.model.fixed_names, set(small.model.fixed_names)
     if set(names).issuperset(theirs):
         return np.eye(len(names))[[name not in theirs for name in names]]
-    size = np.linalg.norm(fixed_columns(large, large.lanes[0]), axis=0)
+    size = np.linalg.norm(fixed_columns(large, large.which[0]), axis=0)
     projections = []
-    for k, j in zip(large.lanes, small.lanes, strict=True):
+    for k, j in zip(large.which, small.which, strict=True):
         x, x0 = fixed_columns(large, k), fixed_columns(small, j)
         # the projection says which hypothesis it is, whatever basis describes it
         basis, _ = np.linalg.qr(size[:, None] * coordinates(x0 / np.linalg.norm(x0, axis=0), x))

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..data import ImputedData
 from ..design.build import ModelRows, read_rows
 from ..design.formula import parse_formula
 from ..design.tree import Name
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
+from ..fitting.selection import Selection
 
 
-def null_model(fitted: Fitted, lanes: np.ndarray) -> Fitted:
-    """Fit an intercept and a random intercept per grouping factor to some data sets of a stack.
+def null_model(fits: Selection) -> Fitted:
+    """Fit an intercept and a random intercept per grouping factor to the data sets.
 
     Response, weights, offset, criterion and optimizer are those of the model.
     """
-    rows = fitted.model.rows
+    rows = fits.rows
     assert rows.data is not None  # every fit keeps its data
-    data = ImputedData(tuple(rows.data.frames[k] for k in lanes), tuple(rows.data.labels[k] for k in lanes))
+    data = ImputedData(tuple(rows.data.frames[k] for k in fits.which), tuple(rows.data.labels[k] for k in fits.which))
     read = read_rows(parse_formula(null_formula(rows)), data)
     # what scale(y) means, for instance, was decided over all data sets
-    own = [None if part is None else part.of_lanes(list(lanes)) for part in (rows.weights, rows.offset)]
-    read = replace(read, y=rows.y.of_lanes(list(lanes)), weights=own[0], offset=own[1])
-    return fit_assembled(assemble(read, reml=fitted.reml), fitted.optimizer)
+    own = [None if part is None else part.of_lanes(fits.which) for part in (rows.weights, rows.offset)]
+    read = replace(read, y=rows.y.of_lanes(fits.which), weights=own[0], offset=own[1])
+    return fit_assembled(assemble(read, reml=fits.fitted.reml), fits.fitted.optimizer)
 
 
 def null_formula(rows: ModelRows) -> str:

@@ -1,4 +1,4 @@
-"""Profile likelihood of SDs, correlations, sigma and coefficients: all parameters of all data sets in one stack.
+"""Profile likelihood of SDs, correlations, sigma and coefficients: all parameters of all data sets in one batch.
 
 As lme4's ``profile``, of the ML deviance, also of a REML fit. zeta is the signed square root of the rise of the
 deviance when a parameter is held at a value and all others are at their best (Bates et al. 2015, section 5.1). Both
@@ -12,20 +12,19 @@ from dataclasses import replace
 import numpy as np
 import scipy
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..progress import progress
-from .held import LEAST_STARTS, HeldStack, Question, parameters_of
+from .constrained import LEAST_STARTS, ConstrainedFits, Question, parameters_of
 from .profile_table import Parameter, ProfileTable, make_table
 from .profile_walk import Side
 
 
-def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[ProfileTable]]:
+def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     """Profile every parameter of some data sets, up to the limits of a confidence level and beyond.
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : ndarray of int (K,)
+    fits : Selection
     conf_level : float
 
     Returns
@@ -33,20 +32,20 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     list of list of ProfileTable
         Per data set, in the order of `parameters_of`.
     """
-    parameters, n = parameters_of(fitted), len(lanes)
-    lost, _ = fitted.redundancies.parameters(lanes)
-    lost = np.pad(lost, ((0, 0), (0, fitted.beta.shape[1])))
+    parameters, n = parameters_of(fits.fitted), fits.n_sets
+    lost, _ = fits.fitted.redundancies.parameters(fits.index)
+    lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
     with progress(len(owner), "side of a profile") as tell:
-        stack, lowest, estimate = _estimates(fitted, lanes, parameters)
+        problems, lowest, estimate = _estimates(fits, parameters)
         sides = [
-            _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
+            _first_side(problems, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
             for i, (k, j) in enumerate(owner)
         ]
         while not all(side.settled for side in sides):
             before = sum(side.settled for side in sides)
-            sides = _stage(stack, sides, owner, cut)
+            sides = _stage(problems, sides, owner, cut)
             tell(sum(side.settled for side in sides) - before)
     caps = _caps(sides, owner)
     nothing = np.empty(0)
@@ -66,42 +65,40 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     return tables
 
 
-def _estimates(
-    fitted: Fitted, lanes: np.ndarray, parameters: list[Parameter]
-) -> tuple[HeldStack, np.ndarray, np.ndarray]:
+def _estimates(fits: Selection, parameters: list[Parameter]) -> tuple[ConstrainedFits, np.ndarray, np.ndarray]:
     """Find the ML estimates from several starts: searches from there, deviance (K,) and all parameters (K, P)."""
-    n, copies = len(lanes), 2 * len(parameters)
-    stack = HeldStack(fitted, lanes)
+    n, copies = fits.n_sets, 2 * len(parameters)
+    problems = ConstrainedFits(fits)
     # as many copies as there will be sides, so that all stages are one compiled program
     asked: list[Question] = [(k, None, 0.0) for k in range(n) for _ in range(copies)]
-    near = [stack.held(problem, LEAST_STARTS[i % len(LEAST_STARTS)]).start for i, problem in enumerate(asked)]
-    found, coordinates = stack.solve(asked, np.stack(near))
+    near = [problems.held(problem, LEAST_STARTS[i % len(LEAST_STARTS)]).start for i, problem in enumerate(asked)]
+    found, coordinates = problems.solve(asked, np.stack(near))
     best = np.nan_to_num(found, nan=np.inf).reshape(n, copies).argmin(axis=1) + copies * np.arange(n)
-    stack = HeldStack(fitted, lanes, coordinates[best])
-    return stack, found[best], stack.estimates(parameters, coordinates[best])
+    problems = ConstrainedFits(fits, coordinates[best])
+    return problems, found[best], problems.estimates(parameters, coordinates[best])
 
 
-def _first_side(stack: HeldStack, problem: Question, sign: int, lowest: float) -> Side:
+def _first_side(problems: ConstrainedFits, problem: Question, sign: int, lowest: float) -> Side:
     """Start a walk at the estimate, with a step of about a third of a standard error of a balanced design."""
-    lane, parameter, estimate = problem
+    i, parameter, estimate = problem
     assert parameter is not None  # a side is one of a parameter
-    fitted, k = stack.fitted, stack.lanes[lane]
+    fits, k = problems.fits, problems.fits.which[i]
     if parameter.kind == "sigma":
-        step = 1 / np.sqrt(2 * fitted.model.rows.n_rows(int(k)))
+        step = 1 / np.sqrt(2 * fits.n_rows[i])
     elif parameter.kind == "beta":
-        step = float(np.sqrt(fitted.vcov[k, parameter.a, parameter.a]))
+        step = float(np.sqrt(fits.fitted.vcov[k, parameter.a, parameter.a]))
     else:
-        term = fitted.model.layout.terms[parameter.term]
-        levels = fitted.model.layout.factors[term.factor].n_levels
+        term = fits.model.layout.terms[parameter.term]
+        levels = fits.model.layout.factors[term.factor].n_levels
         step = 1 / np.sqrt(levels)
         if parameter.kind == "sd":
-            unit = fitted.sigma[k] / stack.z_scale(term)[parameter.a]
+            unit = fits.fitted.sigma[k] / problems.z_scale(term)[parameter.a]
             step = max(estimate, 0.05 * unit) * step
-    at = np.asarray(stack.held(problem, 0.0).start)
+    at = np.asarray(problems.held(problem, 0.0).start)
     return Side(parameter, sign, step / 3, np.array([estimate]), np.array([lowest]), at[None])
 
 
-def _stage(stack: HeldStack, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
+def _stage(problems: ConstrainedFits, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
     """Look at one value of every side; those that are done are compared with searches from the estimates."""
     asked: list[Question] = []
     near, walking = [], []
@@ -112,7 +109,7 @@ def _stage(stack: HeldStack, sides: list[Side], owner: list[tuple[int, int]], cu
         asked.append((k, side.parameter, value))
         walking.append(wanted is not None)
         near.append(side.near(value) if walking[-1] or side.settled else np.full(side.at.shape[1], np.nan))
-    deviance, at = stack.solve(asked, np.stack(near))
+    deviance, at = problems.solve(asked, np.stack(near))
     out = []
     for i, side in enumerate(sides):
         if side.settled:

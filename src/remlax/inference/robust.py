@@ -19,6 +19,7 @@ from ..engine.fit import solve_batch
 from ..errors import DataError
 from ..fitting.assemble import inner_columns
 from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 
 RobustKind = Literal["CR0", "CR2"]
 
@@ -96,13 +97,12 @@ class ClusterScores:
         return float(q * (q + 1) / total)
 
 
-def robust_scores(fitted: Fitted, lanes: np.ndarray, kind: RobustKind, cluster: str | None) -> list[ClusterScores]:
+def robust_scores(fits: Selection, kind: RobustKind, cluster: str | None) -> list[ClusterScores]:
     """Scores of some data sets.
 
     Parameters
     ----------
-    fitted : Fitted
-    lanes : ndarray of int (K,)
+    fits : Selection
     kind : {"CR0", "CR2"}
     cluster : str or None
         A grouping factor or a column of the data; the outermost grouping factor by default.
@@ -112,11 +112,11 @@ def robust_scores(fitted: Fitted, lanes: np.ndarray, kind: RobustKind, cluster: 
     DataError
         Clusters that are not known, or do not contain whole levels of every grouping factor.
     """
-    model, p = fitted.model, len(fitted.model.keep)
-    breads = np.asarray(solve_batch(model.batch.take(lanes), fitted.inner[lanes]).unscaled_cov)[:, :p, :p]
+    model, p = fits.model, len(fits.model.keep)
+    breads = np.asarray(solve_batch(model.batch.take(fits.index), fits.inner).unscaled_cov)[:, :p, :p]
     return [
-        _scores(fitted, int(k), _clusters(fitted, int(k), cluster), bread, kind)
-        for k, bread in zip(lanes, breads, strict=True)
+        _scores(fits.one(k), _clusters(fits.one(k), cluster), bread, kind)
+        for k, bread in zip(fits.index, breads, strict=True)
     ]
 
 
@@ -134,14 +134,14 @@ def cluster_name(fitted: Fitted, cluster: str | None) -> str:
     return outer[0].label
 
 
-def _clusters(fitted: Fitted, lane: int, cluster: str | None) -> np.ndarray:
+def _clusters(fit: Selection, cluster: str | None) -> np.ndarray:
     """Cluster of every row of one data set, numbered from 0."""
-    rows, layout, name = fitted.model.rows, fitted.model.layout, cluster_name(fitted, cluster)
-    codes = [rows.factor_rows[s].lane(lane) for s in layout.factor_source]
+    rows, layout, name = fit.rows, fit.model.layout, cluster_name(fit.fitted, cluster)
+    codes = [rows.factor_rows[s].lane(fit.k) for s in layout.factor_source]
     found = next((c for f, c in zip(layout.factors, codes, strict=True) if f.label == name), None)
     if found is None:
         assert rows.data is not None  # every fit keeps its data
-        frame = rows.data.frames[lane]
+        frame = rows.data.frames[fit.k]
         if name not in frame.columns:
             raise DataError(
                 f"cluster={name!r} is neither a grouping factor of the model "
@@ -175,10 +175,10 @@ class _Batch:
     noise: np.ndarray | None
 
 
-def _scores(fitted: Fitted, lane: int, clusters: np.ndarray, bread: np.ndarray, kind: RobustKind) -> ClusterScores:
-    p, n = len(fitted.model.keep), int(clusters.max()) + 1
+def _scores(fit: Selection, clusters: np.ndarray, bread: np.ndarray, kind: RobustKind) -> ClusterScores:
+    p, n = len(fit.model.keep), int(clusters.max()) + 1
     scores, hat, spread = np.zeros((n, p)), np.zeros((n, p, p)), np.zeros((n, p, p))
-    for batch in _batches(fitted, lane, clusters):
+    for batch in _batches(fit, clusters):
         x, z, residual = batch.x, batch.z, batch.residual[:, :, None]
         if batch.noise is None and p + z.shape[2] < x.shape[1]:
             basis = np.linalg.qr(np.concatenate([x, z], axis=2))[0].swapaxes(1, 2)
@@ -191,7 +191,7 @@ def _scores(fitted: Fitted, lane: int, clusters: np.ndarray, bread: np.ndarray, 
         scores[batch.which] = (s.swapaxes(1, 2) @ residual)[:, :, 0]
         hat[batch.which] = x.swapaxes(1, 2) @ s
         spread[batch.which] = s.swapaxes(1, 2) @ v @ s
-    return ClusterScores(scores, hat, spread, bread, fitted.model.inverse[lane])
+    return ClusterScores(scores, hat, spread, bread, fit.model.inverse[fit.k])
 
 
 def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -205,13 +205,13 @@ def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return np.asarray((turned * power[:, None, :]) @ turned.swapaxes(1, 2))
 
 
-def _batches(fitted: Fitted, lane: int, clusters: np.ndarray) -> Iterator[_Batch]:
+def _batches(fit: Selection, clusters: np.ndarray) -> Iterator[_Batch]:
     """Group the clusters by their numbers of rows."""
-    model, rows = fitted.model, fitted.model.rows
-    x = model.orthonormal(rows.x.lane(lane)[:, model.keep], lane)
-    residual = rows.y.lane(lane) - fitted.fitted_values(lane, random=False)
-    noise = None if rows.weights is None else 1 / rows.weights.lane(lane)
-    columns = [_columns_in_clusters(fitted, lane, f, z, clusters) for f, z in enumerate(inner_columns(model, lane))]
+    model, rows = fit.model, fit.rows
+    x = model.orthonormal(rows.x.lane(fit.k)[:, model.keep], fit.k)
+    residual = rows.y.lane(fit.k) - fit.fitted.fitted_values(fit.k, random=False)
+    noise = None if rows.weights is None else 1 / rows.weights.lane(fit.k)
+    columns = [_columns_in_clusters(fit, f, z, clusters) for f, z in enumerate(inner_columns(model, fit.k))]
     order = np.argsort(clusters, kind="stable")
     count = np.bincount(clusters)
     start = np.cumsum(count) - count
@@ -225,15 +225,15 @@ def _batches(fitted: Fitted, lane: int, clusters: np.ndarray) -> Iterator[_Batch
 
 
 def _columns_in_clusters(
-    fitted: Fitted, lane: int, factor: int, z: np.ndarray, clusters: np.ndarray
+    fit: Selection, factor: int, z: np.ndarray, clusters: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Z Lambda of one factor (n, q), and the position of every row's level among the levels of its cluster (n,)."""
-    model = fitted.model
+    model = fit.model
     lam = np.zeros((z.shape[1], z.shape[1]))
     for t, term in enumerate(model.layout.terms):
         if term.factor == factor:
-            lam[term.columns, term.columns] = fitted.inner_factor(t)[lane]
-    codes = model.rows.factor_rows[model.layout.factor_source[factor]].lane(lane)
+            lam[term.columns, term.columns] = fit.fitted.inner_factor(t)[fit.k]
+    codes = model.rows.factor_rows[model.layout.factor_source[factor]].lane(fit.k)
     levels, inverse = np.unique(codes, return_inverse=True)
     parent = np.zeros(len(levels), dtype=int)
     parent[inverse] = clusters

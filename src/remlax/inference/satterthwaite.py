@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..fitting.find_redundancy import congruence
-from ..fitting.fit import Fitted
 from ..fitting.redundancy import Redundancy
+from ..fitting.selection import Selection
 from ..kernels.restarts import BOUNDARY
 
 # eigenvalues of the information below this share of the largest carry no information (a boundary component)
@@ -30,27 +30,29 @@ def scaled_pinv(matrices: np.ndarray) -> np.ndarray:
     return out
 
 
-def variance_covariance(fitted: Fitted, lanes: np.ndarray | None = None) -> np.ndarray:
+def variance_covariance(fits: Selection) -> np.ndarray:
     """Asymptotic covariance of (theta inside, log sigma), 2 H^+, of every data set: (K, d + 1, d + 1).
 
     Components on the boundary have a zero derivative there; where the deviance is flat in them they are left out by
     the pseudo-inverse. Directions that the design leaves undetermined are left out as well: what they change has no
     variance.
     """
-    lanes = np.arange(fitted.n_lanes) if lanes is None else lanes
-    hess = fitted.information.hess[lanes]
+    hess = fits.fitted.information.hess[fits.index]
     out = 2 * scaled_pinv(hess)
-    for i, k in enumerate(lanes):
-        found = fitted.redundancies.each[k]
+    for i, k in enumerate(fits.index):
+        found = fits.fitted.redundancies.each[k]
         if found is not None and (of_terms := found.of_terms) is not None:
-            basis = _determined_basis(fitted, of_terms, int(k))
+            basis = _determined_basis(fits.one(k), of_terms)
             out[i] = 2 * basis @ scaled_pinv((basis.T @ hess[i] @ basis)[None])[0] @ basis.T
     return out
 
 
-def _determined_basis(fitted: Fitted, found: Redundancy, lane: int) -> np.ndarray:
+def _determined_basis(
+    fit: Selection,
+    found: Redundancy,
+) -> np.ndarray:
     """Basis (d + 1, d + 1 - k) of the directions of (theta inside, log sigma) beside those that leave V as it is."""
-    moves, inside = _moves(fitted, lane)
+    moves, inside = _moves(fit)
     null, _ = np.linalg.qr(inside @ found.root @ found.null)
     left, size, right = np.linalg.svd(moves)
     reached = size > BOUNDARY
@@ -62,15 +64,15 @@ def _determined_basis(fitted: Fitted, found: Redundancy, lane: int) -> np.ndarra
     return np.asarray(np.linalg.qr(tied, mode="complete")[0][:, tied.shape[1] :])
 
 
-def _moves(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray]:
+def _moves(fit: Selection) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives of phi inside over sigma^2 in (theta inside, log sigma), and phi inside as a function of phi."""
-    d = fitted.theta.shape[1]
+    d = fit.fitted.theta.shape[1]
     moves, inside = np.zeros((d + 1, d + 1)), np.eye(d + 1)
     moves[-1, -1] = 2.0
-    for t, term in enumerate(fitted.model.layout.terms):
-        units = fitted.model.units[term.factor].inside[term.columns, term.columns]
+    for t, term in enumerate(fit.model.layout.terms):
+        units = fit.model.units[term.factor].inside[term.columns, term.columns]
         inside[term.theta, term.theta] = congruence(units)
-        lam = fitted.inner_factor(t)[lane]
+        lam = fit.fitted.inner_factor(t)[fit.k]
         col, row = np.triu_indices(term.q)
         moves[term.theta, -1] = 2 * (lam @ lam.T)[row, col]
         for entry, (i, j) in enumerate(zip(row, col, strict=True), start=term.theta.start):
@@ -80,24 +82,26 @@ def _moves(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray]:
     return moves, inside
 
 
-def satterthwaite_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+def satterthwaite_df(
+    fits: Selection,
+    contrasts: np.ndarray,
+) -> np.ndarray:
     """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl) of contrasts in every data set.
 
     Parameters
     ----------
-    fitted : Fitted
+    fits : Selection
     contrasts : ndarray (r, p) or (K, r, p)
         The same for all data sets, or its own for each.
-    lanes : ndarray of int (K,)
 
     Returns
     -------
     ndarray (K, r)
     """
-    rows = np.broadcast_to(contrasts, (len(lanes), *contrasts.shape[-2:]))
-    variance = np.einsum("kri,kij,krj->kr", rows, fitted.vcov[lanes], rows)
-    grad = np.einsum("kri,kijt,krj->krt", rows, fitted.information.d_cov[lanes], rows)
-    return matched_df(variance, grad, variance_covariance(fitted, lanes))
+    rows = np.broadcast_to(contrasts, (fits.n_sets, *contrasts.shape[-2:]))
+    variance = np.einsum("kri,kij,krj->kr", rows, fits.vcov, rows)
+    grad = np.einsum("kri,kijt,krj->krt", rows, fits.fitted.information.d_cov[fits.index], rows)
+    return matched_df(variance, grad, variance_covariance(fits))
 
 
 def matched_df(variance: np.ndarray, grad: np.ndarray, cov: np.ndarray) -> np.ndarray:
@@ -107,7 +111,10 @@ def matched_df(variance: np.ndarray, grad: np.ndarray, cov: np.ndarray) -> np.nd
         return np.asarray(2 / np.einsum("krs,kst,krt->kr", relative, cov, relative))
 
 
-def satterthwaite_joint_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def satterthwaite_joint_df(
+    fits: Selection,
+    contrasts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Degrees of freedom of the F test that contrasts (q, p) are zero, in every data set.
 
     The contrasts are turned to uncorrelated ones by the eigenvectors of L C L', each with its own df; the F statistic
@@ -119,11 +126,11 @@ def satterthwaite_joint_df(fitted: Fitted, contrasts: np.ndarray, lanes: np.ndar
         Rank of L C L'.
     df2 : ndarray (K,)
     """
-    variance = np.einsum("ri,kij,sj->krs", contrasts, fitted.vcov[lanes], contrasts)
+    variance = np.einsum("ri,kij,sj->krs", contrasts, fits.vcov, contrasts)
     size, vectors = np.linalg.eigh(variance)
     positive = size > np.finfo(float).eps * size[:, -1:]
     rows = np.einsum("krm,ri->kmi", vectors, contrasts)
-    by_row = satterthwaite_df(fitted, rows, lanes)
+    by_row = satterthwaite_df(fits, rows)
     df2 = np.array([joint_df(nu[use]) for nu, use in zip(by_row, positive, strict=True)])
     return positive.sum(axis=1), df2
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from ..kernels.restarts import BOUNDARY
 from .satterthwaite import variance_covariance
 
@@ -69,19 +69,19 @@ class VarianceParameters:
         return np.where(self.cov_boundary | self.cov_lost, np.nan, found)
 
 
-def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters:
-    """Read the variance parameters of some data sets off a stack.
+def variance_parameters(fits: Selection) -> VarianceParameters:
+    """Find the variance parameters of some data sets.
 
     The covariance of (theta, log sigma) is 2 H^-1 with H the Hessian of the unprofiled REML or ML deviance at its
     minimum, so that the delta method gives the covariance of any smooth function of them. Parameters on the boundary
     are left out: there a diagonal entry of theta is zero, the deviance is even in it, and the others do not feel it.
     """
-    n, width = len(lanes), fitted.theta.shape[1] + 1
-    sigma = fitted.sigma[lanes]
+    n, width = fits.n_sets, fits.fitted.theta.shape[1] + 1
+    sigma = fits.sigma
     pairs: list[tuple[int, int, int]] = []
     columns: list[tuple[np.ndarray, ...]] = []
-    for t, term in enumerate(fitted.model.layout.terms):
-        own = _Term.of(fitted, t, lanes)
+    for t, term in enumerate(fits.model.layout.terms):
+        own = _Term.of(fits, t)
         for a in range(term.q):
             pairs.append((t, a, a))
             columns.append(_sd(own, a, sigma, width))
@@ -93,7 +93,7 @@ def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters
     sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary = (
         np.stack(part, axis=1) for part in zip(*columns, strict=True)
     )
-    lost, cov_lost = fitted.redundancies.parameters(lanes)
+    lost, cov_lost = fits.fitted.redundancies.parameters(fits.index)
     return VarianceParameters(
         tuple(pairs),
         sdcor,
@@ -103,7 +103,7 @@ def variance_parameters(fitted: Fitted, lanes: np.ndarray) -> VarianceParameters
         jacobian,
         cov_jacobian,
         cov_boundary,
-        variance_covariance(fitted, lanes),
+        variance_covariance(fits),
         lost,
         cov_lost,
     )
@@ -128,16 +128,20 @@ class _Term:
     col: np.ndarray
 
     @classmethod
-    def of(cls, fitted: Fitted, t: int, lanes: np.ndarray) -> _Term:
-        term = fitted.model.layout.terms[t]
-        outside = fitted.model.units[term.factor].outside[term.columns, term.columns]
-        lam = fitted.inner_factor(t)[lanes]
+    def of(
+        cls,
+        fits: Selection,
+        t: int,
+    ) -> _Term:
+        term = fits.model.layout.terms[t]
+        outside = fits.model.units[term.factor].outside[term.columns, term.columns]
+        lam = fits.fitted.inner_factor(t)[fits.index]
         effects = outside @ lam
         norm, inner = np.linalg.norm(effects, axis=2), np.linalg.norm(lam, axis=2)
         both = inner[:, :, None] * inner[:, None, :]
         rho = np.clip((lam @ lam.swapaxes(1, 2)) / np.where(both == 0, 1.0, both), -1.0, 1.0)
         col, row = np.triu_indices(term.q)
-        theta = np.arange(fitted.theta.shape[1])[term.theta]
+        theta = np.arange(fits.fitted.theta.shape[1])[term.theta]
         return cls(outside, effects, norm, norm / np.linalg.norm(outside, axis=1), rho, theta, row, col)
 
     def moved(self, a: int, direction: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..fitting.assemble import inner_columns
 from ..fitting.find_redundancy import congruence
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
 from .satterthwaite import variance_covariance
 
 
@@ -57,7 +57,7 @@ class VarianceShares:
         return np.asarray(np.einsum("kri,kij,krj->kr", jacobian, self.covariance, jacobian))
 
 
-def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
+def variance_shares(fits: Selection) -> VarianceShares:
     """Split the variance of the response of some data sets.
 
     The variance of the fixed part is that of x'beta over the rows (divisor n - 1); an offset does not count.
@@ -67,21 +67,21 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
     Nakagawa, S. and Schielzeth, H. (2013). Methods Ecol. Evol. 4, 133-142.
     Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
     """
-    model, n_lanes, p = fitted.model, len(lanes), fitted.beta.shape[1]
+    model, n_sets, p = fits.model, fits.n_sets, fits.fitted.beta.shape[1]
     factors = list(dict.fromkeys(term.factor for term in model.layout.terms))
-    n_theta = fitted.theta.shape[1]
+    n_theta = fits.fitted.theta.shape[1]
     width = p + n_theta + 1
-    fixed, d_fixed = np.zeros(n_lanes), np.zeros((n_lanes, width))
-    random, intercept = np.zeros((n_lanes, len(factors))), np.zeros((n_lanes, len(factors)))
-    d_random, d_intercept = (np.zeros((n_lanes, len(factors), width)) for _ in range(2))
-    phi_random, phi_intercept = (np.zeros((n_lanes, len(factors), n_theta + 1)) for _ in range(2))
-    sigma2 = fitted.sigma[lanes] ** 2
-    for i, k in enumerate(lanes):
-        fixed[i], d_fixed[i, :p] = _fixed_variance(fitted, int(k))
+    fixed, d_fixed = np.zeros(n_sets), np.zeros((n_sets, width))
+    random, intercept = np.zeros((n_sets, len(factors))), np.zeros((n_sets, len(factors)))
+    d_random, d_intercept = (np.zeros((n_sets, len(factors), width)) for _ in range(2))
+    phi_random, phi_intercept = (np.zeros((n_sets, len(factors), n_theta + 1)) for _ in range(2))
+    sigma2 = fits.sigma**2
+    for i, k in enumerate(fits.index):
+        fixed[i], d_fixed[i, :p] = _fixed_variance(fits.one(k))
         z = inner_columns(model, int(k))
         for t, term in enumerate(model.layout.terms):
             g, columns, units = factors.index(term.factor), z[term.factor][:, term.columns], model.units[term.factor]
-            lam = fitted.inner_factor(t)[k]
+            lam = fits.fitted.inner_factor(t)[k]
             col, row = np.triu_indices(term.q)
             at = p + np.arange(n_theta)[term.theta]
             first = np.zeros((term.q, term.q))
@@ -98,11 +98,11 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
                 slope[i, g, at] += 2 * sigma2[i] * turned[row, col]
                 phi[i, g, term.theta] = (np.where(row == col, 1, 2) * moments[row, col]) @ change
     d_random[:, :, -1], d_intercept[:, :, -1] = 2 * random, 2 * intercept
-    d_residual = np.zeros((n_lanes, width))
+    d_residual = np.zeros((n_sets, width))
     d_residual[:, -1] = 2 * sigma2
-    covariance = np.zeros((n_lanes, width, width))
-    covariance[:, :p, :p] = fitted.vcov[lanes]
-    covariance[:, p:, p:] = variance_covariance(fitted, lanes)
+    covariance = np.zeros((n_sets, width, width))
+    covariance[:, :p, :p] = fits.vcov
+    covariance[:, p:, p:] = variance_covariance(fits)
     names = [[name for t in model.layout.terms if t.factor == f for name in t.names] for f in factors]
     return VarianceShares(
         labels=tuple(model.layout.factors[f].label for f in factors),
@@ -122,10 +122,10 @@ def variance_shares(fitted: Fitted, lanes: np.ndarray) -> VarianceShares:
     )
 
 
-def _fixed_variance(fitted: Fitted, lane: int) -> tuple[float, np.ndarray]:
+def _fixed_variance(fit: Selection) -> tuple[float, np.ndarray]:
     """Variance of x'beta over the rows and its derivative in beta."""
-    x = fitted.model.rows.x.lane(lane)[:, fitted.model.keep]
+    x = fit.rows.x.lane(fit.k)[:, fit.model.keep]
     centred = x - x.mean(axis=0)
-    deviation = centred @ fitted.beta[lane]
+    deviation = centred @ fit.fitted.beta[fit.k]
     n = len(x) - 1
     return float(deviation @ deviation / n), 2 * centred.T @ deviation / n

@@ -12,10 +12,10 @@ from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
-from ..results.tables import varcorr_frame
-from ..results.variance import TOO_WIDE
+from ..tables.varcorr import varcorr_frame
+from ..tables.variance import TOO_WIDE
 from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, check_labels, figure, legend
-from .model import Model, level_of, parts_of, pooled_only
+from .model import Model, level_of, pooled_only, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,13 +62,13 @@ def forest(
     >>> [label.get_text() for label in rx.plot.forest(pooled).get_yticklabels()]
     ['minority', 'ses']
     """
-    fitted, lanes = parts_of(model)
+    fits = selection_of(model)
     table = model.tidy("fixed").reset_index(drop=True)
     keep = np.flatnonzero((table["term"] != "Intercept") | intercept)
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")
-    each = fitted.beta[list(lanes)][:, keep]
-    words = check_labels(labels, [*table["term"], *variables(fitted.model.rows.formula.fixed_tree)])
+    each = fits.beta[:, keep]
+    words = check_labels(labels, [*table["term"], *variables(fits.rows.formula.fixed_tree)])
     ax = _intervals(table.iloc[keep], [term_words(term, words) for term in table["term"].iloc[keep]], each, ax)
     ax.axvline(0, color="black", linewidth=0.8, zorder=0)
     ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")
@@ -115,14 +115,14 @@ def variance_components(
     """
     if kind not in ("sd", "cor"):
         raise DataError(f"kind={kind!r} is not known: use 'sd' or 'cor'")
-    fitted, lanes = parts_of(model)
+    fits = selection_of(model)
     table = ran_pars(model)
-    each = varcorr_frame(fitted, lanes)
+    each = varcorr_frame(fits)
     chosen = table[table["term"].str.startswith(f"{kind}__")]
     if chosen.empty:
         raise DataError("the model has no correlation of random effects")
     values = np.stack([_varcorr_values(each, row) for _, row in chosen.iterrows()], axis=1)
-    rows = fitted.model.rows
+    rows = fits.rows
     names = [*(name for term in rows.terms for name in term.names), *(name for name in rows.formula.variables)]
     words = check_labels(labels, [*names, *(str(group) for group in chosen["group"])])
     texts = [component_label(str(row["group"]), str(row["term"]), words=words) for _, row in chosen.iterrows()]
@@ -174,18 +174,17 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     'Imputation'
     """
     pooled = pooled_only(model, "a trace")
-    fitted, lanes = parts_of(pooled)
-    names = fitted.model.fixed_names
+    fits = selection_of(pooled)
+    names = fits.model.fixed_names
     chosen = term if term is not None else names[-1]
     fixed = chosen in names
     total = pooled.tidy("fixed") if fixed else ran_pars(pooled)
     row = one_row(total, chosen, None if fixed else group)
-    fits = LmerFitList(fitted, lanes)
     level = level_of(pooled)
-    tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in fits]
+    tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in LmerFitList(fits)]
     each = pd.DataFrame([one_row(table, chosen, None if fixed else group) for table in tables])
     ax = axes(ax)
-    place = np.arange(1, len(lanes) + 1)
+    place = np.arange(1, fits.n_sets + 1)
     ax.axhspan(row["conf_low"], row["conf_high"], color=MAIN, alpha=0.14, linewidth=0, label=f"pooled, {level:.0%} CI")
     ax.axhline(row["estimate"], color=MAIN, linewidth=1.4)
     half = np.stack([each["estimate"] - each["conf_low"], each["conf_high"] - each["estimate"]])
@@ -244,8 +243,8 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     place, n = np.arange(len(labels)), len(fixed)
     for part, colour, words in ((slice(n), MAIN, "fixed effects"), (slice(n, None), COLOURS[4], "variances")):
         ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
-    fitted, lanes = parts_of(pooled)
-    lost = np.append(np.zeros(n, bool), fitted.redundancies.parameters(lanes)[0].any(axis=0))
+    fits = selection_of(pooled)
+    lost = np.append(np.zeros(n, bool), fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0))
     for number in np.flatnonzero(np.isnan(values)):
         words = " not identified" if lost[number] else " on the boundary"
         ax.text(0, float(number), words, va="center", fontsize="small", color="0.35")

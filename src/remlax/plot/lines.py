@@ -11,10 +11,10 @@ import pandas as pd
 from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..results.cases import move_to_levels, wiggle
-from ..results.effects import choose_factor
+from ..predict.levels import choose_factor
+from ..predict.observations import move_to_levels, wiggle
 from .marks import COLOURS, axes, check_labels, figure, legend, level_words
-from .model import Model, column_of, is_number, parts_of, predicted, predictors, response
+from .model import Model, column_of, is_number, predicted, predictors, response, selection_of
 from .predictions import categories
 
 if TYPE_CHECKING:
@@ -65,16 +65,16 @@ def spaghetti(
     >>> rx.plot.spaghetti(fit).get_xlabel()
     'Days'
     """
-    fitted, lanes = parts_of(model)
-    factor = choose_factor(fitted, group)
-    label = fitted.model.layout.factors[factor].label
+    fits = selection_of(model)
+    factor = choose_factor(fits.fitted, group)
+    label = fits.model.layout.factors[factor].label
     name = _variable(model, label, x)
-    codes = fitted.model.rows.factor_rows[fitted.model.layout.factor_source[factor]]
-    each = pd.DataFrame({"code": np.concatenate([codes.lane(k) for k in lanes]), "x": column_of(model, name)})
+    codes = fits.rows.factor_rows[fits.model.layout.factor_source[factor]]
+    each = pd.DataFrame({"code": np.concatenate([codes.lane(k) for k in fits.which]), "x": column_of(model, name)})
     number = is_number(model, name)
     grid = _along_number(each) if number else _along_categories(each, categories(model, name))
-    levels = fitted.model.layout.factors[factor].levels[grid.codes]
-    lines = _lines(model, fitted, name, label, levels, grid)
+    levels = fits.model.layout.factors[factor].levels[grid.codes]
+    lines = _lines(model, fits.fitted, name, label, levels, grid)
     middle = predicted(model, wiggle(model.average_obs(), {name: grid.whole}), "population", None)["estimate"]
     shown = [] if number else [str(value) for value in grid.whole]
     words = check_labels(labels, [name, response(model), label, *shown])
@@ -134,7 +134,7 @@ def _lines(model: Model, fitted: Fitted, name: str, label: str, levels: np.ndarr
 
 def _variable(model: Model, group: str, given: str | None) -> str:
     """Read x: by default the first variable with a slope that varies by the group, else the first numeric predictor."""
-    formula = parts_of(model)[0].model.rows.formula
+    formula = selection_of(model).rows.formula
     slopes = [name for term in formula.random if term.group_label == group for name in variables(term.lhs_tree)]
     if given is None:
         known = [*slopes, *predictors(model)]

@@ -9,27 +9,25 @@ import pandas as pd
 
 from ..design.syntax import variables
 from ..errors import DataError, RankDeficientWarning, quiet, warn
-from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
+from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
+from ..predict.observations import model_frames, used_as_number
+from ..predict.prediction import common_dfcom, predict_one, predict_pooled
 from ..results import LmerFit, PooledLmer
-from ..results.cases import model_frames, used_as_number
-from ..results.newdata import Level, PredictionRows, include_level, read_newdata
-from ..results.prediction import common_dfcom, predict_one, predict_pooled
 
 Model: TypeAlias = LmerFit | PooledLmer
 
 
-def parts_of(model: Model) -> tuple[Fitted, tuple[int, ...]]:
-    """The stack of fits and the data sets that are drawn.
+def selection_of(model: Model) -> Selection:
+    """The fits that are drawn.
 
     Raises
     ------
     DataError
         Something else than one fit or a pooled model was given.
     """
-    if isinstance(model, LmerFit):
-        return model.fitted_stack, (model.lane,)
-    if isinstance(model, PooledLmer):
-        return model.fitted_stack, model.lanes
+    if isinstance(model, LmerFit | PooledLmer):
+        return model.selection
     raise DataError(
         f"a figure shows one fit or a pooled model, not a {type(model).__name__}: use fits.pool() or fits[0]"
     )
@@ -42,7 +40,7 @@ def pooled_only(model: Model, what: str) -> PooledLmer:
     ------
     DataError
     """
-    parts_of(model)
+    selection_of(model)
     if not isinstance(model, PooledLmer):
         raise DataError(f"{what} compares imputations, and this is a single fit: give a pooled model, fits.pool()")
     return model
@@ -61,15 +59,15 @@ def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float
     DataError
         The data of the fit determine no row.
     """
-    fitted, lanes = parts_of(model)
-    rows = read_newdata(fitted, lanes, frame, include_level(fitted, level), "error")
+    fits = selection_of(model)
+    rows = read_newdata(fits, frame, include_level(fits.fitted, level), "error")
     _check_points(rows)
     interval = None if conf_level is None else "confidence"
     with quiet(RankDeficientWarning):
         if isinstance(model, PooledLmer):
             dfcom = common_dfcom(model.within, model.rubin.dfcom)
-            return predict_pooled(fitted, lanes, rows, interval, conf_level or 0.95, dfcom)  # type: ignore[arg-type]
-        return predict_one(fitted, lanes[0], rows, interval, conf_level or 0.95)  # type: ignore[arg-type]
+            return predict_pooled(fits, rows, interval, conf_level or 0.95, dfcom)  # type: ignore[arg-type]
+        return predict_one(fits, rows, interval, conf_level or 0.95)  # type: ignore[arg-type]
 
 
 def _check_points(rows: PredictionRows) -> None:
@@ -90,8 +88,8 @@ def column_of(model: Model, name: str) -> pd.Series:
     DataError
         It is no variable of the model.
     """
-    fitted, lanes = parts_of(model)
-    frames = model_frames(fitted, lanes)
+    fits = selection_of(model)
+    frames = model_frames(fits)
     if name not in frames[0]:
         raise DataError(f"{name!r} is no variable of the model; they are {', '.join(map(str, frames[0].columns))}")
     return pd.concat([frame[name] for frame in frames], ignore_index=True)
@@ -99,7 +97,7 @@ def column_of(model: Model, name: str) -> pd.Series:
 
 def is_number(model: Model, name: str) -> bool:
     """Tell whether a variable is used as a number rather than as categories."""
-    return used_as_number(parts_of(model)[0], column_of(model, name))
+    return used_as_number(selection_of(model).fitted, column_of(model, name))
 
 
 def predictors(model: Model) -> list[str]:
@@ -110,7 +108,7 @@ def predictors(model: Model) -> list[str]:
     DataError
         There are none.
     """
-    found = list(variables(parts_of(model)[0].model.rows.formula.fixed_tree))
+    found = list(variables(selection_of(model).rows.formula.fixed_tree))
     if not found:
         raise DataError("the fixed part has no predictor to draw along")
     return found
@@ -118,7 +116,7 @@ def predictors(model: Model) -> list[str]:
 
 def response(model: Model) -> str:
     """The response, as it is written in the formula."""
-    return parts_of(model)[0].model.rows.formula.response
+    return selection_of(model).rows.formula.response
 
 
 def normal_scores(n: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..results.cases import wiggle
+from ..predict.observations import wiggle
 from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, figure, legend, level_words
 from .model import Model, column_of, is_number, predicted, predictors, response
 

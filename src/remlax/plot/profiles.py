@@ -10,10 +10,10 @@ import scipy
 
 from ..errors import DataError
 from ..results import LmerFit
-from ..results.intervals import Profile, make_profiles
+from ..tables.confint import Profile, make_profiles
 from .estimates import component_label, one_row
 from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
-from .model import Model, level_of, parts_of
+from .model import Model, level_of, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,10 +97,10 @@ def zeta(model: Model | Profile, term: str | None = None, *, group: str | None =
 def _profiles(model: Model | Profile) -> tuple[list[Profile], float]:
     if isinstance(model, Profile):
         return [model], model.conf_level
-    fitted, lanes = parts_of(model)
+    fits = selection_of(model)
     if isinstance(model, LmerFit):
         return [model.profile()], level_of(model)
-    return make_profiles(fitted, lanes, level_of(model)), level_of(model)
+    return make_profiles(fits, level_of(model)), level_of(model)
 
 
 def _same(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:

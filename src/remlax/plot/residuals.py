@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from ..results.diagnostics import ResidualType, residual_values
+from ..predict.residuals import ResidualType, residual_values
 from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
-from .model import Model, normal_scores, parts_of
+from .model import Model, normal_scores, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,8 +136,8 @@ def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
 
 def _sets(model: Model, type_: ResidualType) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fitted values and residuals of every imputation."""
-    fitted, lanes = parts_of(model)
-    return [(fitted.fitted_values(k), residual_values(fitted, k, type_)) for k in lanes]
+    fits = selection_of(model)
+    return [(fits.fitted.fitted_values(one.k), residual_values(one, type_)) for one in fits.each]
 
 
 def _along_fitted(model: Model, sets: list[tuple[np.ndarray, np.ndarray]], ax: Axes | None) -> Axes:

@@ -1,13 +1,13 @@
 """Labelled results: one fit, a list of fits, the pooled model."""
 
+from ..predict.observations import wiggle as wiggle
+from ..tables.printing import Summary as Summary
 from .anova import anova as anova
-from .cases import wiggle as wiggle
+from .convergence import OptSummary as OptSummary
 from .fit import LmerFit as LmerFit
-from .fit_list import LmerFitList as LmerFitList
+from .fits import LmerFitList as LmerFitList
 from .imputations_needed import how_many_imputations as how_many_imputations
 from .load import load as load
 from .model_table import ModelTable as ModelTable
 from .model_table import model_table as model_table
-from .opt import OptSummary as OptSummary
 from .pooled import PooledLmer as PooledLmer
-from .printing import Summary as Summary

@@ -8,14 +8,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
+from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf
-from ..inference.nesting import Lanes
-from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
+from ..tables.comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
+from ..tables.hypotheses import fit_terms, pooled_terms
+from ..tables.result_table import ResultTable, result_table
+from ..tables.usable import OnFailure
 from .fit import LmerFit
-from .fit_list import LmerFitList
-from .pooled import OnFailure, PooledLmer
-from .result_table import result_table
-from .term_tests import fit_terms, pooled_terms
+from .fits import LmerFitList
+from .pooled import PooledLmer
 
 Model = TypeVar("Model", LmerFit, LmerFitList, PooledLmer)
 
@@ -29,7 +30,7 @@ def anova(
     ariv: Ariv = "default",
     dfcom: Ddf | npt.ArrayLike = "satterthwaite",
     on_failure: OnFailure = "raise",
-) -> pd.DataFrame:
+) -> ResultTable:
     """Test the terms of one model, or compare nested models of the same data.
 
     Parameters
@@ -58,7 +59,7 @@ def anova(
 
     Returns
     -------
-    pandas.DataFrame
+    ResultTable
         One model: a row per term, ``term statistic df1 df2 p_value method``, with ``riv dfcom note`` of several fits.
         The statistic is F, or D1 or D2 of several fits. Tested is that the coefficients of the term are zero where
         categories are coded as deviations from their mean, however they are coded in the model: a covariate's slope
@@ -127,7 +128,7 @@ def anova(
         return result_table(_anova_terms(model, method, use, ariv, dfcom, on_failure))
     models = (model, null, *more)
     if all(isinstance(one, LmerFit) for one in models):
-        return result_table(compare_fits([_lanes(one) for one in models]))
+        return result_table(compare_fits([_selection(one) for one in models]))
     if not all(isinstance(one, LmerFitList) for one in models):
         raise DataError(
             f"anova compares two fits or two lists of fits, not {' and '.join(type(one).__name__ for one in models)}: "
@@ -135,12 +136,12 @@ def anova(
         )
     check_options(method, use, ariv)
     options = Options(method, use, ariv, dfcom, on_failure)
-    return result_table(compare_lists([_lanes(one) for one in models], options))
+    return result_table(compare_lists([_selection(one) for one in models], options))
 
 
-def _lanes(model: object) -> Lanes:
+def _selection(model: object) -> Selection:
     assert isinstance(model, LmerFit | LmerFitList)
-    return Lanes(model.fitted_stack, (model.lane,) if isinstance(model, LmerFit) else model.lanes)
+    return model.selection
 
 
 def _anova_terms(
@@ -151,11 +152,11 @@ def _anova_terms(
     if method in ("D3", "D4") or use == "likelihood":
         raise DataError(f"method={method!r} with use={use!r} compares two models: give the smaller one as well")
     if isinstance(model, LmerFit):
-        return fit_terms(model.fitted_stack, model.lane, dfcom)
+        return fit_terms(model.selection, dfcom)
     if isinstance(model, LmerFitList):
-        return pooled_terms(model.pool(dfcom, on_failure=on_failure), "D1" if method == "D1" else "D2")
-    if not isinstance(model, PooledLmer):
+        model = model.pool(dfcom, on_failure=on_failure)
+    elif not isinstance(model, PooledLmer):
         raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")
-    if not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
+    elif not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
         raise DataError("a pooled model has its degrees of freedom already: give dfcom= to pool()")
-    return pooled_terms(model, "D1" if method == "D1" else "D2")
+    return pooled_terms(model.selection, model.within, "D1" if method == "D1" else "D2")

@@ -2,57 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
-from ..inference.coefficients import coefficient_inference
+from ..fitting.selection import Selection
+from ..inference.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
 from ..names import UnknownNames
-from .files import stack_tree
-from .fit_intervals import FitIntervals
-from .fit_print import fit_text
-from .fit_rows import FitRows
-from .fit_tables import FitTables
-from .measures import FitMeasures
-from .opt import OptSummary, opt_summary
-from .printing import Summary
-from .redundancy_words import redundancy_notes
-from .report import FitReport
-from .tables import level_counts, varcorr_frame, vcov_frame
-from .toolkit import Toolkit
-
-VcovKind = Literal["model", "kenward-roger", "CR0", "CR2"]
+from ..predict.newdata import PredictionRows
+from ..predict.prediction import Interval, predict_one
+from ..predict.residuals import ResidualType, augment_one, residual_values
+from ..tables.coefficients import FitCombinations, fit_contrast
+from ..tables.confint import ConfintMethod, Profile, fit_confint, make_profiles
+from ..tables.constraints import Constraints, read_constraints
+from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
+from ..tables.hypotheses import fit_test
+from ..tables.modes import Uncertainty, fit_ranef
+from ..tables.notes import fit_notes, redundancy_notes
+from ..tables.printing import Summary
+from ..tables.reference_grid import At, Weights
+from ..tables.result_table import ResultTable, result_table
+from ..tables.shares import fit_icc, fit_r2
+from ..tables.tidy import Effects, fit_tidy
+from ..tables.varcorr import level_counts, varcorr_frame, vcov_frame
+from ..tables.variance import Scales
+from .convergence import OptSummary, opt_summary
+from .model_table import ModelParts
+from .report import fit_parts, fit_report
+from .result import ModelResult
+from .save import stack_tree
+from .text import fit_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals, UnknownNames):
+class LmerFit(ModelResult, UnknownNames):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.
 
     Parameters
     ----------
-    fitted_stack : Fitted
-        The stack that this fit is a lane of.
-    lane : int
+    selection : Selection
+        The one fit of a batch that this is.
     """
 
-    fitted_stack: Fitted
-    lane: int
+    selection: Selection
 
-    @property
-    def _own_lanes(self) -> tuple[int, ...]:
-        return (self.lane,)
+    def _like(self, fits: Selection) -> LmerFit:
+        return LmerFit(fits)
 
-    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> LmerFit:
-        return LmerFit(fitted, lanes[0])
+    def _within(self, dfcom: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
+        return coefficient_inference(self.selection, dfcom, vcov, cluster)
 
-    # -- estimates ---------------------------------------------------------------------------------------------
+    def _noted(self, table: pd.DataFrame) -> ResultTable:
+        notes = fit_notes(self.selection)
+        table.attrs["notes"] = [*notes, *table.attrs.get("notes", [])]
+        return result_table(table)
+
+    # -- estimates ---------------------------------------------------------------------------------------------------
 
     def fixef(self) -> pd.Series[float]:
         """Fixed-effect coefficients, indexed by term.
@@ -64,29 +77,32 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         >>> fit.fixef().round(3).to_dict()
         {'Intercept': 251.405, 'Days': 10.467}
         """
-        return pd.Series(self.fitted_stack.beta[self.lane], index=self._names, name="estimate")
+        return pd.Series(self.selection.beta[0], index=self._names, name="estimate")
 
-    def vcov(self, kind: VcovKind = "model", *, cluster: str | None = None) -> pd.DataFrame:
+    def vcov(
+        self,
+        *,
+        vcov: Vcov = "model",
+        cluster: str | None = None,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+    ) -> pd.DataFrame:
         """Covariance matrix of the fixed-effect coefficients, (p, p).
 
         Parameters
         ----------
-        kind : {"model", "kenward-roger", "CR0", "CR2"}, default "model"
-            The model's, Kenward and Roger's adjusted one, or a cluster-robust one; see `tidy`.
+        vcov : {"model", "CR0", "CR2"}, default "model"
+            The model's covariance matrix, or a cluster-robust one; see `tidy`.
         cluster : str, optional
             Clusters of a robust covariance.
+        dfcom : str, float or array_like (p,), default "satterthwaite"
+            As in `tidy`: Kenward and Roger's adjust the covariance (``"kenward-roger"``), others leave it as it is.
 
         Raises
         ------
         DataError
             As `tidy`.
         """
-        stack, lanes = self.fitted_stack, (self.lane,)
-        if kind == "kenward-roger":
-            within = coefficient_inference(stack, lanes, "kenward-roger", "model", cluster)
-        else:
-            within = coefficient_inference(stack, lanes, "satterthwaite", kind, cluster)
-        return vcov_frame(within.vcov[0], self._names)
+        return vcov_frame(self._within(dfcom, vcov, cluster).vcov[0], self._names)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
@@ -97,21 +113,38 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
             Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last. ``attrs["notes"]`` says
             which of them are not identified.
         """
-        table = varcorr_frame(self.fitted_stack, [self.lane]).drop(columns="imp").reset_index(drop=True)
-        table.attrs["notes"] = redundancy_notes(self.fitted_stack, [self.lane])
+        table = varcorr_frame(self.selection).drop(columns="imp").reset_index(drop=True)
+        table.attrs["notes"] = redundancy_notes(self.selection)
         return table
+
+    def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
+        """Conditional modes of the random effects.
+
+        Parameters
+        ----------
+        cond_var : bool, default False
+            Put the conditional variances (levels, q, q) into ``attrs["cond_var"]`` of each frame, as lme4's
+            ``postVar`` attribute holds them. They are conditional on beta and theta, and NaN where random terms repeat
+            each other.
+
+        Returns
+        -------
+        dict of pandas.DataFrame
+            One per grouping factor, levels by columns. A level without rows has mode 0 and the prior variance.
+        """
+        return fit_ranef(self.selection, cond_var=cond_var)
 
     @property
     def sigma(self) -> float:
         """Residual standard deviation."""
-        return float(self.fitted_stack.sigma[self.lane])
+        return float(self.selection.sigma[0])
 
     @property
     def theta(self) -> np.ndarray:
         """Relative covariance parameters in lme4's order and scale, (d,)."""
-        return np.array(self.fitted_stack.theta[self.lane])
+        return np.asarray(self.selection.theta[0])
 
-    # -- criterion ---------------------------------------------------------------------------------------------
+    # -- criterion ---------------------------------------------------------------------------------------------------
 
     def criterion(self, theta: npt.ArrayLike | None = None, reml: bool | None = None) -> float:
         """REML criterion or ML deviance.
@@ -132,17 +165,17 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         DataError
             theta has the wrong length or holds values that are not finite.
         """
-        use_reml = self.fitted_stack.reml if reml is None else bool(reml)
-        if theta is None and use_reml == self.fitted_stack.reml:
-            return float(self.fitted_stack.criterion[self.lane])
-        d = self.fitted_stack.theta_map.n_theta
+        use_reml = self.selection.fitted.reml if reml is None else bool(reml)
+        if theta is None and use_reml == self.selection.fitted.reml:
+            return float(self.selection.fitted.criterion[self.selection.k])
+        d = self.selection.fitted.theta_map.n_theta
         try:
             at = self.theta if theta is None else np.asarray(theta, dtype=float)
         except (TypeError, ValueError):
             raise DataError(f"theta={theta!r} must hold {d} finite numbers, in lme4's order") from None
         if at.shape != (d,) or not np.isfinite(at).all():
             raise DataError(f"theta must hold {d} finite numbers, in lme4's order; it has shape {at.shape}")
-        return self.fitted_stack.deviance(self.lane, at, reml=use_reml)
+        return self.selection.fitted.deviance(self.selection.k, at, reml=use_reml)
 
     @property
     def loglik(self) -> float:
@@ -152,7 +185,7 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
     @property
     def n_parameters(self) -> int:
         """Fixed coefficients, theta and sigma together; without those that random terms repeat."""
-        return self.fitted_stack.n_parameters(self.lane)
+        return self.selection.fitted.n_parameters(self.selection.k)
 
     @property
     def aic(self) -> float:
@@ -164,39 +197,39 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         """Schwarz's criterion, with log(nobs) as in lme4."""
         return self.criterion() + float(np.log(self.nobs)) * self.n_parameters
 
-    # -- facts ---------------------------------------------------------------------------------------------------
+    # -- facts -------------------------------------------------------------------------------------------------------
 
     @property
     def reml(self) -> bool:
         """Whether REML was used."""
-        return self.fitted_stack.reml
+        return self.selection.fitted.reml
 
     @property
     def nobs(self) -> int:
         """Rows in the model."""
-        return self.fitted_stack.model.rows.n_rows(self.lane)
+        return self.selection.n_rows[0]
 
     @property
     def ngrps(self) -> dict[str, int]:
         """Levels of each grouping factor that occur in this data set."""
-        return level_counts(self.fitted_stack, self.lane)
+        return level_counts(self.selection)
 
     @property
     def is_singular(self) -> bool:
         """lme4's isSingular(tol = 1e-4), for random-effects columns scaled to unit root mean square."""
-        return bool(self.fitted_stack.singular[self.lane])
+        return bool(self.selection.fitted.singular[self.selection.k])
 
     @property
     def converged(self) -> bool:
         """Whether the optimum is certified: Newton decrement at most 1e-8 and no negative curvature."""
-        return bool(self.fitted_stack.converged[self.lane])
+        return bool(self.selection.fitted.converged[self.selection.k])
 
     @property
     def opt(self) -> OptSummary:
         """How the optimisation went."""
-        return opt_summary(self.fitted_stack, self.lane)
+        return opt_summary(self.selection)
 
-    # -- tables --------------------------------------------------------------------------------------------------
+    # -- tables ------------------------------------------------------------------------------------------------------
 
     def glance(self) -> pd.DataFrame:
         """One row of facts: criterion, log-likelihood, AIC, BIC, sigma, n, convergence, singularity."""
@@ -216,7 +249,373 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
             }
         )
 
-    # -- printing ------------------------------------------------------------------------------------------------
+    def tidy(
+        self,
+        effects: Effects = "fixed",
+        *,
+        conf_level: float = 0.95,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        scales: Scales = "sdcor",
+        uncertainty: Uncertainty = "conditional",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
+    ) -> ResultTable:
+        """Estimates as a table, one row each, with broom.mixed's column names (underscores for dots).
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
+            Coefficients; SDs and correlations; conditional modes; coefficient plus mode per level.
+        conf_level : float, default 0.95
+        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+            (Complete-data) degrees of freedom of the coefficients; ``math.inf`` for z tests. Kenward-Roger's come with
+            an adjusted covariance.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
+            Hessian of the unprofiled deviance by the delta method, limits from the log and Fisher-z scales. On the
+            boundary, and where a parameter is not identified, both are NaN.
+        uncertainty : {"conditional", "prediction"}, default "conditional"
+            For ``ran_vals``: the conditional variance given beta and theta (lme4's ``condVar``), or Henderson's
+            prediction error variance, which adds the uncertainty of beta. That of ``ran_coefs`` always counts beta,
+            its covariance with the modes included.
+        vcov : {"model", "CR0", "CR2"}, default "model"
+            For ``fixed``: standard errors of the model, or cluster-robust ones: Liang and Zeger's (CR0), or with Bell
+            and McCaffrey's correction (CR2); their df are Satterthwaite's for the sandwich (Bell and McCaffrey).
+        cluster : str, optional
+            Clusters of a robust covariance: a grouping factor or a column of the data; the outermost grouping factor by
+            default.
+
+        Returns
+        -------
+        ResultTable
+            ``attrs["notes"]`` says what is special about the fit.
+
+        References
+        ----------
+        Bell, R. M. and McCaffrey, D. F. (2002). Survey Methodology 28, 169-181.
+        Kenward, M. G. and Roger, J. H. (1997). Biometrics 53, 983-997.
+        Pustejovsky, J. E. and Tipton, E. (2018). J. Bus. Econ. Stat. 36, 672-683.
+        Henderson, C. R. (1975). Biometrics 31, 423-447.
+        """
+        within = partial(self._within, dfcom, vcov, cluster)
+        return self._noted(fit_tidy(self.selection, effects, conf_level, within, scales, uncertainty))
+
+    def confint(
+        self,
+        method: ConfintMethod = "wald",
+        *,
+        conf_level: float = 0.95,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        n_sims: int = 1000,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Confidence limits of all parameters: SDs, correlations, sigma and coefficients.
+
+        Parameters
+        ----------
+        method : {"wald", "profile", "boot"}, default "wald"
+            ``wald``: from standard errors, on the log scale for SDs and Fisher's z for correlations (NaN on the
+            boundary). ``profile``: where the ML deviance has risen by the quantile of chi-square (lme4's default).
+            ``boot``: percentiles over refits to responses drawn from the fit. What is not identified has no limits of
+            any kind.
+        conf_level : float, default 0.95
+        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+            For ``wald``: degrees of freedom of the coefficients.
+        n_sims : int, default 1000
+            For ``boot``: refits.
+        seed : int, optional
+            For ``boot``: the same seed gives the same limits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``effect group term estimate conf_low conf_high``. The estimates of ``profile`` are those of maximum
+            likelihood, also for a REML fit, as in lme4. ``boot`` adds ``n_defined``, the refits in which the parameter
+            has a value (a correlation beside a zero SD has none); ``attrs`` holds ``n_sims``, ``n_failed``,
+            ``n_singular`` and ``seed``.
+
+        Raises
+        ------
+        DataError
+            An unknown method, a level outside (0, 1), or a fit that did not converge.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Limits that a profile did not reach; refits that failed.
+
+        References
+        ----------
+        Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1), sec. 5.1.
+        Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge, ch. 5.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.confint("profile").set_index("term").loc["Days", ["conf_low", "conf_high"]].round(2).tolist()
+        [7.36, 13.58]
+        """
+        return fit_confint(self.selection, method, conf_level, dfcom, n_sims, seed)
+
+    def profile(self, *, conf_level: float = 0.95) -> Profile:
+        """Profile the likelihood over every parameter.
+
+        Parameters
+        ----------
+        conf_level : float, default 0.95
+            Level around whose limits the values lie most densely.
+
+        Returns
+        -------
+        Profile
+            Its ``table`` holds values and zeta to draw; ``confint()`` gives limits.
+
+        References
+        ----------
+        Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1), sec. 5.1.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
+        >>> fit.profile().confint(0.9)[["term", "conf_low", "conf_high"]].round(1).values.tolist()
+        [['sd__Intercept', 16.8, 72.9], ['sd__Observation', 39.7, 64.1], ['Intercept', 1494.8, 1560.2]]
+        """
+        return make_profiles(self.selection, conf_level)[0]
+
+    # -- contrasts, tests and means ----------------------------------------------------------------------------------
+
+    def contrast(
+        self,
+        L: Constraints,
+        names: Sequence[str] | None = None,
+        *,
+        conf_level: float = 0.95,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
+    ) -> ResultTable:
+        """Linear combinations of the coefficients; see `PooledLmer.contrast`, and `tidy` for the options.
+
+        Returns
+        -------
+        ResultTable
+            The columns of ``tidy("fixed")``.
+        """
+        linear = read_constraints(L, self._names, None, names, terms=self._term_names)
+        self.selection.model.check_digits(linear.matrix)
+        return self._noted(fit_contrast(self.selection, self._within(dfcom, vcov, cluster), linear, conf_level))
+
+    def test(
+        self,
+        constraints: Constraints,
+        q0: npt.ArrayLike | None = None,
+        *,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
+    ) -> ResultTable:
+        """F test of linear hypotheses about the coefficients.
+
+        Parameters
+        ----------
+        constraints : str, list of str, array_like (r, p), or DataFrame
+            ``"a = b"``, ``["a", "b"]`` (both are 0), a term such as ``"f"`` or ``"f:x"`` for all its coefficients, or a
+            matrix L; see `PooledLmer.test`.
+        q0 : float or array_like (r,), optional
+            Values under the hypothesis, 0 by default.
+        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+            Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``. Kenward-Roger's F is
+            scaled as pbkrtest's.
+        vcov, cluster
+            Covariance of the coefficients, as in `tidy`. A robust one is tested as Hotelling's T^2 with approximate
+            degrees of freedom (Pustejovsky and Tipton 2018, their HTZ).
+
+        Returns
+        -------
+        ResultTable
+            One row: ``hypothesis statistic df1 df2 p_value method``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            The hypotheses cannot be read, or depend on each other.
+
+        References
+        ----------
+        Kuznetsova, A., Brockhoff, P. B. and Christensen, R. H. B. (2017). J. Stat. Softw. 82(13), sec. 3.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.test("Days")[["statistic", "df2"]].round(2).values.tolist()
+        [[45.85, 17.0]]
+        """
+        within = self._within(dfcom, vcov, cluster)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        self.selection.model.check_digits(linear.matrix, joint=True)
+        return self._noted(fit_test(self.selection.beta[0], within, linear))
+
+    def emmeans(
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
+        conf_level: float = 0.95,
+        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        vcov: Vcov = "model",
+        cluster: str | None = None,
+    ) -> EstimatedMeans:
+        """Estimated marginal means over a reference grid, as R's emmeans.
+
+        Parameters
+        ----------
+        specs : str or sequence of str
+            Factors whose (combinations of) levels get a mean.
+        by : str or sequence of str, optional
+            Factors within whose levels means are compared.
+        at : dict, optional
+            Values of variables in the grid. By default: all categories of a factor; both values of a covariate that has
+            two; the mean of any other covariate. An offset stands at its mean.
+        weights : {"equal", "proportional"}, default "equal"
+            How the combinations of the variables averaged over count: all the same, or as many rows as the data have of
+            their categories, as R's emmeans does it under that name. Prior weights do not count.
+        type : {"model", "response"}, default "model"
+            ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
+            estimates and limits transformed back, standard errors by the delta method.
+        conf_level : float, default 0.95
+        dfcom, vcov, cluster
+            As in `tidy`.
+
+        Returns
+        -------
+        EstimatedMeans
+            Its ``means`` are a table; ``differences(adjust=)`` compares them. NaN for a mean that the data do not
+            determine, such as that of an empty cell.
+
+        Raises
+        ------
+        DataError
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
+
+        Warns
+        -----
+        RankDeficientWarning
+            A mean cannot be estimated; the message names it.
+
+        References
+        ----------
+        Searle, S. R., Speed, F. M. and Milliken, G. A. (1980). Am. Stat. 34, 216-221.
+        Lenth, R. V. (2022). emmeans. R package version 1.8.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("mathach ~ ses + female + (1 | schid)", rx.datasets.hsb())
+        >>> fit.emmeans("female").means[["female", "estimate"]].round(2).values.tolist()
+        [[0.0, 13.28], [1.0, 12.09]]
+        """
+        combos = FitCombinations(self.selection, self._within(dfcom, vcov, cluster), conf_level)
+        return estimated_means(self.selection, specs, by, at, weights, type, combos)
+
+    # -- shares of variance ------------------------------------------------------------------------------------------
+
+    def icc(self, *, conf_level: float = 0.95) -> pd.DataFrame:
+        """Intraclass correlation of every grouping factor; see `PooledLmer.icc`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``group kind estimate std_error conf_low conf_high scale``. On the boundary there is no standard error.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("mathach ~ ses + (1 | schid)", rx.datasets.hsb())
+        >>> fit.icc()[["kind", "estimate", "conf_low", "conf_high"]].round(3).values.tolist()
+        [['adjusted', 0.114, 0.089, 0.145], ['unadjusted', 0.105, 0.082, 0.134]]
+        """
+        return fit_icc(self.selection, conf_level)
+
+    def r2(self, *, conf_level: float = 0.95, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
+        """Explained variance; see `PooledLmer.r2`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``measure level estimate std_error conf_low conf_high scale``.
+        """
+        return fit_r2(self.selection, conf_level, n_sims, seed)
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def fitted(self) -> pd.Series[float]:
+        """Fitted values X beta + Z b (+ offset), one per row in the model."""
+        values = self.selection.fitted.fitted_values(self.selection.k)
+        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="fitted")
+
+    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
+        """Residuals, one per row in the model.
+
+        Parameters
+        ----------
+        type : {"response", "pearson", "scaled", "marginal"}, default "response"
+            Response minus fitted value; that times the root of the prior weight; that over sigma; response minus the
+            fixed part only.
+
+        Returns
+        -------
+        pandas.Series (n,)
+
+        Raises
+        ------
+        DataError
+            The type is not known.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> round(float((fit.residuals("scaled") ** 2).mean()), 3)
+        0.839
+        """
+        values = residual_values(self.selection, type)
+        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="residual")
+
+    def augment(self) -> pd.DataFrame:
+        """Data of the model with fitted values, residuals and influence, one row each.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of the data that the model uses, then ``fitted``; ``fixed`` (X beta + offset); ``residual``;
+            ``scaled_residual``; ``std_error`` of the fitted value, coefficients and modes together; ``hat``, the
+            leverage; ``cooks_d``, Cook's distance. Names are broom.mixed's without the dot.
+
+        Raises
+        ------
+        DataError
+            The data have a column of one of these names.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
+        >>> fit.augment()[["Days", "fitted", "hat"]].round(3).head(2).values.tolist()
+        [[0.0, 253.664, 0.229], [1.0, 273.33, 0.17]]
+        """
+        return augment_one(self.selection)
+
+    def _predicted(self, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
+        return predict_one(self.selection, rows, interval, conf_level)
+
+    # -- printing and files ------------------------------------------------------------------------------------------
 
     def summary(self) -> Summary:
         """Print what lme4's summary() prints, in its order.
@@ -226,19 +625,38 @@ class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals,
         Summary
             Text that shows itself at the prompt and in notebooks.
         """
-        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=True)
+        return fit_text(self.selection, tests=True, correlations=True)
 
     def display(self) -> Summary:
         """Print the short form: random effects, groups, coefficients."""
-        return fit_text(self.fitted_stack, self.lane, tests=False, correlations=False)
+        return fit_text(self.selection, tests=False, correlations=False)
+
+    def report(self) -> str:
+        """Facts for a methods section, in one paragraph of plain text.
+
+        Returns
+        -------
+        str
+            Model, estimator, observations and groups, rows left out, degrees of freedom, whether the fit converged and
+            whether it is singular, software.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
+        >>> print(fit.report().split(". ")[1])
+        The data have 180 observations in 18 groups of Subject
+        """
+        return fit_report(self.selection)
+
+    def _report_parts(self) -> ModelParts:
+        return fit_parts(self.selection)
 
     def __repr__(self) -> str:
-        return str(fit_text(self.fitted_stack, self.lane, tests=True, correlations=False))
+        return str(fit_text(self.selection, tests=True, correlations=False))
 
     def _repr_html_(self) -> str:
-        return fit_text(self.fitted_stack, self.lane, tests=True, correlations=False)._repr_html_()
-
-    # -- files ---------------------------------------------------------------------------------------------------
+        return fit_text(self.selection, tests=True, correlations=False)._repr_html_()
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFit", {"stack": stack_tree(self.fitted_stack), "lane": self.lane}
+        return "LmerFit", {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}

@@ -1,4 +1,4 @@
-"""How many imputations are enough for a pooled model."""
+"""Number of imputations that is enough for a pooled model."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from ..data.archive import Archive, damaged, read_archive
 from ..errors import FileFormatError
+from ..fitting.selection import Selection
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
-from .files import stack_from_tree, within_from_tree
 from .fit import LmerFit
-from .fit_list import LmerFitList
+from .fits import LmerFitList
 from .pooled import PooledLmer
+from .save import stack_from_tree, within_from_tree
 
 Saved = LmerFit | LmerFitList | PooledLmer
 
@@ -68,23 +69,22 @@ def _build(archive: Archive) -> Saved:
     content = archive.content
     fitted = stack_from_tree(content["stack"])
     if archive.kind == "LmerFit":
-        return LmerFit(fitted, _lanes([content["lane"]], fitted.n_lanes)[0])
-    lanes = _lanes(content["lanes"], fitted.n_lanes)
+        return LmerFit(Selection(fitted, _indices([content["lane"]], fitted.n_sets)))
+    dropped = content["dropped"] if archive.kind == "PooledLmer" else ()
+    fits = Selection(fitted, _indices(content["lanes"], fitted.n_sets), _indices(dropped, fitted.n_sets))
     if archive.kind == "LmerFitList":
-        return LmerFitList(fitted, lanes)
+        return LmerFitList(fits)
     if archive.kind == "PooledLmer":
-        within = within_from_tree(content["within"], fitted, lanes)
+        within = within_from_tree(content["within"], fits)
         if not isinstance(within, Satterthwaite):
             within.df(np.eye(fitted.beta.shape[1]))  # fails here, if ever
-        rubin = pool_rubin(
-            fitted.beta[list(lanes)], within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"]
-        )
-        return PooledLmer(fitted, lanes, _lanes(content["dropped"], fitted.n_lanes), rubin, within)
+        rubin = pool_rubin(fits.beta, within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"])
+        return PooledLmer(fits, rubin, within)
     raise FileFormatError(f"it holds a {archive.kind!r}, which this remlax does not know: update remlax")
 
 
-def _lanes(given: Sequence[Any], n_lanes: int) -> tuple[int, ...]:
-    lanes = tuple(int(k) for k in given)
-    if any(not 0 <= k < n_lanes for k in lanes):
-        raise IndexError(f"data sets {lanes} of {n_lanes}")
-    return lanes
+def _indices(given: Sequence[Any], n_sets: int) -> tuple[int, ...]:
+    which = tuple(int(k) for k in given)
+    if any(not 0 <= k < n_sets for k in which):
+        raise IndexError(f"data sets {which} of {n_sets}")
+    return which

@@ -14,7 +14,7 @@ import pandas as pd
 from ..design.tokens import nearest
 from ..errors import DataError, MissingExtraError, shortened
 from ..names import UnknownNames
-from .constraints import MANY
+from ..tables.constraints import MANY
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 PART = "Part"

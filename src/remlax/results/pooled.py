@@ -2,68 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..fitting.fit import Fitted
-from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
+from ..fitting.selection import Selection
+from ..inference.coefficients import CoefficientInference, Ddf, GivenDf, Vcov, coefficient_inference
 from ..names import UnknownNames
 from ..pooling import RubinPool, pool_rubin
-from .files import stack_tree, within_tree
-from .measures import PooledMeasures
-from .pooled_inference import PooledInference
-from .pooled_means import PooledMeans
-from .pooled_print import pooled_text
-from .pooled_rows import PooledRows
-from .printing import Summary
-from .report import PooledReport
-from .tables import factor_columns, factors_in_order, varcorr_frame, without_effects
-from .toolkit import Toolkit
-
-OnFailure = Literal["raise", "warn", "drop"]
+from ..predict.newdata import PredictionRows
+from ..predict.prediction import Interval, common_dfcom, predict_pooled
+from ..predict.residuals import ResidualType, augment_pooled, pooled_fitted, pooled_residuals
+from ..tables.coefficients import PooledCombinations, pooled_contrast
+from ..tables.constraints import Constraints, read_constraints
+from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
+from ..tables.hypotheses import WaldMethod, hypothesis, pooled_wald, test_frame
+from ..tables.modes import Uncertainty, pooled_ranef
+from ..tables.notes import mark
+from ..tables.printing import Summary
+from ..tables.reference_grid import At, Weights
+from ..tables.result_table import ResultTable, result_table
+from ..tables.shares import pooled_icc, pooled_r2
+from ..tables.tidy import Effects, monte_carlo_errors, pooled_tidy
+from ..tables.usable import OnFailure, choose_fits
+from ..tables.varcorr import pooled_varcorr
+from ..tables.variance import Scales
+from .model_table import ModelParts
+from .report import pooled_parts, pooled_report
+from .result import ModelResult
+from .save import stack_tree, within_tree
+from .text import pooled_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans, UnknownNames):
+class PooledLmer(ModelResult, UnknownNames):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
     ----------
-    fitted_stack : Fitted
-    lanes : tuple of int
-        The data sets that were pooled.
-    dropped : tuple of int
-        Failed fits left out.
+    selection : Selection
+        The fits of a batch that were pooled, and which failed ones were left out.
     rubin : RubinPool
         Pooled coefficients with all matrices.
     within : CoefficientInference
         Covariances of the coefficients in each fit, and degrees of freedom of tests about them.
     """
 
-    fitted_stack: Fitted
-    lanes: tuple[int, ...]
-    dropped: tuple[int, ...]
+    selection: Selection
     rubin: RubinPool
     within: CoefficientInference
     _called = "pooled"
 
-    @property
-    def _own_lanes(self) -> tuple[int, ...]:
-        return self.lanes
-
-    def _like(self, fitted: Fitted, lanes: tuple[int, ...]) -> PooledLmer:
+    def _like(self, fits: Selection) -> PooledLmer:
         dfcom = self.rubin.dfcom if isinstance(self.within, GivenDf) else "satterthwaite"
-        return pool_lanes(fitted, lanes, (), coefficient_inference(fitted, lanes, dfcom), self.rubin.conf_level)
+        return pool_selection(fits, coefficient_inference(fits, dfcom), self.rubin.conf_level)
+
+    def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
+        return mark(table, self.selection)
 
     @property
     def n_imputations(self) -> int:
         """Number K of pooled fits."""
-        return len(self.lanes)
+        return self.selection.n_sets
 
     @property
     def df_rule(self) -> str:
@@ -79,9 +84,9 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
     @property
     def theta(self) -> np.ndarray:
         """Mean over the fits of the relative covariance parameters, in lme4's order and scale, (d,)."""
-        return np.asarray(self.fitted_stack.theta[list(self.lanes)].mean(axis=0))
+        return np.asarray(self.selection.theta.mean(axis=0))
 
-    # -- fixed effects -------------------------------------------------------------------------------------------
+    # -- estimates ---------------------------------------------------------------------------------------------------
 
     def fixef(self) -> pd.Series[float]:
         """Pooled coefficients, indexed by term."""
@@ -104,8 +109,6 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
         return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 
-    # -- random effects ------------------------------------------------------------------------------------------
-
     def varcorr(self) -> pd.DataFrame:
         """Mean variance components over the fits.
 
@@ -115,12 +118,7 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
             ``group``, ``var1``, ``var2``, ``vcov`` (mean variance or covariance, as mitml prints), ``sdcor`` (mean SD
             or correlation, as merTools prints); the residual comes last.
         """
-        table = varcorr_frame(self.fitted_stack, self.lanes)
-        per_fit = len(table) // len(self.lanes)
-        out = table.iloc[:per_fit].drop(columns="imp").reset_index(drop=True)
-        for name in ("vcov", "sdcor"):
-            out[name] = table[name].to_numpy().reshape(len(self.lanes), per_fit).mean(axis=0)
-        return self._marked(out)
+        return self._marked(pooled_varcorr(self.selection))
 
     def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
         """Pooled conditional modes: the mean over the imputations, per level.
@@ -136,58 +134,417 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         dict of pandas.DataFrame
             One per grouping factor, levels by columns.
         """
-        lanes, out = list(self.lanes), {}
-        for f, factor in factors_in_order(self.fitted_stack):
-            found, names = self.fitted_stack.factor_modes[f], factor_columns(self.fitted_stack, f)
-            modes = found.modes[lanes]
-            frame = pd.DataFrame(modes.mean(axis=0), index=pd.Index(factor.levels, name=factor.label), columns=names)
-            if cond_var:
-                within = found.variances[lanes].mean(axis=0)
-                centred = modes - modes.mean(axis=0)
-                between = np.einsum("kli,klj->lij", centred, centred) / (len(lanes) - 1)
-                lost = self.fitted_stack.redundancies.effects(lanes, f)
-                total = within + (1 + 1 / len(lanes)) * between
-                for name, part in (("within", within), ("between", between), ("cond_var", total)):
-                    frame.attrs[name] = without_effects(part, lost)
-            out[factor.label] = self._marked(frame)
-        return out
+        return {label: self._marked(frame) for label, frame in pooled_ranef(self.selection, cond_var=cond_var).items()}
 
-    # -- facts ---------------------------------------------------------------------------------------------------
+    def tidy(
+        self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
+    ) -> ResultTable:
+        """Pooled estimates as a table, one row each.
 
-    @cached_property
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
+            Coefficients; variance parameters; conditional modes; coefficient plus mode per level.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances.
+        uncertainty : {"conditional", "prediction"}, default "conditional"
+            For ``ran_vals``: variances given beta (lme4's ``condVar``), or with its uncertainty (Henderson 1975). That
+            of ``ran_coefs`` always counts beta, its covariance with the modes included.
+
+        Returns
+        -------
+        ResultTable
+            ``fixed``: ``term estimate std_error statistic df p_value conf_low conf_high riv lambda fmi ubar b t
+            dfcom``.
+
+            ``ran_pars``: ``group term estimate std_error conf_low conf_high scale df riv lambda fmi scaled_estimate
+            scaled_se ubar b t n_used mean_sd mean_variance mean_cor mean_cov n_boundary``. SDs are pooled as logarithms
+            and correlations as Fisher's z by Rubin's rules, covariances as they are; ``scaled_estimate`` to ``t`` are
+            on that scale, ``estimate`` and the limits are transformed back, ``std_error`` is that of the delta method.
+            ``mean_sd`` is the plain mean that merTools prints, ``mean_variance`` the one that mitml prints. Estimates
+            on the boundary (``n_boundary`` of them) enter the means only.
+
+            ``ran_vals``, ``ran_coefs``: ``group level term estimate std_error conf_low conf_high df riv lambda fmi ubar
+            b t n_present``: within, between and total variance per level; a level without rows in a data set has mode 0
+            and the prior variance there, ``n_present`` counts the data sets where it has rows.
+
+            ``attrs`` names the imputations that are singular, failed or left out.
+
+        Warns
+        -----
+        PoolingWarning
+            Variance parameters on the boundary, and SDs so near 0 that their logarithms say nothing, by name and
+            imputation.
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+        van Buuren, S. (2018). Flexible Imputation of Missing Data, 2nd ed., sec. 5.2. Chapman & Hall/CRC.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().tidy("ran_pars")[["term", "estimate", "std_error"]].round(2).values.tolist()
+        [['sd__Intercept', 2.15, 0.15], ['sd__Observation', 6.09, 0.06]]
+        """
+        return result_table(self._marked(pooled_tidy(self.selection, self.rubin, effects, scales, uncertainty)))
+
+    def mcerror(self, effects: Literal["fixed", "ran_pars"] = "fixed") -> pd.DataFrame:
+        """Monte Carlo error of the pooled numbers: how much they would change with other imputations of the same data.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars"}, default "fixed"
+            The tables that ``tidy`` gives.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows and numbers of ``tidy(effects)``, each number replaced by its standard error of the jackknife over
+            imputations. That of a pooled coefficient is sqrt(B / K). NaN where a number is not finite without one of
+            the imputations.
+
+        Raises
+        ------
+        PoolingError
+            Fewer than three imputations.
+        DataError
+            Another kind of effects.
+
+        References
+        ----------
+        White, I. R., Royston, P. and Wood, A. M. (2011). Stat. Med. 30, 377-399, sec. 7 (Stata's ``mcerror``).
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+        >>> pooled.mcerror()[["term", "estimate", "std_error"]].round(4).values.tolist()
+        [['Intercept', 0.001, 0.0003], ['ses', 0.0093, 0.002]]
+        """
+        return self._marked(monte_carlo_errors(self.selection, self.within, self.rubin, effects))
+
+    # -- contrasts, tests and means ----------------------------------------------------------------------------------
+
+    def contrast(
+        self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
+    ) -> ResultTable:
+        """Pooled linear combinations of the coefficients, each with its own degrees of freedom.
+
+        Parameters
+        ----------
+        L : str, list or dict of str, array_like (r, p), or DataFrame
+            ``"a - b"``, ``{"difference": "a - b"}``, or a matrix with one column per coefficient (matched by name where
+            it is a DataFrame, whose index names the rows).
+        names : sequence of str, optional
+            One per combination.
+        q0 : float or array_like (r,), optional
+            Values under the null hypothesis of ``statistic`` and ``p_value``; 0 by default.
+
+        Returns
+        -------
+        ResultTable
+            The columns of ``tidy("fixed")``.
+
+        Raises
+        ------
+        FormulaError
+            L cannot be read.
+
+        References
+        ----------
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ minority + female + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
+        [-2.16]
+        """
+        linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
+        self.selection.model.check_digits(linear.matrix)
+        return result_table(self._marked(pooled_contrast(self.rubin, self.within, linear)))
+
+    def test(
+        self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
+    ) -> ResultTable:
+        """Test linear hypotheses about the coefficients jointly.
+
+        Parameters
+        ----------
+        constraints : str, list of str, array_like (r, p), or DataFrame
+            ``"minority = female"``, ``["ses", "meanses"]`` (both are 0), ``"2*a - b = 1"``, a term such as ``"f"`` or
+            ``"f:x"`` for all its coefficients, or a matrix L.
+        q0 : float or array_like (r,), optional
+            Values under the hypothesis, 0 by default.
+        method : {"D1", "D2"}, default "D1"
+            D1 pools the estimates and their covariances; with finite complete-data degrees of freedom (those of the F
+            test in each fit, averaged) its denominator df are Reiter's. D2 pools the Wald statistics of the fits. With
+            ``dfcom="kenward-roger"`` both use the adjusted covariances, and D1 the df, but neither the factor by which
+            Kenward and Roger multiply the F statistic of one fit: no pooled form of it is known.
+
+        Returns
+        -------
+        ResultTable
+            One row: ``hypothesis statistic df1 df2 p_value riv dfcom method note``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            The hypotheses cannot be read, or depend on each other.
+
+        References
+        ----------
+        Li, K. H., Raghunathan, T. E. and Rubin, D. B. (1991). JASA 86, 1065-1073.
+        Reiter, J. P. (2007). Biometrika 94, 502-508.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ minority + female + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
+        [[1, 'D1']]
+        """
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        self.selection.model.check_digits(linear.matrix, joint=True)
+        found = pooled_wald(self.selection.beta, self.within, linear, method)
+        return result_table(self._marked(test_frame(found, hypothesis(linear))))
+
+    def emmeans(
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
+    ) -> EstimatedMeans:
+        """Estimated marginal means, pooled at every point of one reference grid.
+
+        Parameters
+        ----------
+        specs, by, at, weights, type
+            As in `LmerFit.emmeans`. Means of covariates and proportions of categories are those of all imputations
+            together, so that all have one grid; an offset stands at the mean of each imputation. Means of a transformed
+            response are transformed back after pooling.
+
+        Returns
+        -------
+        EstimatedMeans
+            Its ``means`` are a table; ``differences(adjust=)`` compares them. Each row is pooled by Rubin's rules with
+            its own complete-data degrees of freedom, by the rule of ``pool(dfcom=)``. NaN for a mean that the data do
+            not determine, such as that of an empty cell.
+
+        Raises
+        ------
+        DataError
+            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
+            way back from the response is not known.
+
+        Warns
+        -----
+        RankDeficientWarning
+            A mean cannot be estimated; the message names it.
+
+        References
+        ----------
+        Searle, S. R., Speed, F. M. and Milliken, G. A. (1980). Am. Stat. 34, 216-221.
+        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ minority + ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> found = fits.pool().emmeans("minority")
+        >>> found.means[["minority", "estimate"]].round(2).values.tolist()
+        [[0.0, 13.43], [1.0, 10.66]]
+        >>> found.differences()[["contrast", "estimate"]].round(2).values.tolist()
+        [['0 - 1', 2.77]]
+        """
+        combos = PooledCombinations(self.selection, self.within, self.rubin.conf_level)
+        return estimated_means(self.selection, specs, by, at, weights, type, combos)
+
+    # -- shares of variance ------------------------------------------------------------------------------------------
+
+    def icc(self) -> pd.DataFrame:
+        """Intraclass correlation of every grouping factor, pooled on the logit scale.
+
+        The variance t of a factor is that of its random intercept; with random slopes the mean over the rows of
+        z'Sigma z. ``adjusted``: t over the sum of all factors' variances and sigma^2. ``unadjusted``: the variance of
+        the fixed part counts in the sum, too. ``intercept`` (for factors with random slopes): from the intercepts
+        alone, that is where all predictors with random slopes are 0, as mitml prints it. Factors whose terms repeat
+        each other, so that their own variances are not identified, have NaN, and a row together (``g + h``).
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``group kind estimate std_error conf_low conf_high scale df riv lambda fmi scaled_estimate scaled_se ubar b
+            t n_used mean n_boundary``: ``scaled_estimate`` to ``t`` are logits, ``mean`` is the plain mean over the
+            imputations. Imputations where the variance is 0 (``n_boundary``) enter the mean only.
+
+        Warns
+        -----
+        PoolingWarning
+            Imputations on the boundary, by name.
+
+        Notes
+        -----
+        The variance of a logit within an imputation comes from the exact covariance of the coefficients and the
+        variance parameters by the delta method. With weights, sigma^2 is that of an observation of weight 1.
+
+        References
+        ----------
+        Nakagawa, S., Johnson, P. C. D. and Schielzeth, H. (2017). J. R. Soc. Interface 14, 20170213.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+        >>> pooled.icc()[["kind", "estimate", "conf_low", "conf_high", "mean"]].round(3).values.tolist()
+        [['adjusted', 0.115, 0.09, 0.146, 0.115], ['unadjusted', 0.106, 0.083, 0.135, 0.106]]
+        """
+        return self._marked(pooled_icc(self.selection, self.conf_level))
+
+    def r2(self, *, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
+        """Explained variance, pooled.
+
+        ``marginal`` and ``conditional``: share of the variance of the response that the fixed part, and the fixed part
+        with the random effects, account for (Nakagawa and Schielzeth; mitml's MVP is the first).
+        ``raudenbush-bryk``: proportional reduction of the residual variance and of the intercept variance of each
+        factor against the model without predictors; ``snijders-bosker``: that of their sum. The model without
+        predictors (an intercept, and one random intercept per factor) is fitted inside.
+
+        Parameters
+        ----------
+        n_sims : int, default 200
+            Responses drawn from the model per imputation. Both models are refitted to them for the standard errors of
+            the reductions of variance, which depend on two fits to the same data.
+        seed : int, optional
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``measure level``, then the columns of `icc`. ``mean`` is what mitml's ``multilevelR2`` gives. Marginal and
+            conditional R2 are pooled as Fisher's z of the root, reductions as logarithms of the ratio of variances.
+
+        Raises
+        ------
+        DataError
+            ``n_sims`` is less than 2.
+
+        Warns
+        -----
+        PoolingWarning
+            Imputations on the boundary, by name.
+
+        References
+        ----------
+        Nakagawa, S. and Schielzeth, H. (2013). Methods Ecol. Evol. 4, 133-142.
+        Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
+        Raudenbush, S. W. and Bryk, A. S. (2002). Hierarchical Linear Models, 2nd ed. Sage, ch. 4.
+        Snijders, T. A. B. and Bosker, R. J. (2012). Multilevel Analysis, 2nd ed. Sage, ch. 7.
+        Harel, O. (2009). J. Appl. Stat. 36, 1109-1118.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
+        >>> pooled.r2(n_sims=20, seed=1)[["measure", "mean"]].round(3).values.tolist()[:3]
+        [['marginal', 0.077], ['conditional', 0.183], ['raudenbush-bryk', 0.055]]
+        """
+        return self._marked(pooled_r2(self.selection, self.conf_level, n_sims, seed))
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def fitted(self) -> pd.Series[float]:
+        """Mean over the imputations of the fitted values X beta + Z b (+ offset), one per row.
+
+        Raises
+        ------
+        DataError
+            The data sets have different rows.
+        """
+        return pooled_fitted(self.selection)
+
+    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
+        """Mean over the imputations of the residuals, one per row.
+
+        Parameters
+        ----------
+        type : {"response", "pearson", "scaled", "marginal"}, default "response"
+            As `LmerFit.residuals`.
+
+        Raises
+        ------
+        DataError
+            The type is not known, or the data sets have different rows.
+        """
+        return pooled_residuals(self.selection, type)
+
+    def augment(self, *, per_imputation: bool = False) -> pd.DataFrame:
+        """Data of the model with pooled fitted values, residuals and influence, one row each.
+
+        Parameters
+        ----------
+        per_imputation : bool, default False
+            Add ``fitted_1``, ..., ``residual_1``, ... with the values of every imputation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The model's data columns that are the same in all imputations, then the columns of `LmerFit.augment`:
+            means over the imputations, and for ``std_error`` the root of the total variance by Rubin's rules.
+
+        Raises
+        ------
+        DataError
+            The data sets have different rows, or a column of one of these names.
+        """
+        dfcom = common_dfcom(self.within, self.rubin.dfcom)
+        return self._marked(augment_pooled(self.selection, dfcom, per_imputation=per_imputation))
+
+    def _predicted(self, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
+        dfcom = common_dfcom(self.within, self.rubin.dfcom)
+        return self._marked(predict_pooled(self.selection, rows, interval, conf_level, dfcom))
+
+    def _of_rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        return self._marked(table)
+
+    # -- facts -------------------------------------------------------------------------------------------------------
+
+    @property
     def singular_imputations(self) -> list[object]:
         """Labels of the pooled data sets whose fit is singular."""
-        return [self._label(k) for k in self.lanes if self.fitted_stack.singular[k]]
+        return self.selection.singular
 
-    @cached_property
+    @property
     def failed_imputations(self) -> list[object]:
         """Labels of the data sets whose fit did not converge, pooled or left out."""
-        return [self._label(k) for k in (*self.lanes, *self.dropped) if not self.fitted_stack.converged[k]]
-
-    def _label(self, lane: int) -> object:
-        return self.fitted_stack.model.rows.labels[lane]
+        return self.selection.failed
 
     def glance(self) -> pd.DataFrame:
         """One row of facts about the pooled model."""
-        rows, lanes = self.fitted_stack.model.rows, list(self.lanes)
-        n = [rows.n_rows(k) for k in lanes]
+        fits = self.selection
         return self._marked(
             pd.DataFrame(
                 {
                     "n_imputations": [self.n_imputations],
-                    "nobs": float(np.mean(n)),
-                    "sigma": float(np.mean(self.fitted_stack.sigma[lanes])),
-                    "criterion": float(np.mean(self.fitted_stack.criterion[lanes])),
-                    "reml": self.fitted_stack.reml,
+                    "nobs": float(np.mean(fits.n_rows)),
+                    "sigma": float(np.mean(fits.sigma)),
+                    "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
+                    "reml": fits.fitted.reml,
                     "fmi_max": float(np.max(self.rubin.fmi, initial=0.0)),
                     "n_singular": len(self.singular_imputations),
                     "n_failed": len(self.failed_imputations),
-                    "n_dropped": len(self.dropped),
+                    "n_dropped": len(fits.dropped),
                 }
             )
         )
 
-    # -- printing ------------------------------------------------------------------------------------------------
+    # -- printing and files ------------------------------------------------------------------------------------------
 
     def summary(self) -> Summary:
         """Print the pooled model in lme4's block order, with riv, fmi and the verdict on every fit."""
@@ -198,19 +555,28 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
         return self._text(full=False)
 
     def _text(self, *, full: bool) -> Summary:
-        return pooled_text(
-            self.fitted_stack, self.lanes, self.dropped, self.rubin, self.df_rule, self.varcorr(), full=full
-        )
+        return pooled_text(self.selection, self.rubin, self.df_rule, self.varcorr(), full=full)
 
-    def _content(self) -> tuple[str, dict[str, Any]]:
-        return "PooledLmer", {
-            "stack": stack_tree(self.fitted_stack),
-            "lanes": list(self.lanes),
-            "dropped": list(self.dropped),
-            "within": within_tree(self.within),
-            "dfcom": np.array(self.rubin.dfcom),
-            "conf_level": float(self.conf_level),
-        }
+    def report(self) -> str:
+        """Facts for a methods section, in one paragraph of plain text.
+
+        Returns
+        -------
+        str
+            Model, number of imputations, observations and groups, estimator, pooling rule, degrees of freedom, range of
+            the fractions of missing information, singular, failed and left-out fits, software.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
+        >>> print(fits.pool().report().split(". ")[1])
+        The data sets have 7185 observations in 160 groups of schid
+        """
+        return pooled_report(self.selection, self.rubin, self.within, self.df_rule)
+
+    def _report_parts(self) -> ModelParts:
+        return pooled_parts(self.selection, self.rubin, self.df_rule)
 
     def __repr__(self) -> str:
         return str(self.display())
@@ -218,11 +584,32 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
     def _repr_html_(self) -> str:
         return self.display()._repr_html_()
 
+    def _content(self) -> tuple[str, dict[str, Any]]:
+        return "PooledLmer", {
+            "stack": stack_tree(self.selection.fitted),
+            "lanes": list(self.selection.which),
+            "dropped": list(self.selection.dropped),
+            "within": within_tree(self.within),
+            "dfcom": np.array(self.rubin.dfcom),
+            "conf_level": float(self.conf_level),
+        }
 
-def pool_lanes(
-    fitted: Fitted, lanes: tuple[int, ...], dropped: tuple[int, ...], within: CoefficientInference, conf_level: float
+
+def pool_selection(fits: Selection, within: CoefficientInference, conf_level: float) -> PooledLmer:
+    """Pool fits by Rubin's rules, with complete-data degrees of freedom averaged over them."""
+    complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
+    rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
+    return PooledLmer(fits, rubin, within)
+
+
+def pool_fits(
+    fits: Selection,
+    dfcom: Ddf | npt.ArrayLike,
+    conf_level: float,
+    on_failure: OnFailure,
+    vcov: Vcov = "model",
+    cluster: str | None = None,
 ) -> PooledLmer:
-    """Pool some fits of a stack by Rubin's rules, with complete-data degrees of freedom averaged over them."""
-    complete = within.df(np.eye(fitted.beta.shape[1])).mean(axis=0)
-    rubin = pool_rubin(fitted.beta[list(lanes)], within.vcov, dfcom=complete, conf_level=conf_level)
-    return PooledLmer(fitted, lanes, dropped, rubin, within)
+    """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
+    used = choose_fits(fits, on_failure)
+    return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)

@@ -16,12 +16,13 @@ from ..design.evaluate import evaluate
 from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.record import record
-from ..fitting.refit import refit_lane, simulate_lane
+from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
+from ..fitting.selection import Selection
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
-from ..results.pool import refuse_other_outcomes
+from ..tables.usable import refuse_other_outcomes
 from .truth import Fixef, Varcorr, read_truth
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]
@@ -85,10 +86,10 @@ def simulate(
     """
     _check_fit(fit, "simulate")
     _check_draws(n_sims, 1, seed)
-    rng, stack = np.random.default_rng(seed), fit.fitted_stack
-    truth = read_truth(stack, fit.lane, fixef, varcorr, given_modes=given_modes)
-    drawn = simulate_lane(stack, fit.lane, n_sims, rng, given_modes=given_modes, truth=truth)
-    index = stack.model.rows.index[fit.lane]
+    rng = np.random.default_rng(seed)
+    truth = read_truth(fit.selection, fixef, varcorr, given_modes=given_modes)
+    drawn = draw_responses(fit.selection, n_sims, rng, given_modes=given_modes, truth=truth)
+    index = fit.selection.rows.index[fit.selection.k]
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
@@ -139,12 +140,12 @@ def refit(
     """
     _check_fit(fit, "refit")
     responses = _by_refit(fit, ys, "the responses", "y")
-    fitted = refit_lane(fit.fitted_stack, fit.lane, responses, weights=_refit_weights(fit, weights))
+    fitted = refit_to(fit.selection, responses, weights=_refit_weights(fit, weights))
     record(fitted)
     failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
     if failed:
         warn(f"the fit did not converge to response {shortened(failed)}: see convergence()", ConvergenceWarning)
-    return LmerFitList(fitted, tuple(range(fitted.n_lanes)))
+    return LmerFitList(Selection.all_of(fitted))
 
 
 def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:
@@ -153,14 +154,14 @@ def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numbers: {error}") from None
-    rows, lane = fit.fitted_stack.model.rows, fit.lane
-    if isinstance(given, pd.DataFrame | pd.Series) and other_order(given.index, rows.index[lane]):
+    rows, k = fit.selection.rows, fit.selection.k
+    if isinstance(given, pd.DataFrame | pd.Series) and other_order(given.index, rows.index[k]):
         raise DataError(f"the rows of {what} stand in another order than those of the fit: sort them by its index")
     columns = values[:, None] if values.ndim == 1 else values
     if columns.ndim != 2:
         raise DataError(f"{what} have the shape {values.shape}; they need one column per data set")
     lost = rows.n_dropped
-    if lost and len(columns) == rows.n_rows(lane) + lost:
+    if lost and len(columns) == rows.n_rows(k) + lost:
         were = "row with missing cells was" if lost == 1 else "rows with missing cells were"
         raise DataError(f"{lost} {were} left out of the fit: give {name}.loc[fit.residuals().index]")
     return columns.T
@@ -171,9 +172,9 @@ def _refit_weights(fit: LmerFit, given: object) -> np.ndarray | None:
     if given is None:
         return None
     if isinstance(given, str):
-        data = fit.fitted_stack.model.rows.data
+        data = fit.selection.rows.data
         assert data is not None  # every fit keeps its data
-        frame = data.frames[fit.lane]
+        frame = data.frames[fit.selection.k]
         require_columns(variables(given), frame, "weights")
         return evaluate(given, frame, what="weights")[None]
     several = isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1
@@ -318,8 +319,8 @@ def bootstrap(
         raise DataError(
             "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
         )
-    several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.fitted_stack, (fits.lane,))
-    refuse_other_outcomes(several.fitted_stack, several.lanes)
+    several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.selection)
+    refuse_other_outcomes(several.selection)
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
     parts = []
@@ -327,13 +328,13 @@ def bootstrap(
         for place, fit in enumerate(several):
             rng = np.random.default_rng(None if seed is None else [seed, place])
             if resample is None:
-                drawn = simulate_lane(fit.fitted_stack, fit.lane, n_sims, rng, given_modes=given_modes)
-                fitted, good = refit_lane(fit.fitted_stack, fit.lane, drawn), np.ones(n_sims, bool)
+                drawn = draw_responses(fit.selection, n_sims, rng, given_modes=given_modes)
+                fitted, good = refit_to(fit.selection, drawn), np.ones(n_sims, bool)
             else:
-                clusters = find_clusters(fit.fitted_stack, fit.lane, resample)
-                draws = draw_resamples(fit.fitted_stack, fit.lane, clusters, n_sims, rng)
-                fitted, good = fit_resamples(fit.fitted_stack, fit.lane, clusters, draws)
-            found = _checked(compute(LmerFitList(fitted, tuple(range(fitted.n_lanes)))), fitted.n_lanes)
+                clusters = find_clusters(fit.selection, resample)
+                draws = draw_resamples(fit.selection, clusters, n_sims, rng)
+                fitted, good = fit_resamples(fit.selection, clusters, draws)
+            found = _checked(compute(LmerFitList(Selection.all_of(fitted))), fitted.n_sets)
             found.loc[~fitted.converged] = np.nan
             parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
             tell(1)

@@ -13,8 +13,9 @@ from ..design.tokens import nearest
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from ..fitting.refit import Truth
+from ..fitting.selection import Selection
 from ..kernels.theta import lower_root
-from ..results.tables import term_labels
+from ..tables.varcorr import term_labels
 
 Fixef = Mapping[str, float] | pd.Series
 Varcorr = Mapping[str, float | npt.ArrayLike | pd.DataFrame] | pd.DataFrame
@@ -23,9 +24,7 @@ RESIDUAL = "Residual"
 RTOL = 1e-6
 
 
-def read_truth(
-    fitted: Fitted, lane: int, fixef: Fixef | None, varcorr: Varcorr | None, *, given_modes: bool = False
-) -> Truth:
+def read_truth(fit: Selection, fixef: Fixef | None, varcorr: Varcorr | None, *, given_modes: bool = False) -> Truth:
     """Put given parameters in the place of a fit's estimates; what is not named stays.
 
     Raises
@@ -33,13 +32,13 @@ def read_truth(
     DataError
         An unknown name, a value that is no number, a matrix that is no covariance matrix.
     """
-    own = Truth.of_fit(fitted, lane)
-    roots, sigma = dict(zip(term_labels(fitted), own.roots, strict=True)), own.sigma
+    own = Truth.of_fit(fit)
+    roots, sigma = dict(zip(term_labels(fit.fitted), own.roots, strict=True)), own.sigma
     if varcorr is not None:
         if isinstance(varcorr, pd.DataFrame):
-            given, residual = _from_table(fitted, varcorr)
+            given, residual = _from_table(fit.fitted, varcorr)
         else:
-            given, residual = _from_mapping(fitted, varcorr)
+            given, residual = _from_mapping(fit.fitted, varcorr)
         if given and given_modes:
             raise DataError(
                 f"given_modes=True keeps the random effects of {next(iter(given))!r} as they are: varcorr= can name "
@@ -47,7 +46,8 @@ def read_truth(
             )
         roots |= {label: _root(label, cov) for label, cov in given.items()}
         sigma = sigma if residual is None else residual
-    return Truth(own.beta if fixef is None else _coefficients(fitted, own.beta, fixef), tuple(roots.values()), sigma)
+    beta = own.beta if fixef is None else _coefficients(fit.fitted, own.beta, fixef)
+    return Truth(beta, tuple(roots.values()), sigma)
 
 
 def _coefficients(fitted: Fitted, beta: np.ndarray, given: Fixef) -> np.ndarray:

@@ -1,0 +1,259 @@
+"""Fits in files: the data that the model uses, the formula, and every number that was estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..data.imputed_files import imputed_from_tree, imputed_tree
+from ..design.build import RowInput, needed_columns, read_rows, require_model_columns
+from ..design.formula import parse_formula
+from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
+from ..design.rows import RowArray
+from ..engine.shapes import host_leaf
+from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
+from ..fitting.assemble import Assembled, assemble
+from ..fitting.checks import check_options
+from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
+from ..inference.coefficients import (
+    ClusterRobust,
+    CoefficientInference,
+    GivenDf,
+    KenwardRoger,
+    Satterthwaite,
+)
+from ..inference.kenward_roger import Adjustment
+from ..inference.robust import ClusterScores
+from ..kernels.lbfgs import LBFGS
+from ..kernels.newton import CONVERGED, STATUS_TEXT, Newton, Optimum
+
+ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "singular")
+# axes of the arrays in a file: k data sets, p coefficients, d entries of theta, w columns with padding, r variance
+# parameters, j clusters; float64, but for those of KINDS
+AXES = {
+    "status": "k", "theta": "kd", "beta": "kp", "vcov": "kpp", "sigma": "k", "criterion": "k", "gamma": "kw",
+    "log_l2": "k", "log_rx2": "k", "singular": "k", "inner": "kd",
+    "value": "k", "grad": "kd", "hess": "kdd", "decrement": "k", "evaluations": "k", "iterations": "k", "starts": "k",
+    "cov": "kpp", "adjusted": "kpp", "moved": "krpp", "weights": "krr",
+    "scores": "jp", "hat": "jpp", "spread": "jpp", "bread": "pp", "inverse": "pp",
+    "values": "p", "response": "n",
+}  # fmt: skip
+KINDS = {
+    **dict.fromkeys(("status", "evaluations", "iterations", "starts"), (np.int32, np.int64)),
+    "singular": (np.bool_,),
+}
+# of a number that is neither damage nor overflow
+LARGEST = 1e250
+OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
+Tree = dict[str, Any]
+
+
+def stack_tree(fitted: Fitted) -> Tree:
+    """Write everything about K fits.
+
+    Raises
+    ------
+    DataError
+        A column or a label of the data is of a type that a file cannot keep; or refits whose columns the data that are
+        written do not give.
+    """
+    tree = _tree(fitted)
+    if fitted.model.rows.refitted:
+        try:
+            stack_from_tree(tree)
+        except FileFormatError:
+            raise DataError(
+                "these refits are of one of several data sets, over all of which the formula's scale() or poly() was "
+                "decided, and a file keeps that one only: keep their numbers (fixef(), varcorr()), or save the fit and "
+                "refit it when it is loaded"
+            ) from None
+    return tree
+
+
+def _tree(fitted: Fitted) -> Tree:
+    rows = fitted.model.rows
+    assert rows.data is not None  # every fit keeps its data
+    given = {"weights": rows.given_weights, "offset": rows.given_offset}
+    return {
+        "formula": rows.formula.text,
+        "contrasts": contrasts_tree(rows.formula.contrasts),
+        "reml": fitted.reml,
+        "data": imputed_tree(rows.data, needed_columns(rows.formula, rows.given_weights, rows.given_offset)),
+        "n_dropped": rows.n_dropped,
+        "refitted": rows.refitted,
+        "response": rows.y.values if rows.own_response else None,
+        **{name: _row_input_tree(value) for name, value in given.items()},
+        "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
+        "opt": fitted.opt._asdict(),
+        "estimates": {name: getattr(fitted, name) for name in (*ESTIMATES, "inner")}
+        | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
+        "model": _fingerprint(fitted.model),
+    }
+
+
+def stack_from_tree(tree: Tree) -> Fitted:
+    """Build the model from its data again, and put the estimates that were saved into it.
+
+    Raises
+    ------
+    FileFormatError
+        The installed versions make other model columns of the same data.
+    ValueError, LookupError, TypeError
+        The tree is not one of `stack_tree`: `load` says so.
+    """
+    optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
+    check_options(tree["reml"], optimizer)
+    with quiet(RankDeficientWarning):
+        # said when the model was fitted
+        formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
+        data = imputed_from_tree(tree["data"])
+        require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
+        rows = read_rows(
+            formula,
+            data,
+            weights=tree["weights"],
+            offset=tree["offset"],
+            n_dropped=tree["n_dropped"],
+        )
+        rows = replace(rows, refitted=tree.get("refitted", False))
+        if rows.own_response:
+            response = _read(tree, ("response",), {"n": int(rows.offsets[-1])})["response"]
+            rows = replace(rows, y=RowArray(response, rows.offsets))
+        model = assemble(rows, reml=tree["reml"])
+    _check_same(_fingerprint(model), tree["model"])
+    structure = model.layout.structure
+    sizes = {"k": rows.n_lanes, "p": len(model.keep), "d": structure.theta_map.n_theta}
+    # a fit that failed may hold anything
+    sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
+    estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
+    # files of version 0.1 have padding behind gamma
+    p = len(model.keep)
+    if estimates["gamma"].shape[1] < p:
+        raise ValueError("'gamma' is not of this model")
+    estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, structure.n_fixed - p)))
+    # and hold theta of the user's columns only; the columns inside of refits were scaled over all data sets of the fit,
+    # of which the file has one
+    inner = "inner" in tree["estimates"] and not rows.refitted
+    estimates |= (
+        _read(tree["estimates"], ("inner",), sizes, sound)
+        if inner
+        else {"inner": model.inner_theta(estimates["theta"])}
+    )
+    variances = np.einsum("kii->ki", estimates["vcov"][sound])
+    if not ((estimates["sigma"][sound] > 0).all() and (variances > 0).all()):
+        raise ValueError("variances are not positive")
+    if not np.isin(estimates["status"], list(STATUS_TEXT)).all():
+        raise ValueError(f"there is no status {estimates['status']}")
+    found = _read(tree["opt"], Optimum._fields, sizes, sound)
+    opt = Optimum(**{name: host_leaf(value) for name, value in found.items()})
+    return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
+
+
+def _read(
+    tree: Tree, names: Sequence[str], sizes: dict[str, int], sound: np.ndarray | slice = slice(None)
+) -> dict[str, np.ndarray]:
+    """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree.
+
+    Raises
+    ------
+    ValueError
+        An array of another shape or kind, or with numbers that no ``sound`` data set gives.
+    """
+    out: dict[str, np.ndarray] = {}
+    for name in names:
+        array, axes = np.asarray(tree[name]), AXES[name]
+        wanted = tuple(sizes.setdefault(a, n) for a, n in zip(axes, array.shape, strict=False))
+        if array.dtype not in KINDS.get(name, (np.float64,)) or array.ndim != len(axes) or array.shape != wanted:
+            raise ValueError(f"{name!r} of {array.dtype} and shape {array.shape} is not of this model")
+        if name != "values" and not (np.abs(array[sound]) < LARGEST).all():
+            raise ValueError(f"{name!r} holds numbers that no fit gives")
+        out[name] = array
+    return out
+
+
+def within_tree(within: CoefficientInference) -> Tree:
+    """Write how the coefficients of the fits are tested."""
+    if isinstance(within, Satterthwaite):
+        return {"name": "Satterthwaite"}
+    if isinstance(within, KenwardRoger):
+        return {"name": "KenwardRoger", **_arrays(within.adjustment)}
+    if isinstance(within, ClusterRobust):
+        each = [_arrays(one) for one in within.each]
+        return {"name": "ClusterRobust", "each": each, "kind": within.kind, "cluster": within.cluster}
+    assert isinstance(within, GivenDf)  # there is no other
+    return {"name": "GivenDf", "vcov": within.vcov, "values": np.array(within.values), "rule": within.rule}
+
+
+def within_from_tree(tree: Tree, fits: Selection) -> CoefficientInference:
+    """Read it again."""
+    name, sizes = tree["name"], {"k": fits.n_sets, "p": fits.fitted.beta.shape[1]}
+    if name == "Satterthwaite":
+        return Satterthwaite(fits)
+    if name == "KenwardRoger":
+        return KenwardRoger(Adjustment(**_read(tree, _names(Adjustment), sizes)))
+    if name == "ClusterRobust":
+        each = [ClusterScores(**_read(one, _names(ClusterScores), dict(sizes))) for one in tree["each"]]
+        if len(each) != fits.n_sets:
+            raise ValueError(f"there are scores of {len(each)} data sets, not {fits.n_sets}")
+        return ClusterRobust(each, tree["kind"], tree["cluster"])
+    given = _read(tree, ("vcov", "values"), sizes)
+    if not (given["values"] > 0).all():
+        raise ValueError(f"the degrees of freedom are {given['values']}")
+    return GivenDf(given["vcov"], given["values"], tree["rule"])
+
+
+def _names(held: type) -> list[str]:
+    return [field.name for field in fields(held)]
+
+
+def _arrays(held: Any) -> Tree:
+    """Arrays of a dataclass by name."""
+    return {field.name: np.asarray(getattr(held, field.name)) for field in fields(held)}
+
+
+def _row_input_tree(given: RowInput) -> Any:
+    """Weights or offset: None, text, one array, or a list of arrays."""
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, list | tuple) and len(given) and np.ndim(given[0]) == 1:
+        return [np.asarray(part, dtype=np.float64) for part in given]
+    return np.asarray(given, dtype=np.float64)
+
+
+def _fingerprint(model: Assembled) -> Tree:
+    """What must come out the same when the model is built from its data again."""
+    rows, layout = model.rows, model.layout
+    columns = [rows.y.values, rows.x.values, *(rows.terms[term.source].rows.values for term in layout.terms)]
+    return {
+        "fixed": model.fixed_names,
+        "terms": [[term.group, *term.names] for term in layout.terms],
+        "levels": [int(factor.n_levels) for factor in layout.factors],
+        "rows": [rows.n_rows(k) for k in range(rows.n_lanes)],
+        # sums of squares and weighted sums of all columns: values and their order
+        "sums": [np.stack([_sums(c), _sums(c, ordered=True)]) for c in columns],
+    }
+
+
+def _sums(values: np.ndarray, *, ordered: bool = False) -> np.ndarray:
+    columns = values.reshape(len(values), -1)
+    weights = np.linspace(1.0, 2.0, len(columns)) if ordered else np.ones(len(columns))
+    return np.asarray(weights @ columns**2)
+
+
+def _check_same(built: Tree, saved: Tree) -> None:
+    for name in ("fixed", "terms", "levels", "rows"):
+        if built[name] != saved[name]:
+            raise FileFormatError(
+                f"the versions of remlax, formulaic and pandas that are installed make other model columns ({name}: "
+                f"{built[name]}) of the saved data than those that saved the fit ({saved[name]}): fit the model again"
+            )
+    for one, other in zip(built["sums"], saved["sums"], strict=True):
+        if not np.allclose(one, other, rtol=1e-8, atol=0.0):
+            raise FileFormatError(
+                "the versions of remlax, formulaic and pandas that are installed give model columns other values than "
+                "those that saved the fit: fit the model again"
+            )

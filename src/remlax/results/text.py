@@ -1,0 +1,165 @@
+"""Text of print-outs, in lme4's order, of one fit and of the pooled model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..errors import MAX_NAMED, shortened
+from ..fitting.selection import Selection
+from ..inference.coefficients import coefficient_inference
+from ..kernels.newton import STATUS_TEXT
+from ..pooling import RubinPool
+from ..tables.coefficients import fit_table
+from ..tables.notes import fit_notes, redundancy_notes
+from ..tables.printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
+from ..tables.varcorr import level_counts, to_correlation, varcorr_frame, vcov_frame
+
+
+def fit_text(fit: Selection, *, tests: bool, correlations: bool) -> Summary:
+    """Text of ``summary()``, of ``print(fit)`` (no correlations) or of ``display()`` (no tests either)."""
+    fixed = _fit_fixed_block(fit, tests=tests, correlations=correlations)
+    return Summary("\n\n".join([*_fit_head(fit), fixed, *fit_notes(fit)]))
+
+
+def _fit_head(fit: Selection) -> list[str]:
+    rows = fit.rows
+    how = "REML" if fit.fitted.reml else "maximum likelihood"
+    title = f"Linear mixed model fit by {how}\nFormula: {rows.formula.text}"
+    name = "REML criterion" if fit.fitted.reml else "Deviance"
+    n = f"{rows.n_rows(fit.k)}" + (f" ({rows.n_dropped} rows with missing cells left out)" if rows.n_dropped else "")
+    random = "Random effects:\n" + random_effects_block(varcorr_frame(fit))
+    groups = groups_line(n, {k: str(v) for k, v in level_counts(fit).items()})
+    return [title, f"{name} at convergence: {fit.fitted.criterion[fit.k]:.4f}", f"{random}\n{groups}"]
+
+
+def _fit_fixed_block(fit: Selection, *, tests: bool, correlations: bool) -> str:
+    terms = fit.model.fixed_names
+    if not terms:
+        return "No fixed effects"
+    within = coefficient_inference(fit, "satterthwaite")
+    # the short form prints no df, and finding them compiles a program
+    df = within.df(np.eye(len(terms)))[0] if tests else np.full(len(terms), np.inf)
+    table = fit_table(terms, fit.fitted.beta[fit.k], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
+    columns = {
+        "": terms,
+        "Estimate": significant(table["estimate"].to_numpy()),
+        "Std. Error": significant(table["std_error"].to_numpy()),
+    }
+    if tests:
+        columns["df"] = [f"{v:.1f}" for v in table["df"]]
+        columns["t"] = [f"{v:.3f}" for v in table["statistic"]]
+        columns["p"] = [p_value(v) or "nan" for v in table["p_value"]]
+    text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
+    if correlations and 1 < len(terms) <= 20:
+        text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(fit.fitted.vcov[fit.k], terms))
+    return text
+
+
+def pooled_text(
+    fits: Selection,
+    pool: RubinPool,
+    df_rule: str,
+    varcorr: pd.DataFrame,
+    *,
+    full: bool,
+) -> Summary:
+    """Text of ``summary()`` (full) or ``display()``; ``varcorr`` holds the mean variance components."""
+    parts = [
+        *_pooled_head(fits, varcorr),
+        _pooled_fixed_block(fits.model.fixed_names, pool, df_rule, full=full),
+        _verdict(fits, full=full),
+    ]
+    return Summary("\n\n".join(parts))
+
+
+def _pooled_head(fits: Selection, varcorr: pd.DataFrame) -> list[str]:
+    how = "REML" if fits.fitted.reml else "maximum likelihood"
+    criterion = fits.fitted.criterion[fits.index]
+    name = "REML criterion" if fits.fitted.reml else "Deviance"
+    random = "Random effects (means over the fits):\n" + random_effects_block(varcorr)
+    return [
+        f"Linear mixed model fit by {how} to {fits.n_sets} imputed data sets, pooled by Rubin's rules\n"
+        f"Formula: {fits.formula}",
+        f"{name} at convergence: {criterion.min():.2f} to {criterion.max():.2f}",
+        f"{random}\n{groups_line(span(np.array(fits.n_rows)), _ngrps(fits))}",
+    ]
+
+
+def _ngrps(fits: Selection) -> dict[str, str]:
+    layout, out = fits.model.layout, {}
+    for f in dict.fromkeys(term.factor for term in layout.terms):
+        codes = fits.rows.factor_rows[layout.factor_source[f]]
+        which = fits.which if codes.offsets is not None else fits.which[:1]
+        out[layout.factors[f].label] = span(np.array([np.count_nonzero(np.bincount(codes.lane(k))) for k in which]))
+    return out
+
+
+def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: bool) -> str:
+    if not terms:
+        return "No fixed effects"
+    columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
+    if full:
+        columns["df"] = ["inf" if np.isinf(v) else f"{v:.1f}" for v in r.df]
+        columns["t"] = [f"{v:.3f}" for v in r.statistic]
+        columns["p"] = [p_value(v) or "nan" for v in r.p_value]
+        columns["riv"] = [f"{v:.3f}" for v in r.riv]
+        columns["fmi"] = [f"{v:.3f}" for v in r.fmi]
+    return "Fixed effects" + (f" ({df_rule}):\n" if full else ":\n") + block(columns)
+
+
+def _verdict(fits: Selection, *, full: bool) -> str:
+    label = fits.rows.labels
+    good = [k for k in fits.which if fits.fitted.converged[k]]
+    lines = [f"Imputations: {fits.n_sets} pooled, {len(good)} converged"]
+    if fits.dropped:
+        lines.append("left out because they failed: " + shortened(fits.left_out))
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    lines.extend(f"imputation {label[k]}: {STATUS_TEXT[int(fits.fitted.status[k])]}" for k in failed[:MAX_NAMED])
+    if len(failed) > MAX_NAMED:
+        lines.append(f"and {len(failed) - MAX_NAMED} more that did not converge")
+    if fits.singular:
+        lines.append("singular fits: imputation " + shortened(fits.singular))
+        if full:
+            lines.append("their degrees of freedom leave out the variance parameters on the boundary")
+    elif full:
+        lines.append("no singular fit")
+    return "\n".join([*lines, *redundancy_notes(fits)])
+
+
+# characters of a line of correlations
+COR_WIDTH = 100
+
+
+def cor_frame(vcov: pd.DataFrame) -> str:
+    """Print the correlations of coefficients, lower triangle; numbered where their names would be too wide."""
+    _, cor = to_correlation(vcov.to_numpy())
+    names = heads = [str(n) for n in vcov.columns]
+    if sum(max(8, len(head) + 2) for head in heads) > COR_WIDTH:
+        heads = [f"({j})" for j in range(1, len(names) + 1)]
+        names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
+    columns = {"": names[1:]}
+    for j, head in enumerate(heads[:-1]):
+        columns[head] = [f"{cor[i, j]:.3f}" if i > j else "" for i in range(1, len(names))]
+    return block(columns)
+
+
+def fits_text(fits: Selection, most: int) -> Summary:
+    """Text about the first of several fits, and how many there are."""
+    shown = fits.take(fits.which[:most])
+    k = shown.index
+    columns = {
+        "imp": [str(v) for v in shown.labels],
+        "criterion": [f"{v:.2f}" for v in fits.fitted.criterion[k]],
+        "sigma": significant(shown.sigma),
+    }
+    for name, values in zip(fits.model.fixed_names, shown.beta.T, strict=True):
+        columns[name] = significant(values)
+    columns["status"] = [
+        STATUS_TEXT[int(s)] + (", singular" if g else "")
+        for s, g in zip(fits.fitted.status[k], fits.fitted.singular[k], strict=True)
+    ]
+    title = f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
+    more = [f"and {fits.n_sets - shown.n_sets} more"] if shown.n_sets < fits.n_sets else []
+    found = "\n".join([block(columns), *more])
+    return Summary("\n\n".join([title, found, *redundancy_notes(fits)]))

@@ -1,0 +1,238 @@
+"""Confidence limits of every parameter of fits: Wald, profile likelihood, parametric bootstrap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy
+
+from ..errors import ConvergenceWarning, DataError, shortened, warn
+from ..fitting.fit import Fitted
+from ..fitting.refit import draw_responses, refit_to
+from ..fitting.selection import Selection
+from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.profile import profile
+from ..inference.profile_table import ProfileTable
+from ..progress import progress
+from .checks import check_draws, fresh_seed
+from .coefficients import fit_table
+from .notes import redundancy_notes
+from .varcorr import term_labels
+from .variance import fit_ran_pars
+
+ConfintMethod = Literal["wald", "profile", "boot"]
+
+# simulated responses held at once
+CHUNK_RESPONSES = 10_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Profile likelihood of every parameter of one fit, made by ``fit.profile()``.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        ``effect group term value zeta``: values of each parameter in order, and the signed square root of the rise of
+        the ML deviance there. Where the deviance is quadratic, zeta is a straight line.
+    estimates : pandas.DataFrame
+        ``effect group term estimate``: ML estimates, where zeta is zero.
+    conf_level : float
+        Level around whose limits the values lie most densely.
+    """
+
+    table: pd.DataFrame
+    estimates: pd.DataFrame
+    conf_level: float
+    _tables: tuple[ProfileTable, ...]
+    _notes: tuple[str, ...] = ()
+
+    def confint(self, conf_level: float | None = None) -> pd.DataFrame:
+        """Limits where the deviance has risen by the quantile of chi-square with one degree of freedom.
+
+        Parameters
+        ----------
+        conf_level : float, optional
+            That of the profile by default; limits of other levels are interpolated between fewer values.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``effect group term estimate conf_low conf_high``. An SD whose lower limit is 0 and a correlation whose
+            limit is -1 or 1 have a likelihood that does not fall far enough before the end of the scale.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Limits that were not found, by name.
+        """
+        level = self.conf_level if conf_level is None else conf_level
+        check_level(level)
+        cut = float(np.sqrt(scipy.stats.chi2.ppf(level, 1)))
+        out = self.estimates.copy()
+        out["conf_low"] = [one.limit(cut, -1) for one in self._tables]
+        out["conf_high"] = [one.limit(cut, 1) for one in self._tables]
+        known = np.array([one.identified for one in self._tables])
+        lost = out.loc[known & out[["conf_low", "conf_high"]].isna().any(axis=1), "term"]
+        if len(lost):
+            warn(
+                f"the profile did not reach the {level:.0%} limits of {shortened(lost)}: they are NaN; use "
+                "method='boot'",
+                ConvergenceWarning,
+            )
+        out.attrs["notes"] = list(self._notes)
+        return out
+
+
+def check_level(conf_level: float) -> None:
+    """Refuse a level outside (0, 1)."""
+    if not 0 < conf_level < 1:
+        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
+
+
+def parameter_frame(fitted: Fitted) -> pd.DataFrame:
+    """``effect group term`` of SDs and correlations per term, the residual SD, and the coefficients."""
+    rows = []
+    for label, term in zip(term_labels(fitted), fitted.model.layout.terms, strict=True):
+        rows += [(label, f"sd__{name}") for name in term.names]
+        rows += [(label, f"cor__{a}.{b}") for a, b in combinations(term.names, 2)]
+    rows.append(("Residual", "sd__Observation"))
+    frame = pd.DataFrame(rows, columns=["group", "term"])
+    fixed = pd.DataFrame({"group": "", "term": fitted.model.fixed_names})
+    out = pd.concat([frame, fixed], ignore_index=True)
+    out.insert(0, "effect", ["ran_pars"] * len(frame) + ["fixed"] * len(fixed))
+    return out
+
+
+def parameter_values(fitted: Fitted) -> np.ndarray:
+    """Estimates of all parameters of every data set, (K, P); a correlation with a zero SD is NaN."""
+    out = []
+    for t, term in enumerate(fitted.model.layout.terms):
+        covariance = fitted.covariance(t)
+        size = np.sqrt(np.einsum("kii->ki", covariance))
+        out += list(size.T)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out += [
+                np.clip(covariance[:, a, b] / (size[:, a] * size[:, b]), -1, 1)
+                for a, b in combinations(range(term.q), 2)
+            ]
+    return np.stack([*out, fitted.sigma, *fitted.beta.T], axis=1)
+
+
+def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
+    """Profiles of some data sets, all in one batch."""
+    check_level(conf_level)
+    _check_fits(fits)
+    labels, out = parameter_frame(fits.fitted), []
+    for fit, tables in zip(fits.each, profile(fits, conf_level), strict=True):
+        parts = [
+            pd.DataFrame({**labels.iloc[j].to_dict(), "value": one.value, "zeta": one.zeta})
+            for j, one in enumerate(tables)
+        ]
+        estimates = labels.assign(estimate=[one.estimate for one in tables])
+        notes = tuple(redundancy_notes(fit))
+        out.append(Profile(pd.concat(parts, ignore_index=True), estimates, conf_level, tuple(tables), notes))
+    return out
+
+
+def _check_fits(fits: Selection) -> None:
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    if failed:
+        where = f" of imputation {fits.rows.labels[failed[0]]}" if fits.fitted.n_sets > 1 else ""
+        raise DataError(f"the fit{where} did not converge: it has no profile and cannot be simulated from")
+
+
+def wald_limits(fit: Selection, conf_level: float, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
+    """Limits from standard errors: on the log, Fisher-z and natural scales."""
+    check_level(conf_level)
+    out = parameter_frame(fit.fitted)
+    within = coefficient_inference(fit, dfcom)
+    p = fit.fitted.beta.shape[1]
+    error = np.sqrt(np.diag(within.vcov[0]))
+    fixed = fit_table(fit.model.fixed_names, fit.fitted.beta[fit.k], error, within.df(np.eye(p))[0], conf_level)
+    random = fit_ran_pars(fit, conf_level, "sdcor")
+    for name in ("estimate", "conf_low", "conf_high"):
+        out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
+    out.attrs["notes"] = [*redundancy_notes(fit), *random.attrs.get("notes", [])]
+    return out
+
+
+def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
+    """Percentiles of the estimates from responses drawn from the fit."""
+    check_draws(n_sims, conf_level)
+    _check_fits(fit)
+    seed = fresh_seed(seed)
+    rng = np.random.default_rng(seed)
+    chunk = max(1, CHUNK_RESPONSES // fit.rows.n_rows(fit.k))
+    parts, singular = [], 0
+    with progress(-(-n_sims // chunk), "chunk") as tell:
+        for start in range(0, n_sims, chunk):
+            again = refit_to(fit, draw_responses(fit, min(chunk, n_sims - start), rng))
+            parts.append(np.where(again.converged[:, None], parameter_values(again), np.nan))
+            singular += int((again.singular & again.converged).sum())
+            tell(1)
+    values = np.concatenate(parts)
+    failed = int(np.isnan(values[:, -1]).sum())
+    if failed:
+        warn(f"{failed} of {n_sims} bootstrap refits did not converge and are left out", ConvergenceWarning)
+    out = parameter_frame(fit.fitted)
+    out["estimate"] = parameter_values(fit.fitted)[fit.k]
+    # (n + 1) alpha-th order statistics, interpolated: R's boot.ci(type = "perc") up to its scale of interpolation
+    tail = (1 - conf_level) / 2
+    out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
+    lost, _ = fit.fitted.redundancies.parameters([fit.k])
+    out.loc[np.flatnonzero(lost[0]), ["conf_low", "conf_high"]] = np.nan
+    out["n_defined"] = (~np.isnan(values)).sum(axis=0)
+    out.attrs |= {
+        "notes": redundancy_notes(fit),
+        "n_sims": n_sims,
+        "n_failed": failed,
+        "n_singular": singular,
+        "seed": seed,
+    }
+    return out
+
+
+def fit_confint(
+    fit: Selection,
+    method: ConfintMethod,
+    conf_level: float,
+    dfcom: Ddf | npt.ArrayLike,
+    n_sims: int,
+    seed: int | None,
+) -> pd.DataFrame:
+    """Limits of all parameters of one fit; see ``LmerFit.confint``."""
+    if method == "wald":
+        return wald_limits(fit, conf_level, dfcom)
+    if method == "profile":
+        return make_profiles(fit, conf_level)[0].confint()
+    if method == "boot":
+        return boot_limits(fit, conf_level, n_sims, seed)
+    raise DataError(f"method={method!r} is not known: use 'wald', 'profile' or 'boot'")
+
+
+def each_confint(
+    fits: Selection,
+    method: ConfintMethod,
+    conf_level: float,
+    dfcom: Ddf | npt.ArrayLike,
+    n_sims: int,
+    seed: int | None,
+) -> pd.DataFrame:
+    """Limits of all parameters of every fit; see ``LmerFitList.confint``."""
+    if method == "profile":
+        tables = [found.confint() for found in make_profiles(fits, conf_level)]
+    else:
+        tables = []
+        with progress(fits.n_sets, "fit") as tell:
+            for i, fit in enumerate(fits.each):
+                tables.append(fit_confint(fit, method, conf_level, dfcom, n_sims, None if seed is None else seed + i))
+                tell(1)
+    for table, label in zip(tables, fits.labels, strict=True):
+        table.insert(0, "imp", [label] * len(table))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,183 @@
+"""Wald tests of linear hypotheses about the coefficients, and of every term of a model, of one fit and pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy
+
+from ..errors import DataError, RankDeficientWarning, warn
+from ..fitting.selection import Selection
+from ..inference.coefficients import CoefficientInference, Ddf, coefficient_inference
+from ..pooling import PooledTest, d1, d2, wald_statistics
+from .constraints import Linear
+from .notes import fit_notes, mark
+
+WaldMethod = Literal["D1", "D2"]
+
+
+def check_rank(linear: Linear) -> None:
+    """Refuse hypotheses that follow from each other, or contradict each other.
+
+    Raises
+    ------
+    DataError
+    """
+    size = np.sqrt((linear.matrix**2).sum(axis=1, keepdims=True))
+    if np.linalg.matrix_rank(linear.matrix / size) < len(linear.matrix):
+        raise DataError(f"the hypotheses are linearly dependent ({'; '.join(linear.labels)}): leave one out")
+
+
+def fit_test(beta: np.ndarray, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
+    """F test of one fit: one row with hypothesis, statistic, df1, df2, p_value."""
+    check_rank(linear)
+    difference = linear.matrix @ beta - linear.null
+    variance = linear.matrix @ within.vcov[0] @ linear.matrix.T
+    joint = within.joint(linear.matrix)
+    df1, df2 = len(linear.matrix), float(joint.df2[0])
+    statistic = float(joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
+    p = scipy.stats.f.sf(statistic, df1, df2) if np.isfinite(df2) else scipy.stats.chi2.sf(df1 * statistic, df1)
+    return pd.DataFrame(
+        {
+            "hypothesis": [hypothesis(linear)],
+            "statistic": statistic,
+            "df1": df1,
+            "df2": df2,
+            "p_value": float(p),
+            "method": joint.name or f"F, {within.rule}",
+        }
+    )
+
+
+def pooled_wald(betas: np.ndarray, within: CoefficientInference, linear: Linear, method: WaldMethod) -> PooledTest:
+    """D1 or D2 (of Wald statistics) of L beta = q0.
+
+    Parameters
+    ----------
+    betas : ndarray (K, p)
+    within : CoefficientInference
+        Its F test gives the complete-data degrees of freedom of D1, averaged over the data sets.
+    linear : Linear
+    method : {"D1", "D2"}
+
+    Raises
+    ------
+    DataError
+        An unknown method, or dependent hypotheses.
+    """
+    check_rank(linear)
+    estimates = betas @ linear.matrix.T
+    covariances = linear.matrix @ within.vcov @ linear.matrix.T
+    if method == "D1":
+        return d1(estimates, covariances, linear.null, dfcom=float(within.joint(linear.matrix).df2.mean()))
+    if method == "D2":
+        return d2(wald_statistics(estimates, covariances, linear.null), len(linear.matrix))
+    raise DataError(f"method={method!r} is not known: use 'D1' or 'D2'; likelihood tests are in rx.anova()")
+
+
+def hypothesis(linear: Linear) -> str:
+    """Write the hypotheses in one line."""
+    return "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
+
+
+def test_frame(test: PooledTest, what: str) -> pd.DataFrame:
+    """One row: hypothesis, statistic, df1, df2, p_value, riv, dfcom, method, note."""
+    return pd.DataFrame(
+        {
+            "hypothesis": [what],
+            "statistic": float(test.statistic),
+            "df1": test.df1,
+            "df2": float(test.df2),
+            "p_value": float(test.p_value),
+            "riv": float(test.riv),
+            "dfcom": float(test.dfcom),
+            "method": test.method,
+            "note": test.note,
+        }
+    )
+
+
+# a row for a term that cannot be tested; the other columns are NaN
+UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
+
+
+def fit_terms(fit: Selection, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
+    """F test of every term of one fit: term, statistic, df1, df2, p_value, method.
+
+    Raises
+    ------
+    DataError
+    """
+    within, beta = coefficient_inference(fit, dfcom), fit.beta[0]
+    terms, notes = _hypotheses(fit)
+    table = _table(terms, lambda linear: fit_test(beta, within, linear))
+    table.attrs["notes"] = [*fit_notes(fit), *notes]
+    return table
+
+
+def pooled_terms(fits: Selection, within: CoefficientInference, method: WaldMethod) -> pd.DataFrame:
+    """D1 or D2 of every term: term, statistic, df1, df2, p_value, riv, dfcom, method, note.
+
+    Raises
+    ------
+    DataError
+    """
+    terms, notes = _hypotheses(fits.each[0])
+    betas = fits.beta
+    table = _table(terms, lambda linear: test_frame(pooled_wald(betas, within, linear, method), ""))
+    table = mark(table, fits)
+    table.attrs["notes"] += notes
+    return table
+
+
+def _table(terms: Mapping[str, Linear | None], test: Callable[[Linear], pd.DataFrame]) -> pd.DataFrame:
+    """Tests below each other; a term without one has no degrees of freedom."""
+    rows = [linear if linear is None else test(linear) for linear in terms.values()]
+    like = next(row for row in rows if row is not None)
+    none = pd.DataFrame([{name: UNTESTED.get(name, np.nan) for name in like.columns}])
+    table = pd.concat([none if row is None else row for row in rows], ignore_index=True).drop(columns="hypothesis")
+    table.insert(0, "term", list(terms))
+    return table
+
+
+def _hypotheses(fit: Selection) -> tuple[dict[str, Linear | None], list[str]]:
+    """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole.
+
+    Raises
+    ------
+    DataError
+        The fixed part has no term, or none that can be tested.
+    """
+    model, rows = fit.model, fit.rows
+    assert rows.data is not None  # every fit keeps its data
+    whole = rows.fixed.term_contrasts(rows.data.frames[fit.k])
+    if not whole:
+        raise DataError(
+            f"{rows.formula.text} has no term besides the intercept: give a second model to compare it with"
+        )
+    ties = model.ties
+    found = {term: ties.estimable_part(matrix) for term, matrix in whole.items()}
+    lost = ", ".join(rows.fixed.names[j] for j in ties.dropped)
+    if not any(map(len, found.values())):
+        raise DataError(
+            f"the terms have no tests of their own, because other columns determine {lost}: leave out what is "
+            "redundant, or test coefficients with test([...])"
+        )
+    limited = [
+        f"{term} is not tested" if not len(own) else f"{term} is tested on {len(own)} of {len(whole[term])} df"
+        for term, own in found.items()
+        if len(own) < len(whole[term])
+    ]
+    notes = [f"other columns determine {lost} (no rows, or redundant columns): {', '.join(limited)}"] if limited else []
+    for note in notes:
+        warn(f"anova: {note}", RankDeficientWarning)
+    return {term: _linear(term, matrix) for term, matrix in found.items()}, notes
+
+
+def _linear(term: str, matrix: np.ndarray) -> Linear | None:
+    labels = [f"{term} {i + 1}" for i in range(len(matrix))]
+    return Linear(matrix, np.zeros(len(matrix)), labels) if len(matrix) else None

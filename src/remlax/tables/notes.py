@@ -1,0 +1,208 @@
+"""Notes of tables: which fits failed or are singular, and which random terms repeat each other, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from ..engine.conditioning import aliased_columns
+from ..errors import shortened
+from ..fitting.assemble import z_columns
+from ..fitting.redundancy import Redundancy, entry_places, parameter_places
+from ..fitting.redundant_terms import RedundantTerms, group_width, redundant_terms, superfluous
+from ..fitting.selection import Selection
+from ..kernels.newton import STATUS_TEXT
+from .varcorr import term_labels
+
+
+def redundancy_notes(fits: Selection) -> list[str]:
+    """Say what is not identified in some data sets, and in which of them where not in all; empty where all is."""
+    where: dict[str, list[int]] = {}
+    known: dict[int, list[str]] = {}
+    for k in fits.which:
+        found = fits.fitted.redundancies.each[k]
+        if found is not None:
+            if id(found) not in known:
+                known[id(found)] = _sentences(fits.one(k), found)
+            for text in known[id(found)]:
+                where.setdefault(text, []).append(k)
+    labels, out = fits.rows.labels, []
+    for text, own in where.items():
+        named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < fits.n_sets else ""
+        out.append(named + text)
+    return out
+
+
+def _sentences(fit: Selection, found: Redundancy) -> list[str]:
+    model, of_terms, unseen = fit.model, found.of_terms, set(found.unseen)
+    groups = [] if of_terms is None else redundant_terms(model, of_terms)
+    out = [_repeated(fit, group) for group in groups if not unseen.issuperset(group.places.tolist())]
+    if len(unseen) == len(found.root):
+        out.append(
+            f"{len(model.keep)} coefficients for {model.rows.n_rows(fit.k)} rows leave REML too little to tell "
+            f"{len(unseen)} variances and covariances apart: none is identified, nor are the standard errors of the "
+            "coefficients, which depend on them; use fewer fixed effects"
+        )
+    elif unseen:
+        hidden = [
+            t for t, term in enumerate(model.layout.terms) if unseen & set(range(term.theta.start, term.theta.stop))
+        ]
+        out.append(
+            f"the fixed part explains what {listed([_text(fit, t) for t in hidden])} could: REML does not identify "
+            f"{listed(_lost(fit, unseen))}, nor the standard errors of the coefficients that tell these groups "
+            "apart; leave out the random term or those coefficients"
+        )
+    return out
+
+
+def _repeated(fit: Selection, group: RedundantTerms) -> str:
+    """Say that terms repeat each other, or that one has columns too many."""
+    residual = fit.fitted.theta.shape[1] in group.places
+    lost = listed(_lost(fit, set(group.places.tolist())) + (["the residual SD"] if residual else []))
+    if len(group.terms) == 1 and not residual:
+        why, advice = _within(fit, group)
+        return f"{why}: not identified is {lost}; {advice}"
+    left_out, resolved = superfluous(fit.model, group)
+    texts = [_text(fit, t) for t in group.terms] + (["the residual"] if residual else [])
+    reason = "" if residual else _why(fit, group, left_out)
+    what = f"the random term{'s' * (len(group.terms) > 1)} {listed(texts)} repeat each other"
+    to_do = [f"leave out {listed([_text(fit, t) for t in left_out])}"] if left_out else []
+    to_do += [] if resolved else ["let every column stand in one term only"]
+    if coded := _coded(fit, group, left_out):
+        to_do.append(
+            "|| does not drop the correlations between the categories of a factor: for effects without correlations, "
+            f"code {coded} as numbers, such as -0.5 and 0.5"
+        )
+    return f"{what}{reason}: only what they add up to is identified, not {lost}; {'; '.join(to_do)}"
+
+
+def _lost(fit: Selection, places: set[int]) -> list[str]:
+    """SDs and correlations that an undetermined entry takes part in, by the names that tables have."""
+    terms, labels, out = fit.model.layout.terms, term_labels(fit.fitted), []
+    for t, a, b, entries in parameter_places(fit.model.layout):
+        if set(entries) & places:
+            names = terms[t].names
+            what = f"sd__{names[a]}" if a == b else f"cor__{names[a]}.{names[b]}"
+            out.append(f"{what} of {labels[t]}")
+    return out
+
+
+def _text(fit: Selection, t: int) -> str:
+    term = fit.model.layout.terms[t]
+    return f"({fit.rows.formula.random[term.source].lhs} | {term.group})"
+
+
+def _why(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:
+    """Why terms repeat each other: the same groups under two names, columns that are in two of them."""
+    layout = fit.model.layout
+    order = sorted(group.terms, key=lambda t: (group_width(fit.model, t), layout.terms[t].source))
+    factors = list(dict.fromkeys(layout.terms[t].factor for t in order))
+    same = [f for f in factors[1:] if _same_groups(fit, factors[0], f)]
+    if len(same) < len(factors) - 1:
+        return ""
+    parts = [f"the groups of {layout.factors[f].label} are those of {layout.factors[factors[0]].label}" for f in same]
+    names = [layout.terms[t].names for t in order]
+    twice = dict.fromkeys(name for a, b in combinations(names, 2) for name in a if name in b)
+    if not twice:
+        kept = [t for t in order if t not in left_out]
+        one, other = (listed([_text(fit, t) for t in part]) for part in (left_out or kept[1:], kept or left_out[:1]))
+        parts.append(f"the columns of {one} are combinations of those of {other}")
+    elif not same:
+        parts.append(f"{listed(list(twice))} {'is' if len(twice) == 1 else 'are'} in {_several(len(order))}")
+    return f", as {' and '.join(parts)}"
+
+
+def _several(n: int) -> str:
+    return "both" if n == 2 else "several of them"
+
+
+def _same_groups(fit: Selection, f: int, g: int) -> bool:
+    """Tell whether two grouping factors part the rows of a data set into the same groups."""
+    rows, source = fit.rows, fit.model.layout.factor_source
+    one, other = (rows.factor_rows[source[i]].lane(fit.k) for i in (f, g))
+    pairs = len(np.unique(one.astype(np.int64) * (int(other.max()) + 1) + other))
+    return pairs == len(np.unique(one)) == len(np.unique(other))
+
+
+def _coded(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:
+    """Name the factor whose categories ``||`` has kept together in one of the terms; empty where there is none."""
+    if "||" not in fit.rows.formula.text:
+        return ""
+    kept = [fit.model.layout.terms[t].names for t in group.terms if t not in left_out]
+    return next((names[0].partition("[")[0] for names in kept if len(names) > 1 and "[" in names[0]), "")
+
+
+def _within(fit: Selection, group: RedundantTerms) -> tuple[str, str]:
+    """Why one term has more parameters than the data determine, and what to do."""
+    model, text = fit.model, _text(fit, group.terms[0])
+    term = model.layout.terms[group.terms[0]]
+    z = z_columns(model.rows, model.layout, fit.k)[term.factor][:, term.columns]
+    names, label = term.names, term.group
+    if redundant := [names[j] for j in aliased_columns(z)]:
+        what = listed(redundant)
+        return f"the other columns of the random term {text} determine {what}", f"leave {what} out of the term"
+    if not set(np.diag(entry_places(term)).tolist()) & set(group.places.tolist()):
+        return (
+            f"no group of {label} has rows that tell the correlations of the random term {text}",
+            "give each column a term of its own, with numeric columns such as (0 + a | g) + (0 + b | g)",
+        )
+    codes = model.rows.factor_rows[model.layout.factor_source[term.factor]].lane(fit.k)
+    first = np.zeros((int(codes.max()) + 1, term.q))
+    first[codes] = z
+    fixed = [name for name, same in zip(names, (first[codes] == z).all(axis=0), strict=True) if same]
+    fixed = [name for name in fixed if name != "Intercept"]
+    if fixed:
+        what = listed(fixed)
+        verb = "does" if len(fixed) == 1 else "do"
+        return (
+            f"in the random term {text}, {what} {verb} not vary within the groups of {label}",
+            f"leave {what} out of the term",
+        )
+    return (
+        f"the groups of {label} have too few different rows for the random term {text}",
+        "use fewer columns in the term",
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def mark(table: pd.DataFrame, fits: Selection) -> pd.DataFrame:
+    """Name singular, failed and left-out imputations in a table's ``attrs``.
+
+    ``n_imputations``; ``singular_imputations``, ``failed_imputations`` and ``dropped_imputations``: labels; ``notes``:
+    the same in sentences.
+    """
+    singular, failed, left_out = fits.singular, fits.failed, fits.left_out
+    notes = []
+    if singular:
+        notes.append(f"singular fits: imputation {shortened(singular)}")
+    if failed:
+        notes.append(f"fits that did not converge: imputation {shortened(failed)}")
+    if left_out:
+        notes.append(f"left out: imputation {shortened(left_out)}")
+    table.attrs |= {
+        "n_imputations": fits.n_sets,
+        "singular_imputations": singular,
+        "failed_imputations": failed,
+        "dropped_imputations": left_out,
+        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fits)],
+    }
+    return table
+
+
+def fit_notes(fit: Selection) -> list[str]:
+    """Say what a reader of the tables must know: no convergence, a singular fit and what follows from it."""
+    notes = []
+    if not fit.fitted.converged[fit.k]:
+        notes.append(f"NOT CONVERGED: {STATUS_TEXT[int(fit.fitted.status[fit.k])]}; do not use these estimates")
+    if fit.fitted.singular[fit.k]:
+        notes.append(
+            "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
+            "errors of the other parameters leave out those on the boundary"
+        )
+    return [*notes, *redundancy_notes(fit)]
