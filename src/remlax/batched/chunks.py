@@ -15,7 +15,16 @@ from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
 from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
-from .pipeline import Columns, Findings, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
+from .pipeline import (
+    AnalysisOptions,
+    Findings,
+    ReplicationColumns,
+    Treatment,
+    analyse,
+    analyse_on,
+    compile_ahead,
+    shape_of,
+)
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
 CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
@@ -29,7 +38,7 @@ class Job(NamedTuple):
     The rows of ``columns`` are weights here: 0 for padding. full: replications of a full batch of the same study.
     """
 
-    columns: Columns
+    columns: ReplicationColumns
     groups: Groups
     model: ArrayModel
     treatment: Treatment
@@ -41,7 +50,7 @@ class Plan(NamedTuple):
 
     threads: int
     size: int
-    options: Options
+    options: AnalysisOptions
 
 
 def plan(job: Job, dfcom: Ddf) -> Plan:
@@ -55,7 +64,7 @@ def plan(job: Job, dfcom: Ddf) -> Plan:
     shares = threads * devices
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
     size = min(_power_of_two(most), _power_of_two(-(-max(r, job.full) // shares), up=True))
-    options = Options(
+    options = AnalysisOptions(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
         at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),

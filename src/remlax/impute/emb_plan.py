@@ -14,7 +14,7 @@ from remlax.design.congenial import quoted
 from .clusters import copy_within_clusters
 from .columns import ColumnCode, FloatArray, encode, plan_columns, time_powers
 from .derive import Derivation, apply_derivations
-from .emb_stages import Drawn, EmOptions, complete_frame, impute_clusters, impute_rows
+from .emb_stages import CompletedRows, EmOptions, complete_frame, impute_clusters, impute_rows
 from .patterns import check_columns, fraction_missing, pattern_table
 from .priors import CellPrior
 from .result import ImputationResult
@@ -104,7 +104,7 @@ def _result(
     data: pd.DataFrame,
     completed: Mapping[Hashable, pd.DataFrame],
     codes: Sequence[ColumnCode],
-    drawn: Drawn,
+    drawn: CompletedRows,
     derive: Mapping[str, Derivation] | None,
     encoded: FloatArray,
 ) -> ImputationResult:

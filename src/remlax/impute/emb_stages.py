@@ -52,7 +52,7 @@ class EmOptions:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class CompletedRows:
     """Completed rows of a table: positions (k,), values (m, k, p), and the fits of the m lanes."""
 
     rows: npt.NDArray[np.intp]
@@ -69,7 +69,7 @@ def impute_table(
     stage: int,
     bounds: tuple[FloatArray, FloatArray] | None = None,
     priors: PriorTable | None = None,
-) -> Drawn:
+) -> CompletedRows:
     """Impute a numeric table m times; x is (n, p), or (m, n, p) with equal gaps, NaN where missing."""
     missing = np.isnan(x if x.ndim == 2 else x[0])
     index = index_patterns(~missing)
@@ -133,14 +133,14 @@ def _pad(
     )
 
 
-def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> Drawn:
+def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> CompletedRows:
     fit, scale = draw.fit, np.asarray(draw.scale)
     values = np.asarray(draw.rows)[:, : len(rows)]
     usable = np.isfinite(values).all(axis=(1, 2)) & np.asarray(is_regular(fit))
     codes = np.where(usable, np.where(np.asarray(fit.converged), 1, 3), 2)
     means = np.asarray(fit.mean) * scale + np.asarray(draw.centre)
     covariances = np.asarray(fit.cov) * scale[:, :, None] * scale[:, None, :]
-    return Drawn(rows, values, means, covariances, np.asarray(fit.iterations, dtype=np.int64), codes)
+    return CompletedRows(rows, values, means, covariances, np.asarray(fit.iterations, dtype=np.int64), codes)
 
 
 def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
@@ -159,7 +159,7 @@ def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
         )
 
 
-def check_lanes(drawn: Drawn, names: Sequence[str], all_needed: bool = False) -> None:
+def check_lanes(drawn: CompletedRows, names: Sequence[str], all_needed: bool = False) -> None:
     """Warn about lanes without a usable covariance; raise where none is left, or all are needed."""
     failed = np.flatnonzero(drawn.codes == 2)
     if not len(failed):
@@ -218,7 +218,7 @@ def impute_rows(
     options: EmOptions,
     bounds: Mapping[str, tuple[float, float]] | None,
     priors: Sequence[CellPrior] | None,
-) -> Drawn:
+) -> CompletedRows:
     """Impute the rows' missing cells in m lanes, from one frame shared by all, or from m."""
     x = np.stack([encode(frame, codes) for frame in frames])
     columns = [n for code in codes for n in code.model_names]
@@ -234,7 +234,7 @@ def impute_rows(
 def complete_frame(
     frame: pd.DataFrame,
     codes: Sequence[ColumnCode],
-    drawn: Drawn,
+    drawn: CompletedRows,
     lane: int,
     seed: int,
     stage: int = ROW_STAGE,

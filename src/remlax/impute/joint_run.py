@@ -25,7 +25,7 @@ from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
 from .kernels.compatible import CompatibleState, Monomials, Outcome, run_compatible_chains, start_compatible_chains
-from .kernels.draws import Cells
+from .kernels.draws import KnownCells
 from .kernels.joint import JointState
 from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
@@ -171,7 +171,7 @@ def _rounded_patterns(count: int) -> int:
 
 def _cells(
     y: FloatArray, category: npt.NDArray[np.intp], size: int, least_patterns: int = 1
-) -> tuple[FloatArray, Cells]:
+) -> tuple[FloatArray, KnownCells]:
     """Arrays of k rows, filled up to `size` rows without anything to draw."""
     k, r = y.shape
     missing = np.zeros((size, r), bool)
@@ -186,7 +186,7 @@ def _cells(
     filled[:k] = np.nan_to_num(y)
     ids = index.row_pattern.astype(np.int32)
     parts = (missing, levels, ids, observed)
-    return filled, Cells(*map(jnp.asarray, parts))
+    return filled, KnownCells(*map(jnp.asarray, parts))
 
 
 def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:

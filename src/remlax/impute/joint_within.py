@@ -18,7 +18,7 @@ from .derive import Derivation, apply_derivations
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
 from .joint_run import Room, advance, start
-from .within import Level, bind_rows, split_rows
+from .within import LevelRows, bind_rows, split_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +36,7 @@ class JointWithin(JointResult):
     """
 
     parts: Mapping[str, JointResult]
-    _levels: tuple[Level, ...]
+    _levels: tuple[LevelRows, ...]
 
     def continue_(self, more: int = 1000) -> JointWithin:
         """Run every chain of every level further and impute anew; see `JointResult.continue_`."""
@@ -76,7 +76,7 @@ def joint_within(
 
 
 def _bind(
-    levels: tuple[Level, ...],
+    levels: tuple[LevelRows, ...],
     results: Mapping[str, JointResult],
     data: pd.DataFrame,
     derive: Mapping[str, Derivation] | None,

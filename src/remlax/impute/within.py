@@ -18,7 +18,7 @@ from .patterns import check_columns
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelRows:
     """One level of the column: its name in messages, positions of its rows (k,), these rows, and a seed of its own."""
 
     name: str
@@ -37,7 +37,7 @@ def check_by(data: pd.DataFrame, by: object) -> None:
     check_values(data[by])
 
 
-def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> list[Level]:
+def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> list[LevelRows]:
     """Split the data by the levels of a column, of which none may have fewer rows than the model has columns.
 
     Raises
@@ -69,7 +69,7 @@ def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> l
     where = [np.flatnonzero(codes == k) for k in range(len(names))]
     frames = [data.iloc[rows].set_axis(pd.RangeIndex(len(rows))) for rows in where]
     return [
-        Level(f"{by} = {name}", rows, frame, own)
+        LevelRows(f"{by} = {name}", rows, frame, own)
         for name, rows, frame, own in zip(names, where, frames, seeds, strict=True)
     ]
 
@@ -84,7 +84,7 @@ def _codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], list[object]]:
 
 
 def bind_rows(
-    levels: Sequence[Level], parts: Sequence[ImputedData | None], original: pd.DataFrame
+    levels: Sequence[LevelRows], parts: Sequence[ImputedData | None], original: pd.DataFrame
 ) -> dict[Label, pd.DataFrame]:
     """Put the completed rows of all levels back in the order of the original.
 

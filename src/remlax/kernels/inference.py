@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .criterion import assemble, expansion, marginal
-from .problem import Modes, Problem, degrees
+from .problem import ConditionalModes, Problem, degrees
 from .small import factor_inverse
 
 # M = [X y]'V^-1[X y] is left by a subtraction. Least sigma^2 over the residual variance of least squares, and least
@@ -61,7 +61,7 @@ def _solution(logdet: Array, factors: tuple[Array, Array], problem: Problem[Any,
     )
 
 
-def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> Modes:
+def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> ConditionalModes:
     """Conditional modes and variances of the random effects given beta and theta (Bates et al. 2015, eq. 58).
 
     A level without rows has mode 0 and its prior variance.
@@ -89,7 +89,7 @@ def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) ->
     one, zero = jnp.ones((), gamma.dtype), jnp.zeros((), gamma.dtype)
     _, by_zz = pull((one, zero))
     by_zy, _ = pull((zero, one))
-    return Modes(
+    return ConditionalModes(
         tuple(-0.5 * part[:, :, 0] for part in problem.by_level(by_zy)),
         problem.squares_by_level(by_zz),
     )

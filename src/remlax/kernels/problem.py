@@ -104,7 +104,7 @@ class CrossProducts:
     log_scale: Array
 
 
-class Modes(NamedTuple):
+class ConditionalModes(NamedTuple):
     """Conditional modes of each factor (levels, q) and their variances over sigma^2 (levels, q, q)."""
 
     modes: tuple[Array, ...]

@@ -23,7 +23,7 @@ class Sets(NamedTuple):
     id: str | None = None
 
 
-class Layout(NamedTuple):
+class NumberedColumns(NamedTuple):
     """How a numbered layout calls the number of the imputation and the row, and what else it adds."""
 
     imp: str
@@ -32,11 +32,11 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    "mice": Layout(".imp", ".id"),
-    "sas": Layout("_Imputation_", None),
-    "spss": Layout("Imputation_", None),
-    "jomo": Layout("Imputation", "id", ("clus",)),
-    "amelia": Layout("imp", None),
+    "mice": NumberedColumns(".imp", ".id"),
+    "sas": NumberedColumns("_Imputation_", None),
+    "spss": NumberedColumns("Imputation_", None),
+    "jomo": NumberedColumns("Imputation", "id", ("clus",)),
+    "amelia": NumberedColumns("imp", None),
 }
 
 
