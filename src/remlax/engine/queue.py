@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..kernels.cross_products import Rotation
-from ..kernels.eigen import small_eigh
 from ..kernels.estimates import Estimates, estimate
 from ..kernels.newton import NOT_FINITE, Optimum
 from ..kernels.problem import CrossProducts, Problem
 from ..kernels.restarts import chosen, ill_conditioned, is_better, next_start, try_again
+from ..kernels.small import small_eigh
 from ..kernels.theta import reversed_theta
 from .batch import CHUNK_BYTES, MAX_CHUNK
 from .fit import fit_batch

@@ -13,13 +13,11 @@ from ..hints import hinted
 from .arguments import check_derive, check_mapping
 from .clusters import check_cluster, find_clusters, warn_flat_model
 from .derive import Derivation, warn_undeclared_means
-from .emb_plan import EmbPlan
-from .emb_stages import EmOptions
-from .emb_within import emb_within
+from .emb_run import EmbPlan, EmOptions
 from .patterns import check_columns
 from .priors import CellPrior, check_priors
 from .result import ImputationResult
-from .within import check_by
+from .within import check_by, emb_within
 
 
 @hinted

@@ -18,9 +18,8 @@ from .joint_model import read_formulas
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, start
-from .joint_within import joint_within
 from .patterns import check_columns
-from .within import check_by
+from .within import check_by, joint_within
 
 
 @hinted

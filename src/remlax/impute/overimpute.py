@@ -12,8 +12,8 @@ from remlax.errors import ImputationError
 
 from ..hints import hinted
 from .columns import ColumnCode, FloatArray, slots
-from .emb_within import ImputationWithin
 from .result import ImputationResult
+from .within import ImputationWithin
 
 HALVINGS = 60
 

@@ -10,7 +10,7 @@ from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
 from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
-from ..kernels.kenward_roger import kenward_roger_parts
+from ..kernels.inference import kenward_roger_parts
 from .satterthwaite import matched_df, scaled_pinv
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from jax import Array
 
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
-from .border import Border, Expansion
 from .posterior import Elimination
-from .problem import CrossProducts, Factors, Problem, Structure, own_effects, repeat_zy
+from .problem import Border, CrossProducts, Expansion, Factors, Problem, Structure, own_effects, repeat_zy
 from .theta import mapped_factors, reversed_columns
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
-from ..kernels.draws import Draws, draw, draw_rows
+from ..kernels.posterior import Draws, draw, draw_rows
 from ..progress import progress
 from .checks import check_level
 from .known_terms import IgnoredTerms, adjusted_rows
