@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..engine.programs import float64
+from ..engine.shapes import bucket, power_of_two
 from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
 from ..simulation.keys import IMPLEMENTATION
@@ -63,11 +64,11 @@ def plan(job: Job, dfcom: Ddf) -> Plan:
     threads = threads_of(model) if devices == 1 and jax.default_backend() == "cpu" else 1
     shares = threads * devices
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
-    size = min(_power_of_two(most), _power_of_two(-(-max(r, job.full) // shares), up=True))
+    size = min(power_of_two(most), bucket(-(-max(r, job.full) // shares), per_octave=1))
     options = AnalysisOptions(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
-        at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
+        at_once=min(size, power_of_two(max(1, CACHE_BYTES // per_replication))),
     )
     return Plan(threads, size, options)
 
@@ -111,7 +112,3 @@ def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Findings:
         parts = list(pool.map(run, range(0, r, whole)))
     joined: Findings = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return joined
-
-
-def _power_of_two(number: int, *, up: bool = False) -> int:
-    return int(1 << (number - 1).bit_length()) if up else int(1 << (number.bit_length() - 1))

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
+from ..engine.conditioning import ALIASED_PIVOT
 from ..engine.programs import PROGRAMS, float64, program
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
 from ..kernels.cross_products import Rotation
@@ -21,8 +22,6 @@ from ..kernels.nested import Nested
 from ..kernels.newton import CONVERGED, Optimum
 from ..kernels.row_products import RowProducts, row_products
 from .array_model import ArrayModel, Groups, ModelShape
-
-PIVOT = 1e-7  # below this a column of X is determined by the others, as in the fits of data frames
 
 
 class ReplicationColumns(NamedTuple):
@@ -297,7 +296,7 @@ def _pool(optimum: Optimum, found: Estimates, parameters: Array, pivots: Array, 
     dfcom = jnp.mean(found.df, axis=1)
     if options.dfcom is not None:
         dfcom = jnp.full_like(dfcom, options.dfcom)
-    usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > PIVOT)
+    usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > ALIASED_PIVOT)
     unconverged = optimum.status != CONVERGED
     exact = usable & found.exact
     pooled: Pooled = jax.vmap(rubin)(found.beta, found.variance, dfcom)

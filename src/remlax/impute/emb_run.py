@@ -20,6 +20,7 @@ from remlax.design.congenial import quoted
 from remlax.errors import ImputationError, ImputationWarning, warn
 
 from ..engine.programs import float64
+from ..engine.shapes import bucket
 from ..progress import progress
 from .arguments import check_number, check_seed, check_whole
 from .clusters import cluster_codes, copy_within_clusters, observed_means
@@ -88,7 +89,7 @@ def impute_table(
     size = -(-options.m // -(-options.m // most))  # of calls as equal as can be: they share a program
     padded = _pad(x, missing, index, rows)
     parts = []
-    with float64(), progress(options.m, "imputation") as tell:
+    with float64(), progress(options.m, "imputation") as advance:
         key = jax.random.fold_in(seeded(options.seed), stage)
         own, *shared = map(jnp.asarray, padded)
         settings = EmSettings(
@@ -105,20 +106,14 @@ def impute_table(
             tables = own if x.ndim == 2 else own[lanes]
             draw = emb_lanes(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
             parts.append(jax.device_get(draw))
-            tell(len(np.unique(lanes)))
+            advance(len(np.unique(lanes)))
         draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
         return _collect(rows, draw)
 
 
-def round_up(count: int) -> int:
-    """Round a size up, so that data sets of similar size share one compilation.
-
-    To a power of two below 2048, where time is no matter, above to 1, 1.25, 1.5 or 1.75 times one.
-    """
-    if count <= 2048:
-        return 1 << (max(count, 16) - 1).bit_length()
-    step = 1 << (count.bit_length() - 3)
-    return -(-count // step) * step
+def _padded(count: int) -> int:
+    """Size with its padding, so that data sets of similar size share one compilation: coarse up to 2048."""
+    return bucket(count, 16, 1 if count <= 2048 else 4)
 
 
 def _pad(
@@ -129,15 +124,15 @@ def _pad(
     Added rows have no pattern and so no weight, added patterns no rows; added targets are row 0, drawn in
     vain.
     """
-    n_rows = round_up(len(missing)) - len(missing)
-    n_patterns = round_up(len(index.counts)) - len(index.counts)
+    n_rows = _padded(len(missing)) - len(missing)
+    n_patterns = _padded(len(index.counts)) - len(index.counts)
     margin = ((0, 0),) * (x.ndim - 2)
     return (
         np.pad(np.nan_to_num(x), (*margin, (0, n_rows), (0, 0))),
         np.pad(missing, ((0, n_rows), (0, 0)), constant_values=True),
         np.pad(~index.observed, ((0, n_patterns), (0, 0))),
         np.pad(index.row_pattern, (0, n_rows), constant_values=-1),
-        np.pad(rows, (0, round_up(len(rows)) - len(rows))),
+        np.pad(rows, (0, _padded(len(rows)) - len(rows))),
     )
 
 

@@ -174,8 +174,8 @@ def joint(
     if model is None:
         return joint_within(data, plan, derive, seed)
     chains = start(model, m, burn, plan.priors, plan.specific, seed)
-    with progress(m * (burn + iter), "sweep") as tell:
-        chains, draws = plan.run(chains, tell)
+    with progress(m * (burn + iter), "sweep") as advance:
+        chains, draws = plan.run(chains, advance)
     return make_result(model, chains, draws, data, derive, plan.described(data))
 
 

@@ -40,11 +40,11 @@ class Formulas:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Predictor columns x (n, p) = raw columns @ turn (p, p), centred and scaled where there is an intercept."""
+    """Predictor columns x (n, p) = raw columns @ transform (p, p), centred and scaled where there is an intercept."""
 
     names: tuple[str, ...]
     x: FloatArray
-    turn: FloatArray
+    transform: FloatArray
     intercept: int | None
 
 
@@ -205,14 +205,14 @@ def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     spread = x.std(axis=0)
     ones = np.flatnonzero((spread == 0.0) & (x[0] == 1.0))
     intercept = int(ones[0]) if len(ones) else None
-    turn = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
+    transform = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
     if intercept is not None:
-        shift = -np.where(spread > 0.0, x.mean(axis=0), 0.0) * np.diag(turn)
-        turn[intercept] += shift
-    standard = np.ascontiguousarray(x @ turn)
+        shift = -np.where(spread > 0.0, x.mean(axis=0), 0.0) * np.diag(transform)
+        transform[intercept] += shift
+    standard = np.ascontiguousarray(x @ transform)
     if np.linalg.matrix_rank(standard) < standard.shape[1]:
         raise ImputationError(f"the columns of the {what} ({', '.join(found.names)}) are linearly dependent: drop one")
-    return Predictors(found.names, standard, turn, intercept)
+    return Predictors(found.names, standard, transform, intercept)
 
 
 def _targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> Targets:

@@ -22,7 +22,7 @@ from .derive import Derivation, apply_derivations
 from .emb_run import EmbPlan
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
-from .joint_run import Room, advance, start
+from .joint_run import Room, run_sweeps, start
 from .patterns import check_columns, fraction_missing, pattern_table
 from .result import ImputationResult
 
@@ -184,8 +184,8 @@ class JointWithin(JointResult):
     def continue_(self, more: int = 1000) -> JointWithin:
         """Run every chain of every level further and impute anew; see `JointResult.continue_`."""
         check_whole("more", more, 4)
-        with progress(sum(len(part.draws) for part in self.parts.values()) * more, "sweep") as tell:
-            done = {name: (part, *advance(part._chains, more, tell)) for name, part in self.parts.items()}
+        with progress(sum(len(part.draws) for part in self.parts.values()) * more, "sweep") as advance:
+            done = {name: (part, *run_sweeps(part._chains, more, advance)) for name, part in self.parts.items()}
         results = {}
         for name, (part, chains, draws) in done.items():
             with about(name):
@@ -209,11 +209,11 @@ def joint_within(
             models.append(plan.model(level.frame))
     room = Room.of(models) if plan.compatible_with is None else None
     results = {}
-    with progress(len(models) * plan.m * (plan.burn + plan.iter), "sweep") as tell:
+    with progress(len(models) * plan.m * (plan.burn + plan.iter), "sweep") as advance:
         for level, model in zip(incomplete, models, strict=True):
             with about(level.name):
                 chains = start(model, plan.m, plan.burn, plan.priors, plan.specific, level.seed, room)
-                chains, draws = plan.run(chains, tell)
+                chains, draws = plan.run(chains, advance)
                 results[level.name] = make_result(model, chains, draws, level.frame, None)
     return _bind(tuple(levels), results, data, derive, plan.described(data))
 

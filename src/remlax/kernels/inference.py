@@ -247,14 +247,14 @@ def kenward_roger_parts(theta: Array, problem: Problem[Any, Any]) -> KenwardRoge
 
     zero = jnp.zeros_like(theta)
     # forward over forward: columns of the second derivatives stand in the last axis
-    (bend, bend_xx), ((_, xx), (slope, slope_xx)) = jax.jacfwd(first, has_aux=True)(zero)
-    bend_xx = jnp.moveaxis(bend_xx, 3, 1)
+    (curvature, curvature_xx), ((_, xx), (slope, slope_xx)) = jax.jacfwd(first, has_aux=True)(zero)
+    curvature_xx = jnp.moveaxis(curvature_xx, 3, 1)
     _, half = factor_inverse(xx)
     cov = half.T @ half
-    turned = jnp.einsum("ij,ajk->aik", cov, slope_xx)
-    by_entry = -bend - jnp.einsum("ij,abji->ab", cov, bend_xx) + jnp.einsum("aij,bji->ab", turned, turned)
-    by_scale = slope + jnp.einsum("aii->a", turned)
+    scaled = jnp.einsum("ij,ajk->aik", cov, slope_xx)
+    by_entry = -curvature - jnp.einsum("ij,abji->ab", cov, curvature_xx) + jnp.einsum("aij,bji->ab", scaled, scaled)
+    by_scale = slope + jnp.einsum("aii->a", scaled)
     corner = (problem.products.n_obs - problem.products.n_fixed)[None, None]
     information = jnp.block([[corner, by_scale[None]], [by_scale[:, None], (by_entry + by_entry.T) / 2]])
-    moved = jnp.concatenate([-cov[None], jnp.einsum("aij,jk->aik", turned, cov)])
-    return KenwardRogerParts(cov, moved, information, bend_xx)
+    moved = jnp.concatenate([-cov[None], jnp.einsum("aij,jk->aik", scaled, cov)])
+    return KenwardRogerParts(cov, moved, information, curvature_xx)

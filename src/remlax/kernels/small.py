@@ -122,8 +122,8 @@ def small_eigh(a: Array) -> tuple[Array, Array]:
         tangent = jnp.where(off == 0, jnp.zeros_like(off), tangent)
         cos = 1 / jnp.sqrt(1 + tangent * tangent)
         pq = p[:, None] * q[None, :]
-        turn = eye + (cos - 1) * jnp.diag(p + q) + tangent * cos * (pq - pq.T)
-        return turn.T @ a @ turn, v @ turn
+        rotation = eye + (cos - 1) * jnp.diag(p + q) + tangent * cos * (pq - pq.T)
+        return rotation.T @ a @ rotation, v @ rotation
 
     done, vectors = lax.fori_loop(0, SWEEPS * len(pairs), rotate, ((a + a.T) / 2, eye))
     order = jnp.argsort(jnp.diagonal(done))
