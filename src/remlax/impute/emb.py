@@ -115,7 +115,7 @@ def emb(
     -----
     ImputationWarning
         Clustered rows, undeclared cluster means, rows without any observed cell, too many columns, failed
-        lanes.
+        imputations.
 
     Notes
     -----

@@ -27,7 +27,7 @@ from .clusters import cluster_codes, copy_within_clusters, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, plan_columns, slots, time_powers
 from .derive import Derivation, apply_derivations
 from .kernels.em import CellPriors, EmSettings, is_regular
-from .kernels.emb import Bounds, EmbDraw, emb_lanes
+from .kernels.emb import Bounds, EmbDraw, emb_draws
 from .kernels.noise import seeded
 from .patterns import PatternIndex, check_columns, fraction_missing, index_patterns, pattern_table
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
@@ -62,7 +62,7 @@ class EmOptions:
 
 @dataclass(frozen=True)
 class CompletedRows:
-    """Completed rows of a table: positions (k,), values (m, k, p), and the fits of the m lanes."""
+    """Completed rows of a table: positions (k,), values (m, k, p), and the fits of the m imputations."""
 
     rows: npt.NDArray[np.intp]
     values: FloatArray
@@ -84,8 +84,8 @@ def impute_table(
     index = index_patterns(~missing)
     rows = np.flatnonzero(missing.any(axis=1))
     p, n_patterns = missing.shape[1], len(index.counts)
-    lane_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
-    most = int(np.clip(BATCH_BYTES // lane_bytes, 1, options.m))
+    draw_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
+    most = int(np.clip(BATCH_BYTES // draw_bytes, 1, options.m))
     size = -(-options.m // -(-options.m // most))  # of calls as equal as can be: they share a program
     padded = _pad(x, missing, index, rows)
     parts = []
@@ -100,13 +100,13 @@ def impute_table(
         limits = None if bounds is None else Bounds(*map(jnp.asarray, bounds))
         known = None if priors is None else CellPriors(*map(jnp.asarray, priors))
         for first in range(0, options.m, size):
-            # the last call may repeat lanes
-            lanes = np.minimum(np.arange(first, first + size), options.m - 1)
-            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(lanes))
-            tables = own if x.ndim == 2 else own[lanes]
-            draw = emb_lanes(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
+            # the last call may repeat imputations
+            numbers = np.minimum(np.arange(first, first + size), options.m - 1)
+            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(numbers))
+            tables = own if x.ndim == 2 else own[numbers]
+            draw = emb_draws(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
             parts.append(jax.device_get(draw))
-            advance(len(np.unique(lanes)))
+            advance(len(np.unique(numbers)))
         draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
         return _collect(rows, draw)
 
@@ -119,7 +119,7 @@ def _padded(count: int) -> int:
 def _pad(
     x: FloatArray, missing: npt.NDArray[np.bool_], index: PatternIndex, rows: npt.NDArray[np.intp]
 ) -> tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Fill up rows, patterns and targets to rounded sizes: x, missing, patterns, ids and targets of a lane.
+    """Fill up rows, patterns and targets to rounded sizes: x, missing, patterns, ids and targets of one imputation.
 
     Added rows have no pattern and so no weight, added patterns no rows; added targets are row 0, drawn in
     vain.
@@ -162,8 +162,8 @@ def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
         )
 
 
-def check_lanes(drawn: CompletedRows, names: Sequence[str], all_needed: bool = False) -> None:
-    """Warn about lanes without a usable covariance; raise where none is left, or all are needed."""
+def check_draws(drawn: CompletedRows, names: Sequence[str], all_needed: bool = False) -> None:
+    """Warn about imputations without a usable covariance; raise where none is left, or all are needed."""
     failed = np.flatnonzero(drawn.codes == 2)
     if not len(failed):
         return
@@ -204,7 +204,7 @@ def impute_clusters(
         columns += [f"mean of {n}" for code in lower for n in code.model_names]
     check_size(len(x), columns, options.ridge, "clusters")
     drawn = impute_table(x, options, CLUSTER_STAGE, bounds_table(bounds, upper, data, x.shape[1]))
-    check_lanes(drawn, columns, all_needed=True)
+    check_draws(drawn, columns, all_needed=True)
     frames = []
     for k in range(options.m):
         completed = complete_frame(first, upper, drawn, k, options.seed, CLUSTER_STAGE)
@@ -222,7 +222,7 @@ def impute_rows(
     bounds: Mapping[str, tuple[float, float]] | None,
     priors: Sequence[CellPrior] | None,
 ) -> CompletedRows:
-    """Impute the rows' missing cells in m lanes, from one frame shared by all, or from m."""
+    """Impute the rows' missing cells m times, from one frame shared by all, or from m."""
     x = np.stack([encode(frame, codes) for frame in frames])
     columns = [n for code in codes for n in code.model_names]
     check_size(x.shape[1], columns, options.ridge, "rows")
@@ -230,7 +230,7 @@ def impute_rows(
     limits = bounds_table(bounds, codes, frames[0], x.shape[2])
     known = prior_table(priors, codes, np.isnan(x[0]))
     drawn = impute_table(x[0] if len(frames) == 1 else x, options, ROW_STAGE, limits, known)
-    check_lanes(drawn, columns)
+    check_draws(drawn, columns)
     return drawn
 
 
@@ -238,17 +238,17 @@ def complete_frame(
     frame: pd.DataFrame,
     codes: Sequence[ColumnCode],
     drawn: CompletedRows,
-    lane: int,
+    number: int,
     seed: int,
     stage: int = ROW_STAGE,
 ) -> pd.DataFrame:
-    """Put one lane's draws into the missing cells of a frame; complete columns stay shared with it."""
+    """Put the draws of one imputation into the missing cells of a frame; complete columns stay shared with it."""
     result, where = frame.copy(deep=False), slots(codes)
     for position, code in enumerate(codes):
         flags = frame[code.name].isna().to_numpy()
         if flags.any():
-            values = drawn.values[lane][flags[drawn.rows], where[code.name]]
-            rng = np.random.default_rng((seed, stage, lane, position))
+            values = drawn.values[number][flags[drawn.rows], where[code.name]]
+            rng = np.random.default_rng((seed, stage, number, position))
             result[code.name] = fill(frame[code.name], flags, code.decode(values, rng))
     return result
 

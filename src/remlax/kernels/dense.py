@@ -2,8 +2,8 @@
 
 The block is what is left of the other factors once the first is eliminated.
 
-Products run at the full speed of every device. LAPACK's factorisations do not, and called for several lanes at a time
-they can wait for ever (see ``small``).
+Products run at the full speed of every device. LAPACK's factorisations do not, and called for several data sets at a
+time they can wait for ever (see ``small``).
 """
 
 from __future__ import annotations

@@ -327,7 +327,7 @@ def bootstrap(
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
     parts = []
-    with progress(len(several), "fit") as advance:
+    with progress(len(several), "fit") as tell:
         for place, fit in enumerate(several):
             rng = np.random.default_rng(None if seed is None else [seed, place])
             if resample is None:
@@ -340,7 +340,7 @@ def bootstrap(
             found = _checked(compute(LmerFitList(fitted, tuple(range(fitted.n_lanes)))), fitted.n_lanes)
             found.loc[~fitted.converged] = np.nan
             parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
-            advance(1)
+            tell(1)
     labels = list(several.labels)
     index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])
     return Bootstrap(
