@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remlax.design.formula import MixedFormula, RandomTerm, parse_formula
+from remlax.design.formula import MixedFormula, RandomEffectsTerm, parse_formula
 from remlax.design.model_matrix import model_matrix, variables
 from remlax.errors import FormulaError
 
@@ -43,11 +43,11 @@ def test_the_parts_of_a_formula():
         fixed="x * z - 1",
         offsets=("w", "log(v)"),
         random=(
-            RandomTerm("1", ("b", "a")),
-            RandomTerm("1", ("a",)),
-            RandomTerm("0 + x", ("b", "a")),
-            RandomTerm("0 + x", ("a",)),
-            RandomTerm("1", ("g", "my h")),
+            RandomEffectsTerm("1", ("b", "a")),
+            RandomEffectsTerm("1", ("a",)),
+            RandomEffectsTerm("0 + x", ("b", "a")),
+            RandomEffectsTerm("0 + x", ("a",)),
+            RandomEffectsTerm("1", ("g", "my h")),
         ),
     )
     assert found.variables == ("y", "x", "z", "w", "a", "b", "v", "g", "my h")

@@ -15,13 +15,13 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts, HelmertContrasts, PolyContrasts, SumContrasts
 from numpy.typing import NDArray
 
-from .rcalls import Array, Columns, ContrastMatrix, Factor, level_name
+from .rcalls import Array, Categorical, Columns, ContrastMatrix, level_name
 
 # Where a column's numbers come from within one factor: the numbers themselves (None), one of several columns
 # (its key), the indicator of a level (its position) or weights by level.
 Selector: TypeAlias = "str | int | NDArray[np.float64] | None"
 _Block: TypeAlias = "dict[str, Selector]"  # the columns of one factor, by what is appended to its name
-Finished: TypeAlias = "Array | Factor | Columns"
+Finished: TypeAlias = "Array | Categorical | Columns"
 Plan: TypeAlias = "tuple[tuple[tuple[int, Selector], ...], ...]"  # per column: the factors multiplied
 
 
@@ -36,7 +36,7 @@ class Shape(NamedTuple):
 def shape_of(value: Finished) -> Shape:
     if isinstance(value, Columns):
         return Shape(keys=tuple(map(str, value.parts)))
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return Shape(levels=tuple(level_name(level) for level in value.levels), contrast=value.contrast)
     return Shape()
 
@@ -68,7 +68,7 @@ _CODINGS: dict[str, tuple[Contrasts, str]] = {
 }
 
 
-class Structure(NamedTuple):
+class RightSide(NamedTuple):
     """The columns of a right side: names, what each is made of, and the position of its term (-1: the intercept)."""
 
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Structure(NamedTuple):
 @lru_cache(maxsize=128)
 def structure(
     intercept: bool, terms: tuple[tuple[int, ...], ...], labels: tuple[str, ...], shapes: tuple[Shape, ...]
-) -> Structure:
+) -> RightSide:
     """Ask formulaic, about one row, which columns the terms (positions of their factors) make."""
     slots = {name: slot for slot, name in enumerate(labels)}
     context = {name: _one_row(shape) for name, shape in zip(labels, shapes, strict=True)}
@@ -99,7 +99,7 @@ def structure(
             blocks = [[(slot, s) for s in _block(shapes[slot], reduced).values()] for slot, reduced in factors]
             # the first factor runs fastest, in R as in formulaic
             plan.extend(pieces[::-1] for pieces in itertools.product(*reversed(blocks)))
-    return Structure(tuple(names), tuple(plan), tuple(owners))
+    return RightSide(tuple(names), tuple(plan), tuple(owners))
 
 
 def _one_row(shape: Shape) -> FactorValues[Any]:

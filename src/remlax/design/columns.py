@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from ..errors import DataError, FormulaError, shortened
-from .rcalls import Array, Factor
+from .rcalls import Array, Categorical
 from .tokens import nearest
 
 # codings of patsy, which stand where a column might
@@ -55,7 +55,7 @@ def _some(names: list[str], most: int = 10) -> str:
     return shortened(map(repr, names), most) or "none"
 
 
-def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
+def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorical:
     """Read one complete column.
 
     Parameters
@@ -69,8 +69,8 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Factor:
 
     Returns
     -------
-    ndarray (n,) or Factor
-        float64 for numbers of any dtype, bool for truth values; strings and categories become a Factor
+    ndarray (n,) or Categorical
+        float64 for numbers of any dtype, bool for truth values; strings and categories become a Categorical
         without its unused categories (strings sorted; an ordered Categorical carries ``contr.poly``).
 
     Raises
@@ -111,7 +111,7 @@ def _numbers(series: pd.Series[Any], name: str, what: str) -> Array:
     return values
 
 
-def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Categorical:
     _refuse_missing(series, name, what)
     categories = series.cat.categories
     codes = series.cat.codes.to_numpy().astype(np.intp)
@@ -121,10 +121,10 @@ def _categorical(series: pd.Series[Any], name: str, what: str) -> Array | Factor
         renumber[used] = np.arange(used.size)
         codes = renumber[codes]
     contrast = "contr.poly" if series.cat.ordered else "contr.treatment"
-    return Factor(codes, tuple(categories[int(k)] for k in used), contrast)
+    return Categorical(codes, tuple(categories[int(k)] for k in used), contrast)
 
 
-def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
+def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Categorical:
     _refuse_missing(series, name, what)
     try:
         codes, levels = pd.factorize(series)
@@ -137,7 +137,7 @@ def _objects(series: pd.Series[Any], name: str, what: str) -> Array | Factor:
     if not kinds <= {"str", "str_"}:
         raise _no_categories(name, what, kinds)
     order = np.argsort(np.asarray(levels, dtype=object), kind="stable")
-    return Factor(np.argsort(order)[codes], tuple(levels[k] for k in order))
+    return Categorical(np.argsort(order)[codes], tuple(levels[k] for k in order))
 
 
 def _no_categories(name: str, what: str, kinds: set[str]) -> DataError:

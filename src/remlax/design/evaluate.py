@@ -15,8 +15,8 @@ from .rcalls import (
     FUNCTIONS,
     Array,
     CallError,
+    Categorical,
     Columns,
-    Factor,
     State,
     Value,
     level_name,
@@ -77,7 +77,7 @@ def evaluate(expr: str, frame: pd.DataFrame, *, what: str = "response") -> NDArr
     """
     node = parse(expr, arithmetic=True)
     value = Evaluator(frame, {}, what).term(node)
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         raise FormulaError(f"the {what} {deparse(node)!r} is categorical; it must be numeric")
     if isinstance(value, Columns):
         raise FormulaError(f"the {what} {deparse(node)!r} makes {len(value.parts)} columns; it must be one")
@@ -101,11 +101,11 @@ class Evaluator:
         self.frame, self.states, self.what = frame, states, what
         self.known: dict[str, Value] = {}
 
-    def term(self, node: Node) -> Array | Factor | Columns:
+    def term(self, node: Node) -> Array | Categorical | Columns:
         """Evaluate a whole factor of the model: a column, categories or several columns; all finite."""
         with np.errstate(all="ignore"):  # non-finite results are reported below, by name
             value = self.value(node)
-        if not isinstance(value, np.ndarray | Factor | Columns):
+        if not isinstance(value, np.ndarray | Categorical | Columns):
             raise FormulaError(f"{deparse(node)!r} in the {self.what} is a constant; it must use a column")
         for part in value.parts.values() if isinstance(value, Columns) else [value]:
             if isinstance(part, np.ndarray) and not np.isfinite(part).all():
@@ -177,7 +177,7 @@ class Evaluator:
 
 def _binary(op: str, left: Value, right: Value) -> Value:
     result: Value
-    if op in _COMPARISON and (isinstance(left, Factor | str) or isinstance(right, Factor | str)):
+    if op in _COMPARISON and (isinstance(left, Categorical | str) or isinstance(right, Categorical | str)):
         if op not in ("==", "!="):
             raise CallError(f"categories can be compared with == and !=, not with {op}")
         result = _COMPARISON[op](_names(left), _names(right))
@@ -188,7 +188,7 @@ def _binary(op: str, left: Value, right: Value) -> Value:
 
 
 def _names(value: Value) -> Any:
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return np.array([level_name(level) for level in value.levels], dtype=object)[value.codes]
     if isinstance(value, str | bool | int | float):
         return level_name(value)

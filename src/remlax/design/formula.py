@@ -23,7 +23,7 @@ from .tokens import clip, problem, tokenize
 
 
 @dataclass(frozen=True)
-class RandomTerm:
+class RandomEffectsTerm:
     """One random-effects term.
 
     Attributes
@@ -73,7 +73,7 @@ class MixedFormula:
     response: str
     fixed: str
     offsets: tuple[str, ...]
-    random: tuple[RandomTerm, ...]
+    random: tuple[RandomEffectsTerm, ...]
     contrasts: GivenContrasts = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -119,7 +119,7 @@ def parse_formula(text: str) -> MixedFormula:
     response, offsets_and_terms, right = _sides(text)
     fixed: list[tuple[int, Node]] = []
     offsets: list[str] = []
-    random: list[RandomTerm] = []
+    random: list[RandomEffectsTerm] = []
     for sign, item in offsets_and_terms:
         bar = _bar(item)
         if bar is not None:
@@ -179,7 +179,7 @@ def _bar(node: Node) -> Binary | None:
     return _bar(node.inner)
 
 
-def _random_terms(bar: Binary, text: str) -> list[RandomTerm]:
+def _random_terms(bar: Binary, text: str) -> list[RandomEffectsTerm]:
     shown = f"({deparse(bar)})"
     if any(isinstance(item, Call) and item.func == "offset" for _, item in flatten(bar.left)):
         raise problem(text, f"an offset belongs to the fixed part, not into the random term {shown}")
@@ -190,7 +190,7 @@ def _random_terms(bar: Binary, text: str) -> list[RandomTerm]:
     if bar.op == "||":
         left_sides = ["1"] * terms.intercept + [f"0 + {terms.text(term)}" for term in terms.terms]
     groups = _groups(bar.right, shown, text)
-    return [RandomTerm(lhs, group, True, name) for lhs in left_sides for group, name in groups]
+    return [RandomEffectsTerm(lhs, group, True, name) for lhs in left_sides for group, name in groups]
 
 
 def _with_intercept(items: list[tuple[int, Node]], text: str) -> str:

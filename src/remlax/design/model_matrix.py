@@ -19,7 +19,7 @@ from ..errors import DataError, FormulaError, shortened
 from .coding import Finished, Plan, Selector, shape_of, structure
 from .evaluate import Evaluator, evaluate
 from .own_contrasts import GivenContrasts, check_names, with_contrasts
-from .rcalls import Array, Columns, Factor, State, level_name
+from .rcalls import Array, Categorical, Columns, State, level_name
 from .rows import RowMatrix
 from .syntax import Node, columns_in, parse, variables
 from .terms import expand, label
@@ -146,7 +146,9 @@ class MatrixSpec:
         while rank < len(self.names):
             n *= 2
             values = [_drawn(value, n, rng) for value in like]
-            coded = [replace(value, contrast="contr.sum") if isinstance(value, Factor) else value for value in values]
+            coded = [
+                replace(value, contrast="contr.sum") if isinstance(value, Categorical) else value for value in values
+            ]
             other = structure(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
             here = _fill(n, values, self._plan, self.names, self.what)
             there = _fill(n, coded, other.plan, other.names, self.what)
@@ -303,16 +305,18 @@ def _specify(
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
     labels = tuple(label(node) for node in nodes)
-    check_names(contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Factor)], what)
+    check_names(
+        contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Categorical)], what
+    )
     values = [
-        with_contrasts(one, name, contrasts) if isinstance(one, Factor) else one
+        with_contrasts(one, name, contrasts) if isinstance(one, Categorical) else one
         for name, one in zip(labels, values, strict=True)
     ]
     names, plan, owners = structure(terms.intercept, products, labels, tuple(map(shape_of, values)))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
-    levels = tuple(found.levels if isinstance(found, Factor) else None for found in values)
+    levels = tuple(found.levels if isinstance(found, Categorical) else None for found in values)
     variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
     return MatrixSpec(rhs, what, names, variables, tuple(nodes), levels, plan, owners, products, states), values
 
@@ -320,12 +324,12 @@ def _specify(
 def _categories(value: Finished) -> Finished:
     """Truth values are a factor with two levels, whether or not both occur, as in R."""
     if isinstance(value, np.ndarray) and value.dtype == np.bool_:
-        return Factor(value.astype(np.intp), (False, True), logical=True)
+        return Categorical(value.astype(np.intp), (False, True), logical=True)
     return value
 
 
 def _check_levels(value: Finished, name: str, what: str) -> None:
-    if not isinstance(value, Factor):
+    if not isinstance(value, Categorical):
         return
     if len(value.levels) < 2:
         raise DataError(f"{name!r} in the {what} has only one category ({value.levels[0]!r}) in these data; "
@@ -340,10 +344,10 @@ def _check_levels(value: Finished, name: str, what: str) -> None:
 
 def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: str) -> Finished:
     """Recode a factor of new data to the categories of the first data."""
-    if isinstance(value, Factor) != (levels is not None):
+    if isinstance(value, Categorical) != (levels is not None):
         now, before = ("numeric", "categorical") if levels is not None else ("categorical", "numeric")
         raise DataError(f"{name!r} in the {what} is {now} here and was {before} in the data of the fit")
-    if not isinstance(value, Factor) or levels is None or value.levels == levels:
+    if not isinstance(value, Categorical) or levels is None or value.levels == levels:
         return value
     position = {level: k for k, level in enumerate(levels)}
     unseen = [level for level in value.levels if level not in position]
@@ -354,12 +358,12 @@ def _matched(value: Finished, levels: tuple[Any, ...] | None, name: str, what: s
             f"{shortened(map(repr, levels))}"
         )
     codes = np.array([position[level] for level in value.levels], dtype=np.intp)[value.codes]
-    return Factor(codes, levels, value.contrast, value.logical)
+    return Categorical(codes, levels, value.contrast, value.logical)
 
 
 def _drawn(value: Finished, n: int, rng: np.random.Generator) -> Finished:
     """Draw n rows of a factor: any of its categories, or numbers in place of numbers."""
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return replace(value, codes=rng.integers(len(value.levels), size=n))
     if isinstance(value, Columns):
         return Columns({key: rng.normal(size=n) for key in value.parts})
@@ -412,6 +416,6 @@ def _by_part(column: Array, part: Array) -> Array:
 def _select(value: Finished, selector: Selector) -> Array:
     if isinstance(value, Columns):
         return value.parts[str(selector)]
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         return selector[value.codes] if isinstance(selector, np.ndarray) else np.asarray(value.codes == selector)
     return value

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError, FormulaError
-from .rcalls import CONTRASTS, ContrastMatrix, Factor, level_name
+from .rcalls import CONTRASTS, Categorical, ContrastMatrix, level_name
 from .syntax import parse
 from .terms import label
 
@@ -133,7 +133,7 @@ def _from_tree(own: Mapping[str, Any]) -> OwnContrasts:
     )
 
 
-def with_contrasts(factor: Factor, name: str, given: GivenContrasts) -> Factor:
+def with_contrasts(factor: Categorical, name: str, given: GivenContrasts) -> Categorical:
     """Give a factor the contrasts that the caller has for it.
 
     Raises

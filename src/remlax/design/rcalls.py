@@ -35,7 +35,7 @@ class ContrastMatrix:
 
 
 @dataclass(frozen=True)
-class Factor:
+class Categorical:
     """A categorical value: `codes` (n,) point into `levels`; `contrast` is one of `CONTRASTS`, or a matrix."""
 
     codes: NDArray[np.intp]
@@ -52,7 +52,7 @@ class Columns:
 
 
 # what an expression can be worth: numbers or truth values (n,), categories, columns, or a literal
-Value: TypeAlias = "Array | Factor | Columns | float | bool | str | tuple[Any, ...]"
+Value: TypeAlias = "Array | Categorical | Columns | float | bool | str | tuple[Any, ...]"
 
 
 class CallError(Exception):
@@ -77,7 +77,7 @@ def numeric(value: Value) -> Array | float:
         return value if value.dtype == np.float64 else value.astype(np.float64)
     if isinstance(value, bool | int | float | np.bool_):
         return np.float64(value)
-    if isinstance(value, Factor):
+    if isinstance(value, Categorical):
         raise CallError("numbers are needed and a categorical variable is given")
     if isinstance(value, Columns):
         raise CallError(f"one column is needed and {len(value.parts)} are given")
@@ -154,7 +154,7 @@ def _as_numeric(x: Value) -> Value:
 
 
 def _combine(*values: Value) -> Value:
-    if not values or any(isinstance(value, np.ndarray | Factor | Columns | tuple) for value in values):
+    if not values or any(isinstance(value, np.ndarray | Categorical | Columns | tuple) for value in values):
         raise CallError("c() makes a list of literals, e.g. c(1, 2.5)")
     return tuple(values)
 
@@ -165,16 +165,16 @@ def _offset(x: Value, /) -> Value:
 
 def _factor(x: Value) -> Value:
     """R's factor(): levels in sorted order; an ordered or unordered factor stays what it is."""
-    if isinstance(x, Factor):
+    if isinstance(x, Categorical):
         return x
     column = x if isinstance(x, np.ndarray) and x.dtype == np.bool_ else vector(x)
     levels, codes = np.unique(column, return_inverse=True)
-    return Factor(codes.reshape(-1), tuple(levels.tolist()))
+    return Categorical(codes.reshape(-1), tuple(levels.tolist()))
 
 
 def _contrasts(x: Value, contr: Value | None = None) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if contr is None:
         return factor
     if not isinstance(contr, str) or contr not in CONTRASTS:
@@ -184,7 +184,7 @@ def _contrasts(x: Value, contr: Value | None = None) -> Value:
 
 def _relevel(state: State, x: Value, ref: Value) -> Value:
     factor = _factor(x)
-    assert isinstance(factor, Factor)
+    assert isinstance(factor, Categorical)
     if state.setdefault("done", False):
         return factor  # the levels are fixed by now; new data are matched to them by value
     names = [level_name(level) for level in factor.levels]

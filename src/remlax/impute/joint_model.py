@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from remlax.design.congenial import as_terms, right_side
-from remlax.design.formula import RandomTerm, parse_formula
+from remlax.design.formula import RandomEffectsTerm, parse_formula
 from remlax.design.model_matrix import model_matrix
 from remlax.design.syntax import Name, parse, variables
 from remlax.design.terms import flatten
@@ -112,7 +112,7 @@ def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:
     return _target_names(left, role), right
 
 
-def _random_part(text: str, right: str, cluster: str | None) -> tuple[str, RandomTerm]:
+def _random_part(text: str, right: str, cluster: str | None) -> tuple[str, RandomEffectsTerm]:
     if "|" not in right:
         if cluster is None:
             raise ImputationError(f"formula={text!r} has no random term: add (1 | g), or name the clusters in cluster=")

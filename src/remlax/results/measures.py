@@ -14,7 +14,7 @@ from ..pooling import RubinPool
 from .fit_print import fit_notes
 from .marks import mark
 from .monte_carlo import fixed_errors, ran_pars_errors
-from .shares import Estimates, fit_shares, icc_estimates, nakagawa_estimates, pooled_shares, reduction_estimates
+from .shares import ShareEstimates, fit_shares, icc_estimates, nakagawa_estimates, pooled_shares, reduction_estimates
 
 
 class FitMeasures:
@@ -162,7 +162,7 @@ class PooledMeasures:
         table.attrs = {"notes": [*(note for part in parts for note in part.attrs["notes"]), *notes]}
         return mark(table, self.fitted_stack, self.lanes, self.dropped)
 
-    def _shares(self, found: Estimates) -> pd.DataFrame:
+    def _shares(self, found: ShareEstimates) -> pd.DataFrame:
         labels = [self.fitted_stack.model.rows.labels[k] for k in self.lanes]
         return pooled_shares(found, self.rubin.conf_level, labels)
 
