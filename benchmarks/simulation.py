@@ -19,7 +19,7 @@ import numpy as np
 
 import remlax as rx
 from remlax.batched.array_model import read_model
-from remlax.batched.pipeline import Columns, _data_sets
+from remlax.batched.pipeline import ReplicationColumns, _data_sets
 from remlax.batched.treatments import Whole
 from remlax.engine.queue import fit_queue
 
@@ -92,7 +92,9 @@ def fits_alone(fits: int) -> dict[str, Any]:
         model, groups = read_model(design(scenario), "y ~ x + (1 + x | g)", reml=True)
         keys = rx.sim.keys(1, "0" * 16, range(chunk), rx.sim.Stream.DATA)
         data = rx.sim.generate_batch(keys, design(scenario))
-        columns = Columns({name: data.columns[name] for name in model.columns}, {}, data.weights > 0, data.codes["g"])
+        columns = ReplicationColumns(
+            {name: data.columns[name] for name in model.columns}, {}, data.weights > 0, data.codes["g"]
+        )
         data_sets = _data_sets(keys, columns, groups, model=model, treatment=Whole(), at_once=64)
         program, problem = jax.jit(fit_queue), jax.block_until_ready(data_sets.problem)
 

@@ -30,14 +30,14 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
 
     Examples
     --------
-    >>> with progress(10, "sweep") as tell:
-    ...     tell(10)
+    >>> with progress(10, "sweep") as advance:
+    ...     advance(10)
     """
     off = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
     shown = total > 1 and _DEPTH.counted == 0 and not off
     bar, lock, began, done = None, threading.Lock(), time.perf_counter(), 0
 
-    def tell(count: int) -> None:
+    def advance(count: int) -> None:
         nonlocal bar, done
         with lock:
             done += count
@@ -48,7 +48,7 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
 
     try:
         with unseen(total > 1):
-            yield tell
+            yield advance
     finally:
         if bar is not None:
             bar.close()

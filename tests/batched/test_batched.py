@@ -17,7 +17,7 @@ import pytest
 import remlax as rx
 from remlax.batched.batch import BatchData, BatchRows
 from remlax.batched.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
-from remlax.batched.pipeline import Columns
+from remlax.batched.pipeline import ReplicationColumns
 from remlax.engine.programs import PROGRAMS, float64
 from remlax.errors import RemlaxError, SimulationError
 from remlax.studies.replicate import batch_data, frame_data
@@ -101,7 +101,7 @@ def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB | Jo
     """The completed data sets of one replication: the same imputations as frames."""
     with jax.enable_x64(True):
         treatment = method._treatment(batch, _model(batch))
-        columns = Columns(
+        columns = ReplicationColumns(
             {k: v[i] for k, v in batch.complete.columns.items()},
             {k: v[i] for k, v in batch.mask.items()},
             batch.complete.weights[i] > 0,

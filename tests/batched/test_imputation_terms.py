@@ -15,7 +15,7 @@ import remlax as rx
 from remlax.batched.array_model import read_model
 from remlax.batched.batch import BatchData
 from remlax.batched.methods import EMB, CompleteCases, Joint, MixedModelMethod
-from remlax.batched.pipeline import Columns
+from remlax.batched.pipeline import ReplicationColumns
 from remlax.batched.treatments import _with_ones
 from remlax.engine.programs import float64
 from remlax.errors import ImputationWarning, RemlaxError, SimulationError
@@ -74,8 +74,8 @@ def batch() -> BatchData:
     return batch_of(study({"any": CompleteCases()}))
 
 
-def columns_of(batch: BatchData, i: int) -> Columns:
-    return Columns(
+def columns_of(batch: BatchData, i: int) -> ReplicationColumns:
+    return ReplicationColumns(
         {name: x[i] for name, x in batch.complete.columns.items()},
         {name: x[i] for name, x in batch.mask.items()},
         batch.complete.weights[i] > 0,

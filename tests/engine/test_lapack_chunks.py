@@ -16,11 +16,16 @@ from remlax.design.build import read_rows
 from remlax.design.formula import parse_formula
 from remlax.engine import batch
 from remlax.fitting.assemble import assemble
-from remlax.kernels.draws import draw
 from remlax.kernels.held import Held, minimise_held
-from remlax.kernels.inference import bordered_derivatives, conditional_modes, solve, variance_information
-from remlax.kernels.kenward_roger import kenward_roger_parts
+from remlax.kernels.inference import (
+    bordered_derivatives,
+    conditional_modes,
+    kenward_roger_parts,
+    solve,
+    variance_information,
+)
 from remlax.kernels.newton import newton
+from remlax.kernels.posterior import draw
 
 
 @pytest.fixture

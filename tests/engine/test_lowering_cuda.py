@@ -32,19 +32,18 @@ FORMULAS = {
 # what XLA calls by name and CUDA has: cuSOLVER's factorisations; all else is compiled from XLA's own operations
 ON_CUDA = {"cusolver_potrf_ffi", "cusolver_syevd_ffi"}
 # loops and kilobytes of each lowered program, as they were when this was written, sizes rounded up: more of either
-# is more to compile on every machine, and a loop is a chain of kernel launches on a GPU; one loop of the nested ones
-# is over the columns of X only, 3 here, a triangular solve
+# is more to compile on every machine, and a loop is a chain of kernel launches on a GPU
 LIMITS = {
     ("one factor", "newton"): (2, 104),
     ("one factor", "lbfgs"): (12, 377),
     ("one factor", "solve"): (1, 41),
     ("one factor", "information"): (2, 122),
     ("one factor", "queue"): (4, 190),
-    ("nested", "newton"): (6, 506),
-    ("nested", "lbfgs"): (18, 766),
+    ("nested", "newton"): (5, 506),
+    ("nested", "lbfgs"): (17, 766),
     ("nested", "solve"): (1, 63),
-    ("nested", "information"): (6, 531),
-    ("nested", "queue"): (8, 724),
+    ("nested", "information"): (5, 531),
+    ("nested", "queue"): (7, 724),
     ("crossed", "newton"): (4, 290),
     ("crossed", "lbfgs"): (17, 769),
     ("crossed", "solve"): (2, 55),

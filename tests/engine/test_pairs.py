@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from remlax.engine.pairs import Meetings, find_cells, find_meetings, pair_count
-from remlax.kernels.dense_block import CrossedStructure
+from remlax.kernels.dense import CrossedStructure
 from remlax.kernels.theta import ThetaMap
 
 

@@ -13,9 +13,9 @@ from remlax.engine.batch import MAX_CHUNK, Batch, chunk_size
 from remlax.engine.conditioning import aliased_columns
 from remlax.engine.fit import take_better
 from remlax.kernels.cross_products import nested_tables
-from remlax.kernels.draws import _noise
 from remlax.kernels.nested import Nested
 from remlax.kernels.newton import CONVERGED, MAX_ITER, SADDLE, Optimum
+from remlax.kernels.posterior import _noise
 from remlax.kernels.problem import CrossProducts, Structure
 from remlax.kernels.restarts import next_start
 from remlax.kernels.row_products import RowLayout, row_products

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from remlax.impute.columns import plan_columns
-from remlax.impute.emb_stages import EmOptions, impute_table
+from remlax.impute.emb_run import EmOptions, impute_table
 from remlax.impute.kernels import all_patterns, emb_impute
 from remlax.impute.kernels.em import (
     EmSettings,
@@ -316,7 +316,7 @@ def test_lanes_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> No
     x, missing = small()
     table = np.where(missing, np.nan, x)
     together = impute_table(table, options(1e-4, m=5, bootstrap=True), 0)
-    monkeypatch.setattr("remlax.impute.emb_stages.BATCH_BYTES", 0)
+    monkeypatch.setattr("remlax.impute.emb_run.BATCH_BYTES", 0)
     single = impute_table(table, options(1e-4, m=5, bootstrap=True), 0)
     np.testing.assert_allclose(together.values, single.values, rtol=1e-10)
     assert len(np.unique(together.values[:, 0, 1:].round(9), axis=0)) == 5

@@ -42,7 +42,7 @@ def test_a_bar_counts_sweeps_and_imputations(
     np.testing.assert_array_equal(again.draws, found.draws)
     found.continue_(more=10)
     assert "40/40" in capsys.readouterr().err
-    monkeypatch.setattr("remlax.impute.emb_stages.BATCH_BYTES", 0)
+    monkeypatch.setattr("remlax.impute.emb_run.BATCH_BYTES", 0)
     impute.emb(frame.drop(columns="g"), m=3, seed=1)
     assert "3/3" in capsys.readouterr().err
 

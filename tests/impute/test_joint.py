@@ -177,10 +177,10 @@ def test_random_slopes_in_units_of_the_predictor() -> None:
     state = one._chains.state
     names, _ = in_units(one._model, one._chains, one.draws)
     where = {name: position for position, (_, name) in enumerate(names)}
-    turn = one._model.random.turn
+    transform = one._model.random.transform
     scale = one._model.lower.scale[0]
     z = np.column_stack([np.ones(len(frame)), frame["v"]])
-    np.testing.assert_allclose(one._model.random.x, z @ turn, rtol=1e-12)
+    np.testing.assert_allclose(one._model.random.x, z @ transform, rtol=1e-12)
     for k in range(2):
         last = one.draws[k, -1]
         psi = np.array(

@@ -23,7 +23,7 @@ from remlax.errors import ImputationError, ImputationWarning
 from remlax.impute import joint
 from remlax.impute.joint_model import build_model, read_formulas
 from remlax.impute.joint_result import make_result
-from remlax.impute.joint_run import JointPrior, advance, start
+from remlax.impute.joint_run import JointPrior, run_sweeps, start
 from remlax.impute.kernels.compatible import (
     CompatibleState,
     Monomials,
@@ -228,8 +228,8 @@ def test_posterior_is_that_of_jomo(reference: Path) -> None:
             random_scale=jnp.array([[rows[0], rows[2]], [rows[2], rows[1]]]), residual_scale=jnp.array([[rows[3]]])
         )
         chains = replace(chains, outcome=chains.outcome._replace(priors=law))
-    chains, _ = advance(chains, 500, lambda count: None)
-    table = make_result(model, *advance(chains, 3000, lambda count: None), data, None).parameters
+    chains, _ = run_sweeps(chains, 500, lambda count: None)
+    table = make_result(model, *run_sweeps(chains, 3000, lambda count: None), data, None).parameters
     lower = [0, 1, 3]
     order = ("covariates", "covariates_residual", "covariates_random", "fixed", "residual", "random")
     mean, sd, error = (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from remlax.impute.kernels.draws import Cells, LatentBlocks
+from remlax.impute.kernels.draws import KnownCells, LatentBlocks
 from remlax.impute.kernels.joint import Hyper, JointState, Tuning, sweep, sweep_noise
 from remlax.impute.kernels.joint_chain import parameters
 from remlax.impute.kernels.joint_data import JointPriors, JointSpec, reduce_rows
@@ -62,9 +62,9 @@ def sizes(spec: JointSpec) -> tuple[int, int, int, int, int]:
     return (2, 1, 2, 0, 1) if spec.specific else (4, 1, 2, 2, 1)
 
 
-def make_cells(missing: np.ndarray, n_categories: int) -> Cells:
+def make_cells(missing: np.ndarray, n_categories: int) -> KnownCells:
     observed, ids = np.unique(~missing, axis=0, return_inverse=True)
-    return Cells(
+    return KnownCells(
         jnp.asarray(missing),
         jnp.zeros((len(missing), n_categories), jnp.int32),
         jnp.asarray(ids.reshape(-1)),

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from remlax.kernels.eigen import small_eigh
+from remlax.kernels.small import small_eigh
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])

@@ -82,7 +82,7 @@ import jax, numpy as np
 import studies
 from remlax.batched.mixed_method import _cached_model, _Design
 from remlax.simulation.layout import structure_of
-from remlax.batched.pipeline import Columns, Options, analyse_on
+from remlax.batched.pipeline import AnalysisOptions, ReplicationColumns, analyse_on
 from remlax.batched.treatments import Whole
 assert len(jax.devices()) == int(sys.argv[2])
 study = studies.batched()
@@ -95,9 +95,10 @@ if len(jax.devices()) > 1:
     with jax.enable_x64(True):
         model, groups = _cached_model(structure_of(batch.design), _Design(batch.design), study.model, True)
         whole = batch.complete
-        columns = Columns({n: whole.columns[n] for n in model.columns}, {}, whole.weights > 0, whole.codes["g"])
+        values = {n: whole.columns[n] for n in model.columns}
+        columns = ReplicationColumns(values, {}, whole.weights > 0, whole.codes["g"])
         found = analyse_on(batch.keys, columns, groups, model=model, treatment=Whole(),
-                           options=Options(True, None, 1), devices=tuple(jax.devices()))
+                           options=AnalysisOptions(True, None, 1), devices=tuple(jax.devices()))
     assert len(found.pooled.estimate.sharding.device_set) == 2
 """
 

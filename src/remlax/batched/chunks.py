@@ -11,11 +11,21 @@ import jax
 import numpy as np
 
 from ..engine.programs import float64
+from ..engine.shapes import bucket, power_of_two
 from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
 from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
-from .pipeline import Columns, Findings, Options, Treatment, analyse, analyse_on, compile_ahead, shape_of
+from .pipeline import (
+    AnalysisOptions,
+    Findings,
+    ReplicationColumns,
+    Treatment,
+    analyse,
+    analyse_on,
+    compile_ahead,
+    shape_of,
+)
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time
 CHUNK_BYTES = 2**26  # of those that one call of the compiled program holds, at most
@@ -29,7 +39,7 @@ class Job(NamedTuple):
     The rows of ``columns`` are weights here: 0 for padding. full: replications of a full batch of the same study.
     """
 
-    columns: Columns
+    columns: ReplicationColumns
     groups: Groups
     model: ArrayModel
     treatment: Treatment
@@ -41,7 +51,7 @@ class Plan(NamedTuple):
 
     threads: int
     size: int
-    options: Options
+    options: AnalysisOptions
 
 
 def plan(job: Job, dfcom: Ddf) -> Plan:
@@ -54,11 +64,11 @@ def plan(job: Job, dfcom: Ddf) -> Plan:
     threads = threads_of(model) if devices == 1 and jax.default_backend() == "cpu" else 1
     shares = threads * devices
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
-    size = min(_power_of_two(most), _power_of_two(-(-max(r, job.full) // shares), up=True))
-    options = Options(
+    size = min(power_of_two(most), bucket(-(-max(r, job.full) // shares), per_octave=1))
+    options = AnalysisOptions(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
-        at_once=min(size, _power_of_two(max(1, CACHE_BYTES // per_replication))),
+        at_once=min(size, power_of_two(max(1, CACHE_BYTES // per_replication))),
     )
     return Plan(threads, size, options)
 
@@ -102,7 +112,3 @@ def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Findings:
         parts = list(pool.map(run, range(0, r, whole)))
     joined: Findings = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return joined
-
-
-def _power_of_two(number: int, *, up: bool = False) -> int:
-    return int(1 << (number - 1).bit_length()) if up else int(1 << (number.bit_length() - 1))

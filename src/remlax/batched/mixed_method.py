@@ -16,12 +16,12 @@ from ..design.congenial import Lacking
 from ..errors import SimulationError
 from ..simulation import checks
 from ..simulation.design import MultilevelDesign
-from ..simulation.layout import Structure, structure_of
+from ..simulation.layout import DesignShape, structure_of
 from ..simulation.measures import STATUSES
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
-from .pipeline import Columns, Findings, Treatment
+from .pipeline import Findings, ReplicationColumns, Treatment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class MixedModelMethod:
         model, groups = _cached_model(structure_of(batch.design), _Design(batch.design), formula, self.reml)
         treatment = self._treatment(batch, model)
         names = dict.fromkeys((*model.columns, *getattr(treatment, "columns", ())))
-        columns = Columns(
+        columns = ReplicationColumns(
             {name: batch.complete.columns[name] for name in names},
             {name: mask for name, mask in batch.mask.items() if name in names},
             batch.complete.weights,
@@ -128,7 +128,7 @@ class _Design:
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_model(structure: Structure, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
+def _cached_model(structure: DesignShape, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
     return read_model(design.design, formula, reml=reml)
 
 

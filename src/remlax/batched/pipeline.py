@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
+from ..engine.conditioning import ALIASED_PIVOT
 from ..engine.programs import PROGRAMS, float64, program
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
 from ..kernels.cross_products import Rotation
@@ -22,10 +23,8 @@ from ..kernels.newton import CONVERGED, Optimum
 from ..kernels.row_products import RowProducts, row_products
 from .array_model import ArrayModel, Groups, ModelShape
 
-PIVOT = 1e-7  # below this a column of X is determined by the others, as in the fits of data frames
 
-
-class Columns(NamedTuple):
+class ReplicationColumns(NamedTuple):
     """Columns of one replication: values (n,) by name, which cells are missing, which rows exist (above zero).
 
     cluster (n,): level of every row in the grouping factor that an imputation model uses.
@@ -57,12 +56,12 @@ class Treatment(Protocol):
         """Number K of completed data sets."""
         ...
 
-    def complete(self, key: Array, columns: Columns) -> Completed:
+    def complete(self, key: Array, columns: ReplicationColumns) -> Completed:
         """Complete one replication."""
         ...
 
 
-class Options(NamedTuple):
+class AnalysisOptions(NamedTuple):
     """Static choices: Satterthwaite's df; one number of df for all instead of them; replications treated at a time."""
 
     satterthwaite: bool
@@ -88,7 +87,13 @@ class Findings(NamedTuple):
 
 
 def analyse(
-    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, options: Options
+    keys: Array,
+    columns: ReplicationColumns,
+    groups: Groups,
+    *,
+    model: ArrayModel,
+    treatment: Treatment,
+    options: AnalysisOptions,
 ) -> Findings:
     """Analyse R replications: every array of ``columns`` has a leading axis R.
 
@@ -107,7 +112,13 @@ _compilers = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
 
 
 def compile_ahead(
-    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, options: Options
+    keys: Array,
+    columns: ReplicationColumns,
+    groups: Groups,
+    *,
+    model: ArrayModel,
+    treatment: Treatment,
+    options: AnalysisOptions,
 ) -> list[Future[Any]]:
     """Begin to compile the programs of `analyse` in other threads, side by side; XLA compiles without Python's lock.
 
@@ -116,7 +127,7 @@ def compile_ahead(
     """
     for_data_sets = {"model": model, "treatment": treatment, "at_once": options.at_once}
 
-    def of_rows(keys: Array, columns: Columns, groups: Groups) -> DataSets:
+    def of_rows(keys: Array, columns: ReplicationColumns, groups: Groups) -> DataSets:
         found: DataSets = _data_sets(keys, columns, groups, **for_data_sets)
         return found
 
@@ -158,12 +169,12 @@ def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future
 @program("model", "treatment", "options", "devices")
 def analyse_on(
     keys: Array,
-    columns: Columns,
+    columns: ReplicationColumns,
     groups: Groups,
     *,
     model: ArrayModel,
     treatment: Treatment,
-    options: Options,
+    options: AnalysisOptions,
     devices: tuple[jax.Device, ...],
 ) -> Findings:
     """Analyse R replications, a multiple of the number of devices, each device its share of them.
@@ -174,7 +185,7 @@ def analyse_on(
     spec: Callable[..., PartitionSpec] = PartitionSpec  # JAX gives it no types
     own, whole = spec("replications"), spec()
 
-    def share(keys: Array, columns: Columns, groups: Groups) -> Findings:
+    def share(keys: Array, columns: ReplicationColumns, groups: Groups) -> Findings:
         return analyse(keys, columns, groups, model=model, treatment=treatment, options=options)
 
     sharded = jax.shard_map(share, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False)
@@ -196,11 +207,11 @@ class DataSets(NamedTuple):
 
 @program("model", "treatment", "at_once")
 def _data_sets(
-    keys: Array, columns: Columns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
+    keys: Array, columns: ReplicationColumns, groups: Groups, *, model: ArrayModel, treatment: Treatment, at_once: int
 ) -> DataSets:
     """Impute and form cross-products."""
 
-    def of_replication(own: tuple[Array, Columns]) -> tuple[RowProducts, tuple[Array, ...]]:
+    def of_replication(own: tuple[Array, ReplicationColumns]) -> tuple[RowProducts, tuple[Array, ...]]:
         products, scales = _products(*own, groups, model, treatment)
         return products, tuple(jnp.broadcast_to(scale, (treatment.sets, *scale.shape)) for scale in scales)
 
@@ -219,7 +230,9 @@ def _fits(problem: Nested) -> Optimum:
 
 
 @program("model", "sets", "options")
-def _estimates(optimum: Optimum, data_sets: DataSets, *, model: ModelShape, sets: int, options: Options) -> Findings:
+def _estimates(
+    optimum: Optimum, data_sets: DataSets, *, model: ModelShape, sets: int, options: AnalysisOptions
+) -> Findings:
     """Estimate and pool R x K data sets that have been fitted."""
     found = estimate_queue(
         optimum,
@@ -236,7 +249,7 @@ def _estimates(optimum: Optimum, data_sets: DataSets, *, model: ModelShape, sets
 
 
 def _products(
-    key: Array, columns: Columns, groups: Groups, model: ArrayModel, treatment: Treatment
+    key: Array, columns: ReplicationColumns, groups: Groups, model: ArrayModel, treatment: Treatment
 ) -> tuple[RowProducts, tuple[Array, ...]]:
     """Cross-products of the K completed data sets of one replication, and the scales of the columns of Z."""
     columns = columns._replace(rows=columns.rows > 0)
@@ -279,11 +292,11 @@ def _parameters(found: Estimates, model: ModelShape) -> Array:
     return jnp.stack([*out, found.sigma], axis=1)
 
 
-def _pool(optimum: Optimum, found: Estimates, parameters: Array, pivots: Array, options: Options) -> Findings:
+def _pool(optimum: Optimum, found: Estimates, parameters: Array, pivots: Array, options: AnalysisOptions) -> Findings:
     dfcom = jnp.mean(found.df, axis=1)
     if options.dfcom is not None:
         dfcom = jnp.full_like(dfcom, options.dfcom)
-    usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > PIVOT)
+    usable = jnp.isfinite(found.sigma) & jnp.all(jnp.isfinite(found.beta), axis=2) & (pivots > ALIASED_PIVOT)
     unconverged = optimum.status != CONVERGED
     exact = usable & found.exact
     pooled: Pooled = jax.vmap(rubin)(found.beta, found.variance, dfcom)

@@ -15,7 +15,7 @@ from ..impute.kernels.joint_chain import joint_impute
 from ..impute.kernels.noise import fold_in, uniforms
 from .array_columns import Product, product_columns, product_names
 from .imputation_terms import Split
-from .pipeline import Columns, Completed
+from .pipeline import Completed, ReplicationColumns
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Whole:
 
     sets: int = 1
 
-    def complete(self, key: Array, columns: Columns) -> Completed:
+    def complete(self, key: Array, columns: ReplicationColumns) -> Completed:
         """Take all rows."""
         return Completed({}, jnp.zeros(1), columns.rows)
 
@@ -36,7 +36,7 @@ class Listwise:
     columns: tuple[str, ...]
     sets: int = 1
 
-    def complete(self, key: Array, columns: Columns) -> Completed:
+    def complete(self, key: Array, columns: ReplicationColumns) -> Completed:
         """Leave out incomplete rows."""
         rows = columns.rows
         for name in self.columns:
@@ -82,11 +82,11 @@ class EmbTreatment:
         """All columns that are read."""
         return _read(self.numbers, self.terms, self.split)
 
-    def complete(self, key: Array, columns: Columns) -> Completed:
+    def complete(self, key: Array, columns: ReplicationColumns) -> Completed:
         """Impute the incomplete columns K times."""
         places = [self.numbers.index(name) for name in self.incomplete]
 
-        def fill(key: Array, columns: Columns) -> Array:
+        def fill(key: Array, columns: ReplicationColumns) -> Array:
             x, missing = _targets(columns, self.numbers)
             if self.terms:
                 more = product_columns(self.terms, columns.values, x[:, 0])
@@ -148,13 +148,13 @@ class JointTreatment:
         """All columns that are read."""
         return _read(self.targets, (*self.fixed, *self.random), self.split)
 
-    def complete(self, key: Array, columns: Columns) -> Completed:
+    def complete(self, key: Array, columns: ReplicationColumns) -> Completed:
         """Impute the incomplete columns K times."""
         places = [self.targets.index(name) for name in self.incomplete]
         patterns = all_patterns(len(self.targets), places)
         patterns = jnp.concatenate([patterns, jnp.ones((1, len(self.targets)), bool)])  # rows of padding
 
-        def fill(key: Array, columns: Columns) -> Array:
+        def fill(key: Array, columns: ReplicationColumns) -> Array:
             y, missing = _targets(columns, self.targets)
             filled, _ = joint_impute(
                 key,
@@ -175,14 +175,14 @@ class JointTreatment:
         return Completed(imputed, jnp.zeros(self.sets), columns.rows)
 
 
-def _targets(columns: Columns, names: tuple[str, ...]) -> tuple[Array, Array]:
+def _targets(columns: ReplicationColumns, names: tuple[str, ...]) -> tuple[Array, Array]:
     """Columns (n, r) of an imputation model and their missing cells; a row of padding has no observed cell."""
     gone = jnp.zeros_like(columns.rows)
     missing = [columns.mask.get(name, gone) | ~columns.rows for name in names]
     return jnp.stack([columns.values[name] for name in names], axis=1), jnp.stack(missing, axis=1)
 
 
-def _with_ones(columns: Columns, products: tuple[Product, ...]) -> Array:
+def _with_ones(columns: ReplicationColumns, products: tuple[Product, ...]) -> Array:
     """Predictors (n, 1 + k): ones and the products, standardised over the rows that exist."""
     weight = columns.rows.astype(jnp.result_type(float))
     total = jnp.sum(weight)
@@ -198,7 +198,9 @@ def _read(names: tuple[str, ...], products: tuple[Product, ...], split: Split | 
     return tuple(dict.fromkeys((*names, *product_names(products), *own)))
 
 
-def _by_values(split: Split | None, fill: Callable[[Array, Columns], Array], key: Array, columns: Columns) -> Array:
+def _by_values(
+    split: Split | None, fill: Callable[[Array, ReplicationColumns], Array], key: Array, columns: ReplicationColumns
+) -> Array:
     """Completed columns (m, n, r): of all rows at once, or of the rows with each value of a column by themselves."""
     if split is None:
         return fill(key, columns)

@@ -15,7 +15,7 @@ ZERO, ONE = Constant("0", 0.0), Constant("1", 1.0)
 
 
 @dataclass(frozen=True)
-class RandomTerm:
+class RandomEffectsTerm:
     """One random-effects term.
 
     Attributes
@@ -58,7 +58,7 @@ class MixedFormula:
         Right side of the fixed part without bars and offsets, intercept spelt out.
     offset_trees : tuple of Node
         Expressions whose sum is the offset.
-    random : tuple of RandomTerm
+    random : tuple of RandomEffectsTerm
         In lme4's order; nesting and ``||`` written out.
     contrasts : mapping of str to OwnContrasts or str, default {}
         Contrasts of factors of the fixed part, given beside the text.
@@ -68,7 +68,7 @@ class MixedFormula:
     right_tree: Node
     fixed_tree: Node
     offset_trees: tuple[Node, ...]
-    random: tuple[RandomTerm, ...]
+    random: tuple[RandomEffectsTerm, ...]
     contrasts: GivenContrasts = field(default_factory=dict, compare=False)
 
     @property
@@ -137,7 +137,7 @@ def parse_formula(text: str) -> MixedFormula:
                       f"write the random term as (1 {right.op} {group})")  # fmt: skip
     fixed: list[tuple[int, Node]] = []
     offsets: list[Node] = []
-    random: list[RandomTerm] = []
+    random: list[RandomEffectsTerm] = []
     for sign, item in flatten(right):
         bar = _bar(item)
         if bar is not None:
@@ -168,7 +168,7 @@ def _bar(node: Node) -> Binary | None:
     return _bar(node.inner)
 
 
-def _random_terms(bar: Binary, text: str) -> list[RandomTerm]:
+def _random_terms(bar: Binary, text: str) -> list[RandomEffectsTerm]:
     items = flatten(bar.left)
     if any(isinstance(item, Call) and item.func == "offset" for _, item in items):
         raise problem(text, f"an offset belongs to the fixed part, not into the random term ({bar.text})")
@@ -180,7 +180,7 @@ def _random_terms(bar: Binary, text: str) -> list[RandomTerm]:
         products = [product([terms.factors[i] for i in term]) for term in terms.terms]
         left_sides = [Sum(((1, ONE),))] * terms.intercept + [Sum(((1, ZERO), (1, node))) for node in products]
     groups = _groups(bar, text)
-    return [RandomTerm(lhs, group, True, name) for lhs in left_sides for group, name in groups]
+    return [RandomEffectsTerm(lhs, group, True, name) for lhs in left_sides for group, name in groups]
 
 
 def _with_intercept(items: list[tuple[int, Node]], text: str) -> Sum:

@@ -24,7 +24,7 @@ from ..kernels.problem import Problem, Structure
 from ..progress import progress
 from .placement import over_sets, place
 from .programs import float64, program
-from .shapes import bucket
+from .shapes import bucket, power_of_two
 
 # bytes of cross-products per chunk of data sets: about the L2 cache of one core
 CHUNK_BYTES = 2**20
@@ -82,7 +82,7 @@ class Batch:
 
 
 def chunk_size(batch: Batch, threads: int, n_runs: int | None = None, *, some: bool = False) -> int:
-    """Data sets per chunk: a number of a coarse grid that fits the cache and gives every thread as much work.
+    """Data sets per chunk: a rounded number that fits the cache and gives every thread as much work.
 
     ``n_runs`` is the number of runs where it is not that of the data sets. On a mesh every device gets such a number.
     ``some``: these are some data sets of a list, another number each time, so that only powers of two are taken.
@@ -95,7 +95,7 @@ def chunk_size(batch: Batch, threads: int, n_runs: int | None = None, *, some: b
     runs = -(-(batch.n_sets if n_runs is None else n_runs) // devices)
     # a second thread is worth its start from about a quarter of a chunk of work
     share = runs if 4 * each * runs < room else -(-runs // threads)
-    most_sets = 1 << (fits.bit_length() - 1)
+    most_sets = power_of_two(fits)
     if share > most_sets:
         rounds = -(-share // most_sets)
         share = -(-share // rounds)
@@ -179,12 +179,12 @@ def run(
 
 def _in_threads(one: Callable[[np.ndarray], T], pieces: list[np.ndarray], threads: int) -> list[T]:
     results = []
-    with progress(sum(map(len, pieces)), "fit") as tell, ThreadPoolExecutor(threads) as pool:
+    with progress(sum(map(len, pieces)), "fit") as advance, ThreadPoolExecutor(threads) as pool:
         waiting = [pool.submit(one, piece) for piece in pieces]
         try:
             for piece, future in zip(pieces, waiting, strict=True):
                 results.append(future.result())
-                tell(len(piece))
+                advance(len(piece))
         finally:
             for future in waiting:  # after Ctrl-C none of them begins
                 future.cancel()

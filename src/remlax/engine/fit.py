@@ -92,7 +92,7 @@ def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED
 
 
 def _by_reversed_columns(batch: Batch, best: Optimum, criterion: Criterion) -> Optimum:
-    """Fit data sets whose way was ill-conditioned with the columns of Z reversed, and go on from there."""
+    """Fit data sets that are ill-conditioned with the columns of Z reversed, and go on from there."""
     theta_map = batch.structure.theta_map
     which = np.flatnonzero(ill_conditioned(np.asarray(best.theta), np.asarray(best.status), theta_map))
     part = batch.take(which)

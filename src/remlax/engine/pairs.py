@@ -9,7 +9,7 @@ from jax import Array
 from scipy import sparse
 
 from ..kernels.crossed import CrossedIndex
-from ..kernels.dense_block import CrossedStructure
+from ..kernels.dense import CrossedStructure
 from .shapes import bucket, host_leaf
 
 

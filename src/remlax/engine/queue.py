@@ -1,7 +1,7 @@
 """Fit many data sets inside one compiled program: a queue, a few at a time, each with as many starts as it needs.
 
-What ``fit.fit`` does on the host is done here on the device: data sets that failed, ended on the boundary or came by an
-ill-conditioned way are fitted again. So a simulation study needs no host step between its data and its estimates.
+What ``fit.fit`` does on the host is done here on the device: data sets that failed, ended on the boundary or are
+ill-conditioned are fitted again. So a simulation study needs no host step between its data and its estimates.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..kernels.cross_products import Rotation
-from ..kernels.eigen import small_eigh
 from ..kernels.estimates import Estimates, estimate
 from ..kernels.newton import NOT_FINITE, Optimum
 from ..kernels.problem import CrossProducts, Problem
 from ..kernels.restarts import chosen, ill_conditioned, is_better, next_start, try_again
+from ..kernels.small import small_eigh
 from ..kernels.theta import reversed_theta
 from .batch import CHUNK_BYTES, MAX_CHUNK
 from .fit import fit_batch
+from .shapes import power_of_two
 
 T = TypeVar("T")
 
 
 class _Queue(NamedTuple):
-    """Where every data set stands; ``stage`` of the way with reversed columns, ``aside`` the theta there."""
+    """Where every data set stands; ``stage`` of the fits with reversed columns, ``there`` the theta in that order."""
 
     best: Optimum
     tries: Array
     stage: Array
-    aside: Array
+    there: Array
     waiting: Array
 
 
-# no ill-conditioned way yet, with reversed columns, from there in their own order, done
+# not ill-conditioned so far, with reversed columns, from there in their own order, done
 OWN, REVERSED, BACK, DONE = range(4)
 
 
@@ -45,7 +46,7 @@ def sets_at_once(products: CrossProducts) -> int:
     n_sets = products.n_obs.shape[0]
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(products)) / n_sets
     fits = max(1, min(MAX_CHUNK, int(CHUNK_BYTES // max(each, 1.0)), n_sets))
-    return 1 << (fits.bit_length() - 1)
+    return power_of_two(fits)
 
 
 def optimum_shape(problem: Problem[Any, Any]) -> Optimum:
@@ -81,21 +82,21 @@ def fit_queue(problem: Problem[Any, Any]) -> Optimum:
         (slots,) = jnp.nonzero(queue.waiting, size=size, fill_value=m)
         slots = slots.astype(jnp.int32)
         sets = jnp.minimum(slots, m - 1)
-        best, tries, stage, aside, _ = jax.tree.map(lambda a: a[sets], queue)
+        best, tries, stage, there, _ = jax.tree.map(lambda a: a[sets], queue)
         own = problem.filled(jax.tree.map(lambda a: a[sets], products), problem.index)
         starts = _starts(best, tries, problem)
         reverse = own.reversed()
         if reverse is not None:
-            other = reversed_theta(jnp.where((stage == REVERSED)[:, None], best.theta, aside), theta_map)
+            other = reversed_theta(jnp.where((stage == REVERSED)[:, None], best.theta, there), theta_map)
             starts = _where((stage == REVERSED) | (stage == BACK), other, starts)
             own = own.filled(_where(stage == REVERSED, reverse.products, own.products), own.index)
         optimum = fit_batch(starts, own)
         best = _where(stage == REVERSED, best, _better(best, tries, optimum))
         own_order = (stage == OWN) | (stage == DONE)
         tries = tries + own_order.astype(jnp.int32)
-        turn = (stage == OWN) & (tries == 1) & ill_conditioned(best.theta, best.status, theta_map)
-        stage = jnp.where(own_order, jnp.where(turn, REVERSED, DONE), stage + 1)
-        waiting = turn | (stage == BACK) | try_again(best, tries, theta_map)
+        reverse_next = (stage == OWN) & (tries == 1) & ill_conditioned(best.theta, best.status, theta_map)
+        stage = jnp.where(own_order, jnp.where(reverse_next, REVERSED, DONE), stage + 1)
+        waiting = reverse_next | (stage == BACK) | try_again(best, tries, theta_map)
         served = _Queue(best, tries, stage, optimum.theta, waiting)
         after: _Queue = jax.tree.map(lambda a, part: a.at[slots].set(part, mode="drop"), queue, served)
         return after
@@ -147,8 +148,9 @@ def estimate_queue(
     """Estimates of every data set at its theta; every array has a leading axis of data sets. See `estimate`."""
 
     def one(own: tuple[Array, Rotation, tuple[Array, ...], CrossProducts]) -> Estimates:
-        theta, turn, scales, products = own
-        return estimate(theta, turn, scales, problem.filled(products, problem.index), satterthwaite=satterthwaite)
+        theta, own_rotation, scales, products = own
+        part = problem.filled(products, problem.index)
+        return estimate(theta, own_rotation, scales, part, satterthwaite=satterthwaite)
 
     given = (optimum.theta, rotation, z_scale, problem.products)
     estimates: Estimates = lax.map(one, given, batch_size=_even_share(problem.products))

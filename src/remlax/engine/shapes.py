@@ -36,6 +36,17 @@ def bucket(n: int, least: int = 1, per_octave: float = 2) -> int:
     return int(-(-n // unit) * unit)
 
 
+def power_of_two(n: int) -> int:
+    """Largest power of two that is at most n.
+
+    Examples
+    --------
+    >>> [power_of_two(n) for n in (1, 7, 8)]
+    [1, 4, 8]
+    """
+    return 1 << (n.bit_length() - 1)
+
+
 def host_leaf(values: npt.ArrayLike) -> Array:
     """Hold a NumPy array where a jax Array is declared: it stays on the host until a compiled program takes it."""
     return cast(Array, np.asarray(values))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.cross_products import Table
 from ..kernels.crossed import Crossed, CrossedProducts
-from ..kernels.dense_block import CrossedStructure
+from ..kernels.dense import CrossedStructure
 from ..kernels.nested import Nested
 from ..kernels.problem import CrossProducts, Structure
 from .batch import Batch

@@ -15,7 +15,7 @@ from ..engine.shapes import bucket
 from ..engine.stack import Assembly, CrossedAssembly, NestedAssembly
 from ..errors import ModelSizeError
 from ..kernels.cross_products import Table, nested_tables
-from ..kernels.dense_block import CrossedStructure
+from ..kernels.dense import CrossedStructure
 from ..kernels.problem import Structure
 from ..kernels.theta import ThetaMap
 from .memory import available_bytes, human_bytes

@@ -16,19 +16,19 @@ from .diagnostics import observed_vs_imputed as observed_vs_imputed
 from .diagnostics import observed_vs_imputed_shares as observed_vs_imputed_shares
 from .diagnostics import quantile_table as quantile_table
 from .emb import emb as emb
-from .emb_within import ImputationWithin as ImputationWithin
 from .joint import joint as joint
 from .joint_result import JointResult as JointResult
 from .joint_run import JointPrior as JointPrior
-from .joint_within import JointWithin as JointWithin
-from .missing import add_missing as add_missing
 from .overimpute import Overimputation as Overimputation
 from .overimpute import overimpute as overimpute
+from .patterns import add_missing as add_missing
 from .patterns import fraction_missing as fraction_missing
 from .patterns import missing_flags as missing_flags
 from .patterns import pattern_table as pattern_table
 from .priors import CellPrior as CellPrior
 from .result import ImputationResult as ImputationResult
+from .within import ImputationWithin as ImputationWithin
+from .within import JointWithin as JointWithin
 
 # hidden from type checkers, for which it would make every name exist
 if not _typing.TYPE_CHECKING:

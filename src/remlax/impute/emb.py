@@ -12,13 +12,11 @@ from remlax.errors import ImputationError
 from .arguments import check_derive, check_mapping
 from .clusters import check_cluster, find_clusters, warn_flat_model
 from .derive import Derivation, warn_undeclared_means
-from .emb_plan import EmbPlan
-from .emb_stages import EmOptions
-from .emb_within import emb_within
+from .emb_run import EmbPlan, EmOptions
 from .patterns import check_columns
 from .priors import CellPrior, check_priors
 from .result import ImputationResult
-from .within import check_by
+from .within import check_by, emb_within
 
 
 def emb(
@@ -115,7 +113,7 @@ def emb(
     -----
     ImputationWarning
         Clustered rows, undeclared cluster means, rows without any observed cell, too many columns, failed
-        lanes.
+        imputations.
 
     Notes
     -----

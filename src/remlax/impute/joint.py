@@ -17,9 +17,8 @@ from .joint_model import read_formulas
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, start
-from .joint_within import joint_within
 from .patterns import check_columns
-from .within import check_by
+from .within import check_by, joint_within
 
 
 def joint(
@@ -173,8 +172,8 @@ def joint(
     if model is None:
         return joint_within(data, plan, derive, seed)
     chains = start(model, m, burn, plan.priors, plan.specific, seed)
-    with progress(m * (burn + iter), "sweep") as tell:
-        chains, draws = plan.run(chains, tell)
+    with progress(m * (burn + iter), "sweep") as advance:
+        chains, draws = plan.run(chains, advance)
     return make_result(model, chains, draws, data, derive, plan.described(data))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from remlax.design.congenial import as_terms, right_side
-from remlax.design.formula import RandomTerm, parse_formula
+from remlax.design.formula import RandomEffectsTerm, parse_formula
 from remlax.design.model_matrix import model_matrix
 from remlax.design.syntax import parse, variables
 from remlax.design.terms import flatten
@@ -41,11 +41,11 @@ class Formulas:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Predictor columns x (n, p) = raw columns @ turn (p, p), centred and scaled where there is an intercept."""
+    """Predictor columns x (n, p) = raw columns @ transform (p, p), centred and scaled where there is an intercept."""
 
     names: tuple[str, ...]
     x: FloatArray
-    turn: FloatArray
+    transform: FloatArray
     intercept: int | None
 
 
@@ -114,7 +114,7 @@ def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:
     return _target_names(left, role), right
 
 
-def _random_part(text: str, right: str, cluster: str | None) -> tuple[str, RandomTerm]:
+def _random_part(text: str, right: str, cluster: str | None) -> tuple[str, RandomEffectsTerm]:
     if "|" not in right:
         if cluster is None:
             raise ImputationError(f"formula={text!r} has no random term: add (1 | g), or name the clusters in cluster=")
@@ -207,14 +207,14 @@ def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     spread = x.std(axis=0)
     ones = np.flatnonzero((spread == 0.0) & (x[0] == 1.0))
     intercept = int(ones[0]) if len(ones) else None
-    turn = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
+    transform = np.diag(1.0 / np.where(spread > 0.0, spread, 1.0))
     if intercept is not None:
-        shift = -np.where(spread > 0.0, x.mean(axis=0), 0.0) * np.diag(turn)
-        turn[intercept] += shift
-    standard = np.ascontiguousarray(x @ turn)
+        shift = -np.where(spread > 0.0, x.mean(axis=0), 0.0) * np.diag(transform)
+        transform[intercept] += shift
+    standard = np.ascontiguousarray(x @ transform)
     if np.linalg.matrix_rank(standard) < standard.shape[1]:
         raise ImputationError(f"the columns of the {what} ({', '.join(found.names)}) are linearly dependent: drop one")
-    return Predictors(found.names, standard, turn, intercept)
+    return Predictors(found.names, standard, transform, intercept)
 
 
 def _targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> Targets:

@@ -16,7 +16,7 @@ from remlax.errors import ImputationError
 
 from .columns import FloatArray
 from .joint_model import Formulas, JointModel, build_model
-from .joint_run import Chains, JointPrior, advance
+from .joint_run import Chains, JointPrior, run_sweeps
 from .patterns import check_columns
 
 
@@ -70,11 +70,11 @@ class JointPlan:
             )
         return model
 
-    def run(self, chains: Chains, tell: Callable[[int], None]) -> tuple[Chains, FloatArray]:
+    def run(self, chains: Chains, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:
         """Make all sweeps; also the parameters after each that is recorded."""
         if self.burn:
-            chains, _ = advance(chains, self.burn, tell)
-        return advance(chains, self.iter, tell)
+            chains, _ = run_sweeps(chains, self.burn, advance)
+        return run_sweeps(chains, self.iter, advance)
 
     def described(self, data: pd.DataFrame) -> ImputationModel:
         """The model in the words of formulas, for the imputations to keep."""

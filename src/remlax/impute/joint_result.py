@@ -21,7 +21,7 @@ from .convergence import effective_size, split_rhat
 from .derive import Derivation, apply_derivations
 from .joint_model import JointModel, Predictors, Targets
 from .joint_outcome import outcome_in_units, outcome_names
-from .joint_run import Chains, advance, completed_frames
+from .joint_run import Chains, completed_frames, run_sweeps
 
 RHAT_LIMIT = 1.05
 
@@ -103,8 +103,8 @@ class JointResult(UnknownNames):
             If some Rhat is above 1.05.
         """
         check_whole("more", more, 4)
-        with progress(len(self.draws) * more, "sweep") as tell:
-            chains, draws = advance(self._chains, more, tell)
+        with progress(len(self.draws) * more, "sweep") as advance:
+            chains, draws = run_sweeps(self._chains, more, advance)
         return make_result(self._model, chains, draws, self._incomplete, self._derive, self.data.imputed_by)
 
     def summary(self) -> str:
@@ -169,31 +169,31 @@ def make_result(
 def _fixed(draws: FloatArray, targets: Targets, predictors: Predictors) -> FloatArray:
     """Coefficients (..., r * p) in units of the data."""
     r, p = len(targets.names), len(predictors.names)
-    coef = np.einsum("...ka,ba,k->...kb", draws.reshape(*draws.shape[:-1], r, p), predictors.turn, targets.scale)
+    coef = np.einsum("...ka,ba,k->...kb", draws.reshape(*draws.shape[:-1], r, p), predictors.transform, targets.scale)
     if predictors.intercept is not None:
         coef[..., predictors.intercept] += targets.centre
     flat: FloatArray = coef.reshape(draws.shape)
     return flat
 
 
-def _covariance(draws: FloatArray, turn: FloatArray) -> FloatArray:
-    """Lower triangles (..., d (d + 1) / 2) of turn @ S @ turn'."""
-    rows, columns = np.tril_indices(len(turn))
-    full = np.empty((*draws.shape[:-1], len(turn), len(turn)))
+def _covariance(draws: FloatArray, transform: FloatArray) -> FloatArray:
+    """Lower triangles (..., d (d + 1) / 2) of transform @ S @ transform'."""
+    rows, columns = np.tril_indices(len(transform))
+    full = np.empty((*draws.shape[:-1], len(transform), len(transform)))
     full[..., rows, columns] = draws
     full[..., columns, rows] = draws
-    turned: FloatArray = (turn @ full @ turn.T)[..., rows, columns]
-    return turned
+    out: FloatArray = (transform @ full @ transform.T)[..., rows, columns]
+    return out
 
 
 def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tuple[tuple[str, str], ...], FloatArray]:
     """Names (part, parameter) and draws of all parameters in units of the data; the order of `parameters`."""
     lower, upper, group = model.lower, model.upper, model.formulas.cluster
     effects = [f"{t}:{z}" for t in lower.names for z in model.random.names] + list(upper.names)
-    turn = np.zeros((len(effects), len(effects)))
+    transform = np.zeros((len(effects), len(effects)))
     n_random = len(lower.names) * len(model.random.names)
-    turn[:n_random, :n_random] = np.kron(np.diag(lower.scale), model.random.turn)
-    turn[n_random:, n_random:] = np.diag(upper.scale)
+    transform[:n_random, :n_random] = np.kron(np.diag(lower.scale), model.random.transform)
+    transform[n_random:, n_random:] = np.diag(upper.scale)
     names = [("fixed", f"{t} ~ {x}") for t in lower.names for x in model.fixed.names]
     names += [("cluster fixed", f"{t} ~ {x}") for t in upper.names for x in model.upper_fixed.names]
     sizes = [len(names) - len(upper.names) * len(model.upper_fixed.names)]
@@ -216,7 +216,7 @@ def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tupl
         _fixed(parts[0], lower, model.fixed),
         _fixed(parts[1], upper, model.upper_fixed),
         _covariance(parts[2], own),
-        _covariance(parts[3], turn),
+        _covariance(parts[3], transform),
         parts[4],
     ]
     if chains.spec.specific:

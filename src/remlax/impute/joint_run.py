@@ -19,12 +19,13 @@ import pandas as pd
 from remlax.errors import ImputationError
 
 from ..engine.programs import float64
+from ..engine.shapes import bucket
 from .arguments import check_number
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
 from .kernels.compatible import CompatibleState, Monomials, Outcome, run_compatible_chains, start_compatible_chains
-from .kernels.draws import Cells
+from .kernels.draws import KnownCells
 from .kernels.joint import JointState
 from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
@@ -107,10 +108,9 @@ def _scale(name: str, value: float | FloatArray, size: int) -> jax.Array:
     return jnp.asarray(matrix, jnp.float64)
 
 
-def round_up(count: int) -> int:
-    """Round a number of rows up to four significant bits: data of similar size share one compilation."""
-    step = 1 << max(count.bit_length() - 4, 3)
-    return max(-(-count // step) * step, step)
+def padded_rows(count: int) -> int:
+    """Number of rows with its padding, a multiple of eight: data of similar size share one compilation."""
+    return 8 * bucket(-(-count // 8), per_octave=8)
 
 
 @dataclass(frozen=True)
@@ -160,22 +160,18 @@ def _active_size(targets: Targets) -> tuple[int, int]:
     rows = _active_rows(targets)
     index = index_patterns(~np.isnan(targets.y[rows]))
     # rows that fill up have a pattern of their own
-    return round_up(len(rows)), _rounded_patterns(len(index.counts) + 1)
-
-
-def _rounded_patterns(count: int) -> int:
-    return 1 << (count - 1).bit_length()
+    return padded_rows(len(rows)), bucket(len(index.counts) + 1, per_octave=1)
 
 
 def _cells(
     y: FloatArray, category: npt.NDArray[np.intp], size: int, least_patterns: int = 1
-) -> tuple[FloatArray, Cells]:
+) -> tuple[FloatArray, KnownCells]:
     """Arrays of k rows, filled up to `size` rows without anything to draw."""
     k, r = y.shape
     missing = np.zeros((size, r), bool)
     missing[:k] = np.isnan(y)
     index = index_patterns(~missing)
-    n_patterns = max(_rounded_patterns(len(index.counts)), least_patterns)
+    n_patterns = max(bucket(len(index.counts), per_octave=1), least_patterns)
     observed = np.ones((n_patterns, r))
     observed[: len(index.counts)] = index.observed
     levels = np.full((size, category.shape[1]), -1, np.int32)
@@ -184,7 +180,7 @@ def _cells(
     filled[:k] = np.nan_to_num(y)
     ids = index.row_pattern.astype(np.int32)
     parts = (missing, levels, ids, observed)
-    return filled, Cells(*map(jnp.asarray, parts))
+    return filled, KnownCells(*map(jnp.asarray, parts))
 
 
 def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:
@@ -197,7 +193,7 @@ def load(
     """Reduce the model's arrays to what the sampler needs; also the positions of the active rows."""
     lower, upper = model.lower, model.upper
     rows = _active_rows(lower)
-    n, k = len(lower.y), round_up(len(rows)) if room is None else room.active
+    n, k = len(lower.y), padded_rows(len(rows)) if room is None else room.active
     # at least one more row of weight 0, for the places that no active row takes
     more = 1 if room is None else room.rows - n + 1
     y = np.pad(np.nan_to_num(lower.y), ((0, more), (0, 0)))
@@ -266,10 +262,10 @@ def _load_outcome(
     )
 
 
-def advance(chains: Chains, sweeps: int, tell: Callable[[int], None]) -> tuple[Chains, FloatArray]:
+def run_sweeps(chains: Chains, sweeps: int, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:
     """Make more sweeps; also the parameters after each, (m, sweeps, P), on the standardised scale.
 
-    `tell` is told how many sweeps of single chains are done, again and again.
+    `advance` is told how many sweeps of single chains are done, again and again.
     """
     m = chains.keys.shape[0]
     threads = min(os.cpu_count() or 1, m)
@@ -280,10 +276,10 @@ def advance(chains: Chains, sweeps: int, tell: Callable[[int], None]) -> tuple[C
 
     def run(piece: npt.NDArray[np.intp]) -> tuple[Any, FloatArray]:
         with float64():
-            return _run_piece(chains, piece, sweeps, tell, stop)
+            return _run_piece(chains, piece, sweeps, advance, stop)
 
     with float64():
-        _run_piece(chains, pieces[0], 0, tell, stop)  # compile once, before the threads meet
+        _run_piece(chains, pieces[0], 0, advance, stop)  # compile once, before the threads meet
     if len(pieces) == 1:
         results = [run(pieces[0])]
     else:
@@ -300,7 +296,7 @@ def advance(chains: Chains, sweeps: int, tell: Callable[[int], None]) -> tuple[C
 
 
 def _run_piece(
-    chains: Chains, piece: npt.NDArray[np.intp], sweeps: int, tell: Callable[[int], None], stop: threading.Event
+    chains: Chains, piece: npt.NDArray[np.intp], sweeps: int, advance: Callable[[int], None], stop: threading.Event
 ) -> tuple[Any, FloatArray]:
     state = jax.tree.map(lambda leaf: leaf[piece], chains.state)
     keys, done, most, own = chains.keys[piece], 0, FIRST_CHUNK, len(np.unique(piece))
@@ -317,7 +313,7 @@ def _run_piece(
             )  # fmt: skip
         records.append(np.asarray(record)[:, :count])
         done += count
-        tell(count * own)
+        advance(count * own)
         most = max(int(count * CALL_SECONDS / (time.perf_counter() - started)), 1)
     return jax.device_get(state), np.concatenate(records, axis=1)
 

@@ -11,8 +11,8 @@ from scipy.special import ndtr
 from remlax.errors import ImputationError
 
 from .columns import ColumnCode, FloatArray, slots
-from .emb_within import ImputationWithin
 from .result import ImputationResult
+from .within import ImputationWithin
 
 HALVINGS = 60
 

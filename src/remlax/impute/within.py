@@ -1,24 +1,34 @@
-"""Imputation within the levels of a column: rows split, seeds derived, completed rows put back in their order."""
+"""`emb` and `joint` within the levels of a column: rows split, seeds derived, completed rows put back in order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import block_diag
 
 from remlax.data import ImputedData
 from remlax.data.checks import Label
-from remlax.errors import ImputationError
+from remlax.data.imputation_model import ImputationModel
+from remlax.errors import ImputationError, about
 
+from ..progress import progress
+from .arguments import check_whole
 from .columns import check_values
-from .patterns import check_columns
+from .derive import Derivation, apply_derivations
+from .emb_run import EmbPlan
+from .joint_plan import JointPlan
+from .joint_result import JointResult, make_result
+from .joint_run import Room, run_sweeps, start
+from .patterns import check_columns, fraction_missing, pattern_table
+from .result import ImputationResult
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelRows:
     """One level of the column: its name in messages, positions of its rows (k,), these rows, and a seed of its own."""
 
     name: str
@@ -37,7 +47,7 @@ def check_by(data: pd.DataFrame, by: object) -> None:
     check_values(data[by])
 
 
-def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> list[Level]:
+def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> list[LevelRows]:
     """Split the data by the levels of a column, of which none may have fewer rows than the model has columns.
 
     Raises
@@ -69,7 +79,7 @@ def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> l
     where = [np.flatnonzero(codes == k) for k in range(len(names))]
     frames = [data.iloc[rows].set_axis(pd.RangeIndex(len(rows))) for rows in where]
     return [
-        Level(f"{by} = {name}", rows, frame, own)
+        LevelRows(f"{by} = {name}", rows, frame, own)
         for name, rows, frame, own in zip(names, where, frames, seeds, strict=True)
     ]
 
@@ -84,7 +94,7 @@ def _codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], list[object]]:
 
 
 def bind_rows(
-    levels: Sequence[Level], parts: Sequence[ImputedData | None], original: pd.DataFrame
+    levels: Sequence[LevelRows], parts: Sequence[ImputedData | None], original: pd.DataFrame
 ) -> dict[Label, pd.DataFrame]:
     """Put the completed rows of all levels back in the order of the original.
 
@@ -99,3 +109,135 @@ def bind_rows(
         bound.append(ImputedData.from_frames(placed))
     whole = ImputedData.concat(bound)
     return {label: frame.sort_index().set_axis(original.index) for label, frame in whole.iter()}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImputationWithin(ImputationResult):
+    """Imputations made by `emb(by=...)`: the rows of each level by a model of their own.
+
+    Attributes
+    ----------
+    data
+        The completed data sets, all rows in their order; those that failed in a level are left out.
+    parts
+        What `emb` returned for the rows of each level that has missing cells, by "arm = a" and the like.
+    chain_lengths, codes
+        (m,) the longest and the worst of any level.
+    model_columns, means, covariances
+        As of `ImputationResult`, the columns of all levels side by side.
+    """
+
+    parts: Mapping[str, ImputationResult]
+
+    def summary(self) -> str:
+        """Return a text: the summaries of the levels, one below the other; to be printed."""
+        return "\n".join(f"{name}\n{part.summary()}" for name, part in self.parts.items())
+
+
+def emb_within(data: pd.DataFrame, by: str, plan: EmbPlan, derive: Mapping[str, Derivation] | None) -> ImputationWithin:
+    """Impute within the levels of a column."""
+    levels = split_rows(data, by, plan.names(data), plan.options.seed)
+    parts = {}
+    for level in levels:
+        if plan.incomplete(level.frame):
+            with about(level.name):
+                parts[level.name] = plan.impute(level.frame, None, level.seed)
+    sets = [parts[level.name].data if level.name in parts else None for level in levels]
+    frames = {label: apply_derivations(frame, derive) for label, frame in bind_rows(levels, sets, data).items()}
+    bound = ImputedData.from_frames(frames).with_original(apply_derivations(data, derive))
+    results = list(parts.values())
+    codes = np.stack([part.codes for part in results])
+    return ImputationWithin(
+        data=replace(bound, imputed_by=plan.described(data, by)),
+        chain_lengths=np.stack([part.chain_lengths for part in results]).max(axis=0),
+        codes=np.where((codes == 2).any(axis=0), 2, codes.max(axis=0)),
+        fraction_missing=fraction_missing(data),
+        patterns=pattern_table(data),
+        n_rows=len(data),
+        n_complete=int(data.notna().all(axis=1).sum()),
+        model_columns=tuple(f"{name}: {own}" for name, part in parts.items() for own in part.model_columns),
+        means=np.concatenate([part.means for part in results], axis=1),
+        covariances=np.stack([block_diag(*own) for own in zip(*(part.covariances for part in results), strict=True)]),
+        plan=results[0].plan,
+        encoded=results[0].encoded,
+        parts=parts,
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointWithin(JointResult):
+    """Imputations made by `joint(by=...)`: the rows of each level by a model of their own.
+
+    Attributes
+    ----------
+    data
+        The m completed data sets, all rows in their order, with the incomplete data as `original`.
+    parts
+        What `joint` returned for the rows of each level that has missing cells, by "arm = a" and the like.
+    draws, n_sweeps
+        As of `JointResult`, the parameters of all levels side by side.
+    """
+
+    parts: Mapping[str, JointResult]
+    _levels: tuple[LevelRows, ...]
+
+    def continue_(self, more: int = 1000) -> JointWithin:
+        """Run every chain of every level further and impute anew; see `JointResult.continue_`."""
+        check_whole("more", more, 4)
+        with progress(sum(len(part.draws) for part in self.parts.values()) * more, "sweep") as advance:
+            done = {name: (part, *run_sweeps(part._chains, more, advance)) for name, part in self.parts.items()}
+        results = {}
+        for name, (part, chains, draws) in done.items():
+            with about(name):
+                results[name] = make_result(part._model, chains, draws, part._incomplete, None)
+        return _bind(self._levels, results, self._incomplete, self._derive, self.data.imputed_by)
+
+    def summary(self) -> str:
+        """Return a text: the summaries of the levels, one below the other; to be printed."""
+        return "\n".join(f"{name}\n{part.summary()}" for name, part in self.parts.items())
+
+
+def joint_within(
+    data: pd.DataFrame, plan: JointPlan, derive: Mapping[str, Derivation] | None, seed: int
+) -> JointWithin:
+    """Impute within the levels of a column; levels of one size share compiled programs."""
+    levels = split_rows(data, plan.by, plan.used, seed)
+    incomplete = [level for level in levels if plan.lacks_cells(level.frame)]
+    models = []
+    for level in incomplete:
+        with about(level.name):
+            models.append(plan.model(level.frame))
+    room = Room.of(models) if plan.compatible_with is None else None
+    results = {}
+    with progress(len(models) * plan.m * (plan.burn + plan.iter), "sweep") as advance:
+        for level, model in zip(incomplete, models, strict=True):
+            with about(level.name):
+                chains = start(model, plan.m, plan.burn, plan.priors, plan.specific, level.seed, room)
+                chains, draws = plan.run(chains, advance)
+                results[level.name] = make_result(model, chains, draws, level.frame, None)
+    return _bind(tuple(levels), results, data, derive, plan.described(data))
+
+
+def _bind(
+    levels: tuple[LevelRows, ...],
+    results: Mapping[str, JointResult],
+    data: pd.DataFrame,
+    derive: Mapping[str, Derivation] | None,
+    described: ImputationModel | None,
+) -> JointWithin:
+    sets = [results[level.name].data if level.name in results else None for level in levels]
+    frames = {label: apply_derivations(frame, derive) for label, frame in bind_rows(levels, sets, data).items()}
+    bound = ImputedData.from_frames(frames).with_original(apply_derivations(data, derive))
+    first = next(iter(results.values()))
+    return JointWithin(
+        replace(bound, imputed_by=described),
+        np.concatenate([part.draws for part in results.values()], axis=2),
+        first.n_sweeps,
+        tuple((kind, f"{name}: {own}") for name, part in results.items() for kind, own in part._names),
+        first._model,
+        first._chains,
+        data,
+        derive,
+        results,
+        levels,
+    )

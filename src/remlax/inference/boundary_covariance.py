@@ -7,7 +7,7 @@ import numpy as np
 from ..engine.batch import run
 from ..fitting.memory import available_bytes
 from ..fitting.selection import Selection
-from ..kernels.kenward_roger import kenward_roger_parts
+from ..kernels.inference import kenward_roger_parts
 from .kenward_roger import needed_bytes
 
 

@@ -22,7 +22,7 @@ Ddf = Literal["satterthwaite", "kenward-roger", "residual"]
 Vcov = Literal["model", "CR0", "CR2"]
 
 
-class Joint(NamedTuple):
+class JointTest(NamedTuple):
     """F test of several contrasts in every data set: df1, df2 and a factor for the F statistic, each (K,).
 
     ``name`` is that of the test where it is not the F test of single contrasts' degrees of freedom.
@@ -51,7 +51,7 @@ class CoefficientInference(Protocol):
         """Degrees of freedom of single contrasts (r, p), as (K, r)."""
         ...
 
-    def joint(self, contrasts: np.ndarray) -> Joint:
+    def joint(self, contrasts: np.ndarray) -> JointTest:
         """F test that all contrasts (r, p) are zero."""
         ...
 
@@ -72,10 +72,10 @@ class Satterthwaite:
         """Degrees of freedom, (K, r)."""
         return satterthwaite_df(self.fits, contrasts)
 
-    def joint(self, contrasts: np.ndarray) -> Joint:
+    def joint(self, contrasts: np.ndarray) -> JointTest:
         """F test with lmerTest's denominator df."""
         df1, df2 = satterthwaite_joint_df(self.fits, contrasts)
-        return Joint(df1, df2, np.ones(len(df2)))
+        return JointTest(df1, df2, np.ones(len(df2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +94,10 @@ class KenwardRoger:
         """Degrees of freedom, (K, r)."""
         return contrast_df(self.adjustment, contrasts)
 
-    def joint(self, contrasts: np.ndarray) -> Joint:
+    def joint(self, contrasts: np.ndarray) -> JointTest:
         """F test with its factor."""
         df2, scale = joint_df(self.adjustment, contrasts)
-        return Joint(np.full(len(df2), len(contrasts)), df2, scale)
+        return JointTest(np.full(len(df2), len(contrasts)), df2, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +134,13 @@ class ClusterRobust:
         """Degrees of freedom, (K, r)."""
         return np.stack([one.df(contrasts) for one in self.each])
 
-    def joint(self, contrasts: np.ndarray) -> Joint:
+    def joint(self, contrasts: np.ndarray) -> JointTest:
         """Approximate Hotelling test (HTZ of Pustejovsky & Tipton 2018)."""
         q = len(contrasts)
         eta = np.array([one.wishart_df(contrasts) for one in self.each])
         # for one contrast eta is the df of the t test
         name = f"Hotelling's T2 (HTZ), {self.kind} covariance by {self.cluster}" if q > 1 else None
-        return Joint(np.full(len(eta), q), eta - q + 1, (eta - q + 1) / eta, name)
+        return JointTest(np.full(len(eta), q), eta - q + 1, (eta - q + 1) / eta, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +156,11 @@ class GivenDf:
         by_row = np.where(contrasts != 0, self.values, np.inf).min(axis=1, initial=np.inf)
         return np.broadcast_to(by_row, (len(self.vcov), len(contrasts)))
 
-    def joint(self, contrasts: np.ndarray) -> Joint:
+    def joint(self, contrasts: np.ndarray) -> JointTest:
         """Return the smallest df of the coefficients that take part."""
         n, df2 = len(self.vcov), float(self.df(contrasts)[0].min(initial=np.inf))
         rank = np.linalg.matrix_rank(contrasts)
-        return Joint(np.full(n, rank), np.full(n, df2), np.ones(n))
+        return JointTest(np.full(n, rank), np.full(n, df2), np.ones(n))
 
 
 def coefficient_inference(

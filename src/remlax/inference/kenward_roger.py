@@ -11,7 +11,7 @@ from ..errors import DataError, ModelSizeError
 from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
 from ..fitting.selection import Selection
-from ..kernels.kenward_roger import kenward_roger_parts
+from ..kernels.inference import kenward_roger_parts
 from .satterthwaite import matched_df, scaled_pinv
 
 

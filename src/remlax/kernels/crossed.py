@@ -12,12 +12,18 @@ import numpy as np
 from jax import Array, lax
 
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots
-from .border import Border, Expansion
 from .crossed_derivatives import crossed_derivatives
-from .dense import inverse_root, log_det_and_form
-from .dense_block import CrossedParts, CrossedStructure, scale_block, scale_parts, times_lambda
+from .dense import (
+    CrossedParts,
+    CrossedStructure,
+    inverse_root,
+    log_det_and_form,
+    scale_block,
+    scale_parts,
+    times_lambda,
+)
 from .posterior import DenseElimination, Elimination
-from .problem import CrossProducts, Factors, Problem, own_effects, repeat_zy
+from .problem import Border, CrossProducts, Expansion, Factors, Problem, own_effects, repeat_zy
 
 if TYPE_CHECKING:
     from .posterior import RowMoments, Rows

@@ -18,10 +18,8 @@ import numpy as np
 from jax import Array
 
 from .blocks import eliminate_levels
-from .border import Border, Expansion
-from .dense import inverse_root, root_gram
-from .dense_block import CrossedParts, CrossedStructure, scale_block, scale_parts, times_lambda
-from .problem import Factors
+from .dense import CrossedParts, CrossedStructure, inverse_root, root_gram, scale_block, scale_parts, times_lambda
+from .problem import Border, Expansion, Factors
 from .theta import mapped_factors
 
 

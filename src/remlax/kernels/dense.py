@@ -1,15 +1,21 @@
-"""Root and inverse of one large positive definite matrix, in products of its halves.
+"""The dense block of a crossed model, and root and inverse of one large matrix, in products of its halves.
 
-Products run at the full speed of every device. LAPACK's factorisations do not, and called for several lanes at a time
-they can wait for ever (see ``small``).
+The block is what is left of the other factors once the first is eliminated.
+
+Products run at the full speed of every device. LAPACK's factorisations do not, and called for several data sets at a
+time they can wait for ever (see ``small``).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .problem import Factors, Structure
 from .small import factor_inverse
 
 # orders below which halving costs more than a loop over the columns; and no more loops than this in one program
@@ -108,3 +114,61 @@ def _log_det_and_form_jvp(
     moved = x.T @ d_right
     out = -2 * jnp.sum(jnp.log(jnp.diagonal(root))), right.T @ x
     return out, (jnp.sum(inverse * d_a), moved + moved.T - x.T @ d_a @ x)
+
+
+@dataclass(frozen=True)
+class CrossedStructure(Structure):
+    """Static shape of a model with crossed factors: the first is eliminated, the others form one dense block."""
+
+    @property
+    def n_dense(self) -> int:
+        """Order of the dense block."""
+        return sum(q * m for q, m in zip(self.q[1:], self.n_levels[1:], strict=True))
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers in the arrays that an elimination passes through."""
+        return 3 * self.n_dense**2 + self.n_levels[0] * self.q[0] * (self.q[0] + self.n_fixed + 1)
+
+    def dense_slices(self) -> list[tuple[int, int, int]]:
+        """Return (start, levels, q) of each factor inside the dense block."""
+        out, start = [], 0
+        for q, levels in zip(self.q[1:], self.n_levels[1:], strict=True):
+            out.append((start, levels, q))
+            start += q * levels
+        return out
+
+
+class CrossedParts(NamedTuple):
+    """What is left of a crossed model once its first factor is eliminated.
+
+    block (n_dense, n_dense): Z'Z of the other factors, or Lambda'Z'Z Lambda + I; right (n_dense, w): Z'W, or
+    Lambda'Z'W; m (w, w): W'W.
+    """
+
+    block: Array
+    right: Array
+    m: Array
+
+
+def scale_parts(parts: CrossedParts, lams: Factors, structure: CrossedStructure) -> CrossedParts:
+    """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
+    block, right = scale_block(parts.block, lams, structure), times_lambda(parts.right.T, lams, structure).T
+    return CrossedParts(block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
+
+
+def scale_block(block: Array, lams: Factors, structure: CrossedStructure) -> Array:
+    """Lambda' S Lambda of a symmetric matrix (n_dense, n_dense)."""
+    return times_lambda(times_lambda(block, lams, structure).T, lams, structure)
+
+
+def times_lambda(rows: Array, lams: Factors, structure: CrossedStructure) -> Array:
+    """Multiply rows (k, n_dense) by the block-diagonal Lambda of the dense factors."""
+    out = []
+    for (start, levels, q), lam in zip(structure.dense_slices(), lams, strict=True):
+        part = rows[:, start : start + levels * q]
+        if q == 1:
+            out.append(part * lam[0, 0])
+        else:
+            out.append((part.reshape(-1, q) @ lam).reshape(part.shape))
+    return jnp.concatenate(out, axis=1)

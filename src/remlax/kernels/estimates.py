@@ -12,9 +12,9 @@ from jax import Array
 
 from . import inference
 from .cross_products import Rotation
-from .eigen import small_eigh
 from .problem import Problem
 from .restarts import on_boundary
+from .small import small_eigh
 from .theta import canonical_theta
 
 # as in the fits of one list: eigenvalues of the information below this share of the largest carry none

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from .border import Border, Expansion
 from .criterion import Derivatives
 from .newton import Optimum, minimise
-from .problem import Problem
+from .problem import Border, Expansion, Problem
 from .small import factor_inverse
 from .theta import mapped_factors
 

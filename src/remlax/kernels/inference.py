@@ -1,4 +1,4 @@
-"""What follows from a fitted theta, for one data set: coefficients, their covariance, conditional modes.
+"""Coefficients, their covariance (Kenward and Roger's as well) and conditional modes of one data set at a theta.
 
 Conditional modes and variances come from derivatives of the criterion's own parts, so that one line of algebra serves
 every structure: with v = (-beta, 1), d(v'Mv)/d(Z'y) = -2 b by the envelope theorem, and
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .criterion import assemble, expansion, marginal
-from .problem import Modes, Problem, degrees
+from .problem import ConditionalModes, Problem, degrees
 from .small import factor_inverse
 
 # M = [X y]'V^-1[X y] is left by a subtraction. Least sigma^2 over the residual variance of least squares, and least
@@ -61,7 +61,7 @@ def _solution(logdet: Array, factors: tuple[Array, Array], problem: Problem[Any,
     )
 
 
-def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> Modes:
+def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> ConditionalModes:
     """Conditional modes and variances of the random effects given beta and theta (Bates et al. 2015, eq. 58).
 
     A level without rows has mode 0 and its prior variance.
@@ -89,7 +89,7 @@ def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) ->
     one, zero = jnp.ones((), gamma.dtype), jnp.zeros((), gamma.dtype)
     _, by_zz = pull((one, zero))
     by_zy, _ = pull((zero, one))
-    return Modes(
+    return ConditionalModes(
         tuple(-0.5 * part[:, :, 0] for part in problem.by_level(by_zy)),
         problem.squares_by_level(by_zz),
     )
@@ -193,3 +193,68 @@ def prediction_variances(theta: Array, select: tuple[Array, ...], problem: Probl
         rows = chosen[None] + 0.5 * slope[:, :, :-1]
         out.append(variance + jnp.einsum("lip,pr,ljr->lij", rows, solution.unscaled_cov, rows))
     return tuple(out)
+
+
+class KenwardRogerParts(NamedTuple):
+    """Pieces of the adjustment of Kenward and Roger, conditioned coordinates, relative to sigma^2.
+
+    cov (p, p): Phi = (X'V^-1 X)^-1; moved (r + 1, p, p): Phi P_i Phi of the scale and of every entry of theta's
+    covariance; information (r + 1, r + 1): twice the expected REML information; second (r, r, p, p): second derivatives
+    of X'V^-1 X, Q_ij + Q_ji.
+    """
+
+    cov: Array
+    moved: Array
+    information: Array
+    second: Array
+
+
+def kenward_roger_parts(theta: Array, problem: Problem[Any, Any]) -> KenwardRogerParts:
+    """Differentiate log|V| and X'V^-1 X twice in the variances and covariances of the random effects.
+
+    Parameters
+    ----------
+    theta : Array (d,)
+
+    Returns
+    -------
+    KenwardRogerParts
+
+    Notes
+    -----
+    V is linear in the variances and covariances of the random effects and in sigma^2. The matrices
+    P_i = -X'V^-1 V_i V^-1 X and Q_ij = X'V^-1 V_i V^-1 V_j V^-1 X and the traces tr(V^-1 V_i V^-1 V_j) of Kenward &
+    Roger (1997, Biometrics 53:983) are then first and second derivatives of X'V^-1 X and of log|V|, and no n x n matrix
+    is formed. The tangent of sigma^2 is exchanged for that of a common scale of V, which spans the same space and adds
+    nothing to the adjustment.
+    """
+    theta_map, p = problem.structure.theta_map, problem.structure.n_fixed
+    lams = theta_map.factors(theta)
+
+    def parts(step: Array) -> tuple[Array, Array]:
+        es = []
+        for f, lam in enumerate(lams):
+            where, row, col = theta_map.entries(f)
+            half = jnp.zeros_like(lam).at[row, col].set(step[where])
+            es.append(half + jnp.tril(half, -1).T)
+        logdet, m = problem.marginal_near(lams, tuple(es))
+        return logdet, m[:p, :p]
+
+    def first(step: Array) -> tuple[tuple[Array, Array], tuple[tuple[Array, Array], tuple[Array, Array]]]:
+        value, push = jax.linearize(parts, step)
+        slope = jax.vmap(push)(jnp.eye(step.shape[0], dtype=step.dtype))
+        return slope, (value, slope)
+
+    zero = jnp.zeros_like(theta)
+    # forward over forward: columns of the second derivatives stand in the last axis
+    (curvature, curvature_xx), ((_, xx), (slope, slope_xx)) = jax.jacfwd(first, has_aux=True)(zero)
+    curvature_xx = jnp.moveaxis(curvature_xx, 3, 1)
+    _, half = factor_inverse(xx)
+    cov = half.T @ half
+    scaled = jnp.einsum("ij,ajk->aik", cov, slope_xx)
+    by_entry = -curvature - jnp.einsum("ij,abji->ab", cov, curvature_xx) + jnp.einsum("aij,bji->ab", scaled, scaled)
+    by_scale = slope + jnp.einsum("aii->a", scaled)
+    corner = (problem.products.n_obs - problem.products.n_fixed)[None, None]
+    information = jnp.block([[corner, by_scale[None]], [by_scale[:, None], (by_entry + by_entry.T) / 2]])
+    moved = jnp.concatenate([-cov[None], jnp.einsum("aij,jk->aik", scaled, cov)])
+    return KenwardRogerParts(cov, moved, information, curvature_xx)

@@ -13,9 +13,8 @@ import numpy as np
 from jax import Array
 
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
-from .border import Border, Expansion
 from .posterior import Elimination
-from .problem import CrossProducts, Factors, Problem, Structure, own_effects, repeat_zy
+from .problem import Border, CrossProducts, Expansion, Factors, Problem, Structure, own_effects, repeat_zy
 from .theta import mapped_factors, reversed_columns
 
 if TYPE_CHECKING:
@@ -88,21 +87,21 @@ class Nested(Problem[Structure, CrossProducts]):
             (lam,), (directions,) = mapped_factors(theta, maps), maps
             return self._single(lam, directions, border_of, hessian=hessian, lower=lower)
 
-        def total(t: Array) -> tuple[Array, Array]:
+        def total(t: Array) -> tuple[Array, tuple[Array, Border]]:
             logdet, m = self.marginal(mapped_factors(t, maps), lower=lower)
-            return logdet + border_of(m).value, m
+            border = border_of(m)
+            return logdet + border.value, (m, border)
 
-        def sloped(t: Array) -> tuple[Array, Array, Array]:
-            (value, m), grad = jax.value_and_grad(total, has_aux=True)(t)
-            return value, grad, m
+        def sloped(t: Array) -> tuple[tuple[Array, Array, Array], Border]:
+            (value, (m, border)), grad = jax.value_and_grad(total, has_aux=True)(t)
+            return (value, grad, m), border
 
         if not hessian:
-            value, grad, m = sloped(theta)
+            (value, grad, _), border = sloped(theta)
             none = jnp.zeros((0, 0), theta.dtype)
-            return Expansion(value, border_of(m).value, grad, none, none)
-        (value, grad, m), push = jax.linearize(sloped, theta)
+            return Expansion(value, border.value, grad, none, none)
+        (value, grad, _), push, border = jax.linearize(sloped, theta, has_aux=True)
         _, hess, d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
-        border = border_of(m)
         d_m = jnp.einsum("ix,axy,jy->aij", border.transform, d_m, border.transform)
         return Expansion(value, border.value, grad, (hess + hess.T) / 2, d_m)
 

@@ -16,8 +16,37 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .border import Border, Expansion
 from .theta import ThetaMap
+
+
+class Border(NamedTuple):
+    """A function g of M at one M, to second order, in coordinates that make it simple.
+
+    With dm = T dM T' and T the transform: dg = sum_i slope_i dm_ii, and d2g = -sum_ij curvature_ij dm_ij^2 along a
+    straight line of M.
+
+    value scalar; transform (w, w); slope (w,); curvature (w, w).
+    """
+
+    value: Array
+    transform: Array
+    slope: Array
+    curvature: Array
+
+
+class Expansion(NamedTuple):
+    """log|V| + g(M) at one theta, with its derivatives.
+
+    value scalar; border_value scalar: g(M) alone; grad (d,); hess (d, d); d_m (d, w, w): derivatives of M in the
+    coordinates of ``Border``. The last two are empty where no Hessian was asked for.
+    """
+
+    value: Array
+    border_value: Array
+    grad: Array
+    hess: Array
+    d_m: Array
+
 
 if TYPE_CHECKING:
     from .posterior import Elimination, RowMoments, Rows
@@ -104,7 +133,7 @@ class CrossProducts:
     log_scale: Array
 
 
-class Modes(NamedTuple):
+class ConditionalModes(NamedTuple):
     """Conditional modes of each factor (levels, q) and their variances over sigma^2 (levels, q, q)."""
 
     modes: tuple[Array, ...]

@@ -68,10 +68,10 @@ def next_start(best: Optimum, tries: Any, eigen: tuple[Any, Any], theta_map: The
     unit = xp.asarray(theta_map.start(), best.theta.dtype)
     attempt = xp.maximum(tries - 1, 0)
     step = 0.2 * (attempt + 1).astype(unit.dtype)
-    aside = best.theta + step[:, None] * vectors[:, :, 0]
+    along_curvature = best.theta + step[:, None] * vectors[:, :, 0]
     other = unit[None] * xp.asarray(STARTS, unit.dtype)[attempt][:, None]
     saddle = (best.status == SADDLE) & (size[:, 0] < 0)
-    return xp.where(saddle[:, None] & xp.isfinite(aside), aside, other)
+    return xp.where(saddle[:, None] & xp.isfinite(along_curvature), along_curvature, other)
 
 
 def is_better(best: Optimum, other: Optimum) -> Any:

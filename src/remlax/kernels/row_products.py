@@ -88,8 +88,8 @@ def _raw(
     structure: Structure,
     layout: RowLayout,
 ) -> Raw:
-    turned, fitted = _times(x, first.inverse), _times(x, first.beta[:, None])[:, 0]
-    wcols = jnp.concatenate([turned, (y - fitted)[:, None]], axis=1)
+    rotated, fitted = _times(x, first.inverse), _times(x, first.beta[:, None])[:, 0]
+    wcols = jnp.concatenate([rotated, (y - fitted)[:, None]], axis=1)
     out = []
     for table, block, code in zip(layout.tables, layout.block, codes, strict=True):
         left = z[table.left]

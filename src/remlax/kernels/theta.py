@@ -165,8 +165,8 @@ def reversed_theta(theta: Thetas, theta_map: ThetaMap) -> Thetas:
                     row[i] = row[i] * sign
         for (r, c), a in places.items():
             out[a] = lam[r][c]
-    turned: Thetas = xp.stack(out, axis=1)
-    return turned
+    theta_there: Thetas = xp.stack(out, axis=1)
+    return theta_there
 
 
 def _rotate(rows: list[dict[int, Any]], i: int, j: int) -> None:

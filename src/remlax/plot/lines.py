@@ -92,7 +92,7 @@ def spaghetti(
     return ax
 
 
-class Grid(NamedTuple):
+class LinePoints(NamedTuple):
     """Points of the lines: codes of the levels (L,); values and places on the axis (L, P); values of the whole (W,).
 
     A place that is not a number is one that the level does not have.
@@ -104,14 +104,14 @@ class Grid(NamedTuple):
     whole: list[Any]
 
 
-def _along_number(each: pd.DataFrame) -> Grid:
+def _along_number(each: pd.DataFrame) -> LinePoints:
     ends = each.astype({"x": float}).groupby("code")["x"].agg(["min", "max"])
     grid = np.linspace(ends["min"], ends["max"], LINE_POINTS, axis=1)
     whole = np.linspace(ends["min"].min(), ends["max"].max(), 4 * LINE_POINTS)
-    return Grid(ends.index.to_numpy(), grid, grid, list(whole))
+    return LinePoints(ends.index.to_numpy(), grid, grid, list(whole))
 
 
-def _along_categories(each: pd.DataFrame, known: list[Any]) -> Grid:
+def _along_categories(each: pd.DataFrame, known: list[Any]) -> LinePoints:
     codes = np.sort(each["code"].unique())
     values = np.empty((len(codes), len(known)), dtype=object)
     values[:] = known
@@ -119,10 +119,10 @@ def _along_categories(each: pd.DataFrame, known: list[Any]) -> Grid:
     present = each.drop_duplicates()
     at = present["x"].astype(object).map({value: j for j, value in enumerate(known)}).to_numpy(dtype=int)
     place[np.searchsorted(codes, present["code"]), at] = at
-    return Grid(codes, values, place, known)
+    return LinePoints(codes, values, place, known)
 
 
-def _lines(model: Model, fitted: Fitted, name: str, label: str, levels: np.ndarray, grid: Grid) -> np.ndarray:
+def _lines(model: Model, fitted: Fitted, name: str, label: str, levels: np.ndarray, grid: LinePoints) -> np.ndarray:
     """Fitted values (L, P) at the points of every level."""
     average = model.average_obs()
     n_points = grid.values.shape[1]

@@ -12,7 +12,7 @@ from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
-from ..kernels.draws import Draws, draw, draw_rows
+from ..kernels.posterior import Draws, draw, draw_rows
 from ..progress import progress
 from ..tables.checks import check_draws, fresh_seed
 from .known_terms import IgnoredTerms, adjusted_rows

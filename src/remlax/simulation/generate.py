@@ -19,7 +19,7 @@ from ..fitting.memory import available_bytes, human_bytes
 from . import checks
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
-from .layout import Layout, Structure, Values, layout_of, structure_of, values_of
+from .layout import DesignRows, DesignShape, Values, layout_of, structure_of, values_of
 
 CHUNK = 32  # replications that a study makes at a time
 
@@ -186,7 +186,7 @@ def frames(data: SimulatedData, design: MultilevelDesign) -> Iterator[pd.DataFra
         yield pd.DataFrame(kept)
 
 
-def _generate(key: jax.Array, values: Values, shape: Structure) -> SimulatedData:
+def _generate(key: jax.Array, values: Values, shape: DesignShape) -> SimulatedData:
     layout = layout_of(shape)
     n = layout.cell.size
     dtype = values.sigma.dtype
@@ -214,11 +214,11 @@ def _generate(key: jax.Array, values: Values, shape: Structure) -> SimulatedData
 
 
 @program("shape")
-def _generate_batch(keys: jax.Array, values: Values, shape: Structure) -> SimulatedData:
+def _generate_batch(keys: jax.Array, values: Values, shape: DesignShape) -> SimulatedData:
     return jax.vmap(lambda key: _generate(key, values, shape))(keys)
 
 
-def _normals(key: jax.Array, layout: Layout, shape: Structure, dtype: jnp.dtype) -> Iterator[jax.Array]:
+def _normals(key: jax.Array, layout: DesignRows, shape: DesignShape, dtype: jnp.dtype) -> Iterator[jax.Array]:
     """All standard normals of a replication, in pieces in the order of use; one draw compiles much faster."""
     n = layout.cell.size
     sizes = [
@@ -233,7 +233,7 @@ def _normals(key: jax.Array, layout: Layout, shape: Structure, dtype: jnp.dtype)
     return iter(jnp.split(draws, np.cumsum(sizes)))
 
 
-def _gammas(key: jax.Array, values: Values, layout: Layout, shape: Structure) -> Iterator[jax.Array]:
+def _gammas(key: jax.Array, values: Values, layout: DesignRows, shape: DesignShape) -> Iterator[jax.Array]:
     """All gamma draws of a replication, in pieces in the order of use: t laws take half a chi-square."""
     vectors = [(r.kind, layout.levels[r.factor], len(r.terms)) for r in shape.random]
     vectors.append((shape.error, layout.cell.size, 1))
@@ -248,7 +248,7 @@ def _gammas(key: jax.Array, values: Values, layout: Layout, shape: Structure) ->
     return iter(jnp.split(draws, np.cumsum([part.size for part in shapes])))
 
 
-def _codes(key: jax.Array, layout: Layout, shape: Structure) -> list[jax.Array]:
+def _codes(key: jax.Array, layout: DesignRows, shape: DesignShape) -> list[jax.Array]:
     n = layout.cell.size
     drawn = iter(jax.random.split(key, len(shape.factors) + 1))
     return [
@@ -257,7 +257,7 @@ def _codes(key: jax.Array, layout: Layout, shape: Structure) -> list[jax.Array]:
     ]
 
 
-def _real_rows(key: jax.Array, values: Values, layout: Layout, shape: Structure) -> jax.Array:
+def _real_rows(key: jax.Array, values: Values, layout: DesignRows, shape: DesignShape) -> jax.Array:
     """(n,) True for rows that are not padding."""
     drawn = iter(zip(jax.random.split(key, len(values.counts) + 1), values.counts, strict=False))
     real = jnp.ones(layout.cell.shape, dtype=bool)
@@ -280,8 +280,8 @@ def _covariates(
     values: Values,
     codes: list[jax.Array],
     real: jax.Array,
-    layout: Layout,
-    shape: Structure,
+    layout: DesignRows,
+    shape: DesignShape,
 ) -> dict[str, jax.Array]:
     rows = jnp.cumsum(real) - 1 if layout.turn is None else jnp.asarray(layout.turn)
     columns: dict[str, jax.Array] = {}
@@ -309,7 +309,7 @@ def _covariates(
     return columns
 
 
-def _dummies(columns: dict[str, jax.Array], shape: Structure, dtype: jnp.dtype) -> dict[str, jax.Array]:
+def _dummies(columns: dict[str, jax.Array], shape: DesignShape, dtype: jnp.dtype) -> dict[str, jax.Array]:
     """Indicators of levels, by the names that terms have for them."""
     return {
         name: (columns[c.name] == place).astype(dtype)
@@ -328,8 +328,8 @@ def _effects(
     normals: Iterator[jax.Array],
     gammas: Iterator[jax.Array],
     values: Values,
-    layout: Layout,
-    shape: Structure,
+    layout: DesignRows,
+    shape: DesignShape,
 ) -> list[jax.Array]:
     effects = []
     for term, root, law in zip(shape.random, values.roots, values.laws, strict=False):

@@ -47,7 +47,7 @@ class RandomShape(NamedTuple):
     kind: str
 
 
-class Structure(NamedTuple):
+class DesignShape(NamedTuple):
     """What compiled code depends on."""
 
     factors: tuple[FactorShape, ...]
@@ -72,10 +72,10 @@ class Values(NamedTuple):
     sigma: jax.Array
 
 
-def structure_of(design: MultilevelDesign) -> Structure:
+def structure_of(design: MultilevelDesign) -> DesignShape:
     """The part of a design that compiled code is made for."""
     place = {factor.name: i for i, factor in enumerate(design.factors)} | {None: -1}
-    return Structure(
+    return DesignShape(
         factors=tuple(
             FactorShape(f.name, highest(f.levels), place[f.within], f.assigned, isinstance(f.levels, Drawn))
             for f in design.factors
@@ -145,7 +145,7 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return root
 
 
-class Layout(NamedTuple):
+class DesignRows(NamedTuple):
     """Rows of a design, before anything is drawn."""
 
     codes: tuple[NDArray[np.int32] | None, ...]  # per factor; None if assigned
@@ -156,7 +156,7 @@ class Layout(NamedTuple):
     turn: NDArray[np.int32] | None  # number of the row among those that take turns; None: rows in their order
 
 
-def layout_of(shape: Structure) -> Layout:
+def layout_of(shape: DesignShape) -> DesignRows:
     """Rows of the design: every cell of the crossed and nested factors, ``size`` times."""
     codes: list[NDArray[np.int32] | None] = []
     index: list[NDArray[np.int32] | None] = []
@@ -176,7 +176,7 @@ def layout_of(shape: Structure) -> Layout:
         index.append(own)
         levels.append(f.most * (levels[f.parent] if f.parent >= 0 else 1))
         cells *= f.most
-    return Layout(
+    return DesignRows(
         codes=tuple(None if c is None else np.repeat(c, shape.size) for c in codes),
         within=tuple(None if i is None else np.repeat(i, shape.size) for i in index),
         levels=tuple(levels),
@@ -187,7 +187,7 @@ def layout_of(shape: Structure) -> Layout:
 
 
 def _turn(
-    shape: Structure, codes: list[NDArray[np.int32] | None], position: NDArray[np.int32]
+    shape: DesignShape, codes: list[NDArray[np.int32] | None], position: NDArray[np.int32]
 ) -> NDArray[np.int32] | None:
     """Of crossed factors a Latin square: rows take turns within every level of each factor."""
     parents = {f.parent for f in shape.factors}

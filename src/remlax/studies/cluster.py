@@ -27,7 +27,7 @@ def run_on_cluster(
     store: ResultStore,
     to_do: Sequence[Block],
     deadline: float | None,
-    tell: Callable[[Done], None],
+    advance: Callable[[Done], None],
 ) -> None:
     """Compute blocks on the workers of a dask client; this process writes what comes back.
 
@@ -46,7 +46,7 @@ def run_on_cluster(
         Blocks that are missing.
     deadline
         Time (monotonic) after which no further block is begun.
-    tell
+    advance
         Called with every block that is done.
 
     Raises
@@ -89,7 +89,7 @@ def run_on_cluster(
                 raise _failure(block, future.exception())
             rows, seconds = future.result()
             store.write(block, rows)
-            tell(Done.of(block, rows, seconds))
+            advance(Done.of(block, rows, seconds))
             begin()
     finally:
         client.cancel(list(blocks))

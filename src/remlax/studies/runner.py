@@ -121,16 +121,16 @@ def run_blocks(
     """
     to_do = store.to_do()
     deadline = None if max_time is None else time.monotonic() + max_time
-    with _bar(len(store.blocks()), len(to_do), progress) as tell:
+    with _bar(len(store.blocks()), len(to_do), progress) as advance:
         if elsewhere is not None:
-            elsewhere(pickled(study), store, to_do, deadline, tell)
+            elsewhere(pickled(study), store, to_do, deadline, advance)
         elif workers == 1:
             for block in to_do:
                 if deadline is not None and time.monotonic() >= deadline:
                     return
-                tell(run_block(study, store, block))
+                advance(run_block(study, store, block))
         else:
-            _run_pool(pickled(study), store, to_do, workers, deadline, tell)
+            _run_pool(pickled(study), store, to_do, workers, deadline, advance)
 
 
 def pickled(study: StudySpec) -> bytes:
@@ -202,15 +202,15 @@ def _run_pool(
     to_do: Sequence[Block],
     workers: int,
     deadline: float | None,
-    tell: Callable[[Done], None],
+    advance: Callable[[Done], None],
 ) -> None:
     """Blocks in worker processes. When one of these dies, what was running then is done alone, one by one."""
     waiting = list(to_do)
     while waiting:
         with _pool(workers, study, store) as pool:
-            suspects, waiting = _feed(pool, waiting, workers, deadline, tell)
+            suspects, waiting = _feed(pool, waiting, workers, deadline, advance)
         for block in suspects:
-            _alone(block, study, store, tell)
+            _alone(block, study, store, advance)
         if not suspects:
             return
 
@@ -231,7 +231,7 @@ def _feed(
     waiting: Sequence[Block],
     workers: int,
     deadline: float | None,
-    tell: Callable[[Done], None],
+    advance: Callable[[Done], None],
 ) -> tuple[list[Block], list[Block]]:
     """Keep all workers busy until all is done or time is up.
 
@@ -247,17 +247,17 @@ def _feed(
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                tell(future.result())
+                advance(future.result())
                 del running[future]
     except BrokenProcessPool:
         return list(running.values()), queue
     return [], queue
 
 
-def _alone(block: Block, study: bytes, store: ResultStore, tell: Callable[[Done], None]) -> None:
+def _alone(block: Block, study: bytes, store: ResultStore, advance: Callable[[Done], None]) -> None:
     for _ in range(ATTEMPTS):
         with contextlib.suppress(BrokenProcessPool), _pool(1, study, store) as pool:
-            tell(pool.submit(_work, block).result())
+            advance(pool.submit(_work, block).result())
             return
     raise SimulationError(
         f"The worker process died {ATTEMPTS} times in block {block.name} (replications {block.start} to "
@@ -323,7 +323,7 @@ def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
     bar: Bar = tqdm(total=total, initial=total - left, unit="block")
     failures = 0
 
-    def tell(done: Done) -> None:
+    def advance(done: Done) -> None:
         nonlocal failures
         failures += done.failed
         _note(done)
@@ -331,6 +331,6 @@ def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[Done], None]]:
         bar.update(1)
 
     try:
-        yield tell
+        yield advance
     finally:
         bar.close()

@@ -24,7 +24,7 @@ from .variance import transformed_columns
 
 
 @dataclass(frozen=True, eq=False)
-class Estimates:
+class ShareEstimates:
     """Shares of every data set, on a scale: values and variances of their transforms, both (K, r).
 
     ``labels`` holds the first columns of the table, ``names`` what messages call the rows. Shares of variances that are
@@ -39,7 +39,7 @@ class Estimates:
     lost: np.ndarray
 
 
-def icc_estimates(fits: Selection) -> Estimates:
+def icc_estimates(fits: Selection) -> ShareEstimates:
     """Intraclass correlations of every factor: adjusted, unadjusted, and of the intercept where there are slopes.
 
     On the logit scale: logit(t / (t + rest)) = log t - log rest.
@@ -65,7 +65,7 @@ def icc_estimates(fits: Selection) -> Estimates:
     return _estimates(found, frame, "ICC", parts, LOGIT, _lost(fits, phi))
 
 
-def nakagawa_estimates(fits: Selection) -> Estimates:
+def nakagawa_estimates(fits: Selection) -> ShareEstimates:
     """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them."""
     found = variance_shares(fits)
     total, d_total, phi = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
@@ -107,7 +107,7 @@ def _estimates(
     parts: Sequence[tuple[np.ndarray, ...]],
     scale: Scale,
     lost: np.ndarray,
-) -> Estimates:
+) -> ShareEstimates:
     """Shares a / (a + b) from pairs of variances and their derivatives, with variances on the scale."""
     a, d_a, b, d_b = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
     whole = a + b
@@ -120,14 +120,14 @@ def _estimates(
     slope = scale.derivative(np.where(inside, value, 0.5))
     variance = np.where(inside & ~lost, found.variance_of(jacobian) * slope**2, np.nan)
     names = [f"{what} {' '.join(map(str, row))}" for row in labels.to_numpy()]
-    return Estimates(labels, names, np.where(lost, np.nan, value), variance, scale, lost)
+    return ShareEstimates(labels, names, np.where(lost, np.nan, value), variance, scale, lost)
 
 
 # a factor whose SD is below lme4's limit of singularity, 1e-4 residual SDs, has no share
 ZERO_SHARE = 1e-8
 
 
-def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[Estimates, list[str]]:
+def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[ShareEstimates, list[str]]:
     """Proportional reductions of variances against the model without predictors, and notes.
 
     Raudenbush and Bryk's for the residual and for the intercept of every factor, Snijders and Bosker's for their sum.
@@ -162,7 +162,7 @@ def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple
         )
     value, variance = np.where(gone, np.nan, value), np.where(gone, np.nan, variance)
     names = [f"R2 {' '.join(row)}" for row in frame.to_numpy()]
-    return Estimates(frame, names, value, variance, REDUCTION, gone), notes
+    return ShareEstimates(frame, names, value, variance, REDUCTION, gone), notes
 
 
 def _factors_with_intercept(fitted: Fitted) -> tuple[dict[int, str], list[str]]:
@@ -214,7 +214,7 @@ def _intercept_variance(fits: Selection, source: int) -> np.ndarray:
     return total
 
 
-def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
+def fit_shares(found: ShareEstimates, conf_level: float) -> pd.DataFrame:
     """Shares of one fit: estimate, delta-method standard error, limits from the scale."""
     check_level(conf_level)
     table, value, scale = found.labels.copy(), found.value[0], found.scale
@@ -230,7 +230,7 @@ def fit_shares(found: Estimates, conf_level: float) -> pd.DataFrame:
     return table
 
 
-def pooled_shares(found: Estimates, conf_level: float, labels: Sequence[object]) -> pd.DataFrame:
+def pooled_shares(found: ShareEstimates, conf_level: float, labels: Sequence[object]) -> pd.DataFrame:
     """Shares pooled on their scale, with the plain mean over the imputations that have a value."""
     used = np.isfinite(found.variance) | found.lost
     with quiet(PoolingWarning):

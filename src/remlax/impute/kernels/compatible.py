@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ...engine.programs import program
-from .draws import Cells, inverse_wishart
-from .joint import JointState, Noise, draw_coefficients, residual_scatter, sweep, sweep_noise
+from .draws import KnownCells, inverse_wishart
+from .joint import JointState, SweepNoise, draw_coefficients, residual_scatter, sweep, sweep_noise
 from .joint_chain import NOISE_STREAM, START_STREAM, SWEEP_STREAM, parameters, start_chain
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from .noise import normals, uniforms
@@ -95,7 +95,7 @@ def draw_outcome_model(
     n_clusters, q = state.random.shape[0], z.shape[1]
     dtype, priors = z.dtype, outcome.priors
     none = jnp.zeros((0, 1), dtype)
-    empty = Cells(none > 0.0, jnp.zeros((0, 0), jnp.int32), jnp.zeros((0,), jnp.int32), jnp.ones((1, 1), dtype))
+    empty = KnownCells(none > 0.0, jnp.zeros((0, 0), jnp.int32), jnp.zeros((0,), jnp.int32), jnp.ones((1, 1), dtype))
     upper = (jnp.zeros((n_clusters, 0), dtype), jnp.ones((n_clusters, 1), dtype), empty)
     nobody, weight = jnp.zeros((0,), jnp.int32), jnp.ones_like(state.outcome)
     data = reduce_rows(state.outcome[:, None], x, z, outcome.cluster, weight, nobody, empty, n_clusters, False, upper)
@@ -118,7 +118,7 @@ def outcome_mean(x: Array, z: Array, coef: Array, random: Array, cluster: Array)
 
 def compatible_sweep(
     key: Array,
-    noise: Noise,
+    noise: SweepNoise,
     state: CompatibleState,
     data: JointData,
     outcome: Outcome,
@@ -196,7 +196,9 @@ def run_compatible_chains(
     def one(key: Array, state: CompatibleState) -> tuple[CompatibleState, Array]:
         sweep_key, noise_key = (jax.random.fold_in(key, stream) for stream in (SWEEP_STREAM, NOISE_STREAM))
 
-        def step(number: Array, carry: tuple[CompatibleState, Array, Noise]) -> tuple[CompatibleState, Array, Noise]:
+        def step(
+            number: Array, carry: tuple[CompatibleState, Array, SweepNoise]
+        ) -> tuple[CompatibleState, Array, SweepNoise]:
             old, kept, noise = carry
             at = (number + 1).astype(data.y.dtype)
             gain = jnp.where(number < burn, 2.0 * at**-0.6, 0.0)

@@ -34,7 +34,7 @@ class LatentBlocks(NamedTuple):
         return sum(self.nominal)
 
 
-class Cells(NamedTuple):
+class KnownCells(NamedTuple):
     """What is known about the cells of n rows.
 
     missing (n, r) True where a column is to be drawn freely (a missing number, the latents of a missing
@@ -184,7 +184,7 @@ def draw_latents(
     y: Array,
     mean: Array,
     cov: Array,
-    cells: Cells,
+    cells: KnownCells,
     blocks: LatentBlocks,
     cuts: tuple[Array, ...],
     steps: tuple[Array, ...],
@@ -220,7 +220,7 @@ def draw_latents(
     return y, tuple(new_cuts), tuple(accepted)
 
 
-def draw_missing(noise: Array, y: Array, mean: Array, cov: Array, cells: Cells) -> Array:
+def draw_missing(noise: Array, y: Array, mean: Array, cov: Array, cells: KnownCells) -> Array:
     """Draw the missing cells of every row jointly given its other cells, (n, r); cov is (1, r, r) or (n, r, r).
 
     noise (n, r) is standard normal.

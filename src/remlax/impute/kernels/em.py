@@ -73,7 +73,7 @@ def pattern_moments(x0: Array, weights: Array, onehot: Array) -> Array:
     """
     rows = jnp.concatenate([jnp.ones_like(x0[:, :1]), x0], axis=1)
     products = rows[:, :, None] * rows[:, None, :]
-    # a matrix product, not a scatter: with the data shared by the lanes it is one matmul, and deterministic
+    # a matrix product, not a scatter: with the data shared by the imputations it is one matmul, and deterministic
     return jnp.einsum("ns,nij->sij", onehot * weights[:, None], products)
 
 

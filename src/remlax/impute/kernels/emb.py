@@ -211,7 +211,7 @@ def _diagonal(values: Array) -> Array:
     return values[:, :, None] * jnp.eye(values.shape[1], dtype=values.dtype)[None]
 
 
-def emb_lane(
+def emb_draw(
     key: Array,
     x: Array,
     missing: Array,
@@ -251,7 +251,7 @@ def emb_lane(
 
 
 @program("bootstrap")
-def emb_lanes(
+def emb_draws(
     keys: Array,
     x: Array,
     missing: Array,
@@ -264,12 +264,12 @@ def emb_lanes(
     *,
     bootstrap: bool,
 ) -> EmbDraw:
-    """Map `emb_lane` over keys (m,); x is (n, p), or (m, n, p): one per lane."""
+    """Map `emb_draw` over keys (m,); x is (n, p), or (m, n, p): one per imputation."""
 
-    def lane(key: Array, own: Array) -> EmbDraw:
-        return emb_lane(key, own, missing, patterns, ids, targets, settings, bootstrap, bounds, priors)
+    def one(key: Array, own: Array) -> EmbDraw:
+        return emb_draw(key, own, missing, patterns, ids, targets, settings, bootstrap, bounds, priors)
 
-    return jax.vmap(lane, in_axes=(0, None if x.ndim == 2 else 0))(keys, x)
+    return jax.vmap(one, in_axes=(0, None if x.ndim == 2 else 0))(keys, x)
 
 
 def emb_impute(
@@ -315,7 +315,7 @@ def emb_impute(
     Returns
     -------
     tuple
-        Completed data (m, n, p), and an EmFit with a leading axis m on the standardised scale. A lane without
+        Completed data (m, n, p), and an EmFit with a leading axis m on the standardised scale. An imputation without
         an invertible covariance (`is_regular` in `kernels.em`) failed, and its imputed cells are NaN.
 
     Examples
@@ -331,11 +331,11 @@ def emb_impute(
     )
     targets, ids = jnp.arange(x.shape[0]), match_patterns(missing, patterns)
 
-    def lane(number: Array) -> EmbDraw:
-        lane_key = fold_in(key, number)
-        return emb_lane(lane_key, x, missing, patterns, ids, targets, settings, bootstrap, source=source)
+    def one(number: Array) -> EmbDraw:
+        own_key = fold_in(key, number)
+        return emb_draw(own_key, x, missing, patterns, ids, targets, settings, bootstrap, source=source)
 
-    draw = jax.vmap(lane)(jnp.arange(m))
+    draw = jax.vmap(one)(jnp.arange(m))
     return draw.rows, draw.fit
 
 

@@ -63,21 +63,21 @@ class JointState(NamedTuple):
     tuning: Tuning
 
 
-class Noise(NamedTuple):
+class SweepNoise(NamedTuple):
     """Standard normals of one sweep: of the rows (k, r) and of the random effects (J, r * q)."""
 
     rows: Array
     random: Array
 
 
-def sweep_noise(key: Array, data: JointData) -> Noise:
+def sweep_noise(key: Array, data: JointData) -> SweepNoise:
     """Draw the long vectors of normals that a sweep needs.
 
     They are made ahead, outside the sweep, since XLA would compute them anew in every operation that uses them.
     """
     (k, r), (n_clusters, q) = data.y.shape, data.zz.shape[:2]
     drawn = normals(key, (k * r + n_clusters * r * q,), data.y.dtype)
-    return Noise(drawn[: k * r].reshape(k, r), drawn[k * r :].reshape(n_clusters, r * q))
+    return SweepNoise(drawn[: k * r].reshape(k, r), drawn[k * r :].reshape(n_clusters, r * q))
 
 
 def _normal(noise: Array, root: Array, information: Array) -> Array:
@@ -251,7 +251,7 @@ def row_means(coef: Array, random: Array, data: JointData) -> Array:
 
 def sweep(
     key: Array,
-    noise: Noise,
+    noise: SweepNoise,
     state: JointState,
     data: JointData,
     spec: JointSpec,

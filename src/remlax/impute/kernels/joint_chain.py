@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ...engine.programs import program
-from .draws import Cells, LatentBlocks, latent_covariance
+from .draws import KnownCells, LatentBlocks, latent_covariance
 from .emb import match_patterns
-from .joint import Hyper, JointState, Noise, Tuning, sweep, sweep_noise
+from .joint import Hyper, JointState, SweepNoise, Tuning, sweep, sweep_noise
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 
 START_STREAM, SWEEP_STREAM, NOISE_STREAM = 0, 1, 2
@@ -36,7 +36,7 @@ def default_priors(r: int, n_random: int, s: int, dtype: jnp.dtype) -> JointPrio
     )
 
 
-def _start_latents(y: Array, cells: Cells, blocks: LatentBlocks, cuts: tuple[Array, ...]) -> Array:
+def _start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tuple[Array, ...]) -> Array:
     """Put the latents of observed categories where they are admissible."""
     start = 0
     for number, width in enumerate(blocks.nominal):
@@ -129,7 +129,7 @@ def run_chain(
     noise_key = jax.random.fold_in(key, NOISE_STREAM)
     record = jnp.zeros((room, parameters(state, spec).shape[0]), data.y.dtype)
 
-    def step(number: Array, carry: tuple[JointState, Array, Noise]) -> tuple[JointState, Array, Noise]:
+    def step(number: Array, carry: tuple[JointState, Array, SweepNoise]) -> tuple[JointState, Array, SweepNoise]:
         old, kept, noise = carry
         at = (number + 1).astype(data.y.dtype)
         gain = jnp.where(number < burn, 2.0 * at**-0.6, 0.0)
@@ -254,7 +254,7 @@ def joint_impute(
     return jax.vmap(one)(jnp.arange(m))
 
 
-def row_cells(missing: Array, patterns: Array, dtype: jnp.dtype) -> Cells:
+def row_cells(missing: Array, patterns: Array, dtype: jnp.dtype) -> KnownCells:
     """Cells of rows with continuous targets only: missing (k, r), patterns (S, r), True = missing."""
     ids = jnp.maximum(match_patterns(missing, patterns), 0)
-    return Cells(missing, jnp.zeros((missing.shape[0], 0), jnp.int32), ids, 1.0 - patterns.astype(dtype))
+    return KnownCells(missing, jnp.zeros((missing.shape[0], 0), jnp.int32), ids, 1.0 - patterns.astype(dtype))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .draws import Cells, LatentBlocks
+from .draws import KnownCells, LatentBlocks
 
 
 class JointSpec(NamedTuple):
@@ -64,7 +64,7 @@ class JointData(NamedTuple):
     z: Array
     cluster: Array
     weight: Array
-    cells: Cells
+    cells: KnownCells
     xx: Array
     zz: Array
     zx: Array
@@ -73,7 +73,7 @@ class JointData(NamedTuple):
     y2: Array
     x2: Array
     x2x2: Array
-    cells2: Cells
+    cells2: KnownCells
 
 
 def sum_clusters(values: Array, cluster: Array, n_clusters: int) -> Array:
@@ -99,10 +99,10 @@ def reduce_rows(
     cluster: Array,
     weight: Array,
     active: Array,
-    cells: Cells,
+    cells: KnownCells,
     n_clusters: int,
     specific: bool,
-    upper: tuple[Array, Array, Cells],
+    upper: tuple[Array, Array, KnownCells],
 ) -> JointData:
     """Reduce n rows to sums and the active rows.
 

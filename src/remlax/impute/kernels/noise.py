@@ -23,9 +23,9 @@ def threefry(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
     words = [key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY)]
     a, b = first + words[0], second + words[1]
     for block in range(5):
-        for turn in ROTATIONS[block % 2]:
+        for bits in ROTATIONS[block % 2]:
             a = a + b
-            b = lax.shift_left(b, jnp.full_like(b, turn)) | lax.shift_right_logical(b, jnp.full_like(b, 32 - turn))
+            b = lax.shift_left(b, jnp.full_like(b, bits)) | lax.shift_right_logical(b, jnp.full_like(b, 32 - bits))
             b = a ^ b
         a = a + words[(block + 1) % 3]
         b = b + (words[(block + 2) % 3] + np.uint32(block + 1))

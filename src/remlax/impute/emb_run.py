@@ -1,9 +1,12 @@
-"""The stages of EMB on the host: tables of numbers to lanes of the kernel, and lanes back to data frames."""
+"""EMB on the host: tables of numbers to data sets of the kernel, and these back to data frames.
+
+`EmbPlan` holds what `emb` was asked for, and does it for all rows or for those of a level.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +14,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from remlax.data import ImputedData
+from remlax.data.imputation_model import ImputationModel
+from remlax.design.congenial import quoted
 from remlax.errors import ImputationError, ImputationWarning, warn
 
 from ..engine.programs import float64
+from ..engine.shapes import bucket
 from ..progress import progress
 from .arguments import check_number, check_seed, check_whole
-from .clusters import cluster_codes, observed_means
-from .columns import ColumnCode, FloatArray, encode, fill, slots
+from .clusters import cluster_codes, copy_within_clusters, observed_means
+from .columns import ColumnCode, FloatArray, encode, fill, plan_columns, slots, time_powers
+from .derive import Derivation, apply_derivations
 from .kernels.em import CellPriors, EmSettings, is_regular
-from .kernels.emb import Bounds, EmbDraw, emb_lanes
+from .kernels.emb import Bounds, EmbDraw, emb_draws
 from .kernels.noise import seeded
-from .patterns import PatternIndex, index_patterns
+from .patterns import PatternIndex, check_columns, fraction_missing, index_patterns, pattern_table
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
+from .result import ImputationResult
 
 ROW_STAGE, CLUSTER_STAGE = 0, 1
 BATCH_BYTES = 256 * 2**20
@@ -52,8 +61,8 @@ class EmOptions:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Completed rows of a table: positions (k,), values (m, k, p), and the fits of the m lanes."""
+class CompletedRows:
+    """Completed rows of a table: positions (k,), values (m, k, p), and the fits of the m imputations."""
 
     rows: npt.NDArray[np.intp]
     values: FloatArray
@@ -69,18 +78,18 @@ def impute_table(
     stage: int,
     bounds: tuple[FloatArray, FloatArray] | None = None,
     priors: PriorTable | None = None,
-) -> Drawn:
+) -> CompletedRows:
     """Impute a numeric table m times; x is (n, p), or (m, n, p) with equal gaps, NaN where missing."""
     missing = np.isnan(x if x.ndim == 2 else x[0])
     index = index_patterns(~missing)
     rows = np.flatnonzero(missing.any(axis=1))
     p, n_patterns = missing.shape[1], len(index.counts)
-    lane_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
-    most = int(np.clip(BATCH_BYTES // lane_bytes, 1, options.m))
+    draw_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
+    most = int(np.clip(BATCH_BYTES // draw_bytes, 1, options.m))
     size = -(-options.m // -(-options.m // most))  # of calls as equal as can be: they share a program
     padded = _pad(x, missing, index, rows)
     parts = []
-    with float64(), progress(options.m, "imputation") as tell:
+    with float64(), progress(options.m, "imputation") as advance:
         key = jax.random.fold_in(seeded(options.seed), stage)
         own, *shared = map(jnp.asarray, padded)
         settings = EmSettings(
@@ -91,56 +100,50 @@ def impute_table(
         limits = None if bounds is None else Bounds(*map(jnp.asarray, bounds))
         known = None if priors is None else CellPriors(*map(jnp.asarray, priors))
         for first in range(0, options.m, size):
-            # the last call may repeat lanes
-            lanes = np.minimum(np.arange(first, first + size), options.m - 1)
-            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(lanes))
-            tables = own if x.ndim == 2 else own[lanes]
-            draw = emb_lanes(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
+            # the last call may repeat imputations
+            numbers = np.minimum(np.arange(first, first + size), options.m - 1)
+            keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(numbers))
+            tables = own if x.ndim == 2 else own[numbers]
+            draw = emb_draws(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
             parts.append(jax.device_get(draw))
-            tell(len(np.unique(lanes)))
+            advance(len(np.unique(numbers)))
         draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
         return _collect(rows, draw)
 
 
-def round_up(count: int) -> int:
-    """Round a size up, so that data sets of similar size share one compilation.
-
-    To a power of two below 2048, where time is no matter, above to 1, 1.25, 1.5 or 1.75 times one.
-    """
-    if count <= 2048:
-        return 1 << (max(count, 16) - 1).bit_length()
-    step = 1 << (count.bit_length() - 3)
-    return -(-count // step) * step
+def _padded(count: int) -> int:
+    """Size with its padding, so that data sets of similar size share one compilation: coarse up to 2048."""
+    return bucket(count, 16, 1 if count <= 2048 else 4)
 
 
 def _pad(
     x: FloatArray, missing: npt.NDArray[np.bool_], index: PatternIndex, rows: npt.NDArray[np.intp]
 ) -> tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Fill up rows, patterns and targets to rounded sizes: x, missing, patterns, ids and targets of a lane.
+    """Fill up rows, patterns and targets to rounded sizes: x, missing, patterns, ids and targets of one imputation.
 
     Added rows have no pattern and so no weight, added patterns no rows; added targets are row 0, drawn in
     vain.
     """
-    n_rows = round_up(len(missing)) - len(missing)
-    n_patterns = round_up(len(index.counts)) - len(index.counts)
+    n_rows = _padded(len(missing)) - len(missing)
+    n_patterns = _padded(len(index.counts)) - len(index.counts)
     margin = ((0, 0),) * (x.ndim - 2)
     return (
         np.pad(np.nan_to_num(x), (*margin, (0, n_rows), (0, 0))),
         np.pad(missing, ((0, n_rows), (0, 0)), constant_values=True),
         np.pad(~index.observed, ((0, n_patterns), (0, 0))),
         np.pad(index.row_pattern, (0, n_rows), constant_values=-1),
-        np.pad(rows, (0, round_up(len(rows)) - len(rows))),
+        np.pad(rows, (0, _padded(len(rows)) - len(rows))),
     )
 
 
-def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> Drawn:
+def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> CompletedRows:
     fit, scale = draw.fit, np.asarray(draw.scale)
     values = np.asarray(draw.rows)[:, : len(rows)]
     usable = np.isfinite(values).all(axis=(1, 2)) & np.asarray(is_regular(fit))
     codes = np.where(usable, np.where(np.asarray(fit.converged), 1, 3), 2)
     means = np.asarray(fit.mean) * scale + np.asarray(draw.centre)
     covariances = np.asarray(fit.cov) * scale[:, :, None] * scale[:, None, :]
-    return Drawn(rows, values, means, covariances, np.asarray(fit.iterations, dtype=np.int64), codes)
+    return CompletedRows(rows, values, means, covariances, np.asarray(fit.iterations, dtype=np.int64), codes)
 
 
 def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
@@ -159,8 +162,8 @@ def check_size(n: int, names: Sequence[str], ridge: float, unit: str) -> None:
         )
 
 
-def check_lanes(drawn: Drawn, names: Sequence[str], all_needed: bool = False) -> None:
-    """Warn about lanes without a usable covariance; raise where none is left, or all are needed."""
+def check_draws(drawn: CompletedRows, names: Sequence[str], all_needed: bool = False) -> None:
+    """Warn about imputations without a usable covariance; raise where none is left, or all are needed."""
     failed = np.flatnonzero(drawn.codes == 2)
     if not len(failed):
         return
@@ -201,7 +204,7 @@ def impute_clusters(
         columns += [f"mean of {n}" for code in lower for n in code.model_names]
     check_size(len(x), columns, options.ridge, "clusters")
     drawn = impute_table(x, options, CLUSTER_STAGE, bounds_table(bounds, upper, data, x.shape[1]))
-    check_lanes(drawn, columns, all_needed=True)
+    check_draws(drawn, columns, all_needed=True)
     frames = []
     for k in range(options.m):
         completed = complete_frame(first, upper, drawn, k, options.seed, CLUSTER_STAGE)
@@ -218,8 +221,8 @@ def impute_rows(
     options: EmOptions,
     bounds: Mapping[str, tuple[float, float]] | None,
     priors: Sequence[CellPrior] | None,
-) -> Drawn:
-    """Impute the rows' missing cells in m lanes, from one frame shared by all, or from m."""
+) -> CompletedRows:
+    """Impute the rows' missing cells m times, from one frame shared by all, or from m."""
     x = np.stack([encode(frame, codes) for frame in frames])
     columns = [n for code in codes for n in code.model_names]
     check_size(x.shape[1], columns, options.ridge, "rows")
@@ -227,25 +230,25 @@ def impute_rows(
     limits = bounds_table(bounds, codes, frames[0], x.shape[2])
     known = prior_table(priors, codes, np.isnan(x[0]))
     drawn = impute_table(x[0] if len(frames) == 1 else x, options, ROW_STAGE, limits, known)
-    check_lanes(drawn, columns)
+    check_draws(drawn, columns)
     return drawn
 
 
 def complete_frame(
     frame: pd.DataFrame,
     codes: Sequence[ColumnCode],
-    drawn: Drawn,
-    lane: int,
+    drawn: CompletedRows,
+    number: int,
     seed: int,
     stage: int = ROW_STAGE,
 ) -> pd.DataFrame:
-    """Put one lane's draws into the missing cells of a frame; complete columns stay shared with it."""
+    """Put the draws of one imputation into the missing cells of a frame; complete columns stay shared with it."""
     result, where = frame.copy(deep=False), slots(codes)
     for position, code in enumerate(codes):
         flags = frame[code.name].isna().to_numpy()
         if flags.any():
-            values = drawn.values[lane][flags[drawn.rows], where[code.name]]
-            rng = np.random.default_rng((seed, stage, lane, position))
+            values = drawn.values[number][flags[drawn.rows], where[code.name]]
+            rng = np.random.default_rng((seed, stage, number, position))
             result[code.name] = fill(frame[code.name], flags, code.decode(values, rng))
     return result
 
@@ -258,3 +261,107 @@ def _warn_blank_rows(x: FloatArray) -> None:
             "distribution and carry no information; consider dropping them",
             ImputationWarning,
         )
+
+
+@dataclass(frozen=True)
+class EmbPlan:
+    """Columns, their roles and settings of EM; see `emb` for them."""
+
+    ids: Sequence[str]
+    roles: Mapping[str, Sequence[str]]
+    bounds: Mapping[str, tuple[float, float]] | None
+    priors: Sequence[CellPrior] | None
+    time: str | Mapping[str, int] | None
+    cluster: str | None
+    upper: Sequence[str]
+    derived: Sequence[str]
+    options: EmOptions
+
+    def names(self, data: pd.DataFrame) -> list[str]:
+        """Columns of the data that are in the model."""
+        return [c for c in data.columns if c not in {*self.ids, self.cluster, *self.derived}]
+
+    def check(self, data: pd.DataFrame) -> None:
+        """Refuse columns that cannot be used as asked."""
+        time_powers(data, self.time)
+        plan_columns(data, self.names(data), **self.roles)
+
+    def incomplete(self, data: pd.DataFrame) -> list[str]:
+        """Columns of the model with missing cells."""
+        return [c for c in self.names(data) if data[c].isna().any()]
+
+    def impute(
+        self, given: pd.DataFrame, derive: Mapping[str, Derivation] | None, seed: int | None = None
+    ) -> ImputationResult:
+        """Impute the rows of a data frame, from the seed of the settings or another one."""
+        options = self.options if seed is None else replace(self.options, seed=seed)
+        data = given.assign(**time_powers(given, self.time))
+        codes = plan_columns(data, self.names(data), **self.roles)
+        frames = [data]
+        if self.cluster is not None:
+            frames = _fill_clusters(data, self.cluster, self.upper, codes, options, self.bounds)
+        drawn = impute_rows(frames, codes, options, self.bounds, self.priors)
+        completed: dict[Hashable, pd.DataFrame] = {
+            k + 1: apply_derivations(
+                complete_frame(frames[k % len(frames)], codes, drawn, k, options.seed)[given.columns], derive
+            )
+            for k in range(options.m)
+            if drawn.codes[k] != 2
+        }
+        found = _result(given, completed, codes, drawn, derive, encode(frames[0], codes))
+        return replace(found, data=replace(found.data, imputed_by=self.described(given)))
+
+    def described(self, data: pd.DataFrame, by: str = "") -> ImputationModel:
+        """The model in the words of formulas, for the imputations to keep."""
+        degrees = {} if self.time is None else {self.time: 2} if isinstance(self.time, str) else dict(self.time)
+        powers = [
+            f"I({name}^{power})"
+            for (column, degree), name in zip(degrees.items(), quoted(degrees), strict=True)
+            for power in range(2, degree + 1)
+        ]
+        roles = ("nominal", "ordinal")
+        categories = tuple(name for role in roles for name in check_columns(data, self.roles[role], f"{role}="))
+        imputed, names = tuple(self.incomplete(data)), tuple(self.names(data))
+        return ImputationModel(imputed, names, tuple(powers), by=by, categories=categories)
+
+
+def _fill_clusters(
+    data: pd.DataFrame,
+    cluster: str,
+    upper: Sequence[str],
+    codes: Sequence[ColumnCode],
+    options: EmOptions,
+    bounds: Mapping[str, tuple[float, float]] | None,
+) -> list[pd.DataFrame]:
+    """Copy the cluster-level columns and impute those of wholly empty clusters: one frame, or m."""
+    filled = copy_within_clusters(data, cluster, upper)
+    if not filled[list(upper)].isna().to_numpy().any():
+        return [filled]
+    own = [code for code in codes if code.name in upper]
+    below = [code for code in codes if code.name not in upper]
+    limits = {name: pair for name, pair in (bounds or {}).items() if name in upper}
+    return impute_clusters(filled, cluster, own, below, options, limits)
+
+
+def _result(
+    data: pd.DataFrame,
+    completed: Mapping[Hashable, pd.DataFrame],
+    codes: Sequence[ColumnCode],
+    drawn: CompletedRows,
+    derive: Mapping[str, Derivation] | None,
+    encoded: FloatArray,
+) -> ImputationResult:
+    return ImputationResult(
+        data=ImputedData.from_frames(completed).with_original(apply_derivations(data, derive)),
+        chain_lengths=drawn.iterations,
+        codes=drawn.codes,
+        fraction_missing=fraction_missing(data),
+        patterns=pattern_table(data),
+        n_rows=len(data),
+        n_complete=int(data.notna().all(axis=1).sum()),
+        model_columns=tuple(n for code in codes for n in code.model_names),
+        means=drawn.means,
+        covariances=drawn.covariances,
+        plan=tuple(codes),
+        encoded=encoded,
+    )
