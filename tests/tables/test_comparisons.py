@@ -330,7 +330,7 @@ def test_fits_of_different_data():
     with pytest.raises(DataError, match="different numbers of data sets, 3 and 2"):
         rx.anova(fits, rx.lmer_list(null, sets[:2]))
     with pytest.raises(DataError, match="different imputations, 1, 2 and 2, 3"):
-        rx.anova(fits[:2], fits[1:].__class__(rx.lmer_list(null, sets).selection.fitted, (1, 2)))
+        rx.anova(fits[:2], rx.lmer_list(null, sets)[1:])
     changed = [sets[0], sets[1].assign(y=sets[1]["y"] + 1), sets[2]]
     with pytest.raises(DataError, match=r"the response \(y; y\) differs in imputation 2"):
         rx.anova(fits, rx.lmer_list(null, changed))
