@@ -18,7 +18,7 @@ import pytest
 import remlax as rx
 from remlax import impute, plot, sim
 from remlax.names import NAMES
-from remlax.results.emmeans import EstimatedMeans
+from remlax.tables.emmeans import EstimatedMeans
 
 MODEL = "Yield ~ 1 + (1 | Batch)"
 
