@@ -38,7 +38,7 @@ def tasks(fits: rx.LmerFitList, n_sims: int) -> dict[str, Callable[[], object]]:
 
     return {
         "satterthwaite": per_fit(),
-        "kenward-roger": per_fit(dfcom="kenward-roger"),
+        "kenward-roger": per_fit(ddf="kenward-roger"),
         "CR2": per_fit(vcov="CR2"),
         "profile": lambda: fresh()[0].profile().confint(),
         "boot": lambda: fresh()[0].confint("boot", n_sims=n_sims, seed=1),

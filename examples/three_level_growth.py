@@ -30,7 +30,7 @@ def main() -> None:
     fit = rx.lmer(FORMULA, data)
     print(fit)
     print("\nWhat treatment adds per year, with Kenward-Roger's degrees of freedom for 40 schools")
-    table = fit.tidy("fixed", dfcom="kenward-roger").set_index("term")
+    table = fit.tidy("fixed", ddf="kenward-roger").set_index("term")
     print(table.loc[["time:treated"]].round(3).to_string())
     print("\nAre slopes of schools needed?")
     smaller = rx.lmer("score ~ time * treated + (1 | school) + (1 + time | pupil)", data)

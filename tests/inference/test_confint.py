@@ -361,7 +361,7 @@ def test_wald():
     assert_allclose(table.loc[table["effect"] == "ran_pars", columns], random[columns])
     assert table["term"].tolist() == [*random["term"], *fixed["term"]]
     assert table["group"].tolist()[:4] == random["group"].tolist()
-    exact = fit.confint(dfcom="kenward-roger").iloc[-1]
+    exact = fit.confint(ddf="kenward-roger").iloc[-1]
     assert exact["conf_low"] < exact["estimate"]
 
 

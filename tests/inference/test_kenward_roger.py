@@ -21,7 +21,7 @@ F_CASES = [name for name, v in inference("ftests").items() if name != "versions"
 def test_coefficients_as_pbkrtest(name):
     case, fit = fit_case(name)
     reference = case["fits"][0]["kenward_roger"]
-    table = fit.tidy("fixed", dfcom="kenward-roger")
+    table = fit.tidy("fixed", ddf="kenward-roger")
     order = r_order(table["term"], reference["df"])
     assert_allclose(table["df"].iloc[order], numbers(reference["df"]), rtol=1e-3)
     assert_allclose(table["std_error"].iloc[order], numbers(reference["se"]), rtol=1e-5)
@@ -35,13 +35,13 @@ def test_coefficients_of_every_imputation_as_pbkrtest():
     case, fits = fits_case("studentratings_k5")
     for fit, reference in zip(fits, case["fits"], strict=True):
         expected = reference["kenward_roger"]
-        table = fit.tidy("fixed", dfcom="kenward-roger")
+        table = fit.tidy("fixed", ddf="kenward-roger")
         order = r_order(table["term"], expected["df"])
         assert_allclose(table["df"].iloc[order], numbers(expected["df"]), rtol=1e-3)
         assert_allclose(table["std_error"].iloc[order], numbers(expected["se"]), rtol=1e-6)
     pooled = fits.pool(dfcom="kenward-roger")
-    each = np.array([fit.tidy("fixed", dfcom="kenward-roger")["df"] for fit in fits])
-    errors = np.array([fit.tidy("fixed", dfcom="kenward-roger")["std_error"] for fit in fits])
+    each = np.array([fit.tidy("fixed", ddf="kenward-roger")["df"] for fit in fits])
+    errors = np.array([fit.tidy("fixed", ddf="kenward-roger")["std_error"] for fit in fits])
     assert_allclose(pooled.tidy("fixed")["dfcom"], each.mean(axis=0))
     assert_allclose(pooled.tidy("fixed")["ubar"], (errors**2).mean(axis=0))
     assert "Kenward-Roger df, then Barnard-Rubin" in str(pooled.summary())
@@ -54,7 +54,7 @@ def test_f_tests_as_pbkrtest(name):
     order = r_order(fit.fixef().index, case["fits"][0]["fixef"])
     matrix = np.zeros((len(reference["L"]), len(order)))
     matrix[:, order] = reference["L"]
-    row = fit.test(matrix, dfcom="kenward-roger").iloc[0]
+    row = fit.test(matrix, ddf="kenward-roger").iloc[0]
     expected = reference["kenward_roger"]
     assert row["df1"] == expected["ndf"]
     assert_allclose(row["df2"], expected["ddf"], rtol=1e-3)
@@ -109,7 +109,7 @@ def test_every_structure_with_weights_is_the_dense_one(structure):
     found = kenward_roger.adjust(fit.selection.one(1))
     assert_allclose(found.cov[0], phi, rtol=1e-6, atol=1e-10)
     assert_allclose(found.adjusted[0], adjusted, rtol=1e-6, atol=1e-8)
-    table = fit.contrast(np.eye(len(phi)), dfcom="kenward-roger")
+    table = fit.contrast(np.eye(len(phi)), ddf="kenward-roger")
     grad = np.array([[phi[k] @ one @ phi[k] for one in p] for k in range(len(phi))])
     expected = 2 * np.diag(phi) ** 2 / np.einsum("ka,ab,kb->k", grad, w, grad)
     assert_allclose(table["df"], expected, rtol=1e-5)
@@ -119,17 +119,17 @@ def test_df_do_not_depend_on_units():
     (frame,) = load_case("orthodont_sex")[1]
     formula = fit_case("orthodont_sex")[0]["formula"]
     scaled = frame.assign(distance=1000 * frame["distance"], age=frame["age"] * 1e4)
-    a = fit_case("orthodont_sex")[1].tidy("fixed", dfcom="kenward-roger")
-    b = rx.lmer(formula, scaled).tidy("fixed", dfcom="kenward-roger")
+    a = fit_case("orthodont_sex")[1].tidy("fixed", ddf="kenward-roger")
+    b = rx.lmer(formula, scaled).tidy("fixed", ddf="kenward-roger")
     assert_allclose(b["df"], a["df"], rtol=1e-5)
     assert_allclose(b["statistic"], a["statistic"], rtol=1e-6)
 
 
 def test_where_it_is_refused(monkeypatch):
-    with pytest.raises(DataError, match=r"Kenward-Roger's method is one for REML.*dfcom='satterthwaite'"):
-        fit_case("sleepstudy_ml")[1].tidy("fixed", dfcom="kenward-roger")
+    with pytest.raises(DataError, match=r"Kenward-Roger's method is one for REML.*ddf='satterthwaite'"):
+        fit_case("sleepstudy_ml")[1].tidy("fixed", ddf="kenward-roger")
     monkeypatch.setattr(kenward_roger, "available_bytes", lambda: 1000)
     with pytest.raises(ModelSizeError, match="second derivatives of every level's block in 3 variance parameters"):
-        fit_case("sleepstudy_corr")[1].tidy("fixed", dfcom="kenward-roger")
+        fit_case("sleepstudy_corr")[1].tidy("fixed", ddf="kenward-roger")
     with pytest.raises(ModelSizeError, match=r"a dense block of \d+ columns"):
-        fit_case("penicillin_crossed")[1].tidy("fixed", dfcom="kenward-roger")
+        fit_case("penicillin_crossed")[1].tidy("fixed", ddf="kenward-roger")

@@ -160,7 +160,7 @@ def test_clusters_that_cannot_be_used():
     with pytest.raises(DataError, match="cluster='Subject' belongs to a robust covariance"):
         fit.tidy("fixed", cluster="Subject")
     with pytest.raises(DataError, match="Kenward-Roger's method has a covariance of its own"):
-        fit.tidy("fixed", vcov="CR2", dfcom="kenward-roger")
+        fit.tidy("fixed", vcov="CR2", ddf="kenward-roger")
     frame = rx.datasets.sleepstudy().assign(all=1, some=lambda f: f["Subject"].where(f["Days"] > 0))
     fit = rx.lmer("Reaction ~ Days + (1 | Subject)", frame)
     with pytest.raises(DataError, match="'all' has a single cluster"):

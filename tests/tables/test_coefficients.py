@@ -226,8 +226,8 @@ def test_degrees_of_freedom_that_are_given():
         fits.pool(dfcom="between-within")
     with pytest.raises(DataError, match=r"shape \(2,\): give one number, or 5"):
         fits.pool(dfcom=[1.0, 2.0])
-    assert fits[0].tidy("fixed", dfcom=math.inf)["df"].tolist() == [math.inf] * 5
-    assert_allclose(fits[0].test("ses", dfcom=math.inf)["p_value"], fits[0].tidy("fixed", dfcom=math.inf)["p_value"][3])
+    assert fits[0].tidy("fixed", ddf=math.inf)["df"].tolist() == [math.inf] * 5
+    assert_allclose(fits[0].test("ses", ddf=math.inf)["p_value"], fits[0].tidy("fixed", ddf=math.inf)["p_value"][3])
 
 
 def test_identical_imputations_give_the_single_fit():

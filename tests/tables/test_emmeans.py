@@ -104,8 +104,8 @@ def test_means_follow_the_units_of_the_response():
 
 def test_other_covariances():
     _, fit = fit_case("oats_splitplot")
-    found = fit.emmeans("N", dfcom="kenward-roger", conf_level=0.9).differences("holm")
-    row = fit.contrast(fit.emmeans("N").matrix.diff().iloc[[1]] * -1, dfcom="kenward-roger").iloc[0]
+    found = fit.emmeans("N", ddf="kenward-roger", conf_level=0.9).differences("holm")
+    row = fit.contrast(fit.emmeans("N").matrix.diff().iloc[[1]] * -1, ddf="kenward-roger").iloc[0]
     assert_allclose(found["df"][0], row["df"])
     assert_allclose(found["estimate"][0], row["estimate"])
     robust = fit.emmeans("N", vcov="CR2").means

@@ -244,8 +244,8 @@ def test_each_treatment_against_the_control() -> None:
     check(turned, expected["reverse"], "estimate")
     assert_allclose(turned["conf_low"], -table["conf_high"])
     # mvtnorm's own error is up to 1e-6; its degrees of freedom are whole numbers
-    for dfcom, name in ((40, "mvt"), (np.inf, "normal")):
-        dunnett = fit("y ~ arm + x + (1 | g)").emmeans("arm", dfcom=dfcom).differences(reference="control")
+    for ddf, name in ((40, "mvt"), (np.inf, "normal")):
+        dunnett = fit("y ~ arm + x + (1 | g)").emmeans("arm", ddf=ddf).differences(reference="control")
         assert_allclose(dunnett["p_adjusted"], expected[name], rtol=1e-5, atol=2e-6)
     # emmeans cuts df to whole numbers and asks mvtnorm for 1e-3
     assert_allclose(table["p_adjusted"], expected["emmeans"], atol=1e-3)

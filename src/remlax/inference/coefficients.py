@@ -165,7 +165,7 @@ class GivenDf:
 
 def coefficient_inference(
     fits: Selection,
-    dfcom: Ddf | npt.ArrayLike,
+    ddf: Ddf | npt.ArrayLike,
     vcov: Vcov = "model",
     cluster: str | None = None,
 ) -> CoefficientInference:
@@ -174,7 +174,7 @@ def coefficient_inference(
     Parameters
     ----------
     fits : Selection
-    dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
+    ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,)
         With a robust covariance, Satterthwaite's are those of Bell and McCaffrey.
     vcov : {"model", "CR0", "CR2"}, default "model"
         Covariance of the coefficients: the model's, or a cluster-robust one.
@@ -192,30 +192,28 @@ def coefficient_inference(
     p = fits.fitted.beta.shape[1]
     robust = _robust(fits, vcov, cluster)
     covariance = fits.vcov if robust is None else robust.vcov
-    if isinstance(dfcom, str):
-        if dfcom == "satterthwaite":
+    if isinstance(ddf, str):
+        if ddf == "satterthwaite":
             return Satterthwaite(fits) if robust is None else robust
-        if dfcom == "kenward-roger":
+        if ddf == "kenward-roger":
             if robust is not None:
                 raise DataError(
                     f"Kenward-Roger's method has a covariance of its own: leave out vcov={vcov!r} or dfcom="
                 )
             return KenwardRoger(adjust(fits))
-        if dfcom == "residual":
+        if ddf == "residual":
             n = float(np.mean(fits.n_rows))
             return GivenDf(covariance, np.full(p, n - p), _rule(robust, "residual df n - p"))
         raise DataError(
-            f"degrees of freedom {dfcom!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, "
+            f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, "
             "or one per coefficient"
         )
     try:
-        values = np.asarray(dfcom, dtype=float)
+        values = np.asarray(ddf, dtype=float)
     except (TypeError, ValueError):
-        raise DataError(
-            f"degrees of freedom {dfcom!r} are not numbers: give one, or {p}, one per coefficient"
-        ) from None
+        raise DataError(f"degrees of freedom {ddf!r} are not numbers: give one, or {p}, one per coefficient") from None
     if not (values > 0).all():
-        raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {dfcom!r}")
+        raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {ddf!r}")
     if values.shape not in ((), (p,)):
         raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
     rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"

@@ -49,7 +49,7 @@ def adjust(fits: Selection) -> Adjustment:
     if not fits.fitted.reml:
         raise DataError(
             "Kenward-Roger's method is one for REML, and this model was fitted by maximum likelihood: fit it with "
-            "reml=True, or use dfcom='satterthwaite'"
+            "reml=True, or use ddf='satterthwaite'"
         )
     needed = needed_bytes(fits.fitted)
     if needed > available_bytes():
@@ -58,7 +58,7 @@ def adjust(fits: Selection) -> Adjustment:
         raise ModelSizeError(
             f"Kenward-Roger's method needs second derivatives of {what} in {fits.fitted.theta.shape[1]} variance "
             f"parameters, about {human_bytes(needed)} of memory, and {human_bytes(available_bytes())} are free: use "
-            "dfcom='satterthwaite'"
+            "ddf='satterthwaite'"
         )
     model, p = fits.model, len(fits.model.keep)
     found = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)

@@ -80,14 +80,20 @@ class PredictionRows:
         return self.frames[position if len(self.frames) > 1 else 0]
 
 
-def include_level(fitted: Fitted, level: Level) -> list[np.ndarray]:
-    """Which columns of each term take part, as masks (q,) per term.
+def include_level(fitted: Fitted, level: Level, re_formula: str | None = None) -> list[np.ndarray]:
+    """Which columns of each term take part, as masks (q,) per term; ``re_formula`` is the formula by lme4's name.
 
     Raises
     ------
     DataError, FormulaError
         A name is no grouping factor; a formula cannot be read, or asks for a term that the model does not have.
     """
+    if re_formula is not None:
+        if level != "group":
+            raise DataError(
+                f"level={level!r} and re_formula={re_formula!r} say which random effects take part: give one"
+            )
+        level = "population" if re_formula == "NA" else re_formula
     terms = fitted.model.layout.terms
     if isinstance(level, str) and level.strip().startswith("~"):
         return _include_formula(fitted, level)

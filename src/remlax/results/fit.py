@@ -57,8 +57,8 @@ class LmerFit(ModelResult, UnknownNames):
     def _like(self, fits: Selection) -> LmerFit:
         return LmerFit(fits)
 
-    def _within(self, dfcom: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
-        return coefficient_inference(self.selection, dfcom, vcov, cluster)
+    def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
+        return coefficient_inference(self.selection, ddf, vcov, cluster)
 
     def _noted(self, table: pd.DataFrame) -> ResultTable:
         notes = fit_notes(self.selection)
@@ -84,7 +84,7 @@ class LmerFit(ModelResult, UnknownNames):
         *,
         vcov: Vcov = "model",
         cluster: str | None = None,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
     ) -> pd.DataFrame:
         """Covariance matrix of the fixed-effect coefficients, (p, p).
 
@@ -94,7 +94,7 @@ class LmerFit(ModelResult, UnknownNames):
             The model's covariance matrix, or a cluster-robust one; see `tidy`.
         cluster : str, optional
             Clusters of a robust covariance.
-        dfcom : str, float or array_like (p,), default "satterthwaite"
+        ddf : str, float or array_like (p,), default "satterthwaite"
             As in `tidy`: Kenward and Roger's adjust the covariance (``"kenward-roger"``), others leave it as it is.
 
         Raises
@@ -102,7 +102,7 @@ class LmerFit(ModelResult, UnknownNames):
         DataError
             As `tidy`.
         """
-        return vcov_frame(self._within(dfcom, vcov, cluster).vcov[0], self._names)
+        return vcov_frame(self._within(ddf, vcov, cluster).vcov[0], self._names)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
@@ -254,7 +254,7 @@ class LmerFit(ModelResult, UnknownNames):
         effects: Effects = "fixed",
         *,
         conf_level: float = 0.95,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         scales: Scales = "sdcor",
         uncertainty: Uncertainty = "conditional",
         vcov: Vcov = "model",
@@ -267,7 +267,7 @@ class LmerFit(ModelResult, UnknownNames):
         effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
             Coefficients; SDs and correlations; conditional modes; coefficient plus mode per level.
         conf_level : float, default 0.95
-        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             (Complete-data) degrees of freedom of the coefficients; ``math.inf`` for z tests. Kenward-Roger's come with
             an adjusted covariance.
         scales : {"sdcor", "vcov"}, default "sdcor"
@@ -297,7 +297,7 @@ class LmerFit(ModelResult, UnknownNames):
         Pustejovsky, J. E. and Tipton, E. (2018). J. Bus. Econ. Stat. 36, 672-683.
         Henderson, C. R. (1975). Biometrics 31, 423-447.
         """
-        within = partial(self._within, dfcom, vcov, cluster)
+        within = partial(self._within, ddf, vcov, cluster)
         return self._noted(fit_tidy(self.selection, effects, conf_level, within, scales, uncertainty))
 
     def confint(
@@ -305,7 +305,7 @@ class LmerFit(ModelResult, UnknownNames):
         method: ConfintMethod = "wald",
         *,
         conf_level: float = 0.95,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         n_sims: int = 1000,
         seed: int | None = None,
     ) -> pd.DataFrame:
@@ -319,7 +319,7 @@ class LmerFit(ModelResult, UnknownNames):
             ``boot``: percentiles over refits to responses drawn from the fit. What is not identified has no limits of
             any kind.
         conf_level : float, default 0.95
-        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             For ``wald``: degrees of freedom of the coefficients.
         n_sims : int, default 1000
             For ``boot``: refits.
@@ -356,7 +356,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.confint("profile").set_index("term").loc["Days", ["conf_low", "conf_high"]].round(2).tolist()
         [7.36, 13.58]
         """
-        return fit_confint(self.selection, method, conf_level, dfcom, n_sims, seed)
+        return fit_confint(self.selection, method, conf_level, ddf, n_sims, seed)
 
     def profile(self, *, conf_level: float = 0.95) -> Profile:
         """Profile the likelihood over every parameter.
@@ -392,7 +392,7 @@ class LmerFit(ModelResult, UnknownNames):
         names: Sequence[str] | None = None,
         *,
         conf_level: float = 0.95,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
         cluster: str | None = None,
     ) -> ResultTable:
@@ -405,14 +405,14 @@ class LmerFit(ModelResult, UnknownNames):
         """
         linear = read_constraints(L, self._names, None, names, terms=self._term_names)
         self.selection.model.check_digits(linear.matrix)
-        return self._noted(fit_contrast(self.selection, self._within(dfcom, vcov, cluster), linear, conf_level))
+        return self._noted(fit_contrast(self.selection, self._within(ddf, vcov, cluster), linear, conf_level))
 
     def test(
         self,
         constraints: Constraints,
         q0: npt.ArrayLike | None = None,
         *,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
         cluster: str | None = None,
     ) -> ResultTable:
@@ -425,7 +425,7 @@ class LmerFit(ModelResult, UnknownNames):
             matrix L; see `PooledLmer.test`.
         q0 : float or array_like (r,), optional
             Values under the hypothesis, 0 by default.
-        dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``. Kenward-Roger's F is
             scaled as pbkrtest's.
         vcov, cluster
@@ -453,7 +453,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.test("Days")[["statistic", "df2"]].round(2).values.tolist()
         [[45.85, 17.0]]
         """
-        within = self._within(dfcom, vcov, cluster)
+        within = self._within(ddf, vcov, cluster)
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
         self.selection.model.check_digits(linear.matrix, joint=True)
         return self._noted(fit_test(self.selection.beta[0], within, linear))
@@ -467,7 +467,7 @@ class LmerFit(ModelResult, UnknownNames):
         weights: Weights = "equal",
         type: Scale = "model",  # noqa: A002
         conf_level: float = 0.95,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         vcov: Vcov = "model",
         cluster: str | None = None,
     ) -> EstimatedMeans:
@@ -489,7 +489,7 @@ class LmerFit(ModelResult, UnknownNames):
             ``"response"``: means of a transformed response, such as ``log(y)`` or ``-1000 / y``, on the scale of y:
             estimates and limits transformed back, standard errors by the delta method.
         conf_level : float, default 0.95
-        dfcom, vcov, cluster
+        ddf, vcov, cluster
             As in `tidy`.
 
         Returns
@@ -521,7 +521,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.emmeans("female").means[["female", "estimate"]].round(2).values.tolist()
         [[0.0, 13.28], [1.0, 12.09]]
         """
-        combos = FitCombinations(self.selection, self._within(dfcom, vcov, cluster), conf_level)
+        combos = FitCombinations(self.selection, self._within(ddf, vcov, cluster), conf_level)
         return estimated_means(self.selection, specs, by, at, weights, type, combos)
 
     # -- shares of variance ------------------------------------------------------------------------------------------

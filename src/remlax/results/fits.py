@@ -154,7 +154,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         method: ConfintMethod = "wald",
         *,
         conf_level: float = 0.95,
-        dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+        ddf: Ddf | npt.ArrayLike = "satterthwaite",
         n_sims: int = 1000,
         seed: int | None = None,
     ) -> pd.DataFrame:
@@ -174,7 +174,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         >>> fits.confint().shape
         (20, 7)
         """
-        return each_confint(self.selection, method, conf_level, dfcom, n_sims, seed)
+        return each_confint(self.selection, method, conf_level, ddf, n_sims, seed)
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""

@@ -604,7 +604,7 @@ def pool_selection(fits: Selection, within: CoefficientInference, conf_level: fl
 
 def pool_fits(
     fits: Selection,
-    dfcom: Ddf | npt.ArrayLike,
+    ddf: Ddf | npt.ArrayLike,
     conf_level: float,
     on_failure: OnFailure,
     vcov: Vcov = "model",
@@ -612,4 +612,4 @@ def pool_fits(
 ) -> PooledLmer:
     """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
     used = choose_fits(fits, on_failure)
-    return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)
+    return pool_selection(used, coefficient_inference(used, ddf, vcov, cluster), conf_level)

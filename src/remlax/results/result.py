@@ -111,6 +111,7 @@ class ModelResult(Result):
         newdata: NewData = None,
         *,
         level: Level = "group",
+        re_formula: str | None = None,
         interval: Interval | None = None,
         conf_level: float = 0.95,
         new_levels: NewLevels = "error",
@@ -124,7 +125,9 @@ class ModelResult(Result):
             they are imputed themselves, one frame per imputation with the same rows.
         level : {"group", "population"}, list of str or formula, default "group"
             All random effects take part, none, those of the named grouping factors, or the terms of a formula such as
-            ``"~(1 | g)"`` (lme4's re.form; ``"~0"`` is the population).
+            ``"~(1 | g)"`` (``"~0"`` is the population).
+        re_formula : str, optional
+            The formula of ``level``, by lme4's name (``re.form``).
         interval : {"confidence", "prediction"}, optional
             Interval for the expected response, or for one new observation (of weight 1 for new data).
         conf_level : float, default 0.95
@@ -182,7 +185,9 @@ class ModelResult(Result):
         >>> pooled.predict(new, interval="confidence").round(3)[["estimate", "std_error"]].values.tolist()
         [[11.062, 0.812], [13.446, 0.827]]
         """
-        rows = read_newdata(self.selection, newdata, include_level(self.selection.fitted, level), new_levels)
+        rows = read_newdata(
+            self.selection, newdata, include_level(self.selection.fitted, level, re_formula), new_levels
+        )
         return self._predicted(rows, interval, conf_level)
 
     def predict_interval(
@@ -191,6 +196,7 @@ class ModelResult(Result):
         *,
         method: IntervalMethod = "simulate",
         level: Level = "group",
+        re_formula: str | None = None,
         which: Which = "full",
         stat: Stat = "median",
         n_sims: int = 1000,
@@ -211,7 +217,7 @@ class ModelResult(Result):
             As in `predict`.
         method : {"simulate", "analytic"}, default "simulate"
             Draws, or the formulas of `predict`, which know ``which="full"`` only.
-        level : {"group", "population"}, list of str or formula, default "group"
+        level, re_formula
             As in `predict`.
         which : {"full", "fixed", "random", "all"}, default "full"
             Everything; x'beta and the offset; the random effects; or each of them in rows of its own, named by the
@@ -275,7 +281,8 @@ class ModelResult(Result):
         >>> pooled.predict_interval(data[0].head(2), n_sims=200, seed=1).shape
         (2, 3)
         """
-        include = include_level(self.selection.fitted, "population" if which == "fixed" else level)
+        given = ("population", None) if which == "fixed" else (level, re_formula)
+        include = include_level(self.selection.fitted, *given)
         rows = read_newdata(self.selection, newdata, include, new_levels)
         correct = {
             "ignore_fixed_terms": ignore_fixed_terms is not None,

@@ -147,11 +147,11 @@ def _check_fits(fits: Selection) -> None:
         raise DataError(f"the fit{where} did not converge: it has no profile and cannot be simulated from")
 
 
-def wald_limits(fit: Selection, conf_level: float, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
+def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """Limits from standard errors: on the log, Fisher-z and natural scales."""
     check_level(conf_level)
     out = parameter_frame(fit.fitted)
-    within = coefficient_inference(fit, dfcom)
+    within = coefficient_inference(fit, ddf)
     p = fit.fitted.beta.shape[1]
     error = np.sqrt(np.diag(within.vcov[0]))
     fixed = fit_table(fit.model.fixed_names, fit.fitted.beta[fit.k], error, within.df(np.eye(p))[0], conf_level)
@@ -202,13 +202,13 @@ def fit_confint(
     fit: Selection,
     method: ConfintMethod,
     conf_level: float,
-    dfcom: Ddf | npt.ArrayLike,
+    ddf: Ddf | npt.ArrayLike,
     n_sims: int,
     seed: int | None,
 ) -> pd.DataFrame:
     """Limits of all parameters of one fit; see ``LmerFit.confint``."""
     if method == "wald":
-        return wald_limits(fit, conf_level, dfcom)
+        return wald_limits(fit, conf_level, ddf)
     if method == "profile":
         return make_profiles(fit, conf_level)[0].confint()
     if method == "boot":
@@ -220,7 +220,7 @@ def each_confint(
     fits: Selection,
     method: ConfintMethod,
     conf_level: float,
-    dfcom: Ddf | npt.ArrayLike,
+    ddf: Ddf | npt.ArrayLike,
     n_sims: int,
     seed: int | None,
 ) -> pd.DataFrame:
@@ -231,7 +231,7 @@ def each_confint(
         tables = []
         with progress(fits.n_sets, "fit") as tell:
             for i, fit in enumerate(fits.each):
-                tables.append(fit_confint(fit, method, conf_level, dfcom, n_sims, None if seed is None else seed + i))
+                tables.append(fit_confint(fit, method, conf_level, ddf, n_sims, None if seed is None else seed + i))
                 tell(1)
     for table, label in zip(tables, fits.labels, strict=True):
         table.insert(0, "imp", [label] * len(table))
