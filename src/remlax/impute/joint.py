@@ -12,7 +12,7 @@ from remlax.errors import ImputationError
 
 from ..hints import hinted
 from ..progress import progress
-from .arguments import check_derive, check_seed, check_whole
+from .arguments import check_derive, checks
 from .derive import Derivation, warn_undeclared_means
 from .joint_model import read_formulas
 from .joint_plan import JointPlan
@@ -21,6 +21,8 @@ from .joint_run import JointPrior, start
 from .joint_within import joint_within
 from .patterns import check_columns
 from .within import check_by
+
+Residual = Literal["common", "cluster"]
 
 
 @hinted
@@ -41,7 +43,7 @@ def joint(
     log: Sequence[str] = (),
     sqrt: Sequence[str] = (),
     logistic: Sequence[str] = (),
-    residual: Literal["common", "cluster"] = "common",
+    residual: Residual = "common",
     compatible_with: str | None = None,
     derive: Mapping[str, Derivation] | None = None,
     burn: int = 1000,
@@ -150,8 +152,8 @@ def joint(
     """
     check_frame(data, "the data to impute")
     for name, value, least in (("m", m, 1), ("burn", burn, 0), ("iter", iter, 4)):
-        check_whole(name, value, least)
-    check_seed(seed)
+        checks.whole(value, f"{name}=", least)
+    checks.seed(seed, 63)
     check_derive(derive)
     check_by(data, by)
     _check_model({"formula": formula, "compatible_with": compatible_with}, priors, residual)
@@ -187,5 +189,4 @@ def _check_model(texts: Mapping[str, object], priors: object, residual: object) 
             raise ImputationError(f"{name}= is a {type(text).__name__}: write it as text, e.g. 'y + x ~ 1 + (1 | g)'")
     if priors is not None and not isinstance(priors, JointPrior):
         raise ImputationError(f"priors= is a {type(priors).__name__}: give a JointPrior(...)")
-    if residual not in ("common", "cluster"):
-        raise ImputationError(f"residual={residual!r}: give 'common' or 'cluster'")
+    checks.choice(residual, Residual, "residual=")

@@ -13,7 +13,7 @@ from remlax.data.imputation_model import ImputationModel
 from remlax.errors import about
 
 from ..progress import progress
-from .arguments import check_whole
+from .arguments import checks
 from .derive import Derivation, apply_derivations
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
@@ -40,7 +40,7 @@ class JointWithin(JointResult):
 
     def continue_(self, more: int = 1000) -> JointWithin:
         """Run every chain of every level further and impute anew; see `JointResult.continue_`."""
-        check_whole("more", more, 4)
+        checks.whole(more, "more=", 4)
         with progress(sum(len(part.draws) for part in self.parts.values()) * more, "sweep") as tell:
             done = {name: (part, *advance(part._chains, more, tell)) for name, part in self.parts.items()}
         results = {}

@@ -10,7 +10,7 @@ import pandas as pd
 from remlax.errors import ImputationError
 
 from ..hints import hinted
-from .arguments import check_number, check_seed
+from .arguments import checks
 from .patterns import check_columns
 
 
@@ -54,9 +54,9 @@ def add_missing(
     60
     """
     check_columns(data, [], "columns=")
-    check_seed(seed)
+    checks.seed(seed, 63)
     for chance in prob.values() if isinstance(prob, Mapping) else [prob]:
-        check_number("prob", chance)
+        checks.number(chance, "prob=")
     if isinstance(prob, Mapping):
         names = check_columns(data, list(prob) if columns is None else columns, "columns=")
         without = [c for c in names if c not in prob]
