@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from .small import factor_inverse
 
 # orders below which halving costs more than a loop over the columns; and no more loops than this in one program
@@ -17,7 +18,7 @@ LEAF, MAX_LEAVES = 36, 16
 
 
 @jax.custom_jvp
-def inverse_root(a: Array) -> Array:
+def inverse_root(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """Inverse of the Cholesky factor of a symmetric matrix (n, n), whose lower triangle is read.
 
     Returns
@@ -65,7 +66,7 @@ def _inverse_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     return root, -lower @ root
 
 
-def root_gram(root: Array) -> Array:
+def root_gram(root: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """R'R of a lower triangular matrix (n, n): of L^-1 it is the inverse of L L'.
 
     Examples
@@ -83,7 +84,9 @@ def root_gram(root: Array) -> Array:
 
 
 @jax.custom_jvp
-def log_det_and_form(a: Array, right: Array) -> tuple[Array, Array]:
+def log_det_and_form(
+    a: Float[Array, "n n"], right: Float[Array, "n w"]
+) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
     """log|a| and right' a^-1 right of a positive definite matrix (n, n) and columns (n, w).
 
     Examples

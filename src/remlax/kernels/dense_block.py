@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from .problem import Factors, Structure
+from ..shapes import Float
+from .problem import Structure
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,24 @@ class CrossedParts(NamedTuple):
     m: Array
 
 
-def scale_parts(parts: CrossedParts, lams: Factors, structure: CrossedStructure) -> CrossedParts:
+def scale_parts(
+    parts: CrossedParts, lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> CrossedParts:
     """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
     block, right = scale_block(parts.block, lams, structure), times_lambda(parts.right.T, lams, structure).T
     return CrossedParts(block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
 
 
-def scale_block(block: Array, lams: Factors, structure: CrossedStructure) -> Array:
+def scale_block(
+    block: Float[Array, "dense dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> Float[Array, "dense dense"]:
     """Lambda' S Lambda of a symmetric matrix (n_dense, n_dense)."""
     return times_lambda(times_lambda(block, lams, structure).T, lams, structure)
 
 
-def times_lambda(rows: Array, lams: Factors, structure: CrossedStructure) -> Array:
+def times_lambda(
+    rows: Float[Array, "rows dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> Float[Array, "rows dense"]:
     """Multiply rows (k, n_dense) by the block-diagonal Lambda of the dense factors."""
     out = []
     for (start, levels, q), lam in zip(structure.dense_slices(), lams, strict=True):

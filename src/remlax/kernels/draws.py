@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float, UInt
 from .inference import conditional_modes, solve
 from .posterior import Rows
 from .problem import Problem, Structure
@@ -48,8 +49,8 @@ def _wrapped(raw: Array) -> Array:
 
 
 def draw(
-    key: Array,
-    theta: Array,
+    key: UInt[Array, " 2"],
+    theta: Float[Array, " d"],
     problem: Problem[Any, Any],
     *,
     n_sims: int,
@@ -109,7 +110,7 @@ def _separate_effects(
     return tuple(out)
 
 
-def predict_draws(draws: Draws, rows: Rows) -> Array:
+def predict_draws(draws: Draws, rows: Rows) -> Float[Array, "parts sims rows"]:
     """Return x'gamma and z'b of every factor for every draw, (1 + factors, S, R)."""
     parts = [draws.gamma @ rows.x.T]
     for effects, z, codes, z_new, codes_new in zip(
@@ -130,9 +131,9 @@ class RowDraws(NamedTuple):
 
 
 def draw_rows(
-    key: Array,
-    key_rows: Array,
-    theta: Array,
+    key: UInt[Array, " 2"],
+    key_rows: UInt[Array, " 2"],
+    theta: Float[Array, " d"],
     rows: Rows,
     problem: Problem[Any, Any],
     *,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from . import inference
 from .cross_products import Rotation
 from .eigen import small_eigh
@@ -46,7 +47,12 @@ class Pooled(NamedTuple):
 
 
 def estimate(
-    theta: Array, rotation: Rotation, z_scale: tuple[Array, ...], problem: Problem[Any, Any], *, satterthwaite: bool
+    theta: Float[Array, " d"],
+    rotation: Rotation,
+    z_scale: tuple[Float[Array, " _q"], ...],
+    problem: Problem[Any, Any],
+    *,
+    satterthwaite: bool,
 ) -> Estimates:
     """Estimates at theta (d,).
 
@@ -92,7 +98,7 @@ def estimate(
     )
 
 
-def twice_pseudo_inverse(hess: Array) -> Array:
+def twice_pseudo_inverse(hess: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """2 H^+ of a Hessian of the deviance, directions without information left out."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(hess)), 1e-300))
     outer = scale[:, None] * scale[None, :]
@@ -103,7 +109,7 @@ def twice_pseudo_inverse(hess: Array) -> Array:
     return doubled
 
 
-def rubin(estimates: Array, variances: Array, dfcom: Array) -> Pooled:
+def rubin(estimates: Float[Array, "m p"], variances: Float[Array, "m p"], dfcom: Float[Array, " p"]) -> Pooled:
     """Pool K estimates of p coefficients (Rubin 1987; Barnard & Rubin 1999); K = 1 is a single fit.
 
     Parameters

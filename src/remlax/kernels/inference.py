@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from .criterion import assemble, expansion, marginal
 from .problem import Modes, Problem, degrees
 from .small import factor_inverse
@@ -38,7 +39,7 @@ class Solution(NamedTuple):
     value: Array
 
 
-def solve(theta: Array, problem: Problem[Any, Any]) -> Solution:
+def solve(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Solution:
     """Solve the penalised least-squares problem at theta."""
     logdet, m = marginal(theta, problem)
     return _solution(logdet, factor_inverse(m), problem)
@@ -61,7 +62,7 @@ def _solution(logdet: Array, factors: tuple[Array, Array], problem: Problem[Any,
     )
 
 
-def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> Modes:
+def conditional_modes(theta: Float[Array, " d"], gamma: Float[Array, " p"], problem: Problem[Any, Any]) -> Modes:
     """Conditional modes and variances of the random effects given beta and theta (Bates et al. 2015, eq. 58).
 
     A level without rows has mode 0 and its prior variance.
@@ -105,7 +106,9 @@ class VarianceInformation(NamedTuple):
     d_cov: Array
 
 
-def solve_with_information(theta: Array, problem: Problem[Any, Any]) -> tuple[Solution, VarianceInformation]:
+def solve_with_information(
+    theta: Float[Array, " d"], problem: Problem[Any, Any]
+) -> tuple[Solution, VarianceInformation]:
     """`solve`, and derivatives of the unprofiled REML or ML deviance (Kuznetsova, Brockhoff & Christensen 2017, 3.1).
 
     At sigma^2 = r2 / N, where profiling puts it, the unprofiled Hessian is the profiled one with sigma put back:
@@ -137,7 +140,7 @@ def solve_with_information(theta: Array, problem: Problem[Any, Any]) -> tuple[So
     return solution, VarianceInformation(hess, d_cov)
 
 
-def variance_information(theta: Array, problem: Problem[Any, Any]) -> VarianceInformation:
+def variance_information(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> VarianceInformation:
     """Return the second part of `solve_with_information` alone."""
     return solve_with_information(theta, problem)[1]
 
@@ -154,7 +157,7 @@ class Bordered(NamedTuple):
     d_m: Array
 
 
-def bordered_derivatives(theta: Array, problem: Problem[Any, Any]) -> Bordered:
+def bordered_derivatives(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Bordered:
     """Differentiate what the deviance at any coefficients and any sigma is made of, forwards.
 
     With v = (-gamma, 1) that deviance is log|V| + v'Mv / sigma^2 + n log(2 pi sigma^2).
@@ -164,7 +167,9 @@ def bordered_derivatives(theta: Array, problem: Problem[Any, Any]) -> Bordered:
     return Bordered(log_det, m, d_log_det, d_m)
 
 
-def prediction_variances(theta: Array, select: tuple[Array, ...], problem: Problem[Any, Any]) -> tuple[Array, ...]:
+def prediction_variances(
+    theta: Float[Array, " d"], select: tuple[Float[Array, "_q p"], ...], problem: Problem[Any, Any]
+) -> tuple[Float[Array, "_levels _q _q"], ...]:
     """Variances over sigma^2 of the errors b-hat - b + S (gamma-hat - gamma) of every level, (levels, q, q) per factor.
 
     With S = 0 this is Henderson's prediction error variance (Henderson 1975, Biometrics 31:423); with rows of S that

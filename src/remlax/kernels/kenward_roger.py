@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from .problem import Problem
 from .small import factor_inverse
 
@@ -32,7 +33,7 @@ class KenwardRogerParts(NamedTuple):
     second: Array
 
 
-def kenward_roger_parts(theta: Array, problem: Problem[Any, Any]) -> KenwardRogerParts:
+def kenward_roger_parts(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> KenwardRogerParts:
     """Differentiate log|V| and X'V^-1 X twice in the variances and covariances of the random effects.
 
     Parameters

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float, Int
 from .criterion import Criterion, Derivatives, ProfiledDeviance
 from .problem import Problem
 
@@ -92,7 +93,9 @@ WRITTEN_OUT = 8
 NOISE = 1e-13
 
 
-def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
+def modified_solve(
+    hess: Float[Array, "d d"], grad: Float[Array, " d"]
+) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, ""]]:
     """Solve H step = -g with pivots made positive (Gill & Murray 1974): step, decrement, smallest raw pivot.
 
     Written out over the d x d entries where they are few: tiny batched LAPACK calls are slow on every device.
@@ -167,7 +170,9 @@ def _limit(step: Array, theta: Array) -> Array:
 PROFILED = ProfiledDeviance()
 
 
-def newton(theta: Array, max_iter: Array, problem: Problem[Any, Any], criterion: Criterion = PROFILED) -> Optimum:
+def newton(
+    theta: Float[Array, " d"], max_iter: Int[Array, ""], problem: Problem[Any, Any], criterion: Criterion = PROFILED
+) -> Optimum:
     """Minimise a criterion from theta by Newton steps with backtracking.
 
     Parameters
@@ -190,7 +195,7 @@ def newton(theta: Array, max_iter: Array, problem: Problem[Any, Any], criterion:
     return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
 
 
-def minimise(theta: Array, evaluate: Callable[[Array], Derivatives], max_iter: Array) -> Optimum:
+def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives], max_iter: Int[Array, ""]) -> Optimum:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from .inference import solve
 from .problem import Problem
 
@@ -29,8 +30,8 @@ class Elimination:
         half'half Z'[Z of the coarser factors, W]; of a crossed model W only.
     """
 
-    half: tuple[Array, ...]
-    solved: tuple[Array, ...]
+    half: tuple[Float[Array, "_q _q _levels"], ...]
+    solved: tuple[Float[Array, "_q _r _levels"], ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class DenseElimination(Elimination):
         dense_half times the block's W columns.
     """
 
-    dense_half: Array
-    dense_w: Array
+    dense_half: Float[Array, "dense dense"]
+    dense_w: Float[Array, "dense w"]
 
 
 class Rows(NamedTuple):
@@ -81,7 +82,7 @@ class RowMoments(NamedTuple):
     variance: Array
 
 
-def row_moments(rows: Rows, theta: Array, problem: Problem[Any, Any]) -> RowMoments:
+def row_moments(rows: Rows, theta: Float[Array, " d"], problem: Problem[Any, Any]) -> RowMoments:
     """Carry predictions x'gamma + z'b through the elimination of b."""
     variance = jnp.zeros(rows.x.shape[0], rows.x.dtype)
     for lam, z in zip(problem.structure.theta_map.factors(theta), rows.z_new, strict=True):
@@ -100,7 +101,9 @@ class RowVariance(NamedTuple):
     gradient: Array
 
 
-def row_variance(theta: Array, sigma: Array, rows: Rows, problem: Problem[Any, Any]) -> RowVariance:
+def row_variance(
+    theta: Float[Array, " d"], sigma: Float[Array, ""], rows: Rows, problem: Problem[Any, Any]
+) -> RowVariance:
     """Variance of the error of predictions, Var(x'(beta-hat - beta) + z'(b-hat - b)).
 
     Parameters

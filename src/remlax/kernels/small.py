@@ -11,8 +11,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..shapes import Float
 
-def factor_inverse(a: Array) -> tuple[Array, Array]:
+
+def factor_inverse(a: Float[Array, "*k p p"]) -> tuple[Float[Array, "*k p p"], Float[Array, "*k p p"]]:
     """Cholesky factor of each symmetric matrix in the last two axes, and its inverse.
 
     Parameters
@@ -56,7 +58,7 @@ def factor_inverse(a: Array) -> tuple[Array, Array]:
     return factor, inverse
 
 
-def solve_lower(factor: Array, right: Array) -> Array:
+def solve_lower(factor: Float[Array, "*k p p"], right: Float[Array, "*k p columns"]) -> Float[Array, "*k p columns"]:
     """Solve L x = b for lower triangular L (..., p, p) and b (..., p, k) by forward substitution.
 
     Examples
@@ -77,7 +79,7 @@ def solve_lower(factor: Array, right: Array) -> Array:
     return solution
 
 
-def least_eigenvalue_bound(a: Array) -> Array:
+def least_eigenvalue_bound(a: Float[Array, "*k p p"]) -> Float[Array, "*k"]:
     """Lower bound 1 / tr(a^-1) of the least eigenvalue of each symmetric matrix, at most p times too small.
 
     NaN, or nothing above zero, where a is not positive definite.

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float
 from .problem import Problem
 
 
-def moment_start(problem: Problem[Any, Any]) -> Array:
+def moment_start(problem: Problem[Any, Any]) -> Float[Array, " d"]:
     """Estimate theta from sums of squares of Z'y, one column at a time: a start near the optimum for most data.
 
     y is the least-squares residual with unit variance, so that for a column z of Z with sums g = z'z and s = z'y per

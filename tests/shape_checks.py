@@ -1,0 +1,49 @@
+"""Check the shapes that kernels and pooling promise in their annotations, while the tests run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
+
+import jax
+import jaxtyping
+import numpy as np
+from beartype import beartype
+
+
+def install() -> None:
+    """Decorate the functions of both rooms as they are imported; call it before remlax is."""
+    jaxtyping.install_import_hook(["remlax.kernels", "remlax.pooling"], "shape_checks.check")
+
+
+def on_host_or_device(hint: Any) -> Any:
+    """The same shapes and kinds of numbers, of JAX or of NumPy."""
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return hint.dtype[Any, hint.dim_str]
+    parts = tuple(on_host_or_device(part) for part in get_args(hint))
+    return get_origin(hint)[parts] if parts else hint
+
+
+def check(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check annotations that are shapes; other arguments are for the functions themselves to refuse."""
+    hints = function.__annotations__.items()
+    shaped = {name: on_host_or_device(hint) for name, hint in hints if "jaxtyping" in repr(hint)}
+    if not shaped:
+        return function
+    function.__annotations__ = shaped
+    checked = beartype(function)
+    if function.__name__ != "__init__":
+        return checked
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def record(*args: Any, **kwargs: Any) -> Any:
+        # JAX fills records with what is no array, too: axes, shardings, places of leaves
+        given = signature.bind(*args, **kwargs).arguments
+        leaves = jax.tree.leaves([given[name] for name in shaped if name in given], is_leaf=lambda leaf: leaf is None)
+        arrays = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+        return (checked if arrays else function)(*args, **kwargs)
+
+    return record
