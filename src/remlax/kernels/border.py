@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from jax import Array
 
+from ..shapes import Float
+
 
 class Border(NamedTuple):
     """A function g of M at one M, to second order, in coordinates that make it simple.
@@ -16,10 +18,10 @@ class Border(NamedTuple):
     value scalar; transform (w, w); slope (w,); curvature (w, w).
     """
 
-    value: Array
-    transform: Array
-    slope: Array
-    curvature: Array
+    value: Float[Array, ""]
+    transform: Float[Array, "w w"]
+    slope: Float[Array, " w"]
+    curvature: Float[Array, "w w"]
 
 
 class Expansion(NamedTuple):
@@ -29,8 +31,8 @@ class Expansion(NamedTuple):
     coordinates of ``Border``. The last two are empty where no Hessian was asked for.
     """
 
-    value: Array
-    border_value: Array
-    grad: Array
-    hess: Array
-    d_m: Array
+    value: Float[Array, ""]
+    border_value: Float[Array, ""]
+    grad: Float[Array, " d"]
+    hess: Float[Array, "_d _d"]
+    d_m: Float[Array, ...]

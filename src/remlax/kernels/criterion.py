@@ -22,9 +22,9 @@ LOG_2PI = math.log(2 * math.pi)
 class Derivatives(NamedTuple):
     """Criterion, gradient (d,) and Hessian (d, d) at one theta."""
 
-    value: Array
-    grad: Array
-    hess: Array
+    value: Float[Array, ""]
+    grad: Float[Array, " parameters"]
+    hess: Float[Array, "parameters parameters"]
 
 
 class Criterion(Hashable, Protocol):

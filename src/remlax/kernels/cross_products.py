@@ -36,10 +36,10 @@ class Conditioning(NamedTuple):
     ``pivot`` is the smallest length of a column after the columns before it are projected out, relative to its own.
     """
 
-    inverse: Array
-    beta: Array
-    log_det: Array
-    pivot: Array
+    inverse: Float[Array, "... p p"]
+    beta: Float[Array, "... p"]
+    log_det: Float[Array, ...]
+    pivot: Float[Array, ...]
 
 
 class Raw(NamedTuple):
@@ -65,10 +65,10 @@ class RowChunk(NamedTuple):
 class Rotation(NamedTuple):
     """X = (orthonormal basis) R; beta = R^-1 (gamma * y_scale) + ols."""
 
-    inverse: Array
-    ols: Array
-    log_det: Array
-    y_scale: Array
+    inverse: Float[Array, "... p p"]
+    ols: Float[Array, "... p"]
+    log_det: Float[Array, ...]
+    y_scale: Float[Array, ...]
 
 
 def nested_tables(structure: Structure) -> tuple[Table, ...]:

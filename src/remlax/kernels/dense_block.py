@@ -42,9 +42,9 @@ class CrossedParts(NamedTuple):
     Lambda'Z'W; m (w, w): W'W.
     """
 
-    block: Array
-    right: Array
-    m: Array
+    block: Float[Array, "... dense dense"]
+    right: Float[Array, "... dense w"]
+    m: Float[Array, "... w w"]
 
 
 def scale_parts(
@@ -56,7 +56,7 @@ def scale_parts(
 
 
 def scale_block(
-    block: Float[Array, "dense dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+    block: Float[Array, "... dense dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
 ) -> Float[Array, "dense dense"]:
     """Lambda' S Lambda of a symmetric matrix (n_dense, n_dense)."""
     return times_lambda(times_lambda(block, lams, structure).T, lams, structure)

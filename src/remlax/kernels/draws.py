@@ -20,9 +20,9 @@ class Draws(NamedTuple):
     gamma (S, p); effects: per factor (S, q, L + new levels); sigma (S,).
     """
 
-    gamma: Array
-    effects: tuple[Array, ...]
-    sigma: Array
+    gamma: Float[Array, "sims p"]
+    effects: tuple[Float[Array, "sims _q _levels"], ...]
+    sigma: Float[Array, " sims"]
 
 
 class Noise(NamedTuple):
@@ -127,7 +127,7 @@ class RowDraws(NamedTuple):
     parts (2 + factors, S, R): x'gamma, z'b of every factor, residual. A residual is drawn for a row of weight 1.
     """
 
-    parts: Array
+    parts: Float[Array, "parts sims rows"]
 
 
 def draw_rows(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ..shapes import Float
+from ..shapes import Bool, Float
 from . import inference
 from .cross_products import Rotation
 from .eigen import small_eigh
@@ -28,22 +28,22 @@ class Estimates(NamedTuple):
     exact: V is so large that its inverse leaves nothing of the response or of a column of X: no residual variance.
     """
 
-    beta: Array
-    variance: Array
-    df: Array
-    roots: tuple[Array, ...]
-    sigma: Array
-    singular: Array
-    exact: Array
+    beta: Float[Array, " p"]
+    variance: Float[Array, " p"]
+    df: Float[Array, " p"]
+    roots: tuple[Float[Array, "_q _q"], ...]
+    sigma: Float[Array, ""]
+    singular: Bool[Array, ""]
+    exact: Bool[Array, ""]
 
 
 class Pooled(NamedTuple):
     """Rubin's rules for each coefficient by itself: all (p,)."""
 
-    estimate: Array
-    std_error: Array
-    df: Array
-    fmi: Array
+    estimate: Float[Array, " p"]
+    std_error: Float[Array, " p"]
+    df: Float[Array, " p"]
+    fmi: Float[Array, " p"]
 
 
 def estimate(

@@ -42,12 +42,12 @@ class Held(NamedTuple):
         1 holds the linear combination, 0 leaves it free.
     """
 
-    maps: tuple[Array, ...]
-    start: Array
-    free: Array
-    square: Array
-    row: Array
-    target: Array
+    maps: tuple[Float[Array, "c _q _q"], ...]
+    start: Float[Array, " c+1"]
+    free: Float[Array, " c+1"]
+    square: Float[Array, " c+1"]
+    row: Float[Array, " p"]
+    target: Float[Array, ""]
     hold_row: Array
 
 

@@ -30,13 +30,13 @@ class Solution(NamedTuple):
     sigma; log_l2, log_rx2: log|L|^2 and log|RX|^2; value: criterion.
     """
 
-    gamma: Array
-    unscaled_cov: Array
-    r2: Array
-    sigma: Array
-    log_l2: Array
-    log_rx2: Array
-    value: Array
+    gamma: Float[Array, " p"]
+    unscaled_cov: Float[Array, "p p"]
+    r2: Float[Array, ""]
+    sigma: Float[Array, ""]
+    log_l2: Float[Array, ""]
+    log_rx2: Float[Array, ""]
+    value: Float[Array, ""]
 
 
 def solve(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Solution:
@@ -102,8 +102,8 @@ class VarianceInformation(NamedTuple):
     hess (d + 1, d + 1); d_cov (p, p, d + 1): derivatives of sigma^2 (X'V^-1 X)^-1, conditioned coordinates.
     """
 
-    hess: Array
-    d_cov: Array
+    hess: Float[Array, "d+1 d+1"]
+    d_cov: Float[Array, "p p d+1"]
 
 
 def solve_with_information(
@@ -151,10 +151,10 @@ class Bordered(NamedTuple):
     log_det scalar; m (w, w); d_log_det (d,); d_m (d, w, w), conditioned coordinates.
     """
 
-    log_det: Array
-    m: Array
-    d_log_det: Array
-    d_m: Array
+    log_det: Float[Array, ""]
+    m: Float[Array, "w w"]
+    d_log_det: Float[Array, " d"]
+    d_m: Float[Array, "d w w"]
 
 
 def bordered_derivatives(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Bordered:

@@ -27,10 +27,10 @@ class KenwardRogerParts(NamedTuple):
     of X'V^-1 X, Q_ij + Q_ji.
     """
 
-    cov: Array
-    moved: Array
-    information: Array
-    second: Array
+    cov: Float[Array, "p p"]
+    moved: Float[Array, "pieces p p"]
+    information: Float[Array, "pieces pieces"]
+    second: Float[Array, "_pieces _pieces p p"]
 
 
 def kenward_roger_parts(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> KenwardRogerParts:

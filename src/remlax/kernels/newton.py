@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..shapes import Float, Int
+from ..shapes import Bool, Float, Int
 from .criterion import Criterion, Derivatives, ProfiledDeviance
 from .problem import Problem
 
@@ -45,17 +45,17 @@ class Newton:
 class NewtonState(NamedTuple):
     """Where the iteration stands."""
 
-    theta: Array
-    value: Array
-    grad: Array
-    hess: Array
-    step: Array
-    decrement: Array
-    positive: Array
-    length: Array
-    evaluations: Array
-    last: Array
-    done: Array
+    theta: Float[Array, " d"]
+    value: Float[Array, ""]
+    grad: Float[Array, " d"]
+    hess: Float[Array, "d d"]
+    step: Float[Array, " d"]
+    decrement: Float[Array, ""]
+    positive: Bool[Array, ""]
+    length: Float[Array, ""]
+    evaluations: Int[Array, ""]
+    last: Bool[Array, ""]
+    done: Bool[Array, ""]
 
 
 class Optimum(NamedTuple):
@@ -68,15 +68,15 @@ class Optimum(NamedTuple):
     grad and decrement are what quadratic convergence leaves of those before the step.
     """
 
-    theta: Array
-    value: Array
-    grad: Array
-    hess: Array
-    decrement: Array
-    evaluations: Array
-    iterations: Array
-    status: Array
-    starts: Array
+    theta: Float[Array, "*k d"]
+    value: Float[Array, "*k"]
+    grad: Float[Array, "*k d"]
+    hess: Float[Array, "*k d d"]
+    decrement: Float[Array, "*k"]
+    evaluations: Int[Array, "*k"]
+    iterations: Int[Array, "*k"]
+    status: Int[Array, "*k"]
+    starts: Int[Array, "*k"]
 
 
 DECREMENT_TOL = 1e-8

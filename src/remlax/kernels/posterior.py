@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..shapes import Float
+from ..shapes import Float, Int
 from .inference import solve
 from .problem import Problem
 
@@ -60,13 +60,13 @@ class Rows(NamedTuple):
         Crossed: which row needs which entry of the products; row R is padding.
     """
 
-    x: Array
-    z: tuple[Array, ...]
-    codes: tuple[Array, ...]
-    z_new: tuple[Array, ...]
-    codes_new: tuple[Array, ...]
-    pair_row: Array
-    pair_entry: Array
+    x: Float[Array, "rows p"]
+    z: tuple[Float[Array, "rows _q"], ...]
+    codes: tuple[Int[Array, " rows"], ...]
+    z_new: tuple[Float[Array, "rows _q"], ...]
+    codes_new: tuple[Int[Array, " rows"], ...]
+    pair_row: Int[Array, " entries"]
+    pair_entry: Int[Array, " entries"]
 
 
 class RowMoments(NamedTuple):
@@ -78,8 +78,8 @@ class RowMoments(NamedTuple):
         Variance of z'b given gamma, over sigma^2.
     """
 
-    fixed: Array
-    variance: Array
+    fixed: Float[Array, "rows p"]
+    variance: Float[Array, " rows"]
 
 
 def row_moments(rows: Rows, theta: Float[Array, " d"], problem: Problem[Any, Any]) -> RowMoments:
@@ -97,8 +97,8 @@ class RowVariance(NamedTuple):
     derivatives in (theta, log sigma).
     """
 
-    variance: Array
-    gradient: Array
+    variance: Float[Array, " rows"]
+    gradient: Float[Array, "rows d+1"]
 
 
 def row_variance(

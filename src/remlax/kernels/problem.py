@@ -108,8 +108,8 @@ class CrossProducts:
 class Modes(NamedTuple):
     """Conditional modes of each factor (levels, q) and their variances over sigma^2 (levels, q, q)."""
 
-    modes: tuple[Array, ...]
-    variances: tuple[Array, ...]
+    modes: tuple[Float[Array, "_levels _q"], ...]
+    variances: tuple[Float[Array, "_levels _q _q"], ...]
 
 
 S = TypeVar("S", bound=Structure)

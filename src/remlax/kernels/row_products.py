@@ -38,7 +38,7 @@ class RowProducts(NamedTuple):
 
     products: CrossProducts
     rotation: Rotation
-    pivot: Array
+    pivot: Float[Array, ""]
 
 
 def row_products(
