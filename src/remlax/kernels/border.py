@@ -35,4 +35,4 @@ class Expansion(NamedTuple):
     border_value: Float[Array, ""]
     grad: Float[Array, " d"]
     hess: Float[Array, "_d _d"]
-    d_m: Float[Array, ...]
+    d_m: Float[Array, " ..."]

@@ -38,8 +38,8 @@ class Conditioning(NamedTuple):
 
     inverse: Float[Array, "... p p"]
     beta: Float[Array, "... p"]
-    log_det: Float[Array, ...]
-    pivot: Float[Array, ...]
+    log_det: Float[Array, " ..."]
+    pivot: Float[Array, " ..."]
 
 
 class Raw(NamedTuple):
@@ -67,8 +67,8 @@ class Rotation(NamedTuple):
 
     inverse: Float[Array, "... p p"]
     ols: Float[Array, "... p"]
-    log_det: Float[Array, ...]
-    y_scale: Float[Array, ...]
+    log_det: Float[Array, " ..."]
+    y_scale: Float[Array, " ..."]
 
 
 def nested_tables(structure: Structure) -> tuple[Table, ...]:
