@@ -54,24 +54,12 @@ PUBLIC: list[Case] = [
         PoolingError,
         r"positive definite",
     ),
-    (
-        "confint: unknown method",
-        lambda: fit().confint("hpd"),
-        DataError,
-        r"method='hpd' is not known: use 'wald', 'profile' or 'boot'",
-    ),
     ("confint: level", lambda: fit().confint(conf_level=95), DataError, r"conf_level=95 must lie between 0 and 1"),
     (
         "confint: draws",
         lambda: fit().confint("boot", n_sims=0),
         DataError,
         r"n_sims=0 must be a whole number of at least 2",
-    ),
-    (
-        "confint: list unknown method",
-        lambda: fits().confint("hpd"),
-        DataError,
-        r"method='hpd' is not known: use 'wald', 'profile' or 'boot'",
     ),
     ("profile: level", lambda: fit().profile(conf_level=2), DataError, r"conf_level=2 must lie between 0 and 1"),
     (
@@ -111,12 +99,6 @@ PUBLIC: list[Case] = [
         r"group='school' is no grouping factor of the model; it has 'g'",
     ),
     (
-        "re_margins: pooled unknown draws",
-        lambda: pooled().re_margins(base().iloc[:2], draws="all"),
-        DataError,
-        r"draws='all' is not known: use 'joint', 'separate'",
-    ),
-    (
         "to_html: digits",
         lambda: fit().to_html(digits=-1),
         DataError,
@@ -130,18 +112,12 @@ PUBLIC: list[Case] = [
     ),
     ("to_html: pooled title", lambda: pooled().to_html(title=3), DataError, r"title=3 must be text"),
     (
-        "mcerror: unknown effects",
-        lambda: pooled().mcerror("ran_vals"),
-        DataError,
-        r"effects='ran_vals' is not known: use 'fixed' or 'ran_pars'",
-    ),
-    (
         "bootstrap: no fit",
         lambda: rx.bootstrap("fit"),
         DataError,
         r"bootstrap\(\) needs one fit, not a str: take one by position, as in fits\[0\]",
     ),
-    ("bootstrap: draws", lambda: rx.bootstrap(fit(), 0), DataError, r"n_sims=0: give at least 2, a whole number"),
+    ("bootstrap: draws", lambda: rx.bootstrap(fit(), 0), DataError, "n_sims=0 must be a whole number of at least 2"),
     (
         "bootstrap: statistic",
         lambda: rx.bootstrap(fit(), 5, statistic="theta"),
@@ -187,12 +163,12 @@ PUBLIC: list[Case] = [
         DataError,
         r"simulate\(\) needs one fit, not a int: take one by position, as in fits\[0\]",
     ),
-    ("simulate: draws", lambda: rx.simulate(fit(), 0), DataError, r"n_sims=0: give at least 1, a whole number"),
+    ("simulate: draws", lambda: rx.simulate(fit(), 0), DataError, "n_sims=0 must be a whole number of at least 1"),
     (
         "simulate: seed",
         lambda: rx.simulate(fit(), 1, seed=-1),
         DataError,
-        r"seed=-1 must be a whole number that is not negative",
+        "seed=-1 must be a whole number of at least 0",
     ),
     (
         "at_boundary: no test",
@@ -217,12 +193,6 @@ PUBLIC: list[Case] = [
         lambda: pooling.d3([1.0, 2.0], [1.0, 2.0], 0),
         PoolingError,
         r"A test needs at least one component \(k >= 1\); k is 0\.",
-    ),
-    (
-        "d3: ariv",
-        lambda: pooling.d3([1.0, 2.0], [1.0, 2.0], 1, ariv="x"),
-        PoolingError,
-        r"""ariv must be "default" or "positive"; it is 'x'\.""",
     ),
     (
         "d4: shapes",
@@ -356,7 +326,7 @@ PUBLIC: list[Case] = [
         ImputationError,
         r"fixed part: names 'q', not among the columns of the data \(y, x, z, f, g, w, my var, row, one,",
     ),
-    ("joint: m", lambda: impute.joint(base(), "gap ~ x + (1 | g)", 0), ImputationError, r"m=0: give at least 1"),
+    ("joint: m", lambda: impute.joint(base(), "gap ~ x + (1 | g)", 0), ImputationError, "m=0 must be a whole number"),
     (
         "joint: nothing",
         lambda: impute.joint(base()),
@@ -447,13 +417,7 @@ PUBLIC: list[Case] = [
         "ampute: prop",
         lambda: sim.ampute(base()[["y", "x"]], 2.0, seed=1),
         SimulationError,
-        r"prop must lie between 0 and 1, got 2\.0\.",
-    ),
-    (
-        "ampute: mech",
-        lambda: sim.ampute(base()[["y", "x"]], 0.5, mechanism="MOR", seed=1),
-        SimulationError,
-        r"Unknown mechanism 'MOR': choose MCAR, MAR or MNAR\.",
+        r"prop=2\.0 must lie between 0 and 1",
     ),
     (
         "ampute: patterns",
@@ -471,7 +435,7 @@ PUBLIC: list[Case] = [
         "drop_out: prop",
         lambda: sim.drop_out(base()[["y", "x", "g", "row"]], 2, ["y"], subject="g", time="row", seed=1),
         SimulationError,
-        r"prop must lie between 0 and 1, got 2\.",
+        "prop=2 must lie between 0 and 1",
     ),
     (
         "intervals: column",
@@ -483,19 +447,19 @@ PUBLIC: list[Case] = [
         "intervals: level",
         lambda: sim.intervals(RESULTS[["estimate", "std_error"]], conf_level=95),
         DataError,
-        r"conf_level=95 must lie between 0 and 1, as in 0\.95\.",
+        r"conf_level=95 must be a number between 0 and 1, such as 0\.95",
     ),
     (
         "key: seed",
         lambda: sim.key(-1, "a", 0, sim.Stream.DATA),
         SimulationError,
-        r"The seed must lie between 0 and 2\*\*64 - 1, got -1\.",
+        "seed=-1 must be a whole number of at least 0",
     ),
     (
         "keys: text",
         lambda: sim.keys("a", "a", [0], sim.Stream.DATA),
         SimulationError,
-        r"The seed must lie between 0 and 2\*\*64 - 1, got 'a'\.",
+        r"seed='a' must be a whole number of at least 0",
     ),
     (
         "keys: scenario",
@@ -509,7 +473,7 @@ PUBLIC: list[Case] = [
         DataError,
         r"No closed form for measure 'q': run a pilot study and use n_needed_from\. Closed forms: coverage,",
     ),
-    ("n_needed: mcse", lambda: sim.n_needed("bias", 0, sd=1.0), DataError, r"mcse must be positive, got 0\."),
+    ("n_needed: mcse", lambda: sim.n_needed("bias", 0, sd=1.0), DataError, "mcse=0 must be a positive number"),
     ("n_needed: sd", lambda: sim.n_needed("bias", 0.01), DataError, r"n_needed\('bias'\) needs sd=\."),
     (
         "n_needed_from: measure",
@@ -533,7 +497,7 @@ PUBLIC: list[Case] = [
         "performance: no frame",
         lambda: sim.performance([1], truth=1.0),
         DataError,
-        r"The results must be a pandas DataFrame, not a list\.",
+        "the results must be a pandas DataFrame, not a list",
     ),
     (
         "read_store: none",
@@ -569,13 +533,13 @@ PUBLIC: list[Case] = [
         "simulate_frames: seed",
         lambda: sim.simulate_frames(design(), 1, seed=-1),
         SimulationError,
-        r"The seed must lie between 0 and 2\*\*64 - 1, got -1\.",
+        "seed=-1 must be a whole number of at least 0",
     ),
     (
         "Factor: within",
         lambda: design(factors=[sim.Factor("g", 10, within="q")]),
         SimulationError,
-        r"Factor 'g': within= names 'q', and there are no factors before it\.",
+        r"Factor 'g': within= names 'q', and there are no factors before it",
     ),
     (
         "RandomTerm: sd",
@@ -587,14 +551,14 @@ PUBLIC: list[Case] = [
         "RandomTerm: factor",
         lambda: design(random=[sim.RandomTerm("q", {"1": 1.0})]),
         SimulationError,
-        r"A random term names 'q', which is not among 'g'\.",
+        r"A random term names 'q', which is not among 'g'",
     ),
-    ("Design: sigma", lambda: design(sigma=-1.0), SimulationError, r"sigma must be 0 or more, got -1\.0\."),
+    ("Design: sigma", lambda: design(sigma=-1.0), SimulationError, r"sigma=-1\.0 must be 0 or more"),
     (
         "Design: beta",
         lambda: design(beta={"q": 1.0}),
         SimulationError,
-        r"Term 'q' names 'q', and there are no covariates\.",
+        r"Term 'q' names 'q', and there are no covariates",
     ),
     (
         "Drawn: refused",
@@ -608,15 +572,15 @@ PUBLIC: list[Case] = [
         FormulaError,
         r"cannot read 'y ~ x': it has no random term; add one such as \(1 \| g\), where g names the groups",
     ),
-    ("EMB: m", lambda: sim.EMB(m=0), SimulationError, r"Multiple imputation needs m of 2 or more, got 0\."),
-    ("Joint: m", lambda: sim.Joint(m=0), SimulationError, r"Multiple imputation needs m of 2 or more, got 0\."),
+    ("EMB: m", lambda: sim.EMB(m=0), SimulationError, "m=0 must be a whole number of at least 2"),
+    ("Joint: m", lambda: sim.Joint(m=0), SimulationError, "m=0 must be a whole number of at least 2"),
     (
         "Study: replications",
         lambda: sim.Study(
             {"n": [1]}, lambda n: design(), {"a": sim.CompleteData()}, {"x": 1.0}, 0, 1, model="y ~ 1 + (1 | g)"
         ),
         SimulationError,
-        r"A study needs at least one replication, got 0\.",
+        "replications=0 must be a whole number of at least 1",
     ),
     (
         "Study: methods",
@@ -727,12 +691,6 @@ PUBLIC: list[Case] = [
         r"missing information compares imputations, and this is a single fit: give a pooled model, fits\.pool\(\)",
     ),
     (
-        "missing_information: measure",
-        lambda: plot.missing_information(pooled(), measure="q"),
-        DataError,
-        r"measure='q' is not known: use 'fmi', 'riv', 'lambda'",
-    ),
-    (
         "missing_map: refused",
         lambda: plot.missing_map(3),
         DataError,
@@ -785,12 +743,6 @@ PUBLIC: list[Case] = [
         lambda: plot.trace(pooled(), "q"),
         DataError,
         r"term='q': no such estimate; there are 'sd__Intercept', 'sd__Observation'",
-    ),
-    (
-        "variance_components: kind",
-        lambda: plot.variance_components(fit(), kind="q"),
-        DataError,
-        r"kind='q' is not known: use 'sd' or 'cor'",
     ),
     (
         "zeta: term",

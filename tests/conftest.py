@@ -1,4 +1,4 @@
-"""Shared test set-up: strict JAX promotion, a shared compilation cache, the reference folder."""
+"""Shared test set-up: strict JAX promotion, checked shapes, a shared compilation cache, the reference folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 
 import jax
 import pytest
+
+import shape_checks
+
+shape_checks.install()
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "jax"
 CACHE.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from bad_input_public import PUBLIC
 from bad_input_simulation import SIMULATION
 from remlax import core, impute, plot, pooling, sim
 from remlax.errors import RemlaxError, RemlaxWarning
+from test_choices import CASES as CHOICES
 
 CASES = [*OWN, *PUBLIC, *SIMULATION]
 
@@ -82,6 +83,7 @@ def test_every_public_function_has_a_case() -> None:
     for kind in (rx.ImputedData, rx.LmerFit, rx.LmerFitList, rx.PooledLmer):
         methods = inspect.getmembers(kind, callable)
         names |= {name for name, _ in methods if name[0] != "_" and name not in ("count", "index", "iter")}
+    names -= {case[2] for case in CHOICES}
     lacking = {name for name in names if not re.search(rf"\"{name}\"|\b{name}\(", text)}
     assert lacking <= NOTHING_TO_REFUSE
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import jax
 
-from .errors import DataError, FileFormatError
+from .checks import Checks
+from .errors import FileFormatError
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
@@ -43,10 +44,8 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Pa
     >>> rx.enable_compilation_cache(tempfile.mkdtemp()).is_dir()
     True
     """
-    if folder is not None and not isinstance(folder, str | os.PathLike):
-        raise DataError(f"folder={folder!r} must be a path")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "remlax" if folder is None else Path(folder)
+    path = base / "remlax" if folder is None else Checks().path(folder, "folder=")
     try:
         _make(path)
         strangers = _strangers(path)

@@ -288,11 +288,11 @@ def test_mistakes_are_named(method: MixedModelMethod, changes: dict[str, Any], m
 def test_mistakes_in_a_study_stop_it(tmp_path: Any) -> None:
     with pytest.raises(SimulationError, match="needs a model"):
         study(model=None).run(tmp_path, progress=False)
-    with pytest.raises(SimulationError, match="m of 2 or more"):
+    with pytest.raises(SimulationError, match="m=1 must be a whole number of at least 2"):
         EMB(m=1)
-    with pytest.raises(SimulationError, match="m of 2 or more"):
+    with pytest.raises(SimulationError, match="m=1 must be a whole number of at least 2"):
         Joint(m=1)
-    with pytest.raises(SimulationError, match="sweeps= of a chain must be a whole number of at least 1"):
+    with pytest.raises(SimulationError, match="sweeps=0 must be a whole number of at least 1"):
         Joint(sweeps=0)
 
 

@@ -476,9 +476,9 @@ def test_prior_refuses_empty_intervals() -> None:
         CellPrior("a", 2.0, 1.0)
     with pytest.raises(ImputationError, match="conf=1"):
         CellPrior("a", 0.0, 1.0, conf=1.0)
-    with pytest.raises(ImputationError, match="the prior on 'a': low=nan: give a finite number"):
+    with pytest.raises(ImputationError, match="the prior on 'a': low=nan must be a finite number"):
         CellPrior("a", np.nan, 1.0)
-    with pytest.raises(ImputationError, match=r"sd=-1\.0: give a positive number"):
+    with pytest.raises(ImputationError, match=r"sd=-1\.0 must be a positive number"):
         CellPrior.normal("a", 0.0, -1.0)
 
 

@@ -328,8 +328,8 @@ def test_short_chains_warn_with_the_worst_parameter(small: pd.DataFrame) -> None
         ({}, "needs cluster="),
         ({"level2": ["w"], "cluster": "g"}, "no column varies within clusters"),
         ({"formula": "y ~ 1 + (1 | one)"}, "names one cluster only"),
-        ({"cluster": "g", "m": 0}, "m=0: give at least 1"),
-        ({"cluster": "g", "residual": "both"}, "residual='both': give 'common' or 'cluster'"),
+        ({"cluster": "g", "m": 0}, "m=0 must be a whole number of at least 1"),
+        ({"cluster": "g", "residual": "both"}, "residual='both' is not known: use 'common' or 'cluster'"),
         ({"formula": "y + b ~ 1 + (1 | g)", "nominal": ["b"], "residual": "cluster"}, "needs continuous targets"),
         (
             {"level1": ["y"], "cluster": "g", "priors": JointPrior(random_df=-1.0)},
@@ -341,7 +341,7 @@ def test_short_chains_warn_with_the_worst_parameter(small: pd.DataFrame) -> None
         ),
         (
             {"level1": ["y"], "cluster": "g", "priors": JointPrior(coef_precision=-1.0)},
-            "coef_precision=-1.0 is negative",
+            "coef_precision=-1.0 must be 0 or more",
         ),
         ({"formula": "y + z ~ 1 + (1 | g)"}, "column 'z' holds complex numbers"),
         ({"formula": "y + z ~ 1 + (1 | g)", "nominal": ["z"]}, "column 'z' holds complex numbers"),
@@ -351,10 +351,10 @@ def test_short_chains_warn_with_the_worst_parameter(small: pd.DataFrame) -> None
         ({"cluster": "g", "level1": ["y"], "level2": ["o"]}, "column 'o' holds a list in a cell"),
         ({"formula": "y + h ~ 1 + (1 | g)"}, "column 'h' has values as large as"),
         ({"formula": "y + h ~ 1 + (1 | g)", "ordinal": ["h"]}, "more than 1000 levels: leave it continuous"),
-        ({"cluster": "g", "m": "5"}, "m='5': give a whole number of at least 1"),
-        ({"cluster": "g", "burn": 4.5}, "burn=4.5: give a whole number of at least 0"),
-        ({"cluster": "g", "iter": None}, "iter=None: give a whole number of at least 4"),
-        ({"cluster": "g", "seed": -1}, "seed=-1: give a whole number from 0"),
+        ({"cluster": "g", "m": "5"}, "m='5' must be a whole number of at least 1"),
+        ({"cluster": "g", "burn": 4.5}, "burn=4.5 must be a whole number of at least 0"),
+        ({"cluster": "g", "iter": None}, "iter=None must be a whole number of at least 4"),
+        ({"cluster": "g", "seed": -1}, "seed=-1 must be a whole number of at least 0"),
         ({"formula": "y + v ~ v + (1 | g)"}, "column 'v' is a target and a predictor of the same level"),
         ({"formula": ["y"]}, "formula= is a list: write it as text"),
         ({"formula": "y ~ 1 + (1 | g)", "compatible_with": 3}, "compatible_with= is a int: write it as text"),
@@ -362,12 +362,12 @@ def test_short_chains_warn_with_the_worst_parameter(small: pd.DataFrame) -> None
         ({"cluster": "g", "level1": ["y"], "level2": "w ~ 1 + (1 | g)"}, "predictors of the clusters have none"),
         (
             {"cluster": "g", "level1": ["y"], "priors": JointPrior(random_df="a")},
-            "priors: random_df='a': give a finite",
+            "priors: random_df='a' must be a finite",
         ),
         ({"cluster": "g", "level1": ["y"], "priors": JointPrior(random_scale="a")}, "random_scale must be a positive"),
         (
             {"cluster": "g", "level1": ["y"], "priors": JointPrior(coef_precision="a")},
-            "coef_precision='a': give a finite",
+            "coef_precision='a' must be 0 or more",
         ),
         ({"cluster": "g", "derive": {"q": "y"}}, "derive= has 'y' for 'q'"),
     ],
@@ -380,7 +380,7 @@ def test_errors_say_what_and_where(small: pd.DataFrame, change: dict[str, Any], 
 
 
 def test_continue_needs_sweeps(result: JointResult) -> None:
-    with pytest.raises(ImputationError, match="more=2: give at least 4"):
+    with pytest.raises(ImputationError, match="more=2 must be a whole number of at least 4"):
         result.continue_(more=2)
 
 

@@ -70,11 +70,11 @@ def test_add_missing_refuses() -> None:
         add_missing(frame, 0.1, ["q"])
     with pytest.raises(ImputationError, match="'y'"):
         add_missing(frame, {"x": 0.1}, ["x", "y"])
-    with pytest.raises(ImputationError, match="prob='a': give a finite number"):
+    with pytest.raises(ImputationError, match="prob='a' must be a finite number"):
         add_missing(frame, {"x": "a"})
-    with pytest.raises(ImputationError, match="prob=None: give a finite number"):
+    with pytest.raises(ImputationError, match="prob=None must be a finite number"):
         add_missing(frame, None)
-    with pytest.raises(ImputationError, match="seed=-1: give a whole number"):
+    with pytest.raises(ImputationError, match="seed=-1 must be a whole number"):
         add_missing(frame, 0.1, seed=-1)
     with pytest.raises(ImputationError, match="the data are a list"):
         add_missing([1.0], 0.1)

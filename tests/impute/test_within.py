@@ -86,7 +86,7 @@ def test_chains_of_all_levels_run_on(by_arm: JointResult) -> None:
     text = longer.summary()
     assert text.index("arm = new\nJoint multilevel") < text.index("arm = old\nJoint multilevel")
     assert repr(longer).startswith("JointWithin: 50 sweeps, largest Rhat")
-    with pytest.raises(ImputationError, match="more=2: give at least 4"):
+    with pytest.raises(ImputationError, match="more=2 must be a whole number of at least 4"):
         by_arm.continue_(2)
 
 

@@ -146,7 +146,7 @@ def test_refusals():
     cases = [
         (lambda: adjust_p_values([0.1, 1.2]), "between 0 and 1"),
         (lambda: adjust_p_values(0.1), "at least 1 axes"),
-        (lambda: adjust_p_values([0.1], "fdr"), "The method must be"),
+        (lambda: adjust_p_values([0.1], "fdr"), "method='fdr' is not known"),
         (lambda: tukey_p_value(1.0, 1, 5), "at least two means; there are 1"),
         (lambda: tukey_p_value(1.0, 3, 0), "degrees of freedom of a comparison must be positive"),
         (lambda: tukey_p_value([1.0, 2.0], 3, [5.0, nan]), "must be positive"),

@@ -111,7 +111,7 @@ def test_refusals():
         (lambda: how_many_imputations([0.2, nan], 5), "between 0 and 1"),
         (lambda: how_many_imputations([], 5), "between 0 and 1"),
         (lambda: how_many_imputations(0.2, 1), "at least two"),
-        (lambda: how_many_imputations(0.2, 5, cv=0.0), "cv must be a positive number"),
+        (lambda: how_many_imputations(0.2, 5, cv=0.0), "cv=0.0 must be a positive number"),
         (lambda: how_many_imputations(0.2, 5, conf_level=1.0), "conf_level"),
     ]
     for call, message in cases:

@@ -339,5 +339,5 @@ def test_shapes_that_do_not_fit():
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95, nan])
 def test_conf_level_must_lie_between_0_and_1(level):
-    with pytest.raises(PoolingError, match=r"between 0 and 1, as in 0\.95"):
+    with pytest.raises(PoolingError, match=r"between 0 and 1, such as 0\.95"):
         pool_rubin(*ones(2, 1), conf_level=level)

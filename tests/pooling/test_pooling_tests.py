@@ -381,7 +381,7 @@ def test_refusals():
         (lambda: d2([1.0, nan], 1), "chi-square statistics of imputation 2"),
         (lambda: d3(two, np.ones(3), 1), r"shape \(2,\) at own and \(3,\) at pooled"),
         (lambda: d3(two, [1.0, inf], 1), "at pooled parameters of imputation 2"),
-        (lambda: d3(two, two, 1, ariv="robust"), "ariv must be"),
+        (lambda: d3(two, two, 1, ariv="robust"), "ariv='robust' is not known"),
         (lambda: d4(-two, -3 * two, -2.0, -4.0, 1, robust=True), "needs n_parameters"),
         (lambda: d4(-two, -3 * two, -2.0, -4.0, 3, robust=True, n_parameters=2), "at least k = 3"),
         (lambda: d4(-3 * two, -two, -6.0, -2.0, 1), "the models are not nested"),

@@ -416,16 +416,19 @@ def test_drop_out_of_a_frame_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: ampute(f, 1.5, seed=1), "prop must lie"),
+        (lambda f: ampute(f, 1.5, seed=1), "prop=1.5 must lie"),
         (lambda f: ampute(f, 0.5, [["nope"]], seed=1), "patterns= has"),
-        (lambda f: ampute(f, 0.5, ["x"], seed=1), "A pattern of patterns= must be a list of texts"),
+        (lambda f: ampute(f, 0.5, ["x"], seed=1), "a pattern of patterns must be a list of texts"),
         (lambda f: ampute(f, 0.5, [["x"]], freq=[1, 1], seed=1), "freq= needs 1 numbers"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"x": 1}, seed=1), "mechanism='MNAR'"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"y": 0}, seed=1), "a column with a weight other than 0"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"why": 1}, seed=1), "weights= has"),
         (lambda f: ampute(f, 0.5, [["x"]], weights=[{"y": 1}, {"y": 1}], seed=1), "2 mappings for 1 patterns"),
         (lambda f: ampute(f, 0.5, [["x"]], mechanism="MCAR", weights={"y": 1}, seed=1), "MCAR depends on nothing"),
-        (lambda f: ampute(f, 0.5, [["x"]], mechanism="MARS", seed=1), "Unknown mechanism"),
+        (
+            lambda f: ampute(f, 0.5, [["x"]], mechanism="MARS", seed=1),
+            "mechanism='MARS' is not known: use 'MCAR', 'MAR' or 'MNAR'",
+        ),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"y": 1}, types="UP", seed=1), "types= needs"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"y": 1}, odds=[[0, 0, 1]], seed=1), "cannot be reached"),
         (lambda f: ampute(f, 0.5, [["x"]], weights={"y": 1}, odds=[[0, 0]], seed=1), "odds= needs 1 lists"),
@@ -434,7 +437,7 @@ def test_drop_out_of_a_frame_in_any_order() -> None:
         (lambda f: ampute(f, 0.5, [["x"]], cluster="class", seed=1), "no column 'class'"),
         (lambda f: ampute(f, 0.5, [["x"]], cluster="school", level2=True, cluster_sd=1, seed=1), "leave out between"),
         (lambda f: drop_out(f, 0.5, ["y"], subject="school", time="when", seed=1), "'when'; the data have"),
-        (lambda f: drop_out(f, -0.5, ["y"], subject="school", time="x", seed=1), "prop must lie"),
+        (lambda f: drop_out(f, -0.5, ["y"], subject="school", time="x", seed=1), "prop=-0.5 must lie"),
     ],
 )
 def test_mistakes_in_settings_are_named(call: object, message: str) -> None:

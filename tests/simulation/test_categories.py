@@ -69,7 +69,7 @@ CLINICS = [sim.Factor("clinic", 5)]
     [
         (lambda: sim.Covariate("k", kind="categorical"), "'k': levels= needs two different names or more"),
         (lambda: sim.Covariate("k", kind="categorical", levels=["a", "a"]), "needs two different names"),
-        (lambda: sim.Covariate("k", kind="categorical", levels="ab"), "levels= must be a list of texts"),
+        (lambda: sim.Covariate("k", kind="categorical", levels="ab"), "levels='ab' must be a list of texts"),
         (lambda: sim.Covariate("k", kind="categorical", levels=["a", 1]), "a level must be a text, got 1"),
         (lambda: sim.Covariate("k", kind="categorical", levels=["a", "b:c"]), "level 'b:c' has a colon"),
         (lambda: sim.Covariate("k", levels=["a", "b"]), "'normal' has no levels: choose kind='categorical'"),

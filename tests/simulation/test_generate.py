@@ -333,7 +333,7 @@ def design(**changes: object) -> MultilevelDesign:
         (lambda: design(covariates=[Covariate("x", icc={"g": 1.2})]), "add up to at most 1"),
         (lambda: design(covariates=[Covariate("x", level="g", icc={"g": 0.2})]), "names factors above"),
         (lambda: design(covariates=[Covariate("x", kind="binary")]), "probability of a 1"),
-        (lambda: design(sigma=-1.0), "sigma must be 0 or more"),
+        (lambda: design(sigma=-1.0), "sigma=-1.0 must be 0 or more"),
         (lambda: design(size=0), "number of rows of every cell, must be a whole number of at least 1"),
         (
             lambda: design(factors=[Factor("a", Drawn.uniform(1, 2), assigned=True)]),
@@ -343,7 +343,7 @@ def design(**changes: object) -> MultilevelDesign:
         (lambda: RandomTerm("g", {"1": 1, "x": 1, "z": 1}, correlation=-0.9), "contradict each other"),
         (lambda: RandomTerm("g", {"1": -1.0}), "SDs must be 0 or more"),
         (lambda: Distribution("t", 2.0), "above 2"),
-        (lambda: Distribution("cauchy"), "Unknown distribution 'cauchy'"),
+        (lambda: Distribution("cauchy"), "Distribution: kind='cauchy' is not known: use 'normal', 't' or 'gamma'"),
         (lambda: Drawn(1, ()), "needs a weight above 0"),
     ],
 )

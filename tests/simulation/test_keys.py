@@ -114,8 +114,8 @@ def test_versions_name_what_draws_depend_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, SCENARIO, [0]), "seed must lie"),
-        ((2**64, SCENARIO, [0]), "seed must lie"),
+        ((-1, SCENARIO, [0]), "seed=-1 must be a whole number of at least 0"),
+        ((2**64, SCENARIO, [0]), r"seed=18446744073709551616 must be less than 2\*\*64"),
         ((1, "3", [0]), "not a scenario's name"),
         ((1, SCENARIO, [-1]), "numbered from 0"),
         ((1, SCENARIO, [2**32]), "numbered from 0"),

@@ -345,12 +345,15 @@ def test_n_needed_from_a_pilot() -> None:
     [
         (lambda: n_needed("mse", 0.1), "run a pilot study"),
         (lambda: n_needed("bias", 0.1), "needs sd="),
-        (lambda: n_needed("bias", 0.0, sd=1.0), "mcse must be positive"),
+        (lambda: n_needed("bias", 0.0, sd=1.0), "mcse=0.0 must be a positive number"),
         (
             lambda: n_needed_from(pd.DataFrame({"measure": ["bias"], "n_used": [9], "mcse": [0.1]}), "power", 0.1),
             "no measure 'power'; it has bias",
         ),
-        (lambda: n_needed_from(pd.DataFrame({"measure": ["bias"]}), "bias", -1.0), "mcse must be positive"),
+        (
+            lambda: n_needed_from(pd.DataFrame({"measure": ["bias"]}), "bias", -1.0),
+            "mcse=-1.0 must be a positive number",
+        ),
     ],
 )
 def test_n_needed_mistakes(call: object, message: str) -> None:

@@ -86,7 +86,7 @@ def _two() -> list[pd.DataFrame]:
 def test_mistakes_are_named(fit: rx.LmerFit) -> None:
     with pytest.raises(DataError, match="n_sims=0"):
         rx.simulate(fit, 0)
-    with pytest.raises(DataError, match="n_sims=1: give at least 2"):
+    with pytest.raises(DataError, match="n_sims=1 must be a whole number of at least 2"):
         rx.bootstrap(fit, 1)
     with pytest.raises(DataError, match="shape"):
         rx.refit(fit, np.zeros((2, 2, 2)))

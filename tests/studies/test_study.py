@@ -530,8 +530,8 @@ def test_blocks_and_reading_a_directory_that_is_not_there(tmp_path: Path) -> Non
     [
         ({"methods": {}}, "at least one method"),
         ({"estimands": {}}, "one estimand"),
-        ({"replications": 0}, "at least one replication"),
-        ({"seed": -1}, "seed must lie"),
+        ({"replications": 0}, "replications=0 must be a whole number of at least 1"),
+        ({"seed": -1}, "seed=-1 must be a whole number of at least 0"),
         ({"scenarios": {"term": [1]}}, "Rename the parameter 'term'"),
         ({"scenarios": {"mu": [1, 1.0]}}, "is there twice"),
         ({"scenarios": {"mu": []}}, "at least one scenario"),

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from ..checks import Checks
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking, as_terms
 from ..design.tree import Name
 from ..errors import SimulationError
-from ..simulation import checks
 from ..simulation.covariates import ZERO_ONE
 from ..simulation.design import MultilevelDesign
 from ..simulation.layout import layout_of, structure_of
@@ -22,6 +20,8 @@ from .imputation_terms import split_of, term_products
 from .mixed_method import MixedModelMethod as MixedModelMethod
 from .pipeline import Treatment
 from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
+
+checks = Checks(SimulationError)
 
 MOST_INCOMPLETE = 8  # columns: there are 2 to that power patterns of missing cells
 
@@ -94,7 +94,7 @@ class EMB(MixedModelMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_m(self.m)
+        checks.whole(self.m, "m=", 2)
         checks.number(self.tolerance, "tolerance=", 0)
         checks.whole(self.max_iter, "max_iter=")
         checks.number(self.ridge, "ridge=", 0)
@@ -205,8 +205,8 @@ class Joint(MixedModelMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_m(self.m)
-        checks.whole(self.sweeps, "sweeps= of a chain")
+        checks.whole(self.m, "m=", 2)
+        checks.whole(self.sweeps, "sweeps=")
         for what, text in (("cluster=", self.cluster), ("by=", self.by)):
             if text is not None:
                 checks.text(text, what)
@@ -277,8 +277,3 @@ def _check_left(model: ArrayModel, incomplete: Collection[str], imputed: Collect
     left = [name for name in model.columns if name in incomplete and name not in imputed]
     if left:
         raise SimulationError(f"Column {left[0]!r} of the model is incomplete and is not imputed: name it in {what}.")
-
-
-def _check_m(m: object) -> None:
-    if isinstance(m, bool) or not isinstance(m, int | np.integer) or m < 2:
-        raise SimulationError(f"Multiple imputation needs m of 2 or more, got {m!r}.")

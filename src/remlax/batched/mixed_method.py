@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..checks import Checks
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking
 from ..errors import SimulationError
-from ..simulation import checks
 from ..simulation.design import MultilevelDesign
 from ..simulation.layout import DesignShape, structure_of
 from ..simulation.measures import STATUSES
@@ -22,6 +22,8 @@ from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, plan, programs
 from .pipeline import Findings, ReplicationColumns, Treatment
+
+checks = Checks(SimulationError)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from remlax.errors import ImputationError
 
-from .arguments import check_whole
+from .arguments import checks
 from .patterns import check_columns
 
 FloatArray = npt.NDArray[np.float64]
@@ -319,7 +319,7 @@ def time_powers(data: pd.DataFrame, time: str | Mapping[str, int] | None) -> dic
         raise ImputationError(
             f"time= names {name!r}, which is not numeric or has missing cells: it must be a complete number"
         )
-    check_whole(f"time= of {name!r}", degree, 1)
+    checks.whole(degree, f"time= of {name!r}")
     if degree < 2:
         raise ImputationError(
             f"time= gives degree {degree} for {name!r}: the column enters the model anyway; give 2 or more"

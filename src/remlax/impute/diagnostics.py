@@ -13,6 +13,7 @@ from scipy.stats import gaussian_kde
 from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
+from .arguments import checks
 from .clusters import check_cluster, constant_within
 from .columns import FloatArray, as_floats, is_continuous, sorted_levels
 from .patterns import check_columns
@@ -30,11 +31,6 @@ def _original(data: ImputedData) -> pd.DataFrame:
     if data.original is None:
         raise ImputationError("the imputations do not know the incomplete data: add them using with_original()")
     return data.original
-
-
-def _check_points(n_points: object) -> None:
-    if isinstance(n_points, bool) or not isinstance(n_points, int | np.integer) or n_points < 1:
-        raise ImputationError(f"n_points={n_points!r} must be a whole number of at least 1")
 
 
 def _incomplete(data: ImputedData, columns: Sequence[str] | None, numeric: bool) -> dict[str, BoolArray]:
@@ -169,7 +165,7 @@ def density_table(data: ImputedData, column: str, n_points: int = 128) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`; or fewer than three missing cells.
     """
-    _check_points(n_points)
+    checks.whole(n_points, "n_points=")
     gap = _incomplete(data, [column], numeric=True)[column]
     if gap.sum() < 3:
         raise ImputationError(f"column {column!r} has {int(gap.sum())} missing cells: a density needs three or more")
@@ -194,7 +190,7 @@ def quantile_table(data: ImputedData, column: str, n_points: int = 99) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`.
     """
-    _check_points(n_points)
+    checks.whole(n_points, "n_points=")
     gap = _incomplete(data, [column], numeric=True)[column]
     at = np.arange(1, n_points + 1) / (n_points + 1)
     seen = np.quantile(as_floats(_original(data)[column])[~gap], at)

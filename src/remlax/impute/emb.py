@@ -9,7 +9,7 @@ import pandas as pd
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
-from .arguments import check_derive, check_mapping
+from .arguments import check_derive, checks
 from .clusters import check_cluster, find_clusters, warn_flat_model
 from .derive import Derivation, warn_undeclared_means
 from .emb_run import EmbPlan, EmOptions
@@ -138,7 +138,8 @@ def emb(
     options = EmOptions(m, tolerance, max_iter, ridge, bootstrap, seed)
     check_derive(derive)
     check_by(data, by)
-    check_mapping("bounds", bounds, "pairs (lowest, highest), by column")
+    if bounds is not None:
+        checks.mapping(bounds, "bounds=", "{'x': (0, 10)}")
     ids = check_columns(data, id_vars, "id_vars=")
     upper = check_columns(data, cluster_vars, "cluster_vars=")
     _check_upper(data, cluster, upper, priors)

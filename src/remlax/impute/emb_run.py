@@ -22,7 +22,7 @@ from remlax.errors import ImputationError, ImputationWarning, warn
 from ..engine.programs import float64
 from ..engine.shapes import bucket
 from ..progress import progress
-from .arguments import check_number, check_seed, check_whole
+from .arguments import checks
 from .clusters import cluster_codes, copy_within_clusters, observed_means
 from .columns import ColumnCode, FloatArray, encode, fill, plan_columns, slots, time_powers
 from .derive import Derivation, apply_derivations
@@ -49,15 +49,11 @@ class EmOptions:
     seed: int
 
     def __post_init__(self) -> None:
-        check_whole("m", self.m, 1)
-        check_whole("max_iter", self.max_iter, 1)
-        check_number("ridge", self.ridge)
-        check_number("tolerance", self.tolerance)
-        check_seed(self.seed)
-        if self.ridge < 0.0:
-            raise ImputationError(f"ridge={self.ridge}: give at least 0")
-        if not self.tolerance > 0.0:
-            raise ImputationError(f"tolerance={self.tolerance}: give a positive number")
+        checks.whole(self.m, "m=", 1)
+        checks.whole(self.max_iter, "max_iter=", 1)
+        checks.number(self.ridge, "ridge=", 0)
+        checks.positive(self.tolerance, "tolerance=")
+        checks.seed(self.seed, 63)
 
 
 @dataclass(frozen=True)

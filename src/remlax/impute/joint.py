@@ -11,7 +11,7 @@ from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
 from ..progress import progress
-from .arguments import check_derive, check_seed, check_whole
+from .arguments import check_derive, checks
 from .derive import Derivation, warn_undeclared_means
 from .joint_model import read_formulas
 from .joint_plan import JointPlan
@@ -19,6 +19,8 @@ from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, start
 from .patterns import check_columns
 from .within import check_by, joint_within
+
+Residual = Literal["common", "cluster"]
 
 
 def joint(
@@ -38,7 +40,7 @@ def joint(
     log: Sequence[str] = (),
     sqrt: Sequence[str] = (),
     logistic: Sequence[str] = (),
-    residual: Literal["common", "cluster"] = "common",
+    residual: Residual = "common",
     compatible_with: str | None = None,
     derive: Mapping[str, Derivation] | None = None,
     burn: int = 1000,
@@ -147,8 +149,8 @@ def joint(
     """
     check_frame(data, "the data to impute")
     for name, value, least in (("m", m, 1), ("burn", burn, 0), ("iter", iter, 4)):
-        check_whole(name, value, least)
-    check_seed(seed)
+        checks.whole(value, f"{name}=", least)
+    checks.seed(seed, 63)
     check_derive(derive)
     check_by(data, by)
     _check_model({"formula": formula, "compatible_with": compatible_with}, priors, residual)
@@ -184,5 +186,4 @@ def _check_model(texts: Mapping[str, object], priors: object, residual: object) 
             raise ImputationError(f"{name}= is a {type(text).__name__}: write it as text, e.g. 'y + x ~ 1 + (1 | g)'")
     if priors is not None and not isinstance(priors, JointPrior):
         raise ImputationError(f"priors= is a {type(priors).__name__}: give a JointPrior(...)")
-    if residual not in ("common", "cluster"):
-        raise ImputationError(f"residual={residual!r}: give 'common' or 'cluster'")
+    checks.choice(residual, Residual, "residual=")

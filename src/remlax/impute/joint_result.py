@@ -15,7 +15,7 @@ from remlax.errors import ImputationError, ImputationWarning, warn
 
 from ..names import UnknownNames
 from ..progress import progress
-from .arguments import check_whole
+from .arguments import checks
 from .columns import FloatArray
 from .convergence import effective_size, split_rhat
 from .derive import Derivation, apply_derivations
@@ -102,7 +102,7 @@ class JointResult(UnknownNames):
         ImputationWarning
             If some Rhat is above 1.05.
         """
-        check_whole("more", more, 4)
+        checks.whole(more, "more=", 4)
         with progress(len(self.draws) * more, "sweep") as advance:
             chains, draws = run_sweeps(self._chains, more, advance)
         return make_result(self._model, chains, draws, self._incomplete, self._derive, self.data.imputed_by)

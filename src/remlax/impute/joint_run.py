@@ -20,7 +20,7 @@ from remlax.errors import ImputationError
 
 from ..engine.programs import float64
 from ..engine.shapes import bucket
-from .arguments import check_number
+from .arguments import checks
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
@@ -70,9 +70,7 @@ class JointPrior:
 
     def arrays(self, r: int, size: int) -> JointPriors:
         """Return the arrays of the kernel: float64, checked."""
-        check_number("priors: coef_precision", self.coef_precision)
-        if self.coef_precision < 0.0:
-            raise ImputationError(f"priors: coef_precision={self.coef_precision} is negative")
+        checks.number(self.coef_precision, "priors: coef_precision=", 0)
         return JointPriors(
             _df("residual_df", self.residual_df, r),
             _scale("residual_scale", self.residual_scale, r),
@@ -85,7 +83,7 @@ class JointPrior:
 
 def _df(name: str, value: float | None, size: int) -> jax.Array:
     if value is not None:
-        check_number(f"priors: {name}", value)
+        checks.number(value, f"priors: {name}=")
     if value is not None and not value > size - 1:
         raise ImputationError(
             f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}"

@@ -12,7 +12,7 @@ import pandas as pd
 from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
-from .arguments import check_number, check_seed
+from .arguments import checks
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
@@ -215,9 +215,9 @@ def add_missing(
     60
     """
     check_columns(data, [], "columns=")
-    check_seed(seed)
+    checks.seed(seed, 63)
     for chance in prob.values() if isinstance(prob, Mapping) else [prob]:
-        check_number("prob", chance)
+        checks.number(chance, "prob=")
     if isinstance(prob, Mapping):
         names = check_columns(data, list(prob) if columns is None else columns, "columns=")
         without = [c for c in names if c not in prob]

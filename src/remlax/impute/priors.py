@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from remlax.errors import ImputationError
 
-from .arguments import check_number
+from .arguments import checks
 from .columns import ColumnCode, FloatArray, slots
 
 
@@ -54,20 +54,17 @@ class CellPrior:
     row: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("low", "high", "conf"):
-            check_number(f"the prior on {self.column!r}: {name}", getattr(self, name))
+        for name in ("low", "high"):
+            checks.number(getattr(self, name), f"the prior on {self.column!r}: {name}=")
         if not self.low < self.high:
             raise ImputationError(f"the prior on {self.column!r} has low={self.low} and high={self.high}: low < high")
-        if not 0.0 < self.conf < 1.0:
-            raise ImputationError(f"the prior on {self.column!r} has conf={self.conf}: give a number in (0, 1)")
+        checks.level(self.conf, f"the prior on {self.column!r}: conf=")
 
     @classmethod
     def normal(cls, column: str, mean: float, sd: float, *, row: int | None = None) -> CellPrior:
         """Build the prior from a mean and a standard deviation, in units of the data."""
-        check_number("mean", mean)
-        check_number("sd", sd)
-        if not sd > 0.0:
-            raise ImputationError(f"the prior on {column!r} has sd={sd}: give a positive number")
+        checks.number(mean, f"the prior on {column!r}: mean=")
+        checks.positive(sd, f"the prior on {column!r}: sd=")
         half = float(norm.ppf(0.975)) * sd
         return cls(column, mean - half, mean + half, row=row)
 

@@ -16,7 +16,7 @@ from remlax.data.imputation_model import ImputationModel
 from remlax.errors import ImputationError, about
 
 from ..progress import progress
-from .arguments import check_whole
+from .arguments import checks
 from .columns import check_values
 from .derive import Derivation, apply_derivations
 from .emb_run import EmbPlan
@@ -183,7 +183,7 @@ class JointWithin(JointResult):
 
     def continue_(self, more: int = 1000) -> JointWithin:
         """Run every chain of every level further and impute anew; see `JointResult.continue_`."""
-        check_whole("more", more, 4)
+        checks.whole(more, "more=", 4)
         with progress(sum(len(part.draws) for part in self.parts.values()) * more, "sweep") as advance:
             done = {name: (part, *run_sweeps(part._chains, more, advance)) for name, part in self.parts.items()}
         results = {}

@@ -11,10 +11,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from ..shapes import Float, Int
+
 UNROLL_UP_TO = 6
 
 
-def eliminate_levels(zz: Array, lam: Array, *, lower: bool = True) -> tuple[Array, Array]:
+def eliminate_levels(
+    zz: Float[Array, "q q levels"], lam: Float[Array, "q q"], *, lower: bool = True
+) -> tuple[Float[Array, "q q levels"], Float[Array, ""]]:
     """Eliminate one block-diagonal factor.
 
     Parameters
@@ -68,7 +72,7 @@ def _eliminate_unrolled(zz: Array, lam: Array, *, lower: bool) -> tuple[Array, A
     return jnp.stack([jnp.stack(row) for row in cond_var]), logdet  # type: ignore[return-value]
 
 
-def apply_levels(blocks: Array, columns: Array) -> Array:
+def apply_levels(blocks: Float[Array, "q q levels"], columns: Float[Array, "q r levels"]) -> Float[Array, "q r levels"]:
     """Multiply (q, q, L) blocks into (q, r, L) columns, level by level."""
     q = blocks.shape[0]
     if q > UNROLL_UP_TO:
@@ -80,7 +84,9 @@ def apply_levels(blocks: Array, columns: Array) -> Array:
 INDICATOR_UP_TO = 2**19
 
 
-def sum_by_level(blocks: Array, parents: Array, n_levels: int) -> Array:
+def sum_by_level(
+    blocks: Float[Array, "a b levels"], parents: Int[Array, " levels"], n_levels: int
+) -> Float[Array, "a b coarse"]:
     """Sum (a, b, L) blocks over the levels that have the same parent: (a, b, n_levels).
 
     A product with the indicator matrix, shared by all data sets, where that is small; else a segment sum.
@@ -92,7 +98,9 @@ def sum_by_level(blocks: Array, parents: Array, n_levels: int) -> Array:
     return jnp.moveaxis(summed, 0, 2)
 
 
-def eliminate_near(zz: Array, lam: Array, e: Array) -> tuple[Array, Array]:
+def eliminate_near(
+    zz: Float[Array, "q q levels"], lam: Float[Array, "q q"], e: Float[Array, "q q"]
+) -> tuple[Float[Array, "q q levels"], Float[Array, ""]]:
     """Eliminate one block-diagonal factor near D = Lambda Lambda', at D + E.
 
     V = I + Z D Z' is linear in D, and so log|V| and M have derivatives of every order in D also where D is singular, as
@@ -122,7 +130,7 @@ def eliminate_near(zz: Array, lam: Array, e: Array) -> tuple[Array, Array]:
     return cond_var, logdet + jnp.einsum("iil->", a_e) - jnp.einsum("ijl,jil->", a_e, a_e) / 2
 
 
-def level_roots(zz: Array, lam: Array) -> Array:
+def level_roots(zz: Float[Array, "q q levels"], lam: Float[Array, "q q"]) -> Float[Array, "q q levels"]:
     """chol(Lambda'Z'Z Lambda + I)^-1 Lambda' of every level, (q, q, L)."""
     inner = jnp.einsum("ki,kml,mj->lij", lam, zz, lam) + jnp.eye(lam.shape[0], dtype=zz.dtype)[None]
     chol = jnp.linalg.cholesky(inner, symmetrize_input=False)

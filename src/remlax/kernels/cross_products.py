@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float, Int
 from .problem import CrossProducts, Structure
 from .small import factor_inverse
 
@@ -35,10 +36,10 @@ class Conditioning(NamedTuple):
     ``pivot`` is the smallest length of a column after the columns before it are projected out, relative to its own.
     """
 
-    inverse: Array
-    beta: Array
-    log_det: Array
-    pivot: Array
+    inverse: Float[Array, "... p p"]
+    beta: Float[Array, "... p"]
+    log_det: Float[Array, " ..."]
+    pivot: Float[Array, " ..."]
 
 
 class Raw(NamedTuple):
@@ -64,10 +65,10 @@ class RowChunk(NamedTuple):
 class Rotation(NamedTuple):
     """X = (orthonormal basis) R; beta = R^-1 (gamma * y_scale) + ols."""
 
-    inverse: Array
-    ols: Array
-    log_det: Array
-    y_scale: Array
+    inverse: Float[Array, "... p p"]
+    ols: Float[Array, "... p"]
+    log_det: Float[Array, " ..."]
+    y_scale: Float[Array, " ..."]
 
 
 def nested_tables(structure: Structure) -> tuple[Table, ...]:
@@ -77,7 +78,7 @@ def nested_tables(structure: Structure) -> tuple[Table, ...]:
     )
 
 
-def gram(x: Array, y: Array) -> Array:
+def gram(x: Float[Array, "n p"], y: Float[Array, " n"]) -> Float[Array, "p+1 p+1"]:
     """[X y]'[X y] of a chunk of rows."""
     both = jnp.concatenate([x, y[:, None]], axis=1)
     return both.T @ both
@@ -185,10 +186,10 @@ def finish(
 
 
 def cross_products(
-    x: Array,
-    y: Array,
-    z: tuple[Array, ...],
-    codes: tuple[Array, ...],
+    x: Float[Array, "n p"],
+    y: Float[Array, " n"],
+    z: tuple[Float[Array, "n _q"], ...],
+    codes: tuple[Int[Array, " n"], ...],
     structure: Structure,
     weights: Array | None = None,
 ) -> tuple[CrossProducts, Rotation]:
@@ -232,7 +233,12 @@ def cross_products(
 
 
 def nested_products(
-    ww: Array, cubes: tuple[Array, ...], rotation: Rotation, n_obs: Array, log_w: Array, structure: Structure
+    ww: Float[Array, "w w"],
+    cubes: tuple[Array, ...],
+    rotation: Rotation,
+    n_obs: Float[Array, ""],
+    log_w: Float[Array, ""],
+    structure: Structure,
 ) -> CrossProducts:
     """Put finished tables of nested factors into the form that the criterion reads."""
     q = structure.q

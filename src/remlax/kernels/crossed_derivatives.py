@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float
 from .blocks import eliminate_levels
 from .dense import CrossedParts, CrossedStructure, inverse_root, root_gram, scale_block, scale_parts, times_lambda
 from .problem import Border, Expansion, Factors
@@ -59,10 +60,10 @@ class _Tangents(NamedTuple):
 
 
 def crossed_derivatives(
-    theta: Array,
-    maps: Factors,
+    theta: Float[Array, " d"],
+    maps: tuple[Float[Array, "d _q _q"], ...],
     border_of: Callable[[Array], Border],
-    zz: Array,
+    zz: Float[Array, "q q levels"],
     after_first: Callable[[Array], CrossedParts],
     structure: CrossedStructure,
     *,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Bool, Float
 from . import inference
 from .cross_products import Rotation
 from .problem import Problem
@@ -27,26 +28,31 @@ class Estimates(NamedTuple):
     exact: V is so large that its inverse leaves nothing of the response or of a column of X: no residual variance.
     """
 
-    beta: Array
-    variance: Array
-    df: Array
-    roots: tuple[Array, ...]
-    sigma: Array
-    singular: Array
-    exact: Array
+    beta: Float[Array, " p"]
+    variance: Float[Array, " p"]
+    df: Float[Array, " p"]
+    roots: tuple[Float[Array, "_q _q"], ...]
+    sigma: Float[Array, ""]
+    singular: Bool[Array, ""]
+    exact: Bool[Array, ""]
 
 
 class Pooled(NamedTuple):
     """Rubin's rules for each coefficient by itself: all (p,)."""
 
-    estimate: Array
-    std_error: Array
-    df: Array
-    fmi: Array
+    estimate: Float[Array, " p"]
+    std_error: Float[Array, " p"]
+    df: Float[Array, " p"]
+    fmi: Float[Array, " p"]
 
 
 def estimate(
-    theta: Array, rotation: Rotation, z_scale: tuple[Array, ...], problem: Problem[Any, Any], *, satterthwaite: bool
+    theta: Float[Array, " d"],
+    rotation: Rotation,
+    z_scale: tuple[Float[Array, " _q"], ...],
+    problem: Problem[Any, Any],
+    *,
+    satterthwaite: bool,
 ) -> Estimates:
     """Estimates at theta (d,).
 
@@ -92,7 +98,7 @@ def estimate(
     )
 
 
-def twice_pseudo_inverse(hess: Array) -> Array:
+def twice_pseudo_inverse(hess: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """2 H^+ of a Hessian of the deviance, directions without information left out."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(hess)), 1e-300))
     outer = scale[:, None] * scale[None, :]
@@ -103,7 +109,7 @@ def twice_pseudo_inverse(hess: Array) -> Array:
     return doubled
 
 
-def rubin(estimates: Array, variances: Array, dfcom: Array) -> Pooled:
+def rubin(estimates: Float[Array, "m p"], variances: Float[Array, "m p"], dfcom: Float[Array, " p"]) -> Pooled:
     """Pool K estimates of p coefficients (Rubin 1987; Barnard & Rubin 1999); K = 1 is a single fit.
 
     Parameters

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..errors import others_quiet
+from ..shapes import Float, Int
 from .criterion import Criterion
 from .newton import PROFILED, Optimum
 from .problem import Problem
@@ -43,7 +44,7 @@ class LBFGS:
         load_jaxopt()  # here, in the user's thread: warning filters are not safe in others
 
 
-def preconditioner(hess: Array) -> Array:
+def preconditioner(hess: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """Return C with C C' = H^-1 after the eigenvalues of H are floored."""
     size, vectors = jnp.linalg.eigh(hess)
     floor = 1e-3 * jnp.max(jnp.abs(size)) + 1e-300
@@ -52,7 +53,7 @@ def preconditioner(hess: Array) -> Array:
 
 def lbfgs(
     start: Optimum, problem: Problem[Any, Any], options: LBFGS, criterion: Criterion = PROFILED
-) -> tuple[Array, Array]:
+) -> tuple[Float[Array, " d"], Int[Array, ""]]:
     """Minimise by jaxopt L-BFGS over phi in theta = theta0 + C phi, so that its first step is a Newton step.
 
     Parameters

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Bool, Float, Int
 from .criterion import Criterion, Derivatives, ProfiledDeviance
 from .problem import Problem
 
@@ -44,17 +45,17 @@ class Newton:
 class NewtonState(NamedTuple):
     """Where the iteration stands."""
 
-    theta: Array
-    value: Array
-    grad: Array
-    hess: Array
-    step: Array
-    decrement: Array
-    positive: Array
-    length: Array
-    evaluations: Array
-    last: Array
-    done: Array
+    theta: Float[Array, " d"]
+    value: Float[Array, ""]
+    grad: Float[Array, " d"]
+    hess: Float[Array, "d d"]
+    step: Float[Array, " d"]
+    decrement: Float[Array, ""]
+    positive: Bool[Array, ""]
+    length: Float[Array, ""]
+    evaluations: Int[Array, ""]
+    last: Bool[Array, ""]
+    done: Bool[Array, ""]
 
 
 class Optimum(NamedTuple):
@@ -67,15 +68,15 @@ class Optimum(NamedTuple):
     grad and decrement are what quadratic convergence leaves of those before the step.
     """
 
-    theta: Array
-    value: Array
-    grad: Array
-    hess: Array
-    decrement: Array
-    evaluations: Array
-    iterations: Array
-    status: Array
-    starts: Array
+    theta: Float[Array, "*k d"]
+    value: Float[Array, "*k"]
+    grad: Float[Array, "*k d"]
+    hess: Float[Array, "*k d d"]
+    decrement: Float[Array, "*k"]
+    evaluations: Int[Array, "*k"]
+    iterations: Int[Array, "*k"]
+    status: Int[Array, "*k"]
+    starts: Int[Array, "*k"]
 
 
 DECREMENT_TOL = 1e-8
@@ -92,7 +93,9 @@ WRITTEN_OUT = 8
 NOISE = 1e-13
 
 
-def modified_solve(hess: Array, grad: Array) -> tuple[Array, Array, Array]:
+def modified_solve(
+    hess: Float[Array, "d d"], grad: Float[Array, " d"]
+) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, ""]]:
     """Solve H step = -g with pivots made positive (Gill & Murray 1974): step, decrement, smallest raw pivot.
 
     Written out over the d x d entries where they are few: tiny batched LAPACK calls are slow on every device.
@@ -167,7 +170,9 @@ def _limit(step: Array, theta: Array) -> Array:
 PROFILED = ProfiledDeviance()
 
 
-def newton(theta: Array, max_iter: Array, problem: Problem[Any, Any], criterion: Criterion = PROFILED) -> Optimum:
+def newton(
+    theta: Float[Array, " d"], max_iter: Int[Array, ""], problem: Problem[Any, Any], criterion: Criterion = PROFILED
+) -> Optimum:
     """Minimise a criterion from theta by Newton steps with backtracking.
 
     Parameters
@@ -190,7 +195,7 @@ def newton(theta: Array, max_iter: Array, problem: Problem[Any, Any], criterion:
     return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
 
 
-def minimise(theta: Array, evaluate: Callable[[Array], Derivatives], max_iter: Array) -> Optimum:
+def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives], max_iter: Int[Array, ""]) -> Optimum:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jax import Array
 
+from ..shapes import Float
 from .newton import CONVERGED, MAX_ITER, SADDLE, Optimum
 from .theta import ThetaMap, Thetas, array_module
 
@@ -23,7 +24,7 @@ NEARLY_ZERO = 0.03
 STARTS = (0.05, 10.0, 0.3)
 
 
-def ill_conditioned(theta: Thetas, status: Thetas, theta_map: ThetaMap) -> Thetas:
+def ill_conditioned(theta: Float[Thetas, "m d"], status: Thetas, theta_map: ThetaMap) -> Thetas:
     """Data sets (m,) that stopped at the limit of iterations, or where a row of Lambda can turn at almost no cost."""
     below = {(theta_map.factor[b], theta_map.col[b]) for b in np.flatnonzero(~theta_map.diagonal)}
     which: Thetas = (status == MAX_ITER) & bool(below)
@@ -33,7 +34,7 @@ def ill_conditioned(theta: Thetas, status: Thetas, theta_map: ThetaMap) -> Theta
     return which
 
 
-def on_boundary(theta: Thetas, theta_map: ThetaMap) -> Thetas:
+def on_boundary(theta: Float[Thetas, "m d"], theta_map: ThetaMap) -> Thetas:
     """Data sets (m,) with a diagonal entry of theta that is all but zero."""
     xp = array_module(theta)
     which: Thetas = xp.any(xp.abs(theta[:, np.flatnonzero(theta_map.diagonal)]) < BOUNDARY, axis=1)

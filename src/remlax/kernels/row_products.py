@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Bool, Float, Int
 from .cross_products import Conditioning, Raw, Rotation, Table, condition, finish, nested_products
 from .problem import CrossProducts, Structure
 
@@ -37,15 +38,15 @@ class RowProducts(NamedTuple):
 
     products: CrossProducts
     rotation: Rotation
-    pivot: Array
+    pivot: Float[Array, ""]
 
 
 def row_products(
-    x: Array,
-    y: Array,
-    z: tuple[Array, ...],
-    present: Array,
-    codes: tuple[Array, ...],
+    x: Float[Array, "n p"],
+    y: Float[Array, " n"],
+    z: tuple[Float[Array, "n _q"], ...],
+    present: Bool[Array, " n"],
+    codes: tuple[Int[Array, " n"], ...],
     structure: Structure,
     layout: RowLayout,
 ) -> RowProducts:

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..shapes import Float
 
-def factor_inverse(a: Array) -> tuple[Array, Array]:
+
+def factor_inverse(a: Float[Array, "*k p p"]) -> tuple[Float[Array, "*k p p"], Float[Array, "*k p p"]]:
     """Cholesky factor of each symmetric matrix in the last two axes, and its inverse.
 
     Parameters
@@ -59,7 +61,7 @@ def factor_inverse(a: Array) -> tuple[Array, Array]:
     return factor, inverse
 
 
-def solve_lower(factor: Array, right: Array) -> Array:
+def solve_lower(factor: Float[Array, "*k p p"], right: Float[Array, "*k p columns"]) -> Float[Array, "*k p columns"]:
     """Solve L x = b for lower triangular L (..., p, p) and b (..., p, k) by forward substitution.
 
     Examples
@@ -80,7 +82,7 @@ def solve_lower(factor: Array, right: Array) -> Array:
     return solution
 
 
-def least_eigenvalue_bound(a: Array) -> Array:
+def least_eigenvalue_bound(a: Float[Array, "*k p p"]) -> Float[Array, "*k"]:
     """Lower bound 1 / tr(a^-1) of the least eigenvalue of each symmetric matrix, at most p times too small.
 
     NaN, or nothing above zero, where a is not positive definite.

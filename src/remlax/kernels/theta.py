@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Bool, Float, Int
+
 # of theta and of many theta, on the host or on a device
 Thetas = TypeVar("Thetas", Array, np.ndarray)
 
@@ -41,20 +43,22 @@ class ThetaMap:
         return len(self.row)
 
     @property
-    def diagonal(self) -> np.ndarray:
+    def diagonal(self) -> Bool[np.ndarray, " d"]:
         """Boolean mask of the entries of theta on a diagonal of Lambda, shape (d,)."""
         return np.equal(self.row, self.col)
 
-    def start(self) -> np.ndarray:
+    def start(self) -> Float[np.ndarray, " d"]:
         """lme4's start: Lambda is the identity."""
         return self.diagonal.astype(np.float64)
 
-    def entries(self, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def entries(
+        self, factor: int
+    ) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
         """Return positions in theta, rows and columns of one factor's entries."""
         where = np.flatnonzero(np.asarray(self.factor) == factor)
         return where, np.asarray(self.row)[where], np.asarray(self.col)[where]
 
-    def maps(self) -> tuple[np.ndarray, ...]:
+    def maps(self) -> tuple[Float[np.ndarray, "d _q _q"], ...]:
         """Lambda of every factor as a linear map: the sum of theta's entries times these, each (d, q, q)."""
         out = []
         for f, q in enumerate(self.q):
@@ -64,7 +68,7 @@ class ThetaMap:
             out.append(one)
         return tuple(out)
 
-    def factors(self, theta: Array) -> tuple[Array, ...]:
+    def factors(self, theta: Float[Array, " d"]) -> tuple[Float[Array, "_q _q"], ...]:
         """Build Lambda of every factor from theta, each (q, q)."""
         out = []
         for f, q in enumerate(self.q):
@@ -73,7 +77,9 @@ class ThetaMap:
         return tuple(out)
 
 
-def mapped_factors(theta: Array, maps: tuple[Array, ...]) -> tuple[Array, ...]:
+def mapped_factors(
+    theta: Float[Array, " d"], maps: tuple[Float[Array, "d _q _q"], ...]
+) -> tuple[Float[Array, "_q _q"], ...]:
     """Lambda of every factor, (q, q): the sum of theta's entries times its map (d, q, q)."""
     return tuple(jnp.einsum("a,aij->ij", theta, part) for part in maps)
 
@@ -83,7 +89,7 @@ def array_module(array: Array | np.ndarray) -> ModuleType:
     return np if isinstance(array, np.ndarray) else jnp
 
 
-def canonical_theta(theta: Thetas, theta_map: ThetaMap) -> Thetas:
+def canonical_theta(theta: Float[Thetas, "*k d"], theta_map: ThetaMap) -> Float[Thetas, "*k d"]:
     """Make the diagonal of every Lambda non-negative; a zero pivot becomes a zero column.
 
     The criterion depends on Lambda Lambda' only, so columns may change sign, and where a pivot is zero the columns
@@ -117,7 +123,7 @@ def canonical_theta(theta: Thetas, theta_map: ThetaMap) -> Thetas:
     return canonical
 
 
-def lower_root(square: Thetas) -> Thetas:
+def lower_root(square: Float[Thetas, "*k q q"]) -> Float[Thetas, "*k q q"]:
     """Lower-triangular root of positive semidefinite matrices (..., q, q); a zero pivot gives a zero column."""
     xp = array_module(square)
     q = square.shape[-1]
@@ -135,7 +141,7 @@ def lower_root(square: Thetas) -> Thetas:
     return root
 
 
-def reversed_columns(theta_map: ThetaMap, factor: int) -> np.ndarray:
+def reversed_columns(theta_map: ThetaMap, factor: int) -> Int[np.ndarray, " q"]:
     """Columns of a factor in the opposite order within every term: a permutation (q,) that undoes itself."""
     _, rows, cols = theta_map.entries(factor)
     term = np.arange(theta_map.q[factor])
@@ -148,7 +154,7 @@ def reversed_columns(theta_map: ThetaMap, factor: int) -> np.ndarray:
     return out
 
 
-def reversed_theta(theta: Thetas, theta_map: ThetaMap) -> Thetas:
+def reversed_theta(theta: Float[Thetas, "m d"], theta_map: ThetaMap) -> Float[Thetas, "m d"]:
     """Theta (m, d) of the same covariance with the columns reversed: P Lambda rotated to lower triangular form."""
     xp = array_module(theta)
     out = [theta[:, 0]] * theta_map.n_theta

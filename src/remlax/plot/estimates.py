@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from ..checks import Checks
 from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
@@ -20,6 +21,7 @@ from .model import Model, level_of, pooled_only, selection_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Component = Literal["sd", "cor"]
 Measure = Literal["fmi", "riv", "lambda"]
 MEASURES = {
     "fmi": "Fraction of missing information",
@@ -79,7 +81,7 @@ def forest(
 def variance_components(
     model: Model,
     *,
-    kind: Literal["sd", "cor"] = "sd",
+    kind: Component = "sd",
     labels: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -113,8 +115,7 @@ def variance_components(
     >>> [label.get_text() for label in rx.plot.variance_components(fit).get_yticklabels()]
     ['Intercept | Subject', 'Days | Subject', 'Residual']
     """
-    if kind not in ("sd", "cor"):
-        raise DataError(f"kind={kind!r} is not known: use 'sd' or 'cor'")
+    Checks().choice(kind, Component, "kind=")
     fits = selection_of(model)
     table = ran_pars(model)
     each = varcorr_frame(fits)
@@ -232,8 +233,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     >>> rx.plot.missing_information(pooled).get_xlabel()
     'Fraction of missing information'
     """
-    if measure not in MEASURES:
-        raise DataError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}")
+    Checks().choice(measure, Measure, "measure=")
     pooled = pooled_only(model, "missing information")
     fixed, variance = pooled.tidy("fixed"), ran_pars(pooled)
     pairs = zip(variance["group"], variance["term"], strict=True)

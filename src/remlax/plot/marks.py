@@ -7,8 +7,6 @@ style.
 from __future__ import annotations
 
 import functools
-import math
-import numbers
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -92,13 +90,6 @@ def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in frame]
     if missing:
         raise DataError(f"No column {', '.join(map(repr, missing))}; there are {', '.join(map(str, frame))}.")
-
-
-def check_number(value: object, what: str, low: float = -math.inf, high: float = math.inf) -> None:
-    """Refuse what is no number strictly between two limits."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low < float(value) < high:
-        limits = "must be a number" if math.isinf(low) else f"must lie between {low:g} and {high:g}"
-        raise DataError(f"{what}={value!r} {limits}.")
 
 
 def parts(

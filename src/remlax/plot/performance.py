@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..checks import Checks
 from ..errors import DataError
-from .marks import Z95, axes, check_number, figure, legend, parts, require
+from .marks import Z95, axes, figure, legend, parts, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,7 +266,7 @@ def coverage_plot(
     >>> coverage_plot(table, x="J").get_xlabel()
     'J'
     """
-    check_number(conf_level, "conf_level", 0, 1)
+    Checks().level(conf_level)
     rows = _select(table, measure, summary, [x, by])
     if rows.duplicated([x, by]).any():
         raise DataError(f"Some values of {x!r} have several values of one {by}: choose one term and other parameters.")

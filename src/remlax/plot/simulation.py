@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..checks import Checks
 from ..errors import DataError
-from .marks import COLOURS, Z95, axes, check_number, figure, legend, parts, require
+from .marks import COLOURS, Z95, axes, figure, legend, parts, require
+
+checks = Checks()
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +75,8 @@ def zip_plot(
     >>> zip_plot(rows, truth=0.0).get_xlabel()
     '95% confidence interval'
     """
-    check_number(truth, "truth")
-    check_number(conf_level, "conf_level", 0, 1)
+    checks.number(truth, "truth=")
+    checks.level(conf_level)
     require(results, [estimate, se, conf_low, conf_high])
     for column in ("scenario", "method", "term"):
         if column in results and len(results[column].drop_duplicates()) > 1:
@@ -138,7 +141,7 @@ def density_plot(
     'Density'
     """
     if truth is not None:
-        check_number(truth, "truth")
+        checks.number(truth, "truth=")
     require(results, [estimate, by])
     rows = results.dropna(subset=[estimate])
     ax = axes(ax)

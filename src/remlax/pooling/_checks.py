@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from remlax.checks import Checks
 from remlax.errors import PoolingError
 
 FloatArray = npt.NDArray[np.float64]
+
+checks = Checks(PoolingError)
 
 
 def as_float(values: npt.ArrayLike, what: str, min_ndim: int) -> FloatArray:
@@ -71,12 +74,6 @@ def check_dfcom(dfcom: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
             f"The complete-data degrees of freedom (dfcom) have the shape {array.shape}; "
             f"one number or an array that broadcasts to {shape} is needed."
         ) from None
-
-
-def check_conf_level(conf_level: float) -> None:
-    """Refuse a confidence level outside (0, 1)."""
-    if not isinstance(conf_level, int | float | np.number) or not 0.0 < conf_level < 1.0:
-        raise PoolingError(f"conf_level must lie between 0 and 1, as in 0.95; it is {conf_level!r}.")
 
 
 def check_components(k: int) -> None:

@@ -12,6 +12,7 @@ from remlax.errors import PoolingError
 from remlax.pooling._checks import FloatArray, as_float, check_count, check_finite, name_imputations
 from remlax.pooling._tails import f_upper
 from remlax.pooling.rubin import ratio
+from remlax.shapes import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,12 @@ class PooledTest:
     """
 
     method: str
-    statistic: FloatArray
+    statistic: Float[FloatArray, "*batch"]
     df1: int
-    df2: FloatArray
-    p_value: FloatArray
-    riv: FloatArray
-    dfcom: FloatArray
+    df2: Float[FloatArray, "*batch"]
+    p_value: Float[FloatArray, "*batch"]
+    riv: Float[FloatArray, "*batch"]
+    dfcom: Float[FloatArray, "*batch"]
     note: str = ""
 
 
@@ -63,7 +64,7 @@ def check_statistics(values: npt.ArrayLike, what: str) -> FloatArray:
     return d
 
 
-def large_sample_df(m: int, k: int, r: FloatArray) -> FloatArray:
+def large_sample_df(m: int, k: int, r: Float[FloatArray, "*batch"]) -> Float[FloatArray, "*batch"]:
     """Denominator degrees of freedom of Li, Raghunathan and Rubin (1991), used by D1 and D3."""
     t = k * (m - 1)
     if t > 4:
@@ -71,7 +72,7 @@ def large_sample_df(m: int, k: int, r: FloatArray) -> FloatArray:
     return t * (1.0 + 1.0 / k) * squared_inflation(r) / 2.0
 
 
-def squared_inflation(r: FloatArray, factor: float = 1.0) -> FloatArray:
+def squared_inflation(r: Float[FloatArray, "*batch"], factor: float = 1.0) -> Float[FloatArray, "*batch"]:
     """(1 + factor / r)^2, infinite in the limit of imputations that agree."""
     with np.errstate(over="ignore"):
         return np.asarray((1.0 + factor * ratio(1.0, r, inf)) ** 2)

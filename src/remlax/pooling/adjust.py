@@ -10,8 +10,9 @@ import numpy.typing as npt
 import scipy
 
 from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float
+from remlax.pooling._checks import FloatArray, as_float, checks
 from remlax.pooling._tails import t_two_sided
+from remlax.shapes import Float
 
 Adjustment = Literal["none", "bonferroni", "holm", "sidak"]
 
@@ -22,7 +23,7 @@ NOTHING_LEFT = 1e-12
 TINY = 1e-300
 
 
-def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> FloatArray:
+def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Float[FloatArray, "*batch n"]:
     """Adjust the p-values of a family of tests.
 
     Parameters
@@ -52,6 +53,7 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
     >>> adjust_p_values([0.01, 0.04, 0.03], "holm")
     array([0.03, 0.06, 0.06])
     """
+    checks.choice(method, Adjustment, "method=")
     p = as_float(p_values, "p-values", 1)
     if ((p < 0) | (p > 1)).any():
         raise PoolingError("P-values must lie between 0 and 1.")
@@ -64,13 +66,11 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
         # a p-value of 1 has the logarithm of zero, and the adjusted value 1
         with np.errstate(divide="ignore"):
             return np.asarray(-np.expm1(n * np.log1p(-p)))
-    if method == "holm":
-        order = np.argsort(p, axis=-1)  # NaN last
-        steps = np.maximum(n - np.arange(p.shape[-1]), 1) * np.take_along_axis(p, order, axis=-1)
-        adjusted = np.empty_like(p)
-        np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1.0), axis=-1)
-        return adjusted
-    raise PoolingError(f'The method must be "none", "bonferroni", "holm" or "sidak"; it is {method!r}.')
+    order = np.argsort(p, axis=-1)  # NaN last
+    steps = np.maximum(n - np.arange(p.shape[-1]), 1) * np.take_along_axis(p, order, axis=-1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1.0), axis=-1)
+    return adjusted
 
 
 def tukey_p_value(statistic: npt.ArrayLike, n_means: int, df: npt.ArrayLike) -> FloatArray:

@@ -14,9 +14,10 @@ from remlax.errors import PoolingError
 from remlax.pooling._checks import FloatArray, as_float, check_components
 from remlax.pooling._pooled_test import PooledTest
 from remlax.pooling._tails import f_upper
+from remlax.shapes import Float
 
 
-def chibar_weights(cov: npt.ArrayLike) -> FloatArray:
+def chibar_weights(cov: npt.ArrayLike) -> Float[FloatArray, " weights"]:
     """Weights of the chi-bar-square distribution of variances that are zero under the null hypothesis.
 
     Weight j is the probability that a normal vector with covariance ``cov``, projected on the values that are not
@@ -191,6 +192,6 @@ def at_boundary(test: PooledTest, n_boundary: int = 1, weights: npt.ArrayLike | 
     return replace(test, p_value=p, note=f"{test.note} P-value from the mixture {words} ({source}).".strip())
 
 
-def mixture_words(weights: FloatArray, k: int, law: str) -> str:
+def mixture_words(weights: Float[FloatArray, " weights"], k: int, law: str) -> str:
     """Write a mixture, such as "0.5 F(2), 0.5 F(1)"."""
     return ", ".join(f"{weight:.3g} {law}({k - j})" for j, weight in enumerate(weights))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remlax.errors import PoolingError, PoolingWarning, warn
-from remlax.pooling._checks import FloatArray, as_float, check_components, check_finite
+from remlax.pooling._checks import FloatArray, as_float, check_components, check_finite, checks
 from remlax.pooling._pooled_test import (
     PooledTest,
     check_statistics,
@@ -176,8 +176,7 @@ def d4(
 
 def _truncate(r: FloatArray, ariv: Ariv) -> FloatArray:
     """Apply the choice for a negative relative increase in variance."""
-    if ariv not in ("default", "positive"):
-        raise PoolingError(f'ariv must be "default" or "positive"; it is {ariv!r}.')
+    checks.choice(ariv, Ariv, "ariv=")
     return np.maximum(r, 0.0) if ariv == "positive" else np.asarray(r)
 
 

@@ -11,8 +11,9 @@ import scipy
 from scipy import special
 
 from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float, check_conf_level, check_count, check_dfcom
+from remlax.pooling._checks import FloatArray, as_float, check_count, check_dfcom, checks
 from remlax.pooling.rubin import pool_scalars
+from remlax.shapes import Float, Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,16 +23,16 @@ class MonteCarloError:
     Each attribute is the Monte Carlo standard error of the quantity of that name in `PooledColumns`.
     """
 
-    estimate: FloatArray
-    std_error: FloatArray
-    df: FloatArray
-    statistic: FloatArray
-    p_value: FloatArray
-    conf_low: FloatArray
-    conf_high: FloatArray
-    riv: FloatArray
-    lambda_: FloatArray
-    fmi: FloatArray
+    estimate: Float[FloatArray, "*batch p"]
+    std_error: Float[FloatArray, "*batch p"]
+    df: Float[FloatArray, "*batch p"]
+    statistic: Float[FloatArray, "*batch p"]
+    p_value: Float[FloatArray, "*batch p"]
+    conf_low: Float[FloatArray, "*batch p"]
+    conf_high: Float[FloatArray, "*batch p"]
+    riv: Float[FloatArray, "*batch p"]
+    lambda_: Float[FloatArray, "*batch p"]
+    fmi: Float[FloatArray, "*batch p"]
 
 
 def jackknife_error(
@@ -144,9 +145,9 @@ class ImputationsNeeded:
     """
 
     m: int
-    by_coefficient: npt.NDArray[np.int64]
-    fmi: FloatArray
-    fmi_upper: FloatArray
+    by_coefficient: Int[npt.NDArray[np.int64], "*p"]
+    fmi: Float[FloatArray, "*p"]
+    fmi_upper: Float[FloatArray, "*p"]
     m_pilot: int
     cv: float
     conf_level: float
@@ -195,16 +196,15 @@ def how_many_imputations(
     if gamma.size == 0 or not ((gamma >= 0) & (gamma <= 1)).all():
         raise PoolingError("The fractions of missing information must lie between 0 and 1.")
     check_count(m_pilot)
-    check_conf_level(conf_level)
-    if not (np.isfinite(cv) and cv > 0):
-        raise PoolingError(f"cv must be a positive number, as in 0.05; it is {cv}.")
+    checks.level(conf_level)
+    checks.positive(cv, "cv=")
     z = scipy.stats.norm.isf((1.0 - conf_level) / 2.0)
     upper = np.asarray(special.expit(special.logit(gamma) + z * np.sqrt(2.0 / m_pilot)))
     needed = np.maximum(np.ceil(1.0 + 0.5 * (upper / cv) ** 2), 2.0).astype(np.int64)
     return ImputationsNeeded(int(needed.max()), np.asarray(needed), gamma, upper, m_pilot, cv, conf_level)
 
 
-def jackknife_spread(leave_one_out: FloatArray) -> FloatArray:
+def jackknife_spread(leave_one_out: Float[FloatArray, "*batch m p"]) -> Float[FloatArray, "*batch p"]:
     """Jackknife standard error of quantities from their values without each imputation.
 
     Parameters

@@ -16,13 +16,14 @@ from remlax.errors import PoolingError
 from remlax.pooling._checks import (
     FloatArray,
     as_float,
-    check_conf_level,
     check_count,
     check_dfcom,
     check_finite,
     check_variances,
+    checks,
 )
 from remlax.pooling._tails import t_quantile, t_two_sided
+from remlax.shapes import Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +51,19 @@ class PooledColumns:
     """
 
     conf_level: float
-    estimate: FloatArray
-    std_error: FloatArray
-    riv: FloatArray
-    lambda_: FloatArray
-    fmi: FloatArray
-    df: FloatArray
-    df_rubin1987: FloatArray
-    dfcom: FloatArray
-    statistic: FloatArray
-    p_value: FloatArray
-    conf_low: FloatArray
-    conf_high: FloatArray
-    relative_efficiency: FloatArray
+    estimate: Float[FloatArray, "*batch p"]
+    std_error: Float[FloatArray, "*batch p"]
+    riv: Float[FloatArray, "*batch p"]
+    lambda_: Float[FloatArray, "*batch p"]
+    fmi: Float[FloatArray, "*batch p"]
+    df: Float[FloatArray, "*batch p"]
+    df_rubin1987: Float[FloatArray, "*batch p"]
+    dfcom: Float[FloatArray, "*batch p"]
+    statistic: Float[FloatArray, "*batch p"]
+    p_value: Float[FloatArray, "*batch p"]
+    conf_low: Float[FloatArray, "*batch p"]
+    conf_high: Float[FloatArray, "*batch p"]
+    relative_efficiency: Float[FloatArray, "*batch p"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,9 @@ class ScalarPool(PooledColumns):
     """
 
     m: int
-    ubar: FloatArray
-    b: FloatArray
-    t: FloatArray
+    ubar: Float[FloatArray, "*batch p"]
+    b: Float[FloatArray, "*batch p"]
+    t: Float[FloatArray, "*batch p"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +97,9 @@ class RubinPool(PooledColumns):
     """
 
     m: int
-    ubar: FloatArray
-    b: FloatArray
-    t: FloatArray
+    ubar: Float[FloatArray, "*batch p p"]
+    b: Float[FloatArray, "*batch p p"]
+    t: Float[FloatArray, "*batch p p"]
 
 
 def pool_rubin(
@@ -160,7 +161,7 @@ def pool_rubin(
             f"The covariances have the shape {u.shape}; estimates of shape {q.shape} need {(*q.shape, p)}."
         )
     check_count(m)
-    check_conf_level(conf_level)
+    checks.level(conf_level)
     check_finite(q, "estimates", -2)
     check_finite(u, "covariances", -3)
     check_variances(np.diagonal(u, axis1=-2, axis2=-1), -2)
@@ -215,7 +216,7 @@ def pool_scalars(
         raise PoolingError(f"The variances have the shape {u.shape}, and the estimates the shape {q.shape}.")
     m = q.shape[-2]
     check_count(m)
-    check_conf_level(conf_level)
+    checks.level(conf_level)
     check_finite(q, "estimates", -2)
     check_finite(u, "variances", -2)
     check_variances(u, -2)
@@ -278,7 +279,9 @@ def linear(pool: RubinPool, L: npt.ArrayLike, q0: npt.ArrayLike = 0.0, *, dfcom:
     return _rubin_pool(pool.m, estimate, ubar, b, check_dfcom(dfcom, estimate.shape), pool.conf_level, null)
 
 
-def center(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def center(
+    values: Float[FloatArray, "*batch m p"],
+) -> tuple[Float[FloatArray, "*batch p"], Float[FloatArray, "*batch m p"]]:
     """Mean over the imputations (axis -2) and the deviations from it.
 
     Both are taken from the first imputation, so that identical imputations give deviations of exactly zero.
@@ -291,10 +294,10 @@ def center(values: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def columns(
     m: int | npt.NDArray[np.int64],
-    estimate: FloatArray,
-    ubar: FloatArray,
-    b: FloatArray,
-    dfcom: FloatArray,
+    estimate: Float[FloatArray, "*batch p"],
+    ubar: Float[FloatArray, "*batch p"],
+    b: Float[FloatArray, "*batch p"],
+    dfcom: Float[FloatArray, "*batch p"],
     conf_level: float,
     q0: FloatArray | float = 0.0,
 ) -> PooledColumns:

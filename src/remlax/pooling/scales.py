@@ -14,13 +14,14 @@ from remlax.errors import PoolingError, PoolingWarning, warn
 from remlax.pooling._checks import (
     FloatArray,
     as_float,
-    check_conf_level,
     check_count,
     check_dfcom,
     check_variances,
+    checks,
     name_imputations,
 )
 from remlax.pooling.rubin import PooledColumns, columns
+from remlax.shapes import Bool, Float, Int
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,17 @@ class TransformedPool:
 
     scale: str
     m: int
-    m_used: npt.NDArray[np.int64]
-    excluded: npt.NDArray[np.bool_]
-    mean: FloatArray
-    estimate: FloatArray
-    std_error: FloatArray
-    conf_low: FloatArray
-    conf_high: FloatArray
+    m_used: Int[npt.NDArray[np.int64], "*batch p"]
+    excluded: Bool[npt.NDArray[np.bool_], "*batch m p"]
+    mean: Float[FloatArray, "*batch p"]
+    estimate: Float[FloatArray, "*batch p"]
+    std_error: Float[FloatArray, "*batch p"]
+    conf_low: Float[FloatArray, "*batch p"]
+    conf_high: Float[FloatArray, "*batch p"]
     transformed: PooledColumns
-    ubar: FloatArray
-    b: FloatArray
-    t: FloatArray
+    ubar: Float[FloatArray, "*batch p"]
+    b: Float[FloatArray, "*batch p"]
+    t: Float[FloatArray, "*batch p"]
 
 
 def pool_transformed(
@@ -200,7 +201,7 @@ def pool_transformed(
         raise PoolingError(f"The variances have the shape {u.shape}, and the values the shape {x.shape}.")
     m = x.shape[-2]
     check_count(m)
-    check_conf_level(conf_level)
+    checks.level(conf_level)
     check_variances(u, -2)
     _check_range(x, u, scale)
     used = (x > scale.low) & (x < scale.high) & np.isfinite(u)

@@ -28,6 +28,7 @@ from remlax.pooling._pooled_test import (
 )
 from remlax.pooling._tails import f_upper
 from remlax.pooling.rubin import center, observed_reciprocal, ratio
+from remlax.shapes import Float
 
 
 def d1(
@@ -156,7 +157,9 @@ def d2(statistics: npt.ArrayLike, k: int) -> PooledTest:
     return large_sample_test("D2", statistic, k, df2, r, note)
 
 
-def wald_statistics(estimates: npt.ArrayLike, covariances: npt.ArrayLike, q0: npt.ArrayLike = 0.0) -> FloatArray:
+def wald_statistics(
+    estimates: npt.ArrayLike, covariances: npt.ArrayLike, q0: npt.ArrayLike = 0.0
+) -> Float[FloatArray, "*batch m"]:
     """Wald chi-square statistic (q - q0)' U^-1 (q - q0) of each imputation, as `d2` takes them.
 
     Parameters

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ..checks import Checks
 from ..engine.programs import float64
 from ..errors import DataError, SimulationError
-from . import checks
 from .keys import NO_SCENARIO, Stream, keys
 from .mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
-from .settings import Kind, Weights
+from .settings import Kind, MissingMechanism, Weights
+
+checks = Checks(SimulationError)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Amputed:
         SimulationError
             The two come from different frames.
         """
-        checks.a(other, Amputed, "What is joined", "ampute() or drop_out()")
+        checks.a(other, Amputed, "what is joined", "ampute() or drop_out()")
         if not self.complete.equals(other.complete):
             raise SimulationError("Only amputations of one and the same complete frame can be joined.")
         return blank(self.complete, self.mask | other.mask)
@@ -57,7 +58,7 @@ def ampute(
     patterns: Sequence[Sequence[str]] | None = None,
     *,
     freq: Sequence[float] | None = None,
-    mechanism: Literal["MCAR", "MAR", "MNAR"] = "MAR",
+    mechanism: MissingMechanism = "MAR",
     weights: Weights | Sequence[Weights] | None = None,
     between: Weights | Sequence[Weights] | None = None,
     types: Kind | Sequence[Kind] = "RIGHT",
@@ -162,7 +163,7 @@ def drop_out(
     *,
     subject: str,
     time: str,
-    mechanism: Literal["MCAR", "MAR", "MNAR"] = "MAR",
+    mechanism: MissingMechanism = "MAR",
     weights: Weights | None = None,
     types: Kind = "RIGHT",
     seed: int,

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..checks import Checks
 from ..errors import SimulationError
-from . import checks
+
+checks = Checks(SimulationError)
 
 ZERO_ONE = ("binary", "balanced")  # kinds of covariates, unless they have levels
 ROUNDING = 1e-9  # of probabilities that add up to 1
-KINDS = ("normal", "binary", "balanced", "index", "categorical")
+CovariateKind = Literal["normal", "binary", "balanced", "index", "categorical"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,15 @@ class Covariate:
     mean: float = 0.0
     sd: float = 1.0
     icc: Mapping[str, float] = field(default_factory=dict)
-    kind: Literal["normal", "binary", "balanced", "index", "categorical"] = "normal"
+    kind: CovariateKind = "normal"
     levels: Sequence[str] = ()
     probabilities: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        label = f"Covariate {checks.text(self.name, 'The name of a covariate')!r}"
+        label = f"Covariate {checks.text(self.name, 'the name of a covariate')!r}"
         if ":" in self.name:
             raise SimulationError(f"{label}: a name has no colon, which stands for products of covariates.")
-        checks.one_of(self.kind, KINDS, f"kind of {label}")
+        checks.choice(self.kind, CovariateKind, f"{label}: kind=")
         self._check_levels(label)
         if self.level is not None:
             checks.text(self.level, f"{label}: level=")

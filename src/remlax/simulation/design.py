@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import Checks
 from ..errors import SimulationError
-from . import checks
 from .covariates import ROUNDING, Covariate, effect_columns
 from .laws import Distribution, Drawn
+
+checks = Checks(SimulationError)
 
 INTERCEPT = "(Intercept)"
 
@@ -47,7 +49,7 @@ class Factor:
     assigned: bool = False
 
     def __post_init__(self) -> None:
-        label = f"Factor {checks.text(self.name, 'The name of a factor')!r}"
+        label = f"Factor {checks.text(self.name, 'the name of a factor')!r}"
         _check_count(self.levels, f"{label}: levels=")
         if self.within is not None:
             checks.text(self.within, f"{label}: within=")
@@ -86,7 +88,7 @@ class RandomTerm:
     distribution: Distribution = field(default_factory=Distribution)
 
     def __post_init__(self) -> None:
-        label = f"Random term of {checks.text(self.factor, 'The factor of a random term')!r}"
+        label = f"Random term of {checks.text(self.factor, 'the factor of a random term')!r}"
         object.__setattr__(self, "sd", _terms(self.sd, f"{label}: sd="))
         if not self.sd or any(sd < 0 for sd in self.sd.values()):
             raise SimulationError(f"{label}: SDs must be 0 or more, got {self.sd}.")
@@ -171,7 +173,7 @@ class MultilevelDesign:
         for name, kind in (("factors", Factor), ("random", RandomTerm), ("covariates", Covariate)):
             members = checks.listed(getattr(self, name), f"{name}=", f"{kind.__name__}(...)")
             for member in members:
-                checks.a(member, kind, f"A member of {name}=", f"{kind.__name__}(...)")
+                checks.a(member, kind, f"a member of {name}", f"{kind.__name__}(...)")
             object.__setattr__(self, name, tuple(members))
         object.__setattr__(self, "beta", _terms(self.beta, "beta="))
         _check(self)
@@ -229,7 +231,7 @@ def _check(design: MultilevelDesign) -> None:
                 raise SimulationError(f"Term {term!r}: {covariate.name!r} has levels; name their effects, {named}.")
         checks.known(columns_of(term), effect_columns(design.covariates), f"Term {term!r}", "covariates")
     checks.known([part.factor for part in design.random], names, "A random term")
-    checks.number(design.sigma, "sigma", 0)
+    checks.number(design.sigma, "sigma=", 0)
     checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")
 
 

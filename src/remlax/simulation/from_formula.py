@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..checks import Checks
 from ..design.formula import parse_formula
 from ..design.model_matrix import model_matrix
 from ..design.tree import Expression
 from ..errors import SimulationError
-from . import checks
 from .covariates import Covariate, effect_columns
 from .design import Factor, MultilevelDesign, RandomTerm
 from .laws import Distribution, Drawn
+
+checks = Checks(SimulationError)
 
 Values = Mapping[str, float] | Sequence[float]
 
@@ -71,7 +73,7 @@ def design_from_formula(
     if parsed.offsets:
         raise SimulationError("A design has no offset: leave it out of the formula.")
     for covariate in checks.listed(covariates, "covariates=", "Covariate(...)"):
-        checks.a(covariate, Covariate, "A member of covariates=", "Covariate(...)")
+        checks.a(covariate, Covariate, "a member of covariates", "Covariate(...)")
     known = effect_columns(covariates)
     frame = _example(covariates)
     groups = [term.group[-1] if len(term.group) == 1 else term.group_label for term in parsed.random]

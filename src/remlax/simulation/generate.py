@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from jax.scipy.special import ndtri
 
+from ..checks import Checks
 from ..engine.programs import float64, program
 from ..errors import ModelSizeError, SimulationError
 from ..fitting.memory import available_bytes, human_bytes
-from . import checks
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import DesignRows, DesignShape, Values, layout_of, structure_of, values_of
+
+checks = Checks(SimulationError)
 
 CHUNK = 32  # replications that a study makes at a time
 
@@ -145,7 +147,7 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     >>> [frame.shape for frame in simulate_frames(design, 2, seed=1)]
     [(20, 2), (20, 2)]
     """
-    _check_design(design, checks.whole(replications, "replications"))
+    _check_design(design, checks.whole(replications, "replications="))
     with float64():
         data = generate_batch(keys(seed, NO_SCENARIO, range(replications), Stream.DATA), design)
         return list(frames(data, design))

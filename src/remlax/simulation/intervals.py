@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..checks import Checks
 from ..errors import DataError
-from . import checks
+
+checks = Checks()
 
 Floats = NDArray[np.float64]
 
@@ -56,11 +58,11 @@ def intervals(
     [[-0.1141, 2.1141, 0.0734]]
     """
     require(results, [estimate, se])
-    if conf_level is not None and not (isinstance(conf_level, int | float | np.number) and 0 < conf_level < 1):
-        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1, as in 0.95.")
+    if conf_level is not None:
+        checks.level(conf_level)
     if (conf_low in results) != (conf_high in results):
         raise DataError(f"The results hold only one of the limits {conf_low!r} and {conf_high!r}: give both, or none.")
-    checks.number(null, "null=", error=DataError)
+    checks.number(null, "null=")
     middle, spread = numbers(results, estimate), numbers(results, se)
     if (spread < 0).any():
         raise DataError(f"Column {se!r} of the results holds negative standard errors: {spread[spread < 0][0]:g}.")
@@ -77,7 +79,7 @@ def intervals(
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise a DataError naming the columns that the results lack."""
-    checks.frame(frame, "The results", DataError)
+    checks.frame(frame, "the results")
     missing = [column for column in columns if column not in frame]
     if missing:
         named, known = ", ".join(map(repr, missing)), ", ".join(map(str, frame))

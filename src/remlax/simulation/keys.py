@@ -25,10 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
+from ..checks import Checks
 from ..engine.programs import float64
 from ..errors import SimulationError
-from . import checks
 from .fingerprint import digest
+
+checks = Checks(SimulationError)
 
 IMPLEMENTATION = "threefry2x32"  # named, so that a user's jax_default_prng_impl does not change a study
 NO_SCENARIO = "0" * 16  # for draws outside a study
@@ -88,8 +90,7 @@ def keys(
         raise SimulationError(
             f"Replications are numbered from 0 to 2**32 - 1: give a list of such numbers, not {replications!r}."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise SimulationError(f"The seed must lie between 0 and 2**64 - 1, got {seed!r}.")
+    checks.seed(seed, 64)
     if stream not in tuple(Stream):
         raise SimulationError(f"stream={stream!r} must be a Stream, such as Stream.DATA.")
     counters: list[int | NDArray[np.uint32]] = [*_words(_hexadecimal(scenario)), number.astype(np.uint32), int(stream)]

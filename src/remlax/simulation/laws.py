@@ -9,8 +9,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from ..checks import Checks
 from ..errors import SimulationError
-from . import checks
+
+checks = Checks(SimulationError)
+
+Family = Literal["normal", "t", "gamma"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class Distribution:
     Distribution(kind='t', parameter=5)
     """
 
-    kind: Literal["normal", "t", "gamma"] = "normal"
+    kind: Family = "normal"
     parameter: float = math.inf
 
     def __post_init__(self) -> None:
-        checks.one_of(self.kind, ("normal", "t", "gamma"), "distribution")
+        checks.choice(self.kind, Family, "Distribution: kind=")
         if self.kind == "normal":
             return
         least = 2.0 if self.kind == "t" else 0.0

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..checks import Checks
 from ..errors import DataError
-from . import checks
 from .intervals import Floats, intervals, numbers, require
+
+checks = Checks()
 
 Triple = tuple[float, float, int]
 
@@ -119,9 +121,9 @@ def performance(
     >>> table.set_index("measure")["estimate"].round(3)[["bias", "empirical_se", "coverage"]].to_dict()
     {'bias': 0.1, 'empirical_se': 0.265, 'coverage': 0.667}
     """
-    by = checks.names(by, "by=", DataError)
+    by = checks.names(by, "by=")
     _check_results(results, (estimate, *([se] if se != STD_ERROR else [])), by)
-    checks.number(alpha, "alpha=", 0, 1, DataError)
+    checks.number(alpha, "alpha=", 0, 1)
     if se not in results:
         _check_without_se(conf_level, null)
         results = results.assign(**{se: math.nan})
@@ -313,9 +315,9 @@ def _truth(frame: pd.DataFrame, truth: float | str | Mapping[str, float]) -> Flo
         unknown = sorted({str(term) for term in frame["term"]} - set(truth))
         if unknown:
             raise DataError(f"truth= names no value for term {', '.join(map(repr, unknown))}.")
-        values = {term: checks.number(value, f"truth= of {term!r}", error=DataError) for term, value in truth.items()}
+        values = {term: checks.number(value, f"truth= of {term!r}") for term, value in truth.items()}
         return np.array([values[term] for term in frame["term"]], dtype=np.float64)
-    return np.full(len(frame), checks.number(truth, "truth= (or a column, or a dict by term)", error=DataError))
+    return np.full(len(frame), checks.number(truth, "truth= (or a column, or a dict by term)"))
 
 
 def _status(frame: pd.DataFrame, column: str, estimate: Floats) -> NDArray[np.str_]:

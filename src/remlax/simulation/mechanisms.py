@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import Checks
 from ..engine.programs import program
 from ..errors import DataError, SimulationError
-from . import checks
 from .ampute import AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
 from .dropout import drop_out_rows
 from .settings import (
-    MECHANISMS,
     Kind,
+    MissingMechanism,
     Weights,
     check_weights,
     freq_of,
@@ -27,6 +27,8 @@ from .settings import (
     per_pattern,
     types_of,
 )
+
+checks = Checks(SimulationError)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Amputation:
     prop: float = 0.5
     patterns: Sequence[Sequence[str]] | None = None
     freq: Sequence[float] | None = None
-    mechanism: Literal["MCAR", "MAR", "MNAR"] = "MAR"
+    mechanism: MissingMechanism = "MAR"
     weights: Weights | Sequence[Weights] | None = None
     between: Weights | Sequence[Weights] | None = None
     types: Kind | Sequence[Kind] = "RIGHT"
@@ -98,7 +100,7 @@ class Amputation:
             if not found:
                 raise SimulationError("patterns= is empty: give at least one list of columns, or None for one each.")
             for pattern in found:
-                checks.names(pattern, "A pattern of patterns=")
+                checks.names(pattern, "a pattern of patterns")
             types_of(self.types, len(found))
             freq_of(self.freq, len(found))
             odds_of(self.odds, len(found), self.prop)
@@ -166,9 +168,9 @@ class Amputation:
         return [name for name in known if name != self.cluster]
 
     def _check(self) -> None:
-        checks.number(self.prop, "prop", 0, 1)
-        checks.one_of(self.mechanism, MECHANISMS, "mechanism")
-        checks.number(self.cluster_sd, "cluster_sd", 0)
+        checks.number(self.prop, "prop=", 0, 1)
+        checks.choice(self.mechanism, MissingMechanism, "mechanism=")
+        checks.number(self.cluster_sd, "cluster_sd=", 0)
         types_of(self.types, None)
         checks.flag(self.by_cases, "by_cases=")
         checks.flag(self.level2, "level2=")
@@ -233,13 +235,13 @@ class DropOut:
     columns: Sequence[str]
     subject: str
     time: str
-    mechanism: Literal["MCAR", "MAR", "MNAR"] = "MAR"
+    mechanism: MissingMechanism = "MAR"
     weights: Weights | None = None
     types: Kind = "RIGHT"
 
     def __post_init__(self) -> None:
-        checks.number(self.prop, "prop", 0, 1)
-        checks.one_of(self.mechanism, MECHANISMS, "mechanism")
+        checks.number(self.prop, "prop=", 0, 1)
+        checks.choice(self.mechanism, MissingMechanism, "mechanism=")
         checks.text(self.subject, "subject=")
         checks.text(self.time, "time=")
         lost = checks.names(self.columns, "columns=")

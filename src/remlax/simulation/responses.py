@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..checks import Checks
 from ..data.checks import other_order
 from ..design.columns import require_columns
 from ..design.evaluate import evaluate
@@ -24,6 +25,8 @@ from ..progress import progress
 from ..results import LmerFit, LmerFitList
 from ..tables.usable import refuse_other_outcomes
 from .truth import Fixef, Varcorr, read_truth
+
+checks = Checks()
 
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
@@ -223,8 +226,7 @@ class Bootstrap:
         Schomaker, M. and Heumann, C. (2018). Bootstrap inference when using multiple imputation. Stat. Med. 37,
         2252-2266.
         """
-        if not 0 < conf_level < 1:
-            raise DataError(f"conf_level={conf_level}: give a number between 0 and 1")
+        checks.level(conf_level)
         own, again = self.estimates, self.replicates
         variance = again.groupby(level="imp", sort=False).var()
         error = np.sqrt(variance.iloc[0])
@@ -365,10 +367,9 @@ def _check_fit(fit: object, what: str) -> None:
 
 
 def _check_draws(n_sims: object, least: int, seed: object) -> None:
-    if isinstance(n_sims, bool) or not isinstance(n_sims, int | np.integer) or n_sims < least:
-        raise DataError(f"n_sims={n_sims!r}: give at least {least}, a whole number")
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
-        raise DataError(f"seed={seed!r} must be a whole number that is not negative")
+    checks.whole(n_sims, "n_sims=", least)
+    if seed is not None:
+        checks.seed(seed)
 
 
 def _checked(found: pd.DataFrame, rows: int) -> pd.DataFrame:

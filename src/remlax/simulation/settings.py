@@ -8,13 +8,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import Checks
 from ..errors import SimulationError
-from . import checks
 from .ampute import TYPES
+
+checks = Checks(SimulationError)
 
 Weights = Mapping[str, float]
 Kind = Literal["RIGHT", "LEFT", "MID", "TAIL"]
-MECHANISMS = ("MCAR", "MAR", "MNAR")
+MissingMechanism = Literal["MCAR", "MAR", "MNAR"]
 
 
 def freq_of(given: Sequence[float] | None, patterns: int) -> NDArray[np.float64]:
@@ -22,7 +24,7 @@ def freq_of(given: Sequence[float] | None, patterns: int) -> NDArray[np.float64]
     if given is None:
         return np.full(patterns, 1 / patterns)
     members = checks.listed(given, "freq=", "numbers, one per pattern")
-    freq = np.array([checks.number(value, "A member of freq=", 0) for value in members])
+    freq = np.array([checks.number(value, "a member of freq", 0) for value in members])
     if len(freq) != patterns or not freq.sum():
         raise SimulationError(f"freq= needs {patterns} numbers of 0 or more, one per pattern, got {given!r}.")
     shares: NDArray[np.float64] = freq / freq.sum()
@@ -36,7 +38,7 @@ def odds_of(
     if given is None:
         return np.ones((patterns, 1)), np.ones(patterns, dtype=np.int32)
     rows = [
-        [checks.number(value, "A member of odds=", 0) for value in checks.listed(row, "A row of odds=", "numbers")]
+        [checks.number(value, "a member of odds", 0) for value in checks.listed(row, "a row of odds", "numbers")]
         for row in checks.listed(given, "odds=", "lists of numbers")
     ]
     if len(rows) != patterns or not all(map(sum, rows)):

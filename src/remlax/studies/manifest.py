@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checks import Checks
 from ..errors import FileFormatError, RemlaxWarning, SimulationError, warn
-from ..simulation import checks
 from ..simulation.fingerprint import canonical_json, digest
 from ..simulation.keys import versions
 from .folder import alone, disk_error, replacing, shared
+
+checks = Checks(SimulationError)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -58,7 +60,7 @@ def claimed(directory: str | os.PathLike[str], manifest: Mapping[str, Any]) -> I
     FileFormatError
         Its manifest is damaged or of a newer version.
     """
-    root = checks.path(directory, "The directory of the results")
+    root = checks.path(directory, "the directory of the results")
     path = root / MANIFEST
     try:
         (root / "parts").mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from ..checks import Checks
 from ..errors import DataError
-from ..simulation import checks
+
+checks = Checks()
 
 _PROPORTIONS = ("coverage", "bias_eliminated_coverage", "power", "type_1_error", "convergence", "singular")
 
@@ -56,7 +58,7 @@ def n_needed(
     >>> n_needed("bias", 0.005, sd=0.2)
     1600
     """
-    _check_mcse(mcse)
+    checks.positive(mcse, "mcse=")
     if measure in _PROPORTIONS:
         p = _given(measure, "proportion", proportion, 1.0)
         return _ceil(p * (1 - p) / mcse**2)
@@ -66,7 +68,7 @@ def n_needed(
         return _ceil((_given(measure, "sd", sd) / mcse) ** 2 / 2) + 1
     if measure == "relative_precision":
         ratio = _given(measure, "variance_ratio", variance_ratio)
-        checks.number(correlation, "correlation=", -1, 1, DataError)
+        checks.number(correlation, "correlation=", -1, 1)
         return _ceil((200 * ratio / mcse) ** 2 * (1 - correlation**2)) + 1
     raise DataError(
         f"No closed form for measure {measure!r}: run a pilot study and use n_needed_from. "
@@ -109,8 +111,8 @@ def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFram
     >>> n_needed_from(table, "bias", 0.01)["n_needed"].tolist()
     [700]
     """
-    _check_mcse(mcse)
-    checks.frame(table, "The table", DataError)
+    checks.positive(mcse, "mcse=")
+    checks.frame(table, "the table")
     lacking = [name for name in ("measure", "n_used", "mcse") if name not in table]
     if lacking:
         raise DataError(f"The table has no column {lacking[0]!r}: give what performance() returns.")
@@ -128,12 +130,7 @@ def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFram
 def _given(measure: str, name: str, value: float | None, high: float = math.inf) -> float:
     if value is None:
         raise DataError(f"n_needed({measure!r}) needs {name}=.")
-    return checks.number(value, f"{name}=", 0, high, DataError)
-
-
-def _check_mcse(mcse: object) -> None:
-    if isinstance(mcse, str | bool) or not isinstance(mcse, int | float | np.number) or not 0 < mcse < math.inf:
-        raise DataError(f"mcse must be positive, got {mcse!r}.")
+    return checks.number(value, f"{name}=", 0, high)
 
 
 def _ceil(x: float) -> int:

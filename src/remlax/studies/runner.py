@@ -24,9 +24,9 @@ import jax
 import pandas as pd
 
 from ..cache import enable_compilation_cache
+from ..checks import Checks
 from ..errors import FileFormatError, RemlaxError, SimulationError
 from ..progress import unseen
-from ..simulation import checks
 from ..simulation.fingerprint import digest
 from .folder import replacing
 from .replicate import block_rows
@@ -170,7 +170,7 @@ def load_study(directory: str | os.PathLike[str]) -> tuple[StudySpec, ResultStor
     SimulationError
         The code that the study names has changed since.
     """
-    root = checks.path(directory, "The directory of the results", FileFormatError)
+    root = Checks(FileFormatError).path(directory, "the directory of the results")
     try:
         content = pickle.loads((root / STUDY).read_bytes())
         sys.path.extend(entry for entry in content["path"] if entry not in sys.path)

@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ..batched.batch import BatchMethod, Scenario
+from ..checks import Checks
 from ..errors import RemlaxError, SimulationError
-from ..simulation import checks
 from ..simulation.design import MultilevelDesign
 from ..simulation.fingerprint import scenario_id
 from ..simulation.keys import Stream, generator, integer_seed, key
 from ..simulation.mechanisms import Mechanism
 from ..simulation.rows import COLUMNS, Rows
+
+checks = Checks(SimulationError)
 
 RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used", "n_planned")
 
@@ -138,11 +140,8 @@ class StudySpec:
                 )
         for name, value in estimands.items():
             if not callable(value):
-                checks.number(value, f"The true value of {name!r}, unless a function of the scenario,")
-        if isinstance(self.replications, bool) or not isinstance(self.replications, int | np.integer):
-            raise SimulationError(f"replications= must be a whole number, got {self.replications!r}.")
-        if self.replications < 1:
-            raise SimulationError(f"A study needs at least one replication, got {self.replications}.")
+                checks.number(value, f"the true value of {name!r}, unless a function of the scenario,")
+        checks.whole(self.replications, "replications=")
         if not callable(self.generate) and not isinstance(self.generate, FrameGenerator):
             raise SimulationError(
                 f"generate= must be a function from a scenario to a MultilevelDesign, or a FrameGenerator around a "
@@ -197,8 +196,8 @@ class StudySpec:
         """True value of every estimand in a scenario."""
         return {
             term: checks.number(
-                _called(value, f"The true value of {term!r}", scenario) if callable(value) else value,
-                f"The true value of {term!r} in scenario {dict(scenario)}",
+                _called(value, f"the true value of {term!r}", scenario) if callable(value) else value,
+                f"the true value of {term!r} in scenario {dict(scenario)}",
             )
             for term, value in self.estimands.items()
         }

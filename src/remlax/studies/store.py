@@ -21,13 +21,15 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from ..checks import Checks
 from ..errors import FileFormatError, MissingExtraError, SimulationError, SimulationWarning, warn
-from ..simulation import checks
 from ..simulation.keys import versions
 from ..simulation.rows import COLUMNS
 from .folder import replacing, shared
 from .manifest import MANIFEST, check_owner, check_same, claimed, new_manifest, read_manifest
 from .shortfall import failed_fits, failure_notes, partial_note
+
+checks = Checks(SimulationError)
 
 Status = Literal["finished", "missing", "damaged"]
 
@@ -243,7 +245,7 @@ def driven(
 ) -> Iterator[ResultStore]:
     """A results directory as of `open_store`, which no other study can take over meanwhile."""
     manifest = new_manifest(specification, scenarios, replications, block_size)
-    _check_parts(checks.path(directory, "The directory of the results"), manifest["hash"])
+    _check_parts(checks.path(directory, "the directory of the results"), manifest["hash"])
     with claimed(directory, manifest) as root:
         yield ResultStore(root, manifest["hash"], scenarios, replications, block_size)
 
@@ -309,7 +311,7 @@ def join_store(
     FileFormatError
         There is no manifest, or it is damaged or of a newer version.
     """
-    root = checks.path(directory, "The directory of the results")
+    root = checks.path(directory, "the directory of the results")
     known = read_manifest(root)
     manifest = new_manifest(specification, scenarios, replications, known["block_size"])
     check_same(root, known, manifest)
@@ -324,7 +326,7 @@ def read_store(directory: str | os.PathLike[str]) -> ResultStore:
     FileFormatError
         There is no manifest, or it is damaged or of a newer version.
     """
-    root = checks.path(directory, "The directory of the results", FileFormatError)
+    root = Checks(FileFormatError).path(directory, "the directory of the results")
     known = read_manifest(root)
     return ResultStore(root, known["hash"], known["scenarios"], known["replications"], known["block_size"])
 

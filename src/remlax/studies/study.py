@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 
 from ..batched.batch import BatchMethod, Scenario, batch_rows
+from ..checks import Checks
 from ..engine.programs import float64
 from ..errors import SimulationError, SimulationWarning, warn
 from ..fitting.record import recorded
 from ..names import UnknownNames
-from ..simulation import checks
 from ..simulation.fingerprint import scenario_id
 from ..simulation.keys import Stream, key
 from ..simulation.measures import performance
@@ -29,6 +29,8 @@ from .replicate import FrameData, batch_data, frame_data
 from .runner import run_blocks, save_study
 from .specification import Context, StudySpec
 from .store import Block, ResultStore, driven, join_store
+
+checks = Checks(SimulationError)
 
 BLOCK_SIZE = 64
 
@@ -229,7 +231,7 @@ class Study(StudySpec, UnknownNames):
         """
         name = scenario if isinstance(scenario, str) else scenario_id(scenario)
         table = self.table()
-        if name not in table or checks.whole(replication, "replication", 0) >= self.replications:
+        if name not in table or checks.whole(replication, "replication=", 0) >= self.replications:
             raise SimulationError(f"Replication {replication} of scenario {scenario!r} is not part of the study.")
         block = Block(name, 0, replication, replication + 1)
         (data,) = frame_data(self, block, table[name])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ...checks import Checks
 from ...errors import DataError, FileFormatError, shortened
 from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
@@ -18,7 +19,6 @@ from .robjects import split_object
 from .sources import from_items, from_object
 
 Layout = Literal["mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list"]
-LAYOUT_NAMES = ("mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list")
 
 
 def read_imputations(
@@ -90,8 +90,8 @@ def read_imputations(
     >>> rx.read_imputations(stacked)
     ImputedData: 2 imputations of 2 rows x 1 columns; differing: y
     """
-    if layout is not None and layout not in LAYOUT_NAMES:
-        raise FileFormatError(f"layout={layout!r} is not known; choose from {', '.join(map(repr, LAYOUT_NAMES))}")
+    if layout is not None:
+        Checks(FileFormatError).choice(layout, Layout, "layout=")
     known = _original(original)
     sets, where = _sets(source, layout, imp, id, known, m)
     if not sets.imputed:
