@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from remlax.kernels.dense_block import CrossedParts, CrossedStructure, scale_parts
 
+from remlax.kernels.dense import CrossedParts, CrossedStructure, scale_parts
 from remlax.kernels.small import solve_lower
 from remlax.kernels.theta import ThetaMap, canonical_theta
 from remlax.pooling.rubin import center

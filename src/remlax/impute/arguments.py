@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from remlax.checks import Checks
-from remlax.errors import ImputationError
+from ..checks import Checks
+from ..errors import ImputationError
 
 checks = Checks(ImputationError)
 

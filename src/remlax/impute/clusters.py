@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError, ImputationWarning, warn
-
+from ..errors import ImputationError, ImputationWarning, warn
 from .columns import FloatArray, as_floats, check_values, is_continuous
 from .patterns import check_columns
 

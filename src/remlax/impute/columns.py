@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, logit
 
-from remlax.errors import ImputationError
-
+from ..errors import ImputationError
 from .arguments import checks
 from .patterns import check_columns
 

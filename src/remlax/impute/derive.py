@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError, ImputationWarning, warn
-
+from ..errors import ImputationError, ImputationWarning, warn
 from .clusters import cluster_codes, constant_in
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns

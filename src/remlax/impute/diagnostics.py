@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import gaussian_kde
 
-from remlax.data import ImputedData
-from remlax.errors import ImputationError
-
+from ..data import ImputedData
+from ..errors import ImputationError
 from .arguments import checks
 from .clusters import check_cluster, constant_within
 from .columns import FloatArray, as_floats, is_continuous, sorted_levels

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from remlax.data.checks import check_frame
-from remlax.errors import ImputationError
-
+from ..data.checks import check_frame
+from ..errors import ImputationError
 from .arguments import check_derive, checks
 from .clusters import check_cluster, find_clusters, warn_flat_model
 from .derive import Derivation, warn_undeclared_means

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.data import ImputedData
-from remlax.data.imputation_model import ImputationModel
-from remlax.design.congenial import quoted
-from remlax.errors import ImputationError, ImputationWarning, warn
-
+from ..data import ImputedData
+from ..data.imputation_model import ImputationModel
+from ..design.congenial import quoted
 from ..engine.programs import float64
 from ..engine.shapes import bucket
+from ..errors import ImputationError, ImputationWarning, warn
 from ..progress import progress
 from .arguments import checks
 from .clusters import cluster_codes, copy_within_clusters, observed_means

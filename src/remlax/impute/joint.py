@@ -7,9 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
-from remlax.data.checks import check_frame
-from remlax.errors import ImputationError
-
+from ..data.checks import check_frame
+from ..errors import ImputationError
 from ..progress import progress
 from .arguments import check_derive, checks
 from .derive import Derivation, warn_undeclared_means

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
-from remlax.design.congenial import as_terms, right_side
-from remlax.design.formula import RandomEffectsTerm, parse_formula
-from remlax.design.model_matrix import model_matrix
-from remlax.design.syntax import parse, variables
-from remlax.design.terms import flatten
-from remlax.design.tree import Name, columns_in
-from remlax.errors import ImputationError
-
+from ..design.congenial import as_terms, right_side
+from ..design.formula import RandomEffectsTerm, parse_formula
+from ..design.model_matrix import model_matrix
+from ..design.syntax import parse, variables
+from ..design.terms import flatten
+from ..design.tree import Name, columns_in
+from ..errors import ImputationError
 from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
 from .columns import ColumnCode, FloatArray, check_values, encode, level_positions, plan_columns
 from .joint_outcome import OutcomeModel, read_outcome

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.design.formula import MixedFormula, parse_formula
-from remlax.design.model_matrix import model_matrix
-from remlax.design.syntax import variables
-from remlax.errors import ImputationError
-
+from ..design.formula import MixedFormula, parse_formula
+from ..design.model_matrix import model_matrix
+from ..design.syntax import variables
+from ..errors import ImputationError
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
 

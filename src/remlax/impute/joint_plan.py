@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from remlax.data.imputation_model import ImputationModel
-from remlax.design.congenial import terms_of
-from remlax.design.formula import parse_formula
-from remlax.design.syntax import variables
-from remlax.errors import ImputationError
-
+from ..data.imputation_model import ImputationModel
+from ..design.congenial import terms_of
+from ..design.formula import parse_formula
+from ..design.syntax import variables
+from ..errors import ImputationError
 from .columns import FloatArray
 from .joint_model import Formulas, JointModel, build_model
 from .joint_run import Chains, JointPrior, run_sweeps

@@ -9,10 +9,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from remlax.data import ImputedData
-from remlax.data.imputation_model import ImputationModel
-from remlax.errors import ImputationError, ImputationWarning, warn
-
+from ..data import ImputedData
+from ..data.imputation_model import ImputationModel
+from ..errors import ImputationError, ImputationWarning, warn
 from ..names import UnknownNames
 from ..progress import progress
 from .arguments import checks

@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.errors import ImputationError
-
 from ..engine.programs import float64
 from ..engine.shapes import bucket
+from ..errors import ImputationError
 from .arguments import checks
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from remlax.errors import ImputationError
-
+from ..errors import ImputationError
 from .columns import ColumnCode, FloatArray, slots
 from .result import ImputationResult
 from .within import ImputationWithin

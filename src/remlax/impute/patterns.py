@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.data import ImputedData
-from remlax.errors import ImputationError
-
+from ..data import ImputedData
+from ..errors import ImputationError
 from .arguments import checks
 
 BoolArray = npt.NDArray[np.bool_]

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from remlax.errors import ImputationError
-
+from ..errors import ImputationError
 from .arguments import checks
 from .columns import ColumnCode, FloatArray, slots
 

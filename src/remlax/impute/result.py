@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remlax.data import ImputedData
-
+from ..data import ImputedData
 from ..names import UnknownNames
 from .columns import ColumnCode, FloatArray
 

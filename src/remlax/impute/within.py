@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import block_diag
 
-from remlax.data import ImputedData
-from remlax.data.checks import Label
-from remlax.data.imputation_model import ImputationModel
-from remlax.errors import ImputationError, about
-
+from ..data import ImputedData
+from ..data.checks import Label
+from ..data.imputation_model import ImputationModel
+from ..errors import ImputationError, about
 from ..progress import progress
 from .arguments import checks
 from .columns import check_values

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from remlax.checks import Checks
-from remlax.errors import PoolingError
+from ..checks import Checks
+from ..errors import PoolingError
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float, check_count, check_finite, name_imputations
-from remlax.pooling._tails import f_upper
-from remlax.pooling.rubin import ratio
-from remlax.shapes import Float
+from ..errors import PoolingError
+from ..pooling._checks import FloatArray, as_float, check_count, check_finite, name_imputations
+from ..pooling._tails import f_upper
+from ..pooling.rubin import ratio
+from ..shapes import Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from remlax.pooling._checks import FloatArray
+from ..pooling._checks import FloatArray
 
 
 def t_two_sided(statistic: FloatArray, df: FloatArray) -> FloatArray:

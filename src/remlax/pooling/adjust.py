@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float, checks
-from remlax.pooling._tails import t_two_sided
-from remlax.shapes import Float
+from ..errors import PoolingError
+from ..pooling._checks import FloatArray, as_float, checks
+from ..pooling._tails import t_two_sided
+from ..shapes import Float
 
 Adjustment = Literal["none", "bonferroni", "holm", "sidak"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float, check_components
-from remlax.pooling._pooled_test import PooledTest
-from remlax.pooling._tails import f_upper
-from remlax.shapes import Float
+from ..errors import PoolingError
+from ..pooling._checks import FloatArray, as_float, check_components
+from ..pooling._pooled_test import PooledTest
+from ..pooling._tails import f_upper
+from ..shapes import Float
 
 
 def chibar_weights(cov: npt.ArrayLike) -> Float[FloatArray, " weights"]:

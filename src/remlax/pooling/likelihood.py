@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError, PoolingWarning, warn
-from remlax.pooling._checks import FloatArray, as_float, check_components, check_finite, checks
-from remlax.pooling._pooled_test import (
+from ..errors import PoolingError, PoolingWarning, warn
+from ..pooling._checks import FloatArray, as_float, check_components, check_finite, checks
+from ..pooling._pooled_test import (
     PooledTest,
     check_statistics,
     large_sample_df,

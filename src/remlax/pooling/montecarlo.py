@@ -10,10 +10,10 @@ import numpy.typing as npt
 import scipy
 from scipy import special
 
-from remlax.errors import PoolingError
-from remlax.pooling._checks import FloatArray, as_float, check_count, check_dfcom, checks
-from remlax.pooling.rubin import pool_scalars
-from remlax.shapes import Float, Int
+from ..errors import PoolingError
+from ..pooling._checks import FloatArray, as_float, check_count, check_dfcom, checks
+from ..pooling.rubin import pool_scalars
+from ..shapes import Float, Int
 
 
 @dataclass(frozen=True, eq=False)

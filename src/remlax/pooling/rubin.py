@@ -12,8 +12,8 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError
-from remlax.pooling._checks import (
+from ..errors import PoolingError
+from ..pooling._checks import (
     FloatArray,
     as_float,
     check_count,
@@ -22,8 +22,8 @@ from remlax.pooling._checks import (
     check_variances,
     checks,
 )
-from remlax.pooling._tails import t_quantile, t_two_sided
-from remlax.shapes import Float
+from ..pooling._tails import t_quantile, t_two_sided
+from ..shapes import Float
 
 
 @dataclass(frozen=True, eq=False)

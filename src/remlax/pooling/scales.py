@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from remlax.errors import PoolingError, PoolingWarning, warn
-from remlax.pooling._checks import (
+from ..errors import PoolingError, PoolingWarning, warn
+from ..pooling._checks import (
     FloatArray,
     as_float,
     check_count,
@@ -20,8 +20,8 @@ from remlax.pooling._checks import (
     checks,
     name_imputations,
 )
-from remlax.pooling.rubin import PooledColumns, columns
-from remlax.shapes import Bool, Float, Int
+from ..pooling.rubin import PooledColumns, columns
+from ..shapes import Bool, Float, Int
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from remlax.errors import PoolingError, PoolingWarning, warn
-from remlax.pooling._checks import (
+from ..errors import PoolingError, PoolingWarning, warn
+from ..pooling._checks import (
     FloatArray,
     as_float,
     check_components,
@@ -19,16 +19,16 @@ from remlax.pooling._checks import (
     check_dfcom,
     check_finite,
 )
-from remlax.pooling._pooled_test import (
+from ..pooling._pooled_test import (
     PooledTest,
     check_statistics,
     large_sample_df,
     large_sample_test,
     squared_inflation,
 )
-from remlax.pooling._tails import f_upper
-from remlax.pooling.rubin import center, observed_reciprocal, ratio
-from remlax.shapes import Float
+from ..pooling._tails import f_upper
+from ..pooling.rubin import center, observed_reciprocal, ratio
+from ..shapes import Float
 
 
 def d1(
