@@ -26,7 +26,6 @@ from remlax.errors import (
     ImputationError,
     PoolingError,
     RemlaxWarning,
-    UnknownArgumentError,
 )  # fmt: skip
 
 Case = tuple[str, Callable[[], object], type[Exception], str]
@@ -1305,7 +1304,7 @@ RESULTS: list[Case] = [
     (
         "list: position of text",
         lambda: fits()["a"],
-        UnknownArgumentError,
+        DataError,
         r"fits are taken by position, 0 to 2, not by 'a'; see \.labels",
     ),
     (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from remlax.errors import (
     ImputationError,
     PoolingWarning,
     SimulationError,
-    UnknownArgumentError,
     UnknownNameError,
 )
 
@@ -52,7 +50,7 @@ def fits(data: rx.ImputedData) -> rx.LmerFitList:
     ("name", "of_fit", "of_fits", "of_pooled"),
     [
         ("params", "use fit.fixef()", "use fits.fixef()", "use pooled.fixef()"),
-        ("pvalues", "use fit.tidy('fixed')['p_value']", "use fits.pool().tidy", "use pooled.tidy('fixed')['p_value']"),
+        ("pvalues", "use fit.tidy('fixed'), with", "use fits.pool().tidy('fixed')", "use pooled.tidy('fixed'), with"),
         ("llf", "use fit.loglik", "use fits[0].loglik", "not pooled: fits.glance() has one per data set"),
         (
             "scale",
@@ -82,23 +80,6 @@ def test_what_only_single_fits_have(fits: rx.LmerFitList) -> None:
         _ = fits.tidy  # type: ignore[attr-defined]
     with pytest.raises(UnknownNameError, match=r"'Summary' .* use fit\.tidy\('fixed'\) and fit\.tidy\('ran_pars'\)"):
         _ = fits[0].summary().tables  # type: ignore[attr-defined]
-
-
-def test_arguments_of_methods(fits: rx.LmerFitList) -> None:
-    fit, pooled = fits[0], fits.pool()
-    calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: fits.pool(ddf="kenward-roger"), r"pool\(\) has no argument 'ddf'; use dfcom="),
-        (lambda: fits.pool(alpha=0.1), "'alpha'; use conf_level="),
-        (lambda: pooled.tidy("fixed", conf_level=0.9), r"'conf_level'; use fits\.pool\(conf_level=\.\.\.\)"),
-        (lambda: pooled.tidy(conf_int=True), "'conf_int'; not needed: the table has conf_low and conf_high"),
-        (lambda: fit.tidy(level=0.9), "'level'; use conf_level="),
-        (lambda: fit.predict(exog=None), "'exog'; use newdata="),
-        (lambda: fit.predict(zzz=1), r"it has newdata, re_formula, interval, conf_level, new_levels$"),
-        (lambda: pooled.emmeans("arm", contrast="pairwise"), r"'contrast'; use \.differences\('tukey'\)"),
-    ]
-    for call, message in calls:
-        with pytest.raises(UnknownArgumentError, match=message):
-            call()
 
 
 def test_a_confidence_level_is_not_level(fits: rx.LmerFitList) -> None:

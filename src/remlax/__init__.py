@@ -22,9 +22,9 @@ from .errors import RankDeficientWarning as RankDeficientWarning
 from .errors import RemlaxError as RemlaxError
 from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
-from .hints import unknown_name as _unknown_name
 from .kernels.lbfgs import LBFGS as LBFGS
 from .kernels.newton import Newton as Newton
+from .names import unknown_in as _unknown_in
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import ModelTable as ModelTable
@@ -90,14 +90,13 @@ _LAZY = {
     "simulate": ".simulation.responses",
     "write_imputations": ".data.readers",
 }
+_refuse = _unknown_in(__name__, LmerFit)
 
 
 def __getattr__(name: str) -> _typing.Any:
     """Import a subpackage, or the module of a function, when it is first asked for."""
     if name not in _LAZY:
-        if name.startswith("_"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        raise _unknown_name(f"module {__name__!r}", name, __all__)
+        _refuse(name)
     module = _importlib.import_module(_LAZY[name], __name__)
     return module if name in ("impute", "plot", "sim") else getattr(module, name)
 

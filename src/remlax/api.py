@@ -37,7 +37,6 @@ from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
 from .fitting.record import record
-from .hints import hinted
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
 from .results import LmerFit, LmerFitList
@@ -48,7 +47,6 @@ Optimizer = LBFGS | Newton
 _log = logging.getLogger(__name__)
 
 
-@hinted
 def lmer(
     formula: str,
     data: pd.DataFrame,
@@ -146,7 +144,6 @@ def lmer(
     return LmerFit(fitted, 0)
 
 
-@hinted
 def lmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],

@@ -11,10 +11,8 @@ from pathlib import Path
 import jax
 
 from .errors import DataError, FileFormatError
-from .hints import hinted
 
 
-@hinted
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     """Let JAX keep compiled programs in a folder and find them there in later processes.
 

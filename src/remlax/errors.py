@@ -64,10 +64,6 @@ class UnknownNameError(RemlaxError, AttributeError):
     """There is no such name; the message says what other packages' names are called here."""
 
 
-class UnknownArgumentError(RemlaxError, TypeError):
-    """There is no such argument; the message says what does the same here."""
-
-
 class RemlaxWarning(UserWarning):
     """Base class of every warning that remlax emits."""
 

@@ -12,7 +12,7 @@ from .batched.methods import EMB as EMB
 from .batched.methods import CompleteCases as CompleteCases
 from .batched.methods import CompleteData as CompleteData
 from .batched.methods import Joint as Joint
-from .hints import unknown_in as _unknown_in
+from .names import unknown_in as _unknown_in
 from .plot.performance import coverage_plot as coverage_plot
 from .plot.performance import forest_plot as forest_plot
 from .plot.performance import lollipop_plot as lollipop_plot

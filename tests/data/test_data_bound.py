@@ -123,7 +123,7 @@ def test_names_of_others_lead_to_concat() -> None:
         with pytest.raises(UnknownNameError, match=r"'rbind'; use (rx\.)?ImputedData\.concat\(\[a, b\]\)"):
             owner.rbind  # noqa: B018
     for name in ("append", "bind_rows", "cbind"):
-        with pytest.raises(UnknownNameError, match=r"; use (ImputedData\.concat|data\.map)"):
+        with pytest.raises(UnknownNameError, match=r"; use (rx\.ImputedData\.concat|data\.map)"):
             getattr(whole(), name)
 
 

@@ -22,7 +22,6 @@ from remlax.errors import (
     DesignError,
     FormulaError,
     RankDeficientWarning,
-    UnknownArgumentError,
     UnknownNameError,
 )
 from remlax.pooling import pool_scalars
@@ -311,8 +310,6 @@ def test_references_that_are_none() -> None:
         found.differences(reference="ctl")
     with pytest.raises(DataError, match="adjust='tukey' is for all pairs: with reference= use 'dunnett'"):
         found.differences("tukey", reference="control")
-    with pytest.raises(UnknownArgumentError, match="has no argument 'ref'; use reference="):
-        found.differences(ref="control")
     with pytest.raises(UnknownNameError, match="no attribute 'contrast'; use differences"):
         found.contrast("trt.vs.ctrl")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.errors import DataError, UnknownArgumentError
+from remlax.errors import DataError
 from remlax.fitting.resample import Draw, draw_clusters, find_clusters, fit_resamples
 from remlax.inference.null_model import null_model
 
@@ -203,10 +203,3 @@ def test_what_cannot_be_resampled(formula: str, options: dict[str, object], said
     fit = rx.lmer(formula, schools())
     with pytest.raises(DataError, match=said):
         rx.bootstrap(fit, 5, seed=1, **options)  # type: ignore[arg-type]
-
-
-def test_other_names_of_the_argument() -> None:
-    fit: Callable[..., object] = rx.bootstrap
-    for name in ("cluster", "type"):
-        with pytest.raises(UnknownArgumentError, match=rf"no argument '{name}'; use resample="):
-            fit(None, **{name: "g"})

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import remlax as rx
-from remlax.errors import DataError, RankDeficientWarning, UnknownArgumentError
+from remlax.errors import DataError, RankDeficientWarning
 
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
 NEW = np.array([[400.0, -30.0], [-30.0, 9.0]])
@@ -149,6 +149,3 @@ def test_names_of_other_models(fit: rx.LmerFit) -> None:
     with pytest.raises(DataError, match="a grouping factor is called 'Residual', too: give varcorr= as a table"):
         rx.simulate(odd, varcorr={"Residual": 1.0})
     np.testing.assert_allclose(rx.simulate(odd, seed=1, varcorr=odd.varcorr()), rx.simulate(odd, seed=1), rtol=1e-10)
-    for argument, hint in (("beta", "use fixef="), ("theta", "use varcorr="), ("newparams", "use fixef= and varcorr=")):
-        with pytest.raises(UnknownArgumentError, match=rf"simulate\(\) has no argument '{argument}'; {hint}"):
-            rx.simulate(fit, **{argument: {"Days": 1}})

@@ -11,7 +11,6 @@ from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking, as_terms
 from ..design.syntax import Name
 from ..errors import SimulationError
-from ..hints import hinted_class
 from ..simulation import checks
 from ..simulation.covariates import ZERO_ONE
 from ..simulation.design import MultilevelDesign
@@ -27,7 +26,6 @@ from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
 MOST_INCOMPLETE = 8  # columns: there are 2 to that power patterns of missing cells
 
 
-@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class CompleteData(MixedModelMethod):
     """The model fitted to the data before anything went missing: what imputation aims at.
@@ -42,7 +40,6 @@ class CompleteData(MixedModelMethod):
         return Whole()
 
 
-@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class CompleteCases(MixedModelMethod):
     """The model fitted to all rows in which every column of the model is observed.
@@ -60,7 +57,6 @@ class CompleteCases(MixedModelMethod):
         return Listwise(model.columns)
 
 
-@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class EMB(MixedModelMethod):
     """Multiple imputation by EM with bootstrap, as of `remlax.impute.emb`; clusters are ignored.
@@ -158,7 +154,6 @@ class EMB(MixedModelMethod):
         return f"columns={list(dict.fromkeys([*model.targets, *model.fixed, *found.involved, *found.terms]))!r}"
 
 
-@hinted_class
 @dataclass(frozen=True, kw_only=True)
 class Joint(MixedModelMethod):
     """Multiple imputation by a multilevel joint model, as of `remlax.impute.joint`: rows of one cluster are alike.

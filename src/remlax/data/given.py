@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
-from ..errors import DataError, UnknownNameError
-from ..hints import HintedMethods, unknown_name
+from ..errors import DataError
+from ..names import UnknownNames
 
 # columns by which mice, Stata, SAS and SPSS number imputations; a plain "imp" may be anything
 NUMBERS = (".imp", "_mi_m", "_Imputation_", "Imputation_")
-NAMES = {
-    "m": "data.K",
-    "n": "data.K",
-    "data": "data.frames, or data[0]",
-    "imp": "data.labels",
-    "where": "data.original.isna()",
-    "append": "ImputedData.concat([a, b])",
-    "bind": "ImputedData.concat([a, b])",
-    "bindrows": "ImputedData.concat([a, b])",
-    "cbind": "data.map(lambda frame: frame.assign(...))",
-    "rbind": "ImputedData.concat([a, b])",
-    "complete": "data[0], data[1], ... or data.to_long()",
-    "summary": "rx.impute.observed_vs_imputed(data)",
-    "tocsv": "rx.write_imputations(data, file)",
-    "fit": "rx.lmer_list(formula, data)",
-    "with": "rx.lmer_list(formula, data)",
-}
 
 
-class FrameNames(HintedMethods):
+class FrameNames(UnknownNames):
     """A collection of data frames that says how to ask each of them."""
 
-    # hidden from type checkers, for which it would make every name exist
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Refuse a name that normal lookup has not found."""
-            owner = f"{type(self).__name__!r} object"
-            if name.startswith("_"):
-                raise AttributeError(f"{owner} has no attribute {name!r}", name=name, obj=self)
-            hint = NAMES.get(name.lower().replace("_", ""))
-            if hint is None and hasattr(pd.DataFrame, name):
-                hint = f"data[0].{name} of one data set, or data.map(lambda frame: ...) to change them all"
-            if hint is None:
-                raise unknown_name(owner, name, dir(type(self)))
-            raise UnknownNameError(f"{owner} has no attribute {name!r}; use {hint}", name=name, obj=self)
+    _called = "data"
+    _element = pd.DataFrame
+    _each = "data[0].{0} of one data set, or data.map(lambda frame: ...) to change them all"
 
 
 def as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:

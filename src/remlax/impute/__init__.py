@@ -2,7 +2,7 @@
 
 import typing as _typing
 
-from ..hints import unknown_in as _unknown_in
+from ..names import unknown_in as _unknown_in
 from .derive import ClusterMean as ClusterMean
 from .derive import centred as centred
 from .derive import cluster_mean as cluster_mean

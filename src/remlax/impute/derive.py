@@ -12,7 +12,6 @@ import pandas as pd
 
 from remlax.errors import ImputationError, ImputationWarning, warn
 
-from ..hints import hinted, hinted_class
 from .clusters import cluster_codes, constant_in
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
@@ -20,7 +19,6 @@ from .patterns import check_columns
 Derivation = Callable[[pd.DataFrame], Any]
 
 
-@hinted_class
 @dataclass(frozen=True)
 class ClusterMean:
     """The mean of a column in each cluster, repeated on the cluster's rows: see `cluster_mean`."""
@@ -40,7 +38,6 @@ def _check_names(what: str, *names: object) -> None:
         raise ImputationError(f"{what} needs names of columns{f', not {wrong[0]!r}' if wrong else ''}")
 
 
-@hinted
 def cluster_mean(column: str, cluster: str) -> ClusterMean:
     """Mean of a column within clusters, for the `derive=` argument of the imputation functions.
 
@@ -81,7 +78,6 @@ class Centred:
         return frame[self.column] - ClusterMean(self.column, self.cluster)(frame)
 
 
-@hinted
 def centred(column: str, cluster: str | None = None) -> Centred:
     """Column minus its mean, for ``derive=``: over all rows, or within clusters.
 
@@ -106,7 +102,6 @@ class Product:
         return frame[check_columns(frame, self.columns, "product()")].prod(axis=1, skipna=False)
 
 
-@hinted
 def product(*columns: str) -> Product:
     """Product of columns (an interaction, or a square if one is named twice), for ``derive=``.
 
@@ -135,7 +130,6 @@ class ScaleScore:
         return items.sum(axis=1, skipna=False) / (1 if self.total else items.shape[1])
 
 
-@hinted
 def scale_score(
     items: Sequence[str], *, reverse: Mapping[str, tuple[float, float]] | None = None, total: bool = False
 ) -> ScaleScore:

@@ -13,7 +13,6 @@ from scipy.stats import gaussian_kde
 from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
-from ..hints import hinted
 from .clusters import check_cluster, constant_within
 from .columns import FloatArray, as_floats, is_continuous, sorted_levels
 from .patterns import check_columns
@@ -51,7 +50,6 @@ def _incomplete(data: ImputedData, columns: Sequence[str] | None, numeric: bool)
     return found
 
 
-@hinted
 def observed_vs_imputed(data: ImputedData, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Compare the imputed with the observed cells of numeric columns.
 
@@ -109,7 +107,6 @@ def observed_vs_imputed(data: ImputedData, columns: Sequence[str] | None = None)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-@hinted
 def observed_vs_imputed_shares(data: ImputedData, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Compare the shares of the levels of categorical columns among the imputed and the observed cells.
 
@@ -150,7 +147,6 @@ def observed_vs_imputed_shares(data: ImputedData, columns: Sequence[str] | None 
     return pd.DataFrame(rows)
 
 
-@hinted
 def density_table(data: ImputedData, column: str, n_points: int = 128) -> pd.DataFrame:
     """Kernel densities of the observed cells of a numeric column, and of the imputed ones in each imputation.
 
@@ -185,7 +181,6 @@ def density_table(data: ImputedData, column: str, n_points: int = 128) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-@hinted
 def quantile_table(data: ImputedData, column: str, n_points: int = 99) -> pd.DataFrame:
     """Quantiles of the observed cells of a numeric column beside those of the imputed cells of each imputation.
 
@@ -217,7 +212,6 @@ def quantile_table(data: ImputedData, column: str, n_points: int = 99) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-@hinted
 def intraclass_correlation(values: npt.ArrayLike, clusters: npt.ArrayLike) -> float:
     """Intraclass correlation by one-way analysis of variance, clusters of any size; missing values are left out.
 
@@ -249,7 +243,6 @@ def intraclass_correlation(values: npt.ArrayLike, clusters: npt.ArrayLike) -> fl
     return (between - within) / (between + (n0 - 1.0) * within)
 
 
-@hinted
 def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Compare intraclass correlations of the observed cells with those of the completed data.
 
@@ -292,7 +285,6 @@ def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = N
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-@hinted
 def level2_consistency(data: ImputedData, cluster: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Count the clusters in which a variable of the clusters has several values after imputation.
 

@@ -9,7 +9,6 @@ import pandas as pd
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
-from ..hints import hinted
 from .arguments import check_derive, check_mapping
 from .clusters import check_cluster, find_clusters, warn_flat_model
 from .derive import Derivation, warn_undeclared_means
@@ -22,7 +21,6 @@ from .result import ImputationResult
 from .within import check_by
 
 
-@hinted
 def emb(
     data: pd.DataFrame,
     m: int = 5,

@@ -10,7 +10,6 @@ import pandas as pd
 from remlax.data.checks import check_frame
 from remlax.errors import ImputationError
 
-from ..hints import hinted
 from ..progress import progress
 from .arguments import check_derive, check_seed, check_whole
 from .derive import Derivation, warn_undeclared_means
@@ -23,7 +22,6 @@ from .patterns import check_columns
 from .within import check_by
 
 
-@hinted
 def joint(
     data: pd.DataFrame,
     formula: str | None = None,

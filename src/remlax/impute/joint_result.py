@@ -13,7 +13,7 @@ from remlax.data import ImputedData
 from remlax.data.imputation_model import ImputationModel
 from remlax.errors import ImputationError, ImputationWarning, warn
 
-from ..hints import Hints
+from ..names import UnknownNames
 from ..progress import progress
 from .arguments import check_whole
 from .columns import FloatArray
@@ -27,7 +27,7 @@ RHAT_LIMIT = 1.05
 
 
 @dataclass(frozen=True, eq=False)
-class JointResult(Hints):
+class JointResult(UnknownNames):
     """Imputations made by `joint`, one from the end of each chain.
 
     Attributes

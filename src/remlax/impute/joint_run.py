@@ -19,7 +19,6 @@ import pandas as pd
 from remlax.errors import ImputationError
 
 from ..engine.programs import float64
-from ..hints import hinted_class
 from .arguments import check_number
 from .columns import ColumnCode, FloatArray, fill
 from .joint_model import JointModel, Targets
@@ -38,7 +37,6 @@ FIRST_CHUNK = 10
 CALL_SECONDS = 0.5  # between calls a progress bar moves and Ctrl-C is heard
 
 
-@hinted_class
 @dataclass(frozen=True)
 class JointPrior:
     """Priors of the joint model, on the scale of the standardised columns.

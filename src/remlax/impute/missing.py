@@ -9,12 +9,10 @@ import pandas as pd
 
 from remlax.errors import ImputationError
 
-from ..hints import hinted
 from .arguments import check_number, check_seed
 from .patterns import check_columns
 
 
-@hinted
 def add_missing(
     data: pd.DataFrame,
     prob: float | Mapping[str, float],

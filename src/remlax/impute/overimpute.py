@@ -10,7 +10,6 @@ from scipy.special import ndtr
 
 from remlax.errors import ImputationError
 
-from ..hints import hinted
 from .columns import ColumnCode, FloatArray, slots
 from .emb_within import ImputationWithin
 from .result import ImputationResult
@@ -54,7 +53,6 @@ class Overimputation:
         )
 
 
-@hinted
 def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> Overimputation:
     """Predict each observed cell of a column from the other observed cells of its row.
 

@@ -12,8 +12,6 @@ import pandas as pd
 from remlax.data import ImputedData
 from remlax.errors import ImputationError
 
-from ..hints import hinted
-
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
 
@@ -82,7 +80,6 @@ def check_columns(data: pd.DataFrame, columns: Sequence[str], role: str) -> list
     return columns
 
 
-@hinted
 def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Flag the missing cells of a data frame.
 
@@ -112,7 +109,6 @@ def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> p
     return data[check_columns(data, list(data.columns) if columns is None else columns, "columns=")].isna()
 
 
-@hinted
 def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Series[float]:
     """Fraction of missing cells in every column (Amelia's "fraction missing", a number in [0, 1]).
 
@@ -141,7 +137,6 @@ def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -
     return missing_flags(data, columns).mean().rename("fraction_missing")
 
 
-@hinted
 def pattern_table(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Table of missing-data patterns, as mice's `md.pattern` prints it.
 

@@ -13,12 +13,10 @@ from scipy.stats import norm
 
 from remlax.errors import ImputationError
 
-from ..hints import hinted_class
 from .arguments import check_number
 from .columns import ColumnCode, FloatArray, slots
 
 
-@hinted_class
 @dataclass(frozen=True)
 class CellPrior:
     """Normal prior for a missing cell, or for all missing cells of a column.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from remlax.data import ImputedData
 
-from ..hints import Hints
+from ..names import UnknownNames
 from .columns import ColumnCode, FloatArray
 
 CODE_MESSAGES = {
@@ -21,7 +21,7 @@ CODE_MESSAGES = {
 
 
 @dataclass(frozen=True, eq=False)
-class ImputationResult(Hints):
+class ImputationResult(UnknownNames):
     """Imputations made by `emb`, with the account of how they were made.
 
     Attributes

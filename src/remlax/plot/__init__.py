@@ -5,7 +5,7 @@ Figures of simulation studies are in `remlax.sim`.
 
 import typing as _typing
 
-from ..hints import unknown_in as _unknown_in
+from ..names import unknown_in as _unknown_in
 from .estimates import forest as forest
 from .estimates import missing_information as missing_information
 from .estimates import trace as trace

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
-from ..hints import hinted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +65,7 @@ def figure(function: Callable[P, Axes]) -> Callable[P, Axes]:
                 axis.set_major_formatter(FuncFormatter(functools.partial(_plain_tick, ticks)))
         return ax
 
-    return hinted(drawn)
+    return drawn
 
 
 def _words(ax: Axes) -> list[tuple[int, str, Callable[[str], None]]]:

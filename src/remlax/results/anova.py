@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
-from ..hints import hinted
 from ..inference.coefficients import Ddf
 from ..inference.nesting import Lanes
 from .comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
@@ -21,7 +20,6 @@ from .term_tests import fit_terms, pooled_terms
 Model = TypeVar("Model", LmerFit, LmerFitList, PooledLmer)
 
 
-@hinted
 def anova(
     model: Model,
     null: Model | None = None,

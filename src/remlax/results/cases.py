@@ -16,7 +16,6 @@ from ..design.syntax import category_columns
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from ..fitting.memory import check_room
-from ..hints import hinted
 from .constraints import MANY
 from .draws import fresh_seed
 from .effects import choose_effect
@@ -137,7 +136,6 @@ def _first_rows(codes: np.ndarray, n_levels: int) -> np.ndarray:
     return first
 
 
-@hinted
 def wiggle(data: pd.DataFrame, values: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Repeat cases with every combination of other values of some variables.
 

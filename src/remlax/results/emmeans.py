@@ -13,7 +13,7 @@ import pandas as pd
 from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.estimable import Ties
 from ..fitting.fit import Fitted
-from ..hints import Hints
+from ..names import UnknownNames
 from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
 from .back_transform import BackTransform, back_transform
 from .combinations import Combinations
@@ -29,7 +29,7 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EstimatedMeans(Hints):
+class EstimatedMeans(UnknownNames):
     """Estimated marginal means, made by ``emmeans``.
 
     Attributes
@@ -57,9 +57,7 @@ class EstimatedMeans(Hints):
     _grid: Grid
     _ties: Ties
     _combinations: Combinations
-    _own_hints = {  # noqa: RUF012
-        "contrast": "differences(), or differences(reference='control') for treatments against a control",
-    }
+    _called = "means"
 
     def differences(
         self, adjust: Adjust | None = None, *, reverse: bool = False, reference: object = None

@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..hints import Hints
 from ..inference.coefficients import coefficient_inference
+from ..names import UnknownNames
 from .files import stack_tree
 from .fit_intervals import FitIntervals
 from .fit_print import fit_text
@@ -30,7 +30,7 @@ VcovKind = Literal["model", "kenward-roger", "CR0", "CR2"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals, Hints):
+class LmerFit(FitTables, FitMeasures, FitRows, FitReport, Toolkit, FitIntervals, UnknownNames):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import DataError, UnknownArgumentError
+from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..hints import Hints
 from ..inference.coefficients import Ddf, Vcov
 from ..kernels.newton import STATUS_TEXT
+from ..names import UnknownNames
 from ..progress import progress
 from .files import stack_tree
 from .fit import LmerFit
@@ -31,7 +31,7 @@ MOST_SHOWN = 30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFitList(Sequence[LmerFit], Result, Hints):
+class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
     """K fits of one formula, made by `lmer_list`; a sequence of `LmerFit` whose slices are lists of fits again.
 
     Parameters
@@ -60,9 +60,7 @@ class LmerFitList(Sequence[LmerFit], Result, Hints):
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {len(self)} fits")
             return LmerFitList(self.fitted_stack, self.lanes[index])
         if isinstance(index, str | float | tuple | list):
-            raise UnknownArgumentError(
-                f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels"
-            )
+            raise DataError(f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels")
         return LmerFit(self.fitted_stack, self.lanes[index])
 
     def __iter__(self) -> Iterator[LmerFit]:

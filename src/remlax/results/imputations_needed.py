@@ -5,12 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from ..errors import DataError
-from ..hints import hinted
 from ..pooling import how_many_imputations as imputations_needed
 from .pooled import PooledLmer
 
 
-@hinted
 def how_many_imputations(pooled: PooledLmer, se_cv: float = 0.05, *, conf_level: float = 0.95) -> pd.DataFrame:
     """Number of imputations for standard errors that would hardly change if the data were imputed again.
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..data.archive import Archive, damaged, read_archive
 from ..errors import FileFormatError
-from ..hints import hinted
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
 from .files import stack_from_tree, within_from_tree
@@ -21,7 +20,6 @@ from .pooled import PooledLmer
 Saved = LmerFit | LmerFitList | PooledLmer
 
 
-@hinted
 def load(path: str | os.PathLike[str]) -> Saved:
     """Read what ``save`` wrote: a fit, a list of fits or a pooled model.
 

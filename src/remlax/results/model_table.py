@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..design.tokens import nearest
 from ..errors import DataError, MissingExtraError, shortened
-from ..hints import Hints, hinted
+from ..names import UnknownNames
 from .constraints import MANY
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
@@ -69,7 +69,7 @@ class Reportable(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ModelTable(Hints):
+class ModelTable(UnknownNames):
     """A table for print: texts in rows, with a heading per part and notes below.
 
     Attributes
@@ -274,7 +274,6 @@ def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[Mod
 # -- several models ----------------------------------------------------------------------------------------------
 
 
-@hinted
 def model_table(
     models: Sequence[Reportable] | Mapping[str, Reportable],
     *,

@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.fit import Fitted
-from ..hints import Hints
 from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
+from ..names import UnknownNames
 from ..pooling import RubinPool, pool_rubin
 from .files import stack_tree, within_tree
 from .measures import PooledMeasures
@@ -28,21 +28,8 @@ from .toolkit import Toolkit
 OnFailure = Literal["raise", "warn", "drop"]
 
 
-_COMPARE = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
-# what only single fits have
-_NOT_POOLED = {
-    **dict.fromkeys(("aic", "bic", "loglik", "llf", "deviance", "remlcrit", "criterion"), _COMPARE),
-    **dict.fromkeys(("sigma", "scale"), "pooled.glance()['sigma'], or pooled.tidy('ran_pars') with limits"),
-    "confint": "pooled.confint() for the coefficients, pooled.tidy('ran_pars') for SDs and correlations",
-    "nobs": "pooled.glance()['nobs']",
-    "ngrps": "fits[0].ngrps",
-    "converged": "fits.convergence()",
-    "issingular": "fits.convergence()",
-}
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans, Hints):
+class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Toolkit, PooledMeans, UnknownNames):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
@@ -64,7 +51,6 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
     rubin: RubinPool
     within: CoefficientInference
     _called = "pooled"
-    _own_hints = _NOT_POOLED
 
     @property
     def _own_lanes(self) -> tuple[int, ...]:

@@ -8,11 +8,11 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from ..hints import Hints
+from ..names import UnknownNames
 
 
 @dataclass(frozen=True)
-class Summary(Hints):
+class Summary(UnknownNames):
     """A printed summary: its text shows at the prompt and in notebooks.
 
     Parameters

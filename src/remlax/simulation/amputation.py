@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..engine.programs import float64
 from ..errors import DataError, SimulationError
-from ..hints import hinted
 from . import checks
 from .keys import NO_SCENARIO, Stream, keys
 from .mechanisms import Amputation, DropOut, Mechanism, Stack, mask_of
@@ -52,7 +51,6 @@ class Amputed:
         return blank(self.complete, self.mask | other.mask)
 
 
-@hinted
 def ampute(
     frame: pd.DataFrame,
     prop: float = 0.5,
@@ -157,7 +155,6 @@ def ampute(
     return apply([settings], frame, keys(seed, NO_SCENARIO, [0], Stream.AMPUTATION))
 
 
-@hinted
 def drop_out(
     frame: pd.DataFrame,
     prop: float,

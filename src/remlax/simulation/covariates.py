@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import SimulationError
-from ..hints import hinted_class
 from . import checks
 
 ZERO_ONE = ("binary", "balanced")  # kinds of covariates, unless they have levels
@@ -16,7 +15,6 @@ ROUNDING = 1e-9  # of probabilities that add up to 1
 KINDS = ("normal", "binary", "balanced", "index", "categorical")
 
 
-@hinted_class
 @dataclass(frozen=True)
 class Covariate:
     """A covariate.

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
-from ..hints import hinted_class
 from . import checks
 from .covariates import ROUNDING, Covariate, effect_columns
 from .laws import Distribution, Drawn
@@ -19,7 +18,6 @@ from .laws import Distribution, Drawn
 INTERCEPT = "(Intercept)"
 
 
-@hinted_class
 @dataclass(frozen=True)
 class Factor:
     """A grouping factor.
@@ -60,7 +58,6 @@ class Factor:
             raise SimulationError(f"{label}: assigned levels can be neither nested nor drawn in number.")
 
 
-@hinted_class
 @dataclass(frozen=True)
 class RandomTerm:
     """Random effects of one factor.
@@ -123,7 +120,6 @@ class RandomTerm:
         return matrix
 
 
-@hinted_class
 @dataclass(frozen=True)
 class MultilevelDesign:
     """Multilevel data: y = X beta + Z b + e.

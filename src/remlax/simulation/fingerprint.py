@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import inspect
 import json
 import math
 import types
@@ -18,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from ..errors import SimulationError
-from ..hints import hinted
 from .reach import imported_by, is_users, names_in
 
 
@@ -64,7 +62,6 @@ def canonical_json(value: object) -> str:
     return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-@hinted
 def scenario_id(parameters: Mapping[str, object]) -> str:
     """Name a scenario by its parameters: 16 hexadecimal digits.
 
@@ -179,8 +176,7 @@ def _object(value: Any, met: _Met) -> dict[str, Any]:
     if isinstance(value, types.MethodType):
         return {"method": _plain([value.__func__, value.__self__], met)}
     if isinstance(value, types.FunctionType):
-        # the wrapper that names unknown arguments is none of the content
-        return {"function": met.place(inspect.unwrap(value) if _own(value) else value)}
+        return {"function": met.place(value)}
     if isinstance(value, type):
         return {"name": value.__qualname__, **_class(value, met)}
     if isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # cached or compiled functions

@@ -11,7 +11,6 @@ import pandas as pd
 from ..design.formula import parse_formula
 from ..design.model_matrix import model_matrix
 from ..errors import SimulationError
-from ..hints import hinted
 from . import checks
 from .covariates import Covariate, effect_columns
 from .design import Factor, MultilevelDesign, RandomTerm
@@ -20,7 +19,6 @@ from .laws import Distribution, Drawn
 Values = Mapping[str, float] | Sequence[float]
 
 
-@hinted
 def design_from_formula(
     formula: str,
     *,

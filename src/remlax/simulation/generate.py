@@ -16,7 +16,6 @@ from jax.scipy.special import ndtri
 from ..engine.programs import float64, program
 from ..errors import ModelSizeError, SimulationError
 from ..fitting.memory import available_bytes, human_bytes
-from ..hints import hinted
 from . import checks
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
@@ -53,7 +52,6 @@ class SimulatedData:
     effects: tuple[jax.Array, ...]
 
 
-@hinted
 def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """Draw one replication.
 
@@ -84,7 +82,6 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
         return _generate(key, values_of(design), structure_of(design))
 
 
-@hinted
 def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     """Draw one replication per key, compiled once for all designs of the same shape.
 
@@ -118,7 +115,6 @@ def generate_batch(keys: jax.Array, design: MultilevelDesign) -> SimulatedData:
     return data
 
 
-@hinted
 def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: int) -> list[pd.DataFrame]:
     """Draw data frames, in float64.
 

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..errors import DataError
-from ..hints import hinted
 from . import checks
 
 Floats = NDArray[np.float64]
 
 
-@hinted
 def intervals(
     results: pd.DataFrame,
     *,

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from .._version import __version__
 from ..engine.programs import float64
 from ..errors import SimulationError
-from ..hints import hinted
 from . import checks
 from .fingerprint import digest
 
@@ -43,7 +42,6 @@ class Stream(enum.IntEnum):
     METHOD = 2
 
 
-@hinted
 def keys(
     seed: int,
     scenario: str,
@@ -106,7 +104,6 @@ def keys(
         return made
 
 
-@hinted
 def key(seed: int, scenario: str, replication: int, stream: Stream, name: str = "") -> jax.Array:
     """Make the key of one replication; see `keys`."""
     with float64():

@@ -10,11 +10,9 @@ import numpy as np
 from scipy import stats
 
 from ..errors import SimulationError
-from ..hints import hinted_class
 from . import checks
 
 
-@hinted_class
 @dataclass(frozen=True)
 class Distribution:
     """Law of random effects or errors, always scaled to mean 0 and variance 1 before SDs are applied.

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..hints import hinted
 from . import checks
 from .intervals import Floats, intervals, numbers, require
 
@@ -44,7 +43,6 @@ class _Cell:
         return _Cell(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
-@hinted
 def performance(
     results: pd.DataFrame,
     *,

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..engine.programs import program
 from ..errors import DataError, SimulationError
-from ..hints import hinted_class
 from . import checks
 from .ampute import AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
 from .dropout import drop_out_rows
@@ -68,7 +67,6 @@ class Mechanism(Protocol):
         ...
 
 
-@hinted_class
 @dataclass(frozen=True)
 class Amputation:
     """How to make data incomplete; `ampute` explains the fields and applies it to a frame.
@@ -221,7 +219,6 @@ class Amputation:
         return np.concatenate(parts, axis=1)
 
 
-@hinted_class
 @dataclass(frozen=True)
 class DropOut:
     """How subjects leave a longitudinal study; `drop_out` explains the fields and applies it to a frame.

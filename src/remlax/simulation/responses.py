@@ -19,7 +19,6 @@ from ..fitting.record import record
 from ..fitting.redundancy import parameter_places
 from ..fitting.refit import refit_lane, simulate_lane
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
-from ..hints import hinted
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
@@ -31,7 +30,6 @@ from .truth import Fixef, Varcorr, read_truth
 Statistic = Callable[[LmerFitList], pd.DataFrame]
 
 
-@hinted
 def simulate(
     fit: LmerFit,
     n_sims: int = 1,
@@ -97,7 +95,6 @@ def simulate(
     return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
 
 
-@hinted
 def refit(
     fit: LmerFit,
     ys: pd.DataFrame | pd.Series | npt.ArrayLike,
@@ -262,7 +259,6 @@ class Bootstrap:
         return table
 
 
-@hinted
 def bootstrap(
     fits: LmerFit | LmerFitList,
     n_sims: int = 200,

@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..hints import hinted
 from ..simulation import checks
 
 _PROPORTIONS = ("coverage", "bias_eliminated_coverage", "power", "type_1_error", "convergence", "singular")
 
 
-@hinted
 def n_needed(
     measure: str,
     mcse: float,
@@ -77,7 +75,6 @@ def n_needed(
     )
 
 
-@hinted
 def n_needed_from(table: pd.DataFrame, measure: str, mcse: float) -> pd.DataFrame:
     """Replications needed for a Monte Carlo standard error, from a pilot study.
 

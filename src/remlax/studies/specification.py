@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..batched.batch import BatchMethod, Scenario
 from ..errors import RemlaxError, SimulationError
-from ..hints import hinted_class
 from ..simulation import checks
 from ..simulation.design import MultilevelDesign
 from ..simulation.fingerprint import scenario_id
@@ -24,7 +23,6 @@ from ..simulation.rows import COLUMNS, Rows
 RESERVED = (*COLUMNS, "scenario", "summary", "measure", "mcse", "n_used", "n_planned")
 
 
-@hinted_class
 @dataclass(frozen=True)
 class FrameGenerator:
     """Data made by a function of yours: (scenario, NumPy generator) -> complete DataFrame.
@@ -43,7 +41,6 @@ class FrameGenerator:
         _check_function(self.function, "FrameGenerator", "(scenario, rng)")
 
 
-@hinted_class
 @dataclass(frozen=True)
 class FrameAmputer:
     """Cells taken out by a function of yours: (complete frame, scenario, NumPy generator) -> incomplete DataFrame.

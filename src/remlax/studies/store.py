@@ -22,7 +22,6 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from ..errors import FileFormatError, MissingExtraError, SimulationError, SimulationWarning, warn
-from ..hints import hinted
 from ..simulation import checks
 from ..simulation.keys import versions
 from ..simulation.rows import COLUMNS
@@ -317,7 +316,6 @@ def join_store(
     return ResultStore(root, manifest["hash"], scenarios, replications, known["block_size"])
 
 
-@hinted
 def read_store(directory: str | os.PathLike[str]) -> ResultStore:
     """Open a results directory as its manifest describes it.
 

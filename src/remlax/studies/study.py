@@ -17,7 +17,7 @@ from ..batched.batch import BatchMethod, Scenario, batch_rows
 from ..engine.programs import float64
 from ..errors import SimulationError, SimulationWarning, warn
 from ..fitting.record import recorded
-from ..hints import Hints, hinted_class
+from ..names import UnknownNames
 from ..simulation import checks
 from ..simulation.fingerprint import scenario_id
 from ..simulation.keys import Stream, key
@@ -33,9 +33,8 @@ from .store import Block, ResultStore, driven, join_store
 BLOCK_SIZE = 64
 
 
-@hinted_class
 @dataclass(frozen=True)
-class Study(StudySpec, Hints):
+class Study(StudySpec, UnknownNames):
     """A simulation study.
 
     Parameters

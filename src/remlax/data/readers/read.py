@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from ...errors import DataError, FileFormatError, shortened
-from ...hints import hinted
 from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
 from .agreement import check_agreement
@@ -22,7 +21,6 @@ Layout = Literal["mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "lon
 LAYOUT_NAMES = ("mice", "amelia", "stata", "sas", "spss", "jomo", "mitml", "long", "list")
 
 
-@hinted
 def read_imputations(
     source: Any,
     layout: Layout | None = None,

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, shortened, warn
-from ...hints import hinted
 from ..archive import replaced
 from ..checks import column_kind
 from ..imputed import ImputedData
@@ -20,7 +19,6 @@ from .files import CATEGORIES, NA_STRINGS
 MAX_WHOLE = 2**53  # doubles hold whole numbers up to here
 
 
-@hinted
 def write_imputations(data: ImputedData, path: str | Path) -> None:
     """Write imputations, with the original where it is known, for another program.
 

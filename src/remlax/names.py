@@ -1,0 +1,150 @@
+"""What remlax calls the names of lme4, merTools, mice, mitml, Amelia, simr, emmeans, statsmodels and others."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from .errors import UnknownNameError
+
+_NO_GLM = "not here: remlax fits linear models; use lme4's glmer or glmmTMB in R, or bambi in Python, for others"
+_PER_FIT = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
+# those of one kind of object or of one module alone stand after its name and a dot
+NAMES = {
+    "lmerModList with data.with data.fit": "rx.lmer_list(formula, data)",
+    "mixed MixedLM smf update fit": "rx.lmer(formula, data), which returns the fit",
+    "glm logit": _NO_GLM,  # and every name with glm in it
+    "blmer blmerModList brm": "not here: models have no priors; use blme or brms in R, or bambi in Python",
+    "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",
+    "pool combine": "fits.pool(), where fits = rx.lmer_list(formula, frames)",
+    "coef coefficients": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group, as in lme4",
+    "params fe_params": "fit.fixef()",
+    "random_effects REextract": "fit.ranef() or fit.tidy('ran_vals'), which has standard errors too",
+    "cov_params cov_re": "fit.vcov() of the coefficients, fit.varcorr() of the random effects",
+    "modelFixedEff testEstimates fmi": "pooled.tidy('fixed')",
+    "modelRandEffStats": "pooled.tidy('ran_pars')",
+    "modelInfo convergence": "fits.glance() and fits.convergence(), or fit.opt of a single fit",
+    "tables summary_frame": "fit.tidy('fixed') and fit.tidy('ran_pars')",
+    "se bse bse_fe tvalues pvalues df_resid": "fit.tidy('fixed'), with columns std_error, statistic, df and p_value",
+    "get_robustcov_results": "fit.tidy('fixed', vcov='CR2')",
+    "confint": "fit.confint('profile'), 'boot' or 'wald', or pooled.confint()",
+    "pooled.conf_int": "pooled.confint() for the coefficients, pooled.tidy('ran_pars') for SDs and correlations",
+    "t_test f_test wald_test": "fit.test('x = 0'), or fit.contrast('a - b') for an estimate with limits",
+    "anova wald_test_terms": "rx.anova(fit) for its terms, rx.anova(fit, smaller_fit) to compare",
+    "D1 D2 D3 D4 testModels": "rx.anova(fits, smaller_fits, method=...) with 'D1', 'D2', 'D3' or 'D4'",
+    "emmeans emtrends pairs margins": "fit.emmeans('f'), and .differences('tukey') of what it returns",
+    "means.contrast means.pairs": "differences(), or differences(reference='control') against a control",
+    "multilevelR2": "pooled.r2()",
+    "llf deviance REMLcrit": "fit.loglik or fit.criterion()",
+    "cAIC cAIC4 conditional_aic AICc waic": "not available: the AIC of a fit is marginal and without correction",
+    "pooled.aic pooled.bic pooled.logLik pooled.llf pooled.deviance pooled.REMLcrit pooled.criterion": _PER_FIT,
+    "scale": "fit.sigma ** 2",
+    "pooled.sigma pooled.scale": "pooled.glance()['sigma'], or pooled.tidy('ran_pars') with limits",
+    "pooled.nobs pooled.ngrps": "pooled.glance()['nobs'], or fits[0].ngrps",
+    "pooled.converged pooled.isSingular": "fits.convergence()",
+    "getME thetaExtract": "fit.theta, fit.sigma, fit.vcov(); rx.core works on the matrices themselves",
+    "fastdisp": "fit.display()",
+    "fittedvalues resid hatvalues": "fit.fitted() or fit.residuals(), or the columns of fit.augment()",
+    "superFactor": "new_levels='mean' or 'draw' of fit.predict_interval(new)",
+    "FEsim REsim": "fit.sim_fixef() or fit.sim_ranef()",
+    "draw": "fit.average_obs() or fit.draw_obs()",
+    "RMSE_merMod": "fit.rmse()",
+    "bootMer bootstrap": "rx.bootstrap(fit, n_sims, statistic=...)",
+    "simulate": "rx.simulate(fit, n_sims), or rx.sim.generate(key, design) without a fit",
+    "powerSim powerCurve sim.run": "rx.sim.Study(...), and .run(folder) and .performance(folder) of it",
+    "plot plotREsim plotFEsim dotplot": "rx.plot.caterpillar(fit), rx.plot.forest(fit) and others of rx.plot",
+    "qqmath qqnorm": "rx.plot.qq_residuals(fit), rx.plot.qq_modes(fit) or rx.plot.residual_fitted(fit)",
+    "saveRDS readRDS": "fit.save(file), and rx.load(file) to read it",
+    "mice jomo jomoImpute pan panImpute": "rx.impute.joint(data, formula), or rx.read_imputations(file) of mice's",
+    "amelia impute.mi impute.impute": "rx.impute.emb(data, m) or rx.impute.joint(data, formula)",
+    "md_pattern": "rx.impute.pattern_table(data)",
+    "densityplot stripplot": "rx.plot.imputed_density_plot(rx.impute.density_table(data, column))",
+    "complete data.data": "data[0], data[1], ... of an ImputedData, or data.to_long()",
+    "concat rbind bind_rows data.append data.bind": "rx.ImputedData.concat([a, b])",
+    "data.cbind": "data.map(lambda frame: frame.assign(...))",
+    "data.m data.n data.imp": "data.K, or data.labels for what they are called",
+    "data.summary data.where": "rx.impute.observed_vs_imputed(data), or data.original.isna()",
+    "data.to_csv": "rx.write_imputations(data, file)",
+    "ampute": "rx.sim.ampute(frame, prop)",
+    "simsum sim.bias sim.coverage zip_plot": "rx.sim.performance(results, truth) or rx.sim.zip_plot(results, truth)",
+}
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+_HINTS = {_key(name): hint for names, hint in NAMES.items() for name in names.split()}
+
+
+def _hint(name: str, where: str = "") -> str:
+    return _HINTS.get(where + ("glm" if "glm" in name.lower() else _key(name)), "")
+
+
+def _of_fit(name: str, *kinds: type) -> str:
+    found = [(kind, known) for kind in kinds for known in dir(kind) if known[0] != "_" and _key(known) == _key(name)]
+    return next((f"fit.{known}" + "()" * callable(getattr(kind, known)) for kind, known in found), "")
+
+
+def _unknown(owner: str, name: str, hint: str, known: Iterable[str], obj: object = None) -> UnknownNameError:
+    if not hint:
+        public = [other for other in known if not other.startswith("_")]
+        begun = [other for other in public if len(name) > 1 and other.startswith(f"{name.lower()}_")]
+        hint = " or ".join(begun or get_close_matches(name, public, n=2, cutoff=0.75))
+    said = f"; {hint}" if hint.startswith(("not ", "each ")) else f"; use {hint}" if hint else ""
+    return UnknownNameError(f"{owner} has no attribute {name!r}{said}", name=name, obj=obj)
+
+
+def unknown_in(module: str, fit: type = object) -> Callable[[str], NoReturn]:
+    """Make the ``__getattr__`` of a module, which refuses what it does not have; fits may have it."""
+
+    def refuse(name: str) -> NoReturn:
+        owner, here = f"module {module!r}", vars(sys.modules[module])
+        if name.startswith("_"):
+            raise AttributeError(f"{owner} has no attribute {name!r}")
+        known = here.get("__all__") or [other for other, value in here.items() if not inspect.ismodule(value)]
+        hint = _hint(name, f"{module.rpartition('.')[2]}.") or _hint(name) or _of_fit(name, fit)
+        raise _unknown(owner, name, hint, known)
+
+    return refuse
+
+
+class UnknownNames:
+    """A class whose objects say what a name of another package is called here."""
+
+    _called: ClassVar[str] = "fit"  # what messages call the object
+    _element: ClassVar[type] = object  # what a list holds
+    _pooled: ClassVar[type] = object  # what a list is pooled to
+    _each: ClassVar[str] = "each of its fits has: [fit.{0} for fit in fits]"
+
+    @classmethod
+    def _addressed(cls, hint: str) -> str:
+        """Put the hint for a fit in terms of this class: pooled.fixef(), fits.pool().tidy('fixed')."""
+
+        def put(found: re.Match[str]) -> str:
+            if hasattr(cls, found[1]):
+                return f"{cls._called}.{found[1]}"
+            if hasattr(cls._pooled, found[1]):
+                return f"{cls._called}.pool().{found[1]}"
+            return f"{cls._called}[0].{found[1]}" if hasattr(cls._element, found[1]) else found[0]
+
+        return re.sub(r"\bfit\.(\w+)", put, hint)
+
+    # hidden from type checkers, for which it would make every name exist
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a name that normal lookup has not found."""
+            kind, owner = type(self), f"{type(self).__name__!r} object"
+            if name.startswith("_"):
+                raise AttributeError(f"{owner} has no attribute {name!r}", name=name, obj=self)
+            hint = _hint(name, f"{self._called}.")
+            if not hint and hasattr(self._element, name):
+                hint = self._each.format(name)
+                hint += f"; the pooled model has fits.pool().{name}" if hasattr(self._pooled, name) else ""
+            hint = hint or kind._addressed(_hint(name) or _of_fit(name, kind, self._element))
+            raise _unknown(owner, name, hint, dir(kind), self)
