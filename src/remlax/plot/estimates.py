@@ -302,10 +302,9 @@ def one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:
 def _size(labels: Sequence[str]) -> tuple[float, float]:
     """Inches of a figure with a row per label: the axes keep their width where labels are long."""
     lines = [line for label in labels for line in label.split("\n")]
-    longest = max(map(len, lines), default=0)
-    return SIZE[0] + max(0, longest - 14) * LETTER, max(
-        1.4, 0.7 + 0.32 * len(labels) + 0.12 * (len(lines) - len(labels))
-    )
+    beyond = max(0, max(map(len, lines), default=0) - 14)
+    height = 0.7 + 0.32 * len(labels) + 0.12 * (len(lines) - len(labels))
+    return SIZE[0] + beyond * LETTER, max(1.4, height)
 
 
 def _intervals(table: pd.DataFrame, labels: list[str], each: np.ndarray, ax: Axes | None) -> Axes:

@@ -120,14 +120,12 @@ def look(number: int) -> tuple[str, str, str | tuple[int, tuple[int, ...]]]:
 
 
 def category_ticks(ax: Axes, labels: Sequence[str]) -> None:
-    """Label places 0, 1, ... of the x axis: in lines where words are long, slanted where they would meet."""
+    """Label places 0, 1, ... of the x axis: in lines where words are long, upright where they would meet."""
     wrapped = [textwrap.fill(label, LABEL_LETTERS) for label in labels]
     ax.set_xticks(range(len(labels)), wrapped)
     width = max(len(line) for label in wrapped for line in label.split("\n")) * LETTER
     if len(labels) * (width + 2 * LETTER) > 0.8 * ax.figure.get_figwidth():
-        ax.tick_params(axis="x", labelrotation=30)
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
+        ax.tick_params(axis="x", labelrotation=90)
 
 
 def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
