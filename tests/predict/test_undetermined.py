@@ -213,3 +213,13 @@ def test_rows_as_inexact_as_the_data_are_estimable():
         False, True, True,
     ]  # fmt: skip
     assert not find_ties(x, np.arange(3), ["Intercept", "a", "b"]).broken(x).any()
+
+
+def test_every_output_names_the_columns_left_out(tied):
+    note, pooled = "left out, as other columns determine them: ses2, k[T.c]:m[T.v]", tied.pool()
+    for text in (tied, tied[0], tied[0].summary(), pooled, pooled.summary(), pooled.display()):
+        assert note in str(text)
+    for model in (tied[0], pooled):
+        assert note in model.tidy().attrs["notes"]
+        assert note.capitalize()[:40] in model.report()
+        assert note.replace("[", r"\[")[:40].capitalize() in model.to_markdown()

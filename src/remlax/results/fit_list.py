@@ -22,7 +22,7 @@ from .intervals import ConfintMethod, make_profiles
 from .pool import pool_fits
 from .pooled import OnFailure, PooledLmer
 from .printing import Summary, block, significant
-from .redundancy_words import redundancy_notes
+from .redundancy_words import dropped_note, redundancy_notes
 from .result import Result
 from .tables import varcorr_frame
 
@@ -226,7 +226,8 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         title = f"{len(self)} linear mixed models\nFormula: {self.formula}"
         more = [f"and {len(self) - len(shown)} more"] if len(shown) < len(self) else []
         found = "\n".join([block(columns), *more])
-        return Summary("\n\n".join([title, found, *redundancy_notes(self.fitted_stack, self.lanes)]))
+        notes = [*dropped_note(self.fitted_stack), *redundancy_notes(self.fitted_stack, self.lanes)]
+        return Summary("\n\n".join([title, found, *notes]))
 
     def __repr__(self) -> str:
         return str(self._printed(self[:MOST_SHOWN]))

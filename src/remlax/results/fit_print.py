@@ -9,14 +9,14 @@ from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from .coefficients import fit_table
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant
-from .redundancy_words import redundancy_notes
+from .redundancy_words import dropped_note, redundancy_notes
 from .tables import cor_frame, level_counts, varcorr_frame, vcov_frame
 
 
 def fit_text(stack: Fitted, lane: int, *, tests: bool, correlations: bool) -> Summary:
     """Text of ``summary()``, of ``print(fit)`` (no correlations) or of ``display()`` (no tests either)."""
     fixed = _fixed_block(stack, lane, tests=tests, correlations=correlations)
-    return Summary("\n\n".join([*_head(stack, lane), fixed, *fit_notes(stack, lane)]))
+    return Summary("\n\n".join([*_head(stack, lane), fixed, *dropped_note(stack), *fit_notes(stack, lane)]))
 
 
 def fit_notes(stack: Fitted, lane: int) -> list[str]:

@@ -15,6 +15,7 @@ from .coefficients import fit_table
 from .constraints import Constraints, read_constraints
 from .fit_print import fit_notes
 from .modes import Uncertainty, fit_modes
+from .redundancy_words import dropped_note
 from .result import Result
 from .result_table import result_table
 from .tables import factor_columns, factors_in_order, without_effects
@@ -127,7 +128,9 @@ class FitTables(Result):
     def _tidy_fixed(self, conf_level: float, within: CoefficientInference) -> pd.DataFrame:
         df = within.df(np.eye(len(self._names)))[0]
         error = np.sqrt(np.diag(within.vcov[0]))
-        return fit_table(self._names, self.fitted_stack.beta[self.lane], error, df, conf_level)
+        table = fit_table(self._names, self.fitted_stack.beta[self.lane], error, df, conf_level)
+        table.attrs["notes"] = dropped_note(self.fitted_stack)
+        return table
 
     def contrast(
         self,

@@ -16,6 +16,7 @@ from .constraints import Constraints, read_constraints
 from .fit_tables import Effects
 from .marks import mark
 from .modes import Uncertainty, pooled_modes
+from .redundancy_words import dropped_note
 from .result import Result
 from .result_table import result_table
 from .variance import Scales, pooled_ran_pars
@@ -88,6 +89,7 @@ class PooledInference(Result):
         stack, lanes, level = self.fitted_stack, self.lanes, self.rubin.conf_level
         if effects == "fixed":
             table = pooled_table(self._names, self.rubin)
+            table.attrs["notes"] = dropped_note(stack)
         elif effects == "ran_pars":
             table = pooled_ran_pars(stack, lanes, level, scales)
         elif effects in ("ran_vals", "ran_coefs"):

@@ -12,7 +12,7 @@ from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from .printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
-from .redundancy_words import redundancy_notes
+from .redundancy_words import dropped_note, redundancy_notes
 
 
 def pooled_text(
@@ -88,4 +88,4 @@ def _verdict(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int], *, ful
             lines.append("their degrees of freedom leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
-    return "\n".join([*lines, *redundancy_notes(stack, lanes)])
+    return "\n".join([*lines, *dropped_note(stack), *redundancy_notes(stack, lanes)])

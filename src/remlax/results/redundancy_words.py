@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from ..engine.conditioning import aliased_columns
+from ..errors import shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
 from ..fitting.redundancy import Redundancy, entry_places, parameter_places
@@ -31,6 +32,13 @@ def redundancy_notes(fitted: Fitted, lanes: Sequence[int]) -> list[str]:
         named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < len(lanes) else ""
         out.append(named + text)
     return out
+
+
+def dropped_note(fitted: Fitted) -> list[str]:
+    """Name the fixed-effect columns that are not in the model; empty where all are."""
+    names = fitted.model.dropped_names
+    what = "it" if len(names) == 1 else "them"
+    return [f"left out, as other columns determine {what}: {shortened(names)}"] if names else []
 
 
 def _sentences(fitted: Fitted, lane: int, found: Redundancy) -> list[str]:

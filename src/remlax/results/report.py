@@ -22,7 +22,7 @@ from .fit_print import fit_notes
 from .marks import mark
 from .model_table import ModelParts, ModelTable, one_model
 from .printing import span
-from .redundancy_words import redundancy_notes
+from .redundancy_words import dropped_note, redundancy_notes
 from .shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from .table_words import span_of
 from .tables import level_counts, term_labels
@@ -111,7 +111,7 @@ class FitReport(Tables):
         found = [measure(stack, np.array([lane])) for measure in (icc_estimates, nakagawa_estimates)]
         facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(stack, [lane])
         random = fit_ran_pars(stack, lane, 0.95, "sdcor")
-        notes = [*fit_notes(stack, lane), *random.attrs.get("notes", [])]
+        notes = [*dropped_note(stack), *fit_notes(stack, lane), *random.attrs.get("notes", [])]
         return ModelParts(fixed, _random(stack, [lane], random), facts, 0.95, method, notes, _variables(stack))
 
     def report(self) -> str:
@@ -140,7 +140,7 @@ class FitReport(Tables):
             "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
             "The fit converged" if stack.converged[lane] else f"The fit did not converge ({status})",
             f"It is singular {SINGULAR}" if stack.singular[lane] else "It is not singular",
-            *map(_capital, redundancy_notes(stack, [lane])),
+            *map(_capital, [*dropped_note(stack), *redundancy_notes(stack, [lane])]),
             _software(),
         ]
         return ". ".join(sentences) + "."
@@ -169,7 +169,7 @@ class PooledReport(Tables):
             labels = [stack.model.rows.labels[k] for k in lanes]
             found = [measure(stack, np.array(lanes)) for measure in (icc_estimates, nakagawa_estimates)]
             shares = [_shown(pooled_shares(one, level, labels)) for one in found]
-        notes = mark(random, stack, lanes, self.dropped).attrs["notes"]
+        notes = [*dropped_note(stack), *mark(random, stack, lanes, self.dropped).attrs["notes"]]
         means = random["mean_sd"].fillna(random["mean_cor"])
         random["estimate"] = random["estimate"].fillna(means)
         facts = (
@@ -306,7 +306,7 @@ def _verdicts(stack: Fitted, lanes: Sequence[int], dropped: Sequence[int]) -> li
         out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
-    return [*out, *map(_capital, redundancy_notes(stack, lanes))]
+    return [*out, *map(_capital, [*dropped_note(stack), *redundancy_notes(stack, lanes)])]
 
 
 def _capital(text: str) -> str:
