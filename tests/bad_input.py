@@ -821,6 +821,24 @@ OPTIONS: list[Case] = [
         "'off' in the offset is not a column of the data; the columns are 'y', 'x', 'z', 'f', 'g', 'w', 'my",
     ),
     ("offset: too few", lmer(offset=[1.0]), DataError, "offset has 1 values, but the data sets have 60 rows"),
+    (
+        "offset: dates",
+        lmer(offset=pd.Series(pd.date_range("2020", periods=60))),
+        DataError,
+        r"offset has values of type datetime64\[\w+\], not real numbers: turn them into numbers first",
+    ),
+    (
+        "offset: durations, one per data set",
+        lmer_list(lambda: [base(), base()], offset=[base()["span"].to_numpy()] * 2),
+        DataError,
+        r"offset has values of type timedelta64\[\w+\], not real numbers: turn them into numbers first",
+    ),
+    (
+        "weights: complex numbers",
+        lmer(weights=np.ones(60) + 1j),
+        DataError,
+        "weights has values of type complex128, not real numbers$",
+    ),
     ("offset: missing", lmer(offset=np.full(60, np.nan)), DataError, "offset has 60 missing or infinite values"),
     ("offset: categories", lmer(offset="f"), FormulaError, "the offset 'f' is categorical; it must be numeric"),
     (

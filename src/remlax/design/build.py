@@ -327,9 +327,14 @@ def _sizes(sizes: np.ndarray) -> str:
 
 def _numeric(given: object, what: str) -> np.ndarray:
     try:
-        values = np.asarray(given, dtype=np.float64)
+        # dates and complex numbers would become numbers by a silent conversion
+        dtype = np.asarray(given).dtype
+        values = None if dtype.kind in "mMc" else np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{what} must be numbers, a column name, or one array per data set") from None
+    if values is None:
+        advice = "" if dtype.kind == "c" else ": turn them into numbers first (days since a date, for example)"
+        raise DataError(f"{what} has values of type {dtype}, not real numbers{advice}")
     if values.ndim != 1:
         raise DataError(f"{what} must be one-dimensional, not of shape {values.shape}")
     if not np.isfinite(values).all():
