@@ -149,7 +149,7 @@ class FitTables(Result):
         pandas.DataFrame
             The columns of ``tidy("fixed")``.
         """
-        linear = read_constraints(L, self._names, None, names, terms=self._term_names)
+        linear = read_constraints(L, self._names, None, names, terms=self._term_names, dropped=self._dropped)
         self.fitted_stack.model.check_digits(linear.matrix)
         within = self._within(ddf, vcov, cluster)
         estimate = linear.matrix @ self.fitted_stack.beta[self.lane]
@@ -205,6 +205,6 @@ class FitTables(Result):
         [[45.85, 17.0]]
         """
         within = self._within(ddf, vcov, cluster)
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.fitted_stack.model.check_digits(linear.matrix, joint=True)
         return self._noted(fit_test(self.fitted_stack.beta[self.lane], within, linear))

@@ -134,7 +134,7 @@ class PooledInference(Result):
         >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
         [-2.16]
         """
-        linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
+        linear = read_constraints(L, self._names, q0, names, terms=self._term_names, dropped=self._dropped)
         self.fitted_stack.model.check_digits(linear.matrix)
         dfcom = self.within.df(linear.matrix).mean(axis=0)
         table = pooled_table(linear.labels, linear_pool(self.rubin, linear.matrix, linear.null, dfcom=dfcom))
@@ -180,7 +180,7 @@ class PooledInference(Result):
         >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
         [[1, 'D1']]
         """
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.fitted_stack.model.check_digits(linear.matrix, joint=True)
         found = pooled_wald(self.fitted_stack.beta[list(self.lanes)], self.within, linear, method)
         return result_table(self._marked(test_frame(found, hypothesis(linear))))

@@ -24,6 +24,10 @@ class Result:
         return self.fitted_stack.model.fixed_names
 
     @property
+    def _dropped(self) -> list[str]:
+        return self.fitted_stack.model.dropped_names
+
+    @property
     def _term_names(self) -> dict[str, list[str]]:
         return self.fitted_stack.model.term_names
 

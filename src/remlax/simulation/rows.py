@@ -75,8 +75,8 @@ def method_records(
     Raises
     ------
     SimulationError
-        The rows lack a column or an estimand, name one twice, or hold an unknown status, a number that is none, or one that cannot be:
-        a standard error below 0 or infinite, limits in the wrong order, a p-value outside 0 to 1.
+        The rows lack a column or an estimand, name one twice, or hold an unknown status, a number that is none, or
+        one that cannot be: a standard error below 0 or infinite, limits in the wrong order, a p-value outside 0 to 1.
 
     Examples
     --------
