@@ -16,6 +16,7 @@ from ..inference.coefficients import Ddf, Vcov
 from ..kernels.newton import STATUS_TEXT
 from ..names import UnknownNames
 from ..progress import progress
+from .draws import fresh_seed
 from .files import stack_tree
 from .fit import LmerFit
 from .intervals import ConfintMethod, make_profiles
@@ -196,7 +197,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         if method == "profile":
             tables = [found.confint() for found in make_profiles(self.fitted_stack, self.lanes, conf_level)]
         else:
-            seeds = [None if seed is None else seed + i for i in range(len(self))]
+            seeds = [None if seed is None else fresh_seed(seed) + i for i in range(len(self))]
             tables = []
             with progress(len(self), "fit") as tell:
                 for fit, one in zip(self, seeds, strict=True):

@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import DataError
 from ..fitting.fit import Fitted
 from .cases import move_to_levels
-from .draws import DrawsFrom, Which, interval_table
+from .draws import DrawsFrom, Which, check_draws, interval_table
 from .effects import Effect, choose_effect, choose_effects, choose_factor
 from .newdata import PredictionRows, include_level, read_newdata
 from .prediction import linear_predictor
@@ -55,6 +55,7 @@ def impact_table(
     conf_level: float,
 ) -> pd.DataFrame:
     """Average predictions for cases over bins of levels; see ``Toolkit.re_impact``."""
+    check_draws(n_sims, conf_level)
     cases, effect = cases_of(newdata), choose_effect(fitted, group, term)
     ranks = _ranked(fitted, lanes, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
@@ -161,7 +162,10 @@ def margins_table(
 ) -> pd.DataFrame:
     """Predictions for cases in levels at given percentiles; see ``Toolkit.re_margins``."""
     cases, label = cases_of(newdata), fitted.model.layout.factors[choose_factor(fitted, group)].label
-    at = np.asarray(percentiles, dtype=float)
+    try:
+        at = np.asarray(percentiles, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100") from None
     if at.ndim != 1 or not len(at) or not ((at >= 0) & (at <= 100)).all():
         raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100")
     picked = []

@@ -18,6 +18,7 @@ from ..inference.null_model import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import check_level
+from .draws import fresh_seed
 from .variance import transformed_columns
 
 
@@ -146,7 +147,7 @@ def reduction_estimates(
     gone = _lost_intercepts(fitted, lanes, list(factors))[: len(frame)]
     gone |= _lost_intercepts(null, np.arange(len(lanes)), list(factors))[: len(frame)]
     variance = np.full(value.shape, np.nan)
-    rng, lost = np.random.default_rng(seed), 0
+    rng, lost = np.random.default_rng(fresh_seed(seed)), 0
     for i, lane in enumerate(lanes):
         responses = simulate_lane(fitted, int(lane), n_sims, rng)
         every = np.arange(n_sims)
