@@ -29,6 +29,7 @@ from .tables import level_counts, term_labels
 from .variance import fit_ran_pars, pooled_ran_pars
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
+ZERO_SD = 1e-6  # of the residual SD
 SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
@@ -246,7 +247,10 @@ def _random(stack: Fitted, lanes: Sequence[int], table: pd.DataFrame) -> pd.Data
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
     out["identified"] = np.logical_not(stack.redundancies.parameters(lanes)[0].any(axis=0))
-    return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+    out = pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+    # rounding error around the boundary, where there is no standard error
+    zero = (out["kind"] == "sd") & out["std_error"].isna() & (out["estimate"] < ZERO_SD * out["estimate"].iloc[-1])
+    return out.assign(estimate=out["estimate"].mask(zero, 0.0))
 
 
 def _shown(shares: pd.DataFrame) -> pd.DataFrame:
