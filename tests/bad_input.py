@@ -2179,6 +2179,29 @@ SIZES: list[Case] = [
         r"the random-effects column 'z' of \(z \| g\) has values as small as",
     ),
     (
+        "size: offset too large",
+        lmer(offset=base()["w"] * 1e300),
+        DataError,
+        r"the offset has values as large as .*e\+300, too large for double precision: change the unit",
+    ),
+    (
+        "groups: infinite",
+        lmer(data=lambda: changed(g=np.where(np.arange(60) == 4, np.inf, np.repeat(np.arange(12.0), 5)))),
+        DataError,
+        "^the grouping column 'g' has infinite cells: give these rows a level, or leave them out",
+    ),
+    (
+        "groups: infinite in one data set",
+        lmer_list(
+            lambda: [
+                changed(g=np.repeat(np.arange(12.0), 5)),
+                changed(g=np.where(np.arange(60) == 4, np.inf, np.repeat(np.arange(12.0), 5))),
+            ]
+        ),
+        DataError,
+        "^imputation 2: the grouping column 'g' has infinite cells",
+    ),
+    (
         "size: weights too large",
         lmer(data=lambda: changed(w=base()["w"] * 1e30), weights="w"),
         DataError,

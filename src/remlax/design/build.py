@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -223,7 +224,10 @@ def _factors(formula: MixedFormula, sources: _Sources) -> tuple[list[GroupingFac
     # factors are compared with each other: all in one data set, or all in the stacked ones
     frame, starts = sources.frame(tuple(dict.fromkeys(column for group in groups.values() for column in group)))
     for label, group in groups.items():
-        factors.append(grouping_factor(frame, group, label))
+        try:
+            factors.append(grouping_factor(frame, group, label))
+        except DataError as error:
+            raise _located(error, partial(grouping_factor, columns=group, label=label), starts, sources) from None
         codes.append(RowArray(factors[-1].codes, starts))
     return factors, codes
 

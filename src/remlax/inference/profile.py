@@ -38,7 +38,7 @@ def profile(fitted: Fitted, lanes: np.ndarray, conf_level: float) -> list[list[P
     lost = np.pad(lost, ((0, 0), (0, fitted.beta.shape[1])))
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
-    with progress(len(owner), "side of a profile") as tell:
+    with progress(len(owner), "sides") as tell:
         stack, lowest, estimate = _estimates(fitted, lanes, parameters)
         sides = [
             _first_side(stack, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])

@@ -70,6 +70,8 @@ def _build(archive: Archive) -> Saved:
     if archive.kind == "LmerFit":
         return LmerFit(fitted, _lanes([content["lane"]], fitted.n_lanes)[0])
     lanes = _lanes(content["lanes"], fitted.n_lanes)
+    if not lanes:
+        raise IndexError("no data set is named")
     if archive.kind == "LmerFitList":
         return LmerFitList(fitted, lanes)
     if archive.kind == "PooledLmer":
@@ -84,6 +86,8 @@ def _build(archive: Archive) -> Saved:
 
 
 def _lanes(given: Sequence[Any], n_lanes: int) -> tuple[int, ...]:
+    if not isinstance(given, list):
+        raise TypeError(f"data sets are a list, not a {type(given).__name__}")
     lanes = tuple(int(k) for k in given)
     if any(not 0 <= k < n_lanes for k in lanes):
         raise IndexError(f"data sets {lanes} of {n_lanes}")
