@@ -1300,7 +1300,7 @@ RESULTS: list[Case] = [
         r"\[\] must be the name of a random-effects column, or a list",
     ),
     (
-        "re_margins: percentiles",
+        "re_margins: percentiles of text",
         lambda: fit().re_margins(base()[:2], percentiles="zz"),
         DataError,
         r"percentiles='zz' must be numbers between 0 and 100",
@@ -1334,6 +1334,12 @@ RESULTS: list[Case] = [
         of(fit, "emmeans", "f", at=3.5),
         DataError,
         r"at=3\.5 must be a dict from variables of the fixed part to values, as in",
+    ),
+    (
+        "confint: profile of a pooled model",
+        of(pooled, "confint", "profile"),
+        DataError,
+        r"profiles are made of one fit, as in fits\[0\]\.confint\('profile'\)",
     ),
     (
         "contrast: names of the wrong number",

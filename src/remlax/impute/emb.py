@@ -18,7 +18,7 @@ from .emb_within import emb_within
 from .patterns import check_columns
 from .priors import CellPrior, check_priors
 from .result import ImputationResult
-from .within import check_by
+from .within import check_by, split_rows
 
 
 def emb(
@@ -149,6 +149,7 @@ def emb(
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     left_out = [*ids, *([] if by is None else [by])]
     plan = EmbPlan(left_out, roles, bounds, priors, time, cluster, upper, list(derive or {}), options)
+    levels = None if by is None else split_rows(data, by, plan.names(data), seed)
     plan.check(data)
     incomplete = plan.incomplete(data)
     if not incomplete:
@@ -156,8 +157,8 @@ def emb(
     clusters = find_clusters(data, ids, cluster)
     warn_flat_model(data, clusters, incomplete, upper)
     warn_undeclared_means(data, clusters, list(derive or {}))
-    if by is not None:
-        return emb_within(data, by, plan, derive)
+    if by is not None and levels is not None:
+        return emb_within(data, by, levels, plan, derive)
     return plan.impute(data, derive)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,13 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from remlax.data import ImputedData
-from remlax.errors import about
+from remlax.errors import ImputationError, about
 
 from .derive import Derivation, apply_derivations
 from .emb_plan import EmbPlan
 from .patterns import fraction_missing, pattern_table
 from .result import ImputationResult
-from .within import bind_rows, split_rows
+from .within import Level, bind_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,12 +42,25 @@ class ImputationWithin(ImputationResult):
         return "\n".join(f"{name}\n{part.summary()}" for name, part in self.parts.items())
 
 
-def emb_within(data: pd.DataFrame, by: str, plan: EmbPlan, derive: Mapping[str, Derivation] | None) -> ImputationWithin:
-    """Impute within the levels of a column."""
-    levels = split_rows(data, by, plan.names(data), plan.options.seed)
+def emb_within(
+    data: pd.DataFrame, by: str, levels: Sequence[Level], plan: EmbPlan, derive: Mapping[str, Derivation] | None
+) -> ImputationWithin:
+    """Impute within the levels of a column.
+
+    Raises
+    ------
+    ImputationError
+        A column of the model has one value within a level.
+    """
     parts = {}
     for level in levels:
         if plan.incomplete(level.frame):
+            constant = [name for name in plan.names(data) if len(level.frame[name].dropna().unique()) == 1]
+            if constant:
+                raise ImputationError(
+                    f"by={by!r} leaves column {constant[0]!r} one value in the rows with {level.name}: split by a "
+                    "column with fewer levels, or list the other one in id_vars="
+                )
             with about(level.name):
                 parts[level.name] = plan.impute(level.frame, None, level.seed)
     sets = [parts[level.name].data if level.name in parts else None for level in levels]

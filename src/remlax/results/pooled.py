@@ -99,8 +99,22 @@ class PooledLmer(PooledInference, PooledMeasures, PooledRows, PooledReport, Tool
             raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
         return self._marked(pd.DataFrame(parts[component], index=self._names, columns=self._names))
 
-    def confint(self) -> pd.DataFrame:
-        """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``."""
+    def confint(self, method: Literal["wald"] = "wald") -> pd.DataFrame:
+        """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``.
+
+        Parameters
+        ----------
+        method : {"wald"}, default "wald"
+            Profiles and refits are made of one fit: ``fits[0].confint("profile")``.
+
+        Raises
+        ------
+        DataError
+            Another method.
+        """
+        if method != "wald":
+            of_one = f"fits[0].confint({method!r})" if method in ("profile", "boot") else "fits[0].confint('profile')"
+            raise DataError(f"a pooled model has Wald limits only: profiles are made of one fit, as in {of_one}")
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
         return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 

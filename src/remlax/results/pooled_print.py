@@ -11,7 +11,7 @@ from ..errors import MAX_NAMED, shortened
 from ..fitting.fit import Fitted
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from .printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
+from .printing import INFINITE_DF, Summary, block, groups_line, p_value, random_effects_block, significant, span
 from .redundancy_words import dropped_note, redundancy_notes
 
 
@@ -63,7 +63,7 @@ def _fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: bool) ->
         return "No fixed effects"
     columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
     if full:
-        columns["df"] = ["inf" if np.isinf(v) else f"{v:.1f}" for v in r.df]
+        columns["df"] = ["inf" if v > INFINITE_DF else f"{v:.1f}" for v in r.df]
         columns["t"] = [f"{v:.3f}" for v in r.statistic]
         columns["p"] = [p_value(v) or "nan" for v in r.p_value]
         columns["riv"] = [f"{v:.3f}" for v in r.riv]
