@@ -153,6 +153,9 @@ def refit(
 def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:
     """Values by refit and row of the fit, (n_sims, n)."""
     try:
+        dtype = np.asarray(given).dtype
+        if dtype.kind in "mMc":
+            raise TypeError(f"they are of type {dtype}")
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numbers: {error}") from None
