@@ -152,6 +152,12 @@ PUBLIC: list[Case] = [
         r"the responses must be numbers: could not convert string to float: 'a'",
     ),
     (
+        "refit: complex numbers",
+        lambda: rx.refit(fit(), np.ones(60) + 1j),
+        DataError,
+        r"the responses must be numbers: they are of type complex128",
+    ),
+    (
         "refit: missing",
         lambda: rx.refit(fit(), np.full(60, np.nan)),
         DataError,

@@ -501,6 +501,50 @@ SIMULATION: list[Case] = [
         r"Method 'p' returned estimate='a' for 'x': give a number\.",
     ),
     (
+        "method: negative standard error",
+        lambda: rows.method_records(
+            [{"term": "x", "estimate": 1.0, "std_error": -1.0}],
+            replication=0,
+            method="p",
+            truth={"x": 1.0},
+            seconds=1.0,
+        ),
+        SimulationError,
+        r"Method 'p' returned for 'x' std_error=-1: give a finite number of at least 0, or NaN\.",
+    ),
+    (
+        "method: infinite standard error",
+        lambda: rows.method_records(
+            [{"term": "x", "estimate": 1.0, "std_error": np.inf}],
+            replication=0,
+            method="p",
+            truth={"x": 1.0},
+            seconds=1.0,
+        ),
+        SimulationError,
+        r"Method 'p' returned for 'x' std_error=inf: give a finite number",
+    ),
+    (
+        "method: p-value",
+        lambda: rows.method_records(
+            [{"term": "x", "estimate": 1.0, "p_value": 7}], replication=0, method="p", truth={"x": 1.0}, seconds=1.0
+        ),
+        SimulationError,
+        r"Method 'p' returned for 'x' p_value=7: give a number from 0 to 1, or NaN\.",
+    ),
+    (
+        "method: limits",
+        lambda: rows.method_records(
+            [{"term": "x", "estimate": 1.0, "conf_low": 0.7, "conf_high": 0.3}],
+            replication=0,
+            method="p",
+            truth={"x": 1.0},
+            seconds=1.0,
+        ),
+        SimulationError,
+        r"Method 'p' returned for 'x' conf_low=0\.7 above conf_high=0\.3: give the lower limit first\.",
+    ),
+    (
         "performance: truth None",
         lambda: sim.performance(RESULTS, truth=None),
         DataError,

@@ -178,6 +178,10 @@ def test_refuses_with_a_name(change: dict[str, Any], message: str) -> None:
     [
         ({"by": "subject"}, "too few for an imputation model of"),
         (
+            {"by": "arm", "nominal": ["site"]},
+            "by='arm' leaves column 'site' one value in the rows with arm = new",
+        ),
+        (
             {"by": "arm", "priors": [CellPrior("y1", 0.0, 1.0, row=3)]},
             "priors= of single rows count all rows of the data: leave out by=, or row=",
         ),
@@ -185,7 +189,12 @@ def test_refuses_with_a_name(change: dict[str, Any], message: str) -> None:
 )
 def test_emb_refuses_with_a_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ImputationError, match=message):
-        emb(wide().drop(columns="arm") if change["by"] == "subject" else wide(), 2, id_vars=["subject"], **change)
+        emb(
+            wide().assign(**{name: wide()["arm"] for name in change.get("nominal", [])}),
+            2,
+            id_vars=["subject"],
+            **change,
+        )
 
 
 def test_products_are_columns_of_the_imputation_model() -> None:

@@ -103,7 +103,9 @@ def test_d1_where_reiters_expansion_does_not_exist(m, k):
     q, u = np.stack([spread(j, 0.5 * j, m) for j in range(1, k + 1)], axis=1), np.tile(np.eye(k), (m, 1, 1))
     dfcom = 5.0 if k * (m - 1) > 4 else 60.0
     message = (
-        "dfcom is too small for Reiter's" if k * (m - 1) > 4 else rf"need k \(m - 1\) > 4, and it is {k * (m - 1)};"
+        "dfcom is too small for Reiter's"
+        if k * (m - 1) > 4
+        else rf"need k \(m - 1\) > 4, with k coefficients and m = {m};"
     )
     with pytest.warns(PoolingWarning, match=message):
         test = d1(q, u, dfcom=dfcom)

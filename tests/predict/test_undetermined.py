@@ -12,7 +12,7 @@ import pytest
 
 import remlax as rx
 from remlax import plot
-from remlax.errors import DataError, DesignError, RankDeficientWarning
+from remlax.errors import DataError, DesignError, FormulaError, RankDeficientWarning
 from remlax.fitting.estimable import find_ties
 
 matplotlib.use("Agg")
@@ -213,3 +213,24 @@ def test_rows_as_inexact_as_the_data_are_estimable():
         False, True, True,
     ]  # fmt: skip
     assert not find_ties(x, np.arange(3), ["Intercept", "a", "b"]).broken(x).any()
+
+
+def test_every_output_names_the_columns_left_out(tied):
+    note, pooled = "left out, as other columns determine them: ses2, k[T.c]:m[T.v]", tied.pool()
+    for text in (tied, tied[0], tied[0].summary(), pooled, pooled.summary(), pooled.display()):
+        assert note in str(text)
+    for model in (tied[0], pooled):
+        assert note in model.tidy().attrs["notes"]
+        assert note.capitalize()[:40] in model.report()
+        assert note.replace("[", r"\[")[:40].capitalize() in model.to_markdown()
+
+
+def test_a_hypothesis_about_a_column_left_out_says_so(tied):
+    name, pooled = "k[T.c]:m[T.v]", tied.pool()
+    said = r"'k\[T.c\]:m\[T.v\]'.* was left out of the model, as other columns determine it"
+    for ask in (tied[0].contrast, tied[0].test, pooled.contrast, pooled.test):
+        for given in (name, f"2*{name} - ses", pd.DataFrame({name: [1.0]})):
+            with pytest.raises(FormulaError, match=said):
+                ask(given)
+    with pytest.raises(FormulaError, match=said):
+        tied[0].contrast({"a": name})

@@ -132,6 +132,7 @@ def test_notes_are_sentences() -> None:
         fit = rx.lmer("Yield ~ 1 + (1 | Batch)", frame)
     notes = fit.to_frame().attrs["notes"]
     assert any(note.startswith("Singular fit: ") for note in notes)
+    assert fit.to_frame().loc[("Random effects", "SD of intercept (Batch)"), "Estimate"] == "0.00"
     assert all(note.endswith(".") for note in notes)
 
 
@@ -213,6 +214,17 @@ def test_models_side_by_side() -> None:
     assert list(cells.loc["Random effects"].index)[-1] == "Residual SD"
     assert cells.loc[("Model", "Groups: person")].tolist() == ["18", "18"]
     assert "*" not in cells.to_string()
+
+
+def test_a_row_has_the_same_decimals_in_all_models() -> None:
+    data = rx.datasets.sleepstudy()
+    seconds = data.assign(Reaction=data["Reaction"] / 1000)
+    each = {name: rx.lmer("Reaction ~ Days + (1 | Subject)", d) for name, d in (("ms", data), ("s", seconds))}
+    for errors in ("se", "ci"):
+        cells = rx.model_table(each, errors=errors).to_frame()
+        for part in ("Fixed effects", "Random effects"):
+            for row in cells.loc[part].to_numpy():
+                assert len({len(cell.split()[0].partition(".")[2]) for cell in row}) == 1
 
 
 def test_labels_that_label_nothing_are_named() -> None:

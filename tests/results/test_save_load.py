@@ -255,16 +255,16 @@ def small_file() -> bytes:
     return _bytes_of(fit)
 
 
-def _bytes_of(fit: rx.LmerFit | rx.PooledLmer) -> bytes:
+def _bytes_of(fit: rx.LmerFit | rx.LmerFitList | rx.PooledLmer) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         fit.save(Path(folder) / "f")
         return (Path(folder) / "f").read_bytes()
 
 
-def rewritten(change: Any) -> bytes:
-    """The small file with a changed manifest."""
+def rewritten(change: Any, whole: bytes | None = None) -> bytes:
+    """A file, by default the small one, with a changed manifest."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(small_file())) as source, zipfile.ZipFile(buffer, "w") as target:
+    with zipfile.ZipFile(io.BytesIO(whole or small_file())) as source, zipfile.ZipFile(buffer, "w") as target:
         for name in source.namelist():
             data = source.read(name)
             if name == "manifest.json":
@@ -319,6 +319,25 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     newer = rewritten(lambda m: m.update(version=99, remlax="9.9"))
     with pytest.raises(FileFormatError, match=r"written by remlax 9\.9 in file format 99.*update remlax"):
         load_bytes(newer, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["content"].update(lanes=[]),
+        lambda m: m["content"].update(lanes={}),
+        lambda m: m["content"]["stack"]["data"]["labels"].__setitem__(0, ["int", -1]),
+        lambda m: m["content"]["stack"]["data"]["labels"].__setitem__(0, ["float", 1e308]),
+    ],
+)
+def test_refits_of_no_number_are_refused(change: Any, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularFitWarning)
+        fit = rx.lmer("y ~ x + (1 | item)", frames(1)[0])
+        refits = rx.refit(fit, rx.simulate(fit, 2, seed=1))
+    assert isinstance(load_bytes(rewritten(lambda m: None, _bytes_of(refits)), tmp_path), rx.LmerFitList)
+    with pytest.raises(FileFormatError, match="is damaged or truncated"):
+        load_bytes(rewritten(change, _bytes_of(refits)), tmp_path)
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:

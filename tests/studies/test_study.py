@@ -200,6 +200,20 @@ def test_singular_and_failed_fits_of_a_list_are_counted() -> None:
     assert found.convergence()["converged"].tolist() == [True, True, False, True]
 
 
+def test_a_row_that_cannot_be_is_a_failed_one(tmp_path: Path) -> None:
+    def odd(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
+        (row,) = studies.mean(data, context)
+        return [{**row, "std_error": -1.0} if context.replication == 7 else row]
+
+    study = studies.simple(methods={"odd": odd, "mean": studies.mean})
+    results = run(study, tmp_path)
+    failed = results[results["status"] == "failed"]
+    assert failed[["method", "replication"]].drop_duplicates().to_numpy().tolist() == [["odd", 7]]
+    assert failed["message"].str.contains("std_error=-1: give a finite number").all()
+    table = study.performance(tmp_path).set_index(["mu", "method", "summary", "measure"])["estimate"]
+    assert table[0.0, "odd", "all", "n_failed"] == 1
+
+
 def test_a_run_in_which_everything_failed_says_so(tmp_path: Path) -> None:
     def some(data: pd.DataFrame, context: studies.Context) -> list[dict[str, object]]:
         if context.scenario["mu"]:

@@ -77,6 +77,7 @@ def test_decimals_are_even_within_a_column() -> None:
     assert lines[1].split()[3:] == ["45.517", "0.200", "227.585", "343.0", "<0.0001", "45.000", "46.000", "0.000"]
     assert lines[2].split()[3:] == ["46.788", "0.316", "1.500", "20.0", "0.0267", "46.100", "inf", "0.300"]
     assert lines[1].index("45.517") == lines[2].index("46.788")
+    assert table_text(table.assign(df=[12699891381.4, 20.5])).splitlines()[1].split()[6] == "inf"
     # whole numbers of degrees of freedom have none
     assert table_text(table.assign(df=[5.0, 20.0])).splitlines()[1].split()[6] == "5"
 

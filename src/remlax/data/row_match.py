@@ -72,7 +72,8 @@ def rows_differ(
                 if changed > (0 if known else IMPUTED_GROUPS * len(first)):
                     return f"{column!r} of imputation {label} is not that of {where} in {changed} of {len(first)} rows"
         if not named and (moved := _moved(pairs, base, 1 if known else CHANCE)):
-            return f"{moved} rows of imputation {label} stand in other places in {where}"
+            rows, places = ("row", "stands in another place") if moved == 1 else ("rows", "stand in other places")
+            return f"{moved} {rows} of imputation {label} {places} in {where}"
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -227,7 +228,10 @@ def _factors(formula: MixedFormula, sources: _Sources) -> tuple[list[GroupingFac
     # factors are compared with each other: all in one data set, or all in the stacked ones
     frame, starts = sources.frame(tuple(dict.fromkeys(column for group in groups.values() for column in group)))
     for label, group in groups.items():
-        factors.append(grouping_factor(frame, group, label))
+        try:
+            factors.append(grouping_factor(frame, group, label))
+        except DataError as error:
+            raise _located(error, partial(grouping_factor, columns=group, label=label), starts, sources) from None
         codes.append(RowArray(factors[-1].codes, starts))
     return factors, codes
 
@@ -331,9 +335,14 @@ def _sizes(sizes: np.ndarray) -> str:
 
 def _numeric(given: object, what: str) -> np.ndarray:
     try:
-        values = np.asarray(given, dtype=np.float64)
+        # dates and complex numbers would become numbers by a silent conversion
+        dtype = np.asarray(given).dtype
+        values = None if dtype.kind in "mMc" else np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{what} must be numbers, a column name, or one array per data set") from None
+    if values is None:
+        advice = "" if dtype.kind == "c" else ": turn them into numbers first (days since a date, for example)"
+        raise DataError(f"{what} has values of type {dtype}, not real numbers{advice}")
     if values.ndim != 1:
         raise DataError(f"{what} must be one-dimensional, not of shape {values.shape}")
     if not np.isfinite(values).all():

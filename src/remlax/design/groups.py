@@ -50,6 +50,7 @@ def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         raw = column.cat.codes.to_numpy()
         used, codes = np.unique(raw, return_inverse=True)
+        _refuse_infinite(column.cat.categories[used], column.name)
         return codes.reshape(-1), level_names(column.cat.categories[used])
     try:
         codes, uniques = pd.factorize(column, sort=True)
@@ -59,7 +60,13 @@ def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
             f"the grouping column {column.name!r} holds Python objects of type {kinds}, which have no order: turn "
             "every cell into a string"
         ) from None
+    _refuse_infinite(pd.Index(uniques), column.name)
     return codes, level_names(pd.Index(uniques))
+
+
+def _refuse_infinite(levels: pd.Index, name: object) -> None:
+    if levels.dtype.kind in "fO" and any(isinstance(v, float) and np.isinf(v) for v in levels):
+        raise DataError(f"the grouping column {name!r} has infinite cells: give these rows a level, or leave them out")
 
 
 def level_names(values: pd.Index) -> list[str]:

@@ -70,6 +70,12 @@ class Assembled:
         return [self.rows.fixed.names[j] for j in self.keep]
 
     @property
+    def dropped_names(self) -> list[str]:
+        """Names of the fixed-effect columns left out, as others determine them."""
+        kept = set(self.keep.tolist())
+        return [name for j, name in enumerate(self.rows.fixed.names) if j not in kept]
+
+    @property
     def term_names(self) -> dict[str, list[str]]:
         """Coefficients in the model of every term of the fixed part that has some."""
         kept, names = set(self.keep.tolist()), self.rows.fixed.names

@@ -57,6 +57,8 @@ def check_magnitudes(rows: ModelRows) -> None:
     if rows.weights is not None:
         # theta is relative to the residual of weight 1: weights far from 1 take it out of range sooner
         columns.append(("weights", rows.weights.values))
+    if rows.offset is not None:
+        columns.append(("the offset", rows.offset.values))
     for what, values in columns:
         largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         limit = WEIGHT_MAGNITUDE if what == "weights" else MAGNITUDE

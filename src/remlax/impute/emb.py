@@ -15,7 +15,7 @@ from .emb_run import EmbPlan, EmOptions
 from .patterns import check_columns
 from .priors import CellPrior, check_priors
 from .result import ImputationResult
-from .within import check_by, emb_within
+from .within import check_by, emb_within, split_rows
 
 
 def emb(
@@ -147,6 +147,7 @@ def emb(
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     left_out = [*ids, *([] if by is None else [by])]
     plan = EmbPlan(left_out, roles, bounds, priors, time, cluster, upper, list(derive or {}), options)
+    levels = None if by is None else split_rows(data, by, plan.names(data), seed)
     plan.check(data)
     incomplete = plan.incomplete(data)
     if not incomplete:
@@ -154,8 +155,8 @@ def emb(
     clusters = find_clusters(data, ids, cluster)
     warn_flat_model(data, clusters, incomplete, upper)
     warn_undeclared_means(data, clusters, list(derive or {}))
-    if by is not None:
-        return emb_within(data, by, plan, derive)
+    if by is not None and levels is not None:
+        return emb_within(data, by, levels, plan, derive)
     return plan.impute(data, derive)
 
 

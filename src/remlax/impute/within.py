@@ -133,12 +133,25 @@ class ImputationWithin(ImputationResult):
         return "\n".join(f"{name}\n{part.summary()}" for name, part in self.parts.items())
 
 
-def emb_within(data: pd.DataFrame, by: str, plan: EmbPlan, derive: Mapping[str, Derivation] | None) -> ImputationWithin:
-    """Impute within the levels of a column."""
-    levels = split_rows(data, by, plan.names(data), plan.options.seed)
+def emb_within(
+    data: pd.DataFrame, by: str, levels: Sequence[LevelRows], plan: EmbPlan, derive: Mapping[str, Derivation] | None
+) -> ImputationWithin:
+    """Impute within the levels of a column.
+
+    Raises
+    ------
+    ImputationError
+        A column of the model has one value within a level.
+    """
     parts = {}
     for level in levels:
         if plan.incomplete(level.frame):
+            constant = [name for name in plan.names(data) if len(level.frame[name].dropna().unique()) == 1]
+            if constant:
+                raise ImputationError(
+                    f"by={by!r} leaves column {constant[0]!r} one value in the rows with {level.name}: split by a "
+                    "column with fewer levels, or list the other one in id_vars="
+                )
             with about(level.name):
                 parts[level.name] = plan.impute(level.frame, None, level.seed)
     sets = [parts[level.name].data if level.name in parts else None for level in levels]

@@ -37,7 +37,7 @@ def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))
     cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
-    with progress(len(owner), "side of a profile") as tell:
+    with progress(len(owner), "sides") as tell:
         problems, lowest, estimate = _estimates(fits, parameters)
         sides = [
             _first_side(problems, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])

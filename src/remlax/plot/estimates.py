@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,13 +16,15 @@ from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..tables.varcorr import varcorr_frame
 from ..tables.variance import TOO_WIDE
-from .marks import ACCENT, COLOURS, FAINT, MAIN, SIZE, axes, check_labels, figure, legend
+from .marks import ACCENT, COLOURS, FAINT, LETTER, MAIN, SIZE, axes, check_labels, figure, legend
 from .model import Model, level_of, pooled_only, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Component = Literal["sd", "cor"]
+# of a line of a row's label
+ROW_LETTERS = 40
 Measure = Literal["fmi", "riv", "lambda"]
 MEASURES = {
     "fmi": "Fraction of missing information",
@@ -239,7 +242,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     pairs = zip(variance["group"], variance["term"], strict=True)
     labels = [*(term_words(term, {}) for term in fixed["term"]), *(component_label(g, t, long=True) for g, t in pairs)]
     values = np.concatenate([fixed[measure], variance[measure]])
-    ax = axes(ax, size=_size(len(labels)))
+    ax = axes(ax, size=_size(labels))
     place, n = np.arange(len(labels)), len(fixed)
     for part, colour, words in ((slice(n), MAIN, "fixed effects"), (slice(n, None), COLOURS[4], "variances")):
         ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
@@ -295,13 +298,18 @@ def one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:
     return rows.iloc[0]
 
 
-def _size(n_rows: int) -> tuple[float, float]:
-    return SIZE[0], max(1.4, 0.7 + 0.32 * n_rows)
+def _size(labels: Sequence[str]) -> tuple[float, float]:
+    """Inches of a figure with a row per label: the axes keep their width where labels are long."""
+    lines = [line for label in labels for line in label.split("\n")]
+    beyond = max(0, max(map(len, lines), default=0) - 14)
+    height = 0.7 + 0.32 * len(labels) + 0.12 * (len(lines) - len(labels))
+    return SIZE[0] + beyond * LETTER, max(1.4, height)
 
 
 def _intervals(table: pd.DataFrame, labels: list[str], each: np.ndarray, ax: Axes | None) -> Axes:
     """Estimates with intervals as rows from top to bottom; each (K, rows) as faint marks below them."""
-    ax = axes(ax, size=_size(len(labels)))
+    labels = [textwrap.fill(label, ROW_LETTERS) for label in labels]
+    ax = axes(ax, size=_size(labels))
     place = np.arange(len(labels), dtype=float)
     estimate = table["estimate"].to_numpy()
     bounded = table["conf_low"].isna().to_numpy()

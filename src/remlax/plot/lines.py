@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..fitting.fit import Fitted
 from ..predict.levels import choose_factor
 from ..predict.observations import move_to_levels, wiggle
-from .marks import COLOURS, axes, check_labels, figure, legend, level_words
+from .marks import COLOURS, axes, category_ticks, check_labels, figure, legend, level_words
 from .model import Model, column_of, is_number, predicted, predictors, response, selection_of
 from .predictions import categories
 
@@ -86,7 +86,7 @@ def spaghetti(
     ax.plot(place, middle, color="black", linewidth=2.2, marker="none" if number else "o", label="population")
     ax.set(xlabel=words.get(name, name), ylabel=words.get(response(model), response(model)))
     if not number:
-        ax.set_xticks(place, level_words(shown, words, [name, response(model), label]))
+        category_ticks(ax, level_words(shown, words, [name, response(model), label]))
         ax.set_xlim(-0.4, len(place) - 0.6)
     legend(ax, above=True)
     return ax

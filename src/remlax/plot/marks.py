@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -26,6 +27,8 @@ Z95 = 1.959963984540054
 MAIN, ACCENT, FAINT = COLOURS[0], COLOURS[1], "0.62"
 # inches: at the width of a journal's column, letters of 10 points become 8
 SIZE = (4.4, 3.3)
+# inches of a letter of a tick's label, and the letters of a line of it
+LETTER, LABEL_LETTERS = 0.085, 22
 
 
 def axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
@@ -97,8 +100,23 @@ def parts(
 ) -> Iterator[tuple[Hashable, pd.DataFrame, str, str, str | tuple[int, tuple[int, ...]]]]:
     """Each method's rows in order of appearance, with its colour, marker and line style."""
     for number, (name, part) in enumerate(rows.groupby(by, sort=False, observed=True)):
-        i = number % len(COLOURS)
-        yield name, part, COLOURS[i], MARKERS[i], LINES[i]
+        yield name, part, *look(number)
+
+
+def look(number: int) -> tuple[str, str, str | tuple[int, tuple[int, ...]]]:
+    """Colour, marker and line style of one of several; no two of the first 49 are alike."""
+    i = number % len(COLOURS)
+    j = (number + number // len(COLOURS)) % len(COLOURS)
+    return COLOURS[i], MARKERS[j], LINES[j]
+
+
+def category_ticks(ax: Axes, labels: Sequence[str]) -> None:
+    """Label places 0, 1, ... of the x axis: in lines where words are long, upright where they would meet."""
+    wrapped = [textwrap.fill(label, LABEL_LETTERS) for label in labels]
+    ax.set_xticks(range(len(labels)), wrapped)
+    width = max(len(line) for label in wrapped for line in label.split("\n")) * LETTER
+    if len(labels) * (width + 2 * LETTER) > 0.8 * ax.figure.bbox.width / ax.figure.dpi:
+        ax.tick_params(axis="x", labelrotation=90)
 
 
 def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..predict.observations import wiggle
-from .marks import COLOURS, LINES, MAIN, MARKERS, axes, check_labels, figure, legend, level_words
+from .marks import axes, category_ticks, check_labels, figure, legend, level_words, look
 from .model import Model, column_of, is_number, predicted, predictors, response
 
 if TYPE_CHECKING:
@@ -93,15 +93,15 @@ def effect(
         part = table.iloc[i * len(values) : (i + 1) * len(values)]
         line = list(lines)[i] if lines else ""
         text = f"{words.get(by, by)} = {levels[line]}" if by is not None else None
-        colour = COLOURS[i % len(COLOURS)] if by else MAIN
+        colour, _, style = look(i)
         if numeric:
             ax.fill_between(values, part["conf_low"], part["conf_high"], color=colour, alpha=0.18, linewidth=0)
-            ax.plot(values, part["estimate"], color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.8, label=text)
+            ax.plot(values, part["estimate"], color=colour, linestyle=style, linewidth=1.8, label=text)
         else:
             joined = bool(lines) or _ordered(model, name)
-            _draw_categories(ax, part, i, len(lines), colour, text, joined=joined)
+            _draw_categories(ax, part, i, len(lines), text, joined=joined)
     if not numeric:
-        ax.set_xticks(range(len(values)), [levels[str(v)] for v in values])
+        category_ticks(ax, [levels[str(v)] for v in values])
         ax.set_xlim(-0.6, len(values) - 0.4)
     outcome = response(model)
     ax.set(xlabel=words.get(name, name), ylabel=f"{words.get(outcome, outcome)} ({conf_level:.0%} CI)")
@@ -109,13 +109,11 @@ def effect(
     return ax
 
 
-def _draw_categories(
-    ax: Axes, part: pd.DataFrame, i: int, n_lines: int, colour: str, text: str | None, *, joined: bool
-) -> None:
+def _draw_categories(ax: Axes, part: pd.DataFrame, i: int, n_lines: int, text: str | None, *, joined: bool) -> None:
     half = np.stack([part["estimate"] - part["conf_low"], part["conf_high"] - part["estimate"]])
     at = np.arange(len(part)) + (i - (max(1, n_lines) - 1) / 2) * min(0.12, 0.6 / max(1, n_lines))
-    style = LINES[i % len(LINES)] if joined else "none"
-    mark = MARKERS[i % len(MARKERS)]
+    colour, mark, line = look(i)
+    style = line if joined else "none"
     ax.errorbar(at, part["estimate"], yerr=half, color=colour, marker=mark, linestyle=style, linewidth=1.2, label=text)
 
 

@@ -252,8 +252,8 @@ def _d1_df(m: int, k: int, r: FloatArray, dfcom: FloatArray) -> tuple[FloatArray
     t = k * (m - 1)
     if t <= 4:
         note = (
-            f"Reiter's (2007) degrees of freedom need k (m - 1) > 4, and it is {t}; those of Barnard and "
-            "Rubin (1999) with the average relative increase in variance are used."
+            f"Reiter's (2007) degrees of freedom need k (m - 1) > 4, with k coefficients and m = {m}; those of "
+            "Barnard and Rubin (1999) with the average relative increase in variance are used."
         )
         return np.where(finite, combined, large), note, k > 1
     small = np.where(finite, dfcom, 1.0)

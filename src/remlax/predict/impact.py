@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
+from ..tables.checks import check_draws
 from ..tables.notes import redundancy_notes
 from .draws import DrawsFrom, Which, interval_table, pooled_draws
 from .levels import Effect, choose_effect, choose_effects, choose_factor, rank_table
@@ -52,6 +53,7 @@ def impact_table(
     conf_level: float,
 ) -> pd.DataFrame:
     """Average predictions for cases over bins of levels; see ``LmerFit.re_impact``."""
+    check_draws(n_sims, conf_level)
     cases, effect = cases_of(newdata), choose_effect(fits.fitted, group, term)
     ranks = _ranked(fits, effect)
     bins = bins_of(ranks["percentile"].to_numpy(), breaks)
@@ -154,7 +156,10 @@ def margins_table(
 ) -> pd.DataFrame:
     """Predictions for cases in levels at given percentiles; see ``LmerFit.re_margins``."""
     cases, label = cases_of(newdata), fits.model.layout.factors[choose_factor(fits.fitted, group)].label
-    at = np.asarray(percentiles, dtype=float)
+    try:
+        at = np.asarray(percentiles, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100") from None
     if at.ndim != 1 or not len(at) or not ((at >= 0) & (at <= 100)).all():
         raise DataError(f"percentiles={percentiles!r} must be numbers between 0 and 100")
     picked = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,10 @@ def choose_effects(fitted: Fitted, group: str | None, term: str | Sequence[str] 
     Raises
     ------
     DataError
-        The model has no such grouping factor or column.
+        The model has no such grouping factor or column, or what is given is no name and no list of names.
     """
+    if term is not None and not isinstance(term, str) and not (isinstance(term, Iterable) and list(term)):
+        raise DataError(f"{term!r} must be the name of a random-effects column, or a list of at least one name")
     chosen = None if group is None else choose_factor(fitted, group)
     asked = None if term is None else [term] if isinstance(term, str) else list(term)
     out, known = [], []

@@ -40,6 +40,8 @@ def model_frames(fits: Selection, subset: Subset = None) -> list[pd.DataFrame]:
     DataError
         A column is not in the model, or no row has the values.
     """
+    if subset is not None and not isinstance(subset, Mapping):
+        raise DataError(f"subset={subset!r} must be a dict from variables of the model to values, as in {{'x': 1}}")
     data = fits.rows.data
     assert data is not None  # every fit keeps its data
     columns = model_columns(fits.fitted)

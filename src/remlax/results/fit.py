@@ -403,7 +403,7 @@ class LmerFit(ModelResult, UnknownNames):
         ResultTable
             The columns of ``tidy("fixed")``.
         """
-        linear = read_constraints(L, self._names, None, names, terms=self._term_names)
+        linear = read_constraints(L, self._names, None, names, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix)
         return self._noted(fit_contrast(self.selection, self._within(ddf, vcov, cluster), linear, conf_level))
 
@@ -454,7 +454,7 @@ class LmerFit(ModelResult, UnknownNames):
         [[45.85, 17.0]]
         """
         within = self._within(ddf, vcov, cluster)
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix, joint=True)
         return self._noted(fit_test(self.selection.beta[0], within, linear))
 

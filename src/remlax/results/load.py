@@ -70,6 +70,8 @@ def _build(archive: Archive) -> Saved:
     fitted = stack_from_tree(content["stack"])
     if archive.kind == "LmerFit":
         return LmerFit(Selection(fitted, _indices([content["lane"]], fitted.n_sets)))
+    if not content["lanes"]:
+        raise IndexError("no data set is named")
     dropped = content["dropped"] if archive.kind == "PooledLmer" else ()
     fits = Selection(fitted, _indices(content["lanes"], fitted.n_sets), _indices(dropped, fitted.n_sets))
     if archive.kind == "LmerFitList":
@@ -84,6 +86,8 @@ def _build(archive: Archive) -> Saved:
 
 
 def _indices(given: Sequence[Any], n_sets: int) -> tuple[int, ...]:
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"data sets are a list, not a {type(given).__name__}")
     which = tuple(int(k) for k in given)
     if any(not 0 <= k < n_sets for k in which):
         raise IndexError(f"data sets {which} of {n_sets}")

@@ -296,8 +296,8 @@ def model_table(
     labels : dict, optional
         Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
     digits : int, default 2
-        Least number of decimals; the estimates of a model have more, all of them the same, where a standard error would
-        show fewer than two significant digits.
+        Least number of decimals; the estimates of all models have more, all of them the same, where a standard error
+        would show fewer than two significant digits.
     title : str, optional
 
     Returns
@@ -332,7 +332,8 @@ def model_table(
             f"the models have confidence limits of different levels ({', '.join(f'{v:g}' for v in levels)}): pool them "
             "with one conf_level"
         )
-    columns = {name: _column(parts, words, errors, digits, stars=stars) for name, parts in found.items()}
+    places = _row_places(found.values(), words, digits)
+    columns = {name: _column(parts, words, errors, digits, places, stars=stars) for name, parts in found.items()}
     rows = sorted(dict.fromkeys(key for column in columns.values() for key in column), key=_place)
     cells = [[*key, *(column.get(key, "") for column in columns.values())] for key in rows]
     return ModelTable(pd.DataFrame(cells, columns=[PART, ROW, *columns]), _notes(found, errors, stars=stars), title)
@@ -362,17 +363,31 @@ def _place(key: tuple[str, str]) -> tuple[int, int]:
     return PARTS.index(part), int(part == "Random effects" and row == RESIDUAL)
 
 
+def _row_places(models: Iterable[ModelParts], labels: Mapping[str, str], digits: int) -> dict[str, int]:
+    """Decimals of every row, the same in all models."""
+    models = list(models)
+    common, out = max(_places(parts, digits) for parts in models), dict[str, int]()
+    for parts in models:
+        rows = [(term_words(row["term"], labels), row) for _, row in parts.fixed.iterrows()]
+        rows += [(_random_words(row, labels), row) for _, row in parts.random.iterrows()]
+        for name, row in rows:
+            out[name] = max(out.get(name, common), decimals(row["std_error"], row["estimate"], common))
+    return out
+
+
 def _column(
-    parts: ModelParts, labels: Mapping[str, str], errors: str, digits: int, *, stars: bool
+    parts: ModelParts, labels: Mapping[str, str], errors: str, digits: int, places: Mapping[str, int], *, stars: bool
 ) -> dict[tuple[str, str], str]:
     """Cells of one model, by part and row."""
-    cells, common = [], _places(parts, digits)
+    cells = []
     for _, row in parts.fixed.iterrows():
-        mark = stars_of(row["p_value"]) if stars else ""
-        cells.append(("Fixed effects", term_words(row["term"], labels), _cell(row, errors, common, mark)))
+        name, mark = term_words(row["term"], labels), stars_of(row["p_value"]) if stars else ""
+        cells.append(("Fixed effects", name, _cell(row, errors, places[name], mark)))
     for _, row in parts.random.iterrows():
-        cell = _cell(row, errors, common, "") if row["identified"] else NOT_IDENTIFIED
-        cells.append(("Random effects", _random_words(row, labels), cell))
+        name = _random_words(row, labels)
+        cells.append(
+            ("Random effects", name, _cell(row, errors, places[name], "") if row["identified"] else NOT_IDENTIFIED)
+        )
     cells += [("Model", _fact_words(name, labels), _fact_text(v, digits)) for name, v in parts.facts.items()]
     out = {(part, row): cell for part, row, cell in cells}
     if len(out) < len(cells):
@@ -381,8 +396,7 @@ def _column(
     return out
 
 
-def _cell(row: pd.Series[Any], errors: str, digits: int, mark: str) -> str:
-    places = decimals(row["std_error"], row["estimate"], digits)
+def _cell(row: pd.Series[Any], errors: str, places: int, mark: str) -> str:
     estimate = number(row["estimate"], places) + mark
     if errors == "ci":
         return f"{estimate} {interval(row['conf_low'], row['conf_high'], places)}".strip()

@@ -104,8 +104,22 @@ class PooledLmer(ModelResult, UnknownNames):
             raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
         return self._marked(pd.DataFrame(parts[component], index=self._names, columns=self._names))
 
-    def confint(self) -> pd.DataFrame:
-        """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``."""
+    def confint(self, method: Literal["wald"] = "wald") -> pd.DataFrame:
+        """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``.
+
+        Parameters
+        ----------
+        method : {"wald"}, default "wald"
+            Profiles and refits are made of one fit: ``fits[0].confint("profile")``.
+
+        Raises
+        ------
+        DataError
+            Another method.
+        """
+        if method != "wald":
+            of_one = f"fits[0].confint({method!r})" if method in ("profile", "boot") else "fits[0].confint('profile')"
+            raise DataError(f"a pooled model has Wald limits only: profiles are made of one fit, as in {of_one}")
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
         return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 
@@ -263,7 +277,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
         [-2.16]
         """
-        linear = read_constraints(L, self._names, q0, names, terms=self._term_names)
+        linear = read_constraints(L, self._names, q0, names, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix)
         return result_table(self._marked(pooled_contrast(self.rubin, self.within, linear)))
 
@@ -307,7 +321,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
         [[1, 'D1']]
         """
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names)
+        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix, joint=True)
         found = pooled_wald(self.selection.beta, self.within, linear, method)
         return result_table(self._marked(test_frame(found, hypothesis(linear))))

@@ -17,7 +17,7 @@ from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from ..tables.coefficients import fit_table, pooled_table
-from ..tables.notes import fit_notes, mark, redundancy_notes
+from ..tables.notes import dropped_note, fit_notes, mark, redundancy_notes
 from ..tables.printing import span
 from ..tables.shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
 from ..tables.varcorr import level_counts, term_labels
@@ -26,6 +26,7 @@ from .model_table import ModelParts
 from .table_words import span_of
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
+ZERO_SD = 1e-6  # of the residual SD
 SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
@@ -54,7 +55,7 @@ def fit_report(fit: Selection) -> str:
         "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
         "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
         f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
-        *map(_capital, redundancy_notes(fit)),
+        *map(_capital, [*dropped_note(fit), *redundancy_notes(fit)]),
         _software(),
     ]
     return ". ".join(sentences) + "."
@@ -69,7 +70,7 @@ def pooled_parts(fits: Selection, rubin: RubinPool, df_rule: str) -> ModelParts:
         random = pooled_ran_pars(fits, level, "sdcor")
         found = [measure(fits) for measure in (icc_estimates, nakagawa_estimates)]
         shares = [_shown(pooled_shares(one, level, fits.labels)) for one in found]
-    notes = mark(random, fits).attrs["notes"]
+    notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
     means = random["mean_sd"].fillna(random["mean_cor"])
     random["estimate"] = random["estimate"].fillna(means)
     facts = (
@@ -133,7 +134,10 @@ def _random(fits: Selection, table: pd.DataFrame) -> pd.DataFrame:
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
     out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
     out["identified"] = np.logical_not(fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0))
-    return pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+    out = pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+    # rounding error around the boundary, where there is no standard error
+    zero = (out["kind"] == "sd") & out["std_error"].isna() & (out["estimate"] < ZERO_SD * out["estimate"].iloc[-1])
+    return out.assign(estimate=out["estimate"].mask(zero, 0.0))
 
 
 def _shown(shares: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +196,7 @@ def _verdicts(fits: Selection) -> list[str]:
         out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")
-    return [*out, *map(_capital, redundancy_notes(fits))]
+    return [*out, *map(_capital, [*dropped_note(fits), *redundancy_notes(fits)])]
 
 
 def _capital(text: str) -> str:

@@ -47,6 +47,10 @@ class Result:
         return self.selection.model.fixed_names
 
     @property
+    def _dropped(self) -> list[str]:
+        return self.selection.model.dropped_names
+
+    @property
     def _term_names(self) -> dict[str, list[str]]:
         return self.selection.model.term_names
 

@@ -14,7 +14,7 @@ from ..design.formula import parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
 from ..engine.shapes import host_leaf
-from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet
+from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet, shortened
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
@@ -120,6 +120,8 @@ def stack_from_tree(tree: Tree) -> Fitted:
             n_dropped=tree["n_dropped"],
         )
         rows = replace(rows, refitted=tree.get("refitted", False))
+        if rows.refitted and rows.labels != tuple(range(1, rows.n_lanes + 1)):
+            raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
         if rows.own_response:
             response = _read(tree, ("response",), {"n": int(rows.offsets[-1])})["response"]
             rows = replace(rows, y=RowArray(response, rows.offsets))

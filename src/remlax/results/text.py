@@ -11,15 +11,15 @@ from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from ..tables.coefficients import fit_table
-from ..tables.notes import fit_notes, redundancy_notes
-from ..tables.printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
+from ..tables.notes import dropped_note, fit_notes, redundancy_notes
+from ..tables.printing import INFINITE_DF, Summary, block, groups_line, p_value, random_effects_block, significant, span
 from ..tables.varcorr import level_counts, to_correlation, varcorr_frame, vcov_frame
 
 
 def fit_text(fit: Selection, *, tests: bool, correlations: bool) -> Summary:
     """Text of ``summary()``, of ``print(fit)`` (no correlations) or of ``display()`` (no tests either)."""
     fixed = _fit_fixed_block(fit, tests=tests, correlations=correlations)
-    return Summary("\n\n".join([*_fit_head(fit), fixed, *fit_notes(fit)]))
+    return Summary("\n\n".join([*_fit_head(fit), fixed, *dropped_note(fit), *fit_notes(fit)]))
 
 
 def _fit_head(fit: Selection) -> list[str]:
@@ -100,7 +100,7 @@ def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: b
         return "No fixed effects"
     columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
     if full:
-        columns["df"] = ["inf" if np.isinf(v) else f"{v:.1f}" for v in r.df]
+        columns["df"] = ["inf" if v > INFINITE_DF else f"{v:.1f}" for v in r.df]
         columns["t"] = [f"{v:.3f}" for v in r.statistic]
         columns["p"] = [p_value(v) or "nan" for v in r.p_value]
         columns["riv"] = [f"{v:.3f}" for v in r.riv]
@@ -124,7 +124,7 @@ def _verdict(fits: Selection, *, full: bool) -> str:
             lines.append("their degrees of freedom leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
-    return "\n".join([*lines, *redundancy_notes(fits)])
+    return "\n".join([*lines, *dropped_note(fits), *redundancy_notes(fits)])
 
 
 # characters of a line of correlations
@@ -162,4 +162,4 @@ def fits_text(fits: Selection, most: int) -> Summary:
     title = f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
     more = [f"and {fits.n_sets - shown.n_sets} more"] if shown.n_sets < fits.n_sets else []
     found = "\n".join([block(columns), *more])
-    return Summary("\n\n".join([title, found, *redundancy_notes(fits)]))
+    return Summary("\n\n".join([title, found, *dropped_note(fits), *redundancy_notes(fits)]))

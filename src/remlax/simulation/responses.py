@@ -17,13 +17,16 @@ from ..design.evaluate import evaluate
 from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.record import record
+from ..fitting.redundancy import parameter_places
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
 from ..fitting.selection import Selection
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
+from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes
+from ..tables.varcorr import term_labels
 from .truth import Fixef, Varcorr, read_truth
 
 checks = Checks()
@@ -154,6 +157,9 @@ def refit(
 def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:
     """Values by refit and row of the fit, (n_sims, n)."""
     try:
+        dtype = np.asarray(given).dtype
+        if dtype.kind in "mMc":
+            raise TypeError(f"they are of type {dtype}")
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numbers: {error}") from None
@@ -196,10 +202,16 @@ class Bootstrap:
     replicates
         (K * n_sims, terms): those of the refits; index ``imp``, ``sim``. A refit that did not converge, or a resample
         that does not identify the coefficients, is NaN.
+    unidentified
+        Terms that the data do not identify, of which `summary` gives no error and no limits.
+    notes
+        What the summary says about them.
     """
 
     estimates: pd.DataFrame
     replicates: pd.DataFrame
+    unidentified: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def summary(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Summarise over the bootstrap and, if there are several fits, over the imputations.
@@ -214,7 +226,8 @@ class Bootstrap:
             One row per term: ``estimate`` (mean over the fits); ``bias`` (mean of the refits minus the estimate);
             ``std_error`` (root of Rubin's total variance, the bootstrap variance of each fit in the place of its
             squared standard error; of one fit the bootstrap SD); ``conf_low``, ``conf_high`` (quantiles of the refits
-            of all fits together: Schomaker & Heumann's "MI boot pooled"); ``n_failed`` refits.
+            of all fits together: Schomaker & Heumann's "MI boot pooled"); ``n_failed`` refits. A term that the data
+            do not identify has an estimate only, and ``attrs["notes"]`` says why.
 
         Raises
         ------
@@ -236,7 +249,7 @@ class Bootstrap:
             error = pd.Series(np.nan, index=own.columns)
             error[known] = pooled.std_error
         tail = (1 - conf_level) / 2
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "term": own.columns,
                 "estimate": own.mean().to_numpy(),
@@ -247,6 +260,9 @@ class Bootstrap:
                 "n_failed": again.isna().sum().to_numpy(),
             }
         )
+        table.loc[table["term"].isin(self.unidentified), ["bias", "std_error", "conf_low", "conf_high"]] = np.nan
+        table.attrs["notes"] = list(self.notes)
+        return table
 
 
 def bootstrap(
@@ -342,9 +358,26 @@ def bootstrap(
             tell(1)
     labels = list(several.labels)
     index = pd.MultiIndex.from_product([labels, range(1, n_sims + 1)], names=["imp", "sim"])
+    default = statistic is None
     return Bootstrap(
-        own.set_axis(pd.Index(labels, name="imp"), axis=0), pd.concat(parts, ignore_index=True).set_axis(index, axis=0)
+        own.set_axis(pd.Index(labels, name="imp"), axis=0),
+        pd.concat(parts, ignore_index=True).set_axis(index, axis=0),
+        _unidentified(several) if default else (),
+        tuple(redundancy_notes(several.selection)) if default else (),
     )
+
+
+def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
+    """SDs and correlations, by the names of `estimates_of`, that the data of some fit do not identify."""
+    chosen = fits.selection
+    layout, terms = chosen.model.layout, term_labels(chosen.fitted)
+    lost, _ = chosen.fitted.redundancies.parameters(chosen.which)
+    out = []
+    for (t, a, b, _), gone in zip(parameter_places(layout), np.asarray(lost.any(axis=0))[:-1], strict=True):
+        names = layout.terms[t].names
+        if gone:
+            out.append(f"sd__{names[a]}|{terms[t]}" if a == b else f"cor__{names[a]}.{names[b]}|{terms[t]}")
+    return (*out, "sigma") if lost[:, -1].any() else tuple(out)
 
 
 def estimates_of(fits: LmerFitList) -> pd.DataFrame:

@@ -75,7 +75,8 @@ def method_records(
     Raises
     ------
     SimulationError
-        The rows lack a column or an estimand, name one twice, or hold an unknown status or a number that is none.
+        The rows lack a column or an estimand, name one twice, or hold an unknown status, a number that is none, or
+        one that cannot be: a standard error below 0 or infinite, limits in the wrong order, a p-value outside 0 to 1.
 
     Examples
     --------
@@ -107,9 +108,28 @@ def method_records(
         for name, number in (given | own).items():
             if COLUMNS[name] is np.float64 and not _is_number(number):
                 raise SimulationError(f"Method {method!r} returned {name}={number!r} for {term!r}: give a number.")
+        _check_possible(given, term, method)
         state = _state(row, fits or FitRecord(), method)
         records.append({"message": message, "df": math.inf} | given | own | state | place)
     return records
+
+
+def _check_possible(given: Mapping[str, Any], term: str, method: str) -> None:
+    """Raise a SimulationError for numbers that no analysis can have; a missing one is left out of the tables."""
+    of = {name: float(value) for name, value in given.items() if name != "message" and not _is_missing(value)}
+    what = f"Method {method!r} returned for {term!r} "
+    error, p = of.get("std_error", 0.0), of.get("p_value", 0.0)
+    if not 0 <= error < math.inf:
+        raise SimulationError(f"{what}std_error={error:g}: give a finite number of at least 0, or NaN.")
+    if not 0 <= p <= 1:
+        raise SimulationError(f"{what}p_value={p:g}: give a number from 0 to 1, or NaN.")
+    low, high = of.get("conf_low", -math.inf), of.get("conf_high", math.inf)
+    if low > high:
+        raise SimulationError(f"{what}conf_low={low:g} above conf_high={high:g}: give the lower limit first.")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
 
 
 def _state(row: Mapping[Any, Any], fits: FitRecord, method: str) -> Record:

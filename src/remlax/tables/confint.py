@@ -91,7 +91,7 @@ class Profile:
 
 def check_level(conf_level: float) -> None:
     """Refuse a level outside (0, 1)."""
-    if not 0 < conf_level < 1:
+    if not isinstance(conf_level, int | float | np.number) or not 0 < conf_level < 1:
         raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
 
 

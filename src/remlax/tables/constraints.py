@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ Terms = Mapping[str, Sequence[str]]
 
 NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 INSIDE_NAME = re.compile(r"[\w.]")
+LEFT_OUT = "was left out of the model, as other columns determine it: test the coefficients that are there"
 MANY = 20  # coefficients that a message names for the reader to choose from
 
 
@@ -41,6 +42,7 @@ def read_constraints(
     labels: Sequence[str] | None = None,
     *,
     terms: Terms | None = None,
+    dropped: Sequence[str] = (),
 ) -> Linear:
     """Read hypotheses about coefficients.
 
@@ -58,6 +60,8 @@ def read_constraints(
         One per row, for a matrix.
     terms : dict of str to list of str, optional
         Coefficients of each term: the name of a factor alone, or with a number (``"f = 0"``), stands for each of its.
+    dropped : sequence of str, optional
+        Columns left out of the model, for messages.
 
     Raises
     ------
@@ -69,15 +73,17 @@ def read_constraints(
             f"the values of the dict {dict(given)!r} must be texts such as 'a - b', its keys their labels; weights of "
             "coefficients stand in the text: '2*a - b'"
         )
+    if isinstance(given, Mapping) and not given:
+        raise FormulaError("the dict has no hypothesis: give at least one text, as in {'difference': 'a - b'}")
     several = {term: own for term, own in (terms or {}).items() if term not in names}
     if isinstance(given, Mapping):
-        linear = _from_text(list(given.values()), names, several, [str(k) for k in given])
+        linear = _from_text(list(given.values()), names, several, dropped, [str(k) for k in given])
     elif isinstance(given, str):
-        linear = _from_text([given], names, several)
+        linear = _from_text([given], names, several, dropped)
     elif isinstance(given, pd.DataFrame):
-        linear = _from_frame(given, names)
+        linear = _from_frame(given, names, dropped)
     elif isinstance(given, list | tuple) and given and all(isinstance(g, str) for g in given):
-        linear = _from_text([str(g) for g in given], names, several)
+        linear = _from_text([str(g) for g in given], names, several, dropped)
     else:
         linear = _from_matrix(np.asarray(given), names)
     empty = [label for label, row in zip(linear.labels, linear.matrix, strict=True) if not row.any()]
@@ -86,26 +92,37 @@ def read_constraints(
     null = linear.null if q0 is None else _null(q0, linear)
     if labels is None:
         return Linear(linear.matrix, null, linear.labels)
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise FormulaError(f"names={labels!r} must be a list of texts, one for each linear combination")
+    labels = list(labels)
     if len(labels) != len(linear.matrix):
         raise FormulaError(f"{len(labels)} names for {len(linear.matrix)} linear combinations: give one each")
     return Linear(linear.matrix, null, [str(label) for label in labels])
 
 
 def _null(q0: npt.ArrayLike, linear: Linear) -> np.ndarray:
-    values = np.asarray(q0, dtype=float)
+    try:
+        values = np.asarray(q0, dtype=float)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
     if values.shape not in ((), (1,), (len(linear.matrix),)) or not np.isfinite(values).all():
         raise FormulaError(f"q0 must be one finite number or {len(linear.matrix)} of them, one per row of L")
     return np.asarray(linear.null + values)
 
 
-def _from_frame(frame: pd.DataFrame, names: Sequence[str]) -> Linear:
+def _from_frame(frame: pd.DataFrame, names: Sequence[str], dropped: Sequence[str]) -> Linear:
     unknown = [str(c) for c in frame.columns if c not in names]
+    if left_out := [name for name in unknown if name in dropped]:
+        raise FormulaError(f"{left_out[0]!r}, a column of L, {LEFT_OUT}")
     if unknown:
         raise FormulaError(
             f"the columns of L name no coefficient: {shortened(unknown)}; there are {shortened(names, MANY)}"
         )
     whole = frame.reindex(columns=list(names), fill_value=0.0)
-    matrix = whole.to_numpy(dtype=float)
+    try:
+        matrix = whole.to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise FormulaError("L holds cells that are no numbers") from None
     if not np.isfinite(matrix).all():
         bad = whole.index[int(np.argmax(~np.isfinite(matrix).all(axis=1)))]
         raise FormulaError(f"L holds values that are not finite, in row {bad!r}")
@@ -135,11 +152,15 @@ def _written(row: np.ndarray, names: Sequence[str]) -> str:
     return " ".join(parts) or "0"
 
 
-def _from_text(texts: Sequence[str], names: Sequence[str], terms: Terms, labels: list[str] | None = None) -> Linear:
+def _from_text(
+    texts: Sequence[str], names: Sequence[str], terms: Terms, dropped: Sequence[str], labels: list[str] | None = None
+) -> Linear:
     rows, null, found = [], [], []
     for i, text in enumerate(texts):
-        for piece in _split(text, names, terms):
+        for piece in _split(text, names, terms, dropped):
             sides = [_side(tokens, names, text) for tokens in piece]
+            if not all(np.isfinite([*weights, constant]).all() for weights, constant in sides):
+                raise FormulaError(f"the hypothesis {text!r} has a number that is not finite")
             pairs = list(pairwise(sides)) if len(sides) > 1 else [(sides[0], (np.zeros(len(names)), 0.0))]
             for (left, left_const), (right, right_const) in pairs:
                 rows.append(left - right)
@@ -153,10 +174,10 @@ def _from_text(texts: Sequence[str], names: Sequence[str], terms: Terms, labels:
     return Linear(matrix, np.array(null), found)
 
 
-def _split(text: str, names: Sequence[str], terms: Terms) -> list[list[list[str]]]:
+def _split(text: str, names: Sequence[str], terms: Terms, dropped: Sequence[str]) -> list[list[list[str]]]:
     """Cut a text into hypotheses (at commas, and one for each coefficient of a term), each into sides, into tokens."""
     out: list[list[list[str]]] = [[[]]]
-    for token in _tokens(text, [*names, *terms]):
+    for token in _tokens(text, [*names, *terms], dropped):
         if token == ",":
             out.append([[]])
         elif token == "=":
@@ -183,11 +204,11 @@ def _each(piece: list[list[str]], terms: Terms, text: str) -> list[list[list[str
     return [[[name], *piece[1:]] for name in terms[term]]
 
 
-def _tokens(text: str, names: Sequence[str]) -> list[str]:
+def _tokens(text: str, names: Sequence[str], dropped: Sequence[str]) -> list[str]:
     spelled = {name: name for name in names}
     if "Intercept" in spelled:
         spelled["(Intercept)"] = "Intercept"
-    longest = sorted(spelled, key=len, reverse=True)
+    longest = sorted([*spelled, *dropped], key=len, reverse=True)
     out, at = [], 0
     while at < len(text):
         if text[at].isspace():
@@ -195,6 +216,8 @@ def _tokens(text: str, names: Sequence[str]) -> list[str]:
             continue
         name = next((n for n in longest if text.startswith(n, at) and _ends(text, at + len(n), n)), None)
         number = NUMBER.match(text, at)
+        if name is not None and name not in spelled:
+            raise FormulaError(f"{name!r} in the hypothesis {text!r} {LEFT_OUT}")
         if name is not None:
             out.append(spelled[name])
             at += len(name)
@@ -244,7 +267,8 @@ def _product(tokens: list[str], at: int, names: Sequence[str], text: str) -> tup
                 raise FormulaError(f"the hypothesis {text!r} is not linear in the coefficients")
             name = token
         elif NUMBER.fullmatch(token):
-            value = value * float(token) if operator == "*" else value / float(token)
+            number = float(token)
+            value = value * number if operator == "*" else value / number if number else np.inf
         else:
             break
         at += 1

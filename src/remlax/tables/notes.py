@@ -36,6 +36,13 @@ def redundancy_notes(fits: Selection) -> list[str]:
     return out
 
 
+def dropped_note(fits: Selection) -> list[str]:
+    """Name the fixed-effect columns that are not in the model; empty where all are."""
+    names = fits.model.dropped_names
+    what = "it" if len(names) == 1 else "them"
+    return [f"left out, as other columns determine {what}: {shortened(names)}"] if names else []
+
+
 def _sentences(fit: Selection, found: Redundancy) -> list[str]:
     model, of_terms, unseen = fit.model, found.of_terms, set(found.unseen)
     groups = [] if of_terms is None else redundant_terms(model, of_terms)

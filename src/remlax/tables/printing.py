@@ -10,6 +10,8 @@ import pandas as pd
 
 from ..names import UnknownNames
 
+INFINITE_DF = 1e7  # degrees of freedom beyond are printed as infinite
+
 
 @dataclass(frozen=True)
 class Summary(UnknownNames):

@@ -79,6 +79,8 @@ def make_grid(
     """
     if weights not in get_args(Weights):
         raise DataError(f"weights={weights!r} is not known: use 'equal' or 'proportional'")
+    if at is not None and not isinstance(at, Mapping):
+        raise DataError(f"at={at!r} must be a dict from variables of the fixed part to values, as in {{'x': [0, 1]}}")
     wanted, groups, fixed = _names(specs), _names(by), {} if at is None else at
     values = reference_values(fits, fixed)
     _check_names(wanted, groups, values, fixed)

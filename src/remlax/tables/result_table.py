@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .printing import p_value
+from .printing import INFINITE_DF, p_value
 
 # columns that share their decimals, and those with a fixed number of them
 ESTIMATES = ("estimate", "std_error", "conf_low", "conf_high")
+DF = ("df", "df1", "df2", "dfcom")
 FIXED = {
     **dict.fromkeys(("statistic", "riv", "lambda", "fmi"), 3),
     **dict.fromkeys(("aic", "bic", "loglik", "deviance"), 2),
-    **dict.fromkeys(("df", "df1", "df2", "dfcom"), 1),
+    **dict.fromkeys(DF, 1),
 }
 P_VALUES = ("p_value", "p_adjusted", "p_plain")
 # what a printed line has where there is room, the first of them first; and what stands below the table
@@ -195,6 +196,8 @@ def _cells(table: pd.DataFrame) -> dict[str, list[str]]:
         else:
             values = column.to_numpy()
             whole = (values[np.isfinite(values)] % 1 == 0).all()
+            if _base(name) in DF:
+                values = np.where(values > INFINITE_DF, np.inf, values)
             places = 0 if whole else FIXED.get(_base(name), _decimals(values, OTHER_DIGITS))
             out[name] = [_fixed(value, places) for value in values]
     return out

@@ -18,7 +18,7 @@ from ..fitting.selection import Selection
 from ..inference.null_model import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
-from .checks import check_level
+from .checks import check_level, fresh_seed
 from .notes import fit_notes
 from .variance import transformed_columns
 
@@ -146,7 +146,7 @@ def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple
     gone = _lost_intercepts(fits, list(factors))[: len(frame)]
     gone |= _lost_intercepts(null, list(factors))[: len(frame)]
     variance = np.full(value.shape, np.nan)
-    rng, lost = np.random.default_rng(seed), 0
+    rng, lost = np.random.default_rng(fresh_seed(seed)), 0
     for i, (one, without) in enumerate(zip(fits.each, null.each, strict=True)):
         responses = draw_responses(one, n_sims, rng)
         refits = [Selection.all_of(refit_to(fit, responses)) for fit in (one, without)]

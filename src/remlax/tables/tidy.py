@@ -14,6 +14,7 @@ from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, jackknife_error, jackknife_spread
 from .coefficients import fit_table, pooled_table
 from .modes import Uncertainty, fit_modes, pooled_modes
+from .notes import dropped_note
 from .variance import Scales, fit_ran_pars, pooled_ran_pars
 
 Effects = Literal["fixed", "ran_pars", "ran_vals", "ran_coefs"]
@@ -62,7 +63,9 @@ def fit_tidy(
     if effects == "fixed":
         own, names = within(), fit.model.fixed_names
         error = np.sqrt(np.diag(own.vcov[0]))
-        return fit_table(names, fit.beta[0], error, own.df(np.eye(len(names)))[0], conf_level)
+        table = fit_table(names, fit.beta[0], error, own.df(np.eye(len(names)))[0], conf_level)
+        table.attrs["notes"] = dropped_note(fit)
+        return table
     if effects == "ran_pars":
         return fit_ran_pars(fit, conf_level, scales)
     if effects in ("ran_vals", "ran_coefs"):
@@ -75,7 +78,9 @@ def pooled_tidy(
 ) -> pd.DataFrame:
     """Pooled estimates; see ``PooledLmer.tidy``."""
     if effects == "fixed":
-        return pooled_table(fits.model.fixed_names, rubin)
+        table = pooled_table(fits.model.fixed_names, rubin)
+        table.attrs["notes"] = dropped_note(fits)
+        return table
     if effects == "ran_pars":
         return pooled_ran_pars(fits, rubin.conf_level, scales)
     if effects in ("ran_vals", "ran_coefs"):

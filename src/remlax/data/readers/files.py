@@ -10,8 +10,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from ...errors import FileFormatError, MissingExtraError, others_quiet
@@ -125,6 +126,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 # In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says
 _CHILD = """
 import sys
+import numpy as np
 import pandas as pd
 import pyreadstat
 function, path, out = sys.argv[1:]
@@ -169,13 +171,28 @@ def _read_r(path: Path) -> Any:
     workspace = content.startswith(b"RD")
     parsed = rdata.parser.parse_data(content, extension=".rda" if workspace else ".rds")
     part_names(parsed.object)
-    found = rdata.conversion.convert(parsed)
+    # rdata leaves R's dates and times as numbers
+    found = rdata.conversion.convert(parsed, {**rdata.conversion.DEFAULT_CLASS_MAP, "Date": _days, "POSIXct": _seconds})
     if not workspace:
         return found
     if len(found) != 1:
         names = ", ".join(map(str, found)) or "none"
         raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
     return next(iter(found.values()))
+
+
+def _days(values: Any, _attributes: Any) -> Any:
+    return _instants(values, "D")
+
+
+def _seconds(values: Any, _attributes: Any) -> Any:
+    return _instants(values, "s")
+
+
+def _instants(values: Any, unit: Literal["D", "s"]) -> Any:
+    """R's dates and times, counted from 1970 in UTC."""
+    counted = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    return pd.to_datetime(pd.Series(counted), unit=unit).to_numpy()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
