@@ -34,12 +34,12 @@ def test_every_data_set_has_the_matrix_of_its_own_frame(fixed):
     for k, frame in enumerate(given):
         alone = model_matrix(fixed, frame)
         assert alone.names == rows.fixed.names
-        np.testing.assert_array_equal(rows.x.lane(k), alone.values)
-        np.testing.assert_array_equal(rows.terms[0].rows.lane(k), model_matrix("1 + u", frame).values)
+        np.testing.assert_array_equal(rows.x.of(k), alone.values)
+        np.testing.assert_array_equal(rows.terms[0].rows.of(k), model_matrix("1 + u", frame).values)
     whole = rows.x.values
     assert whole.shape == (N if not rows.x.differs else 3 * N, len(rows.fixed.names))
     for k in range(3 if rows.x.differs else 0):
-        np.testing.assert_array_equal(whole[N * k : N * (k + 1)], rows.x.lane(k))
+        np.testing.assert_array_equal(whole[N * k : N * (k + 1)], rows.x.of(k))
 
 
 def test_columns_that_do_not_differ_are_kept_once():
@@ -55,10 +55,10 @@ def test_a_transform_of_a_column_that_does_not_differ_is_that_of_one_data_set():
     given = frames()
     rows = read("poly(u, 2) + scale(u) + scale(x) + (1 | g)", given)
     alone = model_matrix("poly(u, 2) + scale(u)", given[1]).values
-    np.testing.assert_allclose(rows.x.lane(1)[:, :4], alone, atol=1e-14)
+    np.testing.assert_allclose(rows.x.of(1)[:, :4], alone, atol=1e-14)
     stacked = np.concatenate([frame["x"] for frame in given])
     scaled = (given[1]["x"] - stacked.mean()) / stacked.std(ddof=1)
-    np.testing.assert_allclose(rows.x.lane(1)[:, 4], scaled, atol=1e-14)
+    np.testing.assert_allclose(rows.x.of(1)[:, 4], scaled, atol=1e-14)
 
 
 def test_data_sets_of_different_lengths_share_nothing():
@@ -66,7 +66,7 @@ def test_data_sets_of_different_lengths_share_nothing():
     rows = read("u*x + v + (1 | g)", given)
     assert rows.x.shared.size <= N * len(rows.fixed.names)
     for k, frame in enumerate(given):
-        np.testing.assert_array_equal(rows.x.lane(k), model_matrix("u*x + v", frame).values)
+        np.testing.assert_array_equal(rows.x.of(k), model_matrix("u*x + v", frame).values)
 
 
 def test_a_data_column_called_as_a_column_of_the_model_is_not_taken_for_it():
@@ -75,12 +75,12 @@ def test_a_data_column_called_as_a_column_of_the_model_is_not_taken_for_it():
     rows = read("0 + Intercept + u + (1 | g) + (0 + Intercept | v)", given)
     assert rows.fixed.names == ("`Intercept`", "u")
     assert [term.names for term in rows.terms] == [("Intercept",), ("`Intercept`",)]
-    np.testing.assert_array_equal(rows.terms[0].rows.lane(1)[:, 0], 1.0)
-    np.testing.assert_array_equal(rows.terms[1].rows.lane(1)[:, 0], given[1]["u"])
+    np.testing.assert_array_equal(rows.terms[0].rows.of(1)[:, 0], 1.0)
+    np.testing.assert_array_equal(rows.terms[1].rows.of(1)[:, 0], given[1]["u"])
     assert read("Intercept + (1 | g)", given).fixed.names == ("Intercept", "`Intercept`")
     rows = read("1 + o.L + (1 + o | g)", given)
-    np.testing.assert_array_equal(rows.terms[0].rows.lane(1), model_matrix("1 + o", given[1]).values)
-    assert np.unique(rows.terms[0].rows.lane(1)[:, 1]).size == 2
+    np.testing.assert_array_equal(rows.terms[0].rows.of(1), model_matrix("1 + o", given[1]).values)
+    assert np.unique(rows.terms[0].rows.of(1)[:, 1]).size == 2
 
 
 def test_constants_of_an_offset_are_no_columns():
@@ -89,4 +89,4 @@ def test_constants_of_an_offset_are_no_columns():
     offset = read_rows(parse_formula("y ~ 1 + offset(2*pi*x) + (1 | g)"), ImputedData.from_frames(given)).offset
     assert offset is not None
     for k, frame in enumerate(given):
-        np.testing.assert_array_equal(offset.lane(k), 2 * np.pi * frame["x"])
+        np.testing.assert_array_equal(offset.of(k), 2 * np.pi * frame["x"])

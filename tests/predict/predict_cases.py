@@ -53,11 +53,11 @@ def new_frame(numbers: dict[str, Any], case: str | None = None) -> pd.DataFrame:
 def dense_blocks(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """X (n, p), Z (n, Q), G (Q, Q) and the residual variances (n,) of one data set, all dense."""
     model, layout, rows = fitted.model, fitted.model.layout, fitted.model.rows
-    x = rows.x.lane(lane)[:, model.keep]
+    x = rows.x.of(lane)[:, model.keep]
     zs, gs = [], []
     for f, z in enumerate(z_columns(rows, layout, lane)):
         levels, q = layout.factors[f].n_levels, z.shape[1]
-        codes = rows.factor_rows[layout.factor_source[f]].lane(lane)
+        codes = rows.factor_rows[layout.factor_source[f]].of(lane)
         wide = np.zeros((len(x), levels, q))
         wide[np.arange(len(x)), codes] = z
         d = np.zeros((q, q))
@@ -66,7 +66,7 @@ def dense_blocks(fitted: Fitted, lane: int) -> tuple[np.ndarray, np.ndarray, np.
                 d[term.columns, term.columns] = fitted.covariance(t)[lane]
         zs.append(wide.reshape(len(x), -1))
         gs.append(np.kron(np.eye(levels), d))
-    weights = np.ones(len(x)) if rows.weights is None else rows.weights.lane(lane)
+    weights = np.ones(len(x)) if rows.weights is None else rows.weights.of(lane)
     return x, np.concatenate(zs, axis=1), scipy.linalg.block_diag(*gs), fitted.sigma[lane] ** 2 / weights
 
 

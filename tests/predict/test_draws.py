@@ -157,7 +157,7 @@ def test_rows_are_drawn_in_pieces(monkeypatch):
     together = np.concatenate([values for _, values in pieces], axis=3)
     assert np.allclose(together[:, :-1], whole[:, :-1])
     # residuals of the weighted rows: variance sigma^2 / w
-    weights = stack.model.rows.weights.lane(0)
+    weights = stack.model.rows.weights.of(0)
     scaled = together[0, -1] * np.sqrt(weights) / stack.sigma[0]
     assert abs(scaled.var() - 1) < 5 * np.sqrt(2 / scaled.size + 2 / 180 / 40)
 

@@ -163,7 +163,7 @@ def test_imputations_have_resamples_of_their_own() -> None:
     # scale() stays what it is in the fits: the coefficient is that of the same column
     clusters, rng = find_clusters(fits.selection.one(1), "school"), np.random.default_rng([1, 1])
     draw = draw_clusters(clusters, rng)
-    column = fits.selection.model.rows.x.lane(1)[:, 1]
+    column = fits.selection.model.rows.x.of(1)[:, 1]
     frame = frames[1].assign(z=column, w=1 / data["w"]).iloc[draw.rows].assign(school=draw.names[0])
     one = rx.lmer("y ~ z + (1 | school)", frame.reset_index(drop=True), weights="w")
     np.testing.assert_allclose(found.replicates.loc[(2, 1)].iloc[:2], one.fixef(), rtol=1e-7)

@@ -44,12 +44,12 @@ def test_a_refit_is_the_fit_of_that_response(structure):
 def test_the_own_response_gives_the_own_fit():
     _, fit = fit_case("sleepstudy_corr")
     stack = fit.selection.fitted
-    again = refit_to(Selection(stack, (0,)), stack.model.rows.y.lane(0)[None])
+    again = refit_to(Selection(stack, (0,)), stack.model.rows.y.of(0)[None])
     assert_allclose(again.theta, stack.theta, rtol=1e-7)
     assert_allclose(again.beta, stack.beta, rtol=1e-10)
     # and a refit can be refitted
     assert_allclose(
-        refit_to(Selection(again, (0,)), again.model.rows.y.lane(0)[None]).criterion, stack.criterion, rtol=1e-10
+        refit_to(Selection(again, (0,)), again.model.rows.y.of(0)[None]).criterion, stack.criterion, rtol=1e-10
     )
 
 

@@ -38,13 +38,13 @@ def derivatives(model: Assembled, lane: int = 0) -> np.ndarray:
     rows, layout, out = model.rows, model.layout, []
     columns = z_columns(rows, layout, lane)
     for term in layout.terms:
-        codes = rows.factor_rows[layout.factor_source[term.factor]].lane(lane)
+        codes = rows.factor_rows[layout.factor_source[term.factor]].of(lane)
         z, same = columns[term.factor][:, term.columns], codes[:, None] == codes
         for b in range(term.q):
             for a in range(b, term.q):
                 product = np.outer(z[:, a], z[:, b])
                 out.append(same * (product if a == b else product + product.T))
-    weights = np.ones(rows.n_rows(lane)) if rows.weights is None else rows.weights.lane(lane)
+    weights = np.ones(rows.n_rows(lane)) if rows.weights is None else rows.weights.of(lane)
     return np.stack([*out, np.diag(1 / weights)])
 
 

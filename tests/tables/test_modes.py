@@ -30,7 +30,7 @@ def _models() -> dict[str, tuple[Dense, rx.LmerFit, list[tuple[int, list[str]]]]
         frame, fit = load_case(name)[1][0], fit_case(name)[1]
         one = np.ones((len(frame), 1))
         z = [term_columns(group(frame), one) for group in groups]
-        x = fit.selection.model.rows.x.lane(0)
+        x = fit.selection.model.rows.x.of(0)
         out[name] = Dense(x, frame[response].to_numpy(), z, [1, 1]), fit
     return out
 

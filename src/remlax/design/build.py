@@ -98,7 +98,7 @@ class ModelRows:
         return self.refitted and self.data is not None and self.formula.response not in self.data.frames[0].columns
 
     @property
-    def n_lanes(self) -> int:
+    def n_sets(self) -> int:
         """Number K of data sets."""
         return len(self.labels)
 
@@ -291,7 +291,7 @@ def _located(
 
 def _check_response(y: RowArray, name: str, sources: _Sources, labels: Sequence[object]) -> None:
     for k in range(1 if y.offsets is None else len(sources.frames)):
-        values = y.lane(k)
+        values = y.of(k)
         if values.min() == values.max():
             where = f" in imputation {labels[k]}" if len(labels) > 1 else ""
             raise DataError(f"the response {name!r} is constant{where}: there is nothing to explain")
@@ -369,5 +369,5 @@ def _sum_rows(parts: list[RowArray], sources: _Sources) -> RowArray | None:
         return None
     if all(part.offsets is None for part in parts):
         return RowArray(np.sum([part.values for part in parts], axis=0), None)
-    sums = [np.sum([part.lane(k) for part in parts], axis=0) for k in range(len(sources.frames))]
+    sums = [np.sum([part.of(k) for part in parts], axis=0) for k in range(len(sources.frames))]
     return RowArray(np.concatenate(sums), sources.offsets)

@@ -22,17 +22,17 @@ class RowArray:
     values: np.ndarray
     offsets: np.ndarray | None
 
-    def lane(self, k: int) -> np.ndarray:
+    def of(self, k: int) -> np.ndarray:
         """Rows of data set k."""
         if self.offsets is None:
             return self.values
         return self.values[self.offsets[k] : self.offsets[k + 1]]
 
-    def of_lanes(self, lanes: Sequence[int]) -> RowArray:
+    def of_sets(self, which: Sequence[int]) -> RowArray:
         """Rows of some data sets."""
         if self.offsets is None:
             return self
-        parts = [self.lane(k) for k in lanes]
+        parts = [self.of(k) for k in which]
         return RowArray(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     def minus(self, other: RowArray) -> np.ndarray:
@@ -81,7 +81,7 @@ class RowMatrix:
         """Columns, each as long as one data set or as all together."""
         return [self.own[j] if own else self.shared[:, j] for own, j in self.place]
 
-    def lane(self, k: int) -> np.ndarray:
+    def of(self, k: int) -> np.ndarray:
         """Matrix of data set k, (n_k, p)."""
         if not self.place:
             return np.empty((self.offsets[k + 1] - self.offsets[k], 0))
@@ -103,7 +103,7 @@ class RowMatrix:
     def values(self) -> np.ndarray:
         """Matrix of all data sets below each other, or of one where they share all columns."""
         if not self.differs:
-            return self.lane(0)
+            return self.of(0)
         out = np.empty((self.offsets[-1], len(self.place)), order="F")
         for to, column in zip(out.T, self.columns(), strict=True):
             to.reshape(-1, len(column))[:] = column

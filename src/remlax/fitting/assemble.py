@@ -221,7 +221,7 @@ def _conditioned(
 ) -> Conditioned | None:
     """Cross-products in well-conditioned coordinates; None where that needs QR."""
     # threads pay where each of the calls between which Python holds its lock takes long
-    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_lanes else 1
+    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_sets else 1
     named = host_columns(rows, layout, units, columns, keep)
     return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
 
@@ -279,7 +279,7 @@ def z_columns(rows: ModelRows, layout: Layout, k: int) -> list[np.ndarray]:
     """Random-effects columns of one data set per factor, in elimination order and the user's units."""
     parts: list[list[np.ndarray]] = [[] for _ in layout.factors]
     for term in layout.terms:
-        parts[term.factor].append(rows.terms[term.source].rows.lane(k))
+        parts[term.factor].append(rows.terms[term.source].rows.of(k))
     return [np.concatenate(p, axis=1) if len(p) > 1 else p[0] for p in parts]
 
 
@@ -334,8 +334,8 @@ def _check_residual(rows: ModelRows, found: Conditioned) -> None:
     totals = np.sum(squares) if shared else np.add.reduceat(squares, rows.offsets[:-1])
     sizes = np.sqrt(totals / np.diff(rows.offsets))
     for k in np.flatnonzero(~(np.asarray(found.rotation.y_scale) > 1e-13 * sizes)):
-        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
-        y = rows.y.lane(int(k))
+        where = f" in imputation {rows.labels[k]}" if rows.n_sets > 1 else ""
+        y = rows.y.of(int(k))
         spread, middle = float(np.ptp(y)), float(np.mean(y))
         if 0 < spread < FEW_DIGITS * abs(middle):
             raise DataError(
@@ -353,7 +353,7 @@ def _check_units(rows: ModelRows, keep: np.ndarray, found: Conditioned) -> None:
     rotation = found.rotation
     size = np.abs(np.einsum("kii->ki", rotation.inverse)) * np.asarray(rotation.y_scale)[:, None]
     for k, j in np.argwhere((size > COEFFICIENT) | (size < 1 / COEFFICIENT)).tolist():
-        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+        where = f" in imputation {rows.labels[k]}" if rows.n_sets > 1 else ""
         raise DataError(
             f"the coefficient of {rows.fixed.names[keep[j]]!r} is of the order of {size[k, j]:.0e}{where}, which "
             f"double precision cannot square: change its unit, or that of the response {rows.formula.response!r}"

@@ -79,10 +79,10 @@ def check_groups(rows: ModelRows) -> None:
     ------
     DesignError
     """
-    for k in range(rows.n_lanes if any(f.offsets is not None for f in rows.factor_rows) else 1):
-        where = f" in imputation {rows.labels[k]}" if rows.n_lanes > 1 else ""
+    for k in range(rows.n_sets if any(f.offsets is not None for f in rows.factor_rows) else 1):
+        where = f" in imputation {rows.labels[k]}" if rows.n_sets > 1 else ""
         n = rows.n_rows(k)
-        present = [int(np.count_nonzero(np.bincount(f.lane(k)))) for f in rows.factor_rows]
+        present = [int(np.count_nonzero(np.bincount(f.of(k)))) for f in rows.factor_rows]
         for factor, levels in zip(rows.factors, present, strict=True):
             if levels < 2:
                 raise DesignError(
@@ -132,7 +132,7 @@ def independent_columns(rows: ModelRows, x: RowMatrix, noise: float = 0.0) -> np
             RankDeficientWarning,
         )
     if x.differs:
-        _check_lanes(rows, x, keep, names, least)
+        _check_each(rows, x, keep, names, least)
     return keep
 
 
@@ -143,14 +143,14 @@ def _far_from_zero(x: RowMatrix, dropped: list[int], names: np.ndarray) -> str:
     return "".join(f"; subtract a constant from {names[j]!r}, whose mean is far from zero for its spread" for j in far)
 
 
-def _check_lanes(rows: ModelRows, x: RowMatrix, keep: np.ndarray, names: np.ndarray, least: float) -> None:
+def _check_each(rows: ModelRows, x: RowMatrix, keep: np.ndarray, names: np.ndarray, least: float) -> None:
     culprits: dict[str, list[str]] = {}
-    for k in range(rows.n_lanes):
-        for j in aliased_columns(x.lane(k)[:, keep], least):
+    for k in range(rows.n_sets):
+        for j in aliased_columns(x.of(k)[:, keep], least):
             culprits.setdefault(str(names[keep[j]]), []).append(str(rows.labels[k]))
     if culprits:
-        name, lanes = next(iter(culprits.items()))
+        name, labels = next(iter(culprits.items()))
         raise DesignError(
-            f"the fixed-effect column {name!r} is determined by the others in imputation {shortened(lanes)} but not in "
+            f"the fixed-effect column {name!r} is determined by the others in imputation {shortened(labels)} but not in "
             "all: its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
         )

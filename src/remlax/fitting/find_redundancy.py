@@ -29,7 +29,7 @@ def find_redundancies(model: Assembled) -> Redundancies:
 
     Rows are read where the cross-products of the stack leave a doubt, and of crossed factors.
     """
-    rows, n = model.rows, model.rows.n_lanes
+    rows, n = model.rows, model.rows.n_sets
     shared = [f.offsets is None for f in rows.factor_rows] + [not term.rows.differs for term in rows.terms]
     shared.append(rows.weights is None or rows.weights.offsets is None)
     which = np.arange(1 if all(shared) else n)
@@ -98,7 +98,7 @@ def _sample(model: Assembled, k: int) -> np.ndarray:
     """Some rows of the largest levels of every factor: mostly enough to tell all parameters apart."""
     out = []
     for source, q in zip(model.layout.factor_source, model.layout.structure.q, strict=True):
-        codes = model.rows.factor_rows[source].lane(k)
+        codes = model.rows.factor_rows[source].of(k)
         for level in np.argsort(-np.bincount(codes), kind="stable")[: q * (q + 1) // 2 + 3]:
             inside = np.flatnonzero(codes == level)
             out.append(inside[:: -(-len(inside) // (2 * q + 4))])
@@ -191,7 +191,7 @@ def _orthonormal(model: Assembled, k: int) -> tuple[list[np.ndarray], np.ndarray
     rows, layout = model.rows, model.layout
     columns = z_columns(rows, layout, k)
     if rows.weights is not None:
-        columns = [z * np.sqrt(rows.weights.lane(k))[:, None] for z in columns]
+        columns = [z * np.sqrt(rows.weights.of(k))[:, None] for z in columns]
     out = [np.empty_like(z) for z in columns]
     root = np.eye(layout.structure.theta_map.n_theta + 1)
     for term in layout.terms:
@@ -216,7 +216,7 @@ def congruence(matrix: np.ndarray) -> np.ndarray:
 def _row_products(model: Assembled, k: int, use: np.ndarray, columns: Sequence[np.ndarray]) -> Products:
     """Products from the columns (K, m, q) of some rows, whose grouping factors are those of one data set."""
     layout, out = model.layout, {}
-    codes = [model.rows.factor_rows[source].lane(k)[use] for source in layout.factor_source]
+    codes = [model.rows.factor_rows[source].of(k)[use] for source in layout.factor_source]
     for f, left in enumerate(columns):
         for g in range(f, len(columns)):
             cell = codes[f] if g == f else find_cells(codes[f], codes[g], layout.factors[g].n_levels).codes

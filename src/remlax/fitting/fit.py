@@ -158,12 +158,12 @@ class Fitted:
     def fitted_values(self, k: int, *, random: bool = True) -> np.ndarray:
         """X beta (+ Z b) + offset of one data set, in row order."""
         rows, layout = self.model.rows, self.model.layout
-        out = rows.x.lane(k)[:, self.model.keep] @ self.beta[k]
+        out = rows.x.of(k)[:, self.model.keep] @ self.beta[k]
         if random:
             for f, z in enumerate(z_columns(rows, layout, k)):
-                codes = rows.factor_rows[layout.factor_source[f]].lane(k)
+                codes = rows.factor_rows[layout.factor_source[f]].of(k)
                 out = out + np.einsum("ij,ij->i", z, self.factor_modes[f].modes[k][codes])
-        return np.asarray(out if rows.offset is None else out + rows.offset.lane(k))
+        return np.asarray(out if rows.offset is None else out + rows.offset.of(k))
 
 
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:

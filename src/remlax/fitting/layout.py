@@ -131,7 +131,7 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
 def _sizes(rows: ModelRows, factors: Sequence[GroupingFactor]) -> tuple[list[int], int]:
     """Levels of every factor and columns of X with padding: where the work is small, one program serves most models."""
     p = len(rows.fixed.names)
-    if rows.n_lanes * sum(f.n_levels for f in factors) <= SMALL_WORK:
+    if rows.n_sets * sum(f.n_levels for f in factors) <= SMALL_WORK:
         return [bucket(f.n_levels, 64, 0.5) for f in factors], bucket(p, 8, 1)
     return [bucket(f.n_levels, 4) for f in factors], bucket(p)
 

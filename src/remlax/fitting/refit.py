@@ -30,7 +30,7 @@ def z_matrices(model: Assembled, k: int) -> list[sparse.csr_array]:
     """Z of each factor, in elimination order, as it is inside: sparse (n, levels * q), level by level."""
     out = []
     for f, z in enumerate(inner_columns(model, k)):
-        codes = model.rows.factor_rows[model.layout.factor_source[f]].lane(k).astype(np.int64)
+        codes = model.rows.factor_rows[model.layout.factor_source[f]].of(k).astype(np.int64)
         n, q = z.shape
         columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
         shape = (n, model.layout.factors[f].n_levels * q)
@@ -86,7 +86,7 @@ def draw_responses(
     own = Truth.of_fit(fit)
     truth = own if truth is None else truth
     mean = fit.fitted.fitted_values(fit.k, random=given_modes)
-    mean = mean + model.rows.x.lane(fit.k)[:, model.keep] @ (truth.beta - own.beta)
+    mean = mean + model.rows.x.of(fit.k)[:, model.keep] @ (truth.beta - own.beta)
     layout, z = model.layout, z_matrices(model, fit.k)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
@@ -94,7 +94,7 @@ def draw_responses(
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
     noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
-        noise = noise / np.sqrt(model.rows.weights.lane(fit.k))
+        noise = noise / np.sqrt(model.rows.weights.of(fit.k))
     out = mean + noise
     start = 0
     for f, width in enumerate(widths):
@@ -163,7 +163,7 @@ def _checked(responses: npt.ArrayLike, n: int) -> np.ndarray:
 
 def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
     """Replace the weights of refits by others (1, n) or (n_sims, n)."""
-    n_sims, n = model.rows.n_lanes, model.rows.n_rows(0)
+    n_sims, n = model.rows.n_sets, model.rows.n_rows(0)
     if weights.shape not in ((1, n), (n_sims, n)):
         raise DataError(
             f"weights= has {len(weights)} columns of {weights.shape[1]} rows for {n_sims} responses of {n}: give one "
@@ -235,7 +235,7 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
     """Rows of one data set, shared by as many data sets as there are responses."""
 
     def one(values: RowArray) -> RowArray:
-        return RowArray(values.lane(k), None)
+        return RowArray(values.of(k), None)
 
     n_sims, n = y.shape
     offsets = np.arange(n_sims + 1) * n
@@ -243,9 +243,9 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
         rows,
         labels=tuple(range(1, n_sims + 1)),
         offsets=offsets,
-        x=RowMatrix.of_all(rows.x.lane(k), offsets),
+        x=RowMatrix.of_all(rows.x.of(k), offsets),
         y=RowArray(y.reshape(-1), offsets),
-        terms=tuple(replace(t, rows=RowMatrix.of_all(t.rows.lane(k), offsets)) for t in rows.terms),
+        terms=tuple(replace(t, rows=RowMatrix.of_all(t.rows.of(k), offsets)) for t in rows.terms),
         factor_rows=tuple(one(f) for f in rows.factor_rows),
         weights=None if rows.weights is None else one(rows.weights),
         offset=None if rows.offset is None else one(rows.offset),

@@ -95,7 +95,7 @@ def find_clusters(fit: Selection, resample: str | Sequence[str]) -> Clusters:
             "cannot be drawn without cutting those of another; use the parametric bootstrap (resample=None)"
         )
     sources = layout.factor_source[::-1]
-    codes = [rows.factor_rows[source].lane(fit.k).astype(np.int64) for source in sources]
+    codes = [rows.factor_rows[source].of(fit.k).astype(np.int64) for source in sources]
     n = rows.n_rows(fit.k)
     taken = [label in chosen for label in labels]
     above, levels = np.zeros(n, np.int64), list[Level]()
@@ -180,8 +180,8 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
         No resample identifies the coefficients, or one does not identify the variances.
     """
     model = fit.model
-    offset = 0.0 if model.rows.offset is None else model.rows.offset.lane(fit.k)
-    columns = np.column_stack([model.rows.x.lane(fit.k)[:, model.keep], model.rows.y.lane(fit.k) - offset])
+    offset = 0.0 if model.rows.offset is None else model.rows.offset.of(fit.k)
+    columns = np.column_stack([model.rows.x.of(fit.k)[:, model.keep], model.rows.y.of(fit.k) - offset])
     identified = np.array([_identified(columns, draw.rows) for draw in draws])
     kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
     if not kept:
@@ -224,12 +224,12 @@ def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[
     frame = frame[[name for name in needed_columns(rows.formula, *given) if name in frame]]
 
     def own(matrix: RowMatrix) -> RowMatrix:
-        values = np.asfortranarray(matrix.lane(k)[taken])
+        values = np.asfortranarray(matrix.of(k)[taken])
         place = tuple((True, j) for j in range(values.shape[1]))
         return RowMatrix(np.empty((0, 0)), tuple(values.T), place, offsets)
 
     def one(values: RowArray | None) -> RowArray | None:
-        return None if values is None else RowArray(values.lane(k)[taken], offsets)
+        return None if values is None else RowArray(values.of(k)[taken], offsets)
 
     stacked = frame.take(taken)
     for i, column in clusters.renamed:
@@ -243,7 +243,7 @@ def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[
         labels=labels,
         offsets=offsets,
         x=own(rows.x),
-        y=RowArray(rows.y.lane(k)[taken], offsets),
+        y=RowArray(rows.y.of(k)[taken], offsets),
         terms=tuple(replace(term, rows=own(term.rows)) for term in rows.terms),
         factors=factors,
         factor_rows=tuple(RowArray(f.codes, offsets) for f in factors),

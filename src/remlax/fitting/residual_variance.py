@@ -28,7 +28,7 @@ def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
     Only where fixed and random effects together are as many as the rows can they explain every response exactly. Then
     REML has a finite limit there, which depends on the ratios of theta, and ML none.
     """
-    out = np.zeros(model.rows.n_lanes, bool)
+    out = np.zeros(model.rows.n_sets, bool)
     if not _may_explain_all(model):
         return out
     for far in _far_away(model, np.asarray(opt.theta)):
@@ -40,7 +40,7 @@ def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
 def _may_explain_all(model: Assembled) -> bool:
     rows = model.rows
     effects = sum(len(term.names) * rows.factors[term.factor].n_levels for term in rows.terms)
-    return len(model.keep) + effects >= min(rows.n_rows(k) for k in range(rows.n_lanes))
+    return len(model.keep) + effects >= min(rows.n_rows(k) for k in range(rows.n_sets))
 
 
 def _far_away(model: Assembled, theta: np.ndarray) -> Iterator[np.ndarray]:

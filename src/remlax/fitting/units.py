@@ -99,7 +99,7 @@ def _turn(matrix: RowMatrix, square: np.ndarray) -> np.ndarray | None:
     turn = centring(matrix, square)[0]
     if turn is None or len(square) == 2:
         return turn
-    again = _orthogonal(matrix.lane(0) @ turn)
+    again = _orthogonal(matrix.of(0) @ turn)
     return turn if again is None else turn @ again
 
 
@@ -128,7 +128,7 @@ def centring(matrix: RowMatrix, square: np.ndarray) -> tuple[np.ndarray | None, 
             far[j], noise = True, max(noise, float(np.finfo(float).eps * abs(mean[j]) / sd))
     if not far.any():
         return None, 0.0
-    one = _constant(matrix.select(np.flatnonzero(~far).tolist()).lane(0))
+    one = _constant(matrix.select(np.flatnonzero(~far).tolist()).of(0))
     if one is None:
         return None, 0.0
     turn = np.eye(len(columns))

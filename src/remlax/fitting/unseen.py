@@ -35,7 +35,7 @@ def add_unseen(model: Assembled, each: list[Redundancy | None]) -> list[Redundan
 def _in_fixed_part(model: Assembled) -> np.ndarray:
     """Entries of phi that belong to columns of Z in the space of X, boolean (K, d + 1)."""
     layout, values = model.layout, model.batch.problem.products
-    structure, out = layout.structure, np.zeros((model.rows.n_lanes, layout.structure.theta_map.n_theta + 1), bool)
+    structure, out = layout.structure, np.zeros((model.rows.n_sets, layout.structure.theta_map.n_theta + 1), bool)
     for term in layout.terms:
         if layout.factors[term.factor].n_levels > len(model.keep):
             continue

@@ -153,13 +153,13 @@ def _differing(one: Selection, k: int, other: Selection, j: int, columns: Sequen
     a, b = one.rows, other.rows
     if a.n_rows(k) != b.n_rows(j):
         return f"{a.n_rows(k)} and {b.n_rows(j)} rows"
-    if not np.array_equal(a.y.lane(k), b.y.lane(j)):
+    if not np.array_equal(a.y.of(k), b.y.of(j)):
         return f"the response ({a.formula.response}; {b.formula.response}) differs"
     for name in ("weights", "offset"):
         given, theirs = getattr(a, name), getattr(b, name)
         if (given is None) != (theirs is None):
             return f"only one model has {name}"
-        if given is not None and not np.array_equal(given.lane(k), theirs.lane(j)):
+        if given is not None and not np.array_equal(given.of(k), theirs.of(j)):
             return f"the {name} differ" if name == "weights" else f"the {name} differs"
     if a.data is not None and b.data is not None and a.data.frames[k] is not b.data.frames[j]:
         for column in columns:
@@ -207,7 +207,7 @@ def _term_columns(model: Selection, term: TermLayout, k: int) -> np.ndarray:
 
 def fixed_columns(model: Selection, k: int) -> np.ndarray:
     """Fixed-effect columns (n, p) of one data set."""
-    return model.rows.x.lane(k)[:, model.model.keep]
+    return model.rows.x.of(k)[:, model.model.keep]
 
 
 def _in_span(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:

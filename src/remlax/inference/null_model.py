@@ -23,8 +23,8 @@ def null_model(fits: Selection) -> Fitted:
     data = ImputedData(tuple(rows.data.frames[k] for k in fits.which), tuple(rows.data.labels[k] for k in fits.which))
     read = read_rows(parse_formula(null_formula(rows)), data)
     # what scale(y) means, for instance, was decided over all data sets
-    own = [None if part is None else part.of_lanes(fits.which) for part in (rows.weights, rows.offset)]
-    read = replace(read, y=rows.y.of_lanes(fits.which), weights=own[0], offset=own[1])
+    own = [None if part is None else part.of_sets(fits.which) for part in (rows.weights, rows.offset)]
+    read = replace(read, y=rows.y.of_sets(fits.which), weights=own[0], offset=own[1])
     return fit_assembled(assemble(read, reml=fits.fitted.reml), fits.fitted.optimizer)
 
 

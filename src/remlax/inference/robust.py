@@ -137,7 +137,7 @@ def cluster_name(fitted: Fitted, cluster: str | None) -> str:
 def _clusters(fit: Selection, cluster: str | None) -> np.ndarray:
     """Cluster of every row of one data set, numbered from 0."""
     rows, layout, name = fit.rows, fit.model.layout, cluster_name(fit.fitted, cluster)
-    codes = [rows.factor_rows[s].lane(fit.k) for s in layout.factor_source]
+    codes = [rows.factor_rows[s].of(fit.k) for s in layout.factor_source]
     found = next((c for f, c in zip(layout.factors, codes, strict=True) if f.label == name), None)
     if found is None:
         assert rows.data is not None  # every fit keeps its data
@@ -208,9 +208,9 @@ def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def _batches(fit: Selection, clusters: np.ndarray) -> Iterator[_Batch]:
     """Group the clusters by their numbers of rows."""
     model, rows = fit.model, fit.rows
-    x = model.orthonormal(rows.x.lane(fit.k)[:, model.keep], fit.k)
-    residual = rows.y.lane(fit.k) - fit.fitted.fitted_values(fit.k, random=False)
-    noise = None if rows.weights is None else 1 / rows.weights.lane(fit.k)
+    x = model.orthonormal(rows.x.of(fit.k)[:, model.keep], fit.k)
+    residual = rows.y.of(fit.k) - fit.fitted.fitted_values(fit.k, random=False)
+    noise = None if rows.weights is None else 1 / rows.weights.of(fit.k)
     columns = [_columns_in_clusters(fit, f, z, clusters) for f, z in enumerate(inner_columns(model, fit.k))]
     order = np.argsort(clusters, kind="stable")
     count = np.bincount(clusters)
@@ -233,7 +233,7 @@ def _columns_in_clusters(
     for t, term in enumerate(model.layout.terms):
         if term.factor == factor:
             lam[term.columns, term.columns] = fit.fitted.inner_factor(t)[fit.k]
-    codes = model.rows.factor_rows[model.layout.factor_source[factor]].lane(fit.k)
+    codes = model.rows.factor_rows[model.layout.factor_source[factor]].of(fit.k)
     levels, inverse = np.unique(codes, return_inverse=True)
     parent = np.zeros(len(levels), dtype=int)
     parent[inverse] = clusters

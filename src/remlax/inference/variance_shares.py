@@ -124,7 +124,7 @@ def variance_shares(fits: Selection) -> VarianceShares:
 
 def _fixed_variance(fit: Selection) -> tuple[float, np.ndarray]:
     """Variance of x'beta over the rows and its derivative in beta."""
-    x = fit.rows.x.lane(fit.k)[:, fit.model.keep]
+    x = fit.rows.x.of(fit.k)[:, fit.model.keep]
     centred = x - x.mean(axis=0)
     deviation = centred @ fit.fitted.beta[fit.k]
     n = len(x) - 1

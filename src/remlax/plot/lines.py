@@ -70,7 +70,7 @@ def spaghetti(
     label = fits.model.layout.factors[factor].label
     name = _variable(model, label, x)
     codes = fits.rows.factor_rows[fits.model.layout.factor_source[factor]]
-    each = pd.DataFrame({"code": np.concatenate([codes.lane(k) for k in fits.which]), "x": column_of(model, name)})
+    each = pd.DataFrame({"code": np.concatenate([codes.of(k) for k in fits.which]), "x": column_of(model, name)})
     number = is_number(model, name)
     grid = _along_number(each) if number else _along_categories(each, categories(model, name))
     levels = fits.model.layout.factors[factor].levels[grid.codes]

@@ -75,7 +75,7 @@ def intercept_correction(fit: Selection) -> np.ndarray:
     left = v - sum(spurious)
     if not left > 0:
         rows = fit.rows
-        where = f" in imputation {rows.labels[fit.k]}" if rows.n_lanes > 1 else ""
+        where = f" in imputation {rows.labels[fit.k]}" if rows.n_sets > 1 else ""
         raise DataError(
             f"fix_intercept_variance=True takes {sum(spurious):.4g} from the intercept's variance of {v:.4g}{where}, "
             "and nothing is left: use draws='joint', which needs no correction"
@@ -92,7 +92,7 @@ def _spurious_variance(fit: Selection, term: int) -> float:
     """Variance of the mean of a grouping factor's random intercepts, each with its prior and conditional variance."""
     layout = fit.model.layout.terms[term]
     at = layout.names.index("Intercept")
-    codes = fit.rows.factor_rows[fit.model.layout.factor_source[layout.factor]].lane(fit.k)
+    codes = fit.rows.factor_rows[fit.model.layout.factor_source[layout.factor]].of(fit.k)
     variances = fit.fitted.modes(term).variances[fit.k, np.unique(codes), at, at]
     with np.errstate(divide="ignore"):  # a variance of zero has infinite precision
         return float(1 / np.sum(1 / (fit.fitted.covariance(term)[fit.k, at, at] + variances)))

@@ -162,13 +162,13 @@ def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
     for k in fits.which:
         z = tuple(part * mask for part, mask in zip(z_columns(rows, layout, k), masks, strict=True))
         codes = tuple(
-            np.where(mask.any(), rows.factor_rows[source].lane(k), -1)
+            np.where(mask.any(), rows.factor_rows[source].of(k), -1)
             for mask, source in zip(masks, layout.factor_source, strict=True)
         )
         n = rows.n_rows(k)
-        offset = np.zeros(n) if rows.offset is None else rows.offset.lane(k)
-        weights = np.ones(n) if rows.weights is None else rows.weights.lane(k)
-        frames.append(FrameRows(rows.x.lane(k)[:, fits.model.keep], z, codes, offset, weights))
+        offset = np.zeros(n) if rows.offset is None else rows.offset.of(k)
+        weights = np.ones(n) if rows.weights is None else rows.weights.of(k)
+        frames.append(FrameRows(rows.x.of(k)[:, fits.model.keep], z, codes, offset, weights))
     return PredictionRows(tuple(frames), first, ((),) * len(layout.factors))
 
 

@@ -46,7 +46,7 @@ def _broken(fit: Selection, found: Redundancy, frame: FrameRows) -> np.ndarray:
     """Tell which rows of a frame depend on undetermined directions, boolean (R,)."""
     model, layout = fit.model, fit.model.layout
     columns = z_columns(model.rows, layout, fit.k)
-    codes = [model.rows.factor_rows[source].lane(fit.k) for source in layout.factor_source]
+    codes = [model.rows.factor_rows[source].of(fit.k) for source in layout.factor_source]
     scale = [np.linalg.norm(z, axis=0) / np.sqrt(len(z)) for z in columns]
     # directions for columns of unit root mean square
     unit = np.ones(len(found.root))

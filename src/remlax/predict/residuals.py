@@ -28,9 +28,9 @@ def residual_values(fit: Selection, type_: ResidualType) -> np.ndarray:
     if type_ not in ("response", "pearson", "scaled", "marginal"):
         raise DataError(f"type={type_!r} is not known: use 'response', 'pearson', 'scaled' or 'marginal'")
     rows = fit.rows
-    values = rows.y.lane(fit.k) - fit.fitted.fitted_values(fit.k, random=type_ != "marginal")
+    values = rows.y.of(fit.k) - fit.fitted.fitted_values(fit.k, random=type_ != "marginal")
     if type_ in ("pearson", "scaled") and rows.weights is not None:
-        values = values * np.sqrt(rows.weights.lane(fit.k))
+        values = values * np.sqrt(rows.weights.of(fit.k))
     return np.asarray(values / fit.fitted.sigma[fit.k] if type_ == "scaled" else values)
 
 

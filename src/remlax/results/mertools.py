@@ -62,14 +62,14 @@ def refit_subsamples(fits: Selection, n: int, n_boot: int, seed: int) -> Fitted:
     taken = [random.integers(rows.n_rows(fits.which[0]), size=n) for _ in range(n_boot)]
     frames = [rows.data.frames[k].iloc[chosen].reset_index(drop=True) for chosen in taken for k in fits.which]
     own = rows.weights
-    weights = None if own is None else [own.lane(k)[chosen] for chosen in taken for k in fits.which]
+    weights = None if own is None else [own.of(k)[chosen] for chosen in taken for k in fits.which]
     offset = _given_offset(fits, taken)
     small = "subsamples of n={n} rows do not identify the model ({why}): take a larger n"
     with quiet(RankDeficientWarning):
         try:
             read = read_rows(rows.formula, ImputedData.from_frames(frames), weights=weights, offset=offset)
             if rows.own_response:
-                y = [rows.y.lane(k)[chosen] for chosen in taken for k in fits.which]
+                y = [rows.y.of(k)[chosen] for chosen in taken for k in fits.which]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
             model = assemble(read, reml=fits.fitted.reml)
         except (DesignError, DataError) as error:
@@ -88,8 +88,8 @@ def _given_offset(
     given, rows = fits.rows.given_offset, fits.rows
     if given is None or isinstance(given, str):
         return given
-    several = isinstance(given, list | tuple) and len(given) == rows.n_lanes and np.ndim(given[0]) == 1
-    arrays = [np.asarray(given[k] if several else given, dtype=float) for k in range(rows.n_lanes)]
+    several = isinstance(given, list | tuple) and len(given) == rows.n_sets and np.ndim(given[0]) == 1
+    arrays = [np.asarray(given[k] if several else given, dtype=float) for k in range(rows.n_sets)]
     return [arrays[k][chosen] for chosen in taken for k in fits.which]
 
 
@@ -121,7 +121,7 @@ def rmse(fits: Selection, *, scale: bool) -> float:
     out = []
     for fit in fits.each:
         size = float(np.sqrt(np.mean(residual_values(fit, "response") ** 2)))
-        out.append(size / float(np.std(fit.rows.y.lane(fit.k), ddof=1)) if scale else size)
+        out.append(size / float(np.std(fit.rows.y.of(fit.k), ddof=1)) if scale else size)
     return float(np.mean(out))
 
 

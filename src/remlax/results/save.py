@@ -120,7 +120,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
             n_dropped=tree["n_dropped"],
         )
         rows = replace(rows, refitted=tree.get("refitted", False))
-        if rows.refitted and rows.labels != tuple(range(1, rows.n_lanes + 1)):
+        if rows.refitted and rows.labels != tuple(range(1, rows.n_sets + 1)):
             raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
         if rows.own_response:
             response = _read(tree, ("response",), {"n": int(rows.offsets[-1])})["response"]
@@ -128,7 +128,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
         model = assemble(rows, reml=tree["reml"])
     _check_same(_fingerprint(model), tree["model"])
     structure = model.layout.structure
-    sizes = {"k": rows.n_lanes, "p": len(model.keep), "d": structure.theta_map.n_theta}
+    sizes = {"k": rows.n_sets, "p": len(model.keep), "d": structure.theta_map.n_theta}
     # a fit that failed may hold anything
     sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
     estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
@@ -234,7 +234,7 @@ def _fingerprint(model: Assembled) -> Tree:
         "fixed": model.fixed_names,
         "terms": [[term.group, *term.names] for term in layout.terms],
         "levels": [int(factor.n_levels) for factor in layout.factors],
-        "rows": [rows.n_rows(k) for k in range(rows.n_lanes)],
+        "rows": [rows.n_rows(k) for k in range(rows.n_sets)],
         # sums of squares and weighted sums of all columns: values and their order
         "sums": [np.stack([_sums(c), _sums(c, ordered=True)]) for c in columns],
     }

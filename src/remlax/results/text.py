@@ -91,7 +91,7 @@ def _ngrps(fits: Selection) -> dict[str, str]:
     for f in dict.fromkeys(term.factor for term in layout.terms):
         codes = fits.rows.factor_rows[layout.factor_source[f]]
         which = fits.which if codes.offsets is not None else fits.which[:1]
-        out[layout.factors[f].label] = span(np.array([np.count_nonzero(np.bincount(codes.lane(k))) for k in which]))
+        out[layout.factors[f].label] = span(np.array([np.count_nonzero(np.bincount(codes.of(k))) for k in which]))
     return out
 
 

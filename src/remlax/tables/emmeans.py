@@ -215,7 +215,7 @@ def estimated_means(
     matrix = ties.reduced(grid.rows)
     keys = grid.keys()
     offset = fits.rows.offset
-    means_of = None if offset is None else np.array([offset.lane(k).mean() for k in fits.which])
+    means_of = None if offset is None else np.array([offset.of(k).mean() for k in fits.which])
     missed = ties.missed(grid.rows)
     fits.model.check_digits(matrix[~missed.any(axis=1)])
     found = combos.table(matrix, grid.labels, means_of)

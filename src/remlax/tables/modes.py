@@ -114,7 +114,7 @@ def _present(fits: Selection, factor: int) -> np.ndarray:
     size = layout.factors[factor].n_levels
     if codes.offsets is None:
         return np.full(size, fits.n_sets)
-    return np.asarray(np.sum([np.bincount(codes.lane(k), minlength=size) > 0 for k in fits.which], axis=0))
+    return np.asarray(np.sum([np.bincount(codes.of(k), minlength=size) > 0 for k in fits.which], axis=0))
 
 
 def fit_ranef(fit: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:

@@ -129,7 +129,7 @@ def _several(n: int) -> str:
 def _same_groups(fit: Selection, f: int, g: int) -> bool:
     """Tell whether two grouping factors part the rows of a data set into the same groups."""
     rows, source = fit.rows, fit.model.layout.factor_source
-    one, other = (rows.factor_rows[source[i]].lane(fit.k) for i in (f, g))
+    one, other = (rows.factor_rows[source[i]].of(fit.k) for i in (f, g))
     pairs = len(np.unique(one.astype(np.int64) * (int(other.max()) + 1) + other))
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
@@ -156,7 +156,7 @@ def _within(fit: Selection, group: RedundantTerms) -> tuple[str, str]:
             f"no group of {label} has rows that tell the correlations of the random term {text}",
             "give each column a term of its own, with numeric columns such as (0 + a | g) + (0 + b | g)",
         )
-    codes = model.rows.factor_rows[model.layout.factor_source[term.factor]].lane(fit.k)
+    codes = model.rows.factor_rows[model.layout.factor_source[term.factor]].of(fit.k)
     first = np.zeros((int(codes.max()) + 1, term.q))
     first[codes] = z
     fixed = [name for name, same in zip(names, (first[codes] == z).all(axis=0), strict=True) if same]

@@ -56,7 +56,7 @@ def refuse_other_outcomes(fits: Selection) -> None:
     PoolingError
     """
     rows = fits.rows
-    if rows.refitted and fits.n_sets > 1 and _agreement([rows.y.lane(k) for k in fits.which]) < 0.5:
+    if rows.refitted and fits.n_sets > 1 and _agreement([rows.y.of(k) for k in fits.which]) < 0.5:
         raise PoolingError(
             f"these are refits to {fits.n_sets} responses that are not imputations of one outcome (they agree in too "
             "few rows), and Rubin's rules are for imputations: use the fits' own numbers, refits.fixef(), "

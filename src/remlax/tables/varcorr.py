@@ -44,7 +44,7 @@ def level_counts(fit: Selection) -> dict[str, int]:
     """Levels of each grouping factor that occur in one data set."""
     rows, layout = fit.rows, fit.model.layout
     return {
-        factor.label: int(np.count_nonzero(np.bincount(rows.factor_rows[layout.factor_source[f]].lane(fit.k))))
+        factor.label: int(np.count_nonzero(np.bincount(rows.factor_rows[layout.factor_source[f]].of(fit.k))))
         for f, factor in factors_in_order(fit.fitted)
     }
 
