@@ -152,5 +152,6 @@ def _check_each(rows: ModelRows, x: RowMatrix, keep: np.ndarray, names: np.ndarr
         name, labels = next(iter(culprits.items()))
         raise DesignError(
             f"the fixed-effect column {name!r} is determined by the others in imputation {shortened(labels)} but not "
-            "in all: its coefficient does not exist there and cannot be pooled; leave the term out or merge its categories"
+            "in all: its coefficient does not exist there and cannot be pooled; leave the term out or merge its "
+            "categories"
         )
