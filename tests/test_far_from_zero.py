@@ -15,7 +15,7 @@ import pytest
 
 import remlax as rx
 from dense_model import DenseTerm, dense, lower
-from remlax.errors import DataError, RankDeficientWarning
+from remlax.errors import DataError, DesignError, RankDeficientWarning
 from remlax.fitting.refit import refit_to
 from remlax.fitting.units import triangular
 
@@ -216,6 +216,38 @@ def test_copies_and_constants_far_from_zero_are_still_dropped(frames: list[pd.Da
     message = "determine: still; subtract a constant from 'still', whose mean is far from zero for its spread$"
     with pytest.warns(RankDeficientWarning, match=message):
         rx.lmer("y ~ still + (1 | g)", nearly)
+
+
+@pytest.mark.parametrize("c", [2e3, 1.3e5])
+def test_columns_that_follow_from_others_far_from_zero_are_dropped_in_every_order(
+    frames: list[pd.DataFrame], c: float
+) -> None:
+    frame = frames[0].assign(s=frames[0]["x"] + c, a=frames[0]["z"] + c, b=frames[0]["z"] + frames[0]["x"] + c)
+    for near, formulas in {
+        "x": ("s + x", "x + s", "s + scale(s)"),
+        "x * f": ("s * f + x", "x + s * f"),
+        "x + z": ("a + b + x", "x + b + a"),
+    }.items():
+        expected = rx.lmer(f"y ~ {near} + (1 | g)", frame)
+        for formula in formulas:
+            with pytest.warns(RankDeficientWarning, match="dropping 1 column that others determine"):
+                fit = rx.lmer(f"y ~ {formula} + (1 | g)", frame)
+            # the columns are those times a matrix of determinant 1 or -1
+            assert fit.criterion() == pytest.approx(expected.criterion(), abs=1e-8)
+            np.testing.assert_allclose(fit.fitted(), expected.fitted(), atol=1e-9)
+
+
+def test_sets_of_which_some_have_a_column_too_many_far_from_zero(frames: list[pd.DataFrame]) -> None:
+    short = frames[0].assign(s=frames[0]["x"] + 2e3)
+    full = short.assign(x=short["z"])
+    for sets in ([full, short], [short, full]):
+        with pytest.raises(DesignError, match="'x' is determined by the others in imputation"):
+            rx.lmer_list("y ~ s + x + (1 | g)", sets)
+    with pytest.warns(RankDeficientWarning, match="others determine: x$"):
+        fits = rx.lmer_list("y ~ s + x + (1 | g)", [short, short.assign(y=frames[1]["y"])])
+    expected = rx.lmer_list("y ~ x + (1 | g)", [short, short.assign(y=frames[1]["y"])])
+    a, b = (pooled.tidy("fixed").iloc[1, 1:].astype(float) for pooled in (expected.pool(), fits.pool()))
+    np.testing.assert_allclose(b, a, rtol=1e-6)
 
 
 def test_triangular_roots_of_full_and_of_lower_rank() -> None:

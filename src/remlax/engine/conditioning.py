@@ -17,8 +17,8 @@ from ..kernels.cross_products import Conditioning, Rotation, Table
 from .rows import ROWS_PER_PIECE, HostColumns, accumulate
 from .shapes import host_leaf
 
-# below this a column is close enough to aliased that the cross-products cannot tell: look at the rows
-SUSPICIOUS_PIVOT = 1e-5
+# with more digits of a column than this lost to those before it, the cross-products cannot tell: look at the rows
+SUSPICIOUS_LOSS = 1e5
 ALIASED_PIVOT = 1e-7
 # a data set's columns, rotated as the first one's, are nearly orthonormal and its residuals not much too large
 CLOSE_PIVOT, CLOSE_RESIDUAL = 0.3, 0.03
@@ -155,8 +155,11 @@ def _gram_conditioning(rows: HostColumns) -> Conditioning | None:
             first = cross_products.condition(total, np)
     except np.linalg.LinAlgError:
         return None
+    # a column is left with v'X'X v, v its weights on itself and those before it, which rounding knows to eps v'v:
+    # a small pivot need not be seen in the last one, as v is large after it
+    loss = np.linalg.norm(first.inverse * np.sqrt(np.diag(total))[:-1, None], axis=0)
     # written so that NaN counts as doubtful
-    return first if float(first.pivot) > SUSPICIOUS_PIVOT else None
+    return first if np.max(loss, initial=0.0) < SUSPICIOUS_LOSS else None
 
 
 def _qr_conditioning(rows: HostColumns) -> Conditioning:
