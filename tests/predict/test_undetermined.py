@@ -202,6 +202,34 @@ def test_the_rank_decides_in_any_unit_and_order(seed, unit):
         assert ties.broken((rows * units)[:, order]).any(axis=1).tolist() == expected
 
 
+@pytest.mark.parametrize("c", [0.0, 1e3, 1e6, 1e9])
+def test_the_rule_is_that_near_zero_wherever_zero_is(c):
+    rng = np.random.default_rng(3)
+    x, z = np.round(rng.normal(size=(2, 120)) * 2**10) / 2**10
+    near = np.column_stack([np.ones(120), x, x, z, np.tile([0, 1], 60)])
+    near = np.column_stack([near, near[:, 4:] * near[:, [1, 1]]])
+    new = np.array(
+        [[1, 1, 1, 0, 1, 1, 1], [1, 1, 2, 0, 0, 0, 0], [1, 1, 1 + 2**-10, 0, 0, 0, 0], [1, 1, 1, 0, 1, 1, 2]]
+    )
+    shift = np.eye(7)
+    shift[0, 2] = shift[4, 6] = c  # the second column of each pair is far from zero
+    for order in ([0, 1, 2, 3, 4, 5, 6], [0, 2, 1, 3, 4, 6, 5]):
+        names = [list("1xszfuv")[j] for j in order]
+        ties = find_ties((near @ shift)[:, order], np.array([0, 1, 3, 4, 5]), names)
+        assert ties.broken((new @ shift)[:, order]).any(axis=1).tolist() == [False, True, True, True]
+        assert not ties.broken((near @ shift)[:, order]).any()
+
+
+def test_rows_of_a_fit_with_tied_columns_far_from_zero_have_no_prediction():
+    frame = tied_frame(0).assign(big=lambda d: d["ses"] + 1e6)
+    new = pd.DataFrame({"ses": [1.0, 1.0], "big": [1e6 + 1, 1e6 + 2], "school": [3, 3]})
+    for formula, name in {"y ~ ses + big + (1 | school)": "big", "y ~ big + ses + (1 | school)": "ses"}.items():
+        with pytest.warns(RankDeficientWarning, match="dropping 1 column"):
+            fit = rx.lmer(formula, frame)
+        with pytest.warns(RankDeficientWarning, match=f"for row 1 of newdata, where '{name}' is not what 'Intercept'"):
+            assert fit.predict(new)["estimate"].isna().tolist() == [False, True]
+
+
 def test_rows_as_inexact_as_the_data_are_estimable():
     rng = np.random.default_rng(1)
     a = rng.normal(size=200)

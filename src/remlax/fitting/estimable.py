@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-# of the root mean square of a column: ten times what makes it a combination of others (`aliased_columns`)
+# share of what varies in tied columns: ten times what makes a column a combination of others (`aliased_columns`)
 ESTIMABLE_TOL = 1e-6
+# share of a column in a tie that is rounding error, relative to the largest share and to the largest gap in the data
+NOISE, SLACKS = 1e-12, 1e4
+# rounding errors of a number that the columns of a row are known to
+ROUNDING = 16 * np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class Ties:
         Columns dropped that are zero in every row.
     slack : ndarray (d,)
         Largest gap of a row of the data themselves.
+    inverse : ndarray (p, p)
+        What makes the columns kept, divided by their size, orthogonal and of mean square 1.
     """
 
     names: tuple[str, ...]
@@ -38,6 +45,18 @@ class Ties:
     weights: np.ndarray
     empty: np.ndarray
     slack: np.ndarray
+    inverse: np.ndarray
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """Root mean square of what each kept column brings into those dropped, (p, d), that no other kept one has.
+
+        0 where that is rounding. The least of a tie is what varies in it, wherever the zero of its columns is.
+        """
+        shares = np.abs(self.weights) / np.linalg.norm(self.inverse, axis=1)[:, None]
+        most = shares.max(axis=0, initial=0.0)
+        noise = np.minimum(np.maximum(NOISE * most, SLACKS * self.slack), most)
+        return np.where(shares >= noise, shares, 0.0)
 
     def missed(self, rows: np.ndarray) -> np.ndarray:
         """By how much rows (R, P) miss what the kept columns make of those dropped, (R, d); 0 where that is rounding.
@@ -48,8 +67,12 @@ class Ties:
         scaled = rows / self.size
         kept, own = scaled[:, self.keep], scaled[:, self.dropped]
         gap = own - kept @ self.weights
-        size = 1 + np.abs(own) + np.abs(kept) @ np.abs(self.weights)
-        allowed = np.where(self.empty, 0.0, np.maximum(ESTIMABLE_TOL * size, 2 * self.slack))
+        rounding = ROUNDING * (np.abs(own) + np.abs(kept) @ np.abs(self.weights))
+        # 1 and more far from the data
+        length = 1 + np.linalg.norm(kept @ self.inverse, axis=1, keepdims=True)
+        varies = np.where(self.shares > 0, self.shares, np.inf).min(axis=0)
+        unit = np.maximum(ESTIMABLE_TOL * np.where(self.empty, 0.0, varies), 2 * self.slack)
+        allowed = np.where(self.empty, 0.0, np.maximum(unit * length, rounding))
         return np.asarray(np.where(np.abs(gap) > allowed, gap, 0.0))
 
     def broken(self, rows: np.ndarray) -> np.ndarray:
@@ -73,7 +96,7 @@ class Ties:
 
     def clause(self, j: int) -> str:
         """Say what is wrong with column j of those dropped, in rows that break it."""
-        name, others = self.names[self.dropped[j]], np.flatnonzero(np.abs(self.weights[:, j]) > ESTIMABLE_TOL)
+        name, others = self.names[self.dropped[j]], np.flatnonzero(self.shares[:, j])
         if self.empty[j]:
             return f"{name!r} is not 0, as it is in all data of the fit"
         made = _listed([self.names[i] for i in self.keep[others]])
@@ -84,14 +107,16 @@ def find_ties(x: np.ndarray, keep: np.ndarray, names: Sequence[str]) -> Ties:
     """Find how the columns of x (n, P) that are not kept follow from those that are."""
     dropped, p = np.setdiff1d(np.arange(len(names)), keep), len(names)
     if not len(dropped):
-        return Ties(tuple(names), keep, dropped, np.ones(p), np.zeros((p, 0)), np.zeros(0, bool), np.zeros(0))
+        none = np.zeros(0)
+        return Ties(tuple(names), keep, dropped, np.ones(p), np.zeros((p, 0)), none.astype(bool), none, np.eye(p))
     rms = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
     size = np.where(rms > 0, rms, 1.0)
     kept, own = x[:, keep] / size[keep], x[:, dropped] / size[dropped]
     basis, triangle = np.linalg.qr(kept)
     weights = np.linalg.solve(triangle, basis.T @ own)
     slack = np.abs(own - kept @ weights).max(axis=0)
-    return Ties(tuple(names), keep, dropped, size, weights, rms[dropped] == 0, slack)
+    inverse = np.linalg.inv(triangle) * np.sqrt(len(x))
+    return Ties(tuple(names), keep, dropped, size, weights, rms[dropped] == 0, slack, inverse)
 
 
 def _listed(names: Sequence[str], most: int = 4) -> str:
