@@ -97,6 +97,38 @@ def test_complete_data_and_complete_cases_are_single_fits() -> None:
     assert found.terms[6:] == ["sd__Intercept|g", "sd__x|g", "cor__Intercept.x|g", "sigma"]
 
 
+@pytest.mark.parametrize("c", [1e5, 1.7e9])
+def test_slopes_of_covariates_far_from_zero_are_those_near_zero(c: float) -> None:
+    far = f"I(x + {c:.0f})"
+
+    def near(scenario: Mapping[str, Any]) -> Any:
+        return sim.MultilevelDesign(
+            [sim.Factor("g", 10)],
+            sim.Drawn.uniform(4, 7),
+            {"1": 1.0, "x": 0.5},
+            [sim.RandomTerm("g", {"1": 0.6, "x": 0.8}, 0.3)],
+            1.0,
+            [sim.Covariate("x", icc={"g": 0.2})],
+        )
+
+    amputed = {"ampute": lambda scenario: sim.Amputation(0.3, [["x"]], weights={"y": 1.0})}
+    model = f"y ~ {far} + (1 + {far} | g)"
+    _, data, found = analysed(CompleteCases(), generate=near, model=model, estimands={far: 0.5}, **amputed)
+    use = [1, 3, 5]  # the coefficient of x, its SD between groups, and sigma
+    for i, one in enumerate(data):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # as far as the digits go that are left of x
+            fit = rx.lmer("y ~ x + (1 + x | g)", one.data.dropna().assign(x=lambda d: (d["x"] + c) - c))
+        fixed = fit.tidy("fixed").iloc[1]
+        expected = [fixed["estimate"], *fit.varcorr()["sdcor"].iloc[[1, 3]]]
+        np.testing.assert_allclose(found.estimate[i, use], expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.std_error[i, 1], fixed["std_error"], rtol=1e-6)
+        np.testing.assert_allclose(found.df[i, 1], fixed["df"], rtol=1e-4)
+        assert (found.status[i] == 1) == fit.is_singular
+    assert set(found.status) <= {0, 1}
+
+
 def completed_frames(batch: BatchData, data: list[Any], i: int, method: EMB | Joint) -> list[pd.DataFrame]:
     """The completed data sets of one replication: the same imputations as frames."""
     with jax.enable_x64(True):

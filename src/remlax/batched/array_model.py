@@ -15,9 +15,10 @@ import pandas as pd
 from ..data import ImputedData
 from ..design.build import ModelRows, needed_columns, read_rows, require_model_columns
 from ..design.formula import parse_formula
+from ..design.rows import RowMatrix
 from ..design.syntax import variables
 from ..design.tree import Node
-from ..engine.conditioning import aliased_columns
+from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
 from ..engine.programs import float64
 from ..engine.shapes import host_leaf
 from ..engine.stack import NestedAssembly
@@ -25,6 +26,7 @@ from ..errors import SimulationError
 from ..fitting.assemble import z_columns
 from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
+from ..fitting.units import centring, mean_squares, turned
 from ..kernels.problem import Structure
 from ..kernels.row_products import RowLayout
 from ..simulation.design import MultilevelDesign, highest
@@ -47,11 +49,13 @@ class ModelShape(NamedTuple):
     """What the fits depend on, apart from the rows.
 
     structure: shape of the model; pairs: for each variance parameter but the residual SD its factor and two columns in
-    the factor's block (equal for an SD).
+    the factor's block (equal for an SD); constants: per factor and column of Z the column of ones of its term, -1 for
+    none.
     """
 
     structure: Structure
     pairs: tuple[tuple[int, int, int], ...]
+    constants: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class ArrayModel:
         Names of the variance parameters: per term SDs, then correlations; the residual SD last.
     response, offsets
         Expressions of the response and of what is subtracted from it.
-    fixed
-        Columns of X.
+    fixed, constants
+        Columns of X, and for each of them the column of ones, -1 for none.
     random
         Columns of Z per factor, in elimination order.
     shape, layout
@@ -81,6 +85,7 @@ class ArrayModel:
     response: Node
     offsets: tuple[Node, ...]
     fixed: tuple[Product, ...]
+    constants: tuple[int, ...]
     random: tuple[tuple[Product, ...], ...]
     shape: ModelShape
     layout: RowLayout
@@ -142,7 +147,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     check_groups(rows)
     _check_factors(design, rows)
     names = rows.fixed.names
-    _check_aliased(names, rows.x.values)
+    _check_aliased(names, rows.x)
     layout = make_layout(rows, reml=reml)
     if not isinstance(layout.assembly, NestedAssembly):
         raise SimulationError(
@@ -155,14 +160,17 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     parameters, pairs = _parameters(layout)
     categories = categories_of(tuple(design.covariates), highest(design.size))
     groups = {column for term in parsed.random for column in term.group}
+    fixed = array_products(rows.fixed, categories)
+    random, constants = _random(rows, layout, categories)
     model = ArrayModel(
         names=names,
         parameters=parameters,
         response=_checked(parsed.response_tree),
         offsets=tuple(_checked(tree) for tree in parsed.offset_trees),
-        fixed=array_products(rows.fixed, categories),
-        random=_random(rows, layout, categories),
-        shape=ModelShape(structure, pairs),
+        fixed=fixed,
+        constants=_constants(fixed, 0),
+        random=random,
+        shape=ModelShape(structure, pairs, constants),
         layout=RowLayout(tables, tuple(_block(f.codes, f.n_levels) for f in layout.factors)),
         columns=tuple(name for name in needed_columns(parsed) if name not in groups),
     )
@@ -194,11 +202,12 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
     return first
 
 
-def _check_aliased(names: Sequence[str], x: np.ndarray) -> None:
-    aliased = aliased_columns(x)
+def _check_aliased(names: Sequence[str], x: RowMatrix) -> None:
+    turn, noise = centring(x, mean_squares(x))
+    aliased = aliased_columns((x if turn is None else turned(x, turn)).values, max(ALIASED_PIVOT, 100 * noise))
     if not aliased:
         return
-    name, column = names[aliased[0]], x[:, aliased[0]]
+    name, column = names[aliased[0]], x.columns()[aliased[0]]
     if np.ptp(column) == 0:
         raise SimulationError(
             f"The column {name!r} of the model has the same value in all rows of the design's data: leave it out, or "
@@ -229,13 +238,24 @@ def _checked(node: Node) -> Node:
     return node
 
 
-def _random(rows: ModelRows, layout: Layout, categories: Categories) -> tuple[tuple[Product, ...], ...]:
-    """Columns of Z per factor, its terms one after the other."""
-    out = []
+def _random(
+    rows: ModelRows, layout: Layout, categories: Categories
+) -> tuple[tuple[tuple[Product, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Columns of Z per factor, its terms one after the other, and the column of ones of each one's term."""
+    out, constants = [], []
     for f in range(len(layout.factors)):
         terms = sorted((term for term in layout.terms if term.factor == f), key=lambda term: term.start)
-        out.append(tuple(p for term in terms for p in array_products(rows.term_specs[term.source], categories)))
-    return tuple(out)
+        each = [array_products(rows.term_specs[term.source], categories) for term in terms]
+        out.append(tuple(p for products in each for p in products))
+        parts = [_constants(products, term.start) for term, products in zip(terms, each, strict=True)]
+        constants.append(tuple(place for part in parts for place in part))
+    return tuple(out), tuple(constants)
+
+
+def _constants(products: tuple[Product, ...], start: int) -> tuple[int, ...]:
+    """Place of the column of ones that each column could be centred by, counted from ``start``; -1 for none."""
+    one = next((i for i, product in enumerate(products) if not product), None)
+    return tuple(-1 if one is None or i == one else start + one for i in range(len(products)))
 
 
 def _parameters(layout: Layout) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:

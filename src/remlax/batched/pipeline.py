@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,12 +17,16 @@ from jax.sharding import Mesh, PartitionSpec
 from ..engine.conditioning import ALIASED_PIVOT
 from ..engine.programs import PROGRAMS, float64, program
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
+from ..fitting.units import CONSTANT, FAR
 from ..kernels.cross_products import Rotation
 from ..kernels.estimates import Estimates, Pooled, rubin
 from ..kernels.nested import Nested
 from ..kernels.newton import CONVERGED, Optimum
 from ..kernels.row_products import RowProducts, row_products
 from .array_model import ArrayModel, Groups, ModelShape
+
+# scales and means of the columns of Z, per factor
+Units = tuple[tuple[Array, ...], tuple[Array, ...]]
 
 
 class ReplicationColumns(NamedTuple):
@@ -196,13 +201,14 @@ def analyse_on(
 class DataSets(NamedTuple):
     """R x K data sets, their axes joined: cross-products, way back to the user's units and least pivot of each.
 
-    scales: per factor (R K, q), what divides the columns of Z.
+    scales: per factor (R K, q), what divides the columns of Z; means: per factor (R K, q), what is subtracted before.
     """
 
     problem: Nested
     rotation: Rotation
     pivot: Array
     scales: tuple[Array, ...]
+    means: tuple[Array, ...]
 
 
 @program("model", "treatment", "at_once")
@@ -211,15 +217,19 @@ def _data_sets(
 ) -> DataSets:
     """Impute and form cross-products."""
 
-    def of_replication(own: tuple[Array, ReplicationColumns]) -> tuple[RowProducts, tuple[Array, ...]]:
-        products, scales = _products(*own, groups, model, treatment)
-        return products, tuple(jnp.broadcast_to(scale, (treatment.sets, *scale.shape)) for scale in scales)
+    def of_replication(own: tuple[Array, ReplicationColumns]) -> tuple[RowProducts, Units]:
+        products, units = _products(*own, groups, model, treatment)
+        return products, jax.tree.map(lambda a: jnp.broadcast_to(a, (treatment.sets, *a.shape)), units)
 
     found = lax.map(of_replication, (keys, columns), batch_size=at_once)
-    flat: tuple[RowProducts, tuple[Array, ...]] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
-    products, scales = flat
+    flat: tuple[RowProducts, Units] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+    products, (scales, means) = flat
     return DataSets(
-        Nested(model.shape.structure, products.products, groups.levels), products.rotation, products.pivot, scales
+        Nested(model.shape.structure, products.products, groups.levels),
+        products.rotation,
+        products.pivot,
+        scales,
+        means,
     )
 
 
@@ -241,7 +251,7 @@ def _estimates(
         data_sets.problem,
         satterthwaite=options.satterthwaite and options.dfcom is None,
     )
-    parameters = _parameters(found, model)
+    parameters = _parameters(found, data_sets.means, model)
     by_set: tuple[Optimum, Estimates, Array, Array] = jax.tree.map(
         lambda a: a.reshape(-1, sets, *a.shape[1:]), (optimum, found, parameters, data_sets.pivot)
     )
@@ -250,23 +260,37 @@ def _estimates(
 
 def _products(
     key: Array, columns: ReplicationColumns, groups: Groups, model: ArrayModel, treatment: Treatment
-) -> tuple[RowProducts, tuple[Array, ...]]:
-    """Cross-products of the K completed data sets of one replication, and the scales of the columns of Z."""
+) -> tuple[RowProducts, Units]:
+    """Cross-products of the K completed data sets of one replication, and the scales and means of the columns of Z."""
     columns = columns._replace(rows=columns.rows > 0)
     completed = treatment.complete(key, columns)
     shared, present = columns.values, completed.rows
 
-    def random(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
+    def far(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
         z = model.random_of({**shared, **imputed})
+        return tuple(far_means(part, present, ones) for part, ones in zip(z, model.shape.constants, strict=True))
+
+    def centred(own: Mapping[str, Array]) -> tuple[Array, ...]:
+        return tuple(part - mean[None] for part, mean in zip(model.random_of(own), means, strict=True))
+
+    def random(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
+        z = centred({**shared, **imputed})
         return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
 
     def one(imputed: Mapping[str, Array], scales: tuple[Array, ...]) -> RowProducts:
         own = {**shared, **imputed}
-        z = tuple(part / scale[None] for part, scale in zip(model.random_of(own), scales, strict=True))
-        return row_products(
-            model.fixed_of(own), model.response_of(own), z, present, groups.codes, model.shape.structure, model.layout
+        z = tuple(part / scale[None] for part, scale in zip(centred(own), scales, strict=True))
+        x = model.fixed_of(own)
+        mean = far_means(x, present, model.constants)
+        found = row_products(
+            x - mean[None], model.response_of(own), z, present, groups.codes, model.shape.structure, model.layout
         )
+        back, rotation = not_centred(mean, model.constants), found.rotation
+        rotation = rotation._replace(inverse=back @ rotation.inverse, ols=back @ rotation.ols)
+        return found._replace(rotation=rotation)
 
+    # any constants serve: those of all K data sets are the same, as the scales are
+    means = tuple(jnp.mean(part, axis=0) for part in jax.vmap(far)(completed.imputed, completed.n_sets))
     squares = jax.vmap(random)(completed.imputed, completed.n_sets)
     rows = jnp.sum(present.astype(squares[0].dtype))
     scales = tuple(jnp.sqrt(jnp.mean(part, axis=0) / rows) for part in squares)
@@ -276,12 +300,45 @@ def _products(
         return one(imputed, scales)
 
     products: RowProducts = jax.vmap(data_set)(completed.imputed, completed.n_sets)
-    return products, scales
+    return products, (scales, means)
 
 
-def _parameters(found: Estimates, model: ModelShape) -> Array:
+def far_means(columns: Array, present: Array, constants: tuple[int, ...]) -> Array:
+    """Means (k,) of columns (n, k) that are far from zero and have a column of ones; 0 for the others.
+
+    An unstructured term and the fixed part are the same model when a constant is taken from such columns (`units`).
+    """
+    if max(constants, default=-1) < 0:
+        return jnp.zeros(columns.shape[1], columns.dtype)
+    n = jnp.sum(present.astype(columns.dtype))
+    mean = jnp.sum(jnp.where(present[:, None], columns, 0.0), axis=0) / n
+    sd = jnp.sqrt(jnp.sum(jnp.where(present[:, None], columns - mean[None], 0.0) ** 2, axis=0) / n)
+    size = jnp.abs(mean)
+    is_far = (size > FAR * sd) & (sd > CONSTANT * size) & (np.array(constants) >= 0)
+    return jnp.where(is_far, mean, jnp.zeros_like(mean))
+
+
+def not_centred(means: Array, constants: tuple[int, ...]) -> Array:
+    """Matrix (k, k) from effects of columns without their means (k,) to those of the columns."""
+    k = len(constants)
+    ones = np.zeros((k, k))
+    for column, one in enumerate(constants):
+        if one >= 0:
+            ones[one, column] = 1.0
+    return jnp.eye(k, dtype=means.dtype) - jnp.asarray(ones, means.dtype) * means[None]
+
+
+def _parameters(found: Estimates, means: tuple[Array, ...], model: ModelShape) -> Array:
     """SDs, correlations and the residual SD of every data set, (m, r)."""
-    covariance = [root @ root.mT for root in found.roots]
+
+    def outside(root: Array, mean: Array, ones: tuple[int, ...]) -> Array:
+        turned = not_centred(mean, ones) @ root
+        return turned @ turned.T
+
+    covariance = [
+        jax.vmap(functools.partial(outside, ones=ones))(root, mean)
+        for root, mean, ones in zip(found.roots, means, model.constants, strict=True)
+    ]
     out = []
     for f, i, j in model.pairs:
         own = covariance[f]
