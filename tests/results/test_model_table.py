@@ -275,7 +275,7 @@ def test_singular_and_boundary_fits_are_in_the_notes() -> None:
         warnings.simplefilter("error")  # nothing is warned about that the notes say
         notes = " ".join(odd_pooled().to_frame().attrs["notes"])
     assert "Singular fits: imputation 1." in notes
-    assert "variance parameters on the boundary" in notes
+    assert "Variance parameters on the boundary" in notes
 
 
 @pytest.mark.parametrize(
