@@ -257,7 +257,7 @@ def test_explained_variance_of_one_of_several_fits_has_the_response_of_all() -> 
         (lambda fit: rx.bootstrap(fit, 10**12), "1000000000000 responses"),
         (lambda fit: rx.bootstrap(fit, 10**12, resample="Subject"), "1000000000000 resamples of 180 rows need"),
         (lambda fit: fit.r2(n_sims=10**12), "1000000000000 responses"),
-        (lambda fit: fit.predict_interval(n_sims=10**12), "1000000000000 draws of 2 coefficients and 48 effects need"),
+        (lambda fit: fit.predict_interval(n_sims=10**12), "1000000000000 draws of 2 coefficients and 36 effects need"),
         (lambda fit: fit.sim_ranef(n_sims=10**12), "1000000000000 draws"),
         (lambda fit: fit.sub_boot(lambda m: m.sigma, n_boot=10**12), "1000000000000 subsamples of 180 rows need"),
         (
