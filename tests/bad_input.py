@@ -1486,13 +1486,13 @@ RESULTS: list[Case] = [
         "predict: level a number",
         of(fit, "predict", level=3),
         DataError,
-        r"level=3 is not known: use 'population', 'group', a list of grouping factors or a formula of random terms",
+        r"level=3 is not known: use 'population', 'group', a list of grouping factors or a formula",
     ),
     (
         "predict: pooled unknown level",
         of(pooled, "predict", level="school"),
         DataError,
-        "level='school' is not known: use 'population', 'group', a list of grouping factors",
+        "level='school' is not known: use 'population', 'group', a list of grouping factors or a formula",
     ),
     (
         "predict: pooled wrong number of frames",

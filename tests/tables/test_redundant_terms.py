@@ -16,6 +16,7 @@ import remlax as rx
 from remlax.errors import DataError, IdentifiabilityWarning, RemlaxWarning, SingularFitWarning
 from remlax.fitting import find_redundancy
 from remlax.fitting.find_redundancy import find_redundancies
+from remlax.fitting.selection import Selection
 from remlax.tables.notes import redundancy_notes
 from tables.redundant_cases import derivatives, design, groups, undetermined
 
@@ -157,7 +158,7 @@ def test_a_sentence_names_terms_and_what_to_write(random):
         redundancies=find_redundancies(model),
         theta=np.zeros((1, model.layout.structure.theta_map.n_theta)),
     )
-    texts = redundancy_notes(fit, [0])
+    texts = redundancy_notes(Selection(fit, (0,)))
     assert len(texts) == 1
     assert SENTENCES[random] in texts[0]
 

@@ -86,11 +86,13 @@ def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
 
 
 def _check_room(fits: Selection, n_sims: int) -> None:
-    """Draws of coefficients and effects are held at once, some three times."""
-    layout, coefficients, n_sets = fits.model.layout, len(fits.model.keep), fits.n_sets
-    effects = sum(q * factor.n_levels for q, factor in zip(layout.structure.q, layout.factors, strict=True))
-    what = f"{n_sims} draws of {coefficients} coefficients and {effects} effects"
-    numbers = 3 * n_sets * int(n_sims) * (coefficients + effects)
+    """Draws of coefficients and effects are held at once, some three times, padded as programs have them."""
+    layout, n_sets = fits.model.layout, fits.n_sets
+    structure = layout.structure
+    effects = sum(q * factor.n_levels for q, factor in zip(structure.q, layout.factors, strict=True))
+    padded = sum(q * levels for q, levels in zip(structure.q, structure.n_levels, strict=True))
+    what = f"{n_sims} draws of {len(fits.model.keep)} coefficients and {effects} effects"
+    numbers = 3 * n_sets * int(n_sims) * (structure.n_fixed + padded)
     check_room(numbers, f"{what} in {n_sets} data sets" if n_sets > 1 else what, "ask for fewer draws (n_sims)")
 
 

@@ -121,8 +121,8 @@ def anova(
     >>> rx.anova(fits, null, method="D4")[["df1", "method"]].values.tolist()
     [[1, 'D4']]
     >>> rx.anova(rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())).round(2)
-      term  statistic  df1   df2  p_value                method
-    0 Days      45.85    1  17.0      0.0  F, Satterthwaite df
+      term  statistic  df1   df2  p_value               method
+    0  Days      45.85    1  17.0      0.0  F, Satterthwaite df
     """
     if null is None and not more:
         return result_table(_anova_terms(model, method, use, ariv, dfcom, on_failure))

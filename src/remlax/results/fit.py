@@ -380,7 +380,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> import remlax as rx
         >>> fit = rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
         >>> fit.profile().confint(0.9)[["term", "conf_low", "conf_high"]].round(1).values.tolist()
-        [['sd__Intercept', 16.8, 72.9], ['sd__Observation', 39.7, 64.1], ['Intercept', 1494.8, 1560.2]]
+        [['sd__Intercept', 16.7, 72.9], ['sd__Observation', 39.7, 64.1], ['Intercept', 1494.8, 1560.2]]
         """
         return make_profiles(self.selection, conf_level)[0]
 

@@ -142,7 +142,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         >>> import remlax as rx
         >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
         >>> fits.pool().tidy("fixed")[["term", "estimate"]].round(3).values.tolist()
-        [['Intercept', 12.657], ['ses', 2.383]]
+        [['Intercept', 12.654], ['ses', 2.399]]
         """
         return pool_fits(self.selection, dfcom, conf_level, on_failure, vcov, cluster)
 

@@ -54,7 +54,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
     ...     fits.pool().save(Path(folder) / "model.remlax")
     ...     again = rx.load(Path(folder) / "model.remlax")
     >>> again.fixef().round(3).to_dict()
-    {'Intercept': 12.657, 'ses': 2.383}
+    {'Intercept': 12.654, 'ses': 2.399}
     """
     archive = read_archive(path)
     try:

@@ -200,7 +200,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> import remlax as rx
         >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
         >>> fits.pool().tidy("ran_pars")[["term", "estimate", "std_error"]].round(2).values.tolist()
-        [['sd__Intercept', 2.15, 0.15], ['sd__Observation', 6.09, 0.06]]
+        [['sd__Intercept', 2.19, 0.15], ['sd__Observation', 6.08, 0.05]]
         """
         return result_table(self._marked(pooled_tidy(self.selection, self.rubin, effects, scales, uncertainty)))
 

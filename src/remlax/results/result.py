@@ -183,11 +183,11 @@ class ModelResult(Result):
         >>> new = pd.DataFrame({"Days": [10, 10], "Subject": ["308", "new"]})
         >>> found = fit.predict(new, new_levels="draw", interval="confidence")
         >>> found[["estimate", "std_error"]].round(2).values.tolist()
-        [[450.33, 15.16], [356.08, 68.13]]
+        [[450.33, 15.85], [356.08, 67.59]]
         >>> pooled = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed()).pool()
         >>> new = pd.DataFrame({"ses": [0.0, 1.0], "schid": ["1224", "1224"]})
         >>> pooled.predict(new, interval="confidence").round(3)[["estimate", "std_error"]].values.tolist()
-        [[11.062, 0.812], [13.446, 0.827]]
+        [[10.988, 0.825], [13.387, 0.837]]
         """
         rows = read_newdata(
             self.selection, newdata, include_level(self.selection.fitted, level, re_formula), new_levels
@@ -738,7 +738,7 @@ class ModelResult(Result):
         >>> import remlax as rx
         >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
         >>> fit.to_frame().loc["Fixed effects", ["Estimate", "95% CI"]].values.tolist()
-        [['251.41', '[231.26, 271.55]'], ['10.47', '[8.88, 12.06]']]
+        [['251.41', '[231.23, 271.58]'], ['10.47', '[8.88, 12.06]']]
         """
         return one_model(self._report_parts(), labels, digits, None).to_frame()
 
