@@ -198,7 +198,7 @@ def coefficient_inference(
         if ddf == "kenward-roger":
             if robust is not None:
                 raise DataError(
-                    f"Kenward-Roger's method has a covariance of its own: leave out vcov={vcov!r} or dfcom="
+                    f"Kenward-Roger's method has a covariance of its own: leave out either it or vcov={vcov!r}"
                 )
             return KenwardRoger(adjust(fits))
         if ddf == "residual":
