@@ -25,7 +25,7 @@ def test_coefficients_as_pbkrtest(name):
     order = r_order(table["term"], reference["df"])
     assert_allclose(table["df"].iloc[order], numbers(reference["df"]), rtol=1e-3)
     assert_allclose(table["std_error"].iloc[order], numbers(reference["se"]), rtol=1e-5)
-    found = fit.vcov(dfcom="kenward-roger").to_numpy()[np.ix_(order, order)]
+    found = fit.vcov(ddf="kenward-roger").to_numpy()[np.ix_(order, order)]
     expected = np.array(reference["vcov_adj"]["matrix"], dtype=float)
     size = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
     assert_allclose(found / size, expected / size, atol=1e-5)

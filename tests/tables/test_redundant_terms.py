@@ -16,7 +16,9 @@ import remlax as rx
 from remlax.errors import DataError, IdentifiabilityWarning, RemlaxWarning, SingularFitWarning
 from remlax.fitting import find_redundancy
 from remlax.fitting.find_redundancy import find_redundancies
+from remlax.fitting.redundancy import entry_places
 from remlax.fitting.selection import Selection
+from remlax.fitting.unseen import depend_on_unseen
 from remlax.tables.notes import redundancy_notes
 from tables.redundant_cases import derivatives, design, groups, undetermined
 
@@ -363,6 +365,77 @@ def test_the_fixed_part_hides_random_effects_from_reml():
     crossed, texts = warned("y ~ factor(g) + (1 | g) + (1 | item)", data)
     assert "sd__Intercept of g, nor" in texts[0]
     assert_allclose(crossed.criterion(np.array([7.0, crossed.theta[1]])), crossed.criterion(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("random", "fixed"),
+    [
+        ("(1 | zf / g)", "x + zf"),
+        ("(1 | item) + (1 | zf)", "x + zf"),
+        ("(1 + x | zf) + (1 | g)", "zf * x + f"),
+        ("(1 + x | zf) + (1 | g)", "zf * f + x"),
+        ("(1 | g) + (1 | item) + (1 | top)", "factor(top) + year + factor(item)"),
+    ],
+)
+def test_contrasts_whose_variance_is_hidden_are_those_that_it_changes(random, fixed):
+    model = design(random, groups().iloc[:160], fixed=fixed)
+    unseen, v = find_redundancies(model).each[0].unseen, derivatives(model)
+    x, p = model.rows.x.values, len(model.keep)
+    contrasts = np.vstack([np.eye(p), np.diff(np.eye(p), axis=0), x[:3]])
+    diagonal = [i for term in model.layout.terms for i in np.diag(entry_places(term))]
+
+    def variances(hidden: float) -> np.ndarray:
+        total = v[-1] + sum((hidden if i in unseen else 0.5) * v[i] for i in diagonal)
+        return np.einsum("ri,ij,rj->r", contrasts, np.linalg.inv(x.T @ np.linalg.solve(total, x)), contrasts)
+
+    changed = ~np.isclose(variances(1.0), variances(3.0), rtol=1e-6)
+    assert 0 < changed.sum() < len(contrasts)
+    assert depend_on_unseen(model, unseen, 0, contrasts).tolist() == changed.tolist()
+
+
+@pytest.fixture(scope="module")
+def hidden_and_without():
+    """A term that the fixed part explains, and the model without it; for x they are the same."""
+    frames = [groups().iloc[:160].assign(y=lambda d, s=s: d["y"] + s * d["item"] / 50) for s in range(3)]
+    with pytest.warns(IdentifiabilityWarning, match="nor the standard errors of the coefficients that tell these"):
+        hidden = rx.lmer_list("y ~ x + zf + (1 | zf / g)", frames)
+    return hidden, rx.lmer_list("y ~ x + zf + (1 | g)", frames)
+
+
+def test_coefficients_of_hidden_groups_have_no_standard_errors(hidden_and_without, tmp_path):
+    hidden, without = hidden_and_without
+    options = [{}, {"ddf": "kenward-roger"}, {"ddf": "residual"}]
+    for option in options:
+        one, other = (fits[0].tidy("fixed", **option) for fits in (hidden, without))
+        assert_allclose(one.iloc[1, 1:].astype(float), other.iloc[1, 1:].astype(float), rtol=1e-5)
+        assert_allclose(one["estimate"], other["estimate"], rtol=1e-6)
+        assert one.iloc[[0, 2], 2:].isna().all(axis=None)
+        one, other = (fits[0].test("x", **option) for fits in (hidden, without))
+        assert_allclose(one.iloc[0, 1:5].astype(float), other.iloc[0, 1:5].astype(float), rtol=1e-5)
+        assert hidden[0].test(["x", "zf"], **option)[["statistic", "df2", "p_value"]].isna().all(axis=None)
+    for option in options[:2]:
+        vcov = hidden[0].vcov(**option)
+        assert_allclose(vcov.loc["x", "x"], without[0].vcov(**option).loc["x", "x"], rtol=1e-6)
+        assert np.isnan(vcov.to_numpy()).sum() == 8
+    table = rx.anova(hidden[0]).set_index("term")
+    assert np.isnan(table.loc["zf", "statistic"])
+    assert_allclose(table.loc["x", "statistic"], rx.anova(without[0])["statistic"][0], rtol=1e-6)
+    assert "REML does not identify" in " ".join(table.attrs["notes"])
+    means = hidden[0].emmeans("x", at={"x": [0, 1]})
+    assert means.means["std_error"].isna().all()
+    expected = without[0].emmeans("x", at={"x": [0, 1]}).differences()
+    assert_allclose(means.differences()["std_error"], expected["std_error"], rtol=1e-6)
+    assert hidden[0].confint().iloc[-3:]["conf_low"].isna().tolist() == [True, False, True]
+    pooled, expected = hidden.pool(), without.pool()
+    pooled.save(tmp_path / "pooled.remlax")
+    for model in (pooled, rx.load(tmp_path / "pooled.remlax"), hidden.pool(dfcom="kenward-roger")):
+        assert model.tidy("fixed")["std_error"].isna().tolist() == [True, False, True]
+    assert_allclose(pooled.tidy("fixed").iloc[1, 1:].astype(float), expected.tidy("fixed").iloc[1, 1:].astype(float),
+                    rtol=1e-5)  # fmt: skip
+    assert pooled.contrast("x - zf[T.q]").iloc[0, 2:].drop("b").isna().all()
+    assert rx.anova(pooled)["p_value"].isna().tolist() == [False, True]
+    assert "nan" in str(pooled.summary())
+    assert rx.how_many_imputations(pooled)["term"].tolist() == ["x"]
 
 
 def test_too_few_rows_beyond_the_coefficients():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from .assemble import Assembled, z_columns
 from .find_redundancy import find_redundancies
 from .redundancy import Redundancies
 from .residual_variance import falls_without_end, too_few_digits
+from .unseen import depend_on_unseen
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,16 @@ class Fitted:
     def redundancies(self) -> Redundancies:
         """Variances and covariances that the data leave undetermined, whatever the response is."""
         return find_redundancies(self.model)
+
+    def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
+        """Tell which contrasts (r, p), by default the coefficients, have in a data set no identified variance, (r,)."""
+        rows = np.eye(len(self.model.keep)) if contrasts is None else contrasts
+        out = np.zeros(len(rows), bool)
+        for k in which:
+            found = self.redundancies.each[k]
+            if found is not None:
+                out |= depend_on_unseen(self.model, found.unseen, k, rows)
+        return out
 
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""

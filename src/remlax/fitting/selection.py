@@ -111,6 +111,10 @@ class Selection:
         """Residual SDs, (K,)."""
         return np.asarray(self.fitted.sigma[self.index])
 
+    def unknown_variance(self, contrasts: np.ndarray | None = None) -> np.ndarray:
+        """Tell which contrasts (r, p), by default the coefficients, have in a data set no identified variance, (r,)."""
+        return self.fitted.unknown_variance(self.which, contrasts)
+
     # -- labels --------------------------------------------------------------------------------------------------
 
     def named(self, which: Iterable[int]) -> list[object]:

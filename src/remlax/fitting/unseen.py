@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from .redundancy import Redundancy, entry_places
 
 # share of a column that rounding leaves outside the span of others
 OUTSIDE = 1e-10
+# share of a contrast's length that rounding leaves of what is orthogonal to it
+ORTHOGONAL = 1e-6
 
 
 def add_unseen(model: Assembled, each: list[Redundancy | None]) -> list[Redundancy | None]:
@@ -41,10 +44,9 @@ def _in_fixed_part(model: Assembled) -> np.ndarray:
             continue
         if not structure.n_dense or term.factor == 0:
             square = np.diagonal(np.asarray(values.zz[term.factor]), axis1=1, axis2=2).sum(axis=1)
-            inside = np.asarray(values.zr[term.factor])[:, :, -1 - structure.n_fixed : -1] ** 2
-            explained = inside.sum(axis=(2, 3))
         else:
-            square, explained = _dense_squares(model, term.factor)
+            square = _dense_squares(model, term.factor)
+        explained = np.sum(_in_basis(model, term.factor) ** 2, axis=(1, 3))
         hidden = (square - explained <= OUTSIDE * square)[:, term.columns]
         places = entry_places(term)
         for a in range(term.q):
@@ -52,8 +54,19 @@ def _in_fixed_part(model: Assembled) -> np.ndarray:
     return out
 
 
-def _dense_squares(model: Assembled, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared length of the columns of a factor of the dense block, and of what X explains of them, each (K, q)."""
+def _in_basis(model: Assembled, factor: int) -> np.ndarray:
+    """Products of the columns of a factor with the orthonormal basis of X, (K, levels, q, p)."""
+    problem = model.batch.problem
+    if not problem.structure.n_dense or factor == 0:
+        return np.moveaxis(np.asarray(problem.products.zr[factor])[:, :, -1 - problem.structure.n_fixed : -1], 3, 1)
+    assert isinstance(problem, Crossed)
+    start, levels, q = problem.structure.dense_slices()[factor - 1]
+    products = np.asarray(problem.products.dense_w)[:, start : start + levels * q, :-1]
+    return products.reshape(len(products), levels, q, -1)
+
+
+def _dense_squares(model: Assembled, factor: int) -> np.ndarray:
+    """Squared length of the columns of a factor of the dense block, (K, q)."""
     problem = model.batch.problem
     assert isinstance(problem, Crossed)
     structure, values, index = problem.structure, problem.products, problem.index
@@ -61,9 +74,26 @@ def _dense_squares(model: Assembled, factor: int) -> tuple[np.ndarray, np.ndarra
     at = np.arange(start, start + levels * q)
     diagonal = np.searchsorted(np.asarray(index.keys), at * (structure.n_dense + 1))
     square = np.asarray(values.base)[:, diagonal]
-    explained = np.sum(np.asarray(values.dense_w)[:, at, :-1] ** 2, axis=2)
-    shape = (len(square), levels, q)
-    return square.reshape(shape).sum(axis=1), explained.reshape(shape).sum(axis=1)
+    return np.asarray(square.reshape(len(square), levels, q).sum(axis=1))
+
+
+def depend_on_unseen(model: Assembled, unseen: Sequence[int], k: int, contrasts: np.ndarray) -> np.ndarray:
+    """Tell which contrasts (r, p) of the coefficients have a variance that depends on what REML cannot see, (r,).
+
+    Where a column z of Z is X b in every group, its variance s^2 adds s^2 b b' to the covariance of the coefficients.
+    """
+    layout = model.layout
+    if not unseen or layout.structure.theta_map.n_theta in unseen:  # with the residual variance, nothing is known
+        return np.full(len(contrasts), bool(unseen))
+    rows, out = model.orthonormal(contrasts, k), np.zeros(len(contrasts), bool)
+    length = np.linalg.norm(rows, axis=1)
+    for term in layout.terms:
+        hidden = [term.start + a for a, entry in enumerate(np.diag(entry_places(term))) if entry in unseen]
+        if hidden:
+            b = _in_basis(model, term.factor)[k][:, hidden, : rows.shape[1]].reshape(-1, rows.shape[1])
+            most = np.abs(rows @ b.T).max(axis=1, initial=0.0)
+            out |= most > ORTHOGONAL * length * np.linalg.norm(b, axis=1).max(initial=0.0)
+    return out
 
 
 def _joined(found: Redundancy | None, unseen: np.ndarray) -> Redundancy:

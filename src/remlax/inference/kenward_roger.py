@@ -64,7 +64,7 @@ def adjust(fits: Selection) -> Adjustment:
     found = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
     sigma2 = (fits.sigma**2)[:, None, None]
     cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
-    weights = 2 * scaled_pinv(np.asarray(found.information))
+    weights = 2 * scaled_pinv(_seen(fits, np.asarray(found.information)))
     inner = weights[:, 1:, 1:]
     # sum over i, j of W_ij (Q_ij - P_i Phi P_j), between Phi on both sides; the scale takes no part
     quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(found.second)[:, :, :, :p, :p]) / 2
@@ -79,6 +79,17 @@ def adjust(fits: Selection) -> Adjustment:
     return Adjustment(
         to_user(cov) * sigma2, (adjusted + adjusted.swapaxes(1, 2)) / 2, to_user(moved) * sigma2[:, None], weights
     )
+
+
+def _seen(fits: Selection, information: np.ndarray) -> np.ndarray:
+    """Information (K, r + 1, r + 1) without rounding error in place of what REML cannot see."""
+    seen = np.ones((fits.n_sets, information.shape[-1]), bool)
+    for i, k in enumerate(fits.which):
+        one = fits.fitted.redundancies.each[k]
+        for entry in () if one is None else one.unseen:
+            # the residual variance, the last entry, comes first here
+            seen[i, (entry + 1) % seen.shape[1]] = False
+    return information * seen[:, :, None] * seen[:, None, :]
 
 
 def contrast_df(found: Adjustment, contrasts: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..names import UnknownNames
 from ..predict.newdata import PredictionRows
 from ..predict.prediction import Interval, predict_one
 from ..predict.residuals import ResidualType, augment_one, residual_values
-from ..tables.coefficients import FitCombinations, fit_contrast
+from ..tables.coefficients import FitCombinations, fit_contrast, known_covariance
 from ..tables.confint import ConfintMethod, Profile, fit_confint, make_profiles
 from ..tables.constraints import Constraints, read_constraints
 from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
@@ -102,7 +102,8 @@ class LmerFit(ModelResult, UnknownNames):
         DataError
             As `tidy`.
         """
-        return vcov_frame(self._within(ddf, vcov, cluster).vcov[0], self._names)
+        found = self._within(ddf, vcov, cluster).vcov[0]
+        return vcov_frame(known_covariance(found, self.selection.unknown_variance()), self._names)
 
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
@@ -456,7 +457,7 @@ class LmerFit(ModelResult, UnknownNames):
         within = self._within(ddf, vcov, cluster)
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix, joint=True)
-        return self._noted(fit_test(self.selection.beta[0], within, linear))
+        return self._noted(fit_test(self.selection, within, linear))
 
     def emmeans(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ..errors import DataError
@@ -52,10 +53,13 @@ def how_many_imputations(pooled: PooledLmer, se_cv: float = 0.05, *, conf_level:
     """
     if not isinstance(pooled, PooledLmer):
         raise DataError(f"how_many_imputations takes a pooled model, not {type(pooled).__name__}: pool the fits first")
-    found = imputations_needed(pooled.rubin.fmi, pooled.n_imputations, cv=se_cv, conf_level=conf_level)
+    known = ~np.isnan(pooled.rubin.fmi)
+    if not known.any():
+        raise DataError("no coefficient of the pooled model has an identified variance: see the notes of its summary")
+    found = imputations_needed(pooled.rubin.fmi[known], pooled.n_imputations, cv=se_cv, conf_level=conf_level)
     table = pd.DataFrame(
         {
-            "term": pooled.fixef().index,
+            "term": pooled.fixef().index[known],
             "fmi": found.fmi,
             "fmi_upper": found.fmi_upper,
             "n_imputations": found.by_coefficient,

@@ -13,6 +13,7 @@ from ..errors import FileFormatError
 from ..fitting.selection import Selection
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
+from ..tables.coefficients import known_pool
 from .fit import LmerFit
 from .fits import LmerFitList
 from .pooled import PooledLmer
@@ -81,7 +82,7 @@ def _build(archive: Archive) -> Saved:
         if not isinstance(within, Satterthwaite):
             within.df(np.eye(fitted.beta.shape[1]))  # fails here, if ever
         rubin = pool_rubin(fits.beta, within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"])
-        return PooledLmer(fits, rubin, within)
+        return PooledLmer(fits, known_pool(rubin, fits.unknown_variance()), within)
     raise FileFormatError(f"it holds a {archive.kind!r}, which this remlax does not know: update remlax")
 
 

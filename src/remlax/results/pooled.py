@@ -18,7 +18,7 @@ from ..pooling import RubinPool, pool_rubin
 from ..predict.newdata import PredictionRows
 from ..predict.prediction import Interval, common_dfcom, predict_pooled
 from ..predict.residuals import ResidualType, augment_pooled, pooled_fitted, pooled_residuals
-from ..tables.coefficients import PooledCombinations, pooled_contrast
+from ..tables.coefficients import PooledCombinations, known_covariance, known_pool, pooled_contrast
 from ..tables.constraints import Constraints, read_constraints
 from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
 from ..tables.hypotheses import WaldMethod, hypothesis, pooled_wald, test_frame
@@ -102,7 +102,9 @@ class PooledLmer(ModelResult, UnknownNames):
         parts = {"total": self.rubin.t, "within": self.rubin.ubar, "between": self.rubin.b}
         if component not in parts:
             raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
-        return self._marked(pd.DataFrame(parts[component], index=self._names, columns=self._names))
+        lost = np.isnan(self.rubin.std_error) & (component != "between")
+        known = known_covariance(parts[component], lost)
+        return self._marked(pd.DataFrame(known, index=self._names, columns=self._names))
 
     def confint(self, method: Literal["wald"] = "wald") -> pd.DataFrame:
         """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``.
@@ -279,7 +281,7 @@ class PooledLmer(ModelResult, UnknownNames):
         """
         linear = read_constraints(L, self._names, q0, names, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix)
-        return result_table(self._marked(pooled_contrast(self.rubin, self.within, linear)))
+        return result_table(self._marked(pooled_contrast(self.selection, self.rubin, self.within, linear)))
 
     def test(
         self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
@@ -323,7 +325,7 @@ class PooledLmer(ModelResult, UnknownNames):
         """
         linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
         self.selection.model.check_digits(linear.matrix, joint=True)
-        found = pooled_wald(self.selection.beta, self.within, linear, method)
+        found = pooled_wald(self.selection, self.within, linear, method)
         return result_table(self._marked(test_frame(found, hypothesis(linear))))
 
     def emmeans(
@@ -550,7 +552,7 @@ class PooledLmer(ModelResult, UnknownNames):
                     "sigma": float(np.mean(fits.sigma)),
                     "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
                     "reml": fits.fitted.reml,
-                    "fmi_max": float(np.max(self.rubin.fmi, initial=0.0)),
+                    "fmi_max": float(np.nanmax(self.rubin.fmi, initial=0.0)),
                     "n_singular": len(self.singular_imputations),
                     "n_failed": len(self.failed_imputations),
                     "n_dropped": len(fits.dropped),
@@ -613,7 +615,7 @@ def pool_selection(fits: Selection, within: CoefficientInference, conf_level: fl
     """Pool fits by Rubin's rules, with complete-data degrees of freedom averaged over them."""
     complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
     rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
-    return PooledLmer(fits, rubin, within)
+    return PooledLmer(fits, known_pool(rubin, fits.unknown_variance()), within)
 
 
 def pool_fits(

@@ -16,7 +16,7 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from ..tables.coefficients import fit_table, pooled_table
+from ..tables.coefficients import fit_table, pooled_table, standard_errors
 from ..tables.notes import dropped_note, fit_notes, mark, redundancy_notes
 from ..tables.printing import span
 from ..tables.shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
@@ -35,7 +35,7 @@ def fit_parts(fit: Selection) -> ModelParts:
     within = coefficient_inference(fit, "satterthwaite")
     names = fit.model.fixed_names
     df = within.df(np.eye(len(names)))[0]
-    fixed = fit_table(names, fit.beta[0], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
+    fixed = fit_table(names, fit.beta[0], standard_errors(fit, within), df, 0.95)
     method = f"Estimated by {ESTIMATOR[fit.fitted.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
     found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
     facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
@@ -98,10 +98,11 @@ def pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInferenc
         f"{_df_words(within, df_rule)}",
         f"Confidence limits have level {rubin.conf_level:g}",
     ]
-    if len(rubin.fmi):
-        low, high = float(rubin.fmi.min()), float(rubin.fmi.max())
+    fmi = rubin.fmi[~np.isnan(rubin.fmi)]
+    if len(fmi):
+        low, high = float(fmi.min()), float(fmi.max())
         text = "The fraction of missing information of the coefficients is"
-        sentences.append(f"{text} {low:.2f}" if len(rubin.fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
+        sentences.append(f"{text} {low:.2f}" if len(fmi) == 1 else f"{text} {low:.2f} to {high:.2f}")
     sentences += _verdicts(fits)
     sentences.append(_software())
     return ". ".join(sentences) + "."
@@ -177,7 +178,8 @@ def _software() -> str:
 
 
 def _fmi_range(rubin: RubinPool) -> str:
-    return span_of([float(v) for v in rubin.fmi], 2) if len(rubin.fmi) else ""
+    known = [float(v) for v in rubin.fmi if not np.isnan(v)]
+    return span_of(known, 2) if known else ""
 
 
 def _verdicts(fits: Selection) -> list[str]:

@@ -10,7 +10,7 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from ..tables.coefficients import fit_table
+from ..tables.coefficients import fit_table, known_covariance, standard_errors
 from ..tables.notes import dropped_note, fit_notes, redundancy_notes
 from ..tables.printing import INFINITE_DF, Summary, block, groups_line, p_value, random_effects_block, significant, span
 from ..tables.varcorr import level_counts, to_correlation, varcorr_frame, vcov_frame
@@ -40,7 +40,7 @@ def _fit_fixed_block(fit: Selection, *, tests: bool, correlations: bool) -> str:
     within = coefficient_inference(fit, "satterthwaite")
     # the short form prints no df, and finding them compiles a program
     df = within.df(np.eye(len(terms)))[0] if tests else np.full(len(terms), np.inf)
-    table = fit_table(terms, fit.fitted.beta[fit.k], np.sqrt(np.diag(within.vcov[0])), df, 0.95)
+    table = fit_table(terms, fit.fitted.beta[fit.k], standard_errors(fit, within), df, 0.95)
     columns = {
         "": terms,
         "Estimate": significant(table["estimate"].to_numpy()),
@@ -52,7 +52,8 @@ def _fit_fixed_block(fit: Selection, *, tests: bool, correlations: bool) -> str:
         columns["p"] = [p_value(v) or "nan" for v in table["p_value"]]
     text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
     if correlations and 1 < len(terms) <= 20:
-        text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(fit.fitted.vcov[fit.k], terms))
+        known = known_covariance(fit.fitted.vcov[fit.k], fit.unknown_variance())
+        text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(known, terms))
     return text
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,33 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
 from ..pooling import linear as linear_pool
+from ..pooling.rubin import PooledColumns
 from .checks import check_level
 from .constraints import Linear
 from .notes import fit_notes, mark
+
+Pool = TypeVar("Pool", bound=PooledColumns)
+
+
+def standard_errors(fit: Selection, within: CoefficientInference, contrasts: np.ndarray | None = None) -> np.ndarray:
+    """Standard errors of contrasts (r, p), by default of the coefficients; NaN where their variance is not known."""
+    rows = np.eye(fit.beta.shape[1]) if contrasts is None else contrasts
+    error = np.sqrt(np.einsum("ri,ij,rj->r", rows, within.vcov[0], rows))
+    return np.where(fit.unknown_variance(rows), np.nan, error)
+
+
+def known_covariance(vcov: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Put NaN in rows and columns of a covariance matrix (p, p) where a variance is not known, (p,)."""
+    return np.where(unknown[:, None] | unknown, np.nan, vcov)
+
+
+def known_pool(pool: Pool, unknown: np.ndarray) -> Pool:
+    """Put NaN in place of all but the estimates where the variance within imputations is not known, (r,)."""
+    if not unknown.any():
+        return pool
+    names = [field.name for field in fields(PooledColumns) if field.name not in ("conf_level", "estimate", "dfcom")]
+    lost: dict[str, Any] = {name: np.where(unknown, np.nan, getattr(pool, name)) for name in names}
+    return replace(pool, **lost)
 
 
 def fit_table(
@@ -29,6 +53,7 @@ def fit_table(
 ) -> pd.DataFrame:
     """Estimates of one fit with t tests and limits."""
     check_level(conf_level)
+    df = np.where(np.isnan(error), np.nan, df)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / error
     half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
@@ -49,6 +74,7 @@ def fit_table(
 def pooled_table(terms: Sequence[str], pool: RubinPool | ScalarPool) -> pd.DataFrame:
     """Pooled estimates with everything that Rubin's rules say about each."""
     ubar, b, t = (np.diag(part) if part.ndim == 2 else part for part in (pool.ubar, pool.b, pool.t))
+    ubar, t, dfcom = (np.where(np.isnan(pool.std_error), np.nan, part) for part in (ubar, t, pool.dfcom))
     return pd.DataFrame(
         {
             "term": list(terms),
@@ -65,7 +91,7 @@ def pooled_table(terms: Sequence[str], pool: RubinPool | ScalarPool) -> pd.DataF
             "ubar": ubar,
             "b": b,
             "t": t,
-            "dfcom": pool.dfcom,
+            "dfcom": dfcom,
         }
     )
 
@@ -93,7 +119,7 @@ class FitCombinations:
     def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
         """Table of the combinations (r, p)."""
         rows = _stand_in(matrix)
-        error = np.sqrt(np.einsum("ri,ij,rj->r", rows, self.within.vcov[0], rows))
+        error = standard_errors(self.fit, self.within, rows)
         estimate = rows @ self.fit.beta[0] + (0.0 if shift is None else shift[0])
         table = fit_table(labels, estimate, error, self.within.df(rows)[0], self.conf_level)
         table.attrs["notes"] = fit_notes(self.fit)
@@ -120,6 +146,7 @@ class PooledCombinations:
             estimates = estimates + shift[:, None]
         variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
         pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
+        pool = known_pool(pool, self.fits.unknown_variance(rows))
         return _blanked(mark(pooled_table(labels, pool), self.fits), matrix)
 
     def covariance(self, matrix: np.ndarray) -> np.ndarray:
@@ -141,12 +168,13 @@ def _blanked(table: pd.DataFrame, matrix: np.ndarray) -> pd.DataFrame:
 
 def fit_contrast(fit: Selection, within: CoefficientInference, linear: Linear, conf_level: float) -> pd.DataFrame:
     """Linear combinations of the coefficients of one fit; see ``LmerFit.contrast``."""
-    error = np.sqrt(np.einsum("ri,ij,rj->r", linear.matrix, within.vcov[0], linear.matrix))
+    error = standard_errors(fit, within, linear.matrix)
     df = within.df(linear.matrix)[0]
     return fit_table(linear.labels, linear.matrix @ fit.beta[0], error, df, conf_level, linear.null)
 
 
-def pooled_contrast(rubin: RubinPool, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
+def pooled_contrast(fits: Selection, rubin: RubinPool, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
     """Pooled linear combinations of the coefficients; see ``PooledLmer.contrast``."""
     dfcom = within.df(linear.matrix).mean(axis=0)
-    return pooled_table(linear.labels, linear_pool(rubin, linear.matrix, linear.null, dfcom=dfcom))
+    pool = linear_pool(rubin, linear.matrix, linear.null, dfcom=dfcom)
+    return pooled_table(linear.labels, known_pool(pool, fits.unknown_variance(linear.matrix)))

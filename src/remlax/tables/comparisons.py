@@ -142,7 +142,7 @@ def _wald(large: Selection, small: Selection, options: Options) -> PooledTest:
     linear = Linear(contrasts, np.zeros(len(contrasts)), [f"contrast {i + 1}" for i in range(len(contrasts))])
     within = coefficient_inference(large, options.dfcom)
     method: Literal["D1", "D2"] = "D1" if options.method == "D1" else "D2"
-    found = pooled_wald(large.beta, within, linear, method)
+    found = pooled_wald(large, within, linear, method)
     return found if method == "D1" else replace(found, method="D2 (Wald)")
 
 

@@ -20,7 +20,7 @@ from ..inference.profile import profile
 from ..inference.profile_table import ProfileTable
 from ..progress import progress
 from .checks import check_draws, fresh_seed
-from .coefficients import fit_table
+from .coefficients import fit_table, standard_errors
 from .notes import redundancy_notes
 from .varcorr import term_labels
 from .variance import fit_ran_pars
@@ -152,8 +152,7 @@ def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> 
     check_level(conf_level)
     out = parameter_frame(fit.fitted)
     within = coefficient_inference(fit, ddf)
-    p = fit.fitted.beta.shape[1]
-    error = np.sqrt(np.diag(within.vcov[0]))
+    p, error = fit.fitted.beta.shape[1], standard_errors(fit, within)
     fixed = fit_table(fit.model.fixed_names, fit.fitted.beta[fit.k], error, within.df(np.eye(p))[0], conf_level)
     random = fit_ran_pars(fit, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
@@ -186,7 +185,8 @@ def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
     lost, _ = fit.fitted.redundancies.parameters([fit.k])
-    out.loc[np.flatnonzero(lost[0]), ["conf_low", "conf_high"]] = np.nan
+    unknown = np.append(lost[0], fit.unknown_variance())
+    out.loc[np.flatnonzero(unknown), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
     out.attrs |= {
         "notes": redundancy_notes(fit),

@@ -159,7 +159,7 @@ class EstimatedMeans(UnknownNames):
         return table
 
     def _adjusted(self, table: pd.DataFrame, matrix: np.ndarray, pairs: np.ndarray, method: str) -> np.ndarray:
-        known = table["estimate"].notna().to_numpy()
+        known = table["std_error"].notna().to_numpy()
         if method == "tukey":
             # only means that take part in a comparison count
             return tukey_p_value(table["statistic"], max(len(np.unique(pairs[known])), 2), table["df"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -32,15 +33,17 @@ def check_rank(linear: Linear) -> None:
         raise DataError(f"the hypotheses are linearly dependent ({'; '.join(linear.labels)}): leave one out")
 
 
-def fit_test(beta: np.ndarray, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
-    """F test of one fit: one row with hypothesis, statistic, df1, df2, p_value."""
+def fit_test(fit: Selection, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
+    """F test of one fit: one row with hypothesis, statistic, df1, df2, p_value; NaN where a variance is not known."""
     check_rank(linear)
-    difference = linear.matrix @ beta - linear.null
+    difference = linear.matrix @ fit.beta[0] - linear.null
     variance = linear.matrix @ within.vcov[0] @ linear.matrix.T
     joint = within.joint(linear.matrix)
     df1, df2 = len(linear.matrix), float(joint.df2[0])
-    statistic = float(joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
-    p = scipy.stats.f.sf(statistic, df1, df2) if np.isfinite(df2) else scipy.stats.chi2.sf(df1 * statistic, df1)
+    known = np.nan if fit.unknown_variance(linear.matrix).any() else 1.0
+    df2 *= known
+    statistic = float(known * joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
+    p = scipy.stats.chi2.sf(df1 * statistic, df1) if np.isposinf(df2) else scipy.stats.f.sf(statistic, df1, df2)
     return pd.DataFrame(
         {
             "hypothesis": [hypothesis(linear)],
@@ -53,12 +56,12 @@ def fit_test(beta: np.ndarray, within: CoefficientInference, linear: Linear) -> 
     )
 
 
-def pooled_wald(betas: np.ndarray, within: CoefficientInference, linear: Linear, method: WaldMethod) -> PooledTest:
-    """D1 or D2 (of Wald statistics) of L beta = q0.
+def pooled_wald(fits: Selection, within: CoefficientInference, linear: Linear, method: WaldMethod) -> PooledTest:
+    """D1 or D2 (of Wald statistics) of L beta = q0; NaN where a variance is not known.
 
     Parameters
     ----------
-    betas : ndarray (K, p)
+    fits : Selection
     within : CoefficientInference
         Its F test gives the complete-data degrees of freedom of D1, averaged over the data sets.
     linear : Linear
@@ -70,13 +73,18 @@ def pooled_wald(betas: np.ndarray, within: CoefficientInference, linear: Linear,
         An unknown method, or dependent hypotheses.
     """
     check_rank(linear)
-    estimates = betas @ linear.matrix.T
+    estimates = fits.beta @ linear.matrix.T
     covariances = linear.matrix @ within.vcov @ linear.matrix.T
     if method == "D1":
-        return d1(estimates, covariances, linear.null, dfcom=float(within.joint(linear.matrix).df2.mean()))
-    if method == "D2":
-        return d2(wald_statistics(estimates, covariances, linear.null), len(linear.matrix))
-    raise DataError(f"method={method!r} is not known: use 'D1' or 'D2'; likelihood tests are in rx.anova()")
+        test = d1(estimates, covariances, linear.null, dfcom=float(within.joint(linear.matrix).df2.mean()))
+    elif method == "D2":
+        test = d2(wald_statistics(estimates, covariances, linear.null), len(linear.matrix))
+    else:
+        raise DataError(f"method={method!r} is not known: use 'D1' or 'D2'; likelihood tests are in rx.anova()")
+    if fits.unknown_variance(linear.matrix).any():
+        none = np.full_like(test.statistic, np.nan)
+        return replace(test, statistic=none, df2=none, p_value=none, riv=none, dfcom=none)
+    return test
 
 
 def hypothesis(linear: Linear) -> str:
@@ -112,9 +120,9 @@ def fit_terms(fit: Selection, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
     ------
     DataError
     """
-    within, beta = coefficient_inference(fit, dfcom), fit.beta[0]
+    within = coefficient_inference(fit, dfcom)
     terms, notes = _hypotheses(fit)
-    table = _table(terms, lambda linear: fit_test(beta, within, linear))
+    table = _table(terms, lambda linear: fit_test(fit, within, linear))
     table.attrs["notes"] = [*fit_notes(fit), *notes]
     return table
 
@@ -127,8 +135,7 @@ def pooled_terms(fits: Selection, within: CoefficientInference, method: WaldMeth
     DataError
     """
     terms, notes = _hypotheses(fits.each[0])
-    betas = fits.beta
-    table = _table(terms, lambda linear: test_frame(pooled_wald(betas, within, linear, method), ""))
+    table = _table(terms, lambda linear: test_frame(pooled_wald(fits, within, linear, method), ""))
     table = mark(table, fits)
     table.attrs["notes"] += notes
     return table

@@ -12,7 +12,7 @@ from ..errors import DataError, PoolingError, PoolingWarning, quiet
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, jackknife_error, jackknife_spread
-from .coefficients import fit_table, pooled_table
+from .coefficients import fit_table, pooled_table, standard_errors
 from .modes import Uncertainty, fit_modes, pooled_modes
 from .notes import dropped_note
 from .variance import Scales, fit_ran_pars, pooled_ran_pars
@@ -62,7 +62,7 @@ def fit_tidy(
     """Estimates of one fit; see ``LmerFit.tidy``. ``within`` is asked for only where coefficients are."""
     if effects == "fixed":
         own, names = within(), fit.model.fixed_names
-        error = np.sqrt(np.diag(own.vcov[0]))
+        error = standard_errors(fit, own)
         table = fit_table(names, fit.beta[0], error, own.df(np.eye(len(names)))[0], conf_level)
         table.attrs["notes"] = dropped_note(fit)
         return table
@@ -94,7 +94,9 @@ def monte_carlo_errors(
     """Monte Carlo errors of pooled numbers; see ``PooledLmer.mcerror``."""
     if effects == "fixed":
         variances = np.diagonal(within.vcov, axis1=1, axis2=2)
-        return fixed_errors(fits.model.fixed_names, fits.beta, variances, rubin.dfcom, rubin.conf_level)
+        table = fixed_errors(fits.model.fixed_names, fits.beta, variances, rubin.dfcom, rubin.conf_level)
+        table.loc[np.isnan(rubin.std_error), list(table.columns[2:])] = np.nan
+        return table
     if effects == "ran_pars":
         return ran_pars_errors(fits, rubin.conf_level)
     raise DataError(f"effects={effects!r} is not known: use 'fixed' or 'ran_pars'")
