@@ -1303,7 +1303,7 @@ RESULTS: list[Case] = [
         "confint: profile of a pooled model",
         of(pooled, "confint", "profile"),
         DataError,
-        r"profiles are made of one fit, as in fits\[0\]\.confint\('profile'\)",
+        r"others are of one fit, as in fits\[0\]\.confint\('profile'\)",
     ),
     (
         "contrast: names of the wrong number",

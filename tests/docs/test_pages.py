@@ -55,7 +55,7 @@ def test_every_name_of_a_table_of_names_is_there():
     used = {found for page in pages for found in NAME.findall(page.read_text(encoding="utf-8"))}
     assert len(used) > 60
     missing = []
-    for kind, path in used:
+    for kind, path in used - {("fit", "scale")}:  # shown with the error that it gives
         thing = kinds[kind]
         for part in path.split("."):
             thing = getattr(thing, part, getattr(thing, "__dataclass_fields__", {}).get(part))

@@ -120,8 +120,11 @@ class PooledLmer(ModelResult, UnknownNames):
             Another method.
         """
         if method != "wald":
-            of_one = f"fits[0].confint({method!r})" if method in ("profile", "boot") else "fits[0].confint('profile')"
-            raise DataError(f"a pooled model has Wald limits only: profiles are made of one fit, as in {of_one}")
+            own = method if method in ("profile", "boot") else "profile"
+            raise DataError(
+                f"method={method!r} is not known: a pooled model has 'wald' limits only; others are of one fit, as in "
+                f"fits[0].confint({own!r})"
+            )
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
         return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 

@@ -40,7 +40,7 @@ def fit_parts(fit: Selection) -> ModelParts:
     found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
     facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
     random = fit_ran_pars(fit, 0.95, "sdcor")
-    notes = [*fit_notes(fit), *random.attrs.get("notes", [])]
+    notes = [*dropped_note(fit), *fit_notes(fit), *random.attrs.get("notes", [])]
     return ModelParts(fixed, _random(fit, random), facts, 0.95, method, notes, _variables(fit))
 
 

@@ -229,9 +229,10 @@ def each_confint(
         tables = [found.confint() for found in make_profiles(fits, conf_level)]
     else:
         tables = []
+        first = None if seed is None else fresh_seed(seed)
         with progress(fits.n_sets, "fit") as tell:
             for i, fit in enumerate(fits.each):
-                tables.append(fit_confint(fit, method, conf_level, ddf, n_sims, None if seed is None else seed + i))
+                tables.append(fit_confint(fit, method, conf_level, ddf, n_sims, None if first is None else first + i))
                 tell(1)
     for table, label in zip(tables, fits.labels, strict=True):
         table.insert(0, "imp", [label] * len(table))
