@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float
 from .problem import Border, Expansion, Problem, degrees
 from .small import factor_inverse
 
@@ -20,9 +21,9 @@ LOG_2PI = math.log(2 * math.pi)
 class Derivatives(NamedTuple):
     """Criterion, gradient (d,) and Hessian (d, d) at one theta."""
 
-    value: Array
-    grad: Array
-    hess: Array
+    value: Float[Array, ""]
+    grad: Float[Array, " parameters"]
+    hess: Float[Array, "parameters parameters"]
 
 
 class Criterion(Hashable, Protocol):
@@ -45,20 +46,22 @@ class Criterion(Hashable, Protocol):
 class ProfiledDeviance:
     """The profiled REML or ML deviance, as the structure says, as a criterion of theta."""
 
-    def start(self, problem: Problem[Any, Any]) -> Array:
+    def start(self, problem: Problem[Any, Any]) -> Float[Array, " d"]:
         """Moment estimate of theta."""
         return moment_start(problem)
 
-    def value_and_grad(self, at: Array, problem: Problem[Any, Any]) -> tuple[Array, Array]:
+    def value_and_grad(
+        self, at: Float[Array, " d"], problem: Problem[Any, Any]
+    ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         """See `value_and_grad`."""
         return value_and_grad(at, problem)
 
-    def derivatives(self, at: Array, problem: Problem[Any, Any]) -> Derivatives:
+    def derivatives(self, at: Float[Array, " d"], problem: Problem[Any, Any]) -> Derivatives:
         """See `value_grad_hess`."""
         return value_grad_hess(at, problem)
 
 
-def constant(problem: Problem[Any, Any]) -> Array:
+def constant(problem: Problem[Any, Any]) -> Float[Array, ""]:
     """Return what does not depend on theta: constants of the density and of the conditioning."""
     products, n = problem.products, degrees(problem)
     taken_out: Array = products.constant if problem.structure.reml else products.constant_ml
@@ -66,19 +69,19 @@ def constant(problem: Problem[Any, Any]) -> Array:
     return out
 
 
-def assemble(logdet: Array, chol: Array, problem: Problem[Any, Any]) -> Array:
+def assemble(logdet: Float[Array, ""], chol: Float[Array, "w w"], problem: Problem[Any, Any]) -> Float[Array, ""]:
     """Put log|V| and chol(M) together: log|L|^2 + log|RX|^2 + N log r2, and the constant."""
     pivots = jnp.log(jnp.diagonal(chol))
     fixed = 2 * jnp.sum(pivots[:-1]) if problem.structure.reml else 0.0
     return logdet + fixed + degrees(problem) * 2 * pivots[-1] + constant(problem)
 
 
-def marginal(theta: Array, problem: Problem[Any, Any]) -> tuple[Array, Array]:
+def marginal(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
     """Compute log|V|, a scalar, and M = [X y]'V^-1[X y], (p + 1, p + 1), at theta (d,)."""
     return problem.marginal(problem.structure.theta_map.factors(theta))
 
 
-def profiled_deviance(theta: Array, problem: Problem[Any, Any]) -> Array:
+def profiled_deviance(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Float[Array, ""]:
     """Profiled REML or ML deviance at theta (Bates et al. 2015, eqs 34 and 41).
 
     Parameters
@@ -96,7 +99,7 @@ def profiled_deviance(theta: Array, problem: Problem[Any, Any]) -> Array:
     return assemble(logdet, factor_inverse(m)[0], problem)
 
 
-def reml_criterion(theta: Array, problem: Problem[Any, Any]) -> Array:
+def reml_criterion(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Float[Array, ""]:
     """REML criterion at theta, whatever ``structure.reml`` says (Bates et al. 2015, eq. 41).
 
     Parameters
@@ -117,19 +120,21 @@ def reml_criterion(theta: Array, problem: Problem[Any, Any]) -> Array:
     return profiled_deviance(theta, problem.with_reml(True))
 
 
-def value_and_grad(theta: Array, problem: Problem[Any, Any]) -> tuple[Array, Array]:
+def value_and_grad(
+    theta: Float[Array, " d"], problem: Problem[Any, Any]
+) -> tuple[Float[Array, ""], Float[Array, " d"]]:
     """Return the criterion and its exact gradient."""
     both = expansion(theta, problem, hessian=False)
     return both.value, both.grad
 
 
-def value_grad_hess(theta: Array, problem: Problem[Any, Any]) -> Derivatives:
+def value_grad_hess(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Derivatives:
     """Return the criterion with its exact gradient and Hessian; see `Problem.expansion` of its kind."""
     whole = expansion(theta, problem, hessian=True)
     return Derivatives(whole.value, whole.grad, whole.hess)
 
 
-def expansion(theta: Array, problem: Problem[Any, Any], *, hessian: bool) -> Expansion:
+def expansion(theta: Float[Array, " d"], problem: Problem[Any, Any], *, hessian: bool) -> Expansion:
     """Criterion with its derivatives, and those of M."""
 
     def border(m: Array) -> Border:
@@ -152,7 +157,7 @@ def _profiled_border(m: Array, problem: Problem[Any, Any]) -> Border:
     )
 
 
-def moment_start(problem: Problem[Any, Any]) -> Array:
+def moment_start(problem: Problem[Any, Any]) -> Float[Array, " d"]:
     """Estimate theta from sums of squares of Z'y, one column at a time: a start near the optimum for most data.
 
     y is the least-squares residual with unit variance, so that for a column z of Z with sums g = z'z and s = z'y per

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..shapes import Float, Int
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots
 from .crossed_derivatives import crossed_derivatives
 from .dense import (
@@ -23,7 +24,7 @@ from .dense import (
     times_lambda,
 )
 from .posterior import DenseElimination, Elimination
-from .problem import Border, CrossProducts, Expansion, Factors, Problem, own_effects, repeat_zy
+from .problem import Border, CrossProducts, Expansion, Problem, own_effects, repeat_zy
 
 if TYPE_CHECKING:
     from .posterior import RowMoments, Rows
@@ -45,12 +46,12 @@ class CrossedIndex:
         Flat positions, in the lower triangle of the dense block, that are not always zero.
     """
 
-    entry_level: Array
-    entry_col: Array
-    pair_left: Array
-    pair_right: Array
-    pair_key: Array
-    keys: Array
+    entry_level: Int[Array, " entries"]
+    entry_col: Int[Array, " entries"]
+    pair_left: Int[Array, " pairs"]
+    pair_right: Int[Array, " pairs"]
+    pair_key: Int[Array, " pairs"]
+    keys: Int[Array, " keys"]
 
 
 @jax.tree_util.register_dataclass
@@ -68,9 +69,9 @@ class CrossedProducts(CrossProducts):
         Z_2'W.
     """
 
-    entry: Array
-    base: Array
-    dense_w: Array
+    entry: Float[Array, "*k entries q"]
+    base: Float[Array, "*k keys"]
+    dense_w: Float[Array, "*k dense w"]
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +90,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
     products: CrossedProducts
     index: CrossedIndex
 
-    def after_first(self, cond_var: Array) -> CrossedParts:
+    def after_first(self, cond_var: Float[Array, "q q levels"]) -> CrossedParts:
         """Take the first factor out of the others, over a list of pairs of entries.
 
         Parameters
@@ -114,14 +115,18 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
         dense_w = products.dense_w - jax.ops.segment_sum(rhs, index.entry_col, size)
         return CrossedParts(block + jnp.tril(block, -1).T, dense_w, m)
 
-    def marginal(self, lams: Factors, *, lower: bool = True) -> tuple[Array, Array]:
+    def marginal(
+        self, lams: tuple[Float[Array, "_q _q"], ...], *, lower: bool = True
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """See `Problem`."""
         cond_var, eliminated = eliminate_levels(self.products.zz[0], lams[0], lower=lower)
         parts = scale_parts(self.after_first(cond_var), lams[1:], self.structure)
         logdet, explained = log_det_and_form(parts.block, parts.right)
         return eliminated + logdet, parts.m - explained
 
-    def marginal_near(self, lams: Factors, es: Factors) -> tuple[Array, Array]:
+    def marginal_near(
+        self, lams: tuple[Float[Array, "_q _q"], ...], es: tuple[Float[Array, "_q _q"], ...]
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """Eliminate the first factor, then the dense block S of the others: log|I + S D| and R'D (I + S D)^-1 R.
 
         With N = I + S D at E = 0 and x = N^-1 (I + S D) - I, log|N| + tr x - tr x^2 / 2 and (I - x + x^2) N^-1.
@@ -144,8 +149,8 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
 
     def expansion(
         self,
-        theta: Array,
-        maps: Factors,
+        theta: Float[Array, " d"],
+        maps: tuple[Float[Array, "d _q _q"], ...],
         border_of: Callable[[Array], Border],
         *,
         hessian: bool,
@@ -163,7 +168,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
             lower=lower,
         )
 
-    def column_sums(self) -> list[tuple[Array, Array]]:
+    def column_sums(self) -> list[tuple[Float[Array, "_q _levels"], Float[Array, "_q _levels"]]]:
         """See `Problem`."""
         products, keys, size = self.products, self.index.keys, self.structure.n_dense
         out = [(jnp.diagonal(products.zz[0], axis1=0, axis2=1).T, products.zr[0][:, -1])]
@@ -183,14 +188,14 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
         products = replace(self.products, zr=zw[:1], dense_w=zw[1], zz=zz[:1], base=zz[1])
         return replace(self, products=products)
 
-    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Array, ...]:
+    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q w"], ...]:
         """See `Problem`."""
         first, dense = by_zw
         slices = self.structure.dense_slices()
         others = (dense[start : start + levels * q].reshape(levels, q, -1) for start, levels, q in slices)
         return (jnp.moveaxis(first, 2, 0), *others)
 
-    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Array, ...]:
+    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q _q"], ...]:
         """See `Problem`."""
         keys, size = self.index.keys, self.structure.n_dense
         out = [jnp.moveaxis(by_zz[0] + jnp.swapaxes(by_zz[0], 0, 1), 2, 0) / 2]
@@ -204,7 +209,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
             out.append(jnp.where((row == col), square, square / 2))
         return tuple(out)
 
-    def eliminate(self, theta: Array) -> Elimination:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """See `Problem`."""
         lams, products = self.structure.theta_map.factors(theta), self.products
         half = level_roots(products.zz[0], lams[0])
@@ -238,8 +243,12 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
         )
 
     def draw_effects(
-        self, found: Elimination, weight: Array, scale: Array, noise: tuple[Array, ...]
-    ) -> tuple[Array, ...]:
+        self,
+        found: Elimination,
+        weight: Float[Array, "sims w"],
+        scale: Float[Array, " sims"],
+        noise: tuple[Float[Array, "sims _q _levels"], ...],
+    ) -> tuple[Float[Array, "sims _q _levels"], ...]:
         """Draw the dense factors first."""
         assert isinstance(found, DenseElimination)  # what `eliminate` returns
         (own,) = own_effects(found, weight, scale, noise[:1])
@@ -258,7 +267,9 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
             out.append(jnp.swapaxes(dense[:, start : start + levels * q].reshape(-1, levels, q), 1, 2))
         return tuple(out)
 
-    def row_entries(self, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def row_entries(
+        self, codes: Int[np.ndarray, " rows"], z: Float[np.ndarray, "rows q"]
+    ) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
         """Entries of each row's level of the first factor."""
         level = np.asarray(self.index.entry_level)
         used = np.flatnonzero(z.any(axis=1))

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .problem import Factors, Structure
+from ..shapes import Float
+from .problem import Structure
 from .small import factor_inverse
 
 # orders below which halving costs more than a loop over the columns; and no more loops than this in one program
@@ -23,7 +24,7 @@ LEAF, MAX_LEAVES = 36, 16
 
 
 @jax.custom_jvp
-def inverse_root(a: Array) -> Array:
+def inverse_root(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """Inverse of the Cholesky factor of a symmetric matrix (n, n), whose lower triangle is read.
 
     Returns
@@ -71,7 +72,7 @@ def _inverse_root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     return root, -lower @ root
 
 
-def root_gram(root: Array) -> Array:
+def root_gram(root: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """R'R of a lower triangular matrix (n, n): of L^-1 it is the inverse of L L'.
 
     Examples
@@ -89,7 +90,9 @@ def root_gram(root: Array) -> Array:
 
 
 @jax.custom_jvp
-def log_det_and_form(a: Array, right: Array) -> tuple[Array, Array]:
+def log_det_and_form(
+    a: Float[Array, "n n"], right: Float[Array, "n w"]
+) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
     """log|a| and right' a^-1 right of a positive definite matrix (n, n) and columns (n, w).
 
     Examples
@@ -146,23 +149,29 @@ class CrossedParts(NamedTuple):
     Lambda'Z'W; m (w, w): W'W.
     """
 
-    block: Array
-    right: Array
-    m: Array
+    block: Float[Array, "... dense dense"]
+    right: Float[Array, "... dense w"]
+    m: Float[Array, "... w w"]
 
 
-def scale_parts(parts: CrossedParts, lams: Factors, structure: CrossedStructure) -> CrossedParts:
+def scale_parts(
+    parts: CrossedParts, lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> CrossedParts:
     """Lambda'Z'Z Lambda + I and Lambda'Z'W of the dense factors."""
     block, right = scale_block(parts.block, lams, structure), times_lambda(parts.right.T, lams, structure).T
     return CrossedParts(block + jnp.eye(structure.n_dense, dtype=block.dtype), right, parts.m)
 
 
-def scale_block(block: Array, lams: Factors, structure: CrossedStructure) -> Array:
+def scale_block(
+    block: Float[Array, "... dense dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> Float[Array, "dense dense"]:
     """Lambda' S Lambda of a symmetric matrix (n_dense, n_dense)."""
     return times_lambda(times_lambda(block, lams, structure).T, lams, structure)
 
 
-def times_lambda(rows: Array, lams: Factors, structure: CrossedStructure) -> Array:
+def times_lambda(
+    rows: Float[Array, "rows dense"], lams: tuple[Float[Array, "_q _q"], ...], structure: CrossedStructure
+) -> Float[Array, "rows dense"]:
     """Multiply rows (k, n_dense) by the block-diagonal Lambda of the dense factors."""
     out = []
     for (start, levels, q), lam in zip(structure.dense_slices(), lams, strict=True):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float, Int
 from .criterion import Derivatives
 from .newton import Optimum, minimise
 from .problem import Border, Expansion, Problem
@@ -40,12 +41,12 @@ class Held(NamedTuple):
         1 holds the linear combination, 0 leaves it free.
     """
 
-    maps: tuple[Array, ...]
-    start: Array
-    free: Array
-    square: Array
-    row: Array
-    target: Array
+    maps: tuple[Float[Array, "c _q _q"], ...]
+    start: Float[Array, " c+1"]
+    free: Float[Array, " c+1"]
+    square: Float[Array, " c+1"]
+    row: Float[Array, " p"]
+    target: Float[Array, ""]
     hold_row: Array
 
 
@@ -67,7 +68,7 @@ def _border(m: Array, held: Held, precision: Array) -> Border:
     return Border(n, jnp.concatenate([across, last[None]]), jnp.zeros(p + 1, m.dtype).at[p].set(n), curvature)
 
 
-def held_deviance(at: Array, held: Held, problem: Problem[Any, Any]) -> Array:
+def held_deviance(at: Float[Array, " coordinates"], held: Held, problem: Problem[Any, Any]) -> Float[Array, ""]:
     """ML deviance at coordinates (d + 1,), the coefficients at their best; constants are left out."""
     entries = jnp.where(held.square > 0, at**2, at)[:-1]
     logdet, m = problem.marginal(mapped_factors(entries * jnp.exp(-at[-1]), held.maps), lower=False)
@@ -75,7 +76,7 @@ def held_deviance(at: Array, held: Held, problem: Problem[Any, Any]) -> Array:
     return out
 
 
-def held_derivatives(at: Array, held: Held, problem: Problem[Any, Any]) -> Derivatives:
+def held_derivatives(at: Float[Array, " coordinates"], held: Held, problem: Problem[Any, Any]) -> Derivatives:
     """`held_deviance` with its gradient (d + 1,) and Hessian, also in what is held."""
     squared, shrink, precision = held.square[:-1] > 0, jnp.exp(-at[-1]), jnp.exp(-2 * at[-1])
     theta = jnp.where(squared, at[:-1] ** 2, at[:-1]) * shrink
@@ -103,7 +104,7 @@ def _by_coordinates(found: Expansion, at: Array, theta: Array, slope: Array, hel
     return Derivatives(found.value + 2 * n_obs * at[-1], grad, hess)
 
 
-def minimise_held(held: Held, max_iter: Array, problem: Problem[Any, Any]) -> Optimum:
+def minimise_held(held: Held, max_iter: Int[Array, ""], problem: Problem[Any, Any]) -> Optimum:
     """Minimise over what is free.
 
     Returns

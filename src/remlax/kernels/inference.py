@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float
 from .criterion import assemble, expansion, marginal
 from .problem import ConditionalModes, Problem, degrees
 from .small import factor_inverse
@@ -29,16 +30,16 @@ class Solution(NamedTuple):
     sigma; log_l2, log_rx2: log|L|^2 and log|RX|^2; value: criterion.
     """
 
-    gamma: Array
-    unscaled_cov: Array
-    r2: Array
-    sigma: Array
-    log_l2: Array
-    log_rx2: Array
-    value: Array
+    gamma: Float[Array, " p"]
+    unscaled_cov: Float[Array, "p p"]
+    r2: Float[Array, ""]
+    sigma: Float[Array, ""]
+    log_l2: Float[Array, ""]
+    log_rx2: Float[Array, ""]
+    value: Float[Array, ""]
 
 
-def solve(theta: Array, problem: Problem[Any, Any]) -> Solution:
+def solve(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Solution:
     """Solve the penalised least-squares problem at theta."""
     logdet, m = marginal(theta, problem)
     return _solution(logdet, factor_inverse(m), problem)
@@ -61,7 +62,9 @@ def _solution(logdet: Array, factors: tuple[Array, Array], problem: Problem[Any,
     )
 
 
-def conditional_modes(theta: Array, gamma: Array, problem: Problem[Any, Any]) -> ConditionalModes:
+def conditional_modes(
+    theta: Float[Array, " d"], gamma: Float[Array, " p"], problem: Problem[Any, Any]
+) -> ConditionalModes:
     """Conditional modes and variances of the random effects given beta and theta (Bates et al. 2015, eq. 58).
 
     A level without rows has mode 0 and its prior variance.
@@ -101,11 +104,13 @@ class VarianceInformation(NamedTuple):
     hess (d + 1, d + 1); d_cov (p, p, d + 1): derivatives of sigma^2 (X'V^-1 X)^-1, conditioned coordinates.
     """
 
-    hess: Array
-    d_cov: Array
+    hess: Float[Array, "d+1 d+1"]
+    d_cov: Float[Array, "p p d+1"]
 
 
-def solve_with_information(theta: Array, problem: Problem[Any, Any]) -> tuple[Solution, VarianceInformation]:
+def solve_with_information(
+    theta: Float[Array, " d"], problem: Problem[Any, Any]
+) -> tuple[Solution, VarianceInformation]:
     """`solve`, and derivatives of the unprofiled REML or ML deviance (Kuznetsova, Brockhoff & Christensen 2017, 3.1).
 
     At sigma^2 = r2 / N, where profiling puts it, the unprofiled Hessian is the profiled one with sigma put back:
@@ -137,7 +142,7 @@ def solve_with_information(theta: Array, problem: Problem[Any, Any]) -> tuple[So
     return solution, VarianceInformation(hess, d_cov)
 
 
-def variance_information(theta: Array, problem: Problem[Any, Any]) -> VarianceInformation:
+def variance_information(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> VarianceInformation:
     """Return the second part of `solve_with_information` alone."""
     return solve_with_information(theta, problem)[1]
 
@@ -148,13 +153,13 @@ class Bordered(NamedTuple):
     log_det scalar; m (w, w); d_log_det (d,); d_m (d, w, w), conditioned coordinates.
     """
 
-    log_det: Array
-    m: Array
-    d_log_det: Array
-    d_m: Array
+    log_det: Float[Array, ""]
+    m: Float[Array, "w w"]
+    d_log_det: Float[Array, " d"]
+    d_m: Float[Array, "d w w"]
 
 
-def bordered_derivatives(theta: Array, problem: Problem[Any, Any]) -> Bordered:
+def bordered_derivatives(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> Bordered:
     """Differentiate what the deviance at any coefficients and any sigma is made of, forwards.
 
     With v = (-gamma, 1) that deviance is log|V| + v'Mv / sigma^2 + n log(2 pi sigma^2).
@@ -164,7 +169,9 @@ def bordered_derivatives(theta: Array, problem: Problem[Any, Any]) -> Bordered:
     return Bordered(log_det, m, d_log_det, d_m)
 
 
-def prediction_variances(theta: Array, select: tuple[Array, ...], problem: Problem[Any, Any]) -> tuple[Array, ...]:
+def prediction_variances(
+    theta: Float[Array, " d"], select: tuple[Float[Array, "_q p"], ...], problem: Problem[Any, Any]
+) -> tuple[Float[Array, "_levels _q _q"], ...]:
     """Variances over sigma^2 of the errors b-hat - b + S (gamma-hat - gamma) of every level, (levels, q, q) per factor.
 
     With S = 0 this is Henderson's prediction error variance (Henderson 1975, Biometrics 31:423); with rows of S that
@@ -203,13 +210,13 @@ class KenwardRogerParts(NamedTuple):
     of X'V^-1 X, Q_ij + Q_ji.
     """
 
-    cov: Array
-    moved: Array
-    information: Array
-    second: Array
+    cov: Float[Array, "p p"]
+    moved: Float[Array, "pieces p p"]
+    information: Float[Array, "pieces pieces"]
+    second: Float[Array, "_pieces _pieces p p"]
 
 
-def kenward_roger_parts(theta: Array, problem: Problem[Any, Any]) -> KenwardRogerParts:
+def kenward_roger_parts(theta: Float[Array, " d"], problem: Problem[Any, Any]) -> KenwardRogerParts:
     """Differentiate log|V| and X'V^-1 X twice in the variances and covariances of the random effects.
 
     Parameters

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float, Int
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
 from .posterior import Elimination
-from .problem import Border, CrossProducts, Expansion, Factors, Problem, Structure, own_effects, repeat_zy
+from .problem import Border, CrossProducts, Expansion, Problem, Structure, own_effects, repeat_zy
 from .theta import mapped_factors, reversed_columns
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class Nested(Problem[Structure, CrossProducts]):
     products: CrossProducts
     index: tuple[tuple[Array, ...], ...] = ()
 
-    def marginal(self, lams: Factors, *, lower: bool = True) -> tuple[Array, Array]:
+    def marginal(
+        self, lams: tuple[Float[Array, "_q _q"], ...], *, lower: bool = True
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """Eliminate the factors, finest first; see `Problem`."""
         return self._swept(lambda zz, f: eliminate_levels(zz, lams[f], lower=lower))
 
-    def marginal_near(self, lams: Factors, es: Factors) -> tuple[Array, Array]:
+    def marginal_near(
+        self, lams: tuple[Float[Array, "_q _q"], ...], es: tuple[Float[Array, "_q _q"], ...]
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """See `Problem`."""
         return self._swept(lambda zz, f: eliminate_near(zz, lams[f], es[f]))
 
@@ -75,8 +80,8 @@ class Nested(Problem[Structure, CrossProducts]):
 
     def expansion(
         self,
-        theta: Array,
-        maps: Factors,
+        theta: Float[Array, " d"],
+        maps: tuple[Float[Array, "d _q _q"], ...],
         border_of: Callable[[Array], Border],
         *,
         hessian: bool,
@@ -142,7 +147,7 @@ class Nested(Problem[Structure, CrossProducts]):
         )
         return Expansion(logdet + border.value, border.value, grad, (hess + hess.T) / 2, d_m)
 
-    def column_sums(self) -> list[tuple[Array, Array]]:
+    def column_sums(self) -> list[tuple[Float[Array, "_q _levels"], Float[Array, "_q _levels"]]]:
         """See `Problem`."""
         both = zip(self.products.zz, self.products.zr, strict=True)
         return [(jnp.diagonal(zz, axis1=0, axis2=1).T, zr[:, -1]) for zz, zr in both]
@@ -158,15 +163,15 @@ class Nested(Problem[Structure, CrossProducts]):
         zr = tuple(part.at[:, -w:].set(columns) for part, columns in zip(self.products.zr, zw, strict=True))
         return replace(self, products=replace(self.products, zr=zr, zz=zz))
 
-    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Array, ...]:
+    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q w"], ...]:
         """See `Problem`."""
         return tuple(jnp.moveaxis(part, 2, 0) for part in by_zw)
 
-    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Array, ...]:
+    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q _q"], ...]:
         """See `Problem`."""
         return tuple(jnp.moveaxis(part + jnp.swapaxes(part, 0, 1), 2, 0) / 2 for part in by_zz)
 
-    def eliminate(self, theta: Array) -> Elimination:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """See `Problem`."""
         zz, zr = list(self.products.zz), list(self.products.zr)
         halves: list[Array] = []
@@ -197,8 +202,12 @@ class Nested(Problem[Structure, CrossProducts]):
         return out
 
     def draw_effects(
-        self, found: Elimination, weight: Array, scale: Array, noise: tuple[Array, ...]
-    ) -> tuple[Array, ...]:
+        self,
+        found: Elimination,
+        weight: Float[Array, "sims w"],
+        scale: Float[Array, " sims"],
+        noise: tuple[Float[Array, "sims _q _levels"], ...],
+    ) -> tuple[Float[Array, "sims _q _levels"], ...]:
         """Draw the coarsest factor first."""
         own = own_effects(found, weight, scale, noise)
         for f in range(self.structure.n_factors - 2, -1, -1):
@@ -207,7 +216,9 @@ class Nested(Problem[Structure, CrossProducts]):
                 own[f] = own[f] - jnp.einsum("iql,sql->sil", found.solved[f][:, start:stop], coarse)
         return tuple(own)
 
-    def row_entries(self, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def row_entries(
+        self, codes: Int[np.ndarray, " rows"], z: Float[np.ndarray, "rows q"]
+    ) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
         """None are needed."""
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
 

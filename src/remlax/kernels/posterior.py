@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..shapes import Float, Int, UInt
 from .inference import conditional_modes, solve
 from .problem import Problem, Structure
 
@@ -29,8 +30,8 @@ class Elimination:
         half'half Z'[Z of the coarser factors, W]; of a crossed model W only.
     """
 
-    half: tuple[Array, ...]
-    solved: tuple[Array, ...]
+    half: tuple[Float[Array, "_q _q _levels"], ...]
+    solved: tuple[Float[Array, "_q _r _levels"], ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class DenseElimination(Elimination):
         dense_half times the block's W columns.
     """
 
-    dense_half: Array
-    dense_w: Array
+    dense_half: Float[Array, "dense dense"]
+    dense_w: Float[Array, "dense w"]
 
 
 class Rows(NamedTuple):
@@ -59,13 +60,13 @@ class Rows(NamedTuple):
         Crossed: which row needs which entry of the products; row R is padding.
     """
 
-    x: Array
-    z: tuple[Array, ...]
-    codes: tuple[Array, ...]
-    z_new: tuple[Array, ...]
-    codes_new: tuple[Array, ...]
-    pair_row: Array
-    pair_entry: Array
+    x: Float[Array, "rows p"]
+    z: tuple[Float[Array, "rows _q"], ...]
+    codes: tuple[Int[Array, " rows"], ...]
+    z_new: tuple[Float[Array, "rows _q"], ...]
+    codes_new: tuple[Int[Array, " rows"], ...]
+    pair_row: Int[Array, " entries"]
+    pair_entry: Int[Array, " entries"]
 
 
 class RowMoments(NamedTuple):
@@ -77,11 +78,11 @@ class RowMoments(NamedTuple):
         Variance of z'b given gamma, over sigma^2.
     """
 
-    fixed: Array
-    variance: Array
+    fixed: Float[Array, "rows p"]
+    variance: Float[Array, " rows"]
 
 
-def row_moments(rows: Rows, theta: Array, problem: Problem[Any, Any]) -> RowMoments:
+def row_moments(rows: Rows, theta: Float[Array, " d"], problem: Problem[Any, Any]) -> RowMoments:
     """Carry predictions x'gamma + z'b through the elimination of b."""
     variance = jnp.zeros(rows.x.shape[0], rows.x.dtype)
     for lam, z in zip(problem.structure.theta_map.factors(theta), rows.z_new, strict=True):
@@ -96,11 +97,13 @@ class RowVariance(NamedTuple):
     derivatives in (theta, log sigma).
     """
 
-    variance: Array
-    gradient: Array
+    variance: Float[Array, " rows"]
+    gradient: Float[Array, "rows d+1"]
 
 
-def row_variance(theta: Array, sigma: Array, rows: Rows, problem: Problem[Any, Any]) -> RowVariance:
+def row_variance(
+    theta: Float[Array, " d"], sigma: Float[Array, ""], rows: Rows, problem: Problem[Any, Any]
+) -> RowVariance:
     """Variance of the error of predictions, Var(x'(beta-hat - beta) + z'(b-hat - b)).
 
     Parameters
@@ -133,9 +136,9 @@ class Draws(NamedTuple):
     gamma (S, p); effects: per factor (S, q, L + new levels); sigma (S,).
     """
 
-    gamma: Array
-    effects: tuple[Array, ...]
-    sigma: Array
+    gamma: Float[Array, "sims p"]
+    effects: tuple[Float[Array, "sims _q _levels"], ...]
+    sigma: Float[Array, " sims"]
 
 
 class Noise(NamedTuple):
@@ -167,8 +170,8 @@ def _wrapped(raw: Array) -> Array:
 
 
 def draw(
-    key: Array,
-    theta: Array,
+    key: UInt[Array, " 2"],
+    theta: Float[Array, " d"],
     problem: Problem[Any, Any],
     *,
     n_sims: int,
@@ -228,7 +231,7 @@ def _separate_effects(
     return tuple(out)
 
 
-def predict_draws(draws: Draws, rows: Rows) -> Array:
+def predict_draws(draws: Draws, rows: Rows) -> Float[Array, "parts sims rows"]:
     """Return x'gamma and z'b of every factor for every draw, (1 + factors, S, R)."""
     parts = [draws.gamma @ rows.x.T]
     for effects, z, codes, z_new, codes_new in zip(
@@ -245,13 +248,13 @@ class RowDraws(NamedTuple):
     parts (2 + factors, S, R): x'gamma, z'b of every factor, residual. A residual is drawn for a row of weight 1.
     """
 
-    parts: Array
+    parts: Float[Array, "parts sims rows"]
 
 
 def draw_rows(
-    key: Array,
-    key_rows: Array,
-    theta: Array,
+    key: UInt[Array, " 2"],
+    key_rows: UInt[Array, " 2"],
+    theta: Float[Array, " d"],
     rows: Rows,
     problem: Problem[Any, Any],
     *,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..shapes import Float, Int
 from .theta import ThetaMap
 
 
@@ -28,10 +29,10 @@ class Border(NamedTuple):
     value scalar; transform (w, w); slope (w,); curvature (w, w).
     """
 
-    value: Array
-    transform: Array
-    slope: Array
-    curvature: Array
+    value: Float[Array, ""]
+    transform: Float[Array, "w w"]
+    slope: Float[Array, " w"]
+    curvature: Float[Array, "w w"]
 
 
 class Expansion(NamedTuple):
@@ -41,11 +42,11 @@ class Expansion(NamedTuple):
     coordinates of ``Border``. The last two are empty where no Hessian was asked for.
     """
 
-    value: Array
-    border_value: Array
-    grad: Array
-    hess: Array
-    d_m: Array
+    value: Float[Array, ""]
+    border_value: Float[Array, ""]
+    grad: Float[Array, " d"]
+    hess: Float[Array, "_d _d"]
+    d_m: Float[Array, " ..."]
 
 
 if TYPE_CHECKING:
@@ -123,21 +124,21 @@ class CrossProducts:
         log of the square of the scale taken out of y.
     """
 
-    zz: tuple[Array, ...]
-    zr: tuple[Array, ...]
-    ww: Array
-    n_obs: Array
-    n_fixed: Array
-    constant: Array
-    constant_ml: Array
-    log_scale: Array
+    zz: tuple[Float[Array, "*k _q _q _levels"], ...]
+    zr: tuple[Float[Array, "*k _q _r _levels"], ...]
+    ww: Float[Array, "*k w w"]
+    n_obs: Float[Array, "*k"]
+    n_fixed: Float[Array, "*k"]
+    constant: Float[Array, "*k"]
+    constant_ml: Float[Array, "*k"]
+    log_scale: Float[Array, "*k"]
 
 
 class ConditionalModes(NamedTuple):
     """Conditional modes of each factor (levels, q) and their variances over sigma^2 (levels, q, q)."""
 
-    modes: tuple[Array, ...]
-    variances: tuple[Array, ...]
+    modes: tuple[Float[Array, "_levels _q"], ...]
+    variances: tuple[Float[Array, "_levels _q _q"], ...]
 
 
 S = TypeVar("S", bound=Structure)
@@ -185,21 +186,25 @@ class Problem(ABC, Generic[S, P]):
         return replace(self, structure=replace(self.structure, reml=reml))
 
     @abstractmethod
-    def marginal(self, lams: Factors, *, lower: bool = True) -> tuple[Array, Array]:
+    def marginal(
+        self, lams: tuple[Float[Array, "_q _q"], ...], *, lower: bool = True
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """Compute log|V|, a scalar, and M = [X y]'V^-1[X y], (p + 1, p + 1), from Lambda of each factor (q, q).
 
         V = I + Z Lambda Lambda' Z'. ``lower=False`` takes any square roots of the covariances.
         """
 
     @abstractmethod
-    def marginal_near(self, lams: Factors, es: Factors) -> tuple[Array, Array]:
+    def marginal_near(
+        self, lams: tuple[Float[Array, "_q _q"], ...], es: tuple[Float[Array, "_q _q"], ...]
+    ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """Compute log|V| and M at D = Lambda Lambda' + E, exact to second order in E; see `blocks.eliminate_near`."""
 
     @abstractmethod
     def expansion(
         self,
-        theta: Array,
-        maps: Factors,
+        theta: Float[Array, " d"],
+        maps: tuple[Float[Array, "d _q _q"], ...],
         border_of: Callable[[Array], Border],
         *,
         hessian: bool,
@@ -221,7 +226,7 @@ class Problem(ABC, Generic[S, P]):
         """
 
     @abstractmethod
-    def column_sums(self) -> list[tuple[Array, Array]]:
+    def column_sums(self) -> list[tuple[Float[Array, "_q _levels"], Float[Array, "_q _levels"]]]:
         """Z'z and z'y of every random-effects column and level: a pair of (q, levels) per factor."""
 
     @abstractmethod
@@ -233,15 +238,15 @@ class Problem(ABC, Generic[S, P]):
         """Put other Z'W and Z'Z into the products."""
 
     @abstractmethod
-    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Array, ...]:
+    def by_level(self, by_zw: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q w"], ...]:
         """Cut derivatives in Z'W, shaped as `random_parts` returns it, into levels: (levels, q, w) per factor."""
 
     @abstractmethod
-    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Array, ...]:
+    def squares_by_level(self, by_zz: tuple[Array, ...]) -> tuple[Float[Array, "_levels _q _q"], ...]:
         """Cut derivatives in Z'Z into levels, made symmetric: (levels, q, q) per factor."""
 
     @abstractmethod
-    def eliminate(self, theta: Array) -> Elimination:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """Eliminate the random effects as `marginal` does, and keep what going back needs."""
 
     @abstractmethod
@@ -250,8 +255,12 @@ class Problem(ABC, Generic[S, P]):
 
     @abstractmethod
     def draw_effects(
-        self, found: Elimination, weight: Array, scale: Array, noise: tuple[Array, ...]
-    ) -> tuple[Array, ...]:
+        self,
+        found: Elimination,
+        weight: Float[Array, "sims w"],
+        scale: Float[Array, " sims"],
+        noise: tuple[Float[Array, "sims _q _levels"], ...],
+    ) -> tuple[Float[Array, "sims _q _levels"], ...]:
         """Draw the effects given gamma: per factor (S, q, levels).
 
         Parameters
@@ -266,7 +275,9 @@ class Problem(ABC, Generic[S, P]):
         """
 
     @abstractmethod
-    def row_entries(self, codes: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def row_entries(
+        self, codes: Int[np.ndarray, " rows"], z: Float[np.ndarray, "rows q"]
+    ) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
         """Which rows to predict need which entries of the products, beside those of their own levels; on the host.
 
         Parameters
@@ -293,7 +304,7 @@ class Problem(ABC, Generic[S, P]):
         """Return stacked problems with the columns of Z reversed within every term; None where that is no help."""
 
 
-def degrees(problem: Problem[Any, Any]) -> Array:
+def degrees(problem: Problem[Any, Any]) -> Float[Array, "*k"]:
     """N = n - p under REML, n under ML."""
     products = problem.products
     n: Array = products.n_obs - products.n_fixed if problem.structure.reml else products.n_obs

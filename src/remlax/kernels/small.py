@@ -94,7 +94,7 @@ def least_eigenvalue_bound(a: Float[Array, "*k p p"]) -> Float[Array, "*k"]:
 SWEEPS = 10  # convergence is quadratic: matrices of this size are done after five or six
 
 
-def small_eigh(a: Array) -> tuple[Array, Array]:
+def small_eigh(a: Float[Array, "d d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
     """Eigenvalues, ascending, and eigenvectors of one small symmetric matrix (d, d) by Jacobi's rotations.
 
     Source: Golub & Van Loan, Matrix Computations, 4th ed., algorithm 8.5.2.
