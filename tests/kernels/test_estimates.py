@@ -39,3 +39,18 @@ def test_rubins_rules_are_those_of_pooling(m: int) -> None:
     pooled = pool_rubin(estimates, np.stack([np.diag(row) for row in variances]), dfcom=dfcom)
     for name in ("estimate", "std_error", "df", "fmi"):
         np.testing.assert_allclose(getattr(ours, name), getattr(pooled, name), rtol=1e-12, atol=1e-15, err_msg=name)
+
+
+def test_a_row_of_zeros_has_an_inverse_of_zeros() -> None:
+    rng = np.random.default_rng(8)
+    root = rng.normal(size=(50, 4, 4)) * np.array([1e2, 1.0, 1e-2, 1.0])[:, None]
+    whole = root @ root.swapaxes(1, 2)
+    padded = np.zeros((50, 5, 5))
+    keep = np.array([0, 1, 3, 4])
+    padded[:, keep[:, None], keep] = whole
+    found = scaled_pinv(padded)
+    wanted = np.zeros((50, 5, 5))
+    wanted[:, keep[:, None], keep] = np.linalg.inv(whole)
+    size = np.sqrt(np.einsum("kii->ki", wanted) + (np.arange(5) == 2))
+    # rounding of the eigenvectors is relative to what the matrix is in units of its diagonal
+    np.testing.assert_allclose((found - wanted) / (size[:, :, None] * size[:, None, :]), 0.0, atol=1e-6)

@@ -21,7 +21,7 @@ from ..kernels.theta import ThetaMap
 from .memory import available_bytes, human_bytes
 
 # levels of all data sets and factors up to which padding costs less than compiling a program of another size
-SMALL_WORK = 4096
+SMALL_WORK = 512
 
 
 @dataclass(frozen=True)

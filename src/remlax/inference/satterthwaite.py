@@ -21,7 +21,8 @@ def scaled_pinv(matrices: np.ndarray) -> np.ndarray:
     """Pseudo-inverse of symmetric matrices (K, d, d), brought to a unit diagonal first; NaN where not finite."""
     finite = np.isfinite(matrices).all(axis=(1, 2))
     out = np.full_like(matrices, np.nan)
-    scale = np.sqrt(np.maximum(np.abs(np.diagonal(matrices[finite], axis1=1, axis2=2)), 1e-300))
+    diagonal = np.abs(np.diagonal(matrices[finite], axis1=1, axis2=2))
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     unit = matrices[finite] / (scale[:, :, None] * scale[:, None, :])
     size, vectors = np.linalg.eigh(unit)
     keep = size > EIGEN_TOL * size[:, -1:]
