@@ -12,8 +12,10 @@ import pytest
 from predict_cases import dense_joint, fits_of
 from scipy import stats
 
+import remlax as rx
 from reference_cases import REFERENCE, load_case
 from remlax.errors import DataError
+from remlax.fitting import layout
 from remlax.fitting.selection import Selection
 from remlax.predict.draws import draw_estimates, row_draws
 from remlax.predict.newdata import include_level, read_newdata, rows_of_fit
@@ -176,3 +178,14 @@ def test_arguments_are_checked():
     ]:
         with pytest.raises(DataError, match=text):
             fit.predict_interval(**arguments)
+
+
+def test_draws_do_not_depend_on_padding(monkeypatch):
+    frame = rx.datasets.sleepstudy()
+    found = []
+    for small_work in (512, 0):
+        monkeypatch.setattr(layout, "SMALL_WORK", small_work)
+        fit = rx.lmer("Reaction ~ Days + (1 | Subject)", frame)
+        found.append((fit.selection.model.layout.structure.n_levels, fit.predict_interval(n_sims=20, seed=1)))
+    assert found[0][0] != found[1][0]
+    assert np.allclose(found[0][1], found[1][1], rtol=1e-9)

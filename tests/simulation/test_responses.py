@@ -276,3 +276,14 @@ def test_what_memory_cannot_hold_is_refused(
         monkeypatch.setattr(memory, "available_bytes", lambda: 10**7)
     with pytest.raises(ModelSizeError, match=f"{what}.* are free: .* few"):
         call(fit)
+
+
+@pytest.mark.filterwarnings("ignore::remlax.errors.IdentifiabilityWarning")
+def test_bootstrap_gives_no_limits_of_what_is_not_identified() -> None:
+    data = rx.datasets.sleepstudy().assign(name=lambda frame: "S" + frame["Subject"].astype(str))
+    drawn = rx.bootstrap(rx.lmer("Reaction ~ Days + (1 | Subject) + (1 | name)", data), 3, seed=1)
+    assert drawn.unidentified == ("sd__Intercept|Subject", "sd__Intercept|name")
+    table = drawn.summary().set_index("term")
+    limits = table[["std_error", "conf_low", "conf_high"]].isna().all(axis=1)
+    assert limits[limits].index.tolist() == list(drawn.unidentified)
+    assert "leave out (1 | name)" in drawn.summary().attrs["notes"][0]
