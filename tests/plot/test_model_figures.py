@@ -405,3 +405,8 @@ def test_everything_works_for_pooled_crossed_and_singular_models():
     frame = fit_case("dyestuff2_singular")[1].selection.model.rows.data.frames[0]
     several = [frame.assign(Yield=frame["Yield"] * (1 + 0.01 * k)) for k in range(3)]
     _works(rx.lmer_list("Yield ~ 1 + (1 | Batch)", several).pool(), NO_PREDICTOR)
+
+
+def test_a_level_of_zero_is_refused_not_replaced():
+    with pytest.raises(DataError, match="conf_level=0 must be a number between 0 and 1"):
+        plot.effect(sleep(), "Days", conf_level=0)

@@ -8,7 +8,9 @@ import numpy as np
 
 from ..fitting.assemble import inner_columns
 from ..fitting.find_redundancy import congruence
+from ..fitting.layout import TermLayout
 from ..fitting.selection import Selection
+from ..fitting.units import Units
 from .satterthwaite import variance_covariance
 
 
@@ -57,6 +59,14 @@ class VarianceShares:
         return np.asarray(np.einsum("kri,kij,krj->kr", jacobian, self.covariance, jacobian))
 
 
+def _intercept_moments(term: TermLayout, units: Units) -> np.ndarray:
+    """What the square of the user's intercept is in the columns inside, (q, q); zeros where the term has none."""
+    if "Intercept" not in term.names:
+        return np.zeros((term.q, term.q))
+    row_of_one = units.outside[term.columns, term.columns][term.names.index("Intercept")]
+    return np.outer(row_of_one, row_of_one)
+
+
 def variance_shares(fits: Selection) -> VarianceShares:
     """Split the variance of the response of some data sets.
 
@@ -84,10 +94,7 @@ def variance_shares(fits: Selection) -> VarianceShares:
             lam = fits.fitted.inner_factor(t)[k]
             col, row = np.triu_indices(term.q)
             at = p + np.arange(n_theta)[term.theta]
-            first = np.zeros((term.q, term.q))
-            if "Intercept" in term.names:
-                row_of_one = units.outside[term.columns, term.columns][term.names.index("Intercept")]
-                first = np.outer(row_of_one, row_of_one)
+            first = _intercept_moments(term, units)
             change = congruence(units.inside[term.columns, term.columns])
             for moments, value, slope, phi in (
                 (columns.T @ columns / len(columns), random, d_random, phi_random),
