@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +14,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
 from ..engine.conditioning import ALIASED_PIVOT
-from ..engine.programs import PROGRAMS, float64, program
+from ..engine.programs import float64, program
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
 from ..fitting.units import CONSTANT, FAR
 from ..kernels.cross_products import Rotation
@@ -110,9 +109,6 @@ def analyse(
     return found
 
 
-_compiling = threading.Lock()
-_compiled: dict[Hashable, Future[Any]] = {}
-_compiled_after = [0]  # programs are dropped when there are too many: ours then go as well
 _compilers = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
 
 
@@ -127,8 +123,7 @@ def compile_ahead(
 ) -> list[Future[Any]]:
     """Begin to compile the programs of `analyse` in other threads, side by side; XLA compiles without Python's lock.
 
-    Of the arguments only shapes count. A program that was asked for before is the same future, so that threads that
-    wait for it before they call `analyse` never compile it a second time.
+    Of the arguments only shapes count.
     """
     for_data_sets = {"model": model, "treatment": treatment, "at_once": options.at_once}
 
@@ -153,22 +148,14 @@ def shape_of(leaf: Any, *leading: int) -> jax.ShapeDtypeStruct:
     return described((*leading, *leaf.shape[len(leading) :]), leaf.dtype)
 
 
-def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future[Any]:
+def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future[None]:
     shapes = jax.tree.map(shape_of, arguments)
-    leaves = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes)]
-    name = (function, jax.tree.structure(shapes), *leaves, *static.items())
 
-    def build() -> Any:
+    def build() -> None:
         with float64():
-            return function.lower(*shapes, **static).compile()
+            function.prepare(*shapes, **static)
 
-    with _compiling:
-        if _compiled_after[0] != PROGRAMS.dropped:
-            _compiled.clear()
-            _compiled_after[0] = PROGRAMS.dropped
-        if name not in _compiled:
-            _compiled[name] = _compilers.submit(build)
-        return _compiled[name]
+    return _compilers.submit(build)
 
 
 @program("model", "treatment", "options", "devices")

@@ -119,7 +119,7 @@ def mapped(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return over_sets(one, problem, mesh)(arguments, problem)
 
     over.__name__ = kernel.__name__  # which profiles and dumps of XLA show
-    return program("static", "mesh")(over)
+    return program("static", "mesh", name=f"{kernel.__module__}.{kernel.__qualname__}")(over)
 
 
 def run(

@@ -7,16 +7,19 @@ default): XLA crashes beyond them. A long session that fits very many different 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from ..errors import DeviceError
+from .stored import compile_and_store, load, program_name
 
 MAPS = Path("/proc/self/maps")
 MAP_LIMIT = Path("/proc/sys/vm/max_map_count")
@@ -38,11 +41,11 @@ class Programs:
         self._process = 0
 
     def add(self, function: Any) -> None:
-        """Take in a jitted function."""
+        """Take in a function that holds programs."""
         self._functions.append(function)
 
     def note(self) -> None:
-        """Count a program that is being traced."""
+        """Count a program that is new in memory."""
         with self._lock:
             self.held += 1
 
@@ -80,18 +83,116 @@ T = TypeVar("T")
 PROGRAMS = Programs()
 
 
-def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """``jax.jit`` of a function of remlax, with the names of its static arguments; its programs are counted."""
+class _Held:
+    """A program of one kind of arguments, or the place where it will be; one thread makes it, others wait."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.call: Callable[..., Any] | None = None
+
+
+class Program:
+    """``jax.jit`` of a function, whose programs come from memory, from the cache on disk, or from the compiler.
+
+    Programs are found by shapes and static arguments, before anything is traced: a hit on disk costs a file read. Inside
+    of other traced functions, and where JAX checks for NaN or does not compile, it is ``jax.jit`` alone.
+    """
+
+    def __init__(self, function: Callable[..., Any], static: tuple[str, ...], name: str) -> None:
+        functools.update_wrapper(self, function)
+        self._name = name
+        self._names = tuple(inspect.signature(function).parameters)
+        self._static = frozenset(static)
+        self._held: dict[Hashable, _Held] = {}
+
+        def traced(names: tuple[str, ...], fixed: tuple[tuple[str, Any], ...], *values: Any) -> Any:
+            return function(**dict(zip(names, values, strict=True)), **dict(fixed))
+
+        traced.__name__ = function.__name__  # which profiles and dumps of XLA show
+        self._jitted = jax.jit(traced, static_argnums=(0, 1))
+        PROGRAMS.add(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program of these arguments."""
+        names, fixed, values = self._sorted(args, kwargs)
+        leaves, tree = jax.tree.flatten(values)
+        config = jax.config
+        if (
+            any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+            or config.jax_debug_nans
+            or config.jax_debug_infs
+            or config.jax_disable_jit
+        ):
+            return self._jitted(names, fixed, *values)
+        call = self._find(names, fixed, values, leaves, tree)
+        return call(*values)
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Load or compile the program of these arguments, of which only the shapes count."""
+        names, fixed, values = self._sorted(args, kwargs)
+        self._find(names, fixed, values, *jax.tree.flatten(values))
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Lower without compiling, as ``jax.jit`` does."""
+        names, fixed, values = self._sorted(args, kwargs)
+        return self._jitted.lower(names, fixed, *values)
+
+    def clear_cache(self) -> None:
+        """Forget the programs in memory."""
+        self._held.clear()
+        self._jitted.clear_cache()
+
+    def _sorted(self, args: Any, kwargs: Any) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...], tuple[Any, ...]]:
+        given = dict(zip(self._names, args, strict=False)) | kwargs
+        fixed = tuple((name, given.pop(name)) for name in self._names if name in self._static and name in given)
+        return tuple(given), fixed, tuple(given.values())
+
+    def _find(
+        self, names: tuple[str, ...], fixed: tuple[tuple[str, Any], ...], values: Any, leaves: list[Any], tree: Any
+    ) -> Callable[..., Any]:
+        shapes = tuple(map(_shape, leaves))
+        key = (names, fixed, tree, shapes, jax.config.jax_default_device)
+        held = self._held.get(key)
+        if held is None:
+            held = self._held.setdefault(key, _Held())
+        if held.call is None:
+            with held.lock:
+                if held.call is None:
+                    held.call = self._load_or_compile(names, fixed, values, tree, shapes)
+                    PROGRAMS.note()
+        return held.call
+
+    def _load_or_compile(self, names: Any, fixed: Any, values: Any, tree: Any, shapes: Any) -> Callable[..., Any]:
+        name = None
+        if all(len(shape) == 2 for shape in shapes):  # on one device, that of JAX's choice
+            name = program_name(self._name, names, fixed, jax.tree.unflatten(tree, shapes))
+        found = None if name is None else load(name, values)
+        return found if found is not None else compile_and_store(self._jitted.lower(names, fixed, *values), name)
+
+
+def _shape(leaf: Any) -> tuple[Hashable, ...]:
+    """Shape and type of an array, and where it must be if that is given."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype
+    if isinstance(leaf, jax.Array) and leaf.committed:
+        return leaf.shape, leaf.dtype, leaf.sharding
+    if hasattr(leaf, "dtype"):
+        return leaf.shape, leaf.dtype
+    return (), type(leaf)
+
+
+def program(*static: str, name: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """``jax.jit`` of a function of remlax, with the names of its static arguments.
+
+    Parameters
+    ----------
+    *static : str
+    name : str, optional
+        What tells the function from all others, where its module and name do not.
+    """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
-        @functools.wraps(function)
-        def traced(*args: Any, **kwargs: Any) -> T:
-            PROGRAMS.note()
-            return function(*args, **kwargs)
-
-        jitted: Callable[..., T] = jax.jit(traced, static_argnames=static)
-        PROGRAMS.add(jitted)
-        return jitted
+        return Program(function, static, name or f"{function.__module__}.{function.__qualname__}")
 
     return decorate
 
