@@ -1,4 +1,4 @@
-"""Shared test set-up: strict JAX promotion, checked shapes, a shared compilation cache, the reference folder."""
+"""Shared test set-up: strict JAX promotion, checked shapes, a shared cache of programs, the reference folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import shape_checks
 
 shape_checks.install()
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "jax"
-CACHE.mkdir(parents=True, exist_ok=True)
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+from remlax.engine.programs import PROGRAMS  # noqa: E402
+
+# all processes of the tests share their programs
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "programs"
+os.environ.setdefault("REMLAX_CACHE", str(CACHE))
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # wait for each program where it is called: a failure shows at its own line
@@ -38,5 +38,6 @@ def forget_programs() -> Iterator[None]:
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > MOST_MAPS:
+        PROGRAMS.drop()
         jax.clear_caches()
         gc.collect()

@@ -10,14 +10,18 @@ import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax.cache import FILES
+from remlax.engine.programs import PROGRAMS
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 @pytest.fixture
-def compiles() -> Iterator[list[str]]:
-    """The compilations that happen during a test."""
+def compiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The compilations that happen during a test, without programs on disk."""
     events: list[str] = []
+    monkeypatch.setattr(FILES, "_folder", None)
+    PROGRAMS.drop()
 
     def note(event: str, duration: float, **_: object) -> None:
         if event == COMPILED:

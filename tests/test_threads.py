@@ -127,8 +127,7 @@ expected = analysis()
 longest = time.perf_counter() - began
 interrupted = 0
 for part in map(float, sys.argv[1:]):
-    for function in PROGRAMS._functions:
-        function.clear_cache()
+    PROGRAMS.drop()
     timer = threading.Timer(part * longest, os.kill, (os.getpid(), signal.SIGINT))
     try:
         timer.start()

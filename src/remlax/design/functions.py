@@ -8,14 +8,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
-from formulaic.transforms import poly as orthogonal_poly
-from formulaic.transforms import scale as standardise
 from numpy.typing import NDArray
 
 from ..errors import shortened
@@ -241,6 +239,12 @@ def _relevel(state: State, x: Value, ref: Value) -> Value:
     return replace(factor, codes=np.argsort(order)[factor.codes], levels=tuple(factor.levels[k] for k in order))
 
 
+def transform(name: str) -> Callable[..., Any]:
+    """Stateful transform of formulaic, which is imported when it is asked for: models without one start sooner."""
+    found: Callable[..., Any] = getattr(import_module("formulaic.transforms"), name)
+    return found
+
+
 def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Value:
     column, d = vector(x), _whole(degree, "degree", 1)
     if not state:
@@ -249,7 +253,7 @@ def _poly(state: State, x: Value, degree: Value = 1.0, raw: Value = False) -> Va
         return NamedColumns({str(k): column**k for k in range(1, d + 1)})
     if "alpha" not in state and not _more_values_than(column, d):
         raise CallError(f"degree {d} needs more than {d} different values")
-    basis = np.asarray(orthogonal_poly(column, d, _state=state))
+    basis = np.asarray(transform("poly")(column, d, _state=state))
     return NamedColumns({str(k + 1): basis[:, k] for k in range(d)})
 
 
@@ -267,7 +271,7 @@ def _scale(state: State, x: Value, center: Value = True, scale: Value = True) ->
     for option in (center, scale):
         if not isinstance(option, bool | int | float):
             raise CallError("center and scale are TRUE, FALSE or a number")
-    result: Value = standardise(vector(x), center=center, scale=scale, _state=state)
+    result: Value = transform("scale")(vector(x), center=center, scale=scale, _state=state)
     return result
 
 
@@ -275,7 +279,7 @@ def _center(state: State, x: Value) -> Value:
     return _scale(state, x, scale=False)
 
 
-def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[str, Any]) -> Value:
+def _spline(function: str, state: State, x: Value, options: dict[str, Any]) -> Value:
     column = vector(x)
     for name in ("df", "degree"):
         if options.get(name) is not None:
@@ -298,7 +302,7 @@ def _spline(function: Callable[..., Any], state: State, x: Value, options: dict[
         given = {name: value for name, value in options.items() if name in ends and value is not None}
         _check_range(column, **{**ends, **given, **{name: state[name] for name in ends if name in state}})
     try:
-        basis = function(column, _state=state, **options)
+        basis = transform(function)(column, _state=state, **options)
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         raise CallError(str(error)) from None
     return NamedColumns({str(k + 1): np.asarray(part) for k, part in enumerate(basis.values())})
@@ -331,10 +335,10 @@ def _bs(
     both = _flag(intercept, "intercept") or _flag(include_intercept, "include_intercept")
     options = {"df": df, "knots": knots, "degree": degree, "include_intercept": both}
     bounds = {"lower_bound": lower_bound, "upper_bound": upper_bound, "extrapolation": extrapolation}
-    return _spline(basis_spline, state, x, {**options, **bounds})
+    return _spline("basis_spline", state, x, {**options, **bounds})
 
 
-def _cubic(function: Callable[..., Any]) -> Callable[..., Value]:
+def _cubic(function: str) -> Callable[..., Value]:
     def call(
         state: State,
         x: Value,
@@ -384,9 +388,9 @@ FUNCTIONS: dict[str, RFunction] = {
     "scale": RFunction(_scale, stateful=True),
     "center": RFunction(_center, stateful=True),
     "bs": RFunction(_bs, stateful=True),
-    "cr": RFunction(_cubic(natural_cubic_spline), stateful=True),
-    "cs": RFunction(_cubic(natural_cubic_spline), stateful=True),
-    "cc": RFunction(_cubic(cyclic_cubic_spline), stateful=True),
+    "cr": RFunction(_cubic("natural_cubic_spline"), stateful=True),
+    "cs": RFunction(_cubic("natural_cubic_spline"), stateful=True),
+    "cc": RFunction(_cubic("cyclic_cubic_spline"), stateful=True),
     "c": RFunction(_combine),
     "offset": RFunction(_offset),
     **{f"np.{name}": function for name, function in _NUMPY.items()},

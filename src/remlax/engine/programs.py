@@ -27,6 +27,8 @@ MAP_LIMIT = Path("/proc/sys/vm/max_map_count")
 MOST_PROGRAMS = 256
 # where others have filled the maps, dropping fewer than these would only compile them again and again
 FEW_PROGRAMS = 16
+# where JAX itself looks at each operation
+CHECKED_BY_JAX = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit")
 
 
 class Programs:
@@ -73,10 +75,14 @@ class Programs:
         with self._lock:
             self._checked = self.held
             if self.held > MOST_PROGRAMS or (self.held > FEW_PROGRAMS and count_maps() > most_maps()):
-                for function in self._functions:
-                    function.clear_cache()
-                self.held = self._checked = 0
-                self.dropped += 1
+                self.drop()
+
+    def drop(self) -> None:
+        """Drop all programs."""
+        for function in self._functions:
+            function.clear_cache()
+        self.held = self._checked = 0
+        self.dropped += 1
 
 
 T = TypeVar("T")
@@ -94,8 +100,8 @@ class _Held:
 class Program:
     """``jax.jit`` of a function, whose programs come from memory, from the cache on disk, or from the compiler.
 
-    Programs are found by shapes and static arguments, before anything is traced: a hit on disk costs a file read. Inside
-    of other traced functions, and where JAX checks for NaN or does not compile, it is ``jax.jit`` alone.
+    Programs are found by shapes and static arguments, before anything is traced: a hit on disk costs a file read.
+    Inside of other traced functions, and where JAX checks for NaN or does not compile, it is ``jax.jit`` alone.
     """
 
     def __init__(self, function: Callable[..., Any], static: tuple[str, ...], name: str) -> None:
@@ -109,20 +115,14 @@ class Program:
             return function(**dict(zip(names, values, strict=True)), **dict(fixed))
 
         traced.__name__ = function.__name__  # which profiles and dumps of XLA show
-        self._jitted = jax.jit(traced, static_argnums=(0, 1))
+        self._jitted: Any = jax.jit(traced, static_argnums=(0, 1))
         PROGRAMS.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program of these arguments."""
         names, fixed, values = self._sorted(args, kwargs)
         leaves, tree = jax.tree.flatten(values)
-        config = jax.config
-        if (
-            any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-            or config.jax_debug_nans
-            or config.jax_debug_infs
-            or config.jax_disable_jit
-        ):
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or any(map(_setting, CHECKED_BY_JAX)):
             return self._jitted(names, fixed, *values)
         call = self._find(names, fixed, values, leaves, tree)
         return call(*values)
@@ -133,9 +133,19 @@ class Program:
         self._find(names, fixed, values, *jax.tree.flatten(values))
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """Lower without compiling, as ``jax.jit`` does."""
+        """As of ``jax.jit``; nothing is kept."""
         names, fixed, values = self._sorted(args, kwargs)
         return self._jitted.lower(names, fixed, *values)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """As of ``jax.jit``, which makes it a function that ``jax.export`` takes."""
+        names, fixed, values = self._sorted(args, kwargs)
+        return self._jitted.trace(names, fixed, *values)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """As of ``jax.jit``."""
+        names, fixed, values = self._sorted(args, kwargs)
+        return self._jitted.eval_shape(names, fixed, *values)
 
     def clear_cache(self) -> None:
         """Forget the programs in memory."""
@@ -151,7 +161,7 @@ class Program:
         self, names: tuple[str, ...], fixed: tuple[tuple[str, Any], ...], values: Any, leaves: list[Any], tree: Any
     ) -> Callable[..., Any]:
         shapes = tuple(map(_shape, leaves))
-        key = (names, fixed, tree, shapes, jax.config.jax_default_device)
+        key = (names, fixed, tree, shapes, _setting("jax_default_device"))
         held = self._held.get(key)
         if held is None:
             held = self._held.setdefault(key, _Held())
@@ -170,6 +180,10 @@ class Program:
         return found if found is not None else compile_and_store(self._jitted.lower(names, fixed, *values), name)
 
 
+def _setting(name: str) -> Any:
+    return getattr(jax.config, name)
+
+
 def _shape(leaf: Any) -> tuple[Hashable, ...]:
     """Shape and type of an array, and where it must be if that is given."""
     if isinstance(leaf, np.ndarray):
@@ -178,7 +192,7 @@ def _shape(leaf: Any) -> tuple[Hashable, ...]:
         return leaf.shape, leaf.dtype, leaf.sharding
     if hasattr(leaf, "dtype"):
         return leaf.shape, leaf.dtype
-    return (), type(leaf)
+    return (), np.dtype(type(leaf))
 
 
 def program(*static: str, name: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -66,7 +66,7 @@ def describe(value: Any) -> str:
         parts = [describe(item) for item in value]
     elif isinstance(value, Set):
         parts = sorted(describe(item) for item in value)
-    elif jax.dtypes.issubdtype(value, jax.dtypes.extended):
+    elif jax.numpy.issubdtype(value, jax.dtypes.extended):
         parts = [str(value)]
     else:
         raise TypeError(f"{value!r} has no stable text")
@@ -85,18 +85,20 @@ def load(name: str, values: tuple[Any, ...]) -> Callable[..., Any] | None:
         if b"lapack" in payload:
             _register_lapack()
         structure = jax.tree.structure((values, {}))
-        found: Callable[..., Any] = serialize_executable.deserialize_and_load(payload, structure, jax.tree.structure(out))
+        found: Callable[..., Any] = serialize_executable.deserialize_and_load(
+            payload, structure, jax.tree.structure(out)
+        )
     except Exception as error:  # whatever is wrong with it, the program can be compiled again
         _log.warning("the stored program %s cannot be used and is compiled again: %s", name, error)
         return None
     return found
 
 
-def compile_and_store(lowered: Any, name: str | None) -> Callable[..., Any]:
+def compile_and_store(lowered: jax.stages.Lowered, name: str | None) -> Callable[..., Any]:
     """Compile, and keep the program under its name if it has one."""
     _listen()
     _in_thread.found = False
-    compiled: Callable[..., Any] = lowered.compile()
+    compiled = lowered.compile()
     # what JAX's own cache returned lacks a part of what has to be stored
     if name is None or _in_thread.found or FILES.folder() is None:
         return compiled
@@ -124,14 +126,14 @@ def _listen() -> None:
 
 
 def _register_lapack() -> None:
-    """Lower a factorisation: JAX hands LAPACK's functions to XLA when one is lowered, and a loaded program calls them."""
+    """Lower a factorisation, at which JAX hands XLA the functions of LAPACK that a loaded program calls."""
     with _lapack:
         _lower_factorisation()
 
 
 @functools.cache
 def _lower_factorisation() -> None:
-    jax.jit(jax.numpy.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), np.dtype("float64")))
+    jax.jit(jax.numpy.linalg.cholesky).lower(np.ones((1, 1)))
 
 
 @functools.cache
