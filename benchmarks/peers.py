@@ -20,6 +20,7 @@ from common import has_r
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / ".bench"
 REQUIREMENTS = {
+    "glmm": ["glmm==0.6.2", "pandas"],
     "statsmodels": ["statsmodels==0.15.0"],
     "lme-python": ["lme-python==0.2.7", "pandas", "polars", "pyarrow"],
     "mixedlm": ["mixedlm==1.3.0"],

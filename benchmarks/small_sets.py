@@ -25,7 +25,7 @@ from remlax.kernels.newton import PROFILED
 
 SLOPE = "y ~ x + (1 + x | g)"
 ABOVE = 1e-6
-TOOLS = ("lme-python", "mixedlm", "mixedlm-rs", "interlace-lme", "statsmodels", "lme4")
+TOOLS = ("glmm", "lme-python", "mixedlm", "mixedlm-rs", "interlace-lme", "statsmodels", "lme4")
 
 
 def small(seed: int) -> pd.DataFrame:

@@ -34,9 +34,9 @@ from remlax.engine.fit import fit
 
 HSB = "mathach ~ minority + female + ses + meanses + (1 + ses | schid)"
 SLOPE = "y ~ x + (1 + x | g)"
-FAST = ("lme-python", "mixedlm", "mixedlm, one thread", "mixedlm-rs", "mixedlm-rs, one thread")
+FAST = ("glmm", "lme-python", "mixedlm", "mixedlm, one thread", "mixedlm-rs", "mixedlm-rs, one thread")
 # what a quick run asks: with one thread their times depend least on what else the machine does
-QUICK = ("lme-python", "mixedlm, one thread", "mixedlm-rs, one thread")
+QUICK = ("glmm", "lme-python", "mixedlm, one thread", "mixedlm-rs, one thread")
 SLOW = ("interlace-lme", "statsmodels")
 Rows = list[dict[str, Any]]
 
@@ -104,7 +104,6 @@ def process(*, quick: bool) -> Rows:
         code = f"""
 import pandas as pd, remlax as rx
 from remlax.fitting.selection import Selection
-CACHE
 long = pd.read_csv({str(folder / "long.csv")!r}, dtype={{"schid": str}})
 sets = [d for _, d in long.groupby(".imp")]
 rx.lmer_list({HSB!r}, sets).pool().tidy("fixed")
@@ -114,14 +113,14 @@ suppressMessages({{library(lme4); library(merTools)}})
 long <- read.csv("{folder / "long.csv"}", colClasses = c(schid = "character"))
 f <- suppressWarnings(lmerModList({HSB}, data = split(long, long$.imp))); invisible(modelFixedEff(f))
 """
-        cached = code.replace("CACHE", f"rx.enable_compilation_cache({str(folder / 'cache')!r})")
+        own = [sys.executable, "-c", code]
         scripts = {
-            "remlax, no cache": [sys.executable, "-c", code.replace("CACHE", "")],
-            "remlax, compilation cache": [sys.executable, "-c", cached],
+            "remlax, cache off": ["env", "REMLAX_CACHE=off", *own],
+            "remlax": ["env", f"REMLAX_CACHE={folder / 'cache'}", *own],
         }
         if has_r("merTools"):
             scripts["merTools"] = ["Rscript", "-e", r_code]
-        subprocess.run(scripts["remlax, compilation cache"], check=True)
+        subprocess.run(scripts["remlax"], check=True)
         rows: Rows = []
         for tool, command in scripts.items():
             seconds = median_seconds(lambda command=command: subprocess.run(command, check=True), repeats)
@@ -147,7 +146,7 @@ def crossed(*, quick: bool) -> Rows:
         frame = ratings(Path(name))
     rows = []
     for k in (1,) if quick else (1, 5):
-        tools = ("lme-python", "mixedlm", "mixedlm, one thread", "lme4") if not quick else ("mixedlm, one thread",)
+        tools = ("glmm", "lme-python", "mixedlm", "mixedlm, one thread", "lme4") if not quick else ("glmm",)
         formula = "y ~ service + (1 | s) + (1 | d)"
         frames = [frame] if k == 1 else variants(frame, 5)
         line = Workload(f"ratings, crossed, K = {k}", formula, frames, ("s", "d", "service"), k, tools)
@@ -168,7 +167,7 @@ def nested(*, quick: bool) -> Rows:
             variants(frame, min(k, 2)),
             ("child", "school"),
             k,
-            ("lme-python", "mixedlm", "mixedlm, one thread", "lme4"),
+            ("glmm", "lme-python", "mixedlm", "mixedlm, one thread", "lme4"),
         )
         rows += against(line, 3 if quick else 5, 10.0)
     return rows

@@ -55,6 +55,17 @@ def mixedlm(task: Task) -> Callable[[pd.DataFrame], Fit]:
     return fit
 
 
+def glmm(task: Task) -> Callable[[pd.DataFrame], Fit]:
+    """With Satterthwaite's degrees of freedom, as it comes."""
+    import glmm as peer
+
+    def fit(frame: pd.DataFrame) -> Fit:
+        found = peer.fit(frame, task["formula"])
+        return -2 * float(found.loglik), bool(found.converged), found.beta
+
+    return fit
+
+
 def _statsmodels_like(task: Task, model: Callable[..., Any]) -> Callable[[pd.DataFrame], Fit]:
     fixed, random = _parts(task)
     if len(random) != 1 or "/" in random[0]:
@@ -117,6 +128,7 @@ def remlax(task: Task) -> Callable[[list[pd.DataFrame]], list[Fit]]:
 
 
 PEERS: dict[str, Callable[[Task], Callable[[pd.DataFrame], Fit]]] = {
+    "glmm": glmm,
     "lme-python": lme_python,
     "mixedlm": mixedlm,
     "mixedlm-rs": mixedlm_rs,
