@@ -157,7 +157,7 @@ def dunnett_p_value(statistic: npt.ArrayLike, correlation: npt.ArrayLike, df: np
     Examples
     --------
     >>> dunnett_p_value([2.0, 1.0], [[1.0, 0.5], [0.5, 1.0]], 10).round(4)
-    array([0.1304, 0.5205])
+    array([0.1272, 0.5247])
     """
     t, nu = np.broadcast_arrays(as_float(statistic, "statistics", 1), as_float(df, "degrees of freedom", 0))
     known = np.flatnonzero(~np.isnan(t))
