@@ -216,7 +216,7 @@ PUBLIC: list[Case] = [
         "jackknife_error: shapes",
         lambda: pooling.jackknife_error(np.ones((3, 2)), np.ones((2, 2))),
         PoolingError,
-        r"The variances have the shape \(2, 2\), and the estimates the shape \(3, 2\)\.",
+        r"The variances have the shape \(2, 2\); estimates of shape \(3, 2\) need \(3, 2\)\.",
     ),
     (
         "jackknife_error: two",

@@ -75,7 +75,6 @@ KERNEL = ["kernels/test_small_factors.py", DERIVATIVES, DENSE]
 POSTERIOR = ["predict/test_draws.py", "predict/test_predict.py"]
 # tests that judge a module, those that know it best in front
 TESTS = {
-    "pooling._pooled_test": ["pooling_tests"],
     "pooling.adjust": ["pooling_adjust"],
     "pooling.montecarlo": ["pooling_montecarlo"],
     "pooling.rubin": ["pooling_rubin_reference"],

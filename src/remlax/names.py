@@ -86,8 +86,8 @@ def _hint(name: str, where: str = "") -> str:
 
 
 def _of_fit(name: str, *kinds: type) -> str:
-    found = [(kind, known) for kind in kinds for known in dir(kind) if known[0] != "_" and _key(known) == _key(name)]
-    return next((f"fit.{known}" + "()" * callable(getattr(kind, known)) for kind, known in found), "")
+    alike = [(kind, known) for kind in kinds for known in dir(kind) if known[0] != "_" and _key(known) == _key(name)]
+    return next((f"fit.{known}" + "()" * callable(getattr(kind, known)) for kind, known in alike), "")
 
 
 def _unknown(owner: str, name: str, hint: str, known: Iterable[str], obj: object = None) -> UnknownNameError:
@@ -125,12 +125,13 @@ class UnknownNames:
     def _addressed(cls, hint: str) -> str:
         """Put the hint for a fit in terms of this class: pooled.fixef(), fits.pool().tidy('fixed')."""
 
-        def put(found: re.Match[str]) -> str:
-            if hasattr(cls, found[1]):
-                return f"{cls._called}.{found[1]}"
-            if hasattr(cls._pooled, found[1]):
-                return f"{cls._called}.pool().{found[1]}"
-            return f"{cls._called}[0].{found[1]}" if hasattr(cls._element, found[1]) else found[0]
+        def put(call: re.Match[str]) -> str:
+            name = call[1]
+            if hasattr(cls, name):
+                return f"{cls._called}.{name}"
+            if hasattr(cls._pooled, name):
+                return f"{cls._called}.pool().{name}"
+            return f"{cls._called}[0].{name}" if hasattr(cls._element, name) else call[0]
 
         return re.sub(r"\bfit\.(\w+)", put, hint)
 

@@ -15,10 +15,8 @@ from fitted_cases import fit_case, fits_case, inference
 from reference_cases import load_case
 from remlax.errors import ConvergenceWarning, DataError
 from remlax.fitting.selection import Selection
-from remlax.inference.constrained import ConstrainedFits
-from remlax.inference.profile import profile
-from remlax.inference.profile_table import Parameter, ProfileTable, make_table
-from remlax.inference.profile_walk import Side
+from remlax.inference.constrained import ConstrainedFits, Parameter
+from remlax.inference.profile import ProfileTable, Side, make_table, profile
 
 CUT = float(np.sqrt(scipy.stats.chi2.ppf(0.95, 1)))
 # lme4's limits come from a spline through its own grid: its sd of Dyestuff is 3e-4 off (see the test of the deviance)

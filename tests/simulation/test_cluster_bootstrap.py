@@ -12,7 +12,7 @@ import remlax as rx
 from remlax.errors import DataError
 from remlax.fitting.resample import Draw, draw_clusters, find_clusters, fit_resamples
 from remlax.fitting.selection import Selection
-from remlax.inference.null_model import null_model
+from remlax.inference.nesting import null_model
 
 N_DRAWS = 3
 

@@ -14,7 +14,7 @@ from remlax.design.build import read_rows
 from remlax.design.formula import parse_formula
 from remlax.errors import DataError, PoolingWarning, SingularFitWarning
 from remlax.fitting.refit import draw_responses
-from remlax.inference.null_model import null_formula
+from remlax.inference.nesting import null_formula
 from remlax.tables.shares import fit_shares, nakagawa_estimates
 from tables.dense_models import Dense, hessian, term_columns
 

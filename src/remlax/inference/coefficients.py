@@ -1,7 +1,4 @@
-"""Covariance of the coefficients of every data set, and degrees of freedom of tests about them.
-
-One object carries both, so that tables, pooling, contrasts and tests need not know which method is behind them.
-"""
+"""Covariance of the coefficients of every data set and degrees of freedom of tests about them, in one object."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import Checks
 from ..errors import DataError
 from ..fitting.selection import Selection
 from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
@@ -58,22 +56,19 @@ class CoefficientInference(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Satterthwaite:
-    """Model-based covariance with Satterthwaite's degrees of freedom."""
+    """Model-based covariance with Satterthwaite's degrees of freedom; F tests with lmerTest's denominator df."""
 
     fits: Selection
     rule: str = "Satterthwaite df"
 
     @property
     def vcov(self) -> np.ndarray:
-        """Covariance matrices, (K, p, p)."""
         return self.fits.vcov
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Degrees of freedom, (K, r)."""
         return satterthwaite_df(self.fits, contrasts)
 
     def joint(self, contrasts: np.ndarray) -> JointTest:
-        """F test with lmerTest's denominator df."""
         df1, df2 = satterthwaite_joint_df(self.fits, contrasts)
         return JointTest(df1, df2, np.ones(len(df2)))
 
@@ -87,15 +82,12 @@ class KenwardRoger:
 
     @property
     def vcov(self) -> np.ndarray:
-        """Adjusted covariance matrices, (K, p, p)."""
         return self.adjustment.adjusted
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Degrees of freedom, (K, r)."""
         return contrast_df(self.adjustment, contrasts)
 
     def joint(self, contrasts: np.ndarray) -> JointTest:
-        """F test with its factor."""
         df2, scale = joint_df(self.adjustment, contrasts)
         return JointTest(np.full(len(df2), len(contrasts)), df2, scale)
 
@@ -104,7 +96,8 @@ class KenwardRoger:
 class ClusterRobust:
     """Sandwich covariance with Satterthwaite's degrees of freedom for it; F tests as Hotelling's T^2.
 
-    For CR2 these degrees of freedom are those of Bell and McCaffrey (2002).
+    For CR2 these degrees of freedom are those of Bell and McCaffrey (2002); the test is the HTZ of Pustejovsky and
+    Tipton (2018).
 
     Parameters
     ----------
@@ -121,21 +114,20 @@ class ClusterRobust:
 
     @property
     def rule(self) -> str:
-        """How the degrees of freedom are found."""
-        df = "Bell-McCaffrey df" if self.kind == "CR2" else "Satterthwaite df for the sandwich"
+        return self.rule_with("Bell-McCaffrey df" if self.kind == "CR2" else "Satterthwaite df for the sandwich")
+
+    def rule_with(self, df: str) -> str:
+        """Name the covariance and a rule for the degrees of freedom."""
         return f"{self.kind} standard errors by {self.cluster}, {df}"
 
     @cached_property
     def vcov(self) -> np.ndarray:
-        """Sandwich covariance matrices, (K, p, p)."""
         return np.stack([one.vcov() for one in self.each])
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Degrees of freedom, (K, r)."""
         return np.stack([one.df(contrasts) for one in self.each])
 
     def joint(self, contrasts: np.ndarray) -> JointTest:
-        """Approximate Hotelling test (HTZ of Pustejovsky & Tipton 2018)."""
         q = len(contrasts)
         eta = np.array([one.wishart_df(contrasts) for one in self.each])
         # for one contrast eta is the df of the t test
@@ -145,29 +137,24 @@ class ClusterRobust:
 
 @dataclass(frozen=True, eq=False)
 class GivenDf:
-    """Any covariance with degrees of freedom that are given, one per coefficient."""
+    """Any covariance with given degrees of freedom (p,): of a test, the smallest of the coefficients in it."""
 
     vcov: np.ndarray
     values: np.ndarray
     rule: str
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
-        """Return the smallest df of the coefficients that take part in a contrast, (K, r)."""
         by_row = np.where(contrasts != 0, self.values, np.inf).min(axis=1, initial=np.inf)
         return np.broadcast_to(by_row, (len(self.vcov), len(contrasts)))
 
     def joint(self, contrasts: np.ndarray) -> JointTest:
-        """Return the smallest df of the coefficients that take part."""
         n, df2 = len(self.vcov), float(self.df(contrasts)[0].min(initial=np.inf))
         rank = np.linalg.matrix_rank(contrasts)
         return JointTest(np.full(n, rank), np.full(n, df2), np.ones(n))
 
 
 def coefficient_inference(
-    fits: Selection,
-    ddf: Ddf | npt.ArrayLike,
-    vcov: Vcov = "model",
-    cluster: str | None = None,
+    fits: Selection, ddf: Ddf | npt.ArrayLike, vcov: Vcov = "model", cluster: str | None = None
 ) -> CoefficientInference:
     """Choose the inference about the coefficients.
 
@@ -191,7 +178,7 @@ def coefficient_inference(
     """
     p = fits.fitted.beta.shape[1]
     robust = _robust(fits, vcov, cluster)
-    covariance = fits.vcov if robust is None else robust.vcov
+    covariance, rule = (fits.vcov, str) if robust is None else (robust.vcov, robust.rule_with)
     if isinstance(ddf, str):
         if ddf == "satterthwaite":
             return Satterthwaite(fits) if robust is None else robust
@@ -203,7 +190,7 @@ def coefficient_inference(
             return KenwardRoger(adjust(fits))
         if ddf == "residual":
             n = float(np.mean(fits.n_rows))
-            return GivenDf(covariance, np.full(p, n - p), _rule(robust, "residual df n - p"))
+            return GivenDf(covariance, np.full(p, n - p), rule("residual df n - p"))
         raise DataError(
             f"degrees of freedom {ddf!r} are not known: use 'satterthwaite', 'kenward-roger', 'residual', a number, "
             "or one per coefficient"
@@ -216,12 +203,8 @@ def coefficient_inference(
         raise DataError(f"degrees of freedom must be positive (math.inf for z tests), not {ddf!r}")
     if values.shape not in ((), (p,)):
         raise DataError(f"degrees of freedom of shape {values.shape}: give one number, or {p}, one per coefficient")
-    rule = "df of Rubin 1987" if np.isposinf(values).all() else "given df"
-    return GivenDf(covariance, np.broadcast_to(values, (p,)), _rule(robust, rule))
-
-
-def _rule(robust: ClusterRobust | None, rule: str) -> str:
-    return rule if robust is None else f"{robust.kind} standard errors by {robust.cluster}, {rule}"
+    name = "df of Rubin 1987" if np.isposinf(values).all() else "given df"
+    return GivenDf(covariance, np.broadcast_to(values, (p,)), rule(name))
 
 
 def _robust(fits: Selection, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
@@ -229,7 +212,6 @@ def _robust(fits: Selection, vcov: Vcov, cluster: str | None) -> ClusterRobust |
         if cluster is not None:
             raise DataError(f"cluster={cluster!r} belongs to a robust covariance: use vcov='CR2' or 'CR0' with it")
         return None
-    if vcov not in ("CR0", "CR2"):
-        raise DataError(f"vcov={vcov!r} is not known: use 'model', 'CR0' or 'CR2'")
+    Checks().choice(vcov, Vcov, "vcov=")
     name = cluster_name(fits.fitted, cluster)
     return ClusterRobust(robust_scores(fits, vcov, name), vcov, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -15,13 +16,47 @@ from ..fitting.selection import Selection
 from ..fitting.units import triangular
 from ..kernels.held import Held, minimise_held
 from ..kernels.newton import CONVERGED, Optimum
-from .profile_table import Parameter
 
 # starts at the estimates are at least this large, in units of sigma: at zero a search could sit on a saddle by symmetry
 MOST_EVALUATIONS = 100
 LEAST_STARTS = (0.1, 0.5, 0.2)
 # the same for starts at a neighbour
 LEAST_NEAR = 0.03
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is profiled: an SD (a = b) or a correlation of a term, sigma (term -1), or coefficient a (term -2)."""
+
+    term: int
+    a: int
+    b: int
+
+    @property
+    def kind(self) -> str:
+        """One of sd, cor, sigma, beta."""
+        return {-1: "sigma", -2: "beta"}.get(self.term, "sd" if self.a == self.b else "cor")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Where values end."""
+        ends = {"sd": (0.0, np.inf), "cor": (-1.0, 1.0), "sigma": (0.0, np.inf)}
+        return ends.get(self.kind, (-np.inf, np.inf))
+
+    def scaled(self, value: np.ndarray) -> np.ndarray:
+        """Value on a scale where profiles are smooth up to the ends: the angle of a correlation, log sigma."""
+        if self.kind == "cor":
+            return np.asarray(np.arcsin(value))
+        return np.asarray(np.log(value)) if self.kind == "sigma" else value
+
+    def unscaled(self, value: float) -> float:
+        """Undo `scaled`."""
+        if self.kind == "cor":
+            return float(np.sin(value))
+        return float(np.exp(value)) if self.kind == "sigma" else value
+
+
+# index of a data set, what is held there, and its value in the user's units
 Question = tuple[int, Parameter | None, float]
 
 
@@ -134,18 +169,10 @@ class ConstrainedFits:
         maps[length, term.columns, term.start + 1] = np.sqrt(max(1 - value**2, 0.0)) * inverse[:, 1]
 
     def solve(self, asked: list[Question], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Minimise every problem.
+        """Minimise the ML deviance of every problem from coordinates (N, d + 1), or from the estimates where NaN.
 
-        Parameters
-        ----------
-        asked : list of Question
-        near : ndarray (N, d + 1)
-            Coordinates to start from; NaN starts at the estimates, and so do searches that fail from these.
-
-        Returns
-        -------
-        tuple of ndarray
-            Deviance (N,), NaN where no start led to a minimum, and coordinates (N, d + 1).
+        Searches that fail start again at the estimates. Deviance (N,), NaN where no start led to a minimum, and
+        coordinates (N, d + 1).
         """
         which = np.array([i for i, _, _ in asked])
         best, where = np.full(len(asked), np.nan), near
@@ -156,20 +183,17 @@ class ConstrainedFits:
                 *(host_leaf(np.stack([getattr(part, name) for part in parts])) for name in Held._fields[1:]),
             )
             start = self._start(np.where(np.isnan(where), held.start, where), held, which)
-            found = self._minimise(held._replace(start=host_leaf(start)), which)
-            value = np.asarray(found.value)
-            better = (np.asarray(found.status) == CONVERGED) & ~(value >= best)
+            most = np.full(len(which), MOST_EVALUATIONS, np.int32)
+            held = held._replace(start=host_leaf(start))
+            optimum: Optimum = run(minimise_held, self.batch.with_reml(False), held, most, which=which, some=True)
+            value = np.asarray(optimum.value)
+            better = (np.asarray(optimum.status) == CONVERGED) & ~(value >= best)
             best = np.where(better, value, best)
             failed = np.isnan(best)
-            where = np.where(better[:, None], np.asarray(found.theta), np.where(failed[:, None], np.nan, where))
+            where = np.where(better[:, None], np.asarray(optimum.theta), np.where(failed[:, None], np.nan, where))
             if not failed.any():
                 break
         return best, where
-
-    def _minimise(self, held: Held, which: np.ndarray) -> Optimum:
-        """Minimise the ML deviance of data set ``which[i]`` with what problem i holds, for all problems."""
-        most = np.full(len(which), MOST_EVALUATIONS, np.int32)
-        return run(minimise_held, self.batch.with_reml(False), held, most, which=which, some=True)
 
     def _start(self, at: np.ndarray, held: Held, which: np.ndarray) -> np.ndarray:
         """Lift free sizes away from zero, and put what is held at its value."""
@@ -181,29 +205,24 @@ class ConstrainedFits:
 
     def estimates(self, parameters: list[Parameter], coordinates: np.ndarray) -> np.ndarray:
         """Values of all parameters (K, P) at the coordinates (K, d + 1) of free problems."""
-        model = self.fits.model
+        model, index = self.fits.model, self.fits.index
         sigma = np.exp(coordinates[:, -1])
         out = []
         for parameter in parameters:
-            if parameter.kind in ("sd", "cor"):
+            if parameter.kind == "sigma":
+                out.append(sigma * self.scale)
+            elif parameter.kind != "beta":
                 term = model.layout.terms[parameter.term]
                 effects = self.outside(term) @ self._root(term, coordinates)
                 size = np.linalg.norm(effects, axis=2)
                 if parameter.kind == "sd":
                     out.append(size[:, parameter.a] * self.scale)
-                else:
-                    product = size[:, parameter.a] * size[:, parameter.b]
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        both = np.einsum("kj,kj->k", effects[:, parameter.a], effects[:, parameter.b])
-                        rho = np.clip(both / product, -1, 1)
-                    out.append(np.where(product > 0, rho, 0.0))
-            elif parameter.kind == "sigma":
-                out.append(sigma * self.scale)
+                    continue
+                product = size[:, parameter.a] * size[:, parameter.b]
+                both = np.einsum("kj,kj->k", effects[:, parameter.a], effects[:, parameter.b])
+                out.append(np.clip(both / np.where(product > 0, product, np.inf), -1, 1))
         gamma = np.asarray(solve_batch(self.batch, coordinates[:, :-1] / sigma[:, None]).gamma)[:, : len(model.keep)]
-        beta = (
-            model.ols[self.fits.index]
-            + np.einsum("kij,kj->ki", model.inverse[self.fits.index], gamma) * self.scale[:, None]
-        )
+        beta = model.ols[index] + np.einsum("kij,kj->ki", model.inverse[index], gamma) * self.scale[:, None]
         return np.concatenate([np.stack(out, axis=1), beta], axis=1)
 
 

@@ -1,4 +1,7 @@
-"""Kenward and Roger's adjusted covariance and degrees of freedom (Kenward & Roger 1997, Biometrics 53:983)."""
+"""Kenward and Roger's adjusted covariance and degrees of freedom (Kenward & Roger 1997, Biometrics 53:983).
+
+And the covariance of the estimates of variances that are zero under a null hypothesis, from the same information.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +64,13 @@ def adjust(fits: Selection) -> Adjustment:
             "ddf='satterthwaite'"
         )
     model, p = fits.model, len(fits.model.keep)
-    found = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
+    parts = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
     sigma2 = (fits.sigma**2)[:, None, None]
-    cov, moved = np.asarray(found.cov)[:, :p, :p], np.asarray(found.moved)[:, :, :p, :p]
-    weights = 2 * scaled_pinv(_seen(fits, np.asarray(found.information)))
+    cov, moved = np.asarray(parts.cov)[:, :p, :p], np.asarray(parts.moved)[:, :, :p, :p]
+    weights = 2 * scaled_pinv(_seen(fits, np.asarray(parts.information)))
     inner = weights[:, 1:, 1:]
     # sum over i, j of W_ij (Q_ij - P_i Phi P_j), between Phi on both sides; the scale takes no part
-    quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(found.second)[:, :, :, :p, :p]) / 2
+    quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(parts.second)[:, :, :, :p, :p]) / 2
     both = np.einsum("kab,kaij,kjl,kblm->kim", inner, moved[:, 1:], np.linalg.inv(cov), moved[:, 1:])
     added = cov @ quadratic @ cov - both
     inverse = model.inverse[fits.index]
@@ -92,14 +95,14 @@ def _seen(fits: Selection, information: np.ndarray) -> np.ndarray:
     return information * seen[:, :, None] * seen[:, None, :]
 
 
-def contrast_df(found: Adjustment, contrasts: np.ndarray) -> np.ndarray:
+def contrast_df(adjustment: Adjustment, contrasts: np.ndarray) -> np.ndarray:
     """Degrees of freedom of single contrasts (r, p), (K, r): 2 (l'Phi l)^2 / (g'W g), g_i = l'Phi P_i Phi l."""
-    variance = np.einsum("ri,kij,rj->kr", contrasts, found.cov, contrasts)
-    grad = np.einsum("ri,kaij,rj->kra", contrasts, found.moved, contrasts)
-    return matched_df(variance, grad, found.weights)
+    variance = np.einsum("ri,kij,rj->kr", contrasts, adjustment.cov, contrasts)
+    grad = np.einsum("ri,kaij,rj->kra", contrasts, adjustment.moved, contrasts)
+    return matched_df(variance, grad, adjustment.weights)
 
 
-def joint_df(found: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def joint_df(adjustment: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Denominator df and factor of the F statistic of several independent contrasts (q, p), each (K,).
 
     The first two moments of the scaled statistic are matched with those of F (Kenward & Roger 1997, section 3, with
@@ -107,13 +110,13 @@ def joint_df(found: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.n
     """
     q = len(contrasts)
     if q == 1:
-        df = contrast_df(found, contrasts)[:, 0]
+        df = contrast_df(adjustment, contrasts)[:, 0]
         return df, np.ones_like(df)
-    inverse = np.linalg.inv(contrasts @ found.cov @ contrasts.T)
-    turned = np.einsum("kst,ti,kaij,uj->kasu", inverse, contrasts, found.moved, contrasts)
-    trace = np.einsum("kass->ka", turned)
-    a1 = np.einsum("kab,ka,kb->k", found.weights, trace, trace)
-    a2 = np.einsum("kab,kasu,kbus->k", found.weights, turned, turned)
+    inverse = np.linalg.inv(contrasts @ adjustment.cov @ contrasts.T)
+    weighted = np.einsum("kst,ti,kaij,uj->kasu", inverse, contrasts, adjustment.moved, contrasts)
+    trace = np.einsum("kass->ka", weighted)
+    a1 = np.einsum("kab,ka,kb->k", adjustment.weights, trace, trace)
+    a2 = np.einsum("kab,kasu,kbus->k", adjustment.weights, weighted, weighted)
     with np.errstate(divide="ignore", invalid="ignore"):
         b = (a1 + 6 * a2) / (2 * q)
         g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)
@@ -126,3 +129,37 @@ def joint_df(found: Adjustment, contrasts: np.ndarray) -> tuple[np.ndarray, np.n
         scale = df / (mean * (df - 2))
     # so few degrees of freedom that F has no mean: nothing to match
     return df, np.where(np.isfinite(scale) & (df > 2), scale, 1.0)
+
+
+def boundary_covariance(large: Selection, small: Selection) -> np.ndarray | None:
+    """Asymptotic covariance, up to a factor, of the variances that only the larger model has, at the smaller one's fit.
+
+    From the expected information about all variances and covariances, those of the smaller model being nuisance
+    parameters. Given where the larger model adds terms of one column and nothing else to the random part, so that the
+    variances may take any values from zero on.
+
+    Returns
+    -------
+    ndarray (K, m, m) or None
+        None where the larger model differs otherwise, a fit of the smaller model is singular (its own parameters are
+        then on a boundary too), or the information cannot be had.
+    """
+    kept = {(term.group, term.names): term for term in small.model.layout.terms}
+    theta = np.zeros((large.n_sets, large.fitted.theta.shape[1]))
+    added = []
+    for term in large.model.layout.terms:
+        same = kept.pop((term.group, term.names), None)
+        if same is not None:
+            theta[:, term.theta] = small.theta[:, same.theta]
+        elif term.q == 1:
+            added.append(term.theta.start + 1)  # behind the scale of V
+        else:
+            return None
+    if kept or small.singular or needed_bytes(large.fitted) > available_bytes():
+        return None
+    model = large.model
+    parts = run(kenward_roger_parts, model.batch.take(large.index), model.inner_theta(theta))
+    information = np.asarray(parts.information)
+    if not (np.isfinite(information).all() and (np.linalg.eigvalsh(information) > 0).all()):
+        return None
+    return np.asarray(np.linalg.inv(information)[:, added][:, :, added])

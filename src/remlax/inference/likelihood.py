@@ -37,11 +37,7 @@ class Common:
 def maximum_likelihood(fits: Selection) -> Fitted:
     """Fit some data sets of a batch by maximum likelihood; fits that were made so are taken as they are.
 
-    Returns
-    -------
-    Fitted
-        Its data sets are those of ``fits`` in their order, with their labels. The rows of its model are still those
-        of the whole batch and may not be read.
+    The rows of the model are still those of the whole batch and may not be read.
     """
     model = fits.model
     structure = replace(model.layout.structure, reml=False)
@@ -68,31 +64,35 @@ def mean_parameters(fits: Fitted) -> Common:
 def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
     """Log-likelihood of every data set at common parameters, (K,)."""
     model, products = fits.model, fits.model.batch.problem.products
-    n_sets, p = fits.beta.shape
-    found = _bordered(fits, at.theta)
+    log_det, _, m, _ = _bordered(fits, at.theta)
     gamma = np.linalg.solve(model.inverse, (at.beta - model.ols)[:, :, None])[:, :, 0] / model.y_scale[:, None]
-    v = np.concatenate([-gamma, np.ones((n_sets, 1))], axis=1)
-    m = _real_part(np.asarray(found.m), p)
+    v = np.concatenate([-gamma, np.ones((len(gamma), 1))], axis=1)
     quadratic = np.einsum("ki,kij,kj->k", v, m, v) * model.y_scale**2
     n = np.asarray(products.n_obs)
-    deviance = np.asarray(found.log_det) + quadratic / at.sigma**2 + n * (LOG_2PI + 2 * np.log(at.sigma))
+    deviance = log_det + quadratic / at.sigma**2 + n * (LOG_2PI + 2 * np.log(at.sigma))
     return np.asarray(-(deviance + np.asarray(products.constant_ml)) / 2)
 
 
-def _bordered(fits: Fitted, theta: np.ndarray) -> Bordered:
-    """log|V| and M with their derivatives, of every data set at one theta; one program serves REML and ML."""
-    return run(bordered_derivatives, fits.model.batch.with_reml(True), np.broadcast_to(theta, fits.theta.shape))
+def _bordered(fits: Fitted, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """log|V| and its derivatives, M (K, p + 1, p + 1) and its derivatives at one theta; one program for REML and ML."""
+    at = np.broadcast_to(theta, fits.theta.shape)
+    parts: Bordered = run(bordered_derivatives, fits.model.batch.with_reml(True), at)
+    m, d_m = np.asarray(parts.m), np.asarray(parts.d_m)
+    # without padded columns
+    keep = np.append(np.arange(fits.beta.shape[1]), m.shape[-1] - 1)
+    rows, columns = keep[:, None], keep[None, :]
+    return np.asarray(parts.log_det), np.asarray(parts.d_log_det), m[..., rows, columns], d_m[..., rows, columns]
 
 
 @dataclass(frozen=True, eq=False)
 class CommonBasis:
     """Coordinates in which the coefficients of all data sets are the same numbers.
 
-    In the coordinates of data set k, X is an orthonormal basis times R_k and y is what least squares left of it; turn
-    (K, w, w) takes (-gamma, 1) of the common basis there. ``scale`` is the unit of y in the common basis.
+    In the coordinates of data set k, X is an orthonormal basis times R_k and y is what least squares left of it;
+    ``change`` (K, w, w) takes (-gamma, 1) of the common basis there. ``scale`` is the unit of y in the common basis.
     """
 
-    turn: np.ndarray
+    change: np.ndarray
     scale: float
 
     @classmethod
@@ -100,16 +100,16 @@ class CommonBasis:
         """Take the basis of the first data set, the mean least-squares coefficients and the typical scale of y."""
         n_sets, p = model.ols.shape
         scale = float(np.sqrt(np.mean(model.y_scale**2)))
-        turn = np.zeros((n_sets, p + 1, p + 1))
-        turn[:, :p, :p] = np.linalg.solve(model.inverse, np.broadcast_to(model.inverse[0], model.inverse.shape))
+        change = np.zeros((n_sets, p + 1, p + 1))
+        change[:, :p, :p] = np.linalg.solve(model.inverse, np.broadcast_to(model.inverse[0], model.inverse.shape))
         shift = (model.ols - model.ols.mean(axis=0))[:, :, None]
-        turn[:, :p, p] = np.linalg.solve(model.inverse, shift)[:, :, 0] / scale
-        turn[:, p, p] = model.y_scale / scale
-        return cls(turn, scale)
+        change[:, :p, p] = np.linalg.solve(model.inverse, shift)[:, :, 0] / scale
+        change[:, p, p] = model.y_scale / scale
+        return cls(change, scale)
 
     def sum(self, m: np.ndarray) -> np.ndarray:
         """Sum matrices (K, ..., w, w) of the data sets' coordinates in the common basis."""
-        return np.asarray(np.einsum("kai,k...ab,kbj->...ij", self.turn, m, self.turn))
+        return np.asarray(np.einsum("kai,k...ab,kbj->...ij", self.change, m, self.change))
 
 
 def stacked_loglik(fits: Fitted) -> float:
@@ -129,14 +129,13 @@ def stacked_loglik(fits: Fitted) -> float:
     constant = float(np.sum(products.constant_ml)) + n * (1 + LOG_2PI - np.log(n) + 2 * np.log(basis.scale))
 
     def deviance(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        found = _bordered(fits, theta)
-        m = basis.sum(_real_part(np.asarray(found.m), p))
-        d_m = basis.sum(_real_part(np.asarray(found.d_m), p))
+        log_det, d_log_det, m, d_m = _bordered(fits, theta)
+        m, d_m = basis.sum(m), basis.sum(d_m)
         gamma = np.linalg.solve(m[:p, :p], m[:p, p])
         v = np.append(-gamma, 1.0)
         r2 = float(v @ m @ v)
-        slope = np.asarray(found.d_log_det).sum(axis=0) + n * np.einsum("i,aij,j->a", v, d_m, v) / r2
-        return float(np.sum(found.log_det)) + n * float(np.log(r2)) + constant, slope
+        slope = d_log_det.sum(axis=0) + n * np.einsum("i,aij,j->a", v, d_m, v) / r2
+        return float(np.sum(log_det)) + n * float(np.log(r2)) + constant, slope
 
     curvature = np.asarray(fits.opt.hess).sum(axis=0)
     start = mean_parameters(fits).theta
@@ -155,22 +154,16 @@ def _minimize(
     """BFGS in coordinates where the curvature (d, d) is about the identity: the minimum and its value."""
     size, vectors = np.linalg.eigh(curvature)
     size = np.abs(size)
-    turn = vectors / np.sqrt(np.maximum(size, 1e-6 * size.max()))
+    axes = vectors / np.sqrt(np.maximum(size, 1e-6 * size.max()))
     first = deviance(start)[0]
 
     def shifted(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = deviance(start + turn @ phi)
-        return value - first, slope @ turn
+        value, slope = deviance(start + axes @ phi)
+        return value - first, slope @ axes
 
-    found = scipy.optimize.minimize(shifted, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-5})
-    if not (np.isfinite(found.fun) and np.linalg.norm(found.jac) < COMMON_TOL):
+    optimum = scipy.optimize.minimize(shifted, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-5})
+    if not (np.isfinite(optimum.fun) and np.linalg.norm(optimum.jac) < COMMON_TOL):
         raise FitError(
             "the fit of all data sets at common parameters (D4) did not converge: use D3, or D2 with use='likelihood'"
         )
-    return start + turn @ found.x, first + float(found.fun)
-
-
-def _real_part(m: np.ndarray, p: int) -> np.ndarray:
-    """Leave out padded columns: (..., w, w) to (..., p + 1, p + 1)."""
-    keep = np.append(np.arange(p), m.shape[-1] - 1)
-    return np.asarray(m[..., keep[:, None], keep[None, :]])
+    return start + axes @ optimum.x, first + float(optimum.fun)

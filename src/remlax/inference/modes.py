@@ -29,7 +29,6 @@ def error_variances(fits: Selection, *, coefficients: bool) -> list[np.ndarray]:
 
     Parameters
     ----------
-    fits : Selection
     coefficients : bool
         Of coefficient + mode (their covariance included) rather than of the mode alone.
 
@@ -48,9 +47,9 @@ def error_variances(fits: Selection, *, coefficients: bool) -> list[np.ndarray]:
             inside = model.units[f].inside @ indicator
             chosen[:, :, :p] = np.einsum("qp,kpr->kqr", inside, model.inverse[fits.index])
         select.append(chosen)
-    found = run(prediction_variances, model.batch.take(fits.index), fits.inner, tuple(select))
+    inner_variances = run(prediction_variances, model.batch.take(fits.index), fits.inner, tuple(select))
     out = []
-    for f, variance in enumerate(found):
+    for f, variance in enumerate(inner_variances):
         user = model.units[f].variances(np.asarray(variance)[:, : model.layout.factors[f].n_levels])
         out.append(user * fits.fitted.sigma[fits.index, None, None, None] ** 2)
     return out

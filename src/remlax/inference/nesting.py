@@ -1,16 +1,20 @@
-"""Two models of the same data: is one within the other, and what does the larger have more?"""
+"""Two models of the same data: is one within the other, what does the larger have more, and the null model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..data import ImputedData
 from ..data.checks import same_values
-from ..design.build import needed_columns
+from ..design.build import ModelRows, needed_columns, read_rows
+from ..design.formula import parse_formula
+from ..design.tree import Name
 from ..errors import DataError, shortened
-from ..fitting.assemble import z_columns
+from ..fitting.assemble import assemble, z_columns
+from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.layout import TermLayout
 from ..fitting.redundant_terms import count_variances
 from ..fitting.selection import Selection
@@ -20,13 +24,7 @@ SPAN_TOL = 1e-8
 
 
 def identified_parameters(fits: Selection) -> int:
-    """Fixed coefficients, theta and sigma, as far as the data determine them.
-
-    Raises
-    ------
-    DataError
-        They are fewer in some data sets than in others.
-    """
+    """Fixed coefficients, theta and sigma that the data determine; DataError where data sets differ in that."""
     counts = [fits.fitted.n_parameters(k) for k in fits.which]
     if len(set(counts)) > 1:
         fewest, most = counts.index(min(counts)), counts.index(max(counts))
@@ -51,25 +49,13 @@ def identified_variances(fits: Selection) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """What a larger model has more than a smaller one.
+    """What a larger model has more than a smaller one."""
 
-    Parameters
-    ----------
-    n_fixed, n_random : int
-        Coefficients, and parameters of the random part.
-    n_variances : int or None
-        Variances that are zero in the smaller model; None where terms that repeat each other leave that open.
-    sizes : tuple of int
-        Identified parameters of both models.
-    redundant : bool
-        Whether random terms of one of them repeat each other.
-    """
-
-    n_fixed: int
-    n_random: int
-    n_variances: int | None
-    sizes: tuple[int, int]
-    redundant: bool
+    n_fixed: int  # coefficients
+    n_random: int  # parameters of the random part
+    n_variances: int | None  # zero in the smaller model; None where terms that repeat each other leave that open
+    sizes: tuple[int, int]  # identified parameters of both models
+    redundant: bool  # whether random terms of one of them repeat each other
 
     @property
     def n_parameters(self) -> int:
@@ -78,13 +64,7 @@ class Difference:
 
 
 def order_models(one: Selection, other: Selection) -> tuple[Selection, Selection]:
-    """Put the model with more parameters first.
-
-    Raises
-    ------
-    DataError
-        Both have as many.
-    """
+    """Put the model with more parameters first; DataError where both have as many."""
     n, m = identified_parameters(one), identified_parameters(other)
     if n == m:
         redundant = is_redundant(one) or is_redundant(other)
@@ -96,13 +76,7 @@ def order_models(one: Selection, other: Selection) -> tuple[Selection, Selection
 
 
 def compare(large: Selection, small: Selection) -> Difference:
-    """Check that one model is within the other and say what it lacks.
-
-    Raises
-    ------
-    DataError
-        Different numbers of data sets, different data, or models that are not nested; the message says which.
-    """
+    """Say what the smaller model lacks; DataError for different data and for models that are not nested."""
     check_same_data(large, small)
     _check_fixed(large, small)
     _check_random(large, small)
@@ -120,12 +94,7 @@ def compare(large: Selection, small: Selection) -> Difference:
 
 
 def check_same_data(one: Selection, other: Selection) -> None:
-    """Refuse models of different data sets.
-
-    Raises
-    ------
-    DataError
-    """
+    """Raise DataError for models of different data sets."""
     if one.n_sets != other.n_sets:
         raise DataError(
             f"the models were fitted to different numbers of data sets, {one.n_sets} and {other.n_sets}: "
@@ -140,11 +109,10 @@ def check_same_data(one: Selection, other: Selection) -> None:
     both = set(needed_columns(other.rows.formula))
     shared = [name for name in needed_columns(one.rows.formula) if name in both]
     for k, j in zip(one.which, other.which, strict=True):
-        found = _differing(one, k, other, j, shared)
-        if found:
+        if differs := _differing(one, k, other, j, shared):
             where = f" in imputation {one.rows.labels[k]}" if one.n_sets > 1 else ""
             raise DataError(
-                f"the models were fitted to different data: {found}{where}; fit both to the same rows and weights"
+                f"the models were fitted to different data: {differs}{where}; fit both to the same rows and weights"
             )
 
 
@@ -225,10 +193,7 @@ def coordinates(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def lacking_contrasts(large: Selection, small: Selection) -> np.ndarray:
     """Contrasts (r, p) of the larger model's coefficients that are zero in the smaller model.
 
-    Raises
-    ------
-    DataError
-        The smaller model is another hypothesis in every data set.
+    DataError where the smaller model is another hypothesis in every data set.
     """
     names, theirs = large.model.fixed_names, set(small.model.fixed_names)
     if set(names).issuperset(theirs):
@@ -248,3 +213,25 @@ def lacking_contrasts(large: Selection, small: Selection) -> np.ndarray:
             )
     vectors = np.linalg.svd(projections[0])[0][:, len(theirs) :]
     return np.asarray(vectors.T * size)
+
+
+def null_model(fits: Selection) -> Fitted:
+    """Fit an intercept and a random intercept per grouping factor to the data sets.
+
+    Response, weights, offset, criterion and optimizer are those of the model.
+    """
+    rows = fits.rows
+    assert rows.data is not None  # every fit keeps its data
+    data = ImputedData(tuple(rows.data.frames[k] for k in fits.which), tuple(rows.data.labels[k] for k in fits.which))
+    read = read_rows(parse_formula(null_formula(rows)), data)
+    # what scale(y) means, for instance, was decided over all data sets
+    own = [None if part is None else part.of_sets(fits.which) for part in (rows.weights, rows.offset)]
+    read = replace(read, y=rows.y.of_sets(fits.which), weights=own[0], offset=own[1])
+    return fit_assembled(assemble(read, reml=fits.fitted.reml), fits.fitted.optimizer)
+
+
+def null_formula(rows: ModelRows) -> str:
+    """Write the formula: ``y ~ 1 + offset(o) + (1 | a) + (1 | b)``."""
+    groups = dict.fromkeys(":".join(Name(c).text for c in term.group) for term in rows.formula.random)
+    parts = ["1", *(f"offset({text})" for text in rows.formula.offsets), *(f"(1 | {group})" for group in groups)]
+    return f"{rows.formula.response} ~ {' + '.join(parts)}"

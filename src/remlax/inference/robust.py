@@ -98,14 +98,7 @@ class ClusterScores:
 
 
 def robust_scores(fits: Selection, kind: RobustKind, cluster: str | None) -> list[ClusterScores]:
-    """Scores of some data sets.
-
-    Parameters
-    ----------
-    fits : Selection
-    kind : {"CR0", "CR2"}
-    cluster : str or None
-        A grouping factor or a column of the data; the outermost grouping factor by default.
+    """Scores of some data sets; ``cluster`` is a grouping factor, by default the outermost, or a column of the data.
 
     Raises
     ------
@@ -138,8 +131,8 @@ def _clusters(fit: Selection, cluster: str | None) -> np.ndarray:
     """Cluster of every row of one data set, numbered from 0."""
     rows, layout, name = fit.rows, fit.model.layout, cluster_name(fit.fitted, cluster)
     codes = [rows.factor_rows[s].of(fit.k) for s in layout.factor_source]
-    found = next((c for f, c in zip(layout.factors, codes, strict=True) if f.label == name), None)
-    if found is None:
+    labels = next((c for f, c in zip(layout.factors, codes, strict=True) if f.label == name), None)
+    if labels is None:
         assert rows.data is not None  # every fit keeps its data
         frame = rows.data.frames[fit.k]
         if name not in frame.columns:
@@ -147,10 +140,10 @@ def _clusters(fit: Selection, cluster: str | None) -> np.ndarray:
                 f"cluster={name!r} is neither a grouping factor of the model "
                 f"({', '.join(f.label for f in layout.factors)}) nor a column of its data"
             )
-        found = pd.factorize(frame[name])[0]
-        if (found < 0).any():
-            raise DataError(f"the cluster column {name!r} has {int((found < 0).sum())} missing cells")
-    clusters = np.unique(found, return_inverse=True)[1].reshape(-1)
+        labels = pd.factorize(frame[name])[0]
+        if (labels < 0).any():
+            raise DataError(f"the cluster column {name!r} has {int((labels < 0).sum())} missing cells")
+    clusters = np.unique(labels, return_inverse=True)[1].reshape(-1)
     if clusters.max() < 1:
         raise DataError(f"cluster={name!r} has a single cluster: robust standard errors need several")
     for factor, code in zip(layout.factors, codes, strict=True):
@@ -164,33 +157,21 @@ def _clusters(fit: Selection, cluster: str | None) -> np.ndarray:
     return clusters
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Clusters of one size: which, X (G, n, p), Z Lambda (G, n, k), residuals (G, n), 1 / weights (G, n) or None."""
-
-    which: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
-    residual: np.ndarray
-    noise: np.ndarray | None
-
-
 def _scores(fit: Selection, clusters: np.ndarray, bread: np.ndarray, kind: RobustKind) -> ClusterScores:
     p, n = len(fit.model.keep), int(clusters.max()) + 1
     scores, hat, spread = np.zeros((n, p)), np.zeros((n, p, p)), np.zeros((n, p, p))
-    for batch in _batches(fit, clusters):
-        x, z, residual = batch.x, batch.z, batch.residual[:, :, None]
-        if batch.noise is None and p + z.shape[2] < x.shape[1]:
+    for which, x, z, residual, weights in _batches(fit, clusters):
+        if weights is None and p + z.shape[2] < x.shape[1]:
             basis = np.linalg.qr(np.concatenate([x, z], axis=2))[0].swapaxes(1, 2)
             x, z, residual = basis @ x, basis @ z, basis @ residual
-        noise = np.eye(x.shape[1]) if batch.noise is None else batch.noise[:, :, None] * np.eye(x.shape[1])
+        noise = np.eye(x.shape[1]) / (1 if weights is None else weights[:, :, None])
         v = noise + z @ z.swapaxes(1, 2)
         s = np.linalg.solve(v, x)
         if kind == "CR2":
             s = _adjustment(v, v - x @ bread @ x.swapaxes(1, 2)) @ s
-        scores[batch.which] = (s.swapaxes(1, 2) @ residual)[:, :, 0]
-        hat[batch.which] = x.swapaxes(1, 2) @ s
-        spread[batch.which] = s.swapaxes(1, 2) @ v @ s
+        scores[which] = (s.swapaxes(1, 2) @ residual)[:, :, 0]
+        hat[which] = x.swapaxes(1, 2) @ s
+        spread[which] = s.swapaxes(1, 2) @ v @ s
     return ClusterScores(scores, hat, spread, bread, fit.model.inverse[fit.k])
 
 
@@ -200,17 +181,19 @@ def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:
     inner = root.swapaxes(1, 2) @ rest @ root
     size, vectors = np.linalg.eigh((inner + inner.swapaxes(1, 2)) / 2)
     keep = size > EIGEN_TOL * size[:, -1:]
-    turned = root @ vectors
+    axes = root @ vectors
     power = np.where(keep, 1 / np.sqrt(np.where(keep, size, 1.0)), 0.0)
-    return np.asarray((turned * power[:, None, :]) @ turned.swapaxes(1, 2))
+    return np.asarray((axes * power[:, None, :]) @ axes.swapaxes(1, 2))
 
 
-def _batches(fit: Selection, clusters: np.ndarray) -> Iterator[_Batch]:
-    """Group the clusters by their numbers of rows."""
+def _batches(
+    fit: Selection, clusters: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Clusters of one size: which, X (G, n, p), Z Lambda (G, n, k), residuals (G, n, 1), weights (G, n) or None."""
     model, rows = fit.model, fit.rows
     x = model.orthonormal(rows.x.of(fit.k)[:, model.keep], fit.k)
     residual = rows.y.of(fit.k) - fit.fitted.fitted_values(fit.k, random=False)
-    noise = None if rows.weights is None else 1 / rows.weights.of(fit.k)
+    weights = None if rows.weights is None else rows.weights.of(fit.k)
     columns = [_columns_in_clusters(fit, f, z, clusters) for f, z in enumerate(inner_columns(model, fit.k))]
     order = np.argsort(clusters, kind="stable")
     count = np.bincount(clusters)
@@ -221,7 +204,7 @@ def _batches(fit: Selection, clusters: np.ndarray) -> Iterator[_Batch]:
         for which in (same[i : i + step] for i in range(0, len(same), step)):
             at = order[start[which][:, None] + np.arange(n)]
             z = np.concatenate([_spread_out(values[at], position[at]) for values, position in columns], axis=2)
-            yield _Batch(which, x[at], z, residual[at], None if noise is None else noise[at])
+            yield which, x[at], z, residual[at, None], None if weights is None else weights[at]
 
 
 def _columns_in_clusters(

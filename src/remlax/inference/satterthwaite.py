@@ -7,10 +7,9 @@ import numpy as np
 from ..fitting.find_redundancy import congruence
 from ..fitting.redundancy import Redundancy
 from ..fitting.selection import Selection
+from ..kernels.estimates import EIGEN_TOL
 from ..kernels.restarts import BOUNDARY
 
-# eigenvalues of the information below this share of the largest carry no information (a boundary component)
-EIGEN_TOL = 1e-10
 # length of what a direction without units has outside of those that theta can go
 WITHIN = 1e-6
 # lmerTest's get_Fstat_ddf: rows whose df agree to this are taken to have one common df
@@ -41,20 +40,17 @@ def variance_covariance(fits: Selection) -> np.ndarray:
     hess = fits.fitted.information.hess[fits.index]
     out = 2 * scaled_pinv(hess)
     for i, k in enumerate(fits.index):
-        found = fits.fitted.redundancies.each[k]
-        if found is not None and (of_terms := found.of_terms) is not None:
+        redundancies = fits.fitted.redundancies.each[k]
+        if redundancies is not None and (of_terms := redundancies.of_terms) is not None:
             basis = _determined_basis(fits.one(k), of_terms)
             out[i] = 2 * basis @ scaled_pinv((basis.T @ hess[i] @ basis)[None])[0] @ basis.T
     return out
 
 
-def _determined_basis(
-    fit: Selection,
-    found: Redundancy,
-) -> np.ndarray:
+def _determined_basis(fit: Selection, redundancy: Redundancy) -> np.ndarray:
     """Basis (d + 1, d + 1 - k) of the directions of (theta inside, log sigma) beside those that leave V as it is."""
     moves, inside = _moves(fit)
-    null, _ = np.linalg.qr(inside @ found.root @ found.null)
+    null, _ = np.linalg.qr(inside @ redundancy.root @ redundancy.null)
     left, size, right = np.linalg.svd(moves)
     reached = size > BOUNDARY
     left, size, right = left[:, reached], size[reached], right[reached]
@@ -83,22 +79,8 @@ def _moves(fit: Selection) -> tuple[np.ndarray, np.ndarray]:
     return moves, inside
 
 
-def satterthwaite_df(
-    fits: Selection,
-    contrasts: np.ndarray,
-) -> np.ndarray:
-    """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl) of contrasts in every data set.
-
-    Parameters
-    ----------
-    fits : Selection
-    contrasts : ndarray (r, p) or (K, r, p)
-        The same for all data sets, or its own for each.
-
-    Returns
-    -------
-    ndarray (K, r)
-    """
+def satterthwaite_df(fits: Selection, contrasts: np.ndarray) -> np.ndarray:
+    """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl), (K, r), of contrasts (r, p), or of each data set's own, (K, r, p)."""
     rows = np.broadcast_to(contrasts, (fits.n_sets, *contrasts.shape[-2:]))
     variance = np.einsum("kri,kij,krj->kr", rows, fits.vcov, rows)
     grad = np.einsum("kri,kijt,krj->krt", rows, fits.fitted.information.d_cov[fits.index], rows)
@@ -112,14 +94,11 @@ def matched_df(variance: np.ndarray, grad: np.ndarray, cov: np.ndarray) -> np.nd
         return np.asarray(2 / np.einsum("krs,kst,krt->kr", relative, cov, relative))
 
 
-def satterthwaite_joint_df(
-    fits: Selection,
-    contrasts: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def satterthwaite_joint_df(fits: Selection, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Degrees of freedom of the F test that contrasts (q, p) are zero, in every data set.
 
-    The contrasts are turned to uncorrelated ones by the eigenvectors of L C L', each with its own df; the F statistic
-    is then referred to the F distribution whose mean is that of the sum of squared t (Kuznetsova et al. 2017, 3.2).
+    The eigenvectors of L C L' give uncorrelated contrasts, each with its own df; the F statistic is referred to the F
+    distribution whose mean is that of the sum of squared t (Kuznetsova et al. 2017, 3.2).
 
     Returns
     -------

@@ -17,38 +17,19 @@ RHO_TOL = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class VarianceParameters:
-    """The r variance parameters of every data set, in the order of ``VarCorr``: per term SDs, then correlations; sigma.
+    """The r variance parameters of every data set, as in ``VarCorr``: per term SDs, then correlations; sigma."""
 
-    Parameters
-    ----------
-    pairs : tuple of (int, int, int)
-        Term and the two columns (equal for an SD); the residual has term -1.
-    sdcor, vcov : ndarray (K, r)
-        SDs and correlations; variances and covariances.
-    boundary : ndarray of bool (K, r)
-        Zero SDs, correlations of +-1, and what has no estimate next to them.
-    jacobian : ndarray (K, r, d + 1)
-        Derivatives of (log SD, atanh correlation, log sigma) in (theta inside, log sigma); zero where ``boundary``.
-    cov_jacobian : ndarray (K, r, d + 1)
-        Derivatives of variances and covariances.
-    cov_boundary : ndarray of bool (K, r)
-        Variances and covariances without a standard error.
-    information : ndarray (K, d + 1, d + 1)
-        Sampling covariance of (theta inside, log sigma).
-    lost, cov_lost : ndarray of bool (K, r)
-        SDs and correlations, and variances and covariances, that are not identified: random terms repeat each other.
-    """
-
-    pairs: tuple[tuple[int, int, int], ...]
-    sdcor: np.ndarray
-    vcov: np.ndarray
-    boundary: np.ndarray
+    pairs: tuple[tuple[int, int, int], ...]  # term and the two columns (equal for an SD); the residual has term -1
+    sdcor: np.ndarray  # SDs and correlations, (K, r)
+    vcov: np.ndarray  # variances and covariances, (K, r)
+    boundary: np.ndarray  # (K, r): zero SDs, correlations of +-1, and what has no estimate next to them
+    # derivatives of (log SD, atanh correlation, log sigma) in (theta inside, log sigma), (K, r, d + 1); 0 on the edge
     jacobian: np.ndarray
-    cov_jacobian: np.ndarray
-    cov_boundary: np.ndarray
-    information: np.ndarray
-    lost: np.ndarray
-    cov_lost: np.ndarray
+    cov_jacobian: np.ndarray  # derivatives of variances and covariances, (K, r, d + 1)
+    cov_boundary: np.ndarray  # (K, r): variances and covariances without a standard error
+    information: np.ndarray  # sampling covariance of (theta inside, log sigma), (K, d + 1, d + 1)
+    lost: np.ndarray  # (K, r): SDs and correlations that are not identified, since random terms repeat each other
+    cov_lost: np.ndarray  # the same of variances and covariances
 
     @property
     def is_sd(self) -> np.ndarray:
@@ -57,16 +38,16 @@ class VarianceParameters:
 
     def scaled_variance(self) -> np.ndarray:
         """Sampling variances of (log SD, atanh correlation, log sigma), (K, r); NaN where one has none."""
-        found = np.einsum("kri,kij,krj->kr", self.jacobian, self.information, self.jacobian)
-        return np.where(self.boundary | self.lost, np.nan, found)
+        variance = np.einsum("kri,kij,krj->kr", self.jacobian, self.information, self.jacobian)
+        return np.where(self.boundary | self.lost, np.nan, variance)
 
     def covariance_error(self) -> np.ndarray:
         """Standard errors of variances and covariances, (K, r); NaN where one has none."""
         # their squares could leave the range of double precision
         size = np.max(np.abs(self.cov_jacobian), axis=2, initial=0.0)
         relative = self.cov_jacobian / np.where(size > 0, size, 1.0)[:, :, None]
-        found = np.sqrt(np.einsum("kri,kij,krj->kr", relative, self.information, relative)) * size
-        return np.where(self.cov_boundary | self.cov_lost, np.nan, found)
+        error = np.sqrt(np.einsum("kri,kij,krj->kr", relative, self.information, relative)) * size
+        return np.where(self.cov_boundary | self.cov_lost, np.nan, error)
 
 
 def variance_parameters(fits: Selection) -> VarianceParameters:
@@ -94,18 +75,10 @@ def variance_parameters(fits: Selection) -> VarianceParameters:
         np.stack(part, axis=1) for part in zip(*columns, strict=True)
     )
     lost, cov_lost = fits.fitted.redundancies.parameters(fits.index)
+    boundary = boundary & ~lost  # what is not identified may be zero by chance
+    covariance = variance_covariance(fits)
     return VarianceParameters(
-        tuple(pairs),
-        sdcor,
-        vcov,
-        # what is not identified may be zero by chance
-        boundary & ~lost,
-        jacobian,
-        cov_jacobian,
-        cov_boundary,
-        variance_covariance(fits),
-        lost,
-        cov_lost,
+        tuple(pairs), sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary, covariance, lost, cov_lost
     )
 
 
@@ -128,11 +101,7 @@ class _Term:
     col: np.ndarray
 
     @classmethod
-    def of(
-        cls,
-        fits: Selection,
-        t: int,
-    ) -> _Term:
+    def of(cls, fits: Selection, t: int) -> _Term:
         term = fits.model.layout.terms[t]
         outside = fits.model.units[term.factor].outside[term.columns, term.columns]
         lam = fits.fitted.inner_factor(t)[fits.index]

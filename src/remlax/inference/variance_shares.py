@@ -21,36 +21,22 @@ class VarianceShares:
     The components are those of the fixed part, of every grouping factor (in lme4's order), of every factor's intercept
     alone, and of the residual. The variance of a factor with random slopes is the mean over the rows of z'Sigma z
     (Johnson 2014).
-
-    Parameters
-    ----------
-    labels : tuple of str (g,)
-        Grouping factors.
-    has_slopes, has_intercept : ndarray of bool (g,)
-    fixed, residual : ndarray (K,)
-    random, intercept : ndarray (K, g)
-        Whole factors, and their intercepts.
-    d_fixed, d_residual : ndarray (K, s)
-        Derivatives in (beta, theta inside, log sigma), s = p + d + 1.
-    d_random, d_intercept : ndarray (K, g, s)
-    covariance : ndarray (K, s, s)
-        Sampling covariance of (beta, theta inside, log sigma); beta and the others are asymptotically independent.
-    random_phi, intercept_phi : ndarray (K, g, d + 1)
-        Whole factors, and their intercepts, as linear functions of the entries of the covariance matrices and sigma^2.
     """
 
-    labels: tuple[str, ...]
-    has_slopes: np.ndarray
+    labels: tuple[str, ...]  # g grouping factors
+    has_slopes: np.ndarray  # (g,)
     has_intercept: np.ndarray
-    fixed: np.ndarray
-    random: np.ndarray
-    intercept: np.ndarray
-    residual: np.ndarray
+    fixed: np.ndarray  # (K,)
+    random: np.ndarray  # whole factors, (K, g)
+    intercept: np.ndarray  # their intercepts
+    residual: np.ndarray  # (K,)
+    # derivatives in (beta, theta inside, log sigma), s = p + d + 1: (K, s) or (K, g, s)
     d_fixed: np.ndarray
     d_random: np.ndarray
     d_intercept: np.ndarray
     d_residual: np.ndarray
-    covariance: np.ndarray
+    covariance: np.ndarray  # of (beta, theta inside, log sigma), (K, s, s); beta and the others are independent
+    # linear functions of the entries of the covariance matrices and sigma^2, (K, g, d + 1)
     random_phi: np.ndarray
     intercept_phi: np.ndarray
 
@@ -100,9 +86,9 @@ def variance_shares(fits: Selection) -> VarianceShares:
                 (columns.T @ columns / len(columns), random, d_random, phi_random),
                 (first, intercept, d_intercept, phi_intercept),
             ):
-                turned = moments @ lam
-                value[i, g] += sigma2[i] * float(np.sum(lam * turned))
-                slope[i, g, at] += 2 * sigma2[i] * turned[row, col]
+                product = moments @ lam
+                value[i, g] += sigma2[i] * float(np.sum(lam * product))
+                slope[i, g, at] += 2 * sigma2[i] * product[row, col]
                 phi[i, g, term.theta] = (np.where(row == col, 1, 2) * moments[row, col]) @ change
     d_random[:, :, -1], d_intercept[:, :, -1] = 2 * random, 2 * intercept
     d_residual = np.zeros((n_sets, width))
@@ -112,20 +98,12 @@ def variance_shares(fits: Selection) -> VarianceShares:
     covariance[:, p:, p:] = variance_covariance(fits)
     names = [[name for t in model.layout.terms if t.factor == f for name in t.names] for f in factors]
     return VarianceShares(
-        labels=tuple(model.layout.factors[f].label for f in factors),
-        has_slopes=np.array([any(name != "Intercept" for name in own) for own in names]),
-        has_intercept=np.array(["Intercept" in own for own in names]),
-        fixed=fixed,
-        random=random,
-        intercept=intercept,
-        residual=sigma2,
-        d_fixed=d_fixed,
-        d_random=d_random,
-        d_intercept=d_intercept,
-        d_residual=d_residual,
-        covariance=covariance,
-        random_phi=phi_random,
-        intercept_phi=phi_intercept,
+        tuple(model.layout.factors[f].label for f in factors),
+        np.array([any(name != "Intercept" for name in own) for own in names]),
+        np.array(["Intercept" in own for own in names]),
+        *(fixed, random, intercept, sigma2),
+        *(d_fixed, d_random, d_intercept, d_residual),
+        *(covariance, phi_random, phi_intercept),
     )
 
 

@@ -16,7 +16,20 @@ from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
 from ..tables.varcorr import varcorr_frame
 from ..tables.variance import TOO_WIDE
-from .marks import ACCENT, COLOURS, FAINT, LETTER, MAIN, SIZE, axes, check_labels, figure, legend
+from .marks import (
+    ACCENT,
+    COLOURS,
+    FAINT,
+    LETTER,
+    MAIN,
+    SIZE,
+    axes,
+    check_labels,
+    interval_bars,
+    legend,
+    plain,
+    row_ticks,
+)
 from .model import Model, level_of, pooled_only, selection_of
 
 if TYPE_CHECKING:
@@ -33,7 +46,6 @@ MEASURES = {
 }
 
 
-@figure
 def forest(
     model: Model, *, intercept: bool = False, labels: Mapping[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -47,18 +59,12 @@ def forest(
     labels : dict, optional
         Words for terms (``"sex[T.m]"``) or variables (``"sex"``), as in `model_table`.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         Not a fit, or a model without coefficients to draw.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
@@ -80,15 +86,13 @@ def forest(
     return ax
 
 
-@figure
 def variance_components(
-    model: Model,
-    *,
-    kind: Component = "sd",
-    labels: Mapping[str, str] | None = None,
-    ax: Axes | None = None,
+    model: Model, *, kind: Component = "sd", labels: Mapping[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
+
+    A component on the boundary, or not identified, has no interval and is drawn hollow, and so is one whose
+    interval says nothing (its standard error is as large as itself); faint marks are the imputations.
 
     Parameters
     ----------
@@ -98,13 +102,7 @@ def variance_components(
     labels : dict, optional
         Words for terms, variables and grouping factors.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
-        A component on the boundary, or not identified, has no interval and is drawn hollow, and so is one whose
-        interval says nothing (its standard error is as large as itself); faint marks are the imputations.
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -146,7 +144,6 @@ def variance_components(
     return ax
 
 
-@figure
 def trace(model: PooledLmer, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw an estimate of every imputation with its interval, and the pooled estimate with its band.
 
@@ -159,11 +156,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     group : str, optional
         Grouping factor of a variance parameter, where several have one of that name.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -191,24 +184,18 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     place = np.arange(1, fits.n_sets + 1)
     ax.axhspan(row["conf_low"], row["conf_high"], color=MAIN, alpha=0.14, linewidth=0, label=f"pooled, {level:.0%} CI")
     ax.axhline(row["estimate"], color=MAIN, linewidth=1.4)
-    half = np.stack([each["estimate"] - each["conf_low"], each["conf_high"] - each["estimate"]])
-    ax.errorbar(
-        place, each["estimate"], yerr=half, color="0.25", marker="o", markersize=4, linestyle="none", linewidth=1,
-        label="each imputation",
-    )  # fmt: skip
-    labels = [str(label) for label in fits.labels]
+    points = {"color": "0.25", "marker": "o", "markersize": 4, "linestyle": "none", "linewidth": 1}
+    interval_bars(ax, place, each, label="each imputation", **points)
+    labels = [plain(label) for label in fits.labels]
     step = max(1, -(-len(place) // 15))
     ax.set_xticks(place[::step], labels[::step])
     ax.set_xlim(0.4, len(place) + 0.6)
-    ax.set(
-        xlabel="Imputation",
-        ylabel=term_words(chosen, {}) if fixed else component_label(str(row["group"]), chosen, long=True),
-    )
+    name = term_words(chosen, {}) if fixed else component_label(str(row["group"]), chosen, long=True)
+    ax.set(xlabel="Imputation", ylabel=plain(name))
     legend(ax, above=True)
     return ax
 
 
-@figure
 def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
     """Draw what the missing data cost every estimate: coefficients, then variance parameters.
 
@@ -218,11 +205,7 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     measure : {"fmi", "riv", "lambda"}, default "fmi"
         Fraction of missing information; relative increase in variance; share of variance between imputations.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -251,9 +234,9 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     for number in np.flatnonzero(np.isnan(values)):
         words = " not identified" if lost[number] else " on the boundary"
         ax.text(0, float(number), words, va="center", fontsize="small", color="0.35")
-    ax.set_yticks(place, labels)
+    row_ticks(ax, labels, (len(labels) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
-    ax.set(xlabel=MEASURES[measure], ylim=(len(labels) - 0.4, -0.6))
+    ax.set_xlabel(MEASURES[measure])
     if measure != "riv":
         ax.set_xlim(0, max(0.05, min(1.0, 1.15 * float(np.nanmax(values, initial=0)))))
     legend(ax, above=True)
@@ -321,7 +304,6 @@ def _intervals(table: pd.DataFrame, labels: list[str], each: np.ndarray, ax: Axe
     if len(each) > 1:
         marks = np.broadcast_to(place + 0.24, each.shape)
         ax.plot(each.ravel(), marks.ravel(), "|", color=FAINT, markersize=5, markeredgewidth=0.8, zorder=1)
-    ax.set_yticks(place, labels)
+    row_ticks(ax, labels, (len(labels) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
     return ax

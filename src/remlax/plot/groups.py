@@ -11,7 +11,7 @@ import scipy
 
 from ..errors import DataError
 from ..predict.levels import choose_effect
-from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, figure, legend
+from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, interval_bars, legend, plain, row_ticks
 from .model import Model, level_of, normal_scores, response, selection_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFr
     return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
 
 
-@figure
 def caterpillar(
     model: Model,
     group: str | None = None,
@@ -40,8 +39,9 @@ def caterpillar(
 ) -> Axes:
     """Draw the conditional modes of a grouping factor in order, with their intervals.
 
-    Intervals that exclude 0 are blue. Pooled, they use the total variance: the mean conditional variance within the
-    fits and that between the imputations.
+    Up to 40 levels stand one below the other with their names; more stand side by side without. Intervals
+    that exclude 0 are blue; pooled, they use the total variance (mean conditional variance within the fits, and between
+    imputations).
 
     Parameters
     ----------
@@ -53,19 +53,12 @@ def caterpillar(
     labels : dict, optional
         Words for the grouping factor, the term and the levels.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
-        Up to 40 levels stand one below the other with their names; more stand side by side without.
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         Not a fit; no such grouping factor or term.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
@@ -95,31 +88,27 @@ def caterpillar(
             text = f"{words} ({int(keep.sum())})"
             ax.plot(*(points if flat else points[::-1]), "o", color=colour, markersize=2.2 if flat else 3.6, label=text)
     (ax.axhline if flat else ax.axvline)(0, color="black", linewidth=0.8, zorder=0)
-    title = f"{name} by {label} ({level_of(model):.0%} interval)"
+    title = plain(f"{name} by {label} ({level_of(model):.0%} interval)")
     if flat:
-        ax.set(xlabel=f"{len(table)} levels of {label}, in order", ylabel=title, xlim=(-2, len(table) + 1))
+        ax.set(xlabel=plain(f"{len(table)} levels of {label}, in order"), ylabel=title, xlim=(-2, len(table) + 1))
         ax.set_xticks([])
     else:
-        ax.set_yticks(place, [spoken.get(level, level) for level in levels], fontsize="small")
-        ax.set(xlabel=title, ylim=(-0.8, len(table) - 0.2))
+        row_ticks(ax, [spoken.get(level, level) for level in levels], (-0.8, len(table) - 0.2), fontsize="small")
         ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(title)
     legend(ax, above=True, markerscale=2.2 if flat else 1.0)
     return ax
 
 
-@figure
 def qq_modes(model: Model, group: str | None = None, term: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the conditional modes of a grouping factor against normal quantiles, with their intervals.
+
+    The line is the normal distribution with the SD of the modes.
 
     Parameters
     ----------
     model, group, term, ax
         As `caterpillar`.
-
-    Returns
-    -------
-    matplotlib Axes
-        The line is the normal distribution with the SD of the modes.
 
     Raises
     ------
@@ -140,11 +129,10 @@ def qq_modes(model: Model, group: str | None = None, term: str | None = None, *,
     ends = np.array([score[0], score[-1]]) * 1.06
     ax.plot(ends, ends * table["estimate"].std(ddof=0), color=ACCENT, linewidth=1.2)
     ax.plot(score, table["estimate"], "o", color=MAIN, markersize=3.4)
-    ax.set(xlabel="Standard normal quantile", ylabel=f"{name} by {label}")
+    ax.set(xlabel="Standard normal quantile", ylabel=plain(f"{name} by {label}"))
     return ax
 
 
-@figure
 def impact(
     model: Model,
     newdata: pd.DataFrame | None = None,
@@ -168,11 +156,7 @@ def impact(
     seed : int, default 0
         A figure drawn twice is the same.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -199,15 +183,12 @@ def impact(
     shift = (np.arange(len(cases)) - (len(cases) - 1) / 2) * min(0.12, 0.5 / len(cases))
     for i, (case, rows) in enumerate(table.groupby("case")):
         at = np.array([place[number] for number in rows["bin"]]) + shift[i]
-        half = np.stack([rows["estimate"] - rows["conf_low"], rows["conf_high"] - rows["estimate"]])
-        ax.errorbar(
-            at, rows["estimate"], yerr=half, color=COLOURS[i], marker=MARKERS[i], markersize=5, linewidth=1.2,
-            label=f"case {case}",
-        )  # fmt: skip
+        style = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 5, "linewidth": 1.2}
+        interval_bars(ax, at, rows, label=plain(f"case {case}"), **style)
     edges = zip(bins["percentile_low"], bins["percentile_high"], strict=True)
     ax.set_xticks(list(place.values()), [f"{low:.0f} to {high:.0f}" for low, high in edges])
-    ax.set_xlabel(f"Percentile of {effect.group} by {effect.term}")
-    ax.set_ylabel(f"{response(model)} ({level_of(model):.0%} CI)")
+    ax.set_xlabel(plain(f"Percentile of {effect.group} by {effect.term}"))
+    ax.set_ylabel(plain(f"{response(model)} ({level_of(model):.0%} CI)"))
     ax.set_xlim(-0.5, len(place) - 0.5)
     legend(ax, above=True)
     return ax

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from .marks import COLOURS, axes, figure, require
+from .marks import COLOURS, axes, plain, require, row_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,31 +19,23 @@ if TYPE_CHECKING:
 OBSERVED, IMPUTED = COLOURS[0], COLOURS[1]
 
 
-@figure
 def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw which cells are missing: rows downwards, columns from fewest to most missing cells.
 
     Parameters
     ----------
-    flags
+    flags : pandas.DataFrame
         What `remlax.impute.missing_flags` returns.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         The table is not of truth values.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> import remlax as rx
     >>> missing_map(rx.impute.missing_flags(rx.datasets.hsb_incomplete())).get_ylabel()
     'Row'
@@ -53,35 +45,28 @@ def missing_map(flags: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     flags = flags[flags.sum().sort_values(kind="stable").index]
     ax.imshow(flags.to_numpy(), aspect="auto", cmap="Greys", vmin=0, vmax=1.4)
-    ax.set_xticks(range(flags.shape[1]), [f"{name}\n{100 * flags[name].mean():.1f} %" for name in flags.columns])
+    ax.set_xticks(range(flags.shape[1]), [plain(f"{name}\n{100 * flags[name].mean():.1f} %") for name in flags.columns])
     ax.set_ylabel("Row")
     ax.set_title("Missing cells (dark)", fontsize="medium")
     return ax
 
 
-@figure
 def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw the density of the observed cells and, one thin line each, those of the imputations.
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         What `remlax.impute.density_table` returns.
-    name
-        Label of the horizontal axis.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    name : str, optional
+        Name of the variable.
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column of the table is missing.
-    MissingExtraError
-        matplotlib is not installed.
     """
     require(table, ["x", "density", "set"])
     ax = axes(ax)
@@ -92,34 +77,25 @@ def imputed_density_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None
         ax.plot(part["x"], part["density"], color=IMPUTED, linewidth=0.8, alpha=0.7, label=text)
     part = table[table["set"] == "observed"]
     ax.plot(part["x"], part["density"], color=OBSERVED, linewidth=2.0, label="observed")
-    ax.set(xlabel=name, ylabel="Density", ylim=(0, None))
+    ax.set(xlabel=plain(name), ylabel="Density", ylim=(0, None))
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-@figure
 def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw quantiles of the imputed against those of the observed cells, with the line of equality.
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         What `remlax.impute.quantile_table` returns.
-    name
-        Name of the variable.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    name, ax
+        As for `imputed_density_plot`.
 
     Raises
     ------
     DataError
         A column of the table is missing.
-    MissingExtraError
-        matplotlib is not installed.
     """
     require(table, ["observed", "imputed", "set"])
     ax = axes(ax)
@@ -127,11 +103,10 @@ def imputed_quantile_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | Non
     ax.plot([low, high], [low, high], color="0.5", linewidth=1.0)
     for _, part in table.groupby("set", sort=False):
         ax.plot(part["observed"], part["imputed"], color=IMPUTED, linewidth=0.8, alpha=0.7)
-    ax.set(xlabel=f"Observed {name}".strip(), ylabel=f"Imputed {name}".strip())
+    ax.set(xlabel=plain(f"Observed {name}".strip()), ylabel=plain(f"Imputed {name}".strip()))
     return ax
 
 
-@figure
 def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None = None) -> Axes:
     """Draw predictive medians and intervals of observed cells against their values, with the line of equality.
 
@@ -139,23 +114,15 @@ def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None 
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         ``.table`` of what `remlax.impute.overimpute` returns.
-    name
-        Name of the variable.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    name, ax
+        As for `imputed_density_plot`.
 
     Raises
     ------
     DataError
         A column of the table is missing.
-    MissingExtraError
-        matplotlib is not installed.
     """
     require(table, ["observed", "median", "low", "high", "covered"])
     ax = axes(ax)
@@ -165,32 +132,25 @@ def overimputation_plot(table: pd.DataFrame, *, name: str = "", ax: Axes | None 
         ax.plot(part["observed"], part["median"], ".", color=colour, markersize=3, label=f"{label} ({len(part)})")
     ends = np.array([table["observed"].min(), table["observed"].max()])
     ax.plot(ends, ends, color="0.3", linewidth=1.0)
-    ax.set(xlabel=f"Observed {name}".strip(), ylabel="Predicted as if missing")
+    ax.set(xlabel=plain(f"Observed {name}".strip()), ylabel="Predicted as if missing")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-@figure
 def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw intraclass correlations of observed cells (dots) and completed data (bars from least to greatest).
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         What `remlax.impute.icc_table` returns.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column of the table is missing.
-    MissingExtraError
-        matplotlib is not installed.
     """
     require(table, ["observed", "completed", "least", "greatest"])
     ax = axes(ax)
@@ -198,37 +158,30 @@ def imputed_icc_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.hlines(place, table["least"], table["greatest"], color=IMPUTED, linewidth=3.0)
     ax.plot(table["completed"], place, "|", color=IMPUTED, markersize=12, label="completed")
     ax.plot(table["observed"], place, "o", color=OBSERVED, label="observed")
-    ax.set_yticks(place, [str(name) for name in table.index])
-    ax.set(xlabel="Intraclass correlation", ylim=(-0.5, len(table) - 0.5))
+    row_ticks(ax, table.index, (-0.5, len(table) - 0.5))
+    ax.set_xlabel("Intraclass correlation")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-@figure
 def chain_plot(draws: np.ndarray, *, name: str = "", start: int = 0, ax: Axes | None = None) -> Axes:
     """Draw the chains of one parameter of a sampler.
 
     Parameters
     ----------
-    draws
+    draws : array_like
         (chains, iterations).
-    name
+    name : str, optional
         Name of the parameter.
-    start
+    start : int, default 0
         Number of the first iteration, e.g. that after the burn-in.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         `draws` has not two axes.
-    MissingExtraError
-        matplotlib is not installed.
     """
     values = np.asarray(draws)
     if values.ndim != 2:
@@ -237,5 +190,5 @@ def chain_plot(draws: np.ndarray, *, name: str = "", start: int = 0, ax: Axes | 
     at = start + np.arange(values.shape[1])
     for number, chain in enumerate(values):
         ax.plot(at, chain, color=COLOURS[number % len(COLOURS)], linewidth=0.6, alpha=0.8)
-    ax.set(xlabel="Iteration", ylabel=name)
+    ax.set(xlabel="Iteration", ylabel=plain(name))
     return ax

@@ -1,17 +1,16 @@
 """Axes, colours and line styles that the figures share.
 
-Methods are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), marker and line
-style.
+Methods are told apart by colour (Okabe and Ito's palette, safe for colour-blind readers), marker and line style.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 import textwrap
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from ..errors import DataError, MissingExtraError
@@ -19,7 +18,7 @@ from ..errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-P = ParamSpec("P")
+LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
@@ -44,44 +43,9 @@ def axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
     return new
 
 
-def figure(function: Callable[P, Axes]) -> Callable[P, Axes]:
-    """Make a function that draws a public figure: dollar signs in names of the data do not begin a formula."""
-
-    @functools.wraps(function)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Axes:
-        given: Any = kwargs.get("ax")
-        own = {key: words for key, words, _ in _words(given)} if hasattr(given, "texts") else {}  # the user's
-        ax = function(*args, **kwargs)
-        for key, words, put in _words(ax):
-            if words != own.get(key):
-                put(_plain(words))
-        from matplotlib.ticker import FuncFormatter
-
-        for axis in (ax.xaxis, ax.yaxis):
-            ticks = axis.get_major_formatter()
-            if isinstance(ticks, FuncFormatter):  # of given labels, not of numbers
-                axis.set_major_formatter(FuncFormatter(functools.partial(_plain_tick, ticks)))
-        return ax
-
-    return drawn
-
-
-def _words(ax: Axes) -> list[tuple[int, str, Callable[[str], None]]]:
-    """Texts of axes and names of what a legend lists: where each is, what it says, and how to change it."""
-    box = ax.get_legend()
-    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts, *(box.get_texts() if box is not None else ())]
-    listed: list[Any] = ax.get_legend_handles_labels()[0]
-    return [(id(text), text.get_text(), text.set_text) for text in texts] + [
-        (id(one), str(one.get_label()), one.set_label) for one in listed
-    ]
-
-
-def _plain_tick(ticks: Callable[[float, int | None], str], value: float, position: int | None) -> str:
-    return _plain(ticks(value, position))
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"(?<!\\)\$", r"\\$", text)
+def plain(text: object) -> str:
+    """Write a name of the data so that its dollar signs begin no formula."""
+    return re.sub(r"(?<!\\)\$", r"\\$", str(text))
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -95,25 +59,36 @@ def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
         raise DataError(f"No column {', '.join(map(repr, missing))}; there are {', '.join(map(str, frame))}.")
 
 
-def parts(
-    rows: pd.DataFrame, by: str
-) -> Iterator[tuple[Hashable, pd.DataFrame, str, str, str | tuple[int, tuple[int, ...]]]]:
+def parts(rows: pd.DataFrame, by: str) -> Iterator[tuple[Hashable, pd.DataFrame, str, str, LineStyle]]:
     """Each method's rows in order of appearance, with its colour, marker and line style."""
     for number, (name, part) in enumerate(rows.groupby(by, sort=False, observed=True)):
         yield name, part, *look(number)
 
 
-def look(number: int) -> tuple[str, str, str | tuple[int, tuple[int, ...]]]:
+def look(number: int) -> tuple[str, str, LineStyle]:
     """Colour, marker and line style of one of several; no two of the first 49 are alike."""
     i = number % len(COLOURS)
     j = (number + number // len(COLOURS)) % len(COLOURS)
     return COLOURS[i], MARKERS[j], LINES[j]
 
 
+def row_ticks(ax: Axes, labels: Iterable[object], limits: tuple[float, float], **style: Any) -> None:
+    """Label places 0, 1, ... of the y axis, which has these limits."""
+    texts = [plain(label) for label in labels]
+    ax.set_yticks(range(len(texts)), texts, **style)
+    ax.set_ylim(limits)
+
+
+def interval_bars(ax: Axes, at: np.ndarray, table: pd.DataFrame, **style: Any) -> None:
+    """Draw estimates with their confidence intervals, upright at places of the x axis."""
+    half = np.stack([table["estimate"] - table["conf_low"], table["conf_high"] - table["estimate"]])
+    ax.errorbar(at, table["estimate"], yerr=half, **style)
+
+
 def category_ticks(ax: Axes, labels: Sequence[str]) -> None:
     """Label places 0, 1, ... of the x axis: in lines where words are long, upright where they would meet."""
     wrapped = [textwrap.fill(label, LABEL_LETTERS) for label in labels]
-    ax.set_xticks(range(len(labels)), wrapped)
+    ax.set_xticks(range(len(labels)), [plain(label) for label in wrapped])
     width = max(len(line) for label in wrapped for line in label.split("\n")) * LETTER
     if len(labels) * (width + 2 * LETTER) > 0.8 * ax.figure.bbox.width / ax.figure.dpi:
         ax.tick_params(axis="x", labelrotation=90)
@@ -132,20 +107,12 @@ def legend(ax: Axes, *, above: bool = False, markerscale: float = 1.0) -> None:
     room = 1.1 * ax.get_window_extent().width
     for columns in range(min(number, 4), 0, -1):
         made = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, **style)
-        for text in made.get_texts():  # measured as it will be drawn
-            text.set_text(_plain(text.get_text()))
         if made.get_window_extent().width <= room:
             return
 
 
 def check_labels(labels: Mapping[str, str] | None, known: Iterable[str]) -> Mapping[str, str]:
-    """Read words for names; every one must be a name of the figure.
-
-    Raises
-    ------
-    DataError
-        Labels are not texts by name, or one is of a name that is not there.
-    """
+    """Read words for names; DataError where they are not texts, or a name is not in the figure."""
     if labels is None:
         return {}
     if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):

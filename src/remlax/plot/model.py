@@ -19,13 +19,7 @@ Model: TypeAlias = LmerFit | PooledLmer
 
 
 def selection_of(model: Model) -> Selection:
-    """The fits that are drawn.
-
-    Raises
-    ------
-    DataError
-        Something else than one fit or a pooled model was given.
-    """
+    """The fits that are drawn; DataError for anything but one fit or a pooled model."""
     if isinstance(model, LmerFit | PooledLmer):
         return model.selection
     raise DataError(
@@ -34,12 +28,7 @@ def selection_of(model: Model) -> Selection:
 
 
 def pooled_only(model: Model, what: str) -> PooledLmer:
-    """Refuse a single fit where there is nothing to compare.
-
-    Raises
-    ------
-    DataError
-    """
+    """Raise DataError for a single fit, where there is nothing to compare."""
     selection_of(model)
     if not isinstance(model, PooledLmer):
         raise DataError(f"{what} compares imputations, and this is a single fit: give a pooled model, fits.pool()")
@@ -52,13 +41,7 @@ def level_of(model: Model) -> float:
 
 
 def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float | None) -> pd.DataFrame:
-    """Predictions with limits (where a level of confidence is given) for rows of new data, NaN where there is none.
-
-    Raises
-    ------
-    DataError
-        The data of the fit determine no row.
-    """
+    """Predictions for rows of new data, with limits where a level is given; NaN where there is none."""
     fits = selection_of(model)
     rows = read_newdata(fits, frame, include_level(fits.fitted, level), "error")
     _check_points(rows)
@@ -82,13 +65,7 @@ def _check_points(rows: PredictionRows) -> None:
 
 
 def column_of(model: Model, name: str) -> pd.Series:
-    """A variable of the model, all imputations below each other.
-
-    Raises
-    ------
-    DataError
-        It is no variable of the model.
-    """
+    """A variable of the model, all imputations below each other; DataError for any other name."""
     fits = selection_of(model)
     frames = model_frames(fits)
     if name not in frames[0]:
@@ -102,17 +79,11 @@ def is_number(model: Model, name: str) -> bool:
 
 
 def predictors(model: Model) -> list[str]:
-    """Variables of the fixed part, in order.
-
-    Raises
-    ------
-    DataError
-        There are none.
-    """
-    found = list(variables(selection_of(model).rows.formula.fixed_tree))
-    if not found:
+    """Variables of the fixed part, in order; DataError where there are none."""
+    names = list(variables(selection_of(model).rows.formula.fixed_tree))
+    if not names:
         raise DataError("the fixed part has no predictor to draw along")
-    return found
+    return names
 
 
 def response(model: Model) -> str:

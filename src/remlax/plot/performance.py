@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..checks import Checks
 from ..errors import DataError
-from .marks import Z95, axes, figure, legend, parts, require
+from .marks import Z95, axes, legend, parts, plain, require, row_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ TARGETS = {"coverage": 0.95, "bias_eliminated_coverage": 0.95, "type_1_error": 0
 NO_TARGET = ("mean", "empirical_se", "mse", "rmse", "model_se", "width", "power", "n_estimates", "n_replications")
 
 
-@figure
 def nested_loop_plot(
     table: pd.DataFrame,
     measure: str,
@@ -36,29 +35,23 @@ def nested_loop_plot(
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         A performance table with one column per factor.
-    measure
+    measure : str
         The measure to draw.
-    factors
+    factors : sequence of str
         Columns that make up a scenario, slowest first.
-    by
+    by : str, default "method"
         Column of the lines.
-    summary
-        "all" or "converged".
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    summary : {"all", "converged"}, default "all"
+        Over all replications, or those that converged.
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column or the measure is missing, or a scenario has two values of a line.
-    MissingExtraError
-        matplotlib is not installed.
 
     Notes
     -----
@@ -67,7 +60,6 @@ def nested_loop_plot(
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> table = pd.DataFrame({"J": [30, 150], "method": "cc", "summary": "all", "measure": "bias",
     ...     "estimate": [0.1, 0.0], "mcse": 0.01})
     >>> nested_loop_plot(table, "bias", factors=["J"]).get_ylabel()
@@ -84,7 +76,7 @@ def nested_loop_plot(
         if part["place"].duplicated().any():
             raise DataError(f"{by} {name!r} has several values in one scenario: name all its factors, and one term.")
         values = part.set_index("place")["estimate"].reindex(range(len(scenarios))).to_numpy()
-        ax.stairs(values, edges, baseline=None, color=colour, linestyle=line, linewidth=1.6, label=str(name))
+        ax.stairs(values, edges, baseline=None, color=colour, linestyle=line, linewidth=1.6, label=plain(name))
     _target_line(ax, measure)
     bottom, top = ax.get_ylim()
     step = (top - bottom) * 0.12
@@ -92,50 +84,36 @@ def nested_loop_plot(
         values, levels = pd.factorize(scenarios[factor])
         base = bottom - step * (depth + 1)
         ax.stairs(base + 0.5 * step * values / max(1, len(levels) - 1), edges, baseline=None, color="0.35")
-        text = f"{factor}: {', '.join(map(_short, levels))}"
-        ax.annotate(
-            text, (edges[0], base + 0.55 * step), (4, 0), textcoords="offset points", fontsize="small", color="0.2"
-        )
+        text, at = plain(f"{factor}: {', '.join(map(_short, levels))}"), (edges[0], base + 0.55 * step)
+        ax.annotate(text, at, (4, 0), textcoords="offset points", fontsize="small", color="0.2")
     ax.set(xlim=(edges[0], edges[-1]), ylim=(bottom - step * (len(factors) + 0.4), top))
-    ax.set(xlabel=f"Scenario ({len(scenarios)}, in the order of {', '.join(factors)})", ylabel=_name(measure))
+    ax.set_xlabel(plain(f"Scenario ({len(scenarios)}, in the order of {', '.join(factors)})"))
+    ax.set_ylabel(_name(measure))
     ax.set_yticks([tick for tick in ax.get_yticks() if bottom <= tick <= top])
     ax.set_xticks([])
     legend(ax, above=True)
     return ax
 
 
-@figure
 def lollipop_plot(
-    table: pd.DataFrame,
-    measure: str,
-    *,
-    by: str = "method",
-    summary: str = "all",
-    ax: Axes | None = None,
+    table: pd.DataFrame, measure: str, *, by: str = "method", summary: str = "all", ax: Axes | None = None
 ) -> Axes:
     """Draw a measure of one scenario as a stem from its target, one per method; brackets: Monte Carlo interval.
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         A performance table with one row of the measure per method.
     measure, by, summary, ax
         As for `nested_loop_plot`.
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
     DataError
         A column or the measure is missing, or a method has several rows.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> table = pd.DataFrame({"method": ["cc", "mi"], "summary": "all", "measure": "bias",
     ...     "estimate": [0.1, 0.0], "mcse": 0.01})
     >>> [label.get_text() for label in lollipop_plot(table, "bias").get_yticklabels()]
@@ -146,21 +124,18 @@ def lollipop_plot(
         raise DataError(f"A lollipop plot shows one value per {by}: choose one scenario and one term.")
     ax = axes(ax)
     target = _target(measure)
-    places = []
-    for place, (name, part, colour, marker, _) in enumerate(parts(rows, by)):
+    for place, (_, part, colour, marker, _) in enumerate(parts(rows, by)):
         value, error = part["estimate"].iloc[0], Z95 * part["mcse"].iloc[0]
         ax.plot([0.0 if target is None else target, value], [place, place], color=colour, linewidth=2.5)
         ax.plot(value, place, color=colour, marker=marker, markersize=9)
         for end, bracket in ((value - error, "$($"), (value + error, "$)$")):
             ax.plot(end, place, color="black", marker=bracket, markersize=10, markeredgewidth=0.3)
-        places.append(str(name))
     _target_line(ax, measure, vertical=True)
-    ax.set_yticks(range(len(places)), places)
-    ax.set(xlabel=_name(measure), ylim=(len(places) - 0.5, -0.5))
+    row_ticks(ax, [name for name, *_ in parts(rows, by)], (len(rows) - 0.5, -0.5))
+    ax.set_xlabel(_name(measure))
     return ax
 
 
-@figure
 def forest_plot(
     table: pd.DataFrame,
     measure: str = "bias",
@@ -174,29 +149,22 @@ def forest_plot(
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         A performance table.
-    measure
+    measure : str
         The measure to draw.
-    rows
+    rows : sequence of str
         Columns that name the lines, such as the scenario's parameters and the term.
     by, summary, ax
         As for `nested_loop_plot`.
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
     DataError
         A column or the measure is missing, or a line has two values of a method.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> table = pd.DataFrame({"J": [30, 150], "method": "cc", "summary": "all", "measure": "bias",
     ...     "estimate": [0.1, 0.0], "mcse": 0.01})
     >>> [label.get_text() for label in forest_plot(table, rows=["J"]).get_yticklabels()]
@@ -215,13 +183,12 @@ def forest_plot(
         ax.axhline(edge - 0.5, color="0.9", linewidth=0.8, zorder=0)
     _target_line(ax, measure, vertical=True)
     labels = [", ".join(f"{name} = {_short(line[name])}" for name in rows) for _, line in lines.iterrows()]
-    ax.set_yticks(range(len(lines)), labels)
-    ax.set(xlabel=_name(measure), ylim=(len(lines) - 0.5, -0.5))
+    row_ticks(ax, labels, (len(lines) - 0.5, -0.5))
+    ax.set_xlabel(_name(measure))
     legend(ax, above=True)
     return ax
 
 
-@figure
 def coverage_plot(
     table: pd.DataFrame,
     *,
@@ -236,31 +203,24 @@ def coverage_plot(
 
     Parameters
     ----------
-    table
+    table : pandas.DataFrame
         A performance table with one row of the measure per value of ``x`` and method.
-    x
+    x : str
         Column of the parameter; numbers are drawn to scale, anything else evenly.
-    measure
+    measure : str
         "coverage" or "bias_eliminated_coverage".
-    conf_level
+    conf_level : float, default 0.95
         The nominal level, between 0 and 1.
     by, summary, ax
         As for `nested_loop_plot`.
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
     DataError
         A column or the measure is missing, or a value of ``x`` has two values of a method.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> table = pd.DataFrame({"J": [30, 150], "method": "cc", "summary": "all", "measure": "coverage",
     ...     "estimate": [0.9, 0.94], "mcse": 0.01})
     >>> coverage_plot(table, x="J").get_xlabel()
@@ -278,8 +238,8 @@ def coverage_plot(
     ax = axes(ax)
     _intervals(ax, rows, by, 0.08 * gap, upright=True)
     ax.axhline(conf_level, color="black", linewidth=1, zorder=0)
-    ax.set_xticks(np.unique(place), [_short(level) for level in levels])
-    ax.set(xlabel=x, ylabel=_name(measure))
+    ax.set_xticks(np.unique(place), [plain(_short(level)) for level in levels])
+    ax.set(xlabel=plain(x), ylabel=_name(measure))
     legend(ax)
     return ax
 
@@ -304,7 +264,7 @@ def _intervals(ax: Axes, rows: pd.DataFrame, by: str, width: float, *, upright: 
     shifts = (np.arange(number) - (number - 1) / 2) * width / max(number, 1)
     for shift, (name, part, colour, marker, line) in zip(shifts, parts(rows, by), strict=True):
         place, value, error = part["place"] + shift, part["estimate"], Z95 * part["mcse"]
-        style: dict[str, Any] = {"color": colour, "marker": marker, "label": str(name)}
+        style: dict[str, Any] = {"color": colour, "marker": marker, "label": plain(name)}
         if upright:
             ax.errorbar(place, value, yerr=error, linestyle=line, capsize=3, **style)
         else:
@@ -324,7 +284,7 @@ def _target_line(ax: Axes, measure: str, *, vertical: bool = False) -> None:
 def _name(measure: str) -> str:
     percent = " (%)" if measure in ("relative_precision", "relative_error_model_se") else ""
     words = measure.replace("_", " ").replace(" se", " SE").replace("mse", "MSE").replace("rMSE", "RMSE")
-    return words[0].upper() + words[1:] + percent
+    return plain(words[0].upper() + words[1:] + percent)
 
 
 def _short(value: object) -> str:

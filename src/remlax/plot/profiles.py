@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..results import LmerFit
 from ..tables.confint import Profile, make_profiles
 from .estimates import component_label, one_row
-from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
+from .marks import ACCENT, FAINT, MAIN, axes, legend, plain
 from .model import Model, level_of, selection_of
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 WIDEST = 3.0
 
 
-@figure
 def zeta(model: Model | Profile, term: str | None = None, *, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the signed root of the rise of the deviance over a parameter: a straight line where it is quadratic.
+
+    Of one profile: the Wald approximation (dashed) is its tangent at the estimate, the vertical lines are the
+    confidence limits. ML, also for a REML fit, as lme4 has it.
 
     Parameters
     ----------
@@ -35,13 +37,7 @@ def zeta(model: Model | Profile, term: str | None = None, *, group: str | None =
     group : str, optional
         Grouping factor of a variance parameter, where several have one of that name.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
-        Of one profile: the Wald approximation (dashed) is its tangent at the estimate, the vertical lines are the
-        confidence limits. ML, also for a REML fit, as lme4 has it.
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -88,7 +84,8 @@ def zeta(model: Model | Profile, term: str | None = None, *, group: str | None =
     pad = 0.04 * (spread.max() - spread.min())
     ax.set(xlim=(spread.min() - pad, spread.max() + pad), ylim=(-WIDEST - 0.2, WIDEST + 0.2))
     ax.set_ylabel("ζ", rotation=0)
-    ax.set_xlabel(chosen if row["effect"] == "fixed" else component_label(str(row["group"]), chosen, long=True))
+    name = chosen if row["effect"] == "fixed" else component_label(str(row["group"]), chosen, long=True)
+    ax.set_xlabel(plain(name))
     ax.text(ax.get_xlim()[0], cut, f" {level:.0%}", va="bottom", fontsize="small", color="0.35")
     legend(ax, above=True)
     return ax
@@ -113,13 +110,7 @@ def _estimate(profile: Profile, row: pd.Series) -> float:
 
 
 def _curve(profile: Profile, row: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Values and zeta around the estimate, as far as zeta rises and is drawn.
-
-    Raises
-    ------
-    DataError
-        The parameter has fewer than two values: its estimate is on the boundary.
-    """
+    """Values and zeta around the estimate, as far as zeta rises and is drawn; DataError where there are none."""
     part = _same(profile.table, row).sort_values("value")
     value, height = part["value"].to_numpy(dtype=float), part["zeta"].to_numpy(dtype=float)
     known = np.isfinite(value) & np.isfinite(height)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from ..predict.residuals import ResidualType, residual_values
-from .marks import ACCENT, FAINT, MAIN, axes, figure, legend
+from .marks import ACCENT, FAINT, MAIN, axes, legend
 from .model import Model, normal_scores, selection_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ NAMES = {
 }
 
 
-@figure
 def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | None = None) -> Axes:  # noqa: A002 (R's name)
     """Draw residuals against fitted values, with their mean along the fitted values.
 
@@ -33,11 +32,7 @@ def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | 
     type : {"pearson", "response", "scaled", "marginal"}, default "pearson"
         As `LmerFit.residuals`.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
@@ -57,7 +52,6 @@ def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | 
     return ax
 
 
-@figure
 def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the root of the absolute scaled residuals against fitted values: does the spread depend on the mean?
 
@@ -65,10 +59,6 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     ----------
     model, ax
         As `residual_fitted`.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
@@ -89,21 +79,17 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@figure
 def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against normal quantiles.
+
+    Residuals are standardised. The band holds each of n independent normal numbers with probability 95 %.
 
     Parameters
     ----------
     model : LmerFit or PooledLmer
         Of a pooled model the mean over the imputations is drawn, and a faint line for each.
     ax : matplotlib Axes, optional
-        Axes to draw on; new ones by default.
-
-    Returns
-    -------
-    matplotlib Axes
-        Residuals are standardised. The band holds each of n independent normal numbers with probability 95 %.
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..checks import Checks
 from ..errors import DataError
-from .marks import COLOURS, Z95, axes, figure, legend, parts, require
+from .marks import COLOURS, Z95, axes, legend, parts, plain, require
 
 checks = Checks()
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@figure
 def zip_plot(
     results: pd.DataFrame,
     *,
@@ -36,33 +35,26 @@ def zip_plot(
 ) -> Axes:
     """Draw the intervals of all replications of one cell, stacked by how far they are from the truth.
 
-    Intervals that miss the truth are orange and stand on top; where their zip opens should be the nominal
-    level. Dashed lines: the interval in which the coverage lies with 95 % probability, from its Monte Carlo
-    error.
+    Intervals that miss the truth are orange and stand on top; where their zip opens should be the nominal level. Dashed
+    lines: the interval in which the coverage lies with 95 % probability, from its Monte Carlo error.
 
     Parameters
     ----------
-    results
+    results : pandas.DataFrame
         One row per replication of one scenario, method and term; rows without limits are left out.
-    truth
+    truth : float
         The true value.
-    estimate, se, conf_low, conf_high
+    estimate, se, conf_low, conf_high : str
         Columns; `remlax.simulation.intervals.intervals` makes limits where there are none.
-    conf_level
+    conf_level : float, default 0.95
         The nominal level, between 0 and 1.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column is missing, there is no interval, or there are several methods, terms or scenarios.
-    MissingExtraError
-        matplotlib is not installed.
 
     Notes
     -----
@@ -70,7 +62,6 @@ def zip_plot(
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> rows = pd.DataFrame({"estimate": [0.1, -0.2], "std_error": 1.0, "conf_low": -2.0, "conf_high": 2.0})
     >>> zip_plot(rows, truth=0.0).get_xlabel()
     '95% confidence interval'
@@ -101,7 +92,6 @@ def zip_plot(
     return ax
 
 
-@figure
 def density_plot(
     results: pd.DataFrame,
     *,
@@ -114,29 +104,22 @@ def density_plot(
 
     Parameters
     ----------
-    results
+    results : pandas.DataFrame
         One row per replication and method of one scenario and term; rows without estimate are left out.
-    truth
+    truth : float, optional
         The true value, drawn as a vertical line; None for no line.
-    estimate, by
+    estimate, by : str
         Columns of the estimates and of the methods.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column is missing, or a method has fewer than two different estimates.
-    MissingExtraError
-        matplotlib is not installed.
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> density_plot(pd.DataFrame({"method": "cc", "estimate": [0.1, 0.2, 0.4]}), truth=0.2).get_ylabel()
     'Density'
     """
@@ -151,7 +134,7 @@ def density_plot(
         if part[estimate].nunique() < 2:
             raise DataError(f"{by} {name!r} has fewer than two different estimates: there is no density to draw.")
         height = stats.gaussian_kde(part[estimate].to_numpy(dtype=float))(grid)
-        ax.plot(grid, height, color=colour, linestyle=line, linewidth=1.8, label=str(name))
+        ax.plot(grid, height, color=colour, linestyle=line, linewidth=1.8, label=plain(name))
         ax.fill_between(grid, height, color=colour, alpha=0.08, linewidth=0)
     if truth is not None:
         ax.axvline(truth, color="black", linewidth=1, label="truth")
@@ -160,7 +143,6 @@ def density_plot(
     return ax
 
 
-@figure
 def bland_altman_plot(
     results: pd.DataFrame,
     *,
@@ -175,25 +157,19 @@ def bland_altman_plot(
 
     Parameters
     ----------
-    results
+    results : pandas.DataFrame
         One row per replication and method of one scenario and term.
-    method, reference
+    method, reference : hashable
         The two methods: the difference is ``method`` minus ``reference``.
-    estimate, by, replication
+    estimate, by, replication : str
         Columns of the estimates (or any other number, such as the standard error), methods and replications.
-    ax
-        Axes to draw on; new ones if None.
-
-    Returns
-    -------
-    Axes
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
 
     Raises
     ------
     DataError
         A column or method is missing, or a method has a replication twice.
-    MissingExtraError
-        matplotlib is not installed.
 
     Notes
     -----
@@ -201,7 +177,6 @@ def bland_altman_plot(
 
     Examples
     --------
-    >>> import matplotlib; matplotlib.use("Agg")
     >>> rows = pd.DataFrame({"replication": [0, 1, 0, 1], "method": ["a", "a", "b", "b"], "estimate": [1.0, 2, 1, 3]})
     >>> bland_altman_plot(rows, method="b", reference="a").get_ylabel()
     'b - a'
@@ -228,5 +203,5 @@ def bland_altman_plot(
         ax.axhline(line, color=COLOURS[1], linestyle="--", linewidth=1.2)
         label = f"{text} = {line:.3g}"
         ax.annotate(label, (0.99, line), xycoords=("axes fraction", "data"), ha="right", va="bottom", bbox=box)
-    ax.set(xlabel=f"Mean of {method} and {reference}", ylabel=f"{method} - {reference}")
+    ax.set(xlabel=plain(f"Mean of {method} and {reference}"), ylabel=plain(f"{method} - {reference}"))
     return ax

@@ -34,19 +34,18 @@ def check_count(m: int) -> None:
 
 
 def check_finite(values: FloatArray, what: str, axis: int) -> None:
-    """Refuse NaN and infinite values, naming the imputations (counted from 1) along `axis`."""
+    """Refuse NaN and infinite values, naming the imputations along `axis`."""
     finite = np.isfinite(values)
-    if finite.all():
-        return
-    where = np.unique(np.nonzero(~finite)[axis % values.ndim]) + 1
-    raise PoolingError(
-        f"The {what} of {name_imputations(where)} (counted from 1) hold NaN or infinite values: "
-        "that fit failed. Repair it, or leave it out and say so."
-    )
+    if not finite.all():
+        raise PoolingError(
+            f"The {what} of {name_imputations(~finite, axis)} (counted from 1) hold NaN or infinite values: "
+            "that fit failed. Repair it, or leave it out and say so."
+        )
 
 
-def name_imputations(where: npt.NDArray[np.intp]) -> str:
-    """Write `imputation 3` or `imputations 1, 3, 4`, cut after eight."""
+def name_imputations(chosen: npt.NDArray[np.bool_], axis: int) -> str:
+    """Write `imputation 3` or `imputations 1, 3, 4`, cut after eight, for the places along `axis` that have any."""
+    where = np.unique(np.nonzero(chosen)[axis % chosen.ndim]) + 1
     shown = ", ".join(str(i) for i in where[:8]) + (", ..." if len(where) > 8 else "")
     return f"imputation{'s' if len(where) > 1 else ''} {shown}"
 
@@ -55,8 +54,8 @@ def check_variances(variances: FloatArray, axis: int) -> None:
     """Refuse negative variances, naming the imputations along `axis`."""
     negative = variances < 0
     if negative.any():
-        where = np.unique(np.nonzero(negative)[axis % variances.ndim]) + 1
-        raise PoolingError(f"{name_imputations(where).capitalize()} (counted from 1): a variance is negative.")
+        where = name_imputations(negative, axis).capitalize()
+        raise PoolingError(f"{where} (counted from 1): a variance is negative.")
 
 
 def check_dfcom(dfcom: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
@@ -74,6 +73,30 @@ def check_dfcom(dfcom: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
             f"The complete-data degrees of freedom (dfcom) have the shape {array.shape}; "
             f"one number or an array that broadcasts to {shape} is needed."
         ) from None
+
+
+def read_estimates(
+    estimates: npt.ArrayLike,
+    spreads: npt.ArrayLike,
+    what: str,
+    *,
+    name: str = "estimates",
+    several: bool = True,
+    finite: bool = True,
+) -> tuple[FloatArray, FloatArray]:
+    """Read estimates (..., m, p) with their ``what``: variances (..., m, p) or covariances (..., m, p, p)."""
+    matrices = what == "covariances"
+    q = as_float(estimates, name, 2)
+    u = as_float(spreads, what, 2 + matrices)
+    needed = (*q.shape, q.shape[-1]) if matrices else q.shape
+    if u.shape != needed:
+        raise PoolingError(f"The {what} have the shape {u.shape}; {name} of shape {q.shape} need {needed}.")
+    if several:
+        check_count(q.shape[-2])
+    if finite:
+        check_finite(q, name, -2)
+        check_finite(u, what, -2 - matrices)
+    return q, u
 
 
 def check_components(k: int) -> None:

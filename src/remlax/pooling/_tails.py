@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from ..pooling._checks import FloatArray
+from ._checks import FloatArray
 
 
 def t_two_sided(statistic: FloatArray, df: FloatArray) -> FloatArray:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import scipy
 
 from ..errors import PoolingError
-from ..pooling._checks import FloatArray, as_float, check_components
-from ..pooling._pooled_test import PooledTest
-from ..pooling._tails import f_upper
 from ..shapes import Float
+from ._checks import FloatArray, as_float, check_components
+from ._tails import f_upper
+from .multiparameter import PooledTest
 
 
 def chibar_weights(cov: npt.ArrayLike) -> Float[FloatArray, " weights"]:
@@ -144,10 +144,10 @@ def chibar_p_value(
 def _weights(n_boundary: int, weights: npt.ArrayLike | None) -> FloatArray:
     if weights is None:
         return np.array([comb(n_boundary, j) / 2**n_boundary for j in range(n_boundary + 1)])
-    found = as_float(weights, "weights", 1)
-    if found.shape != (n_boundary + 1,):
-        raise PoolingError(f"weights must have n_boundary + 1 = {n_boundary + 1} entries; shape {found.shape}.")
-    return found
+    given = as_float(weights, "weights", 1)
+    if given.shape != (n_boundary + 1,):
+        raise PoolingError(f"weights must have n_boundary + 1 = {n_boundary + 1} entries; shape {given.shape}.")
+    return given
 
 
 def at_boundary(test: PooledTest, n_boundary: int = 1, weights: npt.ArrayLike | None = None) -> PooledTest:
@@ -157,9 +157,7 @@ def at_boundary(test: PooledTest, n_boundary: int = 1, weights: npt.ArrayLike | 
     ----------
     test : PooledTest
         A test of k parameters.
-    n_boundary : int, default 1
-        How many of them are variances that are zero under the null hypothesis.
-    weights : array_like (n_boundary + 1,), optional
+    n_boundary, weights
         As in `chibar_p_value`.
 
     Returns
@@ -171,11 +169,6 @@ def at_boundary(test: PooledTest, n_boundary: int = 1, weights: npt.ArrayLike | 
     ------
     PoolingError
         n_boundary outside 0..k.
-
-    References
-    ----------
-    Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
-    Stram, D. O. and Lee, J. W. (1994). Biometrics 50, 1171-1177.
 
     Examples
     --------

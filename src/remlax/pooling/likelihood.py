@@ -8,25 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PoolingError, PoolingWarning, warn
-from ..pooling._checks import FloatArray, as_float, check_components, check_finite, checks
-from ..pooling._pooled_test import (
-    PooledTest,
-    check_statistics,
-    large_sample_df,
-    large_sample_test,
-    squared_inflation,
-)
+from ._checks import FloatArray, as_float, check_components, check_finite, checks
+from .multiparameter import PooledTest, check_statistics, large_sample_df, large_sample_test, squared_inflation
 
 Ariv = Literal["default", "positive"]
 
 
-def d3(
-    statistics: npt.ArrayLike,
-    pooled_statistics: npt.ArrayLike,
-    k: int,
-    *,
-    ariv: Ariv = "default",
-) -> PooledTest:
+def d3(statistics: npt.ArrayLike, pooled_statistics: npt.ArrayLike, k: int, *, ariv: Ariv = "default") -> PooledTest:
     """Pooled likelihood-ratio test of Meng and Rubin (D3), from maximum-likelihood fits.
 
     With dl = mean of `statistics` and dt = mean of `pooled_statistics`: r = (m + 1) / (k (m - 1)) (dl - dt)
@@ -43,10 +31,6 @@ def d3(
         Difference in the number of parameters.
     ariv : {"default", "positive"}
         "positive" replaces a negative r by 0.
-
-    Returns
-    -------
-    PooledTest
 
     Raises
     ------
@@ -115,10 +99,6 @@ def d4(
     ariv : {"default", "positive"}
         "positive" replaces a negative r by 0.
 
-    Returns
-    -------
-    PooledTest
-
     Raises
     ------
     PoolingError
@@ -181,7 +161,6 @@ def _truncate(r: FloatArray, ariv: Ariv) -> FloatArray:
 
 
 def _likelihood_test(method: str, pooled: FloatArray, k: int, r: FloatArray, df2: FloatArray) -> PooledTest:
-    """Assemble D3 or D4 from the likelihood ratio at common parameters."""
     valid = r > -1
     statistic = np.where(valid, pooled / (k * np.where(valid, 1.0 + r, 1.0)), np.nan)
     note = "The relative increase in variance is negative." if (r < 0).any() else ""

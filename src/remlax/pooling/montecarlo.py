@@ -11,9 +11,9 @@ import scipy
 from scipy import special
 
 from ..errors import PoolingError
-from ..pooling._checks import FloatArray, as_float, check_count, check_dfcom, checks
-from ..pooling.rubin import pool_scalars
 from ..shapes import Float, Int
+from ._checks import FloatArray, as_float, check_count, check_dfcom, checks, read_estimates
+from .rubin import pool_scalars
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +36,12 @@ class MonteCarloError:
 
 
 def jackknife_error(
-    estimates: npt.ArrayLike,
-    variances: npt.ArrayLike,
-    *,
-    dfcom: npt.ArrayLike = inf,
-    conf_level: float = 0.95,
+    estimates: npt.ArrayLike, variances: npt.ArrayLike, *, dfcom: npt.ArrayLike = inf, conf_level: float = 0.95
 ) -> MonteCarloError:
     """Monte Carlo error of every pooled quantity, by leaving out one imputation at a time.
 
-    The standard error of the mean of the m jackknife pseudo-values m s - (m - 1) s_(-k), which is
-    sqrt((m - 1) / m sum (s_(-k) - mean s_(-k))^2); Stata's `mi estimate, mcerror`. For the pooled estimate it
-    equals sqrt(b / m) exactly.
+    The standard error of the mean of the m jackknife pseudo-values m s - (m - 1) s_(-k), which is sqrt((m - 1) / m sum
+    (s_(-k) - mean s_(-k))^2); Stata's `mi estimate, mcerror`. For the pooled estimate it equals sqrt(b / m) exactly.
 
     Parameters
     ----------
@@ -78,12 +73,8 @@ def jackknife_error(
     >>> round(float(error.estimate[0]), 12) == round((1 / 3) ** 0.5, 12)
     True
     """
-    q = as_float(estimates, "estimates", 2)
-    u = as_float(variances, "variances", 2)
-    if u.shape != q.shape:
-        raise PoolingError(f"The variances have the shape {u.shape}, and the estimates the shape {q.shape}.")
+    q, u = read_estimates(estimates, variances, "variances")
     m, p = q.shape[-2:]
-    check_count(m)
     if m < 3:
         raise PoolingError("The jackknife over imputations needs at least three of them, and there are two.")
     rest = np.array([[i for i in range(m) if i != k] for k in range(m)])

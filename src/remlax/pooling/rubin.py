@@ -1,8 +1,4 @@
-"""Rubin's rules for estimates and their covariances; plain arrays, no model.
-
-Axes: m imputations, p parameters; every function takes leading batch axes before them (replications of a
-study).
-"""
+"""Rubin's rules for m estimates of p parameters and their covariances, with batch axes before them, if any."""
 
 from __future__ import annotations
 
@@ -13,17 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PoolingError
-from ..pooling._checks import (
-    FloatArray,
-    as_float,
-    check_count,
-    check_dfcom,
-    check_finite,
-    check_variances,
-    checks,
-)
-from ..pooling._tails import t_quantile, t_two_sided
 from ..shapes import Float
+from ._checks import FloatArray, as_float, check_dfcom, check_variances, checks, read_estimates
+from ._tails import t_quantile, t_two_sided
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +56,7 @@ class PooledColumns:
 
 @dataclass(frozen=True, eq=False)
 class ScalarPool(PooledColumns):
-    """Pooled parameters of which only the variances are known; see `PooledColumns`.
+    """Pooled parameters of which only the variances are known: `PooledColumns`, and their parts.
 
     Attributes
     ----------
@@ -86,15 +74,7 @@ class ScalarPool(PooledColumns):
 
 @dataclass(frozen=True, eq=False)
 class RubinPool(PooledColumns):
-    """Pooled parameters with their covariance matrices; see `PooledColumns`.
-
-    Attributes
-    ----------
-    m : int
-        Number of imputations.
-    ubar, b, t : array, shape (..., p, p)
-        Within, between and total covariance.
-    """
+    """Pooled parameters as in `ScalarPool`, ``ubar``, ``b`` and ``t`` being covariance matrices (..., p, p)."""
 
     m: int
     ubar: Float[FloatArray, "*batch p p"]
@@ -103,11 +83,7 @@ class RubinPool(PooledColumns):
 
 
 def pool_rubin(
-    estimates: npt.ArrayLike,
-    covariances: npt.ArrayLike,
-    *,
-    dfcom: npt.ArrayLike = inf,
-    conf_level: float = 0.95,
+    estimates: npt.ArrayLike, covariances: npt.ArrayLike, *, dfcom: npt.ArrayLike = inf, conf_level: float = 0.95
 ) -> RubinPool:
     """Pool m estimates of p parameters and their covariance matrices.
 
@@ -124,10 +100,6 @@ def pool_rubin(
         Complete-data degrees of freedom; inf gives the degrees of freedom of Rubin (1987).
     conf_level : float, default 0.95
         Level of the confidence limits.
-
-    Returns
-    -------
-    RubinPool
 
     Raises
     ------
@@ -153,17 +125,9 @@ def pool_rubin(
     >>> pool.t.item(), pool.riv.item()
     (5.333333333333333, 0.3333333333333333)
     """
-    q = as_float(estimates, "estimates", 2)
-    u = as_float(covariances, "covariances", 3)
-    m, p = q.shape[-2:]
-    if u.shape != (*q.shape, p):
-        raise PoolingError(
-            f"The covariances have the shape {u.shape}; estimates of shape {q.shape} need {(*q.shape, p)}."
-        )
-    check_count(m)
+    q, u = read_estimates(estimates, covariances, "covariances")
+    m = q.shape[-2]
     checks.level(conf_level)
-    check_finite(q, "estimates", -2)
-    check_finite(u, "covariances", -3)
     check_variances(np.diagonal(u, axis1=-2, axis2=-1), -2)
     qbar, deviations = center(q)
     ubar = u.mean(axis=-3)
@@ -172,11 +136,7 @@ def pool_rubin(
 
 
 def pool_scalars(
-    estimates: npt.ArrayLike,
-    variances: npt.ArrayLike,
-    *,
-    dfcom: npt.ArrayLike = inf,
-    conf_level: float = 0.95,
+    estimates: npt.ArrayLike, variances: npt.ArrayLike, *, dfcom: npt.ArrayLike = inf, conf_level: float = 0.95
 ) -> ScalarPool:
     """Pool m estimates of p parameters of which only the variances are needed, at a cost linear in p.
 
@@ -186,39 +146,22 @@ def pool_scalars(
     ----------
     estimates, variances : array_like, shape (..., m, p)
         Estimates of each imputation, and their variances.
-    dfcom : float or array_like, shape (..., p), default inf
-        Complete-data degrees of freedom; inf gives the degrees of freedom of Rubin (1987).
-    conf_level : float, default 0.95
-        Level of the confidence limits.
-
-    Returns
-    -------
-    ScalarPool
+    dfcom, conf_level
+        As for `pool_rubin`.
 
     Raises
     ------
     PoolingError
         As `pool_rubin`.
 
-    References
-    ----------
-    Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
-    Barnard, J. and Rubin, D. B. (1999). Biometrika 86, 948-955.
-
     Examples
     --------
     >>> pool_scalars([[1.0], [2.0], [3.0]], [[4.0], [4.0], [4.0]]).t.item()
     5.333333333333333
     """
-    q = as_float(estimates, "estimates", 2)
-    u = as_float(variances, "variances", 2)
-    if u.shape != q.shape:
-        raise PoolingError(f"The variances have the shape {u.shape}, and the estimates the shape {q.shape}.")
+    q, u = read_estimates(estimates, variances, "variances")
     m = q.shape[-2]
-    check_count(m)
     checks.level(conf_level)
-    check_finite(q, "estimates", -2)
-    check_finite(u, "variances", -2)
     check_variances(u, -2)
     qbar, deviations = center(q)
     ubar = u.mean(axis=-2)
@@ -252,10 +195,6 @@ def linear(pool: RubinPool, L: npt.ArrayLike, q0: npt.ArrayLike = 0.0, *, dfcom:
     ------
     PoolingError
         L or q0 has the wrong shape or holds values that are not finite, or dfcom is not positive.
-
-    References
-    ----------
-    Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
 
     Examples
     --------
@@ -336,9 +275,8 @@ def barnard_rubin_df(
 ) -> FloatArray:
     """Degrees of freedom 1 / (1 / nu_old + 1 / nu_obs), in reciprocals so that no limit divides by zero.
 
-    nu_old = (m - 1) / lambda^2 (Rubin 1987) and
-    nu_obs = (1 - lambda) dfcom (dfcom + 1) / (dfcom + 3) (Barnard and Rubin 1999); `within_share` is 1 -
-    lambda.
+    nu_old = (m - 1) / lambda^2 (Rubin 1987) and nu_obs = (1 - lambda) dfcom (dfcom + 1) / (dfcom + 3) (Barnard and
+    Rubin 1999); `within_share` is 1 - lambda.
     """
     return ratio(1.0, lambda_**2 / (m - 1) + observed_reciprocal(within_share, dfcom), inf)
 
@@ -359,13 +297,7 @@ def ratio(numerator: FloatArray | float, denominator: FloatArray, otherwise: Flo
 
 
 def _rubin_pool(
-    m: int,
-    estimate: FloatArray,
-    ubar: FloatArray,
-    b: FloatArray,
-    dfcom: FloatArray,
-    conf_level: float,
-    q0: FloatArray,
+    m: int, estimate: FloatArray, ubar: FloatArray, b: FloatArray, dfcom: FloatArray, conf_level: float, q0: FloatArray
 ) -> RubinPool:
     """Assemble a RubinPool from the covariances."""
     # a combination that does not vary has a variance of zero up to rounding, never below

@@ -11,43 +11,22 @@ import numpy.typing as npt
 from scipy import special
 
 from ..errors import PoolingError, PoolingWarning, warn
-from ..pooling._checks import (
-    FloatArray,
-    as_float,
-    check_count,
-    check_dfcom,
-    check_variances,
-    checks,
-    name_imputations,
-)
-from ..pooling.rubin import PooledColumns, columns
 from ..shapes import Bool, Float, Int
+from ._checks import FloatArray, check_dfcom, check_variances, checks, name_imputations, read_estimates
+from .rubin import PooledColumns, columns
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A monotone transformation of a parameter.
+    """A monotone transformation of a parameter."""
 
-    Attributes
-    ----------
-    name : str
-        Name for tables.
-    forward, inverse : callable
-        To the transformed scale, and back.
-    derivative : callable
-        Derivative of `forward` at a value on the natural scale: var(forward(x)) = derivative(x)^2 var(x).
-    inverse_derivative : callable
-        Derivative of `inverse` at a value on the transformed scale.
-    low, high : float
-        Closed range of the natural scale; its ends lie at infinity on the transformed scale.
-    """
-
-    name: str
-    forward: Callable[[FloatArray], FloatArray]
-    inverse: Callable[[FloatArray], FloatArray]
+    name: str  # in tables
+    forward: Callable[[FloatArray], FloatArray]  # to the transformed scale
+    inverse: Callable[[FloatArray], FloatArray]  # back to the natural scale
+    # of ``forward`` at x, var(forward(x)) = derivative(x)^2 var(x), and of ``inverse`` at a transformed value
     derivative: Callable[[FloatArray], FloatArray]
     inverse_derivative: Callable[[FloatArray], FloatArray]
-    low: float
+    low: float  # closed range of the natural scale, whose ends lie at infinity on the transformed one
     high: float
 
 
@@ -99,41 +78,20 @@ REDUCTION = Scale(
 
 @dataclass(frozen=True, eq=False)
 class TransformedPool:
-    """Parameters pooled on a transformed scale; arrays of shape (..., p) unless stated.
-
-    Attributes
-    ----------
-    scale : str
-        Name of the scale.
-    m : int
-        Number of imputations handed in.
-    m_used : array of int
-        Number of imputations behind the pooled numbers.
-    excluded : array of bool, shape (..., m, p)
-        Which values were left out: on the boundary, undefined, or without a variance.
-    mean : array
-        Plain mean of the natural-scale values over every imputation that has one, boundary values included
-        (what merTools and mitml print). It differs from `estimate` (Jensen).
-    estimate, std_error, conf_low, conf_high : array
-        Back-transformed pooled estimate; delta-method standard error on the natural scale; back-transformed
-        limits. NaN where fewer than two imputations are left.
-    transformed : PooledColumns
-        Rubin's rules on the transformed scale (estimate, std_error, riv, lambda_, fmi, df, ...).
-    ubar, b, t : array
-        Within, between and total variance on the transformed scale.
-    """
+    """Parameters pooled on a transformed scale; NaN where fewer than two imputations are left."""
 
     scale: str
-    m: int
-    m_used: Int[npt.NDArray[np.int64], "*batch p"]
-    excluded: Bool[npt.NDArray[np.bool_], "*batch m p"]
+    m: int  # imputations handed in
+    m_used: Int[npt.NDArray[np.int64], "*batch p"]  # imputations behind the pooled numbers
+    excluded: Bool[npt.NDArray[np.bool_], "*batch m p"]  # on the boundary, undefined, or without a variance
+    # plain mean over every imputation that has a value (as merTools and mitml print), not the estimate (Jensen)
     mean: Float[FloatArray, "*batch p"]
-    estimate: Float[FloatArray, "*batch p"]
-    std_error: Float[FloatArray, "*batch p"]
+    estimate: Float[FloatArray, "*batch p"]  # transformed back, as are the limits
+    std_error: Float[FloatArray, "*batch p"]  # on the natural scale, by the delta method
     conf_low: Float[FloatArray, "*batch p"]
     conf_high: Float[FloatArray, "*batch p"]
-    transformed: PooledColumns
-    ubar: Float[FloatArray, "*batch p"]
+    transformed: PooledColumns  # Rubin's rules on the transformed scale
+    ubar: Float[FloatArray, "*batch p"]  # within, between and total variance there
     b: Float[FloatArray, "*batch p"]
     t: Float[FloatArray, "*batch p"]
 
@@ -167,10 +125,6 @@ def pool_transformed(
     names : sequence of str, optional
         Names of the p parameters, for the warning.
 
-    Returns
-    -------
-    TransformedPool
-
     Raises
     ------
     PoolingError
@@ -195,12 +149,8 @@ def pool_transformed(
     >>> float(pooled.estimate[0]), float(pooled.mean[0])
     (2.0, 2.5)
     """
-    x = as_float(values, "values", 2)
-    u = as_float(variances, "variances", 2)
-    if u.shape != x.shape:
-        raise PoolingError(f"The variances have the shape {u.shape}, and the values the shape {x.shape}.")
+    x, u = read_estimates(values, variances, "variances", name="values", finite=False)
     m = x.shape[-2]
-    check_count(m)
     checks.level(conf_level)
     check_variances(u, -2)
     _check_range(x, u, scale)
@@ -233,15 +183,14 @@ def _check_range(x: FloatArray, u: FloatArray, scale: Scale) -> None:
     """Refuse values that the scale cannot hold, and infinite ones."""
     outside = (x < scale.low) | (x > scale.high) | np.isinf(x)
     if outside.any():
-        where = np.unique(np.nonzero(outside)[-2]) + 1
         raise PoolingError(
             f"The scale {scale.name!r} holds values from {scale.low:g} to {scale.high:g}; those of "
-            f"{name_imputations(where)} (counted from 1) lie outside or are infinite."
+            f"{name_imputations(outside, -2)} (counted from 1) lie outside or are infinite."
         )
-    if np.isinf(u).any():
-        where = np.unique(np.nonzero(np.isinf(u))[-2]) + 1
+    infinite = np.isinf(u)
+    if infinite.any():
         raise PoolingError(
-            f"The variances of {name_imputations(where)} (counted from 1) are infinite; hand in NaN for a "
+            f"The variances of {name_imputations(infinite, -2)} (counted from 1) are infinite; hand in NaN for a "
             "value without a variance."
         )
 
@@ -281,8 +230,7 @@ def _describe(used: npt.NDArray[np.bool_], names: Sequence[str] | None) -> str:
         if not left_out.any():
             continue
         if used.ndim == 2:
-            where = name_imputations(np.nonzero(left_out)[0] + 1)
-            parts.append(f"{labels[j]}: {left_out.sum()} of {m} ({where})")
+            parts.append(f"{labels[j]}: {left_out.sum()} of {m} ({name_imputations(left_out, 0)})")
         else:
             parts.append(f"{labels[j]}: {left_out.sum()} of {left_out.size} values")
     return (

@@ -14,8 +14,8 @@ import pandas as pd
 from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from ..inference.boundary_covariance import boundary_covariance
 from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.kenward_roger import boundary_covariance
 from ..inference.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
 from ..inference.nesting import Difference, compare, identified_parameters, lacking_contrasts, order_models
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4

@@ -16,8 +16,7 @@ from ..fitting.fit import Fitted
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, coefficient_inference
-from ..inference.profile import profile
-from ..inference.profile_table import ProfileTable
+from ..inference.profile import ProfileTable, profile
 from ..progress import progress
 from .checks import check_draws, fresh_seed
 from .coefficients import fit_table, standard_errors

@@ -15,7 +15,7 @@ from ..fitting.redundancy import entry_places
 from ..fitting.redundant_terms import redundant_terms
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
-from ..inference.null_model import null_model
+from ..inference.nesting import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import check_level, fresh_seed

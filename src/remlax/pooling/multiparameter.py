@@ -5,44 +5,49 @@ Axes: m imputations, k tested components; every function takes leading batch axe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import PoolingError, PoolingWarning, warn
-from ..pooling._checks import (
+from ..shapes import Float
+from ._checks import (
     FloatArray,
     as_float,
     check_components,
     check_count,
     check_dfcom,
     check_finite,
+    name_imputations,
+    read_estimates,
 )
-from ..pooling._pooled_test import (
-    PooledTest,
-    check_statistics,
-    large_sample_df,
-    large_sample_test,
-    squared_inflation,
-)
-from ..pooling._tails import f_upper
-from ..pooling.rubin import center, observed_reciprocal, ratio
-from ..shapes import Float
+from ._tails import f_upper
+from .rubin import center, observed_reciprocal, ratio
+
+
+@dataclass(frozen=True, eq=False)
+class PooledTest:
+    """A pooled test; the arrays have the shape of the batch, () for one test."""
+
+    method: str  # "D1", "D2", "D3", "D4" or "D4 (robust)"
+    statistic: Float[FloatArray, "*batch"]  # on the scale of F
+    df1: int  # number of tested components k
+    df2: Float[FloatArray, "*batch"]  # inf where the imputations agree and the sample is taken as large
+    p_value: Float[FloatArray, "*batch"]
+    riv: Float[FloatArray, "*batch"]  # average relative increase in variance of the tested components
+    dfcom: Float[FloatArray, "*batch"]  # complete-data degrees of freedom used (D1); inf for large-sample tests
+    note: str = ""  # departures from the plain rule, in sentences
 
 
 def d1(
-    estimates: npt.ArrayLike,
-    covariances: npt.ArrayLike,
-    q0: npt.ArrayLike = 0.0,
-    *,
-    dfcom: npt.ArrayLike = inf,
+    estimates: npt.ArrayLike, covariances: npt.ArrayLike, q0: npt.ArrayLike = 0.0, *, dfcom: npt.ArrayLike = inf
 ) -> PooledTest:
     """Pooled Wald test of k components (D1).
 
-    r = (1 + 1/m) tr(b ubar^-1) / k and D1 = (qbar - q0)' ubar^-1 (qbar - q0) / (k (1 + r)), referred to
-    F(k, v). With dfcom = inf, v is that of Li, Raghunathan and Rubin (1991); with dfcom finite that of
-    Reiter (2007).
+    r = (1 + 1/m) tr(b ubar^-1) / k and D1 = (qbar - q0)' ubar^-1 (qbar - q0) / (k (1 + r)), referred to F(k, v). With
+    dfcom = inf, v is that of Li, Raghunathan and Rubin (1991); with dfcom finite that of Reiter (2007).
 
     Parameters
     ----------
@@ -54,10 +59,6 @@ def d1(
         Values under the null hypothesis.
     dfcom : float or array_like, shape (...), default inf
         Complete-data degrees of freedom of the test.
-
-    Returns
-    -------
-    PooledTest
 
     Raises
     ------
@@ -85,17 +86,9 @@ def d1(
     >>> float(test.riv), test.df1
     (0.6666666666666666, 2)
     """
-    q = as_float(estimates, "estimates", 2)
-    u = as_float(covariances, "covariances", 3)
+    q, u = read_estimates(estimates, covariances, "covariances")
     m, k = q.shape[-2:]
-    check_count(m)
     check_components(k)
-    if u.shape != (*q.shape, k):
-        raise PoolingError(
-            f"The covariances have the shape {u.shape}; estimates of shape {q.shape} need {(*q.shape, k)}."
-        )
-    check_finite(q, "estimates", -2)
-    check_finite(u, "covariances", -3)
     qbar, deviations = center(q)
     b = deviations.mT @ deviations / (m - 1)
     difference = qbar - _null_values(q0, k)
@@ -185,17 +178,48 @@ def wald_statistics(
     >>> wald_statistics([[1.0], [2.0]], [[[1.0]], [[2.0]]])
     array([1., 2.])
     """
-    q = as_float(estimates, "estimates", 2)
-    u = as_float(covariances, "covariances", 3)
-    k = q.shape[-1]
-    if u.shape != (*q.shape, k):
-        raise PoolingError(
-            f"The covariances have the shape {u.shape}; estimates of shape {q.shape} need {(*q.shape, k)}."
-        )
-    check_finite(q, "estimates", -2)
-    check_finite(u, "covariances", -3)
-    whitened, _ = _whiten(u, q - _null_values(q0, k), u)
+    q, u = read_estimates(estimates, covariances, "covariances", several=False)
+    whitened, _ = _whiten(u, q - _null_values(q0, q.shape[-1]), u)
     return np.asarray((whitened**2).sum(axis=-1))
+
+
+def check_statistics(values: npt.ArrayLike, what: str) -> FloatArray:
+    """Check statistics (..., m) that cannot be negative but for rounding."""
+    d = as_float(values, what, 1)
+    check_count(d.shape[-1])
+    check_finite(d, what, -1)
+    negative = d < -1e-4
+    if negative.any():
+        raise PoolingError(
+            f"The {what} of {name_imputations(negative, -1)} (counted from 1) are negative: the models are not "
+            "nested, not fitted to the same data, or a fit has not converged."
+        )
+    return d
+
+
+def large_sample_df(m: int, k: int, r: Float[FloatArray, "*batch"]) -> Float[FloatArray, "*batch"]:
+    """Denominator degrees of freedom of Li, Raghunathan and Rubin (1991), used by D1 and D3."""
+    t = k * (m - 1)
+    if t > 4:
+        return 4.0 + (t - 4.0) * squared_inflation(r, 1.0 - 2.0 / t)
+    return t * (1.0 + 1.0 / k) * squared_inflation(r) / 2.0
+
+
+def squared_inflation(r: Float[FloatArray, "*batch"], factor: float = 1.0) -> Float[FloatArray, "*batch"]:
+    """(1 + factor / r)^2, infinite in the limit of imputations that agree."""
+    with np.errstate(over="ignore"):
+        return np.asarray((1.0 + factor * ratio(1.0, r, inf)) ** 2)
+
+
+def large_sample_test(
+    method: str, statistic: FloatArray, k: int, df2: FloatArray, r: FloatArray, note: str
+) -> PooledTest:
+    """Add the p-value of a large-sample test, and a note where the statistic is negative."""
+    if (statistic < 0).any():
+        note = f"{note} The statistic is negative, hence p = 1.".strip()
+    df2 = np.asarray(df2)
+    p = f_upper(np.asarray(statistic), k, df2)
+    return PooledTest(method, np.asarray(statistic), k, df2, p, np.asarray(r), np.full(df2.shape, inf), note)
 
 
 def _null_values(q0: npt.ArrayLike, k: int) -> FloatArray:
