@@ -160,7 +160,7 @@ def test_refits_of_one_data_set_are_whole_models(response: str, tmp_path: Path) 
 
 
 def test_frames_of_refits_are_made_where_they_are_asked_for(fit: rx.LmerFit, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = rx.simulate(fit, 3, seed=1).to_numpy()
+    given = rx.simulate(fit, 3, seed=1).to_numpy(copy=True)
     again, drawn = rx.refit(fit, given), given.copy()
     given[:] = 0.0
     data = again.selection.rows.data
