@@ -285,14 +285,33 @@ def inference(*, quick: bool) -> Rows:
         f"D{j}": lambda j=j: rx.anova(fresh(less), fresh(fits), method=f"D{j}") for j in (1, 2, 3, 4)
     }
     tasks["Satterthwaite"] = lambda: [fit.tidy("fixed") for fit in fresh(fits)]
+    return timed({f"{name}, K = 20": task for name, task in tasks.items()}, 3 if quick else 5)
+
+
+def timed(tasks: dict[str, Callable[[], object]], repeats: int) -> Rows:
+    """Time calls of remlax alone."""
     rows: Rows = []
     for name, task in tasks.items():
         start = time.perf_counter()
         task()
-        row = {"what": f"{name}, K = 20", "tool": "remlax", "first call": time.perf_counter() - start}
-        row |= {"seconds": median_seconds(task, 3 if quick else 5), "calls": 3 if quick else 5, "verdict": "ok"}
-        rows.append(row)
+        row = {"what": name, "tool": "remlax", "first call": time.perf_counter() - start}
+        rows.append(row | {"seconds": median_seconds(task, repeats), "calls": repeats, "verdict": "ok"})
     return rows
+
+
+def refits(*, quick: bool) -> Rows:
+    """2,000 refits of 20 groups x 10 rows with a random intercept, and the bootstraps that consist of them."""
+    frame = small(1).iloc[:200]
+    fit, n_sims = rx.lmer("y ~ x + (1 | g)", frame), 500 if quick else 2000
+    drawn = rx.simulate(fit, n_sims, seed=1)
+    tasks: dict[str, Callable[[], object]] = {
+        "refit": lambda: rx.refit(fit, drawn),
+        "confint, boot": lambda: fit.confint("boot", n_sims=n_sims, seed=1),
+        "parametric bootstrap": lambda: rx.bootstrap(fit, n_sims, seed=1).summary(),
+        "cluster bootstrap": lambda: rx.bootstrap(fit, n_sims, seed=1, resample="g").summary(),
+        "r2": lambda: fit.r2(n_sims=n_sims, seed=1),
+    }
+    return timed({f"{name}, {n_sims:,} refits": task for name, task in tasks.items()}, 3 if quick else 5)
 
 
 WORKLOADS: dict[str, Callable[..., Rows]] = {
@@ -305,6 +324,7 @@ WORKLOADS: dict[str, Callable[..., Rows]] = {
     "memory": memory,
     "replications": replications,
     "inference": inference,
+    "refits": refits,
 }
 
 

@@ -80,7 +80,7 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
 _LAZY = {
-    "bootstrap": ".simulation.responses",
+    "bootstrap": ".simulation.bootstrap",
     "cluster_mean": ".impute",
     "impute": ".impute",
     "plot": ".plot",

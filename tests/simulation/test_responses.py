@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax.data.made_frames import MadeFrames
 from remlax.errors import DataError, DroppedRowsWarning, FormulaError, ModelSizeError, PoolingError
 from remlax.fitting import memory
+from remlax.fitting import refit as refit_module
+from remlax.fitting.refit import RefitFrames
+from remlax.fitting.resample import ResampleFrames
 
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
 
@@ -152,6 +157,41 @@ def test_refits_of_one_data_set_are_whole_models(response: str, tmp_path: Path) 
         np.testing.assert_allclose(one.r2(**options)["estimate"], share, rtol=1e-6)
         part, other = (m.sub_boot(lambda m: m.sigma, n=180, n_boot=1, seed=3)["statistic"] for m in (one, alone))
         np.testing.assert_allclose(part, other, rtol=1e-6)
+
+
+def test_frames_of_refits_are_made_where_they_are_asked_for(fit: rx.LmerFit, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = rx.simulate(fit, 3, seed=1).to_numpy(copy=True)
+    again, drawn = rx.refit(fit, given), given.copy()
+    given[:] = 0.0
+    data = again.selection.rows.data
+    assert data is not None
+    for k, frame in enumerate(data):
+        pd.testing.assert_frame_equal(frame, rx.datasets.sleepstudy().assign(Reaction=drawn[:, k]))
+    assert [len(part) for part in (data.frames[1:], data[:2])] == [2, 2]
+    pd.testing.assert_frame_equal(data.frames[-1], data.frames[2])
+    with pytest.raises(IndexError):
+        data.frames[3]
+    assert pickle.loads(pickle.dumps(again)).fixef().equals(again.fixef())
+
+    def refuse(frames: MadeFrames, k: int) -> pd.DataFrame:
+        raise AssertionError(f"frame {k} was made")
+
+    for kind in (RefitFrames, ResampleFrames):
+        monkeypatch.setattr(kind, "make", refuse)
+    rx.refit(fit, drawn).convergence()
+    fit.confint("boot", n_sims=3, seed=1)
+    for resample in (None, "Subject"):
+        rx.bootstrap(fit, 3, seed=1, resample=resample).summary()
+
+
+def test_refits_are_the_same_in_blocks(fit: rx.LmerFit, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = rx.simulate(fit, 5, seed=1)
+    whole = rx.refit(fit, drawn)
+    monkeypatch.setattr(refit_module, "BLOCK_NUMBERS", 2 * 180)
+    parts = rx.refit(fit, drawn)
+    np.testing.assert_allclose(parts.fixef(), whole.fixef(), rtol=1e-12)
+    with pytest.raises(DataError, match="the fixed part explains response 4 of 5 exactly"):
+        rx.refit(fit, drawn.assign(sim_4=0.5))
 
 
 def test_refits_to_different_outcomes_are_not_imputations(fit: rx.LmerFit) -> None:

@@ -213,5 +213,20 @@ def test_a_factor_without_an_intercept_has_no_reduction():
 
 def test_too_few_simulated_data_sets():
     _, fit = fit_case("dyestuff")
-    with pytest.raises(DataError, match="n_sims=1: the interval"):
-        fit.r2(n_sims=1)
+    for few in (1, False):
+        with pytest.raises(DataError, match=f"n_sims={few}: the interval .* 0 leaves the reductions out"):
+            fit.r2(n_sims=few)
+
+
+def test_explained_variance_without_simulation():
+    # without predictors R2 is the intraclass correlation: marginal 0, conditional tau^2 / (tau^2 + sigma^2)
+    _, fit = fit_case("dyestuff")
+    tau, sigma = fit.tidy("ran_pars")["estimate"]
+    table = fit.r2(n_sims=0)
+    assert table["measure"].tolist() == ["marginal", "conditional"]
+    assert_allclose(table["estimate"], [0, tau**2 / (tau**2 + sigma**2)], rtol=1e-12)
+    # and with some it is the first rows of the table with simulations
+    fits = rx.lmer_list("y ~ x + (1 | g)", three_sets())
+    for result in (fits[0], fits.pool()):
+        whole = result.r2(n_sims=2, seed=1).iloc[:2]
+        pd.testing.assert_frame_equal(result.r2(n_sims=0), whole, check_dtype=False)

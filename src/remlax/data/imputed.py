@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
@@ -38,7 +38,7 @@ class ImputedData(FrameNames):
 
     Parameters
     ----------
-    frames : tuple of pandas.DataFrame
+    frames : sequence of pandas.DataFrame
         The K data sets. They share memory with the frames they were made from: do not write into them.
     labels : tuple
         What each data set is called in tables and messages; 1..K where nothing else is given.
@@ -67,7 +67,7 @@ class ImputedData(FrameNames):
     [1.0, 2.5, 3.0]
     """
 
-    frames: tuple[pd.DataFrame, ...]
+    frames: Sequence[pd.DataFrame]
     labels: tuple[Label, ...]
     original: pd.DataFrame | None = None
     imputed_by: ImputationModel | None = None

@@ -139,7 +139,7 @@ class _Sources:
     known: dict[str, np.ndarray | pd.Series[Any]] = field(default_factory=dict)
 
     @property
-    def frames(self) -> tuple[pd.DataFrame, ...]:
+    def frames(self) -> Sequence[pd.DataFrame]:
         return self.data.frames
 
     @property

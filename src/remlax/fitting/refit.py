@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import sparse
 
 from ..data.imputed import ImputedData
+from ..data.made_frames import MadeFrames
 from ..design.build import ModelRows, RowInput
 from ..design.rows import RowArray, RowMatrix
-from ..engine.batch import Batch
 from ..engine.shapes import host_leaf
 from ..errors import DataError
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
-from ..kernels.problem import CrossProducts
 from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .memory import check_room
@@ -24,6 +25,8 @@ from .selection import Selection
 
 # a residual below this share of the response is rounding error
 EXACT_FIT = 1e-13
+# numbers of the responses that are worked on at once
+BLOCK_NUMBERS = 2**21
 
 
 def z_matrices(model: Assembled, k: int) -> list[sparse.csr_array]:
@@ -179,47 +182,63 @@ def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
 
 
 def with_responses(model: Assembled, k: int, y: np.ndarray) -> Assembled:
-    """Replace the response of one data set by others (n_sims, n), one data set each."""
-    n_sims, p = len(y), len(model.keep)
-    rows = _repeated_rows(model.rows, k, y)
-    root = None if rows.weights is None else np.sqrt(rows.weights.values)
-    basis = model.orthonormal(rows.x.values[:, model.keep], k)
-    centred = y if rows.offset is None else y - rows.offset.values
-    if root is not None:
-        basis, centred = basis * root[:, None], centred * root
-    inverse = model.inverse[k]
-    # projected twice, as the conditioning of a data set is: the first pass leaves rounding error of the size of y
-    gamma = centred @ basis
-    residual = centred - gamma @ basis.T
-    again = residual @ basis
-    residual -= again @ basis.T
-    scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / y.shape[1])
-    exact = np.flatnonzero(~(scale > EXACT_FIT * np.sqrt(np.mean(y * y, axis=1))))
+    """Replace the response of one data set by others (n_sims, n), one data set each; the design is shared."""
+    n_sims, n = y.shape
+    block = max(1, BLOCK_NUMBERS // n)
+    product = _products_of_responses(model, k)
+    blocks = [product(y[start : start + block]) for start in range(0, n_sims, block)]
+    gamma, scale, wy, *zy = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    exact = np.flatnonzero(~(scale > EXACT_FIT * np.sqrt(np.einsum("sn,sn->s", y, y) / n)))
     if len(exact):
         raise DataError(
             f"the fixed part explains response {exact[0] + 1} of {n_sims} exactly: there is no residual variance to "
             "estimate"
         )
-    residual /= scale[:, None]
-    border = np.zeros((n_sims, model.layout.structure.n_fixed + 1))
-    border[:, :p] = residual @ basis
-    border[:, -1] = np.einsum("sn,sn->s", residual, residual)
-    by_factor = []
-    for z, unit in zip(z_matrices(model, k), model.units, strict=True):
-        weighted = residual if root is None else residual * root
-        by_factor.append((z.T @ weighted.T).T.reshape(n_sims, -1, len(unit.scale)))
-    layout = replace(model.layout, table_codes=_table_codes_of(model, k))
-    inner = model.inner_inverse
+    own, inverse, inner = model.batch.one(k), model.inverse[k], model.inner_inverse
+    ww = np.repeat(np.asarray(own.products.ww)[None], n_sims, axis=0)
+    ww[:, -1] = 0.0  # of padded columns
+    ww[:, -1, [*range(len(model.keep)), -1]] = wy
+    ww[:, :, -1] = ww[:, -1]
+    products = replace(own.with_zy(zy), ww=host_leaf(ww), log_scale=host_leaf(2 * np.log(scale)))
     return replace(
         model,
-        rows=rows,
-        layout=layout,
-        batch=model.batch.with_products(_with_borders(model.batch, k, border, by_factor, 2 * np.log(scale))),
+        rows=_repeated_rows(model.rows, k, y),
+        layout=replace(model.layout, table_codes=_table_codes_of(model, k)),
+        batch=model.batch.with_products(products),
         inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
         inner_inverse=None if inner is None else np.broadcast_to(inner[k], (n_sims, *inverse.shape)),
-        ols=(gamma + again) @ inverse.T,
+        ols=gamma @ inverse.T,
         y_scale=scale,
     )
+
+
+def _products_of_responses(model: Assembled, k: int) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Make the function that multiplies responses (m, n) by the design of one data set.
+
+    It returns their coordinates (m, p) in the basis of X, the scale (m,) of the residuals, and products of the scaled
+    residuals: with the basis and themselves (m, p + 1), then with Z of each factor (m, levels, q).
+    """
+    rows, z, widths = model.rows, z_matrices(model, k), model.layout.structure.q
+    offset = 0.0 if rows.offset is None else rows.offset.of(k)
+    root = np.ones(rows.n_rows(k)) if rows.weights is None else np.sqrt(rows.weights.of(k))
+    basis = model.orthonormal(rows.x.of(k)[:, model.keep], k) * root[:, None]
+
+    def product(y: np.ndarray) -> tuple[np.ndarray, ...]:
+        centred = (y - offset) * root
+        # projected twice, as the conditioning of a data set is: the first pass leaves rounding error of the size of y
+        gamma = centred @ basis
+        residual = centred - gamma @ basis.T
+        again = residual @ basis
+        residual -= again @ basis.T
+        scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / len(root))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a scale of zero is refused
+            residual /= scale[:, None]
+        wy = np.column_stack([residual @ basis, np.einsum("sn,sn->s", residual, residual)])
+        residual *= root
+        zy = ((part.T @ residual.T).T.reshape(len(y), -1, q) for part, q in zip(z, widths, strict=True))
+        return gamma + again, scale, wy, *zy
+
+    return product
 
 
 def _table_codes_of(model: Assembled, k: int) -> tuple[np.ndarray, ...]:
@@ -238,10 +257,11 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
         return RowArray(values.of(k), None)
 
     n_sims, n = y.shape
-    offsets = np.arange(n_sims + 1) * n
+    offsets, labels = np.arange(n_sims + 1) * n, tuple(range(1, n_sims + 1))
+    assert rows.data is not None  # every fit keeps its data
     return replace(
         rows,
-        labels=tuple(range(1, n_sims + 1)),
+        labels=labels,
         offsets=offsets,
         x=RowMatrix.of_all(rows.x.of(k), offsets),
         y=RowArray(y.reshape(-1), offsets),
@@ -250,7 +270,7 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
         weights=None if rows.weights is None else one(rows.weights),
         offset=None if rows.offset is None else one(rows.offset),
         index=(rows.index[k],) * n_sims,
-        data=_repeated_data(rows, k, y),
+        data=ImputedData(RefitFrames(rows.data.frames[k], rows.formula.response, y), labels),
         given_weights=of_set(rows.given_weights, k),
         given_offset=of_set(rows.given_offset, k),
         refitted=True,
@@ -264,30 +284,20 @@ def of_set(given: RowInput, k: int) -> RowInput:
     return given
 
 
-def _repeated_data(rows: ModelRows, k: int, y: np.ndarray) -> ImputedData | None:
-    """The data set with each response in place of its own, where the response is a column; memory is shared."""
-    if rows.data is None:
-        return None
-    frame, name = rows.data.frames[k], rows.formula.response
-    if name not in frame.columns:
-        return ImputedData((frame,) * len(y), tuple(range(1, len(y) + 1)))
-    frames = []
-    for values in y:
-        copy = frame.copy(deep=False)
-        copy[name] = values
-        frames.append(copy)
-    return ImputedData(tuple(frames), tuple(range(1, len(y) + 1)))
+@dataclass(frozen=True, eq=False)
+class RefitFrames(MadeFrames):
+    """The data set with each response (n_sims, n) in place of its own, where the response is a column."""
 
+    frame: pd.DataFrame
+    response: str
+    y: np.ndarray
 
-def _with_borders(
-    batch: Batch, k: int, border: np.ndarray, by_factor: list[np.ndarray], log_scale: np.ndarray
-) -> CrossProducts:
-    """Products of every response: blocks without y are views of the data set's own.
+    def __len__(self) -> int:
+        return len(self.y)
 
-    border (n_sims, w): W'y; by_factor: Z'y of each factor (n_sims, levels, q).
-    """
-    own = batch.one(k)
-    ww = np.repeat(np.asarray(own.products.ww)[None], len(border), axis=0)
-    ww[:, -1], ww[:, :, -1] = border, border
-    products: CrossProducts = own.with_zy(by_factor)
-    return replace(products, ww=host_leaf(ww), log_scale=host_leaf(log_scale))
+    def make(self, k: int) -> pd.DataFrame:
+        """See `MadeFrames`; memory is shared with the frame."""
+        frame = self.frame.copy(deep=False)
+        if self.response in frame:
+            frame[self.response] = self.y[k]
+        return frame

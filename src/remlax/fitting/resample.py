@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 
 from ..data.imputed import ImputedData
+from ..data.made_frames import MadeFrames
 from ..design.build import ModelRows, RowInput, needed_columns
 from ..design.groups import grouping_factor
 from ..design.rows import RowArray, RowMatrix
@@ -23,7 +24,7 @@ from .refit import of_set
 from .selection import Selection
 
 ROWS = "rows"
-# below this share of a column left by the others, the cross-products cannot tell whether it is determined
+# below this eigenvalue of columns of unit length, the cross-products cannot tell whether they are independent
 DOUBTFUL = 1e-8
 EXACT = 1e-10
 
@@ -182,7 +183,7 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
     model = fit.model
     offset = 0.0 if model.rows.offset is None else model.rows.offset.of(fit.k)
     columns = np.column_stack([model.rows.x.of(fit.k)[:, model.keep], model.rows.y.of(fit.k) - offset])
-    identified = np.array([_identified(columns, draw.rows) for draw in draws])
+    identified = _identified(columns, draws)
     kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
     if not kept:
         raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
@@ -195,23 +196,40 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
     return fit_assembled(again, fit.fitted.optimizer), identified
 
 
-def _identified(columns: np.ndarray, taken: np.ndarray) -> bool:
-    """Whether the rows of a resample determine all coefficients, and leave a residual; columns [X y]."""
-    times = np.bincount(taken, minlength=len(columns))
-    gram = (columns * times[:, None]).T @ columns
-    sizes = np.sqrt(np.diag(gram))
-    if (sizes > 0).all():
-        try:
-            if (np.diag(np.linalg.cholesky(gram / np.outer(sizes, sizes))) ** 2 > DOUBTFUL).all():
-                return True
-        except np.linalg.LinAlgError:
-            pass
-    columns = columns[times > 0]
-    if aliased_columns(columns[:, :-1]):
-        return False
+def _identified(columns: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
+    """Tell which resamples determine all coefficients, and leave a residual, boolean (n_draws,); columns [X y]."""
+    times = np.stack([np.bincount(draw.rows, minlength=len(columns)) for draw in draws]).astype(float)
+    gram = np.stack([times @ (columns * column[:, None]) for column in columns.T], axis=1)
+    sizes = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    out = np.linalg.eigvalsh(gram / (sizes[:, :, None] * sizes[:, None]))[:, 0] > DOUBTFUL
+    for i in np.flatnonzero(~out):
+        out[i] = _rows_identify(columns[times[i] > 0])
+    return np.asarray(out)
+
+
+def _rows_identify(columns: np.ndarray) -> bool:
+    """Whether rows determine all coefficients, and leave a residual; columns [X y]."""
     x, y = columns[:, :-1], columns[:, -1]
+    if aliased_columns(x):
+        return False
     left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0] if x.shape[1] else y
     return bool(np.linalg.norm(left) > EXACT * np.linalg.norm(y))
+
+
+@dataclass(frozen=True, eq=False)
+class ResampleFrames(MadeFrames):
+    """Rows of resamples below each other, and where each begins (n_draws + 1,)."""
+
+    stacked: pd.DataFrame
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def make(self, k: int) -> pd.DataFrame:
+        """See `MadeFrames`."""
+        return self.stacked.iloc[self.offsets[k] : self.offsets[k + 1]].reset_index(drop=True)
 
 
 def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[Draw]) -> ModelRows:
@@ -236,7 +254,6 @@ def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[
         stacked[column] = np.concatenate([draw.names[i] for draw in draws])
     groups = {term.group_label: term.group for term in rows.formula.random}
     factors = tuple(grouping_factor(stacked, groups[f.label], f.label) for f in rows.factors)
-    parts = [stacked.iloc[a:b].reset_index(drop=True) for a, b in pairwise(offsets)]
     labels = tuple(range(1, len(draws) + 1))
     return replace(
         rows,
@@ -249,8 +266,8 @@ def resampled_rows(rows: ModelRows, k: int, clusters: Clusters, draws: Sequence[
         factor_rows=tuple(RowArray(f.codes, offsets) for f in factors),
         weights=one(rows.weights),
         offset=one(rows.offset),
-        index=tuple(part.index for part in parts),
-        data=ImputedData(tuple(parts), labels),
+        index=tuple(pd.RangeIndex(len(draw.rows)) for draw in draws),
+        data=ImputedData(ResampleFrames(stacked, offsets), labels),
         given_weights=_given(rows.given_weights, k, draws),
         given_offset=_given(rows.given_offset, k, draws),
     )

@@ -439,7 +439,8 @@ class PooledLmer(ModelResult, UnknownNames):
         ----------
         n_sims : int, default 200
             Responses drawn from the model per imputation. Both models are refitted to them for the standard errors of
-            the reductions of variance, which depend on two fits to the same data.
+            the reductions of variance, which depend on two fits to the same data. 0 leaves the reductions out:
+            marginal and conditional R2 need no simulation.
         seed : int, optional
             The same seed gives the same draws.
 
@@ -452,7 +453,7 @@ class PooledLmer(ModelResult, UnknownNames):
         Raises
         ------
         DataError
-            ``n_sims`` is less than 2.
+            ``n_sims`` is neither 0 nor at least 2.
 
         Warns
         -----

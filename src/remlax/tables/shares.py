@@ -135,7 +135,8 @@ def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple
     """
     if isinstance(n_sims, bool) or not isinstance(n_sims, int | np.integer) or n_sims < 2:
         raise DataError(
-            f"n_sims={n_sims!r}: the interval of a reduction of variance needs at least two simulated data sets"
+            f"n_sims={n_sims!r}: the interval of a reduction of variance needs at least two simulated data sets; 0 "
+            "leaves the reductions out"
         )
     null = Selection.all_of(null_model(fits))
     factors, lacking = _factors_with_intercept(fits.fitted)
@@ -260,11 +261,18 @@ def fit_icc(fit: Selection, conf_level: float) -> pd.DataFrame:
     return table
 
 
+def _r2_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[list[ShareEstimates], list[str]]:
+    """Marginal and conditional R2 and, where responses are drawn, the reductions of variance; and notes."""
+    if n_sims == 0 and not isinstance(n_sims, bool):
+        return [nakagawa_estimates(fits)], []
+    reductions, notes = reduction_estimates(fits, n_sims, seed)
+    return [nakagawa_estimates(fits), reductions], notes
+
+
 def fit_r2(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
     """Explained variance of one fit; see ``LmerFit.r2``."""
-    reductions, notes = reduction_estimates(fit, n_sims, seed)
-    parts = [nakagawa_estimates(fit), reductions]
-    table = pd.concat([fit_shares(part, conf_level) for part in parts], ignore_index=True)
+    estimates, notes = _r2_estimates(fit, n_sims, seed)
+    table = pd.concat([fit_shares(part, conf_level) for part in estimates], ignore_index=True)
     table.attrs["notes"] = [*notes, *fit_notes(fit)]
     return table
 
@@ -276,8 +284,8 @@ def pooled_icc(fits: Selection, conf_level: float) -> pd.DataFrame:
 
 def pooled_r2(fits: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
     """Pooled explained variance; see ``PooledLmer.r2``."""
-    reductions, notes = reduction_estimates(fits, n_sims, seed)
-    parts = [pooled_shares(part, conf_level, fits.labels) for part in (nakagawa_estimates(fits), reductions)]
+    estimates, notes = _r2_estimates(fits, n_sims, seed)
+    parts = [pooled_shares(part, conf_level, fits.labels) for part in estimates]
     table = pd.concat(parts, ignore_index=True)
     table.attrs = {"notes": [*(note for part in parts for note in part.attrs["notes"]), *notes]}
     return table
