@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import Checks
 from ..errors import DataError
 from ..fitting.selection import Selection
 from .kenward_roger import Adjustment, adjust, contrast_df, joint_df
@@ -225,11 +226,10 @@ def _rule(robust: ClusterRobust | None, rule: str) -> str:
 
 
 def _robust(fits: Selection, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
+    Checks().choice(vcov, Vcov, "vcov=")
     if vcov == "model":
         if cluster is not None:
             raise DataError(f"cluster={cluster!r} belongs to a robust covariance: use vcov='CR2' or 'CR0' with it")
         return None
-    if vcov not in ("CR0", "CR2"):
-        raise DataError(f"vcov={vcov!r} is not known: use 'model', 'CR0' or 'CR2'")
     name = cluster_name(fits.fitted, cluster)
     return ClusterRobust(robust_scores(fits, vcov, name), vcov, name)
