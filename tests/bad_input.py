@@ -1207,19 +1207,19 @@ RESULTS: list[Case] = [
         "confint: text for a level",
         of(fit, "confint", conf_level="95"),
         DataError,
-        r"conf_level='95' must lie between 0 and 1",
+        r"conf_level='95' must be a number between 0 and 1",
     ),
     (
         "confint: no level",
         of(fit, "confint", "profile", conf_level=None),
         DataError,
-        r"conf_level=None must lie between 0 and 1",
+        r"conf_level=None must be a number between 0 and 1",
     ),
     (
         "confint: seed of a list",
         of(fits, "confint", "boot", seed="a"),
         DataError,
-        r"seed='a' must be a whole number that is not negative",
+        r"seed='a' must be a whole number of at least 0",
     ),
     (
         "average_obs: no dict",
@@ -1285,13 +1285,13 @@ RESULTS: list[Case] = [
         "r2: seed of one fit",
         of(fit, "r2", seed=-1),
         DataError,
-        r"seed=-1 must be a whole number that is not negative",
+        r"seed=-1 must be a whole number of at least 0",
     ),
     (
         "r2: seed of another type",
         of(pooled, "r2", seed="a"),
         DataError,
-        r"seed='a' must be a whole number that is not negative",
+        r"seed='a' must be a whole number of at least 0",
     ),
     (
         "emmeans: at of another type",
@@ -1522,7 +1522,7 @@ RESULTS: list[Case] = [
         "predict_interval: seed of text",
         of(fit, "predict_interval", seed="a"),
         DataError,
-        "seed='a' must be a whole number that is not negative",
+        "seed='a' must be a whole number of at least 0",
     ),
     (
         "model_table: a number",
@@ -1796,7 +1796,7 @@ MORE: list[Case] = [
         DataError,
         "n_sims=1: the interval of a reduction of variance needs at least two simulated data sets",
     ),
-    ("r2: draws as text", of(fit, "r2", n_sims="9"), DataError, "n_sims='9': the interval of a reduction"),
+    ("r2: draws as text", of(fit, "r2", n_sims="9"), DataError, "n_sims='9' must be a whole number of at least 0"),
     ("sim_fixef: draws", of(fit, "sim_fixef", n_sims=0), DataError, "n_sims=0 must be a whole number of at least 2"),
     (
         "sim_fixef: level",
@@ -1808,13 +1808,13 @@ MORE: list[Case] = [
         "sim_fixef: seed",
         of(fit, "sim_fixef", seed=1.5),
         DataError,
-        r"seed=1\.5 must be a whole number that is not negative",
+        r"seed=1\.5 must be a whole number of at least 0",
     ),
     (
         "sim_fixef: negative seed",
         of(fit, "sim_fixef", seed=-1),
         DataError,
-        "seed=-1 must be a whole number that is not negative",
+        "seed=-1 must be a whole number of at least 0",
     ),
     (
         "sim_ranef: unknown group",

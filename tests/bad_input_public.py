@@ -54,14 +54,24 @@ PUBLIC: list[Case] = [
         PoolingError,
         r"positive definite",
     ),
-    ("confint: level", lambda: fit().confint(conf_level=95), DataError, r"conf_level=95 must lie between 0 and 1"),
+    (
+        "confint: level",
+        lambda: fit().confint(conf_level=95),
+        DataError,
+        r"conf_level=95 must be a number between 0 and 1",
+    ),
     (
         "confint: draws",
         lambda: fit().confint("boot", n_sims=0),
         DataError,
         r"n_sims=0 must be a whole number of at least 2",
     ),
-    ("profile: level", lambda: fit().profile(conf_level=2), DataError, r"conf_level=2 must lie between 0 and 1"),
+    (
+        "profile: level",
+        lambda: fit().profile(conf_level=2),
+        DataError,
+        r"conf_level=2 must be a number between 0 and 1",
+    ),
     (
         "re_impact: no frame",
         lambda: fit().re_impact(3),

@@ -198,7 +198,7 @@ def test_profile_table():
     wide, narrow = found.confint(0.99), found.confint(0.5)
     assert (wide["conf_low"] < narrow["conf_low"]).all()
     assert (wide["conf_high"] > narrow["conf_high"]).all()
-    with pytest.raises(DataError, match=r"conf_level=95 must lie between 0 and 1"):
+    with pytest.raises(DataError, match=r"conf_level=95 must be a number between 0 and 1"):
         found.confint(95)
 
 
@@ -374,7 +374,7 @@ def test_what_cannot_be_asked():
     _, fit = fit_case("dyestuff")
     with pytest.raises(DataError, match="method='Wald' is not known: use 'wald', 'profile' or 'boot'"):
         fit.confint("Wald")
-    with pytest.raises(DataError, match="conf_level=95 must lie between 0 and 1"):
+    with pytest.raises(DataError, match="conf_level=95 must be a number between 0 and 1"):
         fit.confint(conf_level=95)
     with pytest.raises(DataError, match="n_sims=1 must be a whole number of at least 2"):
         fit.confint("boot", n_sims=1)

@@ -124,7 +124,7 @@ def test_what_cannot_be_asked():
         fit.emmeans("N", at={"V": []})
     with pytest.raises(DataError, match="'V' the category 'Oats', which the data of the fit do not have"):
         fit.emmeans("N", at={"V": "Oats"})
-    with pytest.raises(DataError, match="adjust='scheffe' is not known: use one of 'tukey'"):
+    with pytest.raises(DataError, match="adjust='scheffe' is not known: use 'tukey'"):
         fit.emmeans("N").differences("scheffe")
     _, sleep = fit_case("sleepstudy_corr")
     with pytest.raises(DataError, match=r"'Days' has one value only in the reference grid \(4.5\)"):

@@ -208,6 +208,7 @@ def coefficient_inference(
 
 
 def _robust(fits: Selection, vcov: Vcov, cluster: str | None) -> ClusterRobust | None:
+    Checks().choice(vcov, Vcov, "vcov=")
     if vcov == "model":
         if cluster is not None:
             raise DataError(f"cluster={cluster!r} belongs to a robust covariance: use vcov='CR2' or 'CR0' with it")

@@ -12,7 +12,7 @@ from ..errors import DataError, RankDeficientWarning, quiet, warn
 from ..fitting.selection import Selection
 from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
 from ..predict.observations import model_frames, used_as_number
-from ..predict.prediction import Interval, common_dfcom, predict_one, predict_pooled
+from ..predict.prediction import Interval, predict_table
 from ..results import LmerFit, PooledLmer
 
 Model: TypeAlias = LmerFit | PooledLmer
@@ -48,10 +48,7 @@ def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float
     interval: Interval | None = None if conf_level is None else "confidence"
     level_of_limits = 0.95 if conf_level is None else conf_level
     with quiet(RankDeficientWarning):
-        if isinstance(model, PooledLmer):
-            dfcom = common_dfcom(model.within, model.rubin.dfcom)
-            return predict_pooled(fits, rows, interval, level_of_limits, dfcom)
-        return predict_one(fits, rows, interval, level_of_limits)
+        return predict_table(fits, rows, interval, level_of_limits, model._dfcom)
 
 
 def _check_points(rows: PredictionRows) -> None:

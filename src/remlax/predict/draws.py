@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,11 @@ from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..kernels.posterior import Draws, draw, draw_rows
 from ..progress import progress
-from ..tables.checks import check_draws, fresh_seed
+from ..tables.checks import check_draws, checks, fresh_seed
 from .known_terms import IgnoredTerms, adjusted_rows
 from .levels import choose_effects
 from .newdata import PredictionRows
-from .prediction import Interval, conditioned_rows, estimate_parts
+from .prediction import conditioned_rows, estimate_parts
 from .redundant_rows import warn_redundant_rows
 from .undetermined import warn_undetermined
 
@@ -31,27 +32,49 @@ IntervalMethod = Literal["simulate", "analytic"]
 CHUNK_DRAWS = 20_000_000
 
 
-def analytic(method: IntervalMethod, which: Which, **of_draws: bool) -> bool:
-    """Tell whether the formulas are asked for.
+@dataclass(frozen=True)
+class DrawOptions:
+    """Which draws of predictions are made, and how they are summarised, as of ``LmerFit.predict_interval``."""
 
-    Raises
-    ------
-    DataError
-        The method is not known, or cannot do ``which``, or what is asked for by other arguments.
-    """
-    if method not in ("simulate", "analytic"):
-        raise DataError(f"method={method!r} is not known: use 'simulate' or 'analytic'")
-    if method == "analytic" and which != "full":
-        raise DataError(f"which={which!r} needs method='simulate'; for the fixed part use predict() without effects")
-    asked = next((name for name, given in of_draws.items() if given), None)
-    if method == "analytic" and asked is not None:
-        raise DataError(f"{asked}= is about draws, and method='analytic' makes none: leave out one of the two")
-    return method == "analytic"
+    n_sims: int
+    seed: int | None
+    conf_level: float = 0.95
+    which: Which = "full"
+    stat: Stat = "median"
+    residual: bool = True
+    draws: DrawsFrom = "joint"
+    return_draws: bool = False
+    ignore_fixed_terms: IgnoredTerms = None
+    fix_intercept_variance: bool = False
 
+    def __post_init__(self) -> None:
+        for name, literal in (("which", Which), ("stat", Stat), ("draws", DrawsFrom)):
+            checks.choice(getattr(self, name), literal, f"{name}=")
+        check_draws(self.n_sims, self.conf_level)
+        if self.draws != "separate" and self.corrections:
+            raise DataError(
+                f"{self.corrections[0]}= makes up for what draws='separate' counts twice, which draws={self.draws!r} "
+                "does not: leave it out, or give draws='separate'"
+            )
 
-def interval_name(residual: bool) -> Interval:
-    """Name `predict` has for an interval with or without the residual."""
-    return "prediction" if residual else "confidence"
+    @property
+    def corrections(self) -> list[str]:
+        """What makes coefficients count as known, wholly or in part."""
+        known = ["ignore_fixed_terms"] if self.ignore_fixed_terms is not None else []
+        return known + ["fix_intercept_variance"] * bool(self.fix_intercept_variance)
+
+    def analytic(self, method: IntervalMethod) -> bool:
+        """Tell whether the formulas are asked for, and nothing that they do not know."""
+        checks.choice(method, IntervalMethod, "method=")
+        if method == "simulate":
+            return False
+        if self.which != "full":
+            raise DataError(
+                f"which={self.which!r} needs method='simulate'; for the fixed part use predict() without effects"
+            )
+        for name in ["return_draws"] * bool(self.return_draws) + self.corrections:
+            raise DataError(f"{name}= is about draws, and method='analytic' makes none: leave out one of the two")
+        return True
 
 
 def raw_keys(seed: int | None, which: Sequence[int], *purpose: int) -> np.ndarray:
@@ -65,15 +88,8 @@ def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
     model, k = fits.model, fits.index
     _check_room(fits, n_sims)
-    found = run(
-        draw,
-        model.batch.take(k),
-        raw_keys(fresh_seed(seed), fits.which, 0),
-        fits.inner,
-        lapack=True,
-        n_sims=n_sims,
-        joint=True,
-    )
+    keys = raw_keys(fresh_seed(seed), fits.which, 0)
+    found = run(draw, model.batch.take(k), keys, fits.inner, lapack=True, n_sims=n_sims, joint=True)
     scale = model.y_scale[k]
     gamma = np.asarray(found.gamma)[:, :, : len(model.keep)]
     beta = model.ols[k][:, None] + np.einsum("kij,ksj->ksi", model.inverse[k], gamma) * scale[:, None, None]
@@ -101,14 +117,7 @@ def centre_spread(means: np.ndarray) -> np.ndarray:
 
     K sets of draws side by side have the variance W + (K - 1)/K B; Rubin's is W + (K + 1)/K B.
 
-    Parameters
-    ----------
-    means : ndarray (K, ...)
-
-    Returns
-    -------
-    ndarray (K, ...)
-        What to add to the draws.
+    means (K, ...); returned is what to add to the draws (K, ...).
     """
     k = len(means)
     if k == 1:
@@ -130,16 +139,13 @@ def row_draws(
     shift = centre_spread(means)
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     size = max(1, CHUNK_DRAWS // (len(k) * n_sims * (2 + len(model.layout.factors))))
+    static: dict[str, Any] = {"n_sims": n_sims, "n_new": tuple(map(len, rows.new)), "joint": draws == "joint"}
     with progress(rows.n_rows, "row") as tell:
         for chunk, start in enumerate(range(0, rows.n_rows, size)):
             part = slice(start, min(start + size, rows.n_rows))
             keys = raw_keys(seed, fits.which, 0), raw_keys(seed, fits.which, 1, chunk)
-            conditioned = conditioned_rows(fits, rows, part)
-            n_new = tuple(len(names) for names in rows.new)
-            theta, joint = fits.inner, draws == "joint"
-            found = run(
-                draw_rows, batch, *keys, theta, conditioned, lapack=True, n_sims=n_sims, n_new=n_new, joint=joint
-            )
+            given = conditioned_rows(fits, rows, part)
+            found = run(draw_rows, batch, *keys, fits.inner, given, lapack=True, **static)
             out = np.asarray(found.parts)[:, :, :, : part.stop - part.start] * scale[:, None, None, None]
             for i in range(len(k)):
                 frame = rows.frame(i)
@@ -150,135 +156,65 @@ def row_draws(
             tell(part.stop - part.start)
 
 
-def simulated_rows(
-    fits: Selection,
-    rows: PredictionRows,
-    *,
-    which: Which,
-    stat: Stat,
-    n_sims: int,
-    seed: int | None,
-    conf_level: float,
-    residual: bool,
-    draws: DrawsFrom,
-    return_draws: bool,
-    ignore_fixed_terms: IgnoredTerms,
-    fix_intercept_variance: bool,
-) -> pd.DataFrame:
+def simulated_rows(fits: Selection, rows: PredictionRows, options: DrawOptions) -> pd.DataFrame:
     """Table of simulated intervals, or of the draws; see ``LmerFit.predict_interval``."""
-    if ignore_fixed_terms is not None or fix_intercept_variance:
-        if draws != "separate":
-            name = "fix_intercept_variance" if ignore_fixed_terms is None else "ignore_fixed_terms"
-            raise DataError(
-                f"{name}= makes up for what draws='separate' counts twice, which draws={draws!r} does not: leave it "
-                "out, or give draws='separate'"
-            )
-        rows = adjusted_rows(fits, rows, ignore_fixed_terms, fix_intercept_variance)
-    if return_draws:
-        return draw_table(fits, rows, which=which, n_sims=n_sims, seed=seed, residual=residual, draws=draws)
-    return interval_table(
-        fits,
-        rows,
-        which=which,
-        stat=stat,
-        n_sims=n_sims,
-        seed=seed,
-        conf_level=conf_level,
-        residual=residual,
-        draws=draws,
-    )
+    if options.corrections:
+        rows = adjusted_rows(fits, rows, options.ignore_fixed_terms, options.fix_intercept_variance)
+    return draw_table(fits, rows, options) if options.return_draws else interval_table(fits, rows, options)
 
 
-def interval_table(
-    fits: Selection,
-    rows: PredictionRows,
-    *,
-    which: Which,
-    stat: Stat,
-    n_sims: int,
-    seed: int | None,
-    conf_level: float,
-    residual: bool,
-    draws: DrawsFrom,
-) -> pd.DataFrame:
-    """Table of simulated intervals; see ``LmerFit.predict_interval``."""
-    check_draws(n_sims, conf_level)
-    _check_known("stat", stat, ("median", "mean"))
-    if which != "fixed":
+def interval_table(fits: Selection, rows: PredictionRows, options: DrawOptions) -> pd.DataFrame:
+    """Table of simulated intervals."""
+    if options.which != "fixed":
         warn_redundant_rows(fits, rows)
     labels = [factor.label for factor in fits.model.layout.factors]
     found: dict[str, np.ndarray] = {}
-    for name, part, total in _totals(fits, rows, which, n_sims, seed, residual, draws):
+    for name, part, total in _totals(fits, rows, options):
         each = found.setdefault(name, np.empty((3, rows.n_rows)))
-        each[:, part] = _summarise(total.reshape(-1, total.shape[2]), stat, conf_level)
+        columns = summary_columns(total.reshape(-1, total.shape[2]), options.conf_level)
+        each[:, part] = columns[options.stat], columns["conf_low"], columns["conf_high"]
     tables = []
     for name, values in found.items():
         table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high"), values, strict=True)), index=rows.index)
         if name in labels and fits.fitted.redundancies.effects(fits.which, labels.index(name)).any():
             table[:] = np.nan  # how much of an effect is this factor's is not identified
-        if which == "all":
+        if options.which == "all":
             table.insert(0, "effect", name)
         tables.append(table)
-    return tables[0] if which != "all" else pd.concat(tables)
+    return pd.concat(tables)
 
 
-def draw_table(
-    fits: Selection,
-    rows: PredictionRows,
-    *,
-    which: Which,
-    n_sims: int,
-    seed: int | None,
-    residual: bool,
-    draws: DrawsFrom,
-) -> pd.DataFrame:
+def draw_table(fits: Selection, rows: PredictionRows, options: DrawOptions) -> pd.DataFrame:
     """Table of the draws themselves, a row per row of new data (and effect), a column per draw."""
-    check_draws(n_sims, 0.95)
-    k = fits.n_sets
-    parts = 2 + len(fits.model.layout.factors) if which == "all" else 1
-    check_room(parts * k * n_sims * rows.n_rows, f"{k * n_sims} draws of {parts * rows.n_rows} predictions",
-               "ask for fewer draws (n_sims)")  # fmt: skip
+    k, n_sims, every = fits.n_sets, options.n_sims, options.which == "all"
+    parts = 2 + len(fits.model.layout.factors) if every else 1
+    what = f"{k * n_sims} draws of {parts * rows.n_rows} predictions"
+    check_room(parts * k * n_sims * rows.n_rows, what, "ask for fewer draws (n_sims)")
     found: dict[str, np.ndarray] = {}
-    for name, part, total in _totals(fits, rows, which, n_sims, seed, residual, draws):
+    for name, part, total in _totals(fits, rows, options):
         each = found.setdefault(name, np.empty((rows.n_rows, k * n_sims)))
         each[part] = total.reshape(-1, total.shape[2]).T
     columns: pd.Index = pd.RangeIndex(1, n_sims + 1, name="draw")
     if k > 1:
-        columns = pd.MultiIndex.from_product([[fits.rows.labels[i] for i in fits.which], columns],
-                                             names=["imp", "draw"])  # fmt: skip
+        columns = pd.MultiIndex.from_product([fits.labels, columns], names=["imp", "draw"])
     tables = {name: pd.DataFrame(values, rows.index, columns) for name, values in found.items()}
-    return pd.concat(tables, names=["effect"]) if which == "all" else next(iter(tables.values()))
+    return pd.concat(tables, names=["effect"]) if every else next(iter(tables.values()))
 
 
-def _totals(
-    fits: Selection,
-    rows: PredictionRows,
-    which: Which,
-    n_sims: int,
-    seed: int | None,
-    residual: bool,
-    draws: DrawsFrom,
-) -> Iterator[tuple[str, slice, np.ndarray]]:
+def _totals(fits: Selection, rows: PredictionRows, options: DrawOptions) -> Iterator[tuple[str, slice, np.ndarray]]:
     """Draws (K, S, R) of every effect that is asked for, some rows at a time; NaN where there is no prediction."""
-    _check_known("which", which, ("full", "fixed", "random", "all"))
-    _check_known("draws", draws, ("joint", "separate"))
-    if which != "random":
+    if options.which != "random":
         warn_undetermined(rows.undetermined, rows.index)
-    effects = _effects(which, [factor.label for factor in fits.model.layout.factors])
+    effects = _effects(options.which, [factor.label for factor in fits.model.layout.factors])
     lost = np.zeros(rows.n_rows, bool) if rows.undetermined is None else rows.undetermined.rows
-    for part, values in row_draws(fits, rows, n_sims, fresh_seed(seed), draws):
+    for part, values in row_draws(fits, rows, options.n_sims, fresh_seed(options.seed), options.draws):
         for name, parts in effects.items():
             total = values[:, parts].sum(axis=1)
-            if residual:
+            if options.residual:
                 total += values[:, -1]
             if 0 in parts:
                 total[:, :, lost[part]] = np.nan
             yield name, part, total
-
-
-def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise DataError(f"{name}={value!r} is not known: use {', '.join(map(repr, known))}")
 
 
 def _effects(which: Which, labels: list[str]) -> dict[str, list[int]]:
@@ -288,13 +224,6 @@ def _effects(which: Which, labels: list[str]) -> dict[str, list[int]]:
         each = {label: [1 + f] for f, label in enumerate(labels)}
         return {"combined": everything, "fixed": [0], **each}
     return {which: {"full": everything, "fixed": [0], "random": random}[which]}
-
-
-def _summarise(draws: np.ndarray, stat: Stat, conf_level: float) -> np.ndarray:
-    """Centre and limits of draws (S, R), as (3, R)."""
-    tail = (1 - conf_level) / 2
-    low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
-    return np.stack([draws.mean(axis=0) if stat == "mean" else middle, low, high])
 
 
 class PooledDraws(NamedTuple):
@@ -315,7 +244,7 @@ def pooled_draws(fits: Selection, n_sims: int, seed: int | None) -> PooledDraws:
 
 
 def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarray]:
-    """Mean, median, SD and quantiles of draws (S, R), each (R,)."""
+    """Mean, median, SD and limits, which are quantiles, of draws (S, R), each (R,)."""
     tail = (1 - conf_level) / 2
     low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
     return {

@@ -22,11 +22,6 @@ def adjusted_rows(
 
     Where beta is drawn around its estimate, c + M (beta - c) has the covariance M V M', and x'(c + M (beta - c)) is
     (M'x)'beta + (x - M'x)'c.
-
-    Raises
-    ------
-    DataError
-        A name is no coefficient; or the correction leaves no variance.
     """
     known = _positions(fits.fitted, ignore_fixed_terms)
     centre = fits.beta.mean(axis=0)
@@ -58,11 +53,6 @@ def intercept_correction(fit: Selection) -> np.ndarray:
 
     v is the intercept's variance, and v' = v - sum over grouping factors of 1 / sum over levels of 1 / (variance of the
     random intercept + conditional variance of the level's).
-
-    Raises
-    ------
-    DataError
-        There is no intercept in the fixed part or none in the random part, or v' is not positive.
     """
     names, vcov = fit.model.fixed_names, fit.fitted.vcov[fit.k]
     spurious = [_spurious_variance(fit, t) for t, term in enumerate(fit.model.layout.terms)
@@ -99,13 +89,7 @@ def _spurious_variance(fit: Selection, term: int) -> float:
 
 
 def _positions(fitted: Fitted, given: IgnoredTerms) -> list[int]:
-    """Positions of coefficients, by their names or those of terms with several.
-
-    Raises
-    ------
-    DataError
-        A name is none.
-    """
+    """Positions of coefficients, by their names or those of terms with several."""
     names, terms = fitted.model.fixed_names, fitted.model.term_names
     asked = [given] if isinstance(given, str) else given or []
     if not isinstance(asked, Sequence) or not all(isinstance(name, str) for name in asked):

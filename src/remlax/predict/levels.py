@@ -12,8 +12,8 @@ import scipy
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from ..pooling import pool_scalars
 from ..progress import progress
+from ..tables.coefficients import total_variance
 from ..tables.varcorr import factor_columns, factors_in_order
 
 
@@ -29,13 +29,7 @@ class Effect:
 
 
 def choose_factor(fitted: Fitted, group: str | None) -> int:
-    """Find a grouping factor by its label; None takes the first.
-
-    Raises
-    ------
-    DataError
-        The model has no such grouping factor.
-    """
+    """Find a grouping factor by its label; None takes the first."""
     factors = factors_in_order(fitted)
     if group is None:
         return factors[0][0]
@@ -47,13 +41,7 @@ def choose_factor(fitted: Fitted, group: str | None) -> int:
 
 
 def choose_effects(fitted: Fitted, group: str | None, term: str | Sequence[str] | None) -> list[Effect]:
-    """Find columns of random effects; None takes all factors, and all columns of a factor.
-
-    Raises
-    ------
-    DataError
-        The model has no such grouping factor or column, or what is given is no name and no list of names.
-    """
+    """Find columns of random effects; None takes all factors, and all columns of a factor."""
     if term is not None and not isinstance(term, str) and not (isinstance(term, Iterable) and list(term)):
         raise DataError(f"{term!r} must be the name of a random-effects column, or a list of at least one name")
     chosen = None if group is None else choose_factor(fitted, group)
@@ -73,15 +61,8 @@ def choose_effects(fitted: Fitted, group: str | None, term: str | Sequence[str] 
 
 
 def choose_effect(fitted: Fitted, group: str | None, term: str | None) -> Effect:
-    """Find one column of random effects: the first of the factor (of the first factor) where none is named.
-
-    Raises
-    ------
-    DataError
-        As `choose_effects`.
-    """
-    factor = choose_factor(fitted, group)
-    label = fitted.model.layout.factors[factor].label
+    """Find one column of random effects: the first of the factor (of the first factor) where none is named."""
+    label = fitted.model.layout.factors[choose_factor(fitted, group)].label
     return choose_effects(fitted, label, term)[0]
 
 
@@ -90,16 +71,9 @@ CHUNK_PAIRS = 4_000_000
 
 
 def expected_ranks(modes: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Expected rank of every level: 1 + sum over the others of P(b_i > b_j).
+    """Expected rank of every level from its mode and variance, (L,): 1 + sum over the others of P(b_i > b_j).
 
-    Parameters
-    ----------
-    modes, variances : ndarray (L,)
-
-    Returns
-    -------
-    ndarray (L,)
-        Between 1 and L; they add up to L (L + 1) / 2.
+    They lie between 1 and L and add up to L (L + 1) / 2.
     """
     out = np.empty(len(modes))
     size = max(1, CHUNK_PAIRS // len(modes))
@@ -125,11 +99,7 @@ def _ranks(fits: Selection, effect: Effect) -> pd.DataFrame:
     k, j = fits.index, effect.column
     found = fits.fitted.factor_modes[effect.factor]
     modes, variances = found.modes[k][:, :, j], found.variances[k][:, :, j, j]
-    if len(k) == 1:
-        estimate, error = modes[0], np.sqrt(variances[0])
-    else:
-        pool = pool_scalars(modes, variances)
-        estimate, error = pool.estimate, pool.std_error
+    error = np.sqrt(total_variance(modes, variances))
     # a rank is a posterior expectation: its mean over the imputations is that over their distribution too
     rank = np.mean([expected_ranks(m, v) for m, v in zip(modes, variances, strict=True)], axis=0)
     if fits.fitted.redundancies.effects(k, effect.factor)[j]:
@@ -139,7 +109,7 @@ def _ranks(fits: Selection, effect: Effect) -> pd.DataFrame:
             "group": effect.group,
             "level": effect.levels,
             "term": effect.term,
-            "estimate": estimate,
+            "estimate": modes.mean(axis=0),
             "std_error": error,
             "expected_rank": rank,
             "percentile": 100 * (rank - 0.5) / len(rank),
@@ -147,16 +117,22 @@ def _ranks(fits: Selection, effect: Effect) -> pd.DataFrame:
     )
 
 
+def shares_of(given: object, what: str, whole: int) -> np.ndarray:
+    """Numbers between 0 and the whole, (r,)."""
+    try:
+        found = np.atleast_1d(np.asarray(given, dtype=float))
+    except (TypeError, ValueError):
+        found = np.array([np.nan])
+    if found.ndim > 1 or not found.size or not ((found >= 0) & (found <= whole)).all():
+        raise DataError(f"{what}{given!r} must be numbers between 0 and {whole}")
+    return found
+
+
 def quantile_levels(
     fits: Selection, probs: float | Sequence[float], group: str | None, term: str | None
 ) -> pd.Series[str]:
     """Levels at quantiles of the (mean) modes; see ``LmerFit.re_quantile``."""
-    try:
-        at = np.atleast_1d(np.asarray(probs, dtype=float))
-    except (TypeError, ValueError):
-        raise DataError(f"probs={probs!r} must be numbers between 0 and 1") from None
-    if at.ndim != 1 or not ((at >= 0) & (at <= 1)).all():
-        raise DataError(f"probs={probs!r} must be numbers between 0 and 1")
+    at = shares_of(probs, "probs=", 1)
     effect = choose_effect(fits.fitted, group, term)
     modes = fits.fitted.factor_modes[effect.factor].modes[fits.index][:, :, effect.column].mean(axis=0)
     order = np.argsort(modes, kind="stable")

@@ -22,6 +22,7 @@ from ..errors import DataError, FormulaError, shortened
 from ..fitting.assemble import z_columns
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
+from ..tables.checks import checks
 from .same_rows import require_same_new, require_same_rows
 from .undetermined import Undetermined, undetermined_rows
 
@@ -51,18 +52,10 @@ class FrameRows:
 
 @dataclass(frozen=True)
 class PredictionRows:
-    """Rows to predict for each data set.
+    """Rows to predict for each data set: ``frames`` holds one for all of them, or one each; ``index`` their labels.
 
-    Parameters
-    ----------
-    frames : tuple of FrameRows
-        One for all data sets, or one each.
-    index : pandas.Index
-        Row labels.
-    new : tuple of tuple of str
-        Per factor, the levels that the fit has not seen and that are drawn.
-    undetermined : Undetermined, optional
-        Rows whose fixed part the data of the fit do not determine.
+    new: per factor, the levels that the fit has not seen and that are drawn; undetermined: rows whose fixed part the
+    data of the fit do not determine.
     """
 
     frames: tuple[FrameRows, ...]
@@ -81,13 +74,7 @@ class PredictionRows:
 
 
 def include_level(fitted: Fitted, level: Level, re_formula: str | None = None) -> list[np.ndarray]:
-    """Which columns of each term take part, as masks (q,) per term; ``re_formula`` is the formula by lme4's name.
-
-    Raises
-    ------
-    DataError, FormulaError
-        A name is no grouping factor; a formula cannot be read, or asks for a term that the model does not have.
-    """
+    """Which columns of each term take part, as masks (q,) per term; ``re_formula`` is the formula by lme4's name."""
     if re_formula is not None:
         if level != "group":
             raise DataError(
@@ -147,13 +134,7 @@ def _lhs_names(fitted: Fitted, lhs: Expression) -> tuple[str, ...]:
 
 
 def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
-    """Take the rows that the model was fitted to; all data sets must have the same ones.
-
-    Raises
-    ------
-    DataError
-        The data sets have different rows.
-    """
+    """Take the rows that the model was fitted to; all data sets must have the same ones."""
     require_same_rows(fits)
     rows, layout = fits.rows, fits.model.layout
     first = rows.index[fits.which[0]]
@@ -173,29 +154,8 @@ def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
 
 
 def read_newdata(fits: Selection, newdata: NewData, include: list[np.ndarray], new_levels: NewLevels) -> PredictionRows:
-    """Evaluate the model's formula on new data.
-
-    Parameters
-    ----------
-    fits : Selection
-        Data sets to predict from.
-    newdata : DataFrame, or K of them, or None
-        None takes the rows of the fit.
-    include : list of ndarray
-        Random-effect columns that take part.
-    new_levels : {"error", "mean", "draw"}
-
-    Returns
-    -------
-    PredictionRows
-
-    Raises
-    ------
-    DataError, FormulaError
-        The message names the column, the category or the level, and the imputation.
-    """
-    if new_levels not in ("error", "mean", "draw"):
-        raise DataError(f"new_levels={new_levels!r} is not known: use 'error', 'mean' or 'draw'")
+    """Evaluate the model's formula on new data, or take the rows of the fit; ``include`` is that of `include_level`."""
+    checks.choice(new_levels, NewLevels, "new_levels=")
     if newdata is None:
         return rows_of_fit(fits, include)
     frames, labels = _frames(fits, newdata)

@@ -33,13 +33,7 @@ def model_columns(fitted: Fitted) -> list[str]:
 
 
 def model_frames(fits: Selection, subset: Subset = None) -> list[pd.DataFrame]:
-    """The model's columns of every data set, rows where the subset's columns have its values.
-
-    Raises
-    ------
-    DataError
-        A column is not in the model, or no row has the values.
-    """
+    """The model's columns of every data set, rows where the subset's columns have its values."""
     if subset is not None and not isinstance(subset, Mapping):
         raise DataError(f"subset={subset!r} must be a dict from variables of the model to values, as in {{'x': 1}}")
     data = fits.rows.data
@@ -103,17 +97,7 @@ def group_columns(fitted: Fitted, label: str) -> tuple[str, ...]:
 
 
 def move_to_levels(fitted: Fitted, case: pd.DataFrame, group: str | None, levels: Sequence[object]) -> pd.DataFrame:
-    """Repeat cases, one block per level, with the grouping columns that the level has in the data.
-
-    Parameters
-    ----------
-    case : DataFrame (C rows)
-    levels : sequence (L,)
-
-    Returns
-    -------
-    DataFrame (L * C rows)
-    """
+    """Repeat cases, one block per level, with the grouping columns that the level has in the data, (L * C rows)."""
     effect = choose_effect(fitted, group, None)
     rows, layout = fitted.model.rows, fitted.model.layout
     assert rows.data is not None  # every fit keeps its data

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ..engine.batch import run
 from ..engine.shapes import bucket, host_leaf
-from ..errors import DataError
 from ..fitting.selection import Selection
-from ..inference.coefficients import CoefficientInference, GivenDf
 from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
-from ..pooling import pool_scalars
 from ..progress import progress
-from ..tables.checks import check_level
+from ..tables.checks import checks
+from ..tables.coefficients import estimate_table
 from .newdata import FrameRows, PredictionRows
 from .redundant_rows import warn_redundant_rows
 from .undetermined import blank, warn_undetermined
 
 Interval = Literal["confidence", "prediction"]
+COLUMNS = ("estimate", "std_error", "df", "conf_low", "conf_high", "riv", "lambda", "fmi")
 
 # numbers held at once while rows go through the elimination
 CHUNK_NUMBERS = 16_000_000
@@ -101,29 +98,19 @@ def chunk_rows(fits: Selection) -> int:
 def conditioned_rows(fits: Selection, rows: PredictionRows, part: slice) -> Rows:
     """Some rows in the conditioned coordinates of every data set, padded, with a leading axis of data sets."""
     each = [_conditioned(fits.one(k), rows.frame(i), part) for i, k in enumerate(fits.which)]
-    longest = _bucket(max(len(one.pair_row) for one in each))
-    n_rows = each[0].x.shape[0]
+    longest = _bucket(max(len(one["pair_row"]) for one in each))
+    n_rows = len(each[0]["x"])
+    for one in each:
+        for name, fill in (("pair_row", n_rows), ("pair_entry", 0)):
+            one[name] = np.pad(one[name], (0, longest - len(one[name])), constant_values=fill)
+    return Rows(**{name: _stacked([one[name] for one in each]) for name in each[0]})
 
-    def padded(a: np.ndarray, fill: int) -> np.ndarray:
-        return np.concatenate([a, np.full(longest - len(a), fill, a.dtype)])
 
-    each = [
-        one._replace(
-            pair_row=host_leaf(padded(np.asarray(one.pair_row), n_rows)),
-            pair_entry=host_leaf(padded(np.asarray(one.pair_entry), 0)),
-        )
-        for one in each
-    ]
-    factors = range(len(each[0].z))
-    return Rows(
-        x=host_leaf(np.stack([one.x for one in each])),
-        z=tuple(host_leaf(np.stack([one.z[f] for one in each])) for f in factors),
-        codes=tuple(host_leaf(np.stack([one.codes[f] for one in each])) for f in factors),
-        z_new=tuple(host_leaf(np.stack([one.z_new[f] for one in each])) for f in factors),
-        codes_new=tuple(host_leaf(np.stack([one.codes_new[f] for one in each])) for f in factors),
-        pair_row=host_leaf(np.stack([one.pair_row for one in each])),
-        pair_entry=host_leaf(np.stack([one.pair_entry for one in each])),
-    )
+def _stacked(each: list[Any]) -> Any:
+    """Arrays of the data sets with a leading axis; of every factor where there are several."""
+    if isinstance(each[0], list):
+        return tuple(_stacked(list(of_factor)) for of_factor in zip(*each, strict=True))
+    return host_leaf(np.stack(each))
 
 
 def _bucket(n: int) -> int:
@@ -131,13 +118,14 @@ def _bucket(n: int) -> int:
     return bucket(n, 64, 0.5)
 
 
-def _conditioned(fit: Selection, frame: FrameRows, part: slice) -> Rows:
+def _conditioned(fit: Selection, frame: FrameRows, part: slice) -> dict[str, Any]:
+    """Some rows of one data set as the fields of `Rows`, with a list for what every factor has."""
     model, structure = fit.model, fit.model.layout.structure
     n = part.stop - part.start
     size = _bucket(n)
     x = np.zeros((size, structure.n_fixed))
     x[:n, : len(model.keep)] = model.orthonormal(frame.x[part], fit.k)
-    known_z, known_codes, new_z, new_codes = [], [], [], []
+    out: dict[str, Any] = {"x": x, "z": [], "codes": [], "z_new": [], "codes_new": []}
     for f, (z, codes) in enumerate(zip(frame.z, frame.codes, strict=True)):
         levels = model.layout.factors[f].n_levels
         scaled = np.zeros((size, z.shape[1]))
@@ -145,28 +133,13 @@ def _conditioned(fit: Selection, frame: FrameRows, part: slice) -> Rows:
         code = np.full(size, -1, np.int32)
         code[:n] = codes[part]
         known, new = (code >= 0) & (code < levels), code >= levels
-        known_z.append(host_leaf(scaled * known[:, None]))
-        known_codes.append(host_leaf(np.where(known, code, 0).astype(np.int32)))
-        new_z.append(host_leaf(scaled * new[:, None]))
+        out["z"].append(scaled * known[:, None])
+        out["codes"].append(np.where(known, code, 0).astype(np.int32))
+        out["z_new"].append(scaled * new[:, None])
         # new levels stand behind the padded known ones
-        new_codes.append(host_leaf(np.where(new, code - levels + structure.n_levels[f], 0).astype(np.int32)))
-    pair_row, pair_entry = model.batch.problem.row_entries(np.asarray(known_codes[0]), np.asarray(known_z[0]))
-    return Rows(
-        host_leaf(x),
-        tuple(known_z),
-        tuple(known_codes),
-        tuple(new_z),
-        tuple(new_codes),
-        host_leaf(pair_row),
-        host_leaf(pair_entry),
-    )
-
-
-def check_interval(interval: Interval | None, conf_level: float) -> None:
-    """Refuse an unknown kind of interval and a level outside (0, 1)."""
-    if interval not in (None, "confidence", "prediction"):
-        raise DataError(f"interval={interval!r} is not known: use None, 'confidence' or 'prediction'")
-    check_level(conf_level)
+        out["codes_new"].append(np.where(new, code - levels + structure.n_levels[f], 0).astype(np.int32))
+    out["pair_row"], out["pair_entry"] = model.batch.problem.row_entries(out["codes"][0], out["z"][0])
+    return out
 
 
 def with_residual(found: LinearPredictor, interval: Interval) -> LinearPredictor:
@@ -184,64 +157,19 @@ def satterthwaite_rows(fits: Selection, found: LinearPredictor) -> np.ndarray:
     return np.where(np.isnan(df), np.inf, df)
 
 
-def predict_one(fit: Selection, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
-    """Table of predictions of one fit; see ``LmerFit.predict``."""
-    check_interval(interval, conf_level)
-    warn_undetermined(rows.undetermined, rows.index)
-    warn_redundant_rows(fit, rows)
-    if interval is None:
-        table = pd.DataFrame({"estimate": estimates(fit, rows)[0]}, index=rows.index)
-        return blank(table, rows.undetermined)
-    found = with_residual(linear_predictor(fit, rows), interval)
-    df = satterthwaite_rows(fit, found)[0]
-    error = np.sqrt(found.variance[0])
-    half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
-    table = pd.DataFrame(
-        {
-            "estimate": found.estimate[0],
-            "std_error": error,
-            "df": df,
-            "conf_low": found.estimate[0] - half,
-            "conf_high": found.estimate[0] + half,
-        },
-        index=rows.index,
-    )
-    return blank(table, rows.undetermined)
-
-
-def predict_pooled(
-    fits: Selection,
-    rows: PredictionRows,
-    interval: Interval | None,
-    conf_level: float,
-    dfcom: float | None,
+def predict_table(
+    fits: Selection, rows: PredictionRows, interval: Interval | None, conf_level: float, dfcom: float | None = None
 ) -> pd.DataFrame:
-    """Table of pooled predictions; see ``PooledLmer.predict``. ``dfcom=None`` takes Satterthwaite's."""
-    check_interval(interval, conf_level)
+    """Table of predictions, pooled of several fits; see ``LmerFit.predict``. ``dfcom=None`` takes Satterthwaite's."""
+    checks.choice(interval, Literal[None, "confidence", "prediction"], "interval=")
+    checks.level(conf_level)
     warn_undetermined(rows.undetermined, rows.index)
     warn_redundant_rows(fits, rows)
     if interval is None:
-        table = pd.DataFrame({"estimate": estimates(fits, rows).mean(axis=0)}, index=rows.index)
-        return blank(table, rows.undetermined)
-    found = with_residual(linear_predictor(fits, rows), interval)
-    complete = satterthwaite_rows(fits, found).mean(axis=0) if dfcom is None else dfcom
-    pooled = pool_scalars(found.estimate, found.variance, dfcom=complete, conf_level=conf_level)
-    table = pd.DataFrame(
-        {
-            "estimate": pooled.estimate,
-            "std_error": pooled.std_error,
-            "df": pooled.df,
-            "conf_low": pooled.conf_low,
-            "conf_high": pooled.conf_high,
-            "riv": pooled.riv,
-            "lambda": pooled.lambda_,
-            "fmi": pooled.fmi,
-        },
-        index=rows.index,
-    )
-    return blank(table, rows.undetermined)
-
-
-def common_dfcom(within: CoefficientInference, dfcom: np.ndarray) -> float | None:
-    """Complete-data degrees of freedom for predictions: the smallest where they are given, else None."""
-    return float(np.min(dfcom, initial=math.inf)) if isinstance(within, GivenDf) else None
+        table = pd.DataFrame({"estimate": estimates(fits, rows).mean(axis=0)})
+    else:
+        found = with_residual(linear_predictor(fits, rows), interval)
+        df = satterthwaite_rows(fits, found).mean(axis=0) if dfcom is None else dfcom
+        table = estimate_table(found.estimate, found.variance, df, conf_level)
+        table = table[[name for name in COLUMNS if name in table]]
+    return blank(table.set_index(rows.index), rows.undetermined)

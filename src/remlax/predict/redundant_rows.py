@@ -11,10 +11,10 @@ from ..fitting.assemble import z_columns
 from ..fitting.redundancy import Redundancy, entry_places
 from ..fitting.selection import Selection
 from .newdata import FrameRows, PredictionRows
+from .undetermined import named_rows
 
 # share of a row's weight on a split of variances that is rounding error
 ZERO = 1e-6
-MOST = 5
 
 
 def warn_redundant_rows(fits: Selection, rows: PredictionRows) -> None:
@@ -32,10 +32,8 @@ def warn_redundant_rows(fits: Selection, rows: PredictionRows) -> None:
             done.add((id(whole), id(frame)))
             broken |= _broken(fits.one(k), found, frame)
     if broken.any():
-        labels = list(dict.fromkeys(rows.index[broken]))
-        shown = ", ".join(map(repr, labels[:MOST])) + (f", ... ({len(labels)} in all)" if labels[MOST:] else "")
         warn(
-            f"the prediction for row{'s' * (len(labels) > 1)} {shown} depends on how random terms that repeat each "
+            f"the prediction for {named_rows(rows.index[broken])} depends on how random terms that repeat each "
             "other share their variance, which the data do not determine: predict for groups, and with terms, that "
             "belong together as in the data of the fit, or fit the model without what is repeated (see its summary)",
             IdentifiabilityWarning,

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from ..design.build import needed_columns
 from ..errors import DataError
 from ..fitting.selection import Selection
+from ..tables.checks import checks
+from ..tables.coefficients import total_variance
 from .newdata import include_level, rows_of_fit
-from .prediction import estimates, linear_predictor, predict_pooled
+from .observations import model_columns
+from .prediction import linear_predictor
+from .same_rows import require_same_rows
 
 ResidualType = Literal["response", "pearson", "scaled", "marginal"]
-COLUMNS = ("fitted", "fixed", "residual", "scaled_residual", "std_error", "hat", "cooks_d")
 
 
 def residual_values(fit: Selection, type_: ResidualType) -> np.ndarray:
-    """Residuals of one data set, (n,).
-
-    Raises
-    ------
-    DataError
-        The type is not known.
-    """
-    if type_ not in ("response", "pearson", "scaled", "marginal"):
-        raise DataError(f"type={type_!r} is not known: use 'response', 'pearson', 'scaled' or 'marginal'")
+    """Residuals of one data set, (n,)."""
+    checks.choice(type_, ResidualType, "type=")
     rows = fit.rows
     values = rows.y.of(fit.k) - fit.fitted.fitted_values(fit.k, random=type_ != "marginal")
     if type_ in ("pearson", "scaled") and rows.weights is not None:
@@ -34,76 +30,58 @@ def residual_values(fit: Selection, type_: ResidualType) -> np.ndarray:
     return np.asarray(values / fit.fitted.sigma[fit.k] if type_ == "scaled" else values)
 
 
-def augment_values(fits: Selection) -> dict[str, np.ndarray]:
-    """The columns of ``augment`` for every data set, (K, n) each.
+def augment_table(fits: Selection, *, per_imputation: bool = False) -> pd.DataFrame:
+    """Data with fitted values, residuals and influence, means over several fits; see ``LmerFit.augment``.
 
     The leverage is w Var(x'beta-hat + z'b-hat - x'beta - z'b) / sigma^2, the diagonal of the hat matrix (lme4's
     hatvalues); Cook's distance is lme4's: r^2 h / (p sigma^2 (1 - h)^2) with Pearson residuals r.
     """
-    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
-    found = linear_predictor(fits, rows)
+    found = linear_predictor(fits, rows_of_fit(fits, include_level(fits.fitted, "group")))
     hat = found.variance / found.residual
-    scaled = np.stack([residual_values(fits.one(k), "scaled") for k in fits.which])
+    scaled = np.stack([residual_values(fit, "scaled") for fit in fits.each])
     p = fits.fitted.beta.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         cooks = scaled**2 * hat / (p * (1 - hat) ** 2) if p else np.full_like(hat, np.nan)
-    return {
+    values = {
         "fitted": found.estimate,
         "fixed": np.stack([fits.fitted.fitted_values(k, random=False) for k in fits.which]),
-        "residual": np.stack([residual_values(fits.one(k), "response") for k in fits.which]),
+        "residual": np.stack([residual_values(fit, "response") for fit in fits.each]),
         "scaled_residual": scaled,
-        "std_error": np.sqrt(found.variance),
+        "std_error": np.sqrt(total_variance(found.estimate, found.variance))[None],
         "hat": hat,
         "cooks_d": cooks,
     }
-
-
-def augment_one(fit: Selection) -> pd.DataFrame:
-    """Table of one fit; see ``LmerFit.augment``."""
-    out = _data_columns(fit)
-    for name, values in augment_values(fit).items():
-        out[name] = values[0]
-    return out
-
-
-def augment_pooled(fits: Selection, dfcom: float | None, *, per_imputation: bool) -> pd.DataFrame:
-    """Table of the pooled model; see ``PooledLmer.augment``."""
-    values = augment_values(fits)
-    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
-    pooled = predict_pooled(fits, rows, "confidence", 0.95, dfcom)
-    out = _data_columns(fits)
-    for name in COLUMNS:
-        out[name] = pooled["std_error"].to_numpy() if name == "std_error" else values[name].mean(axis=0)
+    out = _data_columns(fits, list(values))
+    each = {name: each.mean(axis=0) for name, each in values.items()}
     if per_imputation:
-        labels = fits.labels
-        each = {f"{name}_{label}": values[name][i] for name in ("fitted", "residual") for i, label in enumerate(labels)}
-        out = pd.concat([out, pd.DataFrame(each, index=out.index)], axis=1)
-    return out
+        each |= {f"{name}_{v}": values[name][i] for name in ("fitted", "residual") for i, v in enumerate(fits.labels)}
+    return pd.concat([out, pd.DataFrame(each, index=out.index)], axis=1)
 
 
-def _data_columns(fits: Selection) -> pd.DataFrame:
+def _data_columns(fits: Selection, taken: Sequence[str]) -> pd.DataFrame:
     """The model's data columns, those that are the same in all data sets."""
-    rows = fits.rows
-    assert rows.data is not None  # every fit keeps its data
-    names = needed_columns(
-        rows.formula, *(g if isinstance(g, str) else None for g in (rows.given_weights, rows.given_offset))
-    )
-    taken = [name for name in names if name in COLUMNS]
-    if taken:
-        raise DataError(f"a column of the data is called {taken[0]!r}, as one of augment()'s: rename it")
-    if fits.n_sets > 1 and rows.data.aligned:
-        names = [name for name in names if name not in rows.data.varying]
-    return rows.data.frames[fits.which[0]][names].copy()
+    data = fits.rows.data
+    assert data is not None  # every fit keeps its data
+    names = model_columns(fits.fitted)
+    for name in names:
+        if name in taken:
+            raise DataError(f"a column of the data is called {name!r}, as one of augment()'s: rename it")
+    if fits.n_sets > 1 and data.aligned:
+        names = [name for name in names if name not in data.varying]
+    return data.frames[fits.which[0]][names].copy()
 
 
-def pooled_fitted(fits: Selection) -> pd.Series[float]:
-    """Means of the fitted values; see ``PooledLmer.fitted``."""
-    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
-    return pd.Series(estimates(fits, rows).mean(axis=0), index=rows.index, name="fitted")
+def fitted_series(fits: Selection) -> pd.Series[float]:
+    """Fitted values, means over several fits; see ``LmerFit.fitted``."""
+    return _row_means(fits, [fits.fitted.fitted_values(k) for k in fits.which], "fitted")
 
 
-def pooled_residuals(fits: Selection, type_: ResidualType) -> pd.Series[float]:
-    """Means of the residuals; see ``PooledLmer.residuals``."""
-    rows = rows_of_fit(fits, include_level(fits.fitted, "group"))
-    each = np.stack([residual_values(fit, type_) for fit in fits.each])
-    return pd.Series(each.mean(axis=0), index=rows.index, name="residual")
+def residual_series(fits: Selection, type_: ResidualType) -> pd.Series[float]:
+    """Residuals, means over several fits; see ``LmerFit.residuals``."""
+    return _row_means(fits, [residual_values(fit, type_) for fit in fits.each], "residual")
+
+
+def _row_means(fits: Selection, each: list[np.ndarray], name: str) -> pd.Series[float]:
+    require_same_rows(fits)
+    means: np.ndarray = np.mean(each, axis=0)
+    return pd.Series(means, index=fits.rows.index[fits.which[0]], name=name)

@@ -12,12 +12,7 @@ from ..fitting.selection import Selection
 
 
 def require_same_rows(fits: Selection, instead: str = "or give newdata, the same rows for all of them") -> None:
-    """Refuse what is pooled row by row where the data sets have other rows, or the same in another order.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse what is pooled row by row where the data sets have other rows, or the same in another order."""
     rows = fits.rows
     if fits.n_sets < 2 or rows.refitted:
         return  # refits share the rows of one data set

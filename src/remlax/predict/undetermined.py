@@ -34,10 +34,10 @@ class Undetermined:
             here = left & self.broken[:, j]
             if here.any():
                 of = "" if parts else f" of newdata{self.where}"
-                parts.append(f"for {_rows(index[here])}{of}, where {self.ties.clause(j)}")
+                parts.append(f"for {named_rows(index[here])}{of}, where {self.ties.clause(j)}")
             left &= ~here
         if left.any():
-            parts.append(f"for {_rows(index[left])}")
+            parts.append(f"for {named_rows(index[left])}")
         return f"no prediction (NaN) {', and '.join(parts)}: the fixed part is rank deficient"
 
     @property
@@ -46,7 +46,8 @@ class Undetermined:
         return self.ties.clause(int(np.argmax(self.broken[np.argmax(self.rows)])))
 
 
-def _rows(labels: pd.Index) -> str:
+def named_rows(labels: pd.Index) -> str:
+    """Name rows by their labels, the first few of many."""
     found = list(dict.fromkeys(labels))
     shown = ", ".join(map(repr, found[:MOST])) + (f", ... ({len(found)} in all)" if found[MOST:] else "")
     return f"row{'s' if len(found) > 1 else ''} {shown}"

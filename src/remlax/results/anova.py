@@ -9,9 +9,9 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf
-from ..tables.comparisons import Ariv, Method, Options, Use, check_options, compare_fits, compare_lists
-from ..tables.hypotheses import fit_terms, pooled_terms
+from ..inference.coefficients import Ddf, coefficient_inference
+from ..tables.comparisons import Ariv, Method, Options, Use, compare_fits, compare_lists
+from ..tables.hypotheses import term_tests
 from ..tables.result_table import ResultTable, result_table
 from ..tables.usable import OnFailure
 from .fit import LmerFit
@@ -44,8 +44,8 @@ def anova(
     method : {"D1", "D2", "D3", "D4"}, default "D1"
         D1 pools the coefficients that the smaller model lacks, for models that differ in the fixed part. D2 pools the
         statistics of the imputations. D3 compares likelihoods at the parameters' means over the imputations
-        (coefficients, covariance matrices of the random effects, residual variance). D4 compares likelihoods at the
-        best common parameters; unlike D3 it does not depend on the parametrisation.
+        (coefficients, covariance matrices of the random effects, residual variance), D4 at the best common parameters,
+        which do not depend on the parametrisation.
     use : {"wald", "likelihood"}, default "wald"
         For D2: Wald statistics, or likelihood ratios.
     ariv : {"default", "positive", "robust"}, default "default"
@@ -124,8 +124,9 @@ def anova(
       term  statistic  df1   df2  p_value               method
     0  Days      45.85    1  17.0      0.0  F, Satterthwaite df
     """
+    options = Options(method, use, ariv, dfcom, on_failure)
     if null is None and not more:
-        return result_table(_anova_terms(model, method, use, ariv, dfcom, on_failure))
+        return result_table(_anova_terms(model, options))
     models = (model, null, *more)
     if all(isinstance(one, LmerFit) for one in models):
         return result_table(compare_fits([_selection(one) for one in models]))
@@ -134,8 +135,6 @@ def anova(
             f"anova compares two fits or two lists of fits, not {' and '.join(type(one).__name__ for one in models)}: "
             "give the lists from which pooled models were made"
         )
-    check_options(method, use, ariv)
-    options = Options(method, use, ariv, dfcom, on_failure)
     return result_table(compare_lists([_selection(one) for one in models], options))
 
 
@@ -144,19 +143,18 @@ def _selection(model: object) -> Selection:
     return model.selection
 
 
-def _anova_terms(
-    model: object, method: Method, use: Use, ariv: Ariv, dfcom: Ddf | npt.ArrayLike, on_failure: OnFailure
-) -> pd.DataFrame:
+def _anova_terms(model: object, options: Options) -> pd.DataFrame:
     """Test every term of one model."""
-    check_options(method, use, ariv)
-    if method in ("D3", "D4") or use == "likelihood":
-        raise DataError(f"method={method!r} with use={use!r} compares two models: give the smaller one as well")
+    if not options.wald:
+        raise DataError(
+            f"method={options.method!r} with use={options.use!r} compares two models: give the smaller one as well"
+        )
     if isinstance(model, LmerFit):
-        return fit_terms(model.selection, dfcom)
+        return term_tests(model.selection, coefficient_inference(model.selection, options.dfcom))
     if isinstance(model, LmerFitList):
-        model = model.pool(dfcom, on_failure=on_failure)
+        model = model.pool(options.dfcom, on_failure=options.on_failure)
     elif not isinstance(model, PooledLmer):
         raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")
-    elif not (isinstance(dfcom, str) and dfcom == "satterthwaite"):
+    elif not (isinstance(options.dfcom, str) and options.dfcom == "satterthwaite"):
         raise DataError("a pooled model has its degrees of freedom already: give dfcom= to pool()")
-    return pooled_terms(model.selection, model.within, "D1" if method == "D1" else "D2")
+    return term_tests(model.selection, model.within, "D1" if options.method == "D1" else "D2")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,29 +14,24 @@ from ..errors import DataError
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, Ddf, Vcov, coefficient_inference
 from ..names import UnknownNames
-from ..predict.newdata import PredictionRows
-from ..predict.prediction import Interval, predict_one
-from ..predict.residuals import ResidualType, augment_one, residual_values
-from ..tables.coefficients import FitCombinations, fit_contrast, known_covariance
-from ..tables.confint import ConfintMethod, Profile, fit_confint, make_profiles
-from ..tables.constraints import Constraints, read_constraints
+from ..predict.residuals import augment_table
+from ..tables.coefficients import Combinations, fit_table, known_covariance
+from ..tables.confint import ConfintMethod, Profile, confint_tables, make_profiles
+from ..tables.constraints import Constraints
 from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
-from ..tables.hypotheses import fit_test
-from ..tables.modes import Uncertainty, fit_ranef
-from ..tables.notes import fit_notes, redundancy_notes
+from ..tables.modes import Uncertainty
 from ..tables.printing import Summary
 from ..tables.reference_grid import At, Weights
-from ..tables.result_table import ResultTable, result_table
-from ..tables.shares import fit_icc, fit_r2
-from ..tables.tidy import Effects, fit_tidy
-from ..tables.varcorr import level_counts, varcorr_frame, vcov_frame
+from ..tables.result_table import ResultTable
+from ..tables.shares import icc_table, r2_table
+from ..tables.varcorr import level_counts, vcov_frame
 from ..tables.variance import Scales
 from .convergence import OptSummary, opt_summary
 from .model_table import ModelParts
 from .report import fit_parts, fit_report
-from .result import ModelResult
+from .result import Effects, ModelResult
 from .save import stack_tree
-from .text import fit_text
+from .text import Form, fit_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,24 +54,7 @@ class LmerFit(ModelResult, UnknownNames):
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
         return coefficient_inference(self.selection, ddf, vcov, cluster)
 
-    def _noted(self, table: pd.DataFrame) -> ResultTable:
-        notes = fit_notes(self.selection)
-        table.attrs["notes"] = [*notes, *table.attrs.get("notes", [])]
-        return result_table(table)
-
     # -- estimates ---------------------------------------------------------------------------------------------------
-
-    def fixef(self) -> pd.Series[float]:
-        """Fixed-effect coefficients, indexed by term.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
-        >>> fit.fixef().round(3).to_dict()
-        {'Intercept': 251.405, 'Days': 10.467}
-        """
-        return pd.Series(self.selection.beta[0], index=self._names, name="estimate")
 
     def vcov(
         self,
@@ -90,60 +67,16 @@ class LmerFit(ModelResult, UnknownNames):
 
         Parameters
         ----------
-        vcov : {"model", "CR0", "CR2"}, default "model"
-            The model's covariance matrix, or a cluster-robust one; see `tidy`.
-        cluster : str, optional
-            Clusters of a robust covariance.
-        ddf : str, float or array_like (p,), default "satterthwaite"
-            As in `tidy`: Kenward and Roger's adjust the covariance (``"kenward-roger"``), others leave it as it is.
-
-        Raises
-        ------
-        DataError
-            As `tidy`.
+        vcov, cluster, ddf
+            As in `tidy`: the model's covariance, a cluster-robust one, or with ``ddf="kenward-roger"`` an adjusted one.
         """
         found = self._within(ddf, vcov, cluster).vcov[0]
         return vcov_frame(known_covariance(found, self.selection.unknown_variance()), self._names)
-
-    def varcorr(self) -> pd.DataFrame:
-        """Variances, covariances, SDs and correlations, as lme4's ``as.data.frame(VarCorr(fit))``.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last. ``attrs["notes"]`` says
-            which of them are not identified.
-        """
-        table = varcorr_frame(self.selection).drop(columns="imp").reset_index(drop=True)
-        table.attrs["notes"] = redundancy_notes(self.selection)
-        return table
-
-    def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
-        """Conditional modes of the random effects.
-
-        Parameters
-        ----------
-        cond_var : bool, default False
-            Put the conditional variances (levels, q, q) into ``attrs["cond_var"]`` of each frame, as lme4's
-            ``postVar`` attribute holds them. They are conditional on beta and theta, and NaN where random terms repeat
-            each other.
-
-        Returns
-        -------
-        dict of pandas.DataFrame
-            One per grouping factor, levels by columns. A level without rows has mode 0 and the prior variance.
-        """
-        return fit_ranef(self.selection, cond_var=cond_var)
 
     @property
     def sigma(self) -> float:
         """Residual standard deviation."""
         return float(self.selection.sigma[0])
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Relative covariance parameters in lme4's order and scale, (d,)."""
-        return np.asarray(self.selection.theta[0])
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 
@@ -157,26 +90,23 @@ class LmerFit(ModelResult, UnknownNames):
         reml : bool, optional
             Which of the two; the one that was optimised by default.
 
-        Returns
-        -------
-        float
-
         Raises
         ------
         DataError
             theta has the wrong length or holds values that are not finite.
         """
-        use_reml = self.selection.fitted.reml if reml is None else bool(reml)
-        if theta is None and use_reml == self.selection.fitted.reml:
-            return float(self.selection.fitted.criterion[self.selection.k])
-        d = self.selection.fitted.theta_map.n_theta
+        fitted, k = self.selection.fitted, self.selection.k
+        use_reml = fitted.reml if reml is None else bool(reml)
+        if theta is None and use_reml == fitted.reml:
+            return float(fitted.criterion[k])
+        d = fitted.theta_map.n_theta
         try:
             at = self.theta if theta is None else np.asarray(theta, dtype=float)
         except (TypeError, ValueError):
             raise DataError(f"theta={theta!r} must hold {d} finite numbers, in lme4's order") from None
         if at.shape != (d,) or not np.isfinite(at).all():
             raise DataError(f"theta must hold {d} finite numbers, in lme4's order; it has shape {at.shape}")
-        return self.selection.fitted.deviance(self.selection.k, at, reml=use_reml)
+        return fitted.deviance(k, at, reml=use_reml)
 
     @property
     def loglik(self) -> float:
@@ -234,21 +164,10 @@ class LmerFit(ModelResult, UnknownNames):
 
     def glance(self) -> pd.DataFrame:
         """One row of facts: criterion, log-likelihood, AIC, BIC, sigma, n, convergence, singularity."""
-        return pd.DataFrame(
-            {
-                "nobs": [self.nobs],
-                "sigma": self.sigma,
-                "loglik": self.loglik,
-                "criterion": self.criterion(),
-                "aic": self.aic,
-                "bic": self.bic,
-                "df_residual": self.nobs - self.n_parameters,
-                "reml": self.reml,
-                "converged": self.converged,
-                "singular": self.is_singular,
-                "status": self.opt.status,
-            }
-        )
+        row = {name: getattr(self, name) for name in ("nobs", "sigma", "loglik")}
+        row |= {"criterion": self.criterion(), "aic": self.aic, "bic": self.bic}
+        row |= {"df_residual": self.nobs - self.n_parameters, "reml": self.reml, "converged": self.converged}
+        return pd.DataFrame([row | {"singular": self.is_singular, "status": self.opt.status}])
 
     def tidy(
         self,
@@ -298,8 +217,9 @@ class LmerFit(ModelResult, UnknownNames):
         Pustejovsky, J. E. and Tipton, E. (2018). J. Bus. Econ. Stat. 36, 672-683.
         Henderson, C. R. (1975). Biometrics 31, 423-447.
         """
-        within = partial(self._within, ddf, vcov, cluster)
-        return self._noted(fit_tidy(self.selection, effects, conf_level, within, scales, uncertainty))
+        if effects == "fixed":
+            return self._coefficients(fit_table(self.selection, self._within(ddf, vcov, cluster), conf_level))
+        return self._random(effects, conf_level, scales, uncertainty)
 
     def confint(
         self,
@@ -320,8 +240,8 @@ class LmerFit(ModelResult, UnknownNames):
             ``boot``: percentiles over refits to responses drawn from the fit. What is not identified has no limits of
             any kind.
         conf_level : float, default 0.95
-        ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
-            For ``wald``: degrees of freedom of the coefficients.
+        ddf : str, float or array_like (p,), default "satterthwaite"
+            For ``wald``: as in `tidy`.
         n_sims : int, default 1000
             For ``boot``: refits.
         seed : int, optional
@@ -357,7 +277,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.confint("profile").set_index("term").loc["Days", ["conf_low", "conf_high"]].round(2).tolist()
         [7.36, 13.58]
         """
-        return fit_confint(self.selection, method, conf_level, ddf, n_sims, seed)
+        return confint_tables(self.selection, method, conf_level, ddf, n_sims, seed)[0]
 
     def profile(self, *, conf_level: float = 0.95) -> Profile:
         """Profile the likelihood over every parameter.
@@ -370,11 +290,7 @@ class LmerFit(ModelResult, UnknownNames):
         Returns
         -------
         Profile
-            Its ``table`` holds values and zeta to draw; ``confint()`` gives limits.
-
-        References
-        ----------
-        Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). J. Stat. Softw. 67(1), sec. 5.1.
+            Its ``table`` holds values and zeta to draw; ``confint()`` gives limits (source: as there).
 
         Examples
         --------
@@ -404,9 +320,8 @@ class LmerFit(ModelResult, UnknownNames):
         ResultTable
             The columns of ``tidy("fixed")``.
         """
-        linear = read_constraints(L, self._names, None, names, terms=self._term_names, dropped=self._dropped)
-        self.selection.model.check_digits(linear.matrix)
-        return self._noted(fit_contrast(self.selection, self._within(ddf, vcov, cluster), linear, conf_level))
+        linear = self._linear(L, None, names)
+        return self._contrasted(self._within(ddf, vcov, cluster), linear, conf_level)
 
     def test(
         self,
@@ -421,11 +336,8 @@ class LmerFit(ModelResult, UnknownNames):
 
         Parameters
         ----------
-        constraints : str, list of str, array_like (r, p), or DataFrame
-            ``"a = b"``, ``["a", "b"]`` (both are 0), a term such as ``"f"`` or ``"f:x"`` for all its coefficients, or a
-            matrix L; see `PooledLmer.test`.
-        q0 : float or array_like (r,), optional
-            Values under the hypothesis, 0 by default.
+        constraints, q0
+            As in `PooledLmer.test`.
         ddf : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
             Denominator degrees of freedom; Satterthwaite's are those of lmerTest's ``contest``. Kenward-Roger's F is
             scaled as pbkrtest's.
@@ -455,9 +367,7 @@ class LmerFit(ModelResult, UnknownNames):
         [[45.85, 17.0]]
         """
         within = self._within(ddf, vcov, cluster)
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
-        self.selection.model.check_digits(linear.matrix, joint=True)
-        return self._noted(fit_test(self.selection, within, linear))
+        return self._tested(within, self._linear(constraints, q0, joint=True))
 
     def emmeans(
         self,
@@ -522,8 +432,8 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.emmeans("female").means[["female", "estimate"]].round(2).values.tolist()
         [[0.0, 13.28], [1.0, 12.09]]
         """
-        combos = FitCombinations(self.selection, self._within(ddf, vcov, cluster), conf_level)
-        return estimated_means(self.selection, specs, by, at, weights, type, combos)
+        combos = Combinations(self.selection, self._within(ddf, vcov, cluster), conf_level)
+        return estimated_means(combos, specs, by, at, weights, type)
 
     # -- shares of variance ------------------------------------------------------------------------------------------
 
@@ -542,7 +452,7 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.icc()[["kind", "estimate", "conf_low", "conf_high"]].round(3).values.tolist()
         [['adjusted', 0.114, 0.089, 0.145], ['unadjusted', 0.105, 0.082, 0.134]]
         """
-        return fit_icc(self.selection, conf_level)
+        return self._marked(icc_table(self.selection, conf_level))
 
     def r2(self, *, conf_level: float = 0.95, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
         """Explained variance; see `PooledLmer.r2`.
@@ -552,42 +462,9 @@ class LmerFit(ModelResult, UnknownNames):
         pandas.DataFrame
             ``measure level estimate std_error conf_low conf_high scale``.
         """
-        return fit_r2(self.selection, conf_level, n_sims, seed)
+        return self._marked(r2_table(self.selection, conf_level, n_sims, seed))
 
-    # -- rows --------------------------------------------------------------------------------------------------------
-
-    def fitted(self) -> pd.Series[float]:
-        """Fitted values X beta + Z b (+ offset), one per row in the model."""
-        values = self.selection.fitted.fitted_values(self.selection.k)
-        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="fitted")
-
-    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
-        """Residuals, one per row in the model.
-
-        Parameters
-        ----------
-        type : {"response", "pearson", "scaled", "marginal"}, default "response"
-            Response minus fitted value; that times the root of the prior weight; that over sigma; response minus the
-            fixed part only.
-
-        Returns
-        -------
-        pandas.Series (n,)
-
-        Raises
-        ------
-        DataError
-            The type is not known.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fit = rx.lmer("Reaction ~ Days + (1 + Days | Subject)", rx.datasets.sleepstudy())
-        >>> round(float((fit.residuals("scaled") ** 2).mean()), 3)
-        0.839
-        """
-        values = residual_values(self.selection, type)
-        return pd.Series(values, index=self.selection.rows.index[self.selection.k], name="residual")
+    # -- rows, printing and files -----------------------------------------------------------------------------------
 
     def augment(self) -> pd.DataFrame:
         """Data of the model with fitted values, residuals and influence, one row each.
@@ -611,53 +488,16 @@ class LmerFit(ModelResult, UnknownNames):
         >>> fit.augment()[["Days", "fitted", "hat"]].round(3).head(2).values.tolist()
         [[0.0, 253.664, 0.229], [1.0, 273.33, 0.17]]
         """
-        return augment_one(self.selection)
+        return augment_table(self.selection)
 
-    def _predicted(self, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
-        return predict_one(self.selection, rows, interval, conf_level)
+    def _text(self, form: Form) -> Summary:
+        return fit_text(self.selection, form)
 
-    # -- printing and files ------------------------------------------------------------------------------------------
-
-    def summary(self) -> Summary:
-        """Print what lme4's summary() prints, in its order.
-
-        Returns
-        -------
-        Summary
-            Text that shows itself at the prompt and in notebooks.
-        """
-        return fit_text(self.selection, tests=True, correlations=True)
-
-    def display(self) -> Summary:
-        """Print the short form: random effects, groups, coefficients."""
-        return fit_text(self.selection, tests=False, correlations=False)
-
-    def report(self) -> str:
-        """Facts for a methods section, in one paragraph of plain text.
-
-        Returns
-        -------
-        str
-            Model, estimator, observations and groups, rows left out, degrees of freedom, whether the fit converged and
-            whether it is singular, software.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
-        >>> print(fit.report().split(". ")[1])
-        The data have 180 observations in 18 groups of Subject
-        """
+    def _report(self) -> str:
         return fit_report(self.selection)
 
     def _report_parts(self) -> ModelParts:
         return fit_parts(self.selection)
-
-    def __repr__(self) -> str:
-        return str(fit_text(self.selection, tests=True, correlations=False))
-
-    def _repr_html_(self) -> str:
-        return fit_text(self.selection, tests=True, correlations=False)._repr_html_()
 
     def _content(self) -> tuple[str, dict[str, Any]]:
         return "LmerFit", {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}

@@ -11,16 +11,16 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, Vcov
+from ..inference.coefficients import Ddf, Vcov, coefficient_inference
 from ..names import UnknownNames
-from ..tables.confint import ConfintMethod, each_confint
+from ..tables.confint import ConfintMethod, confint_tables
 from ..tables.notes import redundancy_notes
 from ..tables.printing import Summary
-from ..tables.usable import OnFailure
+from ..tables.usable import OnFailure, choose_fits
 from ..tables.varcorr import varcorr_frame
 from .convergence import convergence_table
 from .fit import LmerFit
-from .pooled import PooledLmer, pool_fits
+from .pooled import PooledLmer, pool_selection
 from .result import Result
 from .save import stack_tree
 from .text import fits_text
@@ -80,13 +80,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         return table
 
     def convergence(self) -> pd.DataFrame:
-        """How every optimisation went: status, Newton decrement, evaluations, singularity.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per data set.
-        """
+        """How every optimisation went, one row per data set: status, Newton decrement, evaluations, singularity."""
         return convergence_table(self.selection)
 
     def glance(self) -> pd.DataFrame:
@@ -144,7 +138,8 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         >>> fits.pool().tidy("fixed")[["term", "estimate"]].round(3).values.tolist()
         [['Intercept', 12.654], ['ses', 2.399]]
         """
-        return pool_fits(self.selection, dfcom, conf_level, on_failure, vcov, cluster)
+        used = choose_fits(self.selection, on_failure)
+        return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
         return "LmerFitList", {"stack": stack_tree(self.selection.fitted), "lanes": list(self.selection.which)}
@@ -174,7 +169,10 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         >>> fits.confint().shape
         (20, 7)
         """
-        return each_confint(self.selection, method, conf_level, ddf, n_sims, seed)
+        tables = confint_tables(self.selection, method, conf_level, ddf, n_sims, seed)
+        for table, label in zip(tables, self.labels, strict=True):
+            table.insert(0, "imp", [label] * len(table))
+        return pd.concat(tables, ignore_index=True)
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, Protocol
@@ -14,12 +14,14 @@ import pandas as pd
 from ..design.tokens import nearest
 from ..errors import DataError, MissingExtraError, shortened
 from ..names import UnknownNames
+from ..tables.checks import checks
 from ..tables.constraints import MANY
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
+Errors = Literal["se", "ci"]
 PART = "Part"
 ROW = "Row"
-PARTS = ("Fixed effects", "Random effects", "Model")
+PARTS = FIXED, RANDOM, MODEL = ("Fixed effects", "Random effects", "Model")
 RESIDUAL = "Residual SD"
 NOT_IDENTIFIED = "not identified"
 LAST = ("Observations", "Groups", "Imputations", "FMI")
@@ -192,19 +194,28 @@ def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, 
     limits = f"{100 * parts.conf_level:g}% CI"
     columns = ["Estimate", "SE", limits, "df", "t", "p", *(["FMI"] if pooled else [])]
     common, rows = _places(parts, digits), []
-    for _, row in parts.fixed.iterrows():
-        cells = _estimate_cells(row, common)
-        cells += [number(row["df"], 1), number(row["statistic"], 2), p_text(row["p_value"])]
-        cells += [number(row["fmi"], 2)] if pooled else []
-        rows.append(["Fixed effects", term_words(row["term"], words), *cells])
-    for _, row in parts.random.iterrows():
-        blank = [""] * (len(columns) - 3)
-        cells = _estimate_cells(row, common) if row["identified"] else [NOT_IDENTIFIED, "", ""]
-        rows.append(["Random effects", _random_words(row, words), *cells, *blank])
-    for name, value in parts.facts.items():
-        rows.append(["Model", _fact_words(name, words), _fact_text(value, digits), *[""] * (len(columns) - 1)])
+    for part, name, row in _entries(parts, words):
+        if part == MODEL:
+            cells = [_fact_text(row, digits)]
+        else:
+            cells = _estimate_cells(row, common) if row.get("identified", True) else [NOT_IDENTIFIED]
+        if part == FIXED:
+            cells += [number(row["df"], 1), number(row["statistic"], 2), p_text(row["p_value"])]
+            cells += [number(row["fmi"], 2)] if pooled else []
+        rows.append([part, name, *cells, *[""] * (len(columns) - len(cells))])
     notes = (f"{parts.method}.", *map(_sentence, parts.notes))
     return ModelTable(pd.DataFrame(rows, columns=[PART, ROW, *columns]), notes, title)
+
+
+def _entries(parts: ModelParts, words: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """Part, name and numbers of every row."""
+    for _, row in parts.fixed.iterrows():
+        yield FIXED, term_words(row["term"], words), row
+    for _, row in parts.random.iterrows():
+        yield RANDOM, _random_words(row, words), row
+    for name, value in parts.facts.items():
+        kind, colon, group = name.partition(": ")
+        yield MODEL, f"{kind}{colon}{words.get(group, group)}", value
 
 
 def _places(parts: ModelParts, digits: int) -> int:
@@ -242,11 +253,6 @@ def _random_words(row: pd.Series[Any], labels: Mapping[str, str]) -> str:
     return f"{what} ({group})"
 
 
-def _fact_words(name: str, labels: Mapping[str, str]) -> str:
-    kind, colon, group = name.partition(": ")
-    return f"{kind}{colon}{labels.get(group, group)}"
-
-
 def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[ModelParts]) -> Mapping[str, str]:
     if not isinstance(digits, int | np.integer) or not 0 <= digits <= 6:
         raise DataError(f"digits={digits!r} must be a whole number between 0 and 6")
@@ -277,7 +283,7 @@ def _checked(labels: Mapping[str, str] | None, digits: int, models: Iterable[Mod
 def model_table(
     models: Sequence[Reportable] | Mapping[str, Reportable],
     *,
-    errors: Literal["se", "ci"] = "se",
+    errors: Errors = "se",
     stars: bool = False,
     labels: Mapping[str, str] | None = None,
     digits: int = 2,
@@ -321,8 +327,7 @@ def model_table(
     >>> table.to_frame().loc["Fixed effects"].values.tolist()
     [['251.41 (9.75)', '251.41 (6.82)'], ['10.47 (0.80)', '10.47 (1.55)']]
     """
-    if errors not in ("se", "ci"):
-        raise DataError(f"errors={errors!r} is not known: use 'se' or 'ci'")
+    checks.choice(errors, Errors, "errors=")
     each = _named(models)
     found = {name: model._report_parts() for name, model in each.items()}
     words = _checked(labels, digits, found.values())
@@ -358,19 +363,16 @@ def _named(models: Sequence[Reportable] | Mapping[str, Reportable]) -> dict[str,
 def _place(key: tuple[str, str]) -> tuple[int, int]:
     """Order of the rows: by part, the residual last, measures before counts."""
     part, row = key
-    if part == "Model":
-        return PARTS.index(part), next((i for i, name in enumerate(LAST, start=1) if row.startswith(name)), 0)
-    return PARTS.index(part), int(part == "Random effects" and row == RESIDUAL)
+    last = next((i for i, name in enumerate(LAST, start=1) if row.startswith(name)), 0) if part == MODEL else 0
+    return PARTS.index(part), last or int(part == RANDOM and row == RESIDUAL)
 
 
 def _row_places(models: Iterable[ModelParts], labels: Mapping[str, str], digits: int) -> dict[str, int]:
     """Decimals of every row, the same in all models."""
     models = list(models)
     common, out = max(_places(parts, digits) for parts in models), dict[str, int]()
-    for parts in models:
-        rows = [(term_words(row["term"], labels), row) for _, row in parts.fixed.iterrows()]
-        rows += [(_random_words(row, labels), row) for _, row in parts.random.iterrows()]
-        for name, row in rows:
+    for part, name, row in (entry for parts in models for entry in _entries(parts, labels)):
+        if part != MODEL:
             out[name] = max(out.get(name, common), decimals(row["std_error"], row["estimate"], common))
     return out
 
@@ -379,20 +381,17 @@ def _column(
     parts: ModelParts, labels: Mapping[str, str], errors: str, digits: int, places: Mapping[str, int], *, stars: bool
 ) -> dict[tuple[str, str], str]:
     """Cells of one model, by part and row."""
-    cells = []
-    for _, row in parts.fixed.iterrows():
-        name, mark = term_words(row["term"], labels), stars_of(row["p_value"]) if stars else ""
-        cells.append(("Fixed effects", name, _cell(row, errors, places[name], mark)))
-    for _, row in parts.random.iterrows():
-        name = _random_words(row, labels)
-        cells.append(
-            ("Random effects", name, _cell(row, errors, places[name], "") if row["identified"] else NOT_IDENTIFIED)
-        )
-    cells += [("Model", _fact_words(name, labels), _fact_text(v, digits)) for name, v in parts.facts.items()]
-    out = {(part, row): cell for part, row, cell in cells}
-    if len(out) < len(cells):
-        twice = next(cell[1] for i, cell in enumerate(cells) if cell[:2] in [other[:2] for other in cells[:i]])
-        raise DataError(f"two rows of one model are both called {twice!r}: give them different labels")
+    out: dict[tuple[str, str], str] = {}
+    for part, name, row in _entries(parts, labels):
+        if (part, name) in out:
+            raise DataError(f"two rows of one model are both called {name!r}: give them different labels")
+        if part == MODEL:
+            out[part, name] = _fact_text(row, digits)
+        elif row.get("identified", True):
+            mark = stars_of(row["p_value"]) if stars and part == FIXED else ""
+            out[part, name] = _cell(row, errors, places[name], mark)
+        else:
+            out[part, name] = NOT_IDENTIFIED
     return out
 
 

@@ -12,31 +12,30 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
-from ..inference.coefficients import CoefficientInference, Ddf, GivenDf, Vcov, coefficient_inference
+from ..inference.coefficients import CoefficientInference, GivenDf, coefficient_inference
 from ..names import UnknownNames
 from ..pooling import RubinPool, pool_rubin
-from ..predict.newdata import PredictionRows
-from ..predict.prediction import Interval, common_dfcom, predict_pooled
-from ..predict.residuals import ResidualType, augment_pooled, pooled_fitted, pooled_residuals
-from ..tables.coefficients import PooledCombinations, known_covariance, known_pool, pooled_contrast
-from ..tables.constraints import Constraints, read_constraints
+from ..predict.residuals import augment_table
+from ..tables.checks import checks
+from ..tables.coefficients import Combinations, known_covariance, known_pool, pooled_table
+from ..tables.constraints import Constraints
 from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
-from ..tables.hypotheses import WaldMethod, hypothesis, pooled_wald, test_frame
-from ..tables.modes import Uncertainty, pooled_ranef
-from ..tables.notes import mark
+from ..tables.hypotheses import WaldMethod
+from ..tables.modes import Uncertainty
+from ..tables.monte_carlo import ErrorsOf, monte_carlo_errors
 from ..tables.printing import Summary
 from ..tables.reference_grid import At, Weights
-from ..tables.result_table import ResultTable, result_table
-from ..tables.shares import pooled_icc, pooled_r2
-from ..tables.tidy import Effects, monte_carlo_errors, pooled_tidy
-from ..tables.usable import OnFailure, choose_fits
-from ..tables.varcorr import pooled_varcorr
+from ..tables.result_table import ResultTable
+from ..tables.shares import icc_table, r2_table
+from ..tables.varcorr import vcov_frame
 from ..tables.variance import Scales
 from .model_table import ModelParts
 from .report import pooled_parts, pooled_report
-from .result import ModelResult
+from .result import Effects, ModelResult
 from .save import stack_tree, within_tree
-from .text import pooled_text
+from .text import Form, pooled_text
+
+Component = Literal["total", "within", "between"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,9 +61,6 @@ class PooledLmer(ModelResult, UnknownNames):
         dfcom = self.rubin.dfcom if isinstance(self.within, GivenDf) else "satterthwaite"
         return pool_selection(fits, coefficient_inference(fits, dfcom), self.rubin.conf_level)
 
-    def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
-        return mark(table, self.selection)
-
     @property
     def n_imputations(self) -> int:
         """Number K of pooled fits."""
@@ -82,29 +78,23 @@ class PooledLmer(ModelResult, UnknownNames):
         return self.rubin.conf_level
 
     @property
-    def theta(self) -> np.ndarray:
-        """Mean over the fits of the relative covariance parameters, in lme4's order and scale, (d,)."""
-        return np.asarray(self.selection.theta.mean(axis=0))
+    def _dfcom(self) -> float | None:
+        """The smallest where ``pool`` was given them."""
+        return float(np.min(self.rubin.dfcom, initial=np.inf)) if isinstance(self.within, GivenDf) else None
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
-    def fixef(self) -> pd.Series[float]:
-        """Pooled coefficients, indexed by term."""
-        return pd.Series(self.rubin.estimate, index=self._names, name="estimate")
-
-    def vcov(self, component: Literal["total", "within", "between"] = "total") -> pd.DataFrame:
+    def vcov(self, component: Component = "total") -> pd.DataFrame:
         """Covariance matrix of the pooled coefficients: T = ubar + (1 + 1/K) b, or one of its parts.
 
         Parameters
         ----------
         component : {"total", "within", "between"}, default "total"
         """
+        checks.choice(component, Component, "component=")
         parts = {"total": self.rubin.t, "within": self.rubin.ubar, "between": self.rubin.b}
-        if component not in parts:
-            raise DataError(f"component={component!r} is not known: use 'total', 'within' or 'between'")
         lost = np.isnan(self.rubin.std_error) & (component != "between")
-        known = known_covariance(parts[component], lost)
-        return self._marked(pd.DataFrame(known, index=self._names, columns=self._names))
+        return self._marked(vcov_frame(known_covariance(parts[component], lost), self._names))
 
     def confint(self, method: Literal["wald"] = "wald") -> pd.DataFrame:
         """Confidence limits of the coefficients: term by ``conf_low``, ``conf_high``.
@@ -128,33 +118,6 @@ class PooledLmer(ModelResult, UnknownNames):
         limits = {"conf_low": self.rubin.conf_low, "conf_high": self.rubin.conf_high}
         return self._marked(pd.DataFrame(limits, index=pd.Index(self._names, name="term")))
 
-    def varcorr(self) -> pd.DataFrame:
-        """Mean variance components over the fits.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``group``, ``var1``, ``var2``, ``vcov`` (mean variance or covariance, as mitml prints), ``sdcor`` (mean SD
-            or correlation, as merTools prints); the residual comes last.
-        """
-        return self._marked(pooled_varcorr(self.selection))
-
-    def ranef(self, *, cond_var: bool = False) -> dict[str, pd.DataFrame]:
-        """Pooled conditional modes: the mean over the imputations, per level.
-
-        Parameters
-        ----------
-        cond_var : bool, default False
-            Put the total variance W + (1 + 1/K) B of every level, (levels, q, q), into ``attrs["cond_var"]``, with its
-            parts in ``attrs["within"]`` and ``attrs["between"]``.
-
-        Returns
-        -------
-        dict of pandas.DataFrame
-            One per grouping factor, levels by columns.
-        """
-        return {label: self._marked(frame) for label, frame in pooled_ranef(self.selection, cond_var=cond_var).items()}
-
     def tidy(
         self, effects: Effects = "fixed", *, scales: Scales = "sdcor", uncertainty: Uncertainty = "conditional"
     ) -> ResultTable:
@@ -162,13 +125,8 @@ class PooledLmer(ModelResult, UnknownNames):
 
         Parameters
         ----------
-        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}, default "fixed"
-            Coefficients; variance parameters; conditional modes; coefficient plus mode per level.
-        scales : {"sdcor", "vcov"}, default "sdcor"
-            For ``ran_pars``: SDs and correlations, or variances and covariances.
-        uncertainty : {"conditional", "prediction"}, default "conditional"
-            For ``ran_vals``: variances given beta (lme4's ``condVar``), or with its uncertainty (Henderson 1975). That
-            of ``ran_coefs`` always counts beta, its covariance with the modes included.
+        effects, scales, uncertainty
+            As in `LmerFit.tidy`.
 
         Returns
         -------
@@ -207,9 +165,11 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> fits.pool().tidy("ran_pars")[["term", "estimate", "std_error"]].round(2).values.tolist()
         [['sd__Intercept', 2.19, 0.15], ['sd__Observation', 6.08, 0.05]]
         """
-        return result_table(self._marked(pooled_tidy(self.selection, self.rubin, effects, scales, uncertainty)))
+        if effects == "fixed":
+            return self._coefficients(pooled_table(self._names, self.rubin))
+        return self._random(effects, self.conf_level, scales, uncertainty)
 
-    def mcerror(self, effects: Literal["fixed", "ran_pars"] = "fixed") -> pd.DataFrame:
+    def mcerror(self, effects: ErrorsOf = "fixed") -> pd.DataFrame:
         """Monte Carlo error of the pooled numbers: how much they would change with other imputations of the same data.
 
         Parameters
@@ -271,10 +231,6 @@ class PooledLmer(ModelResult, UnknownNames):
         FormulaError
             L cannot be read.
 
-        References
-        ----------
-        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
-
         Examples
         --------
         >>> import remlax as rx
@@ -282,9 +238,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> fits.pool().contrast({"gap": "minority - female"})["estimate"].round(2).tolist()
         [-2.16]
         """
-        linear = read_constraints(L, self._names, q0, names, terms=self._term_names, dropped=self._dropped)
-        self.selection.model.check_digits(linear.matrix)
-        return result_table(self._marked(pooled_contrast(self.selection, self.rubin, self.within, linear)))
+        return self._contrasted(self.within, self._linear(L, q0, names), self.conf_level)
 
     def test(
         self, constraints: Constraints, q0: npt.ArrayLike | None = None, *, method: WaldMethod = "D1"
@@ -326,10 +280,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> fits.pool().test("minority = female")[["df1", "method"]].values.tolist()
         [[1, 'D1']]
         """
-        linear = read_constraints(constraints, self._names, q0, terms=self._term_names, dropped=self._dropped)
-        self.selection.model.check_digits(linear.matrix, joint=True)
-        found = pooled_wald(self.selection, self.within, linear, method)
-        return result_table(self._marked(test_frame(found, hypothesis(linear))))
+        return self._tested(self.within, self._linear(constraints, q0, joint=True), method)
 
     def emmeans(
         self,
@@ -352,25 +303,18 @@ class PooledLmer(ModelResult, UnknownNames):
         Returns
         -------
         EstimatedMeans
-            Its ``means`` are a table; ``differences(adjust=)`` compares them. Each row is pooled by Rubin's rules with
-            its own complete-data degrees of freedom, by the rule of ``pool(dfcom=)``. NaN for a mean that the data do
-            not determine, such as that of an empty cell.
+            As `LmerFit.emmeans`; each row is pooled by Rubin's rules with its own complete-data degrees of freedom, by
+            the rule of ``pool(dfcom=)``.
 
         Raises
         ------
         DataError
-            A name is no variable of the fixed part, or a category is not in the data; ``type="response"`` where the
-            way back from the response is not known.
+            As `LmerFit.emmeans`.
 
         Warns
         -----
         RankDeficientWarning
             A mean cannot be estimated; the message names it.
-
-        References
-        ----------
-        Searle, S. R., Speed, F. M. and Milliken, G. A. (1980). Am. Stat. 34, 216-221.
-        Rubin, D. B. (1987). Multiple Imputation for Nonresponse in Surveys. Wiley, ch. 3.
 
         Examples
         --------
@@ -382,8 +326,8 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> found.differences()[["contrast", "estimate"]].round(2).values.tolist()
         [['0 - 1', 2.77]]
         """
-        combos = PooledCombinations(self.selection, self.within, self.rubin.conf_level)
-        return estimated_means(self.selection, specs, by, at, weights, type, combos)
+        combos = Combinations(self.selection, self.within, self.conf_level)
+        return estimated_means(combos, specs, by, at, weights, type)
 
     # -- shares of variance ------------------------------------------------------------------------------------------
 
@@ -424,7 +368,7 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> pooled.icc()[["kind", "estimate", "conf_low", "conf_high", "mean"]].round(3).values.tolist()
         [['adjusted', 0.115, 0.09, 0.146, 0.115], ['unadjusted', 0.106, 0.083, 0.135, 0.106]]
         """
-        return self._marked(pooled_icc(self.selection, self.conf_level))
+        return self._marked(icc_table(self.selection, self.conf_level))
 
     def r2(self, *, n_sims: int = 200, seed: int | None = None) -> pd.DataFrame:
         """Explained variance, pooled.
@@ -475,34 +419,9 @@ class PooledLmer(ModelResult, UnknownNames):
         >>> pooled.r2(n_sims=20, seed=1)[["measure", "mean"]].round(3).values.tolist()[:3]
         [['marginal', 0.077], ['conditional', 0.183], ['raudenbush-bryk', 0.055]]
         """
-        return self._marked(pooled_r2(self.selection, self.conf_level, n_sims, seed))
+        return self._marked(r2_table(self.selection, self.conf_level, n_sims, seed))
 
     # -- rows --------------------------------------------------------------------------------------------------------
-
-    def fitted(self) -> pd.Series[float]:
-        """Mean over the imputations of the fitted values X beta + Z b (+ offset), one per row.
-
-        Raises
-        ------
-        DataError
-            The data sets have different rows.
-        """
-        return pooled_fitted(self.selection)
-
-    def residuals(self, type: ResidualType = "response") -> pd.Series[float]:  # noqa: A002 (R's name)
-        """Mean over the imputations of the residuals, one per row.
-
-        Parameters
-        ----------
-        type : {"response", "pearson", "scaled", "marginal"}, default "response"
-            As `LmerFit.residuals`.
-
-        Raises
-        ------
-        DataError
-            The type is not known, or the data sets have different rows.
-        """
-        return pooled_residuals(self.selection, type)
 
     def augment(self, *, per_imputation: bool = False) -> pd.DataFrame:
         """Data of the model with pooled fitted values, residuals and influence, one row each.
@@ -523,15 +442,7 @@ class PooledLmer(ModelResult, UnknownNames):
         DataError
             The data sets have different rows, or a column of one of these names.
         """
-        dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return self._marked(augment_pooled(self.selection, dfcom, per_imputation=per_imputation))
-
-    def _predicted(self, rows: PredictionRows, interval: Interval | None, conf_level: float) -> pd.DataFrame:
-        dfcom = common_dfcom(self.within, self.rubin.dfcom)
-        return self._marked(predict_pooled(self.selection, rows, interval, conf_level, dfcom))
-
-    def _of_rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        return self._marked(table)
+        return self._marked(augment_table(self.selection, per_imputation=per_imputation))
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -548,61 +459,29 @@ class PooledLmer(ModelResult, UnknownNames):
     def glance(self) -> pd.DataFrame:
         """One row of facts about the pooled model."""
         fits = self.selection
-        return self._marked(
-            pd.DataFrame(
-                {
-                    "n_imputations": [self.n_imputations],
-                    "nobs": float(np.mean(fits.n_rows)),
-                    "sigma": float(np.mean(fits.sigma)),
-                    "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
-                    "reml": fits.fitted.reml,
-                    "fmi_max": float(np.nanmax(self.rubin.fmi, initial=0.0)),
-                    "n_singular": len(self.singular_imputations),
-                    "n_failed": len(self.failed_imputations),
-                    "n_dropped": len(fits.dropped),
-                }
-            )
-        )
+        row = {
+            "n_imputations": self.n_imputations,
+            "nobs": float(np.mean(fits.n_rows)),
+            "sigma": float(np.mean(fits.sigma)),
+            "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
+            "reml": fits.fitted.reml,
+            "fmi_max": float(np.nanmax(self.rubin.fmi, initial=0.0)),
+            "n_singular": len(fits.singular),
+            "n_failed": len(fits.failed),
+            "n_dropped": len(fits.dropped),
+        }
+        return self._marked(pd.DataFrame([row]))
 
     # -- printing and files ------------------------------------------------------------------------------------------
 
-    def summary(self) -> Summary:
-        """Print the pooled model in lme4's block order, with riv, fmi and the verdict on every fit."""
-        return self._text(full=True)
+    def _text(self, form: Form) -> Summary:
+        return pooled_text(self.selection, self.rubin, self.df_rule, form)
 
-    def display(self) -> Summary:
-        """Print the short form (merTools: fastdisp)."""
-        return self._text(full=False)
-
-    def _text(self, *, full: bool) -> Summary:
-        return pooled_text(self.selection, self.rubin, self.df_rule, self.varcorr(), full=full)
-
-    def report(self) -> str:
-        """Facts for a methods section, in one paragraph of plain text.
-
-        Returns
-        -------
-        str
-            Model, number of imputations, observations and groups, estimator, pooling rule, degrees of freedom, range of
-            the fractions of missing information, singular, failed and left-out fits, software.
-
-        Examples
-        --------
-        >>> import remlax as rx
-        >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
-        >>> print(fits.pool().report().split(". ")[1])
-        The data sets have 7185 observations in 160 groups of schid
-        """
+    def _report(self) -> str:
         return pooled_report(self.selection, self.rubin, self.within, self.df_rule)
 
     def _report_parts(self) -> ModelParts:
         return pooled_parts(self.selection, self.rubin, self.df_rule)
-
-    def __repr__(self) -> str:
-        return str(self.display())
-
-    def _repr_html_(self) -> str:
-        return self.display()._repr_html_()
 
     def _content(self) -> tuple[str, dict[str, Any]]:
         return "PooledLmer", {
@@ -620,16 +499,3 @@ def pool_selection(fits: Selection, within: CoefficientInference, conf_level: fl
     complete = within.df(np.eye(fits.fitted.beta.shape[1])).mean(axis=0)
     rubin = pool_rubin(fits.beta, within.vcov, dfcom=complete, conf_level=conf_level)
     return PooledLmer(fits, known_pool(rubin, fits.unknown_variance()), within)
-
-
-def pool_fits(
-    fits: Selection,
-    ddf: Ddf | npt.ArrayLike,
-    conf_level: float,
-    on_failure: OnFailure,
-    vcov: Vcov = "model",
-    cluster: str | None = None,
-) -> PooledLmer:
-    """Choose the fits to pool, find their complete-data degrees of freedom, and pool."""
-    used = choose_fits(fits, on_failure)
-    return pool_selection(used, coefficient_inference(used, ddf, vcov, cluster), conf_level)

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from .._version import __version__
-from ..design.build import needed_columns
 from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from ..tables.coefficients import fit_table, pooled_table, standard_errors
-from ..tables.notes import dropped_note, fit_notes, mark, redundancy_notes
+from ..predict.observations import model_columns
+from ..tables.coefficients import fit_table, pooled_table
+from ..tables.notes import dropped_note, mark, redundancy_notes
 from ..tables.printing import span
-from ..tables.shares import fit_shares, icc_estimates, nakagawa_estimates, pooled_shares
+from ..tables.shares import icc_estimates, nakagawa_estimates, share_table
 from ..tables.varcorr import level_counts, term_labels
-from ..tables.variance import fit_ran_pars, pooled_ran_pars
+from ..tables.variance import ran_pars_table
 from .model_table import ModelParts
 from .table_words import span_of
 
@@ -33,15 +33,31 @@ SINGULAR = "(a variance of 0 or a correlation of +-1)"
 def fit_parts(fit: Selection) -> ModelParts:
     """Numbers of the printed table of one fit."""
     within = coefficient_inference(fit, "satterthwaite")
-    names = fit.model.fixed_names
-    df = within.df(np.eye(len(names)))[0]
-    fixed = fit_table(names, fit.beta[0], standard_errors(fit, within), df, 0.95)
-    method = f"Estimated by {ESTIMATOR[fit.fitted.reml]}; {within.rule.replace('df', 'degrees of freedom')}"
-    found = [measure(fit) for measure in (icc_estimates, nakagawa_estimates)]
-    facts = _share_facts(*(_shown(fit_shares(one, 0.95)) for one in found)) | _counts(fit)
-    random = fit_ran_pars(fit, 0.95, "sdcor")
-    notes = [*dropped_note(fit), *fit_notes(fit), *random.attrs.get("notes", [])]
-    return ModelParts(fixed, _random(fit, random), facts, 0.95, method, notes, _variables(fit))
+    return _parts(fit, fit_table(fit, within, 0.95), 0.95, "", within.rule)
+
+
+def pooled_parts(fits: Selection, rubin: RubinPool, df_rule: str) -> ModelParts:
+    """Numbers of the printed table of the pooled model."""
+    how = " in each imputed data set and pooled by Rubin's rules"
+    parts = _parts(fits, pooled_table(fits.model.fixed_names, rubin), float(rubin.conf_level), how, df_rule)
+    known = [float(v) for v in rubin.fmi if not np.isnan(v)]
+    parts.facts["Imputations"] = str(fits.n_sets)
+    parts.facts["FMI of the coefficients"] = span_of(known, 2) if known else ""
+    return parts
+
+
+def _parts(fits: Selection, fixed: pd.DataFrame, level: float, how: str, rule: str) -> ModelParts:
+    with quiet(PoolingWarning):
+        # said in the notes of the table
+        random = ran_pars_table(fits, level, "sdcor")
+        found = [share_table(measure(fits), fits, level) for measure in (icc_estimates, nakagawa_estimates)]
+    notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
+    if fits.n_sets > 1:
+        random["estimate"] = random["estimate"].fillna(random["mean_sd"]).fillna(random["mean_cor"])
+    facts = _share_facts(*map(_shown, found)) | _counts(fits)
+    method = f"Estimated by {ESTIMATOR[fits.fitted.reml]}{how}; {rule.replace('df', 'degrees of freedom')}"
+    variables = tuple(model_columns(fits.fitted))
+    return ModelParts(fixed, _random(fits, random), facts, level, method, notes, variables)
 
 
 def fit_report(fit: Selection) -> str:
@@ -59,33 +75,6 @@ def fit_report(fit: Selection) -> str:
         _software(),
     ]
     return ". ".join(sentences) + "."
-
-
-def pooled_parts(fits: Selection, rubin: RubinPool, df_rule: str) -> ModelParts:
-    """Numbers of the printed table of the pooled model."""
-    level = float(rubin.conf_level)
-    fixed = pooled_table(fits.model.fixed_names, rubin)
-    with quiet(PoolingWarning):
-        # said in the notes of the table
-        random = pooled_ran_pars(fits, level, "sdcor")
-        found = [measure(fits) for measure in (icc_estimates, nakagawa_estimates)]
-        shares = [_shown(pooled_shares(one, level, fits.labels)) for one in found]
-    notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
-    means = random["mean_sd"].fillna(random["mean_cor"])
-    random["estimate"] = random["estimate"].fillna(means)
-    facts = (
-        _share_facts(*shares)
-        | _counts(fits)
-        | {
-            "Imputations": str(fits.n_sets),
-            "FMI of the coefficients": _fmi_range(rubin),
-        }
-    )
-    method = (
-        f"Estimated by {ESTIMATOR[fits.fitted.reml]} in each imputed data set and pooled by Rubin's rules; "
-        f"{df_rule.replace('df', 'degrees of freedom')}"
-    )
-    return ModelParts(fixed, _random(fits, random), facts, level, method, notes, _variables(fits))
 
 
 def pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInference, df_rule: str) -> str:
@@ -113,12 +102,6 @@ def _df_words(within: CoefficientInference, df_rule: str) -> str:
         return "degrees of freedom are those of Rubin (1987)"
     complete = within.rule.replace("df", "degrees of freedom")
     return f"degrees of freedom are those of Barnard and Rubin (1999), with {complete} for complete data"
-
-
-def _variables(fits: Selection) -> tuple[str, ...]:
-    rows = fits.rows
-    given = [text if isinstance(text, str) else None for text in (rows.given_weights, rows.given_offset)]
-    return tuple(needed_columns(rows.formula, *given))
 
 
 def _random(fits: Selection, table: pd.DataFrame) -> pd.DataFrame:
@@ -175,11 +158,6 @@ def _sizes(fits: Selection) -> str:
 
 def _software() -> str:
     return f"Computed with remlax {__version__} (JAX {jax.__version__}, Python {platform.python_version()})"
-
-
-def _fmi_range(rubin: RubinPool) -> str:
-    known = [float(v) for v in rubin.fmi if not np.isnan(v)]
-    return span_of(known, 2) if known else ""
 
 
 def _verdicts(fits: Selection) -> list[str]:

@@ -53,14 +53,7 @@ Tree = dict[str, Any]
 
 
 def stack_tree(fitted: Fitted) -> Tree:
-    """Write everything about K fits.
-
-    Raises
-    ------
-    DataError
-        A column or a label of the data is of a type that a file cannot keep; or refits whose columns the data that are
-        written do not give.
-    """
+    """Write everything about K fits."""
     tree = _tree(fitted)
     if fitted.model.rows.refitted:
         try:
@@ -96,15 +89,7 @@ def _tree(fitted: Fitted) -> Tree:
 
 
 def stack_from_tree(tree: Tree) -> Fitted:
-    """Build the model from its data again, and put the estimates that were saved into it.
-
-    Raises
-    ------
-    FileFormatError
-        The installed versions make other model columns of the same data.
-    ValueError, LookupError, TypeError
-        The tree is not one of `stack_tree`: `load` says so.
-    """
+    """Build the model from its data again, and put the estimates that were saved into it."""
     optimizer = OPTIMIZERS[tree["optimizer"]["name"]](**tree["optimizer"]["options"])
     check_options(tree["reml"], optimizer)
     with quiet(RankDeficientWarning):
@@ -158,13 +143,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
 def _read(
     tree: Tree, names: Sequence[str], sizes: dict[str, int], sound: np.ndarray | slice = slice(None)
 ) -> dict[str, np.ndarray]:
-    """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree.
-
-    Raises
-    ------
-    ValueError
-        An array of another shape or kind, or with numbers that no ``sound`` data set gives.
-    """
+    """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree."""
     out: dict[str, np.ndarray] = {}
     for name in names:
         array, axes = np.asarray(tree[name]), AXES[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -10,81 +12,77 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from ..tables.coefficients import fit_table, known_covariance, standard_errors
+from ..tables.coefficients import fit_table, known_covariance, pool_table, standard_errors
 from ..tables.notes import dropped_note, fit_notes, redundancy_notes
 from ..tables.printing import INFINITE_DF, Summary, block, groups_line, p_value, random_effects_block, significant, span
-from ..tables.varcorr import level_counts, to_correlation, varcorr_frame, vcov_frame
+from ..tables.varcorr import level_counts, mean_varcorr, to_correlation, varcorr_frame, vcov_frame
+
+Form = Literal["summary", "print", "display"]
 
 
-def fit_text(fit: Selection, *, tests: bool, correlations: bool) -> Summary:
+def fit_text(fit: Selection, form: Form) -> Summary:
     """Text of ``summary()``, of ``print(fit)`` (no correlations) or of ``display()`` (no tests either)."""
-    fixed = _fit_fixed_block(fit, tests=tests, correlations=correlations)
-    return Summary("\n\n".join([*_fit_head(fit), fixed, *dropped_note(fit), *fit_notes(fit)]))
+    rows, k = fit.rows, fit.k
+    n = f"{rows.n_rows(k)}" + (f" ({rows.n_dropped} rows with missing cells left out)" if rows.n_dropped else "")
+    groups = groups_line(n, {name: str(count) for name, count in level_counts(fit).items()})
+    parts = [
+        *_head(fit, "", f"{fit.fitted.criterion[k]:.4f}"),
+        f"Random effects:\n{random_effects_block(varcorr_frame(fit))}\n{groups}",
+        _fit_fixed_block(fit, form),
+    ]
+    return Summary("\n\n".join([*parts, *dropped_note(fit), *fit_notes(fit)]))
 
 
-def _fit_head(fit: Selection) -> list[str]:
-    rows = fit.rows
-    how = "REML" if fit.fitted.reml else "maximum likelihood"
-    title = f"Linear mixed model fit by {how}\nFormula: {rows.formula.text}"
-    name = "REML criterion" if fit.fitted.reml else "Deviance"
-    n = f"{rows.n_rows(fit.k)}" + (f" ({rows.n_dropped} rows with missing cells left out)" if rows.n_dropped else "")
-    random = "Random effects:\n" + random_effects_block(varcorr_frame(fit))
-    groups = groups_line(n, {k: str(v) for k, v in level_counts(fit).items()})
-    return [title, f"{name} at convergence: {fit.fitted.criterion[fit.k]:.4f}", f"{random}\n{groups}"]
+def _head(fits: Selection, to: str, criterion: str) -> list[str]:
+    """What was fitted, and the criterion at the optimum."""
+    how, name = ("REML", "REML criterion") if fits.fitted.reml else ("maximum likelihood", "Deviance")
+    title = f"Linear mixed model fit by {how}{to}\nFormula: {fits.formula}"
+    return [title, f"{name} at convergence: {criterion}"]
 
 
-def _fit_fixed_block(fit: Selection, *, tests: bool, correlations: bool) -> str:
+def _fit_fixed_block(fit: Selection, form: Form) -> str:
     terms = fit.model.fixed_names
     if not terms:
         return "No fixed effects"
-    within = coefficient_inference(fit, "satterthwaite")
-    # the short form prints no df, and finding them compiles a program
-    df = within.df(np.eye(len(terms)))[0] if tests else np.full(len(terms), np.inf)
-    table = fit_table(terms, fit.fitted.beta[fit.k], standard_errors(fit, within), df, 0.95)
+    within, tests = coefficient_inference(fit, "satterthwaite"), form != "display"
     columns = {
         "": terms,
-        "Estimate": significant(table["estimate"].to_numpy()),
-        "Std. Error": significant(table["std_error"].to_numpy()),
+        "Estimate": significant(fit.beta[0]),
+        "Std. Error": significant(standard_errors(fit, within)),
     }
-    if tests:
-        columns["df"] = [f"{v:.1f}" for v in table["df"]]
-        columns["t"] = [f"{v:.3f}" for v in table["statistic"]]
-        columns["p"] = [p_value(v) or "nan" for v in table["p_value"]]
+    if tests:  # the short form prints no df, and finding them compiles a program
+        columns |= _test_columns(fit_table(fit, within, 0.95))
     text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
-    if correlations and 1 < len(terms) <= 20:
+    if form == "summary" and 1 < len(terms) <= 20:
         known = known_covariance(fit.fitted.vcov[fit.k], fit.unknown_variance())
         text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(known, terms))
     return text
 
 
-def pooled_text(
-    fits: Selection,
-    pool: RubinPool,
-    df_rule: str,
-    varcorr: pd.DataFrame,
-    *,
-    full: bool,
-) -> Summary:
-    """Text of ``summary()`` (full) or ``display()``; ``varcorr`` holds the mean variance components."""
+def _test_columns(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Degrees of freedom, t and p as they are printed."""
+    return {
+        "df": ["inf" if v > INFINITE_DF else f"{v:.1f}" for v in table["df"]],
+        "t": [f"{v:.3f}" for v in table["statistic"]],
+        "p": [p_value(v) or "nan" for v in table["p_value"]],
+    }
+
+
+def pooled_text(fits: Selection, pool: RubinPool, df_rule: str, form: Form) -> Summary:
+    """Text of ``summary()``, or of ``print()`` and ``display()``, which are shorter."""
+    full, criterion = form == "summary", fits.fitted.criterion[fits.index]
+    groups = groups_line(span(np.array(fits.n_rows)), _ngrps(fits))
     parts = [
-        *_pooled_head(fits, varcorr),
+        *_head(
+            fits,
+            f" to {fits.n_sets} imputed data sets, pooled by Rubin's rules",
+            f"{criterion.min():.2f} to {criterion.max():.2f}",
+        ),
+        f"Random effects (means over the fits):\n{random_effects_block(mean_varcorr(fits))}\n{groups}",
         _pooled_fixed_block(fits.model.fixed_names, pool, df_rule, full=full),
         _verdict(fits, full=full),
     ]
     return Summary("\n\n".join(parts))
-
-
-def _pooled_head(fits: Selection, varcorr: pd.DataFrame) -> list[str]:
-    how = "REML" if fits.fitted.reml else "maximum likelihood"
-    criterion = fits.fitted.criterion[fits.index]
-    name = "REML criterion" if fits.fitted.reml else "Deviance"
-    random = "Random effects (means over the fits):\n" + random_effects_block(varcorr)
-    return [
-        f"Linear mixed model fit by {how} to {fits.n_sets} imputed data sets, pooled by Rubin's rules\n"
-        f"Formula: {fits.formula}",
-        f"{name} at convergence: {criterion.min():.2f} to {criterion.max():.2f}",
-        f"{random}\n{groups_line(span(np.array(fits.n_rows)), _ngrps(fits))}",
-    ]
 
 
 def _ngrps(fits: Selection) -> dict[str, str]:
@@ -101,9 +99,7 @@ def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: b
         return "No fixed effects"
     columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
     if full:
-        columns["df"] = ["inf" if v > INFINITE_DF else f"{v:.1f}" for v in r.df]
-        columns["t"] = [f"{v:.3f}" for v in r.statistic]
-        columns["p"] = [p_value(v) or "nan" for v in r.p_value]
+        columns |= _test_columns(pool_table(r))
         columns["riv"] = [f"{v:.3f}" for v in r.riv]
         columns["fmi"] = [f"{v:.3f}" for v in r.fmi]
     return "Fixed effects" + (f" ({df_rule}):\n" if full else ":\n") + block(columns)

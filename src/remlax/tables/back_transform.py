@@ -101,13 +101,7 @@ class BackTransform:
 
 
 def back_transform(fits: Selection) -> BackTransform | None:
-    """Find the way back from the response of a model; None where the response is a column of the data.
-
-    Raises
-    ------
-    DataError
-        There is none, or none that is known here.
-    """
+    """Find the way back from the response of a model; None where the response is a column of the data."""
     rows = fits.rows
     text = rows.formula.response
     if rows.data is None or text in rows.data.frames[0].columns:

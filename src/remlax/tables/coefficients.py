@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,20 +13,16 @@ import scipy
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
-from ..pooling import linear as linear_pool
 from ..pooling.rubin import PooledColumns
-from .checks import check_level
+from .checks import checks
 from .constraints import Linear
-from .notes import fit_notes, mark
 
 Pool = TypeVar("Pool", bound=PooledColumns)
 
 
-def standard_errors(fit: Selection, within: CoefficientInference, contrasts: np.ndarray | None = None) -> np.ndarray:
-    """Standard errors of contrasts (r, p), by default of the coefficients; NaN where their variance is not known."""
-    rows = np.eye(fit.beta.shape[1]) if contrasts is None else contrasts
-    error = np.sqrt(np.einsum("ri,ij,rj->r", rows, within.vcov[0], rows))
-    return np.where(fit.unknown_variance(rows), np.nan, error)
+def standard_errors(fit: Selection, within: CoefficientInference) -> np.ndarray:
+    """Standard errors of the coefficients of one fit; NaN where their variance is not known."""
+    return np.where(fit.unknown_variance(), np.nan, np.sqrt(np.diagonal(within.vcov[0])))
 
 
 def known_covariance(vcov: np.ndarray, unknown: np.ndarray) -> np.ndarray:
@@ -43,138 +39,102 @@ def known_pool(pool: Pool, unknown: np.ndarray) -> Pool:
     return replace(pool, **lost)
 
 
-def fit_table(
-    terms: Sequence[str],
-    estimate: np.ndarray,
-    error: np.ndarray,
-    df: np.ndarray,
-    conf_level: float,
-    null: np.ndarray | float = 0.0,
+# what Rubin's rules say about each parameter, as tables name it
+RUBIN = ("riv", "lambda", "fmi", "ubar", "b", "t", "dfcom")
+
+
+def estimate_table(
+    estimates: np.ndarray, variances: np.ndarray, df: np.ndarray | float, conf_level: float
 ) -> pd.DataFrame:
-    """Estimates of one fit with t tests and limits."""
-    check_level(conf_level)
+    """Estimates (K, r) with t tests and limits: of one data set as they are, of several pooled by Rubin's rules.
+
+    ``df`` holds complete-data degrees of freedom.
+    """
+    if len(estimates) > 1:
+        return pool_table(pool_scalars(estimates, variances, dfcom=df, conf_level=conf_level))
+    checks.level(conf_level)
+    estimate, error = estimates[0], np.sqrt(variances[0])
     df = np.where(np.isnan(error), np.nan, df)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (estimate - null) / error
     half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
-    return pd.DataFrame(
-        {
-            "term": list(terms),
-            "estimate": estimate,
-            "std_error": error,
-            "statistic": statistic,
-            "df": df,
-            "p_value": 2 * scipy.stats.t.sf(np.abs(statistic), df),
-            "conf_low": estimate - half,
-            "conf_high": estimate + half,
-        }
-    )
+    table = pd.DataFrame({"estimate": estimate, "std_error": error, "statistic": np.nan, "df": df, "p_value": np.nan})
+    table["conf_low"], table["conf_high"] = estimate - half, estimate + half
+    _test(table, 0.0)
+    return table
 
 
-def pooled_table(terms: Sequence[str], pool: RubinPool | ScalarPool) -> pd.DataFrame:
+def total_variance(estimates: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Total variance by Rubin's rules of estimates (K, r) with variances (K, r); of a single fit its own."""
+    k = len(estimates)
+    return np.asarray(variances.mean(axis=0) + (1 + 1 / k) * (estimates.var(axis=0, ddof=1) if k > 1 else 0.0))
+
+
+def _test(table: pd.DataFrame, null: np.ndarray | float) -> None:
+    """Test estimates against values."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["statistic"] = (table["estimate"].to_numpy() - null) / table["std_error"].to_numpy()
+    table["p_value"] = 2 * scipy.stats.t.sf(table["statistic"].abs(), table["df"])
+
+
+def pool_table(pool: RubinPool | ScalarPool) -> pd.DataFrame:
     """Pooled estimates with everything that Rubin's rules say about each."""
-    ubar, b, t = (np.diag(part) if part.ndim == 2 else part for part in (pool.ubar, pool.b, pool.t))
-    ubar, t, dfcom = (np.where(np.isnan(pool.std_error), np.nan, part) for part in (ubar, t, pool.dfcom))
-    return pd.DataFrame(
-        {
-            "term": list(terms),
-            "estimate": pool.estimate,
-            "std_error": pool.std_error,
-            "statistic": pool.statistic,
-            "df": pool.df,
-            "p_value": pool.p_value,
-            "conf_low": pool.conf_low,
-            "conf_high": pool.conf_high,
-            "riv": pool.riv,
-            "lambda": pool.lambda_,
-            "fmi": pool.fmi,
-            "ubar": ubar,
-            "b": b,
-            "t": t,
-            "dfcom": dfcom,
-        }
-    )
+    lost = np.isnan(pool.std_error)
+    names = ("estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high", *RUBIN)
+    table = pd.DataFrame({name: _diagonal(getattr(pool, "lambda_" if name == "lambda" else name)) for name in names})
+    table.loc[lost, ["ubar", "t", "dfcom"]] = np.nan
+    return table
 
 
-class Combinations(Protocol):
-    """What marginal means need to know about a model."""
-
-    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
-        """Table of the combinations (r, p), with a constant of each data set (K,) added; rows of NaN stay NaN."""
-        ...
-
-    def covariance(self, matrix: np.ndarray) -> np.ndarray:
-        """Covariance (r, r) of the estimates of combinations without NaN."""
-        ...
+def _diagonal(values: np.ndarray) -> np.ndarray:
+    return np.diag(values) if values.ndim == 2 else values
 
 
 @dataclass(frozen=True, eq=False)
-class FitCombinations:
-    """Combinations of the coefficients of one fit."""
-
-    fit: Selection
-    within: CoefficientInference
-    conf_level: float
-
-    def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
-        """Table of the combinations (r, p)."""
-        rows = _stand_in(matrix)
-        error = standard_errors(self.fit, self.within, rows)
-        estimate = rows @ self.fit.beta[0] + (0.0 if shift is None else shift[0])
-        table = fit_table(labels, estimate, error, self.within.df(rows)[0], self.conf_level)
-        table.attrs["notes"] = fit_notes(self.fit)
-        return _blanked(table, matrix)
-
-    def covariance(self, matrix: np.ndarray) -> np.ndarray:
-        """Covariance of the estimates."""
-        return np.asarray(matrix @ self.within.vcov[0] @ matrix.T)
-
-
-@dataclass(frozen=True, eq=False)
-class PooledCombinations:
-    """Combinations of the coefficients of several fits, pooled."""
+class Combinations:
+    """Combinations of the coefficients of one fit, or of several, pooled; NaN where their variance is not known."""
 
     fits: Selection
     within: CoefficientInference
     conf_level: float
 
     def table(self, matrix: np.ndarray, labels: Sequence[str], shift: np.ndarray | None = None) -> pd.DataFrame:
-        """Table of the combinations (r, p)."""
-        rows = _stand_in(matrix)
-        estimates = self.fits.beta @ rows.T
-        if shift is not None:
-            estimates = estimates + shift[:, None]
+        """Table of the combinations (r, p), with a constant of each data set (K,) added; rows of NaN stay NaN."""
+        undetermined = np.isnan(matrix).any(axis=1)
+        # the first coefficient stands in for them
+        rows = np.where(undetermined[:, None], np.eye(1, matrix.shape[1]), matrix)
+        estimates = self.fits.beta @ rows.T + (0.0 if shift is None else shift[:, None])
         variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
-        pool = pool_scalars(estimates, variances, dfcom=self.within.df(rows).mean(axis=0), conf_level=self.conf_level)
-        pool = known_pool(pool, self.fits.unknown_variance(rows))
-        return _blanked(mark(pooled_table(labels, pool), self.fits), matrix)
+        table = estimate_table(estimates, variances, self.within.df(rows).mean(axis=0), self.conf_level)
+        unknown = self.fits.unknown_variance(rows)
+        if unknown.any():
+            table.loc[unknown, table.columns.difference(["estimate", "b"])] = np.nan
+        if undetermined.any():
+            table.loc[undetermined] = np.nan
+        table.insert(0, "term", list(labels))
+        return table
 
     def covariance(self, matrix: np.ndarray) -> np.ndarray:
-        """Total covariance of the estimates by Rubin's rules."""
-        pool = pool_rubin(self.fits.beta, self.within.vcov)
-        return np.asarray(matrix @ pool.t @ matrix.T)
+        """Covariance (r, r) of the estimates of combinations without NaN, of several fits the total one."""
+        vcov = self.within.vcov
+        total = vcov[0] if len(vcov) == 1 else pool_rubin(self.fits.beta, vcov).t
+        return np.asarray(matrix @ total @ matrix.T)
 
 
-def _stand_in(matrix: np.ndarray) -> np.ndarray:
-    """Put the first coefficient where a row is NaN, which `_blanked` takes out again."""
-    first = np.eye(1, matrix.shape[1])
-    return np.where(np.isnan(matrix).any(axis=1)[:, None], first, matrix)
-
-
-def _blanked(table: pd.DataFrame, matrix: np.ndarray) -> pd.DataFrame:
-    table.loc[np.isnan(matrix).any(axis=1), table.columns[1:]] = np.nan
+def contrast_table(fits: Selection, within: CoefficientInference, linear: Linear, conf_level: float) -> pd.DataFrame:
+    """Linear combinations of the coefficients with tests; see ``PooledLmer.contrast``."""
+    table = Combinations(fits, within, conf_level).table(linear.matrix, linear.labels)
+    if linear.null.any():
+        _test(table, linear.null)
     return table
 
 
-def fit_contrast(fit: Selection, within: CoefficientInference, linear: Linear, conf_level: float) -> pd.DataFrame:
-    """Linear combinations of the coefficients of one fit; see ``LmerFit.contrast``."""
-    error = standard_errors(fit, within, linear.matrix)
-    df = within.df(linear.matrix)[0]
-    return fit_table(linear.labels, linear.matrix @ fit.beta[0], error, df, conf_level, linear.null)
+def fit_table(fit: Selection, within: CoefficientInference, conf_level: float) -> pd.DataFrame:
+    """Coefficients of one fit with tests and limits."""
+    names = fit.model.fixed_names
+    return Combinations(fit, within, conf_level).table(np.eye(len(names)), names)
 
 
-def pooled_contrast(fits: Selection, rubin: RubinPool, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
-    """Pooled linear combinations of the coefficients; see ``PooledLmer.contrast``."""
-    dfcom = within.df(linear.matrix).mean(axis=0)
-    pool = linear_pool(rubin, linear.matrix, linear.null, dfcom=dfcom)
-    return pooled_table(linear.labels, known_pool(pool, fits.unknown_variance(linear.matrix)))
+def pooled_table(terms: Sequence[str], pool: RubinPool) -> pd.DataFrame:
+    """Pooled coefficients with everything that Rubin's rules say about each."""
+    table = pool_table(pool)
+    table.insert(0, "term", list(terms))
+    return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,9 @@ from ..inference.likelihood import loglik_at, maximum_likelihood, mean_parameter
 from ..inference.nesting import Difference, compare, identified_parameters, lacking_contrasts, order_models
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
+from .checks import checks
 from .constraints import Linear
-from .hypotheses import pooled_wald
+from .hypotheses import pooled_wald, test_row
 from .usable import OnFailure, choose_fits
 
 Method = Literal["D1", "D2", "D3", "D4"]
@@ -38,7 +39,8 @@ REPEATED = (
 )
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     """Options of pooled comparisons, as of `anova`."""
 
     method: Method
@@ -46,6 +48,13 @@ class Options(NamedTuple):
     ariv: Ariv
     dfcom: Ddf | npt.ArrayLike
     on_failure: OnFailure
+
+    def __post_init__(self) -> None:
+        for name, literal in (("method", Method), ("use", Use), ("ariv", Ariv)):
+            checks.choice(getattr(self, name), literal, f"{name}=")
+        method, ariv = self.method, self.ariv
+        if ariv != "default" and (method in ("D1", "D2") or (method == "D3" and ariv == "robust")):
+            raise DataError(f"ariv={ariv!r} is not defined for {method}: 'positive' is for D3 and D4, 'robust' for D4")
 
     @property
     def wald(self) -> bool:
@@ -60,23 +69,6 @@ class Record:
     failed: tuple[object, ...] = ()
     dropped: tuple[object, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def check_options(method: str, use: str, ariv: str) -> None:
-    """Refuse options that are not known, or do not go together.
-
-    Raises
-    ------
-    DataError
-    """
-    if method not in ("D1", "D2", "D3", "D4"):
-        raise DataError(f"method={method!r} is not known: use 'D1', 'D2', 'D3' or 'D4'")
-    if use not in ("wald", "likelihood"):
-        raise DataError(f"use={use!r} is not known: use 'wald' or 'likelihood'")
-    if ariv not in ("default", "positive", "robust"):
-        raise DataError(f"ariv={ariv!r} is not known: use 'default', 'positive' or 'robust'")
-    if ariv != "default" and (method in ("D1", "D2") or (method == "D3" and ariv == "robust")):
-        raise DataError(f"ariv={ariv!r} is not defined for {method}: 'positive' is for D3 and D4, 'robust' for D4")
 
 
 def compare_lists(models: Sequence[Selection], options: Options) -> pd.DataFrame:
@@ -106,6 +98,7 @@ def compare_lists(models: Sequence[Selection], options: Options) -> pd.DataFrame
         for test, difference, (small, large) in zip(tests, differences, pairwise(parts), strict=True)
     ]
     table = pd.DataFrame(rows)
+    table.insert(list(table.columns).index("p_value"), "p_plain", table.pop("p_plain"))
     table.attrs = _attrs(parts, record)
     return table
 
@@ -141,9 +134,9 @@ def _wald(large: Selection, small: Selection, options: Options) -> PooledTest:
     contrasts = lacking_contrasts(large, small)
     linear = Linear(contrasts, np.zeros(len(contrasts)), [f"contrast {i + 1}" for i in range(len(contrasts))])
     within = coefficient_inference(large, options.dfcom)
-    method: Literal["D1", "D2"] = "D1" if options.method == "D1" else "D2"
-    found = pooled_wald(large, within, linear, method)
-    return found if method == "D1" else replace(found, method="D2 (Wald)")
+    if options.method == "D1":
+        return pooled_wald(large, within, linear, "D1")
+    return replace(pooled_wald(large, within, linear, "D2"), method="D2 (Wald)")
 
 
 def _likelihood(large: Fitted, small: Fitted, k: int, n_parameters: int, options: Options) -> PooledTest:
@@ -176,19 +169,7 @@ def _pooled_row(test: PooledTest, difference: Difference, large: Selection, smal
         test = at_boundary(test, len(weights) - 1, weights if len(weights) > 2 else None)
     elif m != 0:
         test = replace(test, note=f"{test.note} {_no_mixture(m)}".strip())
-    return {
-        "model": large.formula,
-        "null": small.formula,
-        "statistic": float(test.statistic),
-        "df1": test.df1,
-        "df2": float(test.df2),
-        "p_value": float(test.p_value),
-        "p_plain": plain,
-        "riv": float(test.riv),
-        "dfcom": float(test.dfcom),
-        "method": test.method,
-        "note": test.note,
-    }
+    return {"model": large.formula, "null": small.formula, "p_plain": plain, **test_row(test)}
 
 
 def _attrs(parts: Sequence[Selection], record: Record) -> dict[Hashable, object]:

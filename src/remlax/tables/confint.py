@@ -18,11 +18,11 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf, coefficient_inference
 from ..inference.profile import ProfileTable, profile
 from ..progress import progress
-from .checks import check_draws, fresh_seed
-from .coefficients import fit_table, standard_errors
+from .checks import check_draws, checks, fresh_seed
+from .coefficients import fit_table
 from .notes import redundancy_notes
 from .varcorr import term_labels
-from .variance import fit_ran_pars
+from .variance import ran_pars_table
 
 ConfintMethod = Literal["wald", "profile", "boot"]
 
@@ -71,7 +71,7 @@ class Profile:
             Limits that were not found, by name.
         """
         level = self.conf_level if conf_level is None else conf_level
-        check_level(level)
+        checks.level(level)
         cut = float(np.sqrt(scipy.stats.chi2.ppf(level, 1)))
         out = self.estimates.copy()
         out["conf_low"] = [one.limit(cut, -1) for one in self._tables]
@@ -86,12 +86,6 @@ class Profile:
             )
         out.attrs["notes"] = list(self._notes)
         return out
-
-
-def check_level(conf_level: float) -> None:
-    """Refuse a level outside (0, 1)."""
-    if not isinstance(conf_level, int | float | np.number) or not 0 < conf_level < 1:
-        raise DataError(f"conf_level={conf_level!r} must lie between 0 and 1")
 
 
 def parameter_frame(fitted: Fitted) -> pd.DataFrame:
@@ -125,7 +119,7 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one batch."""
-    check_level(conf_level)
+    checks.level(conf_level)
     _check_fits(fits)
     labels, out = parameter_frame(fits.fitted), []
     for fit, tables in zip(fits.each, profile(fits, conf_level), strict=True):
@@ -148,12 +142,9 @@ def _check_fits(fits: Selection) -> None:
 
 def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """Limits from standard errors: on the log, Fisher-z and natural scales."""
-    check_level(conf_level)
     out = parameter_frame(fit.fitted)
-    within = coefficient_inference(fit, ddf)
-    p, error = fit.fitted.beta.shape[1], standard_errors(fit, within)
-    fixed = fit_table(fit.model.fixed_names, fit.fitted.beta[fit.k], error, within.df(np.eye(p))[0], conf_level)
-    random = fit_ran_pars(fit, conf_level, "sdcor")
+    fixed = fit_table(fit, coefficient_inference(fit, ddf), conf_level)
+    random = ran_pars_table(fit, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
     out.attrs["notes"] = [*redundancy_notes(fit), *random.attrs.get("notes", [])]
@@ -187,52 +178,29 @@ def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None
     unknown = np.append(lost[0], fit.unknown_variance())
     out.loc[np.flatnonzero(unknown), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
-    out.attrs |= {
-        "notes": redundancy_notes(fit),
-        "n_sims": n_sims,
-        "n_failed": failed,
-        "n_singular": singular,
-        "seed": seed,
-    }
+    out.attrs |= {"notes": redundancy_notes(fit), "n_sims": n_sims, "n_failed": failed, "n_singular": singular}
+    out.attrs["seed"] = seed
     return out
 
 
-def fit_confint(
-    fit: Selection,
-    method: ConfintMethod,
-    conf_level: float,
-    ddf: Ddf | npt.ArrayLike,
-    n_sims: int,
-    seed: int | None,
-) -> pd.DataFrame:
-    """Limits of all parameters of one fit; see ``LmerFit.confint``."""
-    if method == "wald":
-        return wald_limits(fit, conf_level, ddf)
-    if method == "profile":
-        return make_profiles(fit, conf_level)[0].confint()
-    if method == "boot":
-        return boot_limits(fit, conf_level, n_sims, seed)
-    raise DataError(f"method={method!r} is not known: use 'wald', 'profile' or 'boot'")
-
-
-def each_confint(
+def confint_tables(
     fits: Selection,
     method: ConfintMethod,
     conf_level: float,
     ddf: Ddf | npt.ArrayLike,
     n_sims: int,
     seed: int | None,
-) -> pd.DataFrame:
-    """Limits of all parameters of every fit; see ``LmerFitList.confint``."""
+) -> list[pd.DataFrame]:
+    """Limits of all parameters of every fit; see ``LmerFit.confint``."""
+    checks.choice(method, ConfintMethod, "method=")
     if method == "profile":
-        tables = [found.confint() for found in make_profiles(fits, conf_level)]
-    else:
-        tables = []
-        first = None if seed is None else fresh_seed(seed)
-        with progress(fits.n_sets, "fit") as tell:
-            for i, fit in enumerate(fits.each):
-                tables.append(fit_confint(fit, method, conf_level, ddf, n_sims, None if first is None else first + i))
-                tell(1)
-    for table, label in zip(tables, fits.labels, strict=True):
-        table.insert(0, "imp", [label] * len(table))
-    return pd.concat(tables, ignore_index=True)
+        return [found.confint() for found in make_profiles(fits, conf_level)]
+    tables = []
+    first = None if seed is None else fresh_seed(seed)
+    with progress(fits.n_sets, "fit") as tell:
+        for i, fit in enumerate(fits.each):
+            own = None if first is None else first + i
+            wald = method == "wald"
+            tables.append(wald_limits(fit, conf_level, ddf) if wald else boot_limits(fit, conf_level, n_sims, own))
+            tell(1)
+    return tables

@@ -44,29 +44,13 @@ def read_constraints(
     terms: Terms | None = None,
     dropped: Sequence[str] = (),
 ) -> Linear:
-    """Read hypotheses about coefficients.
+    """Read hypotheses about coefficients, whose names are ``names``.
 
-    Parameters
-    ----------
-    given : str, list or dict of str, array_like (r, p), or DataFrame
-        ``"a = b"``, ``"2*a - b = 1"``, ``"a"`` (a = 0), ``"a = b = 0"``, several separated by commas; a list of such
-        texts; a dict of label to text; or the matrix L, its columns in the order of the coefficients (matched by name
-        where it is a DataFrame).
-    names : sequence of str
-        Coefficients.
-    q0 : float or array_like (r,), optional
-        Values under the hypothesis; with text, instead of a right side.
-    labels : sequence of str, optional
-        One per row, for a matrix.
-    terms : dict of str to list of str, optional
-        Coefficients of each term: the name of a factor alone, or with a number (``"f = 0"``), stands for each of its.
-    dropped : sequence of str, optional
-        Columns left out of the model, for messages.
-
-    Raises
-    ------
-    FormulaError
-        The text cannot be read, names no coefficient, or the matrix does not fit.
+    Given are ``"a = b"``, ``"2*a - b = 1"``, ``"a"`` (a = 0), ``"a = b = 0"``, several separated by commas; a list of
+    such texts; a dict of label to text; or the matrix L (r, p), its columns in the order of the coefficients (matched
+    by name where it is a DataFrame). ``q0``, one or (r,), holds values under the hypothesis, and ``labels`` a name per
+    row. ``terms`` has the coefficients of each term: the name of a factor alone, or with a number (``"f = 0"``), stands
+    for each of its. ``dropped`` columns are left out of the model, which messages say.
     """
     if isinstance(given, Mapping) and not all(isinstance(text, str) for text in given.values()):
         raise FormulaError(

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.estimable import Ties
-from ..fitting.selection import Selection
 from ..names import UnknownNames
 from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_value
 from .back_transform import BackTransform, back_transform
+from .checks import checks
 from .coefficients import Combinations
+from .notes import mark
 from .printing import Summary
 from .reference_grid import At, Grid, Weights, make_grid, shown
 from .result_table import result_table, table_text
@@ -120,9 +121,7 @@ class EstimatedMeans(UnknownNames):
         return result_table(table)
 
     def _check_adjust(self, method: str, versus: bool) -> None:
-        if method not in get_args(Adjust):
-            known = ", ".join(repr(name) for name in get_args(Adjust))
-            raise DataError(f"adjust={method!r} is not known: use one of {known}")
+        checks.choice(method, Adjust, "adjust=")
         if method == "tukey" and versus:
             raise DataError("adjust='tukey' is for all pairs: with reference= use 'dunnett', 'holm' or another")
 
@@ -150,9 +149,8 @@ class EstimatedMeans(UnknownNames):
         matrix = self._ties.reduced(rows[pairs[:, 0]] - rows[pairs[:, 1]])
         table = self._combinations.table(matrix, [f"{names[a]} - {names[b]}" for a, b in pairs])
         table = table.rename(columns={"term": "contrast"})
-        table.insert(
-            list(table.columns).index("p_value") + 1, "p_adjusted", self._adjusted(table, matrix, pairs, method)
-        )
+        after = list(table.columns).index("p_value") + 1
+        table.insert(after, "p_adjusted", self._adjusted(table, matrix, pairs, method))
         table = _beside(table, self.by)
         for position, name in enumerate(self.by):
             table.insert(position, name, self.means[name].iloc[pairs[0, 0]])
@@ -181,10 +179,7 @@ class EstimatedMeans(UnknownNames):
 
     def _text(self) -> Summary:
         scale = f" of {self._back.column}, transformed back from {self._back.response}" if self._back else ""
-        parts = [
-            f"Estimated marginal means{scale}",
-            table_text(self.means, notes=False),
-        ]
+        parts = [f"Estimated marginal means{scale}", table_text(self.means, notes=False)]
         rest = [
             _over(name, values) if len(values) > 1 else f"{name} = {shown(values[0])}"
             for name, values in self.at.items()
@@ -199,17 +194,16 @@ class EstimatedMeans(UnknownNames):
 
 
 def estimated_means(
-    fits: Selection,
+    combos: Combinations,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None,
     at: At | None,
     weights: Weights,
     scale: Scale,
-    combos: Combinations,
 ) -> EstimatedMeans:
     """Build the reference grid and average over it; see ``LmerFit.emmeans``."""
-    if scale not in get_args(Scale):
-        raise DataError(f"type={scale!r} is not known: use 'model' or 'response'")
+    checks.choice(scale, Scale, "type=")
+    fits = combos.fits
     grid, ties = make_grid(fits, specs, by, at, weights), fits.model.ties
     back = back_transform(fits) if scale == "response" else None
     matrix = ties.reduced(grid.rows)
@@ -218,7 +212,7 @@ def estimated_means(
     means_of = None if offset is None else np.array([offset.of(k).mean() for k in fits.which])
     missed = ties.missed(grid.rows)
     fits.model.check_digits(matrix[~missed.any(axis=1)])
-    found = combos.table(matrix, grid.labels, means_of)
+    found = mark(combos.table(matrix, grid.labels, means_of), fits)
     found = back.table(found) if back else found
     if missed.any():
         names = [fits.rows.fixed.names[j] for j in ties.dropped[missed.any(axis=0)]]

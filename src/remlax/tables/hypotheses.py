@@ -2,163 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy
 
 from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.selection import Selection
-from ..inference.coefficients import CoefficientInference, Ddf, coefficient_inference
+from ..inference.coefficients import CoefficientInference
 from ..pooling import PooledTest, d1, d2, wald_statistics
+from .checks import checks
 from .constraints import Linear
-from .notes import fit_notes, mark
+from .notes import mark
 
 WaldMethod = Literal["D1", "D2"]
 
 
 def check_rank(linear: Linear) -> None:
-    """Refuse hypotheses that follow from each other, or contradict each other.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse hypotheses that follow from each other, or contradict each other."""
     size = np.sqrt((linear.matrix**2).sum(axis=1, keepdims=True))
     if np.linalg.matrix_rank(linear.matrix / size) < len(linear.matrix):
         raise DataError(f"the hypotheses are linearly dependent ({'; '.join(linear.labels)}): leave one out")
 
 
-def fit_test(fit: Selection, within: CoefficientInference, linear: Linear) -> pd.DataFrame:
-    """F test of one fit: one row with hypothesis, statistic, df1, df2, p_value; NaN where a variance is not known."""
+def wald_test(fits: Selection, within: CoefficientInference, linear: Linear, method: WaldMethod = "D1") -> pd.DataFrame:
+    """Test L beta = q0: F test of one fit, ``hypothesis statistic df1 df2 p_value method``; D1 or D2 of several.
+
+    Those of several fits have ``riv dfcom note`` as well.
+    """
+    one = fits.n_sets == 1
+    row = _f_test(fits, within, linear) if one else test_row(pooled_wald(fits, within, linear, method))
+    written = "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
+    return pd.DataFrame([{"hypothesis": written, **row}])
+
+
+def test_row(test: PooledTest) -> dict[str, object]:
+    """A pooled test as the row of a table."""
+    return {
+        "statistic": float(test.statistic),
+        "df1": test.df1,
+        "df2": float(test.df2),
+        "p_value": float(test.p_value),
+        "riv": float(test.riv),
+        "dfcom": float(test.dfcom),
+        "method": test.method,
+        "note": test.note,
+    }
+
+
+def _f_test(fit: Selection, within: CoefficientInference, linear: Linear) -> dict[str, object]:
+    """F test of one fit; NaN where a variance is not known."""
     check_rank(linear)
     difference = linear.matrix @ fit.beta[0] - linear.null
     variance = linear.matrix @ within.vcov[0] @ linear.matrix.T
     joint = within.joint(linear.matrix)
-    df1, df2 = len(linear.matrix), float(joint.df2[0])
     known = np.nan if fit.unknown_variance(linear.matrix).any() else 1.0
-    df2 *= known
+    df1, df2 = len(linear.matrix), known * float(joint.df2[0])
     statistic = float(known * joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
     p = scipy.stats.chi2.sf(df1 * statistic, df1) if np.isposinf(df2) else scipy.stats.f.sf(statistic, df1, df2)
-    return pd.DataFrame(
-        {
-            "hypothesis": [hypothesis(linear)],
-            "statistic": statistic,
-            "df1": df1,
-            "df2": df2,
-            "p_value": float(p),
-            "method": joint.name or f"F, {within.rule}",
-        }
-    )
+    return {
+        "statistic": statistic,
+        "df1": df1,
+        "df2": df2,
+        "p_value": float(p),
+        "method": joint.name or f"F, {within.rule}",
+    }
 
 
 def pooled_wald(fits: Selection, within: CoefficientInference, linear: Linear, method: WaldMethod) -> PooledTest:
     """D1 or D2 (of Wald statistics) of L beta = q0; NaN where a variance is not known.
 
-    Parameters
-    ----------
-    fits : Selection
-    within : CoefficientInference
-        Its F test gives the complete-data degrees of freedom of D1, averaged over the data sets.
-    linear : Linear
-    method : {"D1", "D2"}
-
-    Raises
-    ------
-    DataError
-        An unknown method, or dependent hypotheses.
+    The complete-data degrees of freedom of D1 are those of the F test of each fit, averaged.
     """
+    checks.choice(method, WaldMethod, "method=")
     check_rank(linear)
     estimates = fits.beta @ linear.matrix.T
     covariances = linear.matrix @ within.vcov @ linear.matrix.T
     if method == "D1":
         test = d1(estimates, covariances, linear.null, dfcom=float(within.joint(linear.matrix).df2.mean()))
-    elif method == "D2":
-        test = d2(wald_statistics(estimates, covariances, linear.null), len(linear.matrix))
     else:
-        raise DataError(f"method={method!r} is not known: use 'D1' or 'D2'; likelihood tests are in rx.anova()")
+        test = d2(wald_statistics(estimates, covariances, linear.null), len(linear.matrix))
     if fits.unknown_variance(linear.matrix).any():
         none = np.full_like(test.statistic, np.nan)
         return replace(test, statistic=none, df2=none, p_value=none, riv=none, dfcom=none)
     return test
 
 
-def hypothesis(linear: Linear) -> str:
-    """Write the hypotheses in one line."""
-    return "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
-
-
-def test_frame(test: PooledTest, what: str) -> pd.DataFrame:
-    """One row: hypothesis, statistic, df1, df2, p_value, riv, dfcom, method, note."""
-    return pd.DataFrame(
-        {
-            "hypothesis": [what],
-            "statistic": float(test.statistic),
-            "df1": test.df1,
-            "df2": float(test.df2),
-            "p_value": float(test.p_value),
-            "riv": float(test.riv),
-            "dfcom": float(test.dfcom),
-            "method": test.method,
-            "note": test.note,
-        }
-    )
-
-
 # a row for a term that cannot be tested; the other columns are NaN
 UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
 
 
-def fit_terms(fit: Selection, dfcom: Ddf | npt.ArrayLike) -> pd.DataFrame:
-    """F test of every term of one fit: term, statistic, df1, df2, p_value, method.
-
-    Raises
-    ------
-    DataError
-    """
-    within = coefficient_inference(fit, dfcom)
-    terms, notes = _hypotheses(fit)
-    table = _table(terms, lambda linear: fit_test(fit, within, linear))
-    table.attrs["notes"] = [*fit_notes(fit), *notes]
-    return table
-
-
-def pooled_terms(fits: Selection, within: CoefficientInference, method: WaldMethod) -> pd.DataFrame:
-    """D1 or D2 of every term: term, statistic, df1, df2, p_value, riv, dfcom, method, note.
-
-    Raises
-    ------
-    DataError
-    """
+def term_tests(fits: Selection, within: CoefficientInference, method: WaldMethod = "D1") -> pd.DataFrame:
+    """Test every term: the columns of `wald_test`, with ``term``; one without a test has no degrees of freedom."""
     terms, notes = _hypotheses(fits.each[0])
-    table = _table(terms, lambda linear: test_frame(pooled_wald(fits, within, linear, method), ""))
+    rows = [None if linear is None else wald_test(fits, within, linear, method) for linear in terms.values()]
+    like = next(row for row in rows if row is not None)
+    none = pd.DataFrame([{name: UNTESTED.get(name, np.nan) for name in like.columns}])
+    table = pd.concat([none if row is None else row for row in rows], ignore_index=True).drop(columns="hypothesis")
+    table.insert(0, "term", list(terms))
     table = mark(table, fits)
     table.attrs["notes"] += notes
     return table
 
 
-def _table(terms: Mapping[str, Linear | None], test: Callable[[Linear], pd.DataFrame]) -> pd.DataFrame:
-    """Tests below each other; a term without one has no degrees of freedom."""
-    rows = [linear if linear is None else test(linear) for linear in terms.values()]
-    like = next(row for row in rows if row is not None)
-    none = pd.DataFrame([{name: UNTESTED.get(name, np.nan) for name in like.columns}])
-    table = pd.concat([none if row is None else row for row in rows], ignore_index=True).drop(columns="hypothesis")
-    table.insert(0, "term", list(terms))
-    return table
-
-
 def _hypotheses(fit: Selection) -> tuple[dict[str, Linear | None], list[str]]:
-    """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole.
-
-    Raises
-    ------
-    DataError
-        The fixed part has no term, or none that can be tested.
-    """
+    """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole."""
     model, rows = fit.model, fit.rows
     assert rows.data is not None  # every fit keeps its data
     whole = rows.fixed.term_contrasts(rows.data.frames[fit.k])

@@ -8,16 +8,15 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from ..errors import DataError
 from ..fitting.selection import Selection
 from ..inference.modes import coefficient_of_column, error_variances
-from ..pooling import pool_scalars
-from .checks import check_level
+from .checks import checks
+from .coefficients import RUBIN, estimate_table
 from .varcorr import factor_columns, factors_in_order, without_effects
 
 Uncertainty = Literal["conditional", "prediction"]
+COLUMNS = ("estimate", "std_error", "conf_low", "conf_high", "df", *RUBIN[:-1])
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,9 @@ class FactorModes:
 
 def find_modes(fits: Selection, *, coefficients: bool, uncertainty: Uncertainty) -> Iterator[FactorModes]:
     """Modes of every grouping factor in lme4's order, with the variances that were asked for."""
-    if uncertainty not in ("conditional", "prediction"):
-        raise DataError(f"uncertainty={uncertainty!r} is not known: use 'conditional' or 'prediction'")
-    index = fits.index
-    full = (
-        error_variances(fits.take(index), coefficients=coefficients)
-        if coefficients or uncertainty != "conditional"
-        else None
-    )
+    checks.choice(uncertainty, Uncertainty, "uncertainty=")
+    index, plain = fits.index, uncertainty == "conditional" and not coefficients
+    full = None if plain else error_variances(fits.take(index), coefficients=coefficients)
     for f, factor in factors_in_order(fits.fitted):
         modes = fits.fitted.factor_modes[f]
         values = modes.modes[index]
@@ -65,44 +59,16 @@ def find_modes(fits: Selection, *, coefficients: bool, uncertainty: Uncertainty)
         yield FactorModes(f, factor.label, factor.levels, factor_columns(fits.fitted, f), values, diagonal, lost)
 
 
-def fit_modes(fit: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
-    """Modes of one fit with their standard errors and normal limits."""
-    check_level(conf_level)
-    quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
-    parts = []
-    for part in find_modes(fit, coefficients=coefficients, uncertainty=uncertainty):
-        values, error = part.values[0].reshape(-1), np.sqrt(np.where(part.lost, np.nan, part.variances[0]).reshape(-1))
-        columns = {"estimate": values, "std_error": error}
-        columns |= {"conf_low": values - quantile * error, "conf_high": values + quantile * error}
-        parts.append(pd.DataFrame({**part.labels(), **columns}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def pooled_modes(fits: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
-    """Pool modes by Rubin's rules: mean, within and between variance, limits; one row per level and column."""
-    parts = []
+def modes_table(fits: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
+    """Modes with standard errors and limits, normal ones of one fit, by Rubin's rules of several."""
+    parts, n = [], fits.n_sets
     for part in find_modes(fits, coefficients=coefficients, uncertainty=uncertainty):
-        n = fits.n_sets
-        pool = pool_scalars(part.values.reshape(n, -1), part.variances.reshape(n, -1), conf_level=conf_level)
-        table = pd.DataFrame(
-            {
-                **part.labels(),
-                "estimate": pool.estimate,
-                "std_error": pool.std_error,
-                "conf_low": pool.conf_low,
-                "conf_high": pool.conf_high,
-                "df": pool.df,
-                "riv": pool.riv,
-                "lambda": pool.lambda_,
-                "fmi": pool.fmi,
-                "ubar": pool.ubar,
-                "b": pool.b,
-                "t": pool.t,
-                "n_present": np.repeat(_present(fits, part.factor), len(part.columns)),
-            }
-        )
-        numbers = table.columns.drop(["group", "level", "term", "estimate", "n_present"])
-        table.loc[np.tile(part.lost, len(part.levels)), numbers] = np.nan
+        found = estimate_table(part.values.reshape(n, -1), part.variances.reshape(n, -1), np.inf, conf_level)
+        found.loc[np.tile(part.lost, len(part.levels)), found.columns.drop("estimate")] = np.nan
+        names = COLUMNS if n > 1 else COLUMNS[:4]
+        table = pd.DataFrame({**part.labels(), **found[[*names]]})
+        if n > 1:
+            table["n_present"] = np.repeat(_present(fits, part.factor), len(part.columns))
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
 
@@ -117,33 +83,21 @@ def _present(fits: Selection, factor: int) -> np.ndarray:
     return np.asarray(np.sum([np.bincount(codes.of(k), minlength=size) > 0 for k in fits.which], axis=0))
 
 
-def fit_ranef(fit: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:
-    """Conditional modes of one fit, per grouping factor; see ``LmerFit.ranef``."""
-    out = {}
-    for f, factor in factors_in_order(fit.fitted):
-        modes, columns = fit.fitted.factor_modes[f], factor_columns(fit.fitted, f)
-        frame = pd.DataFrame(modes.modes[fit.k], index=pd.Index(factor.levels, name=factor.label), columns=columns)
-        if cond_var:
-            lost = fit.fitted.redundancies.effects(fit.which, f)
-            frame.attrs["cond_var"] = without_effects(modes.variances[fit.k], lost)
-        out[factor.label] = frame
-    return out
-
-
-def pooled_ranef(fits: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:
-    """Means of the conditional modes, per grouping factor; see ``PooledLmer.ranef``."""
+def ranef_frames(fits: Selection, *, cond_var: bool) -> dict[str, pd.DataFrame]:
+    """Conditional modes, per grouping factor, and their means over several fits; see ``LmerFit.ranef``."""
     out = {}
     for f, factor in factors_in_order(fits.fitted):
         found, columns = fits.fitted.factor_modes[f], factor_columns(fits.fitted, f)
-        modes = found.modes[fits.index]
+        modes, n = found.modes[fits.index], fits.n_sets
         frame = pd.DataFrame(modes.mean(axis=0), index=pd.Index(factor.levels, name=factor.label), columns=columns)
         if cond_var:
             within = found.variances[fits.index].mean(axis=0)
-            centred = modes - modes.mean(axis=0)
-            between = np.einsum("kli,klj->lij", centred, centred) / (fits.n_sets - 1)
+            parts = {"cond_var": within}
+            if n > 1:
+                centred = modes - modes.mean(axis=0)
+                between = np.einsum("kli,klj->lij", centred, centred) / (n - 1)
+                parts = {"within": within, "between": between, "cond_var": within + (1 + 1 / n) * between}
             lost = fits.fitted.redundancies.effects(fits.which, f)
-            total = within + (1 + 1 / fits.n_sets) * between
-            for name, part in (("within", within), ("between", between), ("cond_var", total)):
-                frame.attrs[name] = without_effects(part, lost)
+            frame.attrs |= {name: without_effects(part, lost) for name, part in parts.items()}
         out[factor.label] = frame
     return out

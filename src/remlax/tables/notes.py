@@ -29,11 +29,10 @@ def redundancy_notes(fits: Selection) -> list[str]:
                 known[id(found)] = _sentences(fits.one(k), found)
             for text in known[id(found)]:
                 where.setdefault(text, []).append(k)
-    labels, out = fits.rows.labels, []
-    for text, own in where.items():
-        named = f"in imputation {', '.join(str(labels[k]) for k in own)}, " if len(own) < fits.n_sets else ""
-        out.append(named + text)
-    return out
+    return [
+        (f"in imputation {', '.join(map(str, fits.named(own)))}, " if len(own) < fits.n_sets else "") + text
+        for text, own in where.items()
+    ]
 
 
 def dropped_note(fits: Selection) -> list[str]:
@@ -118,12 +117,9 @@ def _why(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:
         one, other = (listed([_text(fit, t) for t in part]) for part in (left_out or kept[1:], kept or left_out[:1]))
         parts.append(f"the columns of {one} are combinations of those of {other}")
     elif not same:
-        parts.append(f"{listed(list(twice))} {'is' if len(twice) == 1 else 'are'} in {_several(len(order))}")
+        several = "both" if len(order) == 2 else "several of them"
+        parts.append(f"{listed(list(twice))} {'is' if len(twice) == 1 else 'are'} in {several}")
     return f", as {' and '.join(parts)}"
-
-
-def _several(n: int) -> str:
-    return "both" if n == 2 else "several of them"
 
 
 def _same_groups(fit: Selection, f: int, g: int) -> bool:
@@ -179,26 +175,20 @@ def listed(words: Sequence[str]) -> str:
 
 
 def mark(table: pd.DataFrame, fits: Selection) -> pd.DataFrame:
-    """Name singular, failed and left-out imputations in a table's ``attrs``.
+    """Put what a reader must know of the fits into a table's ``attrs``: sentences in ``notes``.
 
-    ``n_imputations``; ``singular_imputations``, ``failed_imputations`` and ``dropped_imputations``: labels; ``notes``:
-    the same in sentences.
+    Of several fits also ``n_imputations``, and the labels ``singular_imputations``, ``failed_imputations`` and
+    ``dropped_imputations``.
     """
-    singular, failed, left_out = fits.singular, fits.failed, fits.left_out
-    notes = []
-    if singular:
-        notes.append(f"singular fits: imputation {shortened(singular)}")
-    if failed:
-        notes.append(f"fits that did not converge: imputation {shortened(failed)}")
-    if left_out:
-        notes.append(f"left out: imputation {shortened(left_out)}")
-    table.attrs |= {
-        "n_imputations": fits.n_sets,
-        "singular_imputations": singular,
-        "failed_imputations": failed,
-        "dropped_imputations": left_out,
-        "notes": [*table.attrs.get("notes", []), *notes, *redundancy_notes(fits)],
-    }
+    own = table.attrs.get("notes", [])
+    if fits.n_sets == 1:
+        table.attrs["notes"] = [*fit_notes(fits), *own]
+        return table
+    named = {"singular": fits.singular, "failed": fits.failed, "dropped": fits.left_out}
+    words = ("singular fits", "fits that did not converge", "left out")
+    notes = [f"{what}: imputation {shortened(of)}" for what, of in zip(words, named.values(), strict=True) if of]
+    table.attrs |= {"n_imputations": fits.n_sets, **{f"{name}_imputations": of for name, of in named.items()}}
+    table.attrs["notes"] = [*own, *notes, *redundancy_notes(fits)]
     return table
 
 

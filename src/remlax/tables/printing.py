@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -66,39 +67,36 @@ def p_value(value: float) -> str:
 
 def block(columns: dict[str, list[str]], left: int = 1) -> str:
     """Align columns of text, the first ``left`` of them to the left."""
-    lines = []
-    width = {name: max([len(name), *(len(cell) for cell in cells)]) for name, cells in columns.items()}
-    for row in [list(columns), *(list(cells) for cells in zip(*columns.values(), strict=True))]:
-        parts = [
-            cell.ljust(width[name]) if j < left else cell.rjust(width[name])
-            for j, (name, cell) in enumerate(zip(columns, row, strict=True))
-        ]
-        lines.append(" " + "  ".join(parts).rstrip())
-    return "\n".join(lines)
+    return "\n".join(f" {line}" for line in aligned(columns, [*columns][:left]))
+
+
+def aligned(columns: Mapping[str, Sequence[str]], left: Collection[str]) -> list[str]:
+    """Lines of columns of text under their names, some of them aligned to the left."""
+    width = {name: max(map(len, (name, *cells))) for name, cells in columns.items()}
+    return [
+        "  ".join(
+            cell.ljust(width[name]) if name in left else cell.rjust(width[name])
+            for name, cell in zip(columns, row, strict=True)
+        ).rstrip()
+        for row in [[*columns], *zip(*columns.values(), strict=True)]
+    ]
 
 
 def random_effects_block(varcorr: pd.DataFrame) -> str:
     """lme4's "Random effects" block: variances, SDs and the correlations below the diagonal."""
-    groups, names, correlations = [], [], []
-    variances, sds = [], []
     diagonal = varcorr[varcorr["var2"].isna()]
-    last = None
-    for _, row in diagonal.iterrows():
-        groups.append(str(row["group"]) if row["group"] != last else "")
-        last = row["group"]
-        names.append("" if row["var1"] is None or pd.isna(row["var1"]) else str(row["var1"]))
-        variances.append(row["vcov"])
-        sds.append(row["sdcor"])
-        inside = varcorr[(varcorr["group"] == row["group"]) & (varcorr["var2"] == row["var1"])]
-        correlations.append(" ".join(f"{v:5.2f}" for v in inside["sdcor"]))
+    inside = [
+        varcorr[(varcorr["group"] == g) & (varcorr["var2"] == v)] for g, v in diagonal[["group", "var1"]].to_numpy()
+    ]
     columns = {
-        "Groups": groups,
-        "Name": names,
-        "Variance": significant(np.array(variances)),
-        "Std.Dev.": significant(np.array(sds)),
+        "Groups": diagonal["group"].mask(diagonal["group"] == diagonal["group"].shift(), "").tolist(),
+        "Name": diagonal["var1"].fillna("").astype(str).tolist(),
+        "Variance": significant(diagonal["vcov"].to_numpy()),
+        "Std.Dev.": significant(diagonal["sdcor"].to_numpy()),
+        "Corr": [" ".join(f"{v:5.2f}" for v in rows["sdcor"]) for rows in inside],
     }
-    if any(correlations):
-        columns["Corr"] = correlations
+    if not any(columns["Corr"]):
+        del columns["Corr"]
     return block(columns, left=2)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ..design.syntax import variables
 from ..errors import DataError
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
+from .checks import checks
 
 At = Mapping[str, Any]
 Weights = Literal["equal", "proportional"]
@@ -71,14 +72,8 @@ def make_grid(
     at: At | None,
     weights: Weights,
 ) -> Grid:
-    """Build the reference grid and average over it.
-
-    Raises
-    ------
-    DataError
-    """
-    if weights not in get_args(Weights):
-        raise DataError(f"weights={weights!r} is not known: use 'equal' or 'proportional'")
+    """Build the reference grid and average over it."""
+    checks.choice(weights, Weights, "weights=")
     if at is not None and not isinstance(at, Mapping):
         raise DataError(f"at={at!r} must be a dict from variables of the fixed part to values, as in {{'x': [0, 1]}}")
     wanted, groups, fixed = _names(specs), _names(by), {} if at is None else at
@@ -89,11 +84,8 @@ def make_grid(
     order = [*groups, *wanted]
     # a cell of the grid is a dict and a row of the model matrix
     size = math.prod(len(own) for own in values.values())
-    check_room(
-        size * (32 + 2 * len(fits.rows.fixed.names)),
-        f"{size} points of the grid",
-        "give fewer values with at=",
-    )
+    numbers = size * (32 + 2 * len(fits.rows.fixed.names))
+    check_room(numbers, f"{size} points of the grid", "give fewer values with at=")
     cells = list(product(*(values[name] for name in order)))
     others = list(product(*(values[name] for name in rest)))
     points = [dict(zip((*order, *rest), (*cell, *other), strict=True)) for cell in cells for other in others]

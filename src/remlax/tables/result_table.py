@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .printing import INFINITE_DF, p_value
+from .printing import INFINITE_DF, aligned, p_value
 
 # columns that share their decimals, and those with a fixed number of them
 ESTIMATES = ("estimate", "std_error", "conf_low", "conf_high")
@@ -102,17 +102,10 @@ def table_text(table: pd.DataFrame, *, notes: bool = True) -> str:
     widths = {name: max(len(name), *map(len, column)) for name, column in cells.items()}
     shown = _with_room(widths, [name for name in cells if _extra(table, name)])
     left = {name for name in shown if table[name].dtype.kind == "O" or isinstance(table[name].dtype, pd.StringDtype)}
-    rows = [shown, *zip(*(cells[name] for name in shown), strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(widths[name]) if name in left else cell.rjust(widths[name])
-            for name, cell in zip(shown, row, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    lines = aligned({name: cells[name] for name in shown}, left)
     hidden = [name for name in cells if name not in shown]
     if len(table) > _most_rows():
-        lines.insert(1 + (len(rows) - 1) // 2, "...")
+        lines.insert((len(lines) + 1) // 2, "...")
         lines.append(f"[{len(table)} rows]")
     if hidden:
         lines.append(f"[not shown: {', '.join(hidden)}]")

@@ -18,8 +18,7 @@ from ..fitting.selection import Selection
 from ..inference.nesting import null_model
 from ..inference.variance_shares import VarianceShares, variance_shares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
-from .checks import check_level, fresh_seed
-from .notes import fit_notes
+from .checks import checks, fresh_seed
 from .variance import transformed_columns
 
 
@@ -133,7 +132,7 @@ def reduction_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple
     Raudenbush and Bryk's for the residual and for the intercept of every factor, Snijders and Bosker's for their sum.
     Sampling variances come from refits of both models to responses drawn from the fitted one.
     """
-    if isinstance(n_sims, bool) or not isinstance(n_sims, int | np.integer) or n_sims < 2:
+    if checks.whole(n_sims, "n_sims=", 0) < 2:
         raise DataError(
             f"n_sims={n_sims!r}: the interval of a reduction of variance needs at least two simulated data sets; 0 "
             "leaves the reductions out"
@@ -217,7 +216,7 @@ def _intercept_variance(fits: Selection, source: int) -> np.ndarray:
 
 def fit_shares(found: ShareEstimates, conf_level: float) -> pd.DataFrame:
     """Shares of one fit: estimate, delta-method standard error, limits from the scale."""
-    check_level(conf_level)
+    checks.level(conf_level)
     table, value, scale = found.labels.copy(), found.value[0], found.scale
     known = np.isfinite(found.variance[0])
     phi = scale.forward(np.where(known, value, 0.5))
@@ -254,11 +253,9 @@ def pooled_shares(found: ShareEstimates, conf_level: float, labels: Sequence[obj
     return table
 
 
-def fit_icc(fit: Selection, conf_level: float) -> pd.DataFrame:
-    """Intraclass correlations of one fit; see ``LmerFit.icc``."""
-    table = fit_shares(icc_estimates(fit), conf_level)
-    table.attrs["notes"] = fit_notes(fit)
-    return table
+def share_table(found: ShareEstimates, fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Shares of one fit, or pooled."""
+    return fit_shares(found, conf_level) if fits.n_sets == 1 else pooled_shares(found, conf_level, fits.labels)
 
 
 def _r2_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[list[ShareEstimates], list[str]]:
@@ -269,23 +266,15 @@ def _r2_estimates(fits: Selection, n_sims: int, seed: int | None) -> tuple[list[
     return [nakagawa_estimates(fits), reductions], notes
 
 
-def fit_r2(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
-    """Explained variance of one fit; see ``LmerFit.r2``."""
-    estimates, notes = _r2_estimates(fit, n_sims, seed)
-    table = pd.concat([fit_shares(part, conf_level) for part in estimates], ignore_index=True)
-    table.attrs["notes"] = [*notes, *fit_notes(fit)]
-    return table
+def icc_table(fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Intraclass correlations; see ``PooledLmer.icc``."""
+    return share_table(icc_estimates(fits), fits, conf_level)
 
 
-def pooled_icc(fits: Selection, conf_level: float) -> pd.DataFrame:
-    """Pooled intraclass correlations; see ``PooledLmer.icc``."""
-    return pooled_shares(icc_estimates(fits), conf_level, fits.labels)
-
-
-def pooled_r2(fits: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
-    """Pooled explained variance; see ``PooledLmer.r2``."""
+def r2_table(fits: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
+    """Explained variance; see ``PooledLmer.r2``."""
     estimates, notes = _r2_estimates(fits, n_sims, seed)
-    parts = [pooled_shares(part, conf_level, fits.labels) for part in estimates]
+    parts = [share_table(found, fits, conf_level) for found in estimates]
     table = pd.concat(parts, ignore_index=True)
-    table.attrs = {"notes": [*(note for part in parts for note in part.attrs["notes"]), *notes]}
+    table.attrs = {"notes": [*(note for part in parts for note in part.attrs.get("notes", [])), *notes]}
     return table

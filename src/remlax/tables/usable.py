@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..checks import Checks
 from ..errors import ConvergenceWarning, PoolingError, shortened, warn
 from ..fitting.selection import Selection
 from ..kernels.newton import STATUS_TEXT
@@ -15,16 +16,9 @@ OnFailure = Literal["raise", "warn", "drop"]
 
 
 def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Selection:
-    """Decide which fits are pooled and which are dropped.
-
-    Raises
-    ------
-    PoolingError
-        Fewer than two fits are left, one failed under ``on_failure="raise"``, or they are refits to other outcomes.
-    """
+    """Decide which fits are pooled and which are dropped."""
     refuse_other_outcomes(fits)
-    if on_failure not in ("raise", "warn", "drop"):
-        raise PoolingError(f"on_failure={on_failure!r} is not known: use 'raise', 'warn' or 'drop'")
+    Checks(PoolingError).choice(on_failure, OnFailure, "on_failure=")
     failed = [k for k in fits.which if not fits.fitted.converged[k]]
     used, left_out = fits.which, list[int]()
     if failed:
@@ -49,12 +43,7 @@ def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Se
 
 
 def refuse_other_outcomes(fits: Selection) -> None:
-    """Refuse to take refits to different outcomes for imputations of one, which agree in the observed rows.
-
-    Raises
-    ------
-    PoolingError
-    """
+    """Refuse to take refits to different outcomes for imputations of one, which agree in the observed rows."""
     rows = fits.rows
     if rows.refitted and fits.n_sets > 1 and _agreement([rows.y.of(k) for k in fits.which]) < 0.5:
         raise PoolingError(

@@ -95,8 +95,8 @@ def _rows(
     )
 
 
-def pooled_varcorr(fits: Selection) -> pd.DataFrame:
-    """Mean variance components over the data sets; see ``PooledLmer.varcorr``."""
+def mean_varcorr(fits: Selection) -> pd.DataFrame:
+    """Mean variance components over the data sets, or those of one; see ``LmerFit.varcorr``."""
     table = varcorr_frame(fits)
     per_fit = len(table) // fits.n_sets
     out = table.iloc[:per_fit].drop(columns="imp").reset_index(drop=True)

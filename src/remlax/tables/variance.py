@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ..errors import DataError, PoolingWarning, quiet, shortened, warn
+from ..errors import PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
-from .checks import check_level
+from .checks import checks
 from .varcorr import term_labels
 
 Scales = Literal["sdcor", "vcov"]
@@ -30,12 +30,6 @@ WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
-def check_scales(scales: str) -> None:
-    """Refuse an unknown choice of scales."""
-    if scales not in KINDS:
-        raise DataError(f"scales={scales!r} is not known: use 'sdcor' or 'vcov'")
-
-
 def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Scales) -> pd.DataFrame:
     """Group and broom.mixed's name of every parameter: sd__x, cor__x.z, sd__Observation; var__x, cov__x.z."""
     diagonal, off = KINDS[scales]
@@ -48,10 +42,15 @@ def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Sca
     return pd.DataFrame({"group": groups, "term": terms})
 
 
-def fit_ran_pars(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
+def ran_pars_table(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
+    """Variance parameters of one fit, or pooled; see ``PooledLmer.tidy``."""
+    checks.choice(scales, Scales, "scales=")
+    checks.level(conf_level)
+    return (_of_fit if fits.n_sets == 1 else _pooled)(fits, conf_level, scales)
+
+
+def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     """Variance parameters of one fit; limits from the log, Fisher-z or (covariances) natural scale."""
-    check_scales(scales)
-    check_level(conf_level)
     found = variance_parameters(fit)
     table = parameter_labels(fit.fitted, found, scales)
     quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
@@ -82,9 +81,8 @@ def _named(table: pd.DataFrame, rows: np.ndarray) -> str:
     return ", ".join(f"{group} {term}" for group, term in table.loc[rows, ["group", "term"]].to_numpy())
 
 
-def pooled_ran_pars(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
-    """Pool variance parameters on the scale where each is nearest to normal; see ``PooledLmer.tidy``."""
-    check_scales(scales)
+def _pooled(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
+    """Pool variance parameters on the scale where each is nearest to normal."""
     found = variance_parameters(fits)
     table = parameter_labels(fits.fitted, found, "sdcor")
     # a parameter that is not identified in one imputation is not pooled from the others
