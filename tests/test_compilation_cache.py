@@ -12,7 +12,7 @@ import pytest
 
 import remlax as rx
 from remlax.errors import FileFormatError
-from remlax.studies.runner import share_compiled
+from remlax.studies.schedulers import share_compiled
 
 OPTIONS = (
     "jax_compilation_cache_dir",
