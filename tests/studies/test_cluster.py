@@ -82,7 +82,7 @@ import jax, numpy as np
 import studies
 from remlax.batched.mixed_method import _cached_model, _Design
 from remlax.simulation.layout import structure_of
-from remlax.batched.pipeline import AnalysisOptions, ReplicationColumns, analyse_on
+from remlax.batched.pipeline import Analysis, AnalysisOptions, ReplicationColumns, analyse_on
 from remlax.batched.treatments import Whole
 assert len(jax.devices()) == int(sys.argv[2])
 study = studies.batched()
@@ -97,8 +97,8 @@ if len(jax.devices()) > 1:
         whole = batch.complete
         values = {n: whole.columns[n] for n in model.columns}
         columns = ReplicationColumns(values, {}, whole.weights > 0, whole.codes["g"])
-        found = analyse_on(batch.keys, columns, groups, model=model, treatment=Whole(),
-                           options=AnalysisOptions(True, None, 1), devices=tuple(jax.devices()))
+        found = analyse_on(batch.keys, columns, groups, devices=tuple(jax.devices()),
+                           analysis=Analysis(model, Whole(), AnalysisOptions(True, None, 1)))
     assert len(found.pooled.estimate.sharding.device_set) == 2
 """
 
