@@ -3,6 +3,7 @@
 ``python tests/mutants.py run`` tests the mutants that are not in the results yet and adds them; ``page`` writes the
 table of docs/trust.md. A mutant lives in the memory of a process forked from one that has collected the tests and run
 none: the files on disk stay as they are, and no program that was compiled before can stand in for a changed one.
+Programs are not kept on disk, where a mutant would find those of the files.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
+
+os.environ["REMLAX_CACHE"] = "off"
 
 import formulaic  # noqa: F401  (loaded before the fork, as are the others that are slow to load)
 import hypothesis.strategies  # noqa: F401

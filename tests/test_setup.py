@@ -8,10 +8,12 @@ import subprocess
 import sys
 
 import jax
+import pandas as pd
 import pytest
 
 import remlax as rx
 from remlax.studies import runner
+from remlax.studies.schedulers import BlockResult
 from remlax.studies.store import Block
 
 
@@ -43,7 +45,7 @@ def test_fits_are_logged(caplog):
 
 def test_blocks_are_logged(caplog):
     with caplog.at_level(logging.INFO, logger="remlax"), runner._bar(1, 1, False) as tell:
-        tell(runner.Done(Block("a", 0, 0, 10), 20, 1, 0.5))
+        tell(BlockResult(Block("a", 0, 0, 10), pd.DataFrame({"status": ["ok"] * 19 + ["failed"]}), 0.5))
     assert caplog.messages == ["block a-000000: 20 rows, 1 failed, 0.50 s"]
 
 

@@ -82,7 +82,7 @@ import jax, numpy as np
 import studies
 from remlax.batched.mixed_method import _cached_model, _Design
 from remlax.simulation.layout import structure_of
-from remlax.batched.pipeline import AnalysisOptions, ReplicationColumns, analyse_on
+from remlax.batched.pipeline import Analysis, AnalysisOptions, ReplicationColumns, analyse_on
 from remlax.batched.treatments import Whole
 assert len(jax.devices()) == int(sys.argv[2])
 study = studies.batched()
@@ -97,8 +97,8 @@ if len(jax.devices()) > 1:
         whole = batch.complete
         values = {n: whole.columns[n] for n in model.columns}
         columns = ReplicationColumns(values, {}, whole.weights > 0, whole.codes["g"])
-        found = analyse_on(batch.keys, columns, groups, model=model, treatment=Whole(),
-                           options=AnalysisOptions(True, None, 1), devices=tuple(jax.devices()))
+        found = analyse_on(batch.keys, columns, groups, devices=tuple(jax.devices()),
+                           analysis=Analysis(model, Whole(), AnalysisOptions(True, None, 1)))
     assert len(found.pooled.estimate.sharding.device_set) == 2
 """
 
@@ -126,8 +126,7 @@ def test_two_devices_share_the_replications(tmp_path: Path) -> None:
 
 
 def test_worker_processes_share_compiled_programs(tmp_path: Path) -> None:
-    # in processes without a cache of their own: the driver is started without the tests' settings
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment = {**os.environ, "REMLAX_CACHE": str(tmp_path / "programs")}
     code = (
         "import sys, studies\n"
         "if __name__ == '__main__':\n"
@@ -144,5 +143,4 @@ def test_worker_processes_share_compiled_programs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    programs = list((tmp_path / "out" / "compiled").glob("*/*_fits*"))
-    assert programs  # written by a worker, for the others
+    assert list((tmp_path / "programs").glob("*.program"))  # written by a worker, for the others

@@ -18,12 +18,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remlax.batched.methods import EMB, CompleteCases, CompleteData, Joint
 from remlax.errors import FileFormatError, MissingExtraError, RemlaxWarning, SimulationError, SimulationWarning
 from remlax.fitting.record import FitRecord
-from remlax.simulation.fingerprint import scenario_id
+from remlax.simulation.fingerprint import digest, scenario_id
+from remlax.simulation.mechanisms import Amputation, DropOut
 from remlax.simulation.rows import COLUMNS, failed_records, method_records, tidy_rows
 from remlax.studies import folder as folder_module
-from remlax.studies.store import Block, ResultStore, driven, open_store, read_store
+from remlax.studies.manifest import StudyPlan
+from remlax.studies.store import Block, ResultStore, driven, join_store, read_store
 
 # of this module and of what it imports
 FOLDERS = " ".join(str(folder) for folder in Path(__file__).resolve().parents[:2])
@@ -32,7 +35,8 @@ SPECIFICATION = {"seed": 1, "method a": "code"}
 
 
 def open_here(folder: Path, replications: int = 10, block_size: int = 4, **changes: object) -> ResultStore:
-    return open_store(folder, SPECIFICATION | changes, SCENARIOS, replications, block_size)
+    with driven(folder, StudyPlan(SPECIFICATION | changes, SCENARIOS, replications), block_size) as store:
+        return store
 
 
 def rows(block: Block) -> pd.DataFrame:
@@ -74,6 +78,30 @@ def test_results_come_back_in_order_with_their_parameters(tmp_path: Path) -> Non
     expected = pd.concat([rows(block) for block in store.blocks()], ignore_index=True)
     pd.testing.assert_frame_equal(results[list(COLUMNS)], expected)
     pd.testing.assert_frame_equal(read_store(tmp_path).results(), results)
+
+
+@pytest.mark.filterwarnings("ignore:.*was started under other versions")
+def test_a_folder_of_version_0_1_can_be_read_and_joined() -> None:
+    folder = Path(__file__).parent / "study_0_1"
+    for store in (read_store(folder), join_store(folder, StudyPlan(SPECIFICATION, SCENARIOS, 3))):
+        assert store.to_do() == []
+        expected = pd.concat([rows(block) for block in store.blocks()], ignore_index=True)
+        pd.testing.assert_frame_equal(store.results()[list(COLUMNS)], expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "known"),
+    [
+        (Amputation(0.4, [["x"]]), "97b4cf1befc0d583"),
+        (DropOut(0.3, ["y"], subject="id", time="t"), "d7507ede9a3efd02"),
+        (EMB(m=5), "151a6920a52ddf02"),
+        (Joint(random=["time"]), "af70eaed42384005"),
+        (CompleteCases(), "0381f41229d332cb"),
+        (CompleteData(), "bef134bcfbea1004"),
+    ],
+)
+def test_parts_of_studies_have_the_hashes_of_version_0_1(part: object, known: str) -> None:
+    assert digest(part) == known
 
 
 def test_a_truncated_part_is_found_and_redone(tmp_path: Path) -> None:
@@ -159,7 +187,8 @@ def test_more_replications_and_scenarios_keep_what_is_there(tmp_path: Path) -> N
     assert fewer.results()["replication"].tolist() == list(range(9)) * 2
     assert read_store(tmp_path).replications == 13
     extra = {scenario_id({"J": 7, "law": "t"}): {"J": 7, "law": "t"}}
-    wider = open_store(tmp_path, SPECIFICATION, extra | SCENARIOS, 13, 4)
+    with driven(tmp_path, StudyPlan(SPECIFICATION, extra | SCENARIOS, 13), 4) as wider:
+        pass
     assert {block.scenario for block in wider.to_do()} == set(extra)
     assert list(read_store(tmp_path).scenarios) == [*SCENARIOS, *extra]
 
@@ -227,7 +256,7 @@ def test_of_two_studies_that_begin_at_once_in_a_new_folder_one_is_refused(tmp_pa
         def begin(seed: int, folder: Path = folder, barrier: threading.Barrier = barrier) -> object:
             barrier.wait()
             try:
-                with driven(folder, SPECIFICATION | {"seed": seed}, SCENARIOS, 10, 4) as store:
+                with driven(folder, StudyPlan(SPECIFICATION | {"seed": seed}, SCENARIOS, 10), 4) as store:
                     fill(store)
                     return store
             except SimulationError as error:
@@ -246,7 +275,7 @@ def test_a_study_keeps_its_folder_while_it_works_and_a_dead_one_does_not(tmp_pat
     code = (
         "import sys, time; sys.path[:0] = sys.argv[2].split()\n"
         "import test_store as t\n"
-        "with t.driven(sys.argv[1], t.SPECIFICATION, t.SCENARIOS, 10, 4):\n"
+        "with t.driven(sys.argv[1], t.StudyPlan(t.SPECIFICATION, t.SCENARIOS, 10), 4):\n"
         "    print('here', flush=True)\n"
         "    time.sleep(600)\n"
     )

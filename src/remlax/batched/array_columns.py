@@ -16,7 +16,7 @@ from ..design.model_matrix import MatrixSpec, Piece
 from ..design.syntax import CATEGORICAL
 from ..design.tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in
 from ..errors import SimulationError
-from ..simulation.covariates import Covariate
+from ..simulation.design import MultilevelDesign, highest
 
 REFUSAL = (
     "{!r} cannot be evaluated for all replications at once: models of batched methods are made of numeric columns, "
@@ -38,13 +38,7 @@ Categories = Mapping[str, Mapping[object, float]]  # of columns with few values:
 
 
 def check_expression(node: Node) -> None:
-    """Refuse an expression that has no counterpart on arrays.
-
-    Raises
-    ------
-    SimulationError
-        It uses a function that learns from the data (such as scale or poly), a category or a comparison.
-    """
+    """Raise a SimulationError for what has no counterpart on arrays: scale, poly, categories, comparisons."""
     match node:
         case Name():
             return None
@@ -66,25 +60,21 @@ def check_expression(node: Node) -> None:
     raise SimulationError(REFUSAL.format(node.text))
 
 
-def categories_of(covariates: tuple[Covariate, ...], size: int) -> Categories:
-    """Values of the covariates that have few: places of levels, 0 and 1, numbers of rows in a cell of ``size``."""
+def categories_of(design: MultilevelDesign) -> Categories:
+    """Values of the covariates that have few: places of levels, 0 and 1, numbers of rows in a cell."""
     found: dict[str, Mapping[object, float]] = {}
-    for covariate in covariates:
+    for covariate in design.covariates:
         if covariate.levels:
             found[covariate.name] = {level: float(place) for place, level in enumerate(covariate.levels)}
         elif covariate.kind != "normal":
-            found[covariate.name] = {float(k): float(k) for k in range(size if covariate.kind == "index" else 2)}
+            found[covariate.name] = {
+                float(k): float(k) for k in range(highest(design.size) if covariate.kind == "index" else 2)
+            }
     return found
 
 
 def array_products(spec: MatrixSpec, categories: Categories) -> tuple[Product, ...]:
-    """What each column of a model matrix is a product of, on arrays.
-
-    Raises
-    ------
-    SimulationError
-        A column has no counterpart on arrays, or the data set of the matrix lacks a level.
-    """
+    """What each column of a model matrix is a product of, on arrays; a SimulationError if it is of nothing there."""
     return tuple(tuple(_factor(piece, categories) for piece in pieces) for pieces in spec.pieces())
 
 

@@ -118,20 +118,8 @@ class Groups(NamedTuple):
 def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[ArrayModel, Groups]:
     """Evaluate a formula on one data set of a design, and keep what all data sets share.
 
-    Parameters
-    ----------
-    design
-        What data are drawn from.
-    formula
-        The model, as of `remlax.lmer`: numeric columns, covariates with levels, products and elementwise functions;
-        one grouping factor, or factors nested in each other.
-    reml
-        REML or maximum likelihood.
-
-    Returns
-    -------
-    tuple
-        What compiled code depends on, and the arrays that all replications share.
+    Returns what compiled code depends on, and the arrays that all replications share. The model: numeric columns,
+    covariates with levels, products and elementwise functions; one grouping factor, or factors nested in each other.
 
     Raises
     ------
@@ -158,7 +146,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     structure = replace(layout.structure, n_levels=exact, n_fixed=len(names))
     tables = tuple(table._replace(size=size) for table, size in zip(layout.tables, exact, strict=True))
     parameters, pairs = _parameters(layout)
-    categories = categories_of(tuple(design.covariates), highest(design.size))
+    categories = categories_of(design)
     groups = {column for term in parsed.random for column in term.group}
     fixed = array_products(rows.fixed, categories)
     random, constants = _random(rows, layout, categories)
@@ -194,7 +182,7 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
         data = generate_batch(keys(0, NO_SCENARIO, range(CHUNK), Stream.DATA), full)
         drawn = frames(data, full)
         first = next(drawn)
-        categories = categories_of(tuple(full.covariates), highest(full.size))
+        categories = categories_of(full)
         # a rare level may have no rows in the first of them
         for frame in itertools.chain([first], drawn):
             if all(frame[name].nunique() == len(levels) for name, levels in categories.items()):

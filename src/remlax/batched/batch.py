@@ -101,25 +101,10 @@ class BatchMethod(Protocol):
 def batch_rows(
     found: BatchRows, *, replications: NDArray[np.int64], method: str, truth: Mapping[str, float], seconds: float
 ) -> pd.DataFrame:
-    """Bring what a batched method found into the form of the results file.
+    """Rows of the results file, replication by replication, of what a batched method found.
 
-    Parameters
-    ----------
-    found
-        Its findings; terms that are not estimands are left out.
-    replications
-        (R,) numbers of the replications.
-    method
-        Its name.
-    truth
-        {term: true value} of the estimands.
-    seconds
-        Time that the batch took; each row gets its share.
-
-    Returns
-    -------
-    DataFrame
-        R times T rows, replication by replication, with the columns of the results file.
+    Terms that are not estimands, of which ``truth`` has the true values, are left out; each row gets its share of
+    ``seconds``.
 
     Raises
     ------

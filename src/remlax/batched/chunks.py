@@ -17,6 +17,7 @@ from ..kernels.blocks import UNROLL_UP_TO
 from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
 from .pipeline import (
+    Analysis,
     AnalysisOptions,
     Findings,
     ReplicationColumns,
@@ -36,41 +37,35 @@ Ddf = Literal["satterthwaite", "residual"] | float
 class Job(NamedTuple):
     """What is to be done with a batch of R replications.
 
-    The rows of ``columns`` are weights here: 0 for padding. full: replications of a full batch of the same study.
+    The rows of ``columns`` are weights here: 0 for padding. The batch is cut into chunks for ``threads``, of ``size``
+    replications per call of the compiled program and device.
     """
 
     columns: ReplicationColumns
     groups: Groups
-    model: ArrayModel
-    treatment: Treatment
-    full: int
-
-
-class Plan(NamedTuple):
-    """Threads, replications per call of the compiled program and device, and its static choices."""
-
+    analysis: Analysis
     threads: int
     size: int
-    options: AnalysisOptions
 
 
-def plan(job: Job, dfcom: Ddf) -> Plan:
-    """Chunks of replications of the size that suits a full batch: a last, smaller one is filled up."""
-    r, n = job.columns.rows.shape
-    model = job.model
-    width = 4 + len(job.columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
-    per_replication = 8 * n * job.treatment.sets * width
+def make_job(
+    columns: ReplicationColumns, groups: Groups, model: ArrayModel, treatment: Treatment, dfcom: Ddf, full: int
+) -> Job:
+    """A job in chunks that suit a ``full`` batch of the same study: a last, smaller one is filled up."""
+    r, n = columns.rows.shape
+    width = 4 + len(columns.values) * 3 + sum(len(z) for z in model.random) * 4 + len(model.fixed) * 2
+    per_replication = 8 * n * treatment.sets * width
     devices = jax.local_device_count()
     threads = threads_of(model) if devices == 1 and jax.default_backend() == "cpu" else 1
     shares = threads * devices
     most = max(1, min(CHUNK_BYTES, available_bytes() // (4 * shares)) // per_replication)
-    size = min(power_of_two(most), bucket(-(-max(r, job.full) // shares), per_octave=1))
+    size = min(power_of_two(most), bucket(-(-max(r, full) // shares), per_octave=1))
     options = AnalysisOptions(
         satterthwaite=dfcom == "satterthwaite",
         dfcom=None if isinstance(dfcom, str) else float(dfcom),
         at_once=min(size, power_of_two(max(1, CACHE_BYTES // per_replication))),
     )
-    return Plan(threads, size, options)
+    return Job(columns, groups, Analysis(model, treatment, options), threads, size)
 
 
 def threads_of(model: ArrayModel) -> int:
@@ -79,25 +74,23 @@ def threads_of(model: ArrayModel) -> int:
     return max(1, cores - 1) if max(model.shape.structure.q) > UNROLL_UP_TO else cores
 
 
-def programs(keys: Any, job: Job, plan: Plan) -> list[Future[Any]]:
+def programs(keys: Any, job: Job) -> list[Future[Any]]:
     """The compiled programs for one chunk of a batch, begun."""
-    own = jax.tree.map(lambda leaf: shape_of(leaf, plan.size), (keys, job.columns))
-    return compile_ahead(own[0], own[1], job.groups, model=job.model, treatment=job.treatment, options=plan.options)
+    own, columns = jax.tree.map(lambda leaf: shape_of(leaf, job.size), (keys, job.columns))
+    return compile_ahead(own, columns, job.groups, job.analysis)
 
 
-def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Findings:
+def in_chunks(keys: jax.Array, job: Job) -> Findings:
     """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
     r = job.columns.rows.shape[0]
     devices = tuple(jax.local_devices())
-    own = plan(job, dfcom)
-    settings: dict[str, Any] = {"model": job.model, "treatment": job.treatment, "options": own.options}
     if len(devices) > 1:
-        program = partial(analyse_on, **settings, devices=devices)
+        program = partial(analyse_on, analysis=job.analysis, devices=devices)
     else:
-        program = partial(analyse, **settings)
-        for compiled in programs(keys, job, own):
+        program = partial(analyse, analysis=job.analysis)
+        for compiled in programs(keys, job):
             compiled.result()
-    whole = own.size * len(devices)
+    whole = job.size * len(devices)
     values = jax.tree.map(np.asarray, (jax.random.key_data(keys), job.columns))
 
     def run(start: int) -> Findings:
@@ -108,7 +101,7 @@ def in_chunks(keys: jax.Array, job: Job, dfcom: Ddf) -> Findings:
             on_host: Findings = jax.tree.map(lambda a: np.asarray(a)[: r - start], found)
             return on_host
 
-    with ThreadPoolExecutor(own.threads) as pool:
+    with ThreadPoolExecutor(job.threads) as pool:
         parts = list(pool.map(run, range(0, r, whole)))
     joined: Findings = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return joined

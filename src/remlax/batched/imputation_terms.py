@@ -13,8 +13,8 @@ from ..design.model_matrix import model_matrix
 from ..design.syntax import variables
 from ..engine.conditioning import aliased_columns
 from ..errors import SimulationError
-from ..simulation.design import MultilevelDesign, highest
-from .array_columns import Categories, Product, array_products, categories_of
+from ..simulation.design import MultilevelDesign
+from .array_columns import Product, array_products, categories_of
 
 EXAMPLE_ROWS = 400
 
@@ -29,7 +29,7 @@ class Split(NamedTuple):
 def example_frame(design: MultilevelDesign) -> pd.DataFrame:
     """Rows with the columns of a design and all levels, but not its layout: enough to see which columns others give."""
     rng = np.random.default_rng(0)
-    categories = categories_of(tuple(design.covariates), highest(design.size))
+    categories = categories_of(design)
     columns: dict[str, Any] = {}
     for c in design.covariates:
         codes = rng.permutation(np.arange(EXAMPLE_ROWS) % max(len(categories.get(c.name, ())), 1))
@@ -46,18 +46,7 @@ def term_products(
 ) -> tuple[Product, ...]:
     """Columns of terms on arrays, without the intercept: of ``"time"``, ``"time:arm"``, ``"I(time^2)"``, ``"arm"``.
 
-    Parameters
-    ----------
-    design
-        What data are drawn from.
-    terms
-        As of a formula; what they name must be complete.
-    incomplete
-        Columns that may have missing cells.
-    what
-        The argument that names the terms, for messages.
-    known
-        Columns of the data.
+    ``incomplete`` columns are refused, ``known`` ones are those of the data, and messages call the argument ``what``.
 
     Raises
     ------
@@ -86,22 +75,16 @@ def term_products(
         raise SimulationError(
             f"{what}: the column {matrix.names[twice[0]]!r} is a linear combination of other columns: leave it out."
         )
-    products = array_products(matrix.spec, categories_of(tuple(design.covariates), highest(design.size)))
+    products = array_products(matrix.spec, categories_of(design))
     return tuple(product for product in products if product)
 
 
 def split_of(design: MultilevelDesign, by: str | None, incomplete: Mapping[str, object]) -> Split | None:
-    """Values of the column that ``by=`` names.
-
-    Raises
-    ------
-    SimulationError
-        There is no such covariate, it has no levels, or may have missing cells.
-    """
+    """Values of the column that ``by=`` names; a SimulationError if it has no levels or may have missing cells."""
     if by is None:
         return None
     kinds = {c.name: c for c in design.covariates}
-    categories: Categories = categories_of(tuple(design.covariates), highest(design.size))
+    categories = categories_of(design)
     if by not in kinds or by not in categories or kinds[by].kind == "index":
         able = [name for name in categories if kinds[name].kind != "index"]
         there = f"the design has {', '.join(map(repr, able))}" if able else "the design has none"

@@ -67,17 +67,12 @@ class EMB(MixedModelMethod):
         Number of imputations.
     columns
         Columns of the imputation model, by default those of the analysis model; products and powers of complete columns
-        are terms of their own, as in ``["y", "x", "w", "x:w"]``.
+        are terms of their own, as in ``["y", "x", "w", "x:w"]``. Binary covariates are drawn as zeros and ones.
     by
         A binary, balanced or categorical covariate, such as the arm of a trial: rows of each level are imputed by a
         model of their own.
     tolerance, max_iter, ridge
         Of EM.
-
-    Notes
-    -----
-    The j-th imputation depends on the key of the replication and on j. Binary covariates with missing cells are
-    drawn as zeros and ones.
 
     Examples
     --------
@@ -143,14 +138,12 @@ class EMB(MixedModelMethod):
     def imputation_model(
         self, design: MultilevelDesign, columns: Sequence[str], incomplete: Collection[str]
     ) -> ImputationModel | None:
-        """What missing cells are drawn from, in the words of formulas."""
         numbers, terms = self._names(design, columns)
         imputed = tuple(name for name in numbers if name in incomplete)
         known = (design.response, *(c.name for c in design.covariates))
         return ImputationModel(imputed, numbers, as_terms(terms, known), by=self.by or "") if imputed else None
 
     def advice(self, model: ImputationModel, found: Lacking) -> str:
-        """Arguments that give the imputation model what it lacks."""
         return f"columns={list(dict.fromkeys([*model.targets, *model.fixed, *found.involved, *found.terms]))!r}"
 
 
@@ -165,8 +158,8 @@ class Joint(MixedModelMethod):
     cluster
         Grouping factor of the imputation model; the design's first by default.
     targets
-        Columns modelled together, with random intercepts: by default all columns of the analysis model that may
-        have missing cells.
+        Continuous columns of rows modelled together, with random intercepts: by default all columns of the analysis
+        model that may have missing cells.
     fixed
         Complete columns with fixed coefficients for all targets; by default the other columns of the model. Products
         and powers are terms of their own, as in ``["time", "arm", "time:arm"]``: give those of the analysis model.
@@ -174,14 +167,9 @@ class Joint(MixedModelMethod):
         Complete columns, or such terms, with coefficients that vary between clusters: give the slopes of the analysis
         model.
     by
-        A binary, balanced or categorical covariate, such as the arm of a trial: rows of each level are imputed by a
-        model of their own.
+        As of `EMB`.
     sweeps
         Of each chain; the last one gives the imputation.
-
-    Notes
-    -----
-    Targets are continuous columns of rows. Priors are those of `remlax.impute.joint`.
 
     Warns
     -----
@@ -258,7 +246,6 @@ class Joint(MixedModelMethod):
     def imputation_model(
         self, design: MultilevelDesign, columns: Sequence[str], incomplete: Collection[str]
     ) -> ImputationModel | None:
-        """What missing cells are drawn from, in the words of formulas."""
         targets, fixed = self._terms(columns, incomplete)
         imputed = tuple(name for name in targets if name in incomplete)
         cluster = self.cluster or design.factors[0].name
@@ -267,7 +254,6 @@ class Joint(MixedModelMethod):
         )
 
     def advice(self, model: ImputationModel, found: Lacking) -> str:
-        """Arguments that give the imputation model what it lacks."""
         fixed = list(dict.fromkeys([*model.fixed, *found.involved, *found.terms]))
         random = [*(model.random or ()), *found.slopes]
         return f"fixed={fixed!r}" + (f" and random={random!r}" if random else "")

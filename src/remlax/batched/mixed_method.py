@@ -20,8 +20,8 @@ from ..simulation.layout import DesignShape, structure_of
 from ..simulation.measures import STATUSES
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
-from .chunks import Ddf, Job, in_chunks, plan, programs
-from .pipeline import Findings, ReplicationColumns, Treatment
+from .chunks import Ddf, Job, in_chunks, make_job, programs
+from .pipeline import Analysis, Findings, ReplicationColumns, Treatment
 
 checks = Checks(SimulationError)
 
@@ -70,14 +70,12 @@ class MixedModelMethod:
             There is no model, or one that cannot be evaluated on arrays; or a column that is not there.
         """
         job = self._job(batch)
-        found = in_chunks(batch.keys, job, self.dfcom)
-        return _rows(found, job.model, job.treatment.sets)
+        return _rows(in_chunks(batch.keys, job), job.analysis)
 
     def compile_ahead(self, batch: BatchData) -> None:
         """Begin to compile for batches of this shape, in other threads; only shapes of its arrays are looked at."""
         if len(jax.local_devices()) == 1:
-            job = self._job(batch)
-            programs(batch.keys, job, plan(job, self.dfcom))
+            programs(batch.keys, self._job(batch))
 
     def _job(self, batch: BatchData) -> Job:
         formula = self.model or batch.model
@@ -92,7 +90,7 @@ class MixedModelMethod:
             batch.complete.weights,
             batch.complete.codes[self._cluster(batch)],
         )
-        return Job(columns, groups, model, treatment, batch.full)
+        return make_job(columns, groups, model, treatment, self.dfcom, batch.full)
 
     def _cluster(self, batch: BatchData) -> str:
         """Grouping factor of the imputation model, if it has one."""
@@ -134,7 +132,8 @@ def _cached_model(structure: DesignShape, design: _Design, formula: str, reml: b
     return read_model(design.design, formula, reml=reml)
 
 
-def _rows(found: Findings, model: ArrayModel, sets: int) -> BatchRows:
+def _rows(found: Findings, analysis: Analysis) -> BatchRows:
+    model, sets = analysis.model, analysis.treatment.sets
     nothing = np.full(found.parameters.shape, np.nan)
     pooled = found.pooled
     status = np.zeros(len(found.unusable), dtype=np.int64)

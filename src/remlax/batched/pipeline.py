@@ -73,6 +73,14 @@ class AnalysisOptions(NamedTuple):
     at_once: int
 
 
+class Analysis(NamedTuple):
+    """What is done with every replication, on which compiled code depends; hashable."""
+
+    model: ArrayModel
+    treatment: Treatment
+    options: AnalysisOptions
+
+
 class Findings(NamedTuple):
     """Findings of R replications.
 
@@ -90,51 +98,36 @@ class Findings(NamedTuple):
     singular: Array
 
 
-def analyse(
-    keys: Array,
-    columns: ReplicationColumns,
-    groups: Groups,
-    *,
-    model: ArrayModel,
-    treatment: Treatment,
-    options: AnalysisOptions,
-) -> Findings:
+def analyse(keys: Array, columns: ReplicationColumns, groups: Groups, analysis: Analysis) -> Findings:
     """Analyse R replications: every array of ``columns`` has a leading axis R.
 
     Three compiled programs: what depends on the rows and on the treatment; fits and estimates, which methods share.
     """
-    data_sets = _data_sets(keys, columns, groups, model=model, treatment=treatment, at_once=options.at_once)
-    optimum = _fits(data_sets.problem)
-    found: Findings = _estimates(optimum, data_sets, model=model.shape, sets=treatment.sets, options=options)
+    for_data_sets, for_estimates = _static(analysis)
+    data_sets = _data_sets(keys, columns, groups, **for_data_sets)
+    found: Findings = _estimates(_fits(data_sets.problem), data_sets, **for_estimates)
     return found
+
+
+def _static(analysis: Analysis) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Static arguments of `_data_sets` and of `_estimates`: no more than they depend on."""
+    model, treatment, options = analysis
+    for_data_sets = {"model": model, "treatment": treatment, "at_once": options.at_once}
+    return for_data_sets, {"model": model.shape, "sets": treatment.sets, "options": options}
 
 
 _compilers = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
 
 
-def compile_ahead(
-    keys: Array,
-    columns: ReplicationColumns,
-    groups: Groups,
-    *,
-    model: ArrayModel,
-    treatment: Treatment,
-    options: AnalysisOptions,
-) -> list[Future[Any]]:
+def compile_ahead(keys: Array, columns: ReplicationColumns, groups: Groups, analysis: Analysis) -> list[Future[Any]]:
     """Begin to compile the programs of `analyse` in other threads, side by side; XLA compiles without Python's lock.
 
     Of the arguments only shapes count.
     """
-    for_data_sets = {"model": model, "treatment": treatment, "at_once": options.at_once}
-
-    def of_rows(keys: Array, columns: ReplicationColumns, groups: Groups) -> DataSets:
-        found: DataSets = _data_sets(keys, columns, groups, **for_data_sets)
-        return found
-
+    for_data_sets, for_estimates = _static(analysis)
     with float64():
-        data_sets = jax.eval_shape(of_rows, keys, columns, groups)
+        data_sets = jax.eval_shape(functools.partial(_data_sets, **for_data_sets), keys, columns, groups)
     optimum = optimum_shape(data_sets.problem)
-    for_estimates = {"model": model.shape, "sets": treatment.sets, "options": options}
     return [
         _begin(_fits, (data_sets.problem,), {}),
         _begin(_data_sets, (keys, columns, groups), for_data_sets),
@@ -158,15 +151,13 @@ def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future
     return _compilers.submit(build)
 
 
-@program("model", "treatment", "options", "devices")
+@program("analysis", "devices")
 def analyse_on(
     keys: Array,
     columns: ReplicationColumns,
     groups: Groups,
     *,
-    model: ArrayModel,
-    treatment: Treatment,
-    options: AnalysisOptions,
+    analysis: Analysis,
     devices: tuple[jax.Device, ...],
 ) -> Findings:
     """Analyse R replications, a multiple of the number of devices, each device its share of them.
@@ -177,9 +168,7 @@ def analyse_on(
     spec: Callable[..., PartitionSpec] = PartitionSpec  # JAX gives it no types
     own, whole = spec("replications"), spec()
 
-    def share(keys: Array, columns: ReplicationColumns, groups: Groups) -> Findings:
-        return analyse(keys, columns, groups, model=model, treatment=treatment, options=options)
-
+    share = functools.partial(analyse, analysis=analysis)
     sharded = jax.shard_map(share, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False)
     found: Findings = sharded(keys, columns, groups)
     return found
@@ -264,7 +253,7 @@ def _products(
         z = centred({**shared, **imputed})
         return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
 
-    def one(imputed: Mapping[str, Array], scales: tuple[Array, ...]) -> RowProducts:
+    def one(imputed: Mapping[str, Array]) -> RowProducts:
         own = {**shared, **imputed}
         z = tuple(part / scale[None] for part, scale in zip(centred(own), scales, strict=True))
         x = model.fixed_of(own)
@@ -282,11 +271,7 @@ def _products(
     rows = jnp.sum(present.astype(squares[0].dtype))
     scales = tuple(jnp.sqrt(jnp.mean(part, axis=0) / rows) for part in squares)
     scales = tuple(jnp.where(scale > 0, scale, jnp.ones_like(scale)) for scale in scales)
-
-    def data_set(imputed: Mapping[str, Array], _: Array) -> RowProducts:
-        return one(imputed, scales)
-
-    products: RowProducts = jax.vmap(data_set)(completed.imputed, completed.n_sets)
+    products: RowProducts = jax.vmap(lambda imputed, _: one(imputed))(completed.imputed, completed.n_sets)
     return products, (scales, means)
 
 

@@ -49,22 +49,9 @@ class Listwise:
 class EmbTreatment:
     """Multiple imputation by EM with bootstrap under a normal model of the rows.
 
-    Attributes
-    ----------
-    sets
-        Number of imputations.
-    numbers
-        Columns of the imputation model that enter as they are.
-    incomplete
-        Those of them that may have missing cells.
-    terms
-        Products and indicators of complete columns, which enter as well.
-    split
-        Column in whose values rows are imputed by themselves, if any.
-    binary
-        Columns of zeros and ones: an imputed cell is drawn as a category.
-    tolerance, max_iter, ridge
-        As of `remlax.impute.emb`.
+    ``numbers`` enter the model as they are; of these ``incomplete`` may have missing cells, and cells of ``binary``
+    ones (zeros and ones) are drawn as categories. ``terms`` are products and indicators of complete columns. The rest
+    is as of `remlax.impute.emb`.
     """
 
     sets: int
@@ -116,22 +103,10 @@ class EmbTreatment:
 
 @dataclass(frozen=True)
 class JointTreatment:
-    """Multiple imputation by a multilevel joint model: one chain per imputation.
+    """Multiple imputation by a multilevel joint model: one chain of ``sweeps`` per imputation.
 
-    Attributes
-    ----------
-    sets, sweeps
-        Number of imputations, and sweeps of each chain.
-    targets
-        Columns of rows that are modelled together.
-    incomplete
-        Those of them that may have missing cells.
-    fixed, random
-        Terms of complete columns with fixed and with random coefficients, beside the intercepts.
-    n_clusters
-        Number of clusters.
-    split
-        Column in whose values rows are imputed by themselves, if any.
+    ``targets`` are modelled together, of which ``incomplete`` may have missing cells; ``fixed`` and ``random`` are
+    terms of complete columns, beside the intercepts.
     """
 
     sets: int

@@ -31,7 +31,7 @@ class Amputed:
     mask
         The same shape, True where missing.
     complete
-        The frame before, for checks of imputations against the true values.
+        The frame before.
     """
 
     data: pd.DataFrame
@@ -39,13 +39,7 @@ class Amputed:
     complete: pd.DataFrame
 
     def also(self, other: Amputed) -> Amputed:
-        """What is missing in this or in the other amputation of the same complete frame.
-
-        Raises
-        ------
-        SimulationError
-            The two come from different frames.
-        """
+        """What is missing in this or in the other amputation; a SimulationError unless both are of the same frame."""
         checks.a(other, Amputed, "what is joined", "ampute() or drop_out()")
         if not self.complete.equals(other.complete):
             raise SimulationError("Only amputations of one and the same complete frame can be joined.")
@@ -189,10 +183,6 @@ def drop_out(
         "RIGHT": high scores leave; "LEFT": low ones; "MID", "TAIL".
     seed
         Base seed, 0 to 2**64 - 1.
-
-    Returns
-    -------
-    Amputed
 
     Raises
     ------

@@ -1,12 +1,11 @@
-"""Making complete data incomplete, in JAX: probabilities with an exact calibration, and draws.
+"""Amputation in JAX: probabilities with an exact calibration, and draws.
 
 Source: Schouten, Lugtig & Vink (2018), Generating missing values for simulation purposes: a multivariate
 amputation procedure, Journal of Statistical Computation and Simulation 88:1909-1930. What differs, on
-purpose: the intercept of the logistic curve is found on the scores at hand by bisection with a fixed number
-of steps (deterministic, and exact whatever their distribution), not on a random normal test set; a constant
-column is left out of the score instead of switching the standardisation off for all columns; a proportion of
-missing cells is met exactly when patterns differ in size. Multilevel scores, amputation of whole clusters and
-drop-out are additions.
+purpose: the intercept of the logistic curve is found on the scores at hand by bisection (deterministic, and exact
+whatever their distribution), not on a random normal test set; a constant column is left out of the score instead of
+switching the standardisation off for all columns; a proportion of missing cells is met exactly when patterns differ in
+size. Multilevel scores, amputation of whole clusters and drop-out are additions.
 """
 
 from __future__ import annotations
@@ -43,15 +42,11 @@ class AmputeSpec:
     weights
         (P, f) weights of the standardised features in the score.
     types
-        (P,) integers, places in `TYPES`: the probability rises to the right of the score, to the left, in the
-        middle, in the tails, or is FLAT.
-    odds
-        (P, G) relative probabilities in G quantile groups of the score; used instead of types if
-        ``discrete``.
-    groups
-        (P,) number of quantile groups of each pattern, at most G.
+        (P,) places in `TYPES`: where on the score the probability is high.
+    odds, groups
+        (P, G) relative probabilities in quantile groups of the score, and (P,) numbers of these groups.
     discrete
-        Whether ``odds`` are used; static.
+        Whether ``odds`` are used and not ``types``; static.
     """
 
     prop: jax.Array
@@ -73,29 +68,11 @@ def ampute_arrays(
     rows: jax.Array | None = None,
     offset: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Ampute one data set.
+    """Ampute one data set: (n, p) data with NaN where missing, and (n, p) True where missing.
 
-    Pure; batch it with ``jax.vmap`` over ``key`` and ``data``.
-
-    Parameters
-    ----------
-    key
-        A random key.
-    data
-        (n, p) complete data.
-    spec
-        What to ampute.
-    features
-        (n, f) columns of the scores; ``data`` if None.
-    rows
-        (n,) True for rows that exist; all if None. Rows of padding are never candidates.
-    offset
-        (n,) added to the logit of the probability before calibration, such as an effect of the row's cluster.
-
-    Returns
-    -------
-    tuple of arrays
-        (n, p) data with NaN where missing, and (n, p) True where missing.
+    ``features`` (n, f) are the columns of the scores, ``data`` (n, p) by default. ``rows`` (n,) are True for rows that
+    exist; others are never candidates. ``offset`` (n,) is added to the logit before calibration, such as an effect of
+    the row's cluster.
 
     Examples
     --------
@@ -125,21 +102,9 @@ def missing_probabilities(
     rows: jax.Array,
     offset: jax.Array | None = None,
 ) -> jax.Array:
-    """Probability of each row to become incomplete, given the pattern it is a candidate for.
+    """(n,) probability of each row to become incomplete, given the pattern (n,) it is a candidate for; 0 in padding.
 
     The mean over the candidates of each pattern equals ``spec.prop`` to rounding.
-
-    Parameters
-    ----------
-    features, spec, rows, offset
-        As for `ampute_arrays`.
-    pattern
-        (n,) pattern of which each row is a candidate.
-
-    Returns
-    -------
-    jax.Array
-        (n,) probabilities; 0 for rows that do not exist.
 
     Examples
     --------
@@ -169,21 +134,9 @@ def missing_probabilities(
 
 
 def score(features: jax.Array, candidate: jax.Array, weights: jax.Array) -> jax.Array:
-    """Weighted sum of the standardised features, itself standardised over the candidates.
+    """(n,) weighted sum of the standardised features (n, f), itself standardised over the candidates (n,); 0 elsewhere.
 
-    Parameters
-    ----------
-    features
-        (n, f) numbers.
-    candidate
-        (n,) rows over which means and SDs (divisor n - 1) are taken.
-    weights
-        (f,) weights. A feature that is constant over the candidates counts as 0.
-
-    Returns
-    -------
-    jax.Array
-        (n,) scores with mean 0 and SD 1 over the candidates; 0 elsewhere.
+    SDs have the divisor n - 1; a feature that is constant over the candidates counts as 0.
 
     Examples
     --------
@@ -195,19 +148,7 @@ def score(features: jax.Array, candidate: jax.Array, weights: jax.Array) -> jax.
 
 
 def shape(z: jax.Array, kind: jax.Array) -> jax.Array:
-    """Logit of the probability, up to its intercept, as a function of the score (Schouten et al. 2018, table 2).
-
-    Parameters
-    ----------
-    z
-        (n,) standardised scores.
-    kind
-        () place in `TYPES`.
-
-    Returns
-    -------
-    jax.Array
-        (n,) logits.
+    """Logit of the probability (n,), up to its intercept, at standardised scores z (n,); Schouten et al. 2018, table 2.
 
     Examples
     --------
@@ -220,23 +161,7 @@ def shape(z: jax.Array, kind: jax.Array) -> jax.Array:
 
 
 def cluster_features(data: jax.Array, groups: jax.Array, levels: int, rows: jax.Array) -> jax.Array:
-    """Split every column into its deviation from the cluster's mean and that mean.
-
-    Parameters
-    ----------
-    data
-        (n, p) numbers.
-    groups
-        (n,) cluster of each row, 0 to levels - 1.
-    levels
-        Number of clusters; static.
-    rows
-        (n,) True for rows that exist.
-
-    Returns
-    -------
-    jax.Array
-        (n, 2 p): deviations, then means.
+    """(n, 2 p): deviations of every column of ``data`` (n, p) from the mean of its cluster, then these means.
 
     Examples
     --------
@@ -262,23 +187,9 @@ def cluster_means(data: jax.Array, groups: jax.Array, levels: int, rows: jax.Arr
 def ampute_clusters(
     key: jax.Array, data: jax.Array, groups: jax.Array, levels: int, spec: AmputeSpec, *, rows: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Ampute whole clusters: the candidates are clusters, scored by their means.
+    """Ampute whole clusters, scored by their means: as `ampute_arrays`, the same for all rows of a cluster.
 
     For level-2 variables, and for clusters that drop out of a study (patterns with level-1 columns).
-
-    Parameters
-    ----------
-    key, data, spec, rows
-        As for `ampute_arrays`.
-    groups
-        (n,) cluster of each row, 0 to levels - 1.
-    levels
-        Number of clusters; static.
-
-    Returns
-    -------
-    tuple of arrays
-        (n, p) data with NaN where missing, and (n, p) True where missing: the same for all rows of a cluster.
 
     Examples
     --------
@@ -295,6 +206,72 @@ def ampute_clusters(
     _, lost = ampute_arrays(key, cluster_means(data, groups, levels, rows), spec, rows=exists)
     mask = lost[groups] & rows[:, None]
     return jnp.where(mask, jnp.full((), jnp.nan, data.dtype), data), mask
+
+
+def drop_out_rows(
+    key: jax.Array,
+    features: jax.Array,
+    subject: jax.Array,
+    time: jax.Array,
+    rows: jax.Array,
+    *,
+    subjects: int,
+    prop: jax.Array,
+    weights: jax.Array,
+    kind: jax.Array,
+    lagged: bool,
+) -> jax.Array:
+    """(n,) True for rows lost to drop-out: who leaves does not come back, and the first row is always there.
+
+    The logit of the hazard at an occasion is a `shape` of the score plus one intercept, calibrated so that
+    the expected share of subjects (of those with two occasions or more) who have left by the end is ``prop``.
+
+    Parameters
+    ----------
+    features
+        (n, f) columns of the score; ``weights`` (f,) are those of the standardised features.
+    subject, time
+        (n,) subject, 0 to subjects - 1, and occasion of each row, in any order.
+    kind
+        () place in `TYPES`.
+    lagged
+        True: the hazard depends on the features at the occasion before (missing at random); False: on those
+        at the occasion itself (missing not at random); static.
+    rows
+        (n,) True for rows that exist.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> y, subject, time = jnp.arange(6.0)[:, None], jnp.array([0, 0, 0, 1, 1, 1]), jnp.array([0, 1, 2] * 2)
+    >>> lost = drop_out_rows(
+    ...     jax.random.key(1), y, subject, time, jnp.ones(6, bool), subjects=2, prop=jnp.asarray(1.0),
+    ...     weights=jnp.ones(1), kind=jnp.array(TYPES.index("RIGHT")), lagged=True)
+    >>> lost[jnp.array([0, 2, 3, 5])].tolist()
+    [False, True, False, True]
+    """
+    n = subject.size
+    order = jnp.lexsort((time, ~rows, subject))  # padding after the rows of its subject
+    who, real, x = subject[order], rows[order], features[order]
+    place = jnp.arange(n, dtype=jnp.int32)
+    first = jax.ops.segment_min(place, who, num_segments=subjects)
+    occasion = place - first[who]
+    at_risk = real & (occasion > 0)
+    if lagged:
+        x = jnp.roll(x, 1, axis=0)
+    logit = shape(score(x, at_risk, weights), kind)
+    can_leave = jax.ops.segment_sum(at_risk.astype(jnp.int32), who, num_segments=subjects) > 0
+
+    def left_by_the_end(intercept: jax.Array) -> jax.Array:
+        staying = jnp.where(at_risk, jax.nn.softplus(logit + intercept), jnp.zeros_like(logit))
+        gone = -jnp.expm1(-jax.ops.segment_sum(staying, who, num_segments=subjects))
+        return masked_mean(gone, can_leave)
+
+    hazard = jax.nn.sigmoid(logit + bisect(left_by_the_end, prop, logit, at_risk))
+    leaves = at_risk & (jax.random.uniform(key, (n,), dtype=hazard.dtype) < hazard)
+    exit_at = jax.ops.segment_min(jnp.where(leaves, occasion, jnp.int32(n)), who, num_segments=subjects)
+    lost = real & (occasion >= exit_at[who])
+    return jnp.zeros(n, dtype=bool).at[order].set(lost)
 
 
 def _standardise(x: jax.Array, candidate: jax.Array) -> jax.Array:

@@ -28,7 +28,7 @@ from ..errors import SimulationError
 
 
 def canonical_json(value: object) -> str:
-    """Write a value as JSON in one and only one way.
+    """Write a value as JSON in one and only one way; a SimulationError if it has no stable form or holds NaN.
 
     Keys are sorted, there is no white space, a whole float is written as an integer (30 and 30.0 from a data
     frame are the same parameter) and NumPy scalars as Python's. A dataclass is its type's name, its fields and,
@@ -36,21 +36,6 @@ def canonical_json(value: object) -> str:
     closes over, and what stands behind the names that it uses: data, and functions, classes and modules of the user's,
     wherever they are defined and however deep; a comment does not count, a change does. What is not followed: code of
     Python and of installed packages, names that are put together at run time (``getattr``), files.
-
-    Parameters
-    ----------
-    value
-        None, booleans, numbers, strings, sequences, sets, mappings with string keys, dataclasses, functions,
-        or objects whose attributes are such values.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    SimulationError
-        The value holds NaN or something that has no stable form.
 
     Examples
     --------
@@ -70,9 +55,7 @@ def canonical_json(value: object) -> str:
 
 
 def scenario_id(parameters: Mapping[str, object]) -> str:
-    """Name a scenario by its parameters: 16 hexadecimal digits.
-
-    The name depends on nothing else: not on the place of the scenario in its table, nor on the others.
+    """Name a scenario by its parameters and nothing else: 16 hexadecimal digits.
 
     Parameters
     ----------
@@ -82,12 +65,12 @@ def scenario_id(parameters: Mapping[str, object]) -> str:
     Returns
     -------
     str
-        The first 8 bytes of the BLAKE2s hash of `canonical_json`.
+        The first 8 bytes of the BLAKE2s hash of their canonical JSON.
 
     Raises
     ------
     SimulationError
-        As `canonical_json`.
+        A value is NaN or has no stable form.
 
     Examples
     --------
@@ -200,11 +183,6 @@ def _class(kind: type, met: _Met) -> dict[str, Any]:
     return {"class": met.place(kind)} if is_users(kind.__module__) else {}
 
 
-def _own(value: types.FunctionType) -> bool:
-    # functions of executed text have no module
-    return (value.__module__ or "").split(".")[0] == "remlax"
-
-
 def _describe(item: Any, names: frozenset[str], met: _Met) -> dict[str, Any]:
     """What a function, class or module does, or of a module what is asked for."""
     if isinstance(item, types.FunctionType):
@@ -219,6 +197,7 @@ def _describe(item: Any, names: frozenset[str], met: _Met) -> dict[str, Any]:
 
 def _describe_function(function: types.FunctionType, met: _Met) -> dict[str, Any]:
     code, module = function.__code__, function.__module__
+    ours = (module or "").split(".")[0] == "remlax"  # functions of executed text have no module
     names = names_in(code)
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     # what Python itself sets, such as __name__, is another in a script and in its workers
@@ -229,7 +208,7 @@ def _describe_function(function: types.FunctionType, met: _Met) -> dict[str, Any
         "defaults": _plain([function.__defaults__, function.__kwdefaults__], met),
         "closure": _plain(cells, met),
         "globals": {name: _used(value, names, module, met) for name, value in globals_.items()},
-        "imports": [met.place(one, names) for one in imported_by(function)] if not _own(function) else [],
+        "imports": [met.place(one, names) for one in imported_by(function)] if not ours else [],
     }
 
 

@@ -50,10 +50,6 @@ def design_from_formula(
     correlation, distribution
         By grouping factor, as of `RandomTerm`.
 
-    Returns
-    -------
-    MultilevelDesign
-
     Raises
     ------
     SimulationError

@@ -55,7 +55,7 @@ class SimulatedData:
 
 
 def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
-    """Draw one replication.
+    """Draw one replication: rows are sorted by the factors in their order.
 
     Pure, and may be transformed with jit and vmap over ``key``. The dtype is JAX's default float.
 
@@ -64,12 +64,7 @@ def generate(key: jax.Array, design: MultilevelDesign) -> SimulatedData:
     key
         A random key.
     design
-        What to draw; static.
-
-    Returns
-    -------
-    SimulatedData
-        Arrays with ``design.n_rows`` rows, sorted by the factors in their order.
+        What to draw, ``design.n_rows`` rows; static.
 
     Examples
     --------

@@ -1,14 +1,13 @@
 """Counter-based random keys: the randomness of a replication is a pure function of where it stands.
 
-``key(seed, scenario, replication, stream)`` depends on these four and on nothing else. So the data of a
-replication are the same however the replications are cut into blocks, in whatever order, process or session
-they run, and whichever other scenarios there are.
+``key(seed, scenario, replication, stream)`` depends on these four and on nothing else: not on blocks, their order,
+processes, sessions or other scenarios.
 
 Promised bit by bit: the keys, on every device and platform (integer arithmetic: Threefry-2x32, Salmon et al.
 2011); the draws made from a key with one version of JAX on one kind of device, for one dtype. Promised to
 rounding only (1e-12 relative in float64): numbers computed from the draws with sums or matrix products, since
-XLA orders these by the size of the batch. Not promised: equal draws in float32 and float64; both are draws of
-the same law, but different numbers. `versions` records what the draws depend on.
+XLA orders these by the size of the batch. Draws in float32 and float64 are different numbers of the same law.
+`versions` records what the draws depend on.
 """
 
 from __future__ import annotations

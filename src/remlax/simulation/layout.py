@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from .covariates import Covariate
 from .design import MultilevelDesign, columns_of, highest
-from .laws import Distribution, Drawn
+from .laws import Drawn
 
 
 class FactorShape(NamedTuple):
@@ -114,7 +114,7 @@ def values_of(design: MultilevelDesign) -> Values:
         covariates=tuple(covariates),
         beta=tuple(array(value) for value in design.beta.values()),
         roots=tuple(array(_root(term.covariance)) for term in design.random),
-        laws=tuple(array(_finite(law)) for law in laws),
+        laws=tuple(array(1.0 if law.kind == "normal" else law.parameter) for law in laws),
         sigma=array(design.sigma),
     )
 
@@ -134,10 +134,6 @@ def _log_weights(number: Drawn) -> NDArray[np.float64]:
     return logs
 
 
-def _finite(law: Distribution) -> float:
-    return 1.0 if law.kind == "normal" else law.parameter
-
-
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Symmetric root: exists for singular covariances too (an SD of 0, a correlation of 1)."""
     values, vectors = np.linalg.eigh(covariance)
@@ -145,21 +141,24 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return root
 
 
+Codes = NDArray[np.int32] | None
+
+
 class DesignRows(NamedTuple):
     """Rows of a design, before anything is drawn."""
 
-    codes: tuple[NDArray[np.int32] | None, ...]  # per factor; None if assigned
-    within: tuple[NDArray[np.int32] | None, ...]  # number of the level within its parent
+    codes: tuple[Codes, ...]  # per factor; None if assigned
+    within: tuple[Codes, ...]  # number of the level within its parent
     levels: tuple[int, ...]
     cell: NDArray[np.int32]
     position: NDArray[np.int32]  # of the row in its cell
-    turn: NDArray[np.int32] | None  # number of the row among those that take turns; None: rows in their order
+    turn: Codes  # number of the row among those that take turns; None: rows in their order
 
 
 def layout_of(shape: DesignShape) -> DesignRows:
     """Rows of the design: every cell of the crossed and nested factors, ``size`` times."""
-    codes: list[NDArray[np.int32] | None] = []
-    index: list[NDArray[np.int32] | None] = []
+    codes: list[Codes] = []
+    index: list[Codes] = []
     levels: list[int] = []
     cells = 1
     for f in shape.factors:
@@ -168,8 +167,7 @@ def layout_of(shape: DesignShape) -> DesignRows:
             index.append(None)
             levels.append(f.most)
             continue
-        codes = [None if c is None else np.repeat(c, f.most) for c in codes]
-        index = [None if i is None else np.repeat(i, f.most) for i in index]
+        codes, index = _repeated(codes, f.most), _repeated(index, f.most)
         own = np.tile(np.arange(f.most, dtype=np.int32), cells)
         above = codes[f.parent] if f.parent >= 0 else None
         codes.append(own if above is None else (above * f.most + own).astype(np.int32))
@@ -177,8 +175,8 @@ def layout_of(shape: DesignShape) -> DesignRows:
         levels.append(f.most * (levels[f.parent] if f.parent >= 0 else 1))
         cells *= f.most
     return DesignRows(
-        codes=tuple(None if c is None else np.repeat(c, shape.size) for c in codes),
-        within=tuple(None if i is None else np.repeat(i, shape.size) for i in index),
+        codes=tuple(_repeated(codes, shape.size)),
+        within=tuple(_repeated(index, shape.size)),
         levels=tuple(levels),
         cell=np.repeat(np.arange(cells, dtype=np.int32), shape.size),
         position=(position := np.tile(np.arange(shape.size, dtype=np.int32), cells)),
@@ -186,9 +184,11 @@ def layout_of(shape: DesignShape) -> DesignRows:
     )
 
 
-def _turn(
-    shape: DesignShape, codes: list[NDArray[np.int32] | None], position: NDArray[np.int32]
-) -> NDArray[np.int32] | None:
+def _repeated(codes: list[Codes], times: int) -> list[Codes]:
+    return [None if code is None else np.repeat(code, times) for code in codes]
+
+
+def _turn(shape: DesignShape, codes: list[Codes], position: NDArray[np.int32]) -> Codes:
     """Of crossed factors a Latin square: rows take turns within every level of each factor."""
     parents = {f.parent for f in shape.factors}
     leaves = [code for i, code in enumerate(codes) if code is not None and i not in parents]

@@ -160,7 +160,7 @@ def performance(
 
 
 def _planned(results: pd.DataFrame, rows: NDArray[np.intp], by: Sequence[str]) -> int:
-    """Rows that a cell has when the study is finished: one per replication of whatever is in it."""
+    """Rows of a cell when the study is finished: one per replication of whatever is in it."""
     others = [name for name in ("scenario", "method", "term") if name in results and name not in by]
     parts = len(results.iloc[rows][others].drop_duplicates()) if others else 1
     return int(results.attrs.get("n_planned", 0)) * parts

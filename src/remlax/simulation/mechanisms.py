@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ..checks import Checks
 from ..engine.programs import program
 from ..errors import DataError, SimulationError
-from .ampute import AmputeSpec, ampute_arrays, ampute_clusters, cluster_features
-from .dropout import drop_out_rows
+from .ampute import AmputeSpec, ampute_arrays, ampute_clusters, cluster_features, drop_out_rows
 from .settings import (
     Kind,
     MissingMechanism,
@@ -323,25 +322,9 @@ def _ampute_batch(
 
 
 @program("subjects", "lagged")
-def _drop_out_batch(
-    keys: jax.Array,
-    data: jax.Array,
-    subject: jax.Array,
-    time: jax.Array,
-    rows: jax.Array,
-    *,
-    prop: jax.Array,
-    weights: jax.Array,
-    kind: jax.Array,
-    subjects: int,
-    lagged: bool,
-) -> jax.Array:
-    def one(key: jax.Array, x: jax.Array, who: jax.Array, when: jax.Array, real: jax.Array) -> jax.Array:
-        return drop_out_rows(
-            key, x, who, when, subjects, prop=prop, weights=weights, kind=kind, lagged=lagged, rows=real
-        )
-
-    return jax.vmap(one)(keys, data, subject, time, rows)
+def _drop_out_batch(keys: jax.Array, *arrays: jax.Array, **settings: Any) -> jax.Array:
+    """`drop_out_rows` of R data sets: arrays (R, n, ...) in its order, and settings that they share."""
+    return jax.vmap(lambda *one: drop_out_rows(*one, **settings))(keys, *arrays)
 
 
 def _array(value: Any, dtype: Any = None) -> Any:

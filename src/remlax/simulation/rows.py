@@ -48,29 +48,21 @@ def method_records(
     message: str = "",
     fits: FitRecord | None = None,
 ) -> list[Record]:
-    """Check what a method returned for one data set, and place it.
+    """Check what a method returned for one data set, and place it: one record per estimand, for `tidy_rows`.
 
     Parameters
     ----------
     found
-        Rows with the columns term and estimate; std_error, df, conf_low, conf_high, p_value, fmi, status,
-        singular, converged, message and n_iter if there are any. Other columns and terms that are not estimands are
-        left out.
-    replication, method
-        Where the rows belong.
+        Rows with term and estimate, and whatever of `OPTIONAL`, status, singular and converged there is. Other columns
+        and terms that are not estimands are left out.
+    replication, method, seconds
+        Where the rows belong, and the time that the method took.
     truth
         {term: true value} of the estimands.
-    seconds
-        Time that the method took.
     message
         Message of the rows if the method gives none, such as the text of a warning.
     fits
         The fits that remlax made for the method: what its rows do not say of status, singular and converged.
-
-    Returns
-    -------
-    list of dict
-        One record per estimand, for `tidy_rows`.
 
     Raises
     ------
@@ -173,19 +165,11 @@ def failed_records(
 
 
 def tidy_rows(records: Sequence[Record] | pd.DataFrame) -> pd.DataFrame:
-    """Records as a frame in the form of the results file.
+    """Checked records as a frame with the columns of `COLUMNS`, in order and with their types.
 
-    Parameters
-    ----------
-    records
-        Checked records. Limits (95 %) and p-values that are missing are made from std_error and df (infinite,
-        that is normal, if the method gave none); status is "ok" if none was given, and "failed" without an
-        estimate. What is not known of singular fits stays missing.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `COLUMNS`, in order and with their types.
+    Limits (95 %) and p-values that are missing are made from std_error and df (infinite, that is normal, if the method
+    gave none); status is "ok" if none was given, and "failed" without an estimate. What is not known of singular fits
+    stays missing.
 
     Examples
     --------

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import RemlaxError, SimulationError
-from .folder import shared
-from .runner import load_study, run_block, share_compiled
+from .folder import locked
+from .runner import load_study, written
+from .schedulers import BlockQueue, here
 from .store import read_store
 
 
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status.add_argument("directory", metavar="DIR")
     given = parser.parse_args(arguments)
     try:
-        print(_run_block(given.directory, given.index) if given.command == "run-block" else _status(given.directory))
+        if given.command == "run-block":
+            print(_run_block(given.directory, given.index))
+        else:
+            print(read_store(given.directory).summary().to_string(index=False))
     except RemlaxError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -54,15 +58,9 @@ def _run_block(directory: str, index: int) -> str:
         raise SimulationError(f"The study in {directory} has blocks 0 to {len(blocks) - 1}; there is no {index}.")
     if store.status(blocks[index]) == "finished":
         return f"block {index} of {len(blocks)} ({blocks[index].name}) is finished already"
-    share_compiled(store.directory)
-    with shared(store.directory):
-        done = run_block(study, store, blocks[index])
-    report = f"{done.rows} rows, {done.failed} failed, {done.seconds:.1f} s"
+    with locked(store.directory):
+        (done,) = written(store, here(BlockQueue([blocks[index]]), study, store))
+    report = f"{len(done.rows)} rows, {done.failed} failed, {done.seconds:.1f} s"
     if done.reason:
         report += f": {done.reason}"
     return f"block {index} of {len(blocks)} ({done.block.name}): {report}"
-
-
-def _status(directory: str) -> str:
-    summary: str = read_store(directory).summary().to_string(index=False)
-    return summary

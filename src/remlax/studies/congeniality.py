@@ -17,10 +17,7 @@ from .specification import FrameAmputer, FrameGenerator, StudySpec
 
 
 def warn_uncongenial(study: StudySpec) -> None:
-    """Warn once of each method that imputes without a product, a power or a random slope of the model.
-
-    What a mistake in the study makes impossible is left for the run to say.
-    """
+    """Warn once of each method that imputes without a product, a power or a random slope of the model."""
     if isinstance(study.generate, FrameGenerator) or isinstance(study.ampute, FrameAmputer):
         return
     for name, method in study.methods.items():

@@ -26,24 +26,17 @@ except ImportError:  # Windows
 
 
 @contextlib.contextmanager
-def alone(root: Path) -> Iterator[bool]:
-    """Keep others out of a folder for a moment; False if somebody works there, or there are no locks."""
+def locked(root: Path, *, alone: bool = False) -> Iterator[bool]:
+    """Work in a folder beside others of the same study; or keep all others out for a moment.
+
+    False if somebody else works in a folder that is wanted ``alone``, or there are no locks.
+    """
     try:
-        descriptor = _locked(root / LOCK, exclusive=True)
+        descriptor = _locked(root / LOCK, exclusive=alone)
     except BlockingIOError:
         descriptor = None
     try:
         yield descriptor is not None
-    finally:
-        _let_go(root / LOCK, descriptor)
-
-
-@contextlib.contextmanager
-def shared(root: Path) -> Iterator[None]:
-    """Work in a folder beside others of the same study; meanwhile nobody is `alone` there."""
-    descriptor = _locked(root / LOCK, exclusive=False)
-    try:
-        yield
     finally:
         _let_go(root / LOCK, descriptor)
 

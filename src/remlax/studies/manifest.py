@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..checks import Checks
 from ..errors import FileFormatError, RemlaxWarning, SimulationError, warn
 from ..simulation.fingerprint import canonical_json, digest
 from ..simulation.keys import versions
-from .folder import alone, disk_error, replacing, shared
+from .folder import disk_error, locked, replacing
 
 checks = Checks(SimulationError)
 
@@ -27,38 +29,53 @@ ENTRIES = {"hash": str, "specification": dict, "scenarios": dict, "replications"
            "versions": dict}  # fmt: skip
 
 
-def new_manifest(
-    specification: Mapping[str, object],
-    scenarios: Mapping[str, Mapping[str, Any]],
-    replications: int,
-    block_size: int,
-) -> dict[str, Any]:
-    """What the manifest of a study says."""
-    parts = {name: digest(value) for name, value in specification.items()}
-    return {
-        "format": FORMAT,
-        "hash": digest(parts),
-        "specification": parts,
-        "scenarios": {name: _plain_values(values) for name, values in scenarios.items()},
-        "replications": replications,
-        "block_size": block_size,
-        "versions": versions(),
-    }
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a results folder is for.
+
+    Attributes
+    ----------
+    specification
+        What decides a replication's rows, other than its scenario: by parts, so that a difference can be named.
+    scenarios
+        Parameters of each scenario by its name. A folder may be joined with more or other scenarios.
+    replications
+        Replications of each scenario. A folder may be joined with more or fewer.
+    """
+
+    specification: Mapping[str, object]
+    scenarios: Mapping[str, Mapping[str, Any]]
+    replications: int
+
+    @functools.cached_property
+    def parts(self) -> dict[str, str]:
+        """Hash of every part of the specification."""
+        return {name: digest(value) for name, value in self.specification.items()}
+
+    @property
+    def hash(self) -> str:
+        """Hash of the specification."""
+        return digest(self.parts)
+
+    def manifest(self, block_size: int) -> dict[str, Any]:
+        """What the manifest of a folder says."""
+        return {
+            "format": FORMAT,
+            "hash": self.hash,
+            "specification": self.parts,
+            "scenarios": {name: _plain_values(values) for name, values in self.scenarios.items()},
+            "replications": self.replications,
+            "block_size": block_size,
+            "versions": versions(),
+        }
 
 
 @contextlib.contextmanager
 def claimed(directory: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder that belongs to a study as long as this lasts, made if need be.
+    """A folder that belongs to a study as long as this lasts, made if need be; errors as of `driven`.
 
     The first of several studies that begin in a new folder owns it. A folder without results is taken over by another
     study (the first was given up, or corrected), unless some process works there.
-
-    Raises
-    ------
-    SimulationError
-        The folder belongs to another study, or cannot be written.
-    FileFormatError
-        Its manifest is damaged or of a newer version.
     """
     root = checks.path(directory, "the directory of the results")
     path = root / MANIFEST
@@ -66,12 +83,12 @@ def claimed(directory: str | os.PathLike[str], manifest: Mapping[str, Any]) -> I
         (root / "parts").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(root, error) from error
-    with alone(root) as free:
+    with locked(root, alone=True) as free:
         if not path.exists():
             _write(path, manifest, only_new=True)
         if free and not _same(read_manifest(root), manifest) and not has_parts(root):
             _write(path, manifest)
-    with shared(root):  # from here on nobody takes it over
+    with locked(root):  # from here on nobody takes it over
         known = read_manifest(root)
         check_same(root, known, manifest)
         grown = known | {
@@ -84,15 +101,7 @@ def claimed(directory: str | os.PathLike[str], manifest: Mapping[str, Any]) -> I
 
 
 def check_owner(root: Path, hash_: str, block_size: int) -> None:
-    """Refuse to write into a folder that belongs to another study by now.
-
-    Raises
-    ------
-    SimulationError
-        It does.
-    FileFormatError
-        Its manifest is gone or damaged.
-    """
+    """Raise a SimulationError if a folder belongs to another study by now, a FileFormatError if it is damaged."""
     if not _same(read_manifest(root), {"hash": hash_, "block_size": block_size}):
         raise SimulationError(
             f"{root} was taken over by another study while this one ran: run this one in a new directory."
@@ -121,13 +130,7 @@ def _plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """What the manifest of a folder says.
-
-    Raises
-    ------
-    FileFormatError
-        There is none, or it is damaged or of a newer version.
-    """
+    """What the manifest of a folder says; a FileFormatError if there is none, or it is damaged or too new."""
     path = root / MANIFEST
     try:
         known: dict[str, Any] = json.loads(path.read_text())
@@ -145,13 +148,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def check_same(root: Path, known: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Compare the manifest of a folder with that of a study which wants to work there.
-
-    Raises
-    ------
-    SimulationError
-        They are of different studies, block sizes or random numbers; other versions only lead to a warning.
-    """
+    """Raise a SimulationError for another study, block size or random numbers; warn of other versions."""
     idle = "" if has_parts(root) else " It has no results yet: delete the directory if it is no longer running."
     if known["hash"] != new["hash"]:
         old, now = known["specification"], new["specification"]

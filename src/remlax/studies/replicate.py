@@ -1,8 +1,7 @@
 """One block of a study: data of its replications, every method on each of them, tidy rows.
 
-Data are made in chunks of `CHUNK` replications that start at multiples of it, whatever the block: the same
-program makes the same replication at the same place, so that its data are equal bit by bit for every block
-size.
+Data are made in chunks of `CHUNK` replications that start at multiples of it, whatever the block: the same program
+makes the same replication at the same place, so that its data are equal bit by bit for every block size.
 """
 
 from __future__ import annotations
@@ -50,23 +49,9 @@ class FrameData:
 
 
 def block_rows(study: StudySpec, block: Block, scenario: Scenario) -> pd.DataFrame:
-    """Rows of all methods for the replications of a block, replication by replication.
+    """Rows of all methods for the replications of a block, replication by replication: columns of the results file.
 
     A method that raises, or returns what cannot be used, gives rows with status "failed" and the message.
-
-    Parameters
-    ----------
-    study
-        The study.
-    block
-        Its block.
-    scenario
-        Parameters of the block's scenario.
-
-    Returns
-    -------
-    DataFrame
-        The columns of the results file.
     """
     by_frame = {name: method for name, method in study.methods.items() if not isinstance(method, BatchMethod)}
     batched = {name: method for name, method in study.methods.items() if isinstance(method, BatchMethod)}
@@ -110,12 +95,23 @@ def frame_data(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[F
 
 def batch_data(study: StudySpec, block: Block, scenario: Scenario, method: str) -> BatchData:
     """The data of a block's replications as arrays, for a batched method."""
-    numbers = np.arange(block.start, block.stop)
     chunks = [chunk for _, chunk in _chunks(study, block, scenario)]
     with float64():
         # on the host, and not by jnp.asarray: XLA would compile a program for every size
         complete, mask = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)), *chunks)
-    own = _keys(study, block, Stream.METHOD, method)
+    return _batch(study, block, scenario, complete, mask, method)
+
+
+def _batch(
+    study: StudySpec,
+    block: Block,
+    scenario: Scenario,
+    complete: SimulatedData,
+    mask: Mapping[str, jax.Array],
+    name: str,
+) -> BatchData:
+    numbers = np.arange(block.start, block.stop)
+    own = _keys(study, block, Stream.METHOD, name)
     return BatchData(scenario, numbers, own, complete, mask, study.design(scenario), study.model, block.full)
 
 
@@ -129,15 +125,13 @@ def _compile_ahead(study: StudySpec, block: Block, scenario: Scenario, methods: 
         return
     _begun.add(name)
     ahead = [method.compile_ahead for method in methods.values() if isinstance(method, MixedModelMethod)]
-    numbers = np.arange(block.start, block.stop)
 
     # nothing but shapes is computed here; a mistake in the study is raised when its data are made
     with contextlib.suppress(Exception), float64():
         shapes = jax.eval_shape(partial(_chunk, study, block.scenario, scenario, range(CHUNK)))
-        complete, mask = jax.tree.map(lambda leaf: shape_of(leaf, len(numbers)), shapes)
-        own = _keys(study, block, Stream.METHOD)
+        complete, mask = jax.tree.map(lambda leaf: shape_of(leaf, block.stop - block.start), shapes)
         for begin in ahead:
-            begin(BatchData(scenario, numbers, own, complete, mask, study.design(scenario), study.model, block.full))
+            begin(_batch(study, block, scenario, complete, mask, ""))
 
 
 def _pieces(study: StudySpec, block: Block, scenario: Scenario) -> Iterator[Block]:

@@ -9,16 +9,7 @@ import pandas as pd
 
 
 def partial_note(blocks: Mapping[str, int], replications: Mapping[str, int], planned: int) -> str:
-    """Say that results are partial; empty if they are whole.
-
-    Parameters
-    ----------
-    blocks
-        How many blocks are "finished", "missing" and "damaged".
-    replications
-        Replications that are there, by scenario.
-    planned
-        Replications of each scenario.
+    """Say that results are partial, of how many ``planned`` replications of each scenario; empty if they are whole.
 
     Examples
     --------
@@ -41,15 +32,7 @@ def failed_fits(rows: pd.DataFrame) -> pd.Series:
 
 
 def failure_notes(rows: pd.DataFrame, scenarios: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences about methods, and estimands, that failed in every replication of a scenario.
-
-    Parameters
-    ----------
-    rows
-        Rows of the results, with their scenario.
-    scenarios
-        Parameters of each scenario by its name.
-    """
+    """Sentences about methods, and estimands, that failed in every replication of a scenario."""
     lost = rows.assign(failed=rows["status"] == "failed")
     cells = lost.groupby(["method", "term", "scenario"], sort=False).agg(
         n=("failed", "size"), dead=("failed", "all"), reason=("message", "first")

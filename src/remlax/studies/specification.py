@@ -19,6 +19,7 @@ from ..simulation.fingerprint import scenario_id
 from ..simulation.keys import Stream, generator, integer_seed, key
 from ..simulation.mechanisms import Mechanism
 from ..simulation.rows import COLUMNS, Rows
+from .manifest import StudyPlan
 
 checks = Checks(SimulationError)
 
@@ -238,6 +239,10 @@ class StudySpec:
             "estimands": dict(self.estimands),
             **{f"method {name}": method for name, method in self.methods.items()},
         }
+
+    def plan(self) -> StudyPlan:
+        """What a results folder is for."""
+        return StudyPlan(self.fingerprint(), self.table(), self.replications)
 
 
 def _check_function(function: object, what: str, arguments: str) -> None:

@@ -1,11 +1,10 @@
 """Results of a study on disk: one file per block of replications, whole or not there at all.
 
-A directory holds ``manifest.json`` (what the study is, its scenarios, versions) and ``parts/``, with one
-parquet file per block, named after the scenario and the number of the block. A part is written under a
-temporary name (beginning with a dot; left-overs of killed processes may be deleted) and renamed, which is
-atomic. A block is finished when its part can be read, its checksums hold, and it says itself that it was written for
-this study, this scenario and these replications. So any number of processes can work for one study in its directory,
-and what was interrupted is what is missing; another study is refused there.
+A directory holds ``manifest.json`` (what the study is, its scenarios, versions) and ``parts/``, with one parquet file
+per block, named after the scenario and the number of the block. A part is written under a temporary name (beginning
+with a dot; left-overs of killed processes may be deleted) and renamed, which is atomic. A block is finished when its
+part can be read, its checksums hold, and it says itself that it was written for this study, this scenario and these
+replications. So any number of processes can work for one study in its directory; another study is refused there.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from ..checks import Checks
 from ..errors import FileFormatError, MissingExtraError, SimulationError, SimulationWarning, warn
 from ..simulation.keys import versions
 from ..simulation.rows import COLUMNS
-from .folder import replacing, shared
-from .manifest import MANIFEST, check_owner, check_same, claimed, new_manifest, read_manifest
+from .folder import locked, replacing
+from .manifest import MANIFEST, StudyPlan, check_owner, check_same, claimed, read_manifest
 from .shortfall import failed_fits, failure_notes, partial_note
 
 checks = Checks(SimulationError)
@@ -109,31 +108,19 @@ class ResultStore:
 
     def status(self, block: Block) -> Status:
         """Whether a block is finished, missing, or there but unusable (truncated, corrupt, of another study)."""
-        try:
-            self.read(block)
-        except FileFormatError:
-            return "damaged" if self.path(block).exists() else "missing"
-        return "finished"
+        return self._read(block)[1]
 
     def to_do(self) -> list[Block]:
         """Blocks that are missing or damaged, in order."""
         return [block for block in self.blocks() if self.status(block) != "finished"]
 
     def write(self, block: Block, rows: pd.DataFrame) -> None:
-        """Write the rows of a block, whole or not at all; an existing part is replaced.
-
-        Parameters
-        ----------
-        block
-            The block.
-        rows
-            Its rows, with the columns of `remlax.simulation.rows.COLUMNS`.
+        """Write the rows of a block, with `COLUMNS`, whole or not at all; an existing part is replaced.
 
         Raises
         ------
         SimulationError
-            The file cannot be written (disk full, directory not writable), where earlier parts stay whole; or the
-            directory belongs to another study by now.
+            The file cannot be written, and earlier parts stay whole; or the directory belongs to another study by now.
         MissingExtraError
             pyarrow is not installed.
         """
@@ -142,7 +129,7 @@ class ResultStore:
                 "rows": len(rows), "versions": versions()}  # fmt: skip
         table = arrow.Table.from_pandas(rows[list(COLUMNS)], preserve_index=False)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"remlax": json.dumps(note).encode()})
-        with shared(self.directory):  # nobody takes the directory over between the look at its owner and the end
+        with locked(self.directory):  # nobody takes the directory over between the look at its owner and the end
             check_owner(self.directory, self.hash, self.block_size)
             with replacing(self.path(block)) as temporary, temporary.open("wb") as file:
                 parquet.write_table(table, file, write_page_checksum=True)
@@ -151,13 +138,7 @@ class ResultStore:
             check_owner(self.directory, self.hash, self.block_size)  # for file systems without locks
 
     def read(self, block: Block) -> pd.DataFrame:
-        """Read the rows of a finished block.
-
-        Raises
-        ------
-        FileFormatError
-            The file is truncated, corrupt, or was written for another study, scenario or other replications.
-        """
+        """Rows of a finished block; a FileFormatError if its file is truncated, corrupt, or written for another one."""
         arrow, parquet = _pyarrow()
         path = self.path(block)
         try:
@@ -179,14 +160,14 @@ class ResultStore:
         return rows[rows["replication"] < block.stop]
 
     def results(self) -> pd.DataFrame:
-        """All rows of the finished blocks, in the order of scenarios and replications, with the parameters.
+        """All rows of the finished blocks, in the order of scenarios and replications.
 
         Returns
         -------
         DataFrame
-            ``scenario`` (its name), the scenario's parameters, and the columns of
-            `remlax.simulation.rows.COLUMNS`. Its ``attrs`` hold ``n_planned``, the replications of each scenario when
-            the study is finished, and ``note``, which says what is missing (empty if nothing is).
+            ``scenario`` (its name), the scenario's parameters, and the columns of `remlax.simulation.rows.COLUMNS`.
+            Its ``attrs`` hold ``n_planned``, the replications of each scenario when the study is finished, and
+            ``note``, which says what is missing (empty if nothing is).
 
         Warns
         -----
@@ -220,62 +201,27 @@ class ResultStore:
         """Sentences about methods, and estimands, that failed in every replication of a scenario so far."""
         return failure_notes(self._survey()[0], self.scenarios)
 
+    def _read(self, block: Block) -> tuple[pd.DataFrame | None, Status]:
+        try:
+            return self.read(block), "finished"
+        except FileFormatError:
+            return None, "damaged" if self.path(block).exists() else "missing"
+
     def _survey(self) -> tuple[pd.DataFrame, dict[Block, Status]]:
         """Rows of the finished blocks, and the state of all."""
         parts, found = [], dict[Block, Status]()
         for block in self.blocks():
-            try:
-                rows = self.read(block)
-            except FileFormatError:
-                found[block] = "damaged" if self.path(block).exists() else "missing"
+            rows, found[block] = self._read(block)
+            if rows is None:
                 continue
-            found[block] = "finished"
             place = {"scenario": block.scenario, **self.scenarios[block.scenario]}
             parts.append(pd.concat([pd.DataFrame([place] * len(rows), index=rows.index), rows], axis=1))
         return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["scenario", *COLUMNS])), found
 
 
 @contextlib.contextmanager
-def driven(
-    directory: str | os.PathLike[str],
-    specification: Mapping[str, object],
-    scenarios: Mapping[str, Mapping[str, Any]],
-    replications: int,
-    block_size: int,
-) -> Iterator[ResultStore]:
-    """A results directory as of `open_store`, which no other study can take over meanwhile."""
-    manifest = new_manifest(specification, scenarios, replications, block_size)
-    _check_parts(checks.path(directory, "the directory of the results"), manifest["hash"])
-    with claimed(directory, manifest) as root:
-        yield ResultStore(root, manifest["hash"], scenarios, replications, block_size)
-
-
-def open_store(
-    directory: str | os.PathLike[str],
-    specification: Mapping[str, object],
-    scenarios: Mapping[str, Mapping[str, Any]],
-    replications: int,
-    block_size: int,
-) -> ResultStore:
-    """Start a results directory, or join the one that is there.
-
-    Parameters
-    ----------
-    directory
-        Where results go; made if need be.
-    specification
-        What decides a replication's rows, other than its scenario: by parts, so that a difference can be
-        named.
-    scenarios
-        Parameters of each scenario by its name. A directory may be joined with more or other scenarios.
-    replications
-        Replications of each scenario. A directory may be joined with more or fewer.
-    block_size
-        Replications per block; fixed when the directory is started.
-
-    Returns
-    -------
-    ResultStore
+def driven(directory: str | os.PathLike[str], plan: StudyPlan, block_size: int) -> Iterator[ResultStore]:
+    """The results directory of a study, made if need be, which no other study can take over meanwhile.
 
     Raises
     ------
@@ -283,39 +229,19 @@ def open_store(
         The directory has results of another study, or another block size, or cannot be written.
     FileFormatError
         Its manifest is damaged or of a newer version.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = open_store(folder, {"seed": 1}, {"00000000000000ff": {"J": 30}}, 10, 5)
-    ...     [block.name for block in store.to_do()]
-    ['00000000000000ff-000000', '00000000000000ff-000001']
     """
-    with driven(directory, specification, scenarios, replications, block_size) as store:
-        return store
+    manifest = plan.manifest(block_size)
+    _check_parts(checks.path(directory, "the directory of the results"), plan.hash)
+    with claimed(directory, manifest) as root:
+        yield ResultStore(root, plan.hash, plan.scenarios, plan.replications, block_size)
 
 
-def join_store(
-    directory: str | os.PathLike[str],
-    specification: Mapping[str, object],
-    scenarios: Mapping[str, Mapping[str, Any]],
-    replications: int,
-) -> ResultStore:
-    """The results directory of a study, for reading: nothing is made or changed there.
-
-    Raises
-    ------
-    SimulationError
-        The directory belongs to another study.
-    FileFormatError
-        There is no manifest, or it is damaged or of a newer version.
-    """
+def join_store(directory: str | os.PathLike[str], plan: StudyPlan) -> ResultStore:
+    """The results directory of a study, for reading: nothing is made or changed there. Errors as of `driven`."""
     root = checks.path(directory, "the directory of the results")
-    known = read_manifest(root)
-    manifest = new_manifest(specification, scenarios, replications, known["block_size"])
-    check_same(root, known, manifest)
-    return ResultStore(root, manifest["hash"], scenarios, replications, known["block_size"])
+    block_size = (known := read_manifest(root))["block_size"]
+    check_same(root, known, plan.manifest(block_size))
+    return ResultStore(root, plan.hash, plan.scenarios, plan.replications, block_size)
 
 
 def read_store(directory: str | os.PathLike[str]) -> ResultStore:

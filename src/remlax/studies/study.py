@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from ..simulation.fingerprint import scenario_id
 from ..simulation.keys import Stream, key
 from ..simulation.measures import performance
 from ..simulation.rows import method_records, tidy_rows
-from .cluster import run_on_cluster
 from .congeniality import warn_uncongenial
 from .replicate import FrameData, batch_data, frame_data
 from .runner import run_blocks, save_study
@@ -113,9 +110,9 @@ class Study(StudySpec, UnknownNames):
     ) -> ResultStore:
         """Do what is missing in a results directory.
 
-        Call it again, after an interruption or with more replications or scenarios, and it does the rest.
-        Several processes may run the same study in one directory; a block that two of them do is written
-        twice, the same. Another study is refused there, unless nothing was finished and nobody works on it.
+        Call it again, after an interruption or with more replications or scenarios, and it does the rest. Several
+        processes may run the same study in one directory. Another study is refused there, unless nothing was finished
+        and nobody works on it.
 
         Parameters
         ----------
@@ -160,9 +157,8 @@ class Study(StudySpec, UnknownNames):
         if max_time is not None:
             checks.number(max_time, "max_time=", 0)
         warn_uncongenial(self)
-        elsewhere = None if client is None else partial(run_on_cluster, client)
-        with self._driven(out, block_size) as store:
-            run_blocks(self, store, workers=workers, max_time=max_time, progress=progress, elsewhere=elsewhere)
+        with driven(out, self.plan(), checks.whole(block_size, "block_size=")) as store:
+            run_blocks(self, store, workers=workers, client=client, max_time=max_time, progress=progress)
         for failure in store.failures():
             warn(f"{store.directory}: {failure}", SimulationWarning)
         return store
@@ -170,23 +166,15 @@ class Study(StudySpec, UnknownNames):
     def prepare(self, out: str | os.PathLike[str], *, block_size: int = BLOCK_SIZE) -> list[Block]:
         """Make a results directory whose blocks are done by ``python -m remlax.sim run-block DIR I``.
 
-        Parameters
-        ----------
-        out, block_size
-            As for `run`.
+        Parameters and errors are as of `run`; the functions of the study must be importable.
 
         Returns
         -------
         list of Block
             I runs from 0 to its length - 1, for example as the index of a SLURM array.
-
-        Raises
-        ------
-        SimulationError
-            As for `run`; or a function of the study is not importable.
         """
         warn_uncongenial(self)
-        with self._driven(out, block_size) as store:
+        with driven(out, self.plan(), checks.whole(block_size, "block_size=")) as store:
             save_study(self, store.directory)
         return store.blocks()
 
@@ -195,7 +183,7 @@ class Study(StudySpec, UnknownNames):
 
         As `ResultStore.results`: with a warning, and a note in ``attrs``, if blocks are missing or damaged.
         """
-        return join_store(out, self.fingerprint(), self.table(), self.replications).results()
+        return join_store(out, self.plan()).results()
 
     def performance(self, out: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
         """Performance by scenario, method and term; options as of `remlax.simulation.measures.performance`.
@@ -211,18 +199,7 @@ class Study(StudySpec, UnknownNames):
         return performance(results, **({"truth": "truth", "by": by} | options))
 
     def replay(self, scenario: Scenario | str, replication: int) -> Replay:
-        """Make one replication again, to see what happened in it.
-
-        Parameters
-        ----------
-        scenario
-            Parameters, or the name, of the scenario.
-        replication
-            Number of the replication.
-
-        Returns
-        -------
-        Replay
+        """Make one replication, a number, of a scenario (parameters, or name) again, to see what happened in it.
 
         Raises
         ------
@@ -239,10 +216,6 @@ class Study(StudySpec, UnknownNames):
             raise SimulationError(f"The data of this replication cannot be made: {data.error}")
         return Replay(self, block, table[name], data)
 
-    def _driven(self, out: str | os.PathLike[str], block_size: int) -> AbstractContextManager[ResultStore]:
-        checks.whole(block_size, "block_size=")
-        return driven(out, self.fingerprint(), self.table(), self.replications, block_size)
-
 
 @dataclass(frozen=True, repr=False)
 class Replay:
@@ -250,10 +223,8 @@ class Replay:
 
     Attributes
     ----------
-    study
-        Its study.
-    block
-        A block that holds this replication alone.
+    study, block
+        Its study, and a block that holds this replication alone.
     scenario
         Parameters of its scenario.
     frames
@@ -283,13 +254,7 @@ class Replay:
         return self.frames.complete
 
     def run(self, method: str) -> pd.DataFrame:
-        """Run a method on this replication; what it raises is not caught.
-
-        Returns
-        -------
-        DataFrame
-            Its rows, as in the results.
-        """
+        """Rows of a method on this replication, as in the results; what it raises is not caught."""
         checks.known([checks.text(method, "Replay.run(): the method")], self.study.methods, "Replay.run()")
         truth = self.study.truth(self.scenario)
         function = self.study.methods[method]
