@@ -17,7 +17,7 @@ def imputed_text(data: ImputedData) -> str:
     rows = str(sizes[0]) if data.aligned else f"{sizes[0]} to {sizes[-1]}"
     text = f"{data.K} imputation{'s' * (data.K > 1)} of {rows} rows x {len(data.columns)} columns"
     if data.aligned:
-        text += f"; differing: {shortened(filter(data.varies, data.columns)) or 'none'}"
+        text += f"; differing: {shortened(name for name in data.columns if data.varies(name)) or 'none'}"
     if data.original is not None:
         text += f"; {int(data.original.isna().to_numpy().sum())} missing cells in the original"
     return text

@@ -177,7 +177,10 @@ def _read_r(path: Path) -> Any:
     parsed = rdata.parser.parse_data(content, extension=".rda" if workspace else ".rds")
     part_names(parsed.object)
     # rdata leaves R's dates and times as numbers
-    times = {"Date": lambda values, _: _instants(values, "D"), "POSIXct": lambda values, _: _instants(values, "s")}
+    times: dict[str | bytes, Any] = {
+        "Date": lambda values, _: _instants(values, "D"),
+        "POSIXct": lambda values, _: _instants(values, "s"),
+    }
     found = rdata.conversion.convert(parsed, {**rdata.conversion.DEFAULT_CLASS_MAP, **times})
     if not workspace:
         return found

@@ -72,7 +72,7 @@ def split_numbered(frame: pd.DataFrame, imp: str, row: str | None, where: str) -
     if len(original) != len(second) or original.equals(second):
         return Sets(sets, original, row)
     # mitml::write.mitmlSAV counts imputations from 0 and writes no original
-    counted = {0: original, **sets}
+    counted: dict[Label, pd.DataFrame] = {0: original, **sets}
     return Sets({label + 1 if isinstance(label, int) else label: part for label, part in counted.items()}, None, row)
 
 

@@ -138,7 +138,7 @@ def _write_parquet(data: ImputedData, path: Path) -> None:
 
 def _number_categories(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Categories that are not texts, which parquet does not know, by column."""
-    kept = {}
+    kept: dict[str, dict[str, Any]] = {}
     for name, dtype in frame.dtypes.items():
         if not isinstance(dtype, pd.CategoricalDtype) or all(isinstance(value, str) for value in dtype.categories):
             continue
