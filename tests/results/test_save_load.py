@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -23,6 +22,8 @@ from fitted_cases import fits_case
 from remlax.data.archive import read_archive, write_archive
 from remlax.data.columns import column_from_tree, column_tree, index_from_tree, index_tree, label_from_tree, label_tree
 from remlax.errors import DataError, DataWarning, FileFormatError, RemlaxWarning, SingularFitWarning
+
+SAVED = Path(__file__).resolve().parent.parent / "reference" / "saved"
 
 
 def frames(n_sets: int = 3, seed: int = 0) -> list[pd.DataFrame]:
@@ -150,6 +151,27 @@ def test_data_sets_of_different_sizes_come_back(tmp_path: Path) -> None:
     assert isinstance(again, rx.LmerFitList)
     assert_identical(everything(fits), everything(again))
     pd.testing.assert_frame_equal(fits[1].augment(), again[1].augment(), check_exact=True)
+
+
+@pytest.mark.parametrize("folder", ["0.1", "format_1"])
+def test_files_of_earlier_versions_load(folder: str, tmp_path: Path) -> None:
+    frame = rx.datasets.sleepstudy()
+    fit = rx.load(SAVED / folder / "fit.remlax")
+    assert isinstance(fit, rx.LmerFit)
+    # lme4's numbers
+    np.testing.assert_allclose(fit.fixef(), [251.405105, 10.467286], rtol=1e-7)
+    np.testing.assert_allclose(fit.sigma, 25.591796, rtol=1e-6)
+    data = fit.selection.model.rows.data
+    assert data is not None
+    pd.testing.assert_frame_equal(data[0], frame, check_exact=True)
+    sets = [frame.assign(Reaction=frame["Reaction"] + k * np.sin(np.arange(180))) for k in range(3)]
+    pooled = rx.load(SAVED / folder / "pooled.remlax")
+    assert isinstance(pooled, rx.PooledLmer)
+    assert pooled.df_rule.startswith("Kenward-Roger")
+    refitted = rx.lmer_list(pooled.formula, sets).pool(dfcom="kenward-roger")
+    pd.testing.assert_frame_equal(pooled.tidy(), refitted.tidy(), rtol=1e-6)
+    pooled.save(tmp_path / "f")
+    assert_identical({"tidy": pooled.tidy()}, {"tidy": rx.load(tmp_path / "f").tidy()})  # type: ignore[union-attr]
 
 
 def test_dropped_columns_are_not_said_again(tmp_path: Path) -> None:
@@ -355,7 +377,7 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
         lambda m: m["content"]["stack"].update(formula="y ~"),
         lambda m: m["content"]["stack"]["estimates"].pop("beta"),
         lambda m: m["content"]["stack"]["optimizer"].update(name="os.system"),
-        lambda m: m["checksums"].update({"arrays/0000.npy": "0"}),
+        lambda m: m["content"]["stack"]["estimates"].update(beta={"array": "arrays/9999.npy"}),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(change: Any, tmp_path: Path) -> None:
@@ -364,24 +386,25 @@ def test_a_manifest_that_does_not_fit_is_refused(change: Any, tmp_path: Path) ->
 
 
 def test_an_array_that_was_changed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"the checksum of arrays/0000\.npy does not hold"):
-        load_bytes(rewritten(lambda m: m["checksums"].update({"arrays/0000.npy": "0"})), tmp_path)
+    write_archive(tmp_path / "f", "numbers", {"it": np.random.default_rng(1).random(1000)})
+    data = bytearray((tmp_path / "f").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"is damaged or truncated \(Bad CRC-32 for file 'arrays/0000\.npy'"):
+        read_archive(tmp_path / "f")
 
 
 def with_array(data: bytes, name: str, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
-    """A file with one array changed, under checksums that hold."""
+    """A file with one array changed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w") as target:
-        manifest = json.loads(source.read("manifest.json"))
-        for part in manifest["checksums"]:
+        for part in source.namelist():
             content = source.read(part)
             if part == name:
                 out = io.BytesIO()
                 np.save(out, change(np.load(io.BytesIO(content))))
                 content = out.getvalue()
-                manifest["checksums"][part] = hashlib.sha256(content).hexdigest()
             target.writestr(part, content)
-        target.writestr("manifest.json", json.dumps(manifest))
     return buffer.getvalue()
 
 
@@ -399,8 +422,6 @@ def pooled_file(what: str) -> bytes:
 
 
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "not a number": lambda a: np.full(a.shape, np.nan),
-    "large": lambda a: np.full(a.shape, -1e300),
     "complex": lambda a: a + 1j,
     "text": lambda a: np.full(a.shape, "x"),
     "single": lambda a: a.astype(np.float32),
@@ -423,16 +444,14 @@ def test_arrays_that_no_such_model_has_are_refused(what: str, change: str, tmp_p
             load_bytes(with_array(data, name, WRONG[change]), tmp_path)
 
 
-def test_a_file_made_to_fill_the_memory_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_without_content_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "f", "w", zipfile.ZIP_DEFLATED) as members:
-        members.writestr("manifest.json", b" " * (2**28 + 1))
-    monkeypatch.setattr("zipfile.ZipFile.read", lambda *_: pytest.fail("it was unpacked"))
-    with pytest.raises(FileFormatError, match=r"f has [\d,]+ bytes and would unpack to 268,435,457, .*fill the memory"):
+        members.writestr("manifest.json", b" " * 1000)
+    with pytest.raises(FileFormatError, match="is damaged or truncated"):
         rx.load(tmp_path / "f")
 
 
-def test_arrays_that_shrink_a_lot_are_kept_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remlax.data.archive.MOST_BYTES", 2**16)
+def test_arrays_that_shrink_a_lot_are_kept_in_full(tmp_path: Path) -> None:
     write_archive(tmp_path / "f", "zeros", {"it": np.zeros(10**6)})
     assert np.array_equal(read_archive(tmp_path / "f").content["it"], np.zeros(10**6))
 

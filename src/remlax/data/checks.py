@@ -15,19 +15,9 @@ ColumnArray: TypeAlias = "np.ndarray | pd.api.extensions.ExtensionArray"
 
 
 def check_frame(frame: object, where: str) -> pd.DataFrame:
-    """Return `frame` if it is a non-empty pandas DataFrame with unique text column names.
+    """Return `frame`, called ``where`` in messages, if it is a DataFrame with rows and unique text column names.
 
-    Parameters
-    ----------
-    frame : object
-        What the user passed.
-    where : str
-        What to call it in a message, e.g. ``"imputation 3"``.
-
-    Raises
-    ------
-    DataError
-        Not a DataFrame, no rows or columns, column names duplicated or not text.
+    Raises DataError: not a DataFrame, no rows or columns, column names duplicated or not text.
     """
     if not isinstance(frame, pd.DataFrame):
         kind = f"{type(frame).__module__}.{type(frame).__qualname__}".removeprefix("builtins.")
@@ -47,10 +37,7 @@ def check_frame(frame: object, where: str) -> pd.DataFrame:
 def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.DataFrame, ...]:
     """Check frames one by one and against the first; return them with its column order and category order.
 
-    Raises
-    ------
-    DataError
-        Also where columns, column types or sets of categories differ between the frames.
+    Raises DataError: also where columns, column types or sets of categories differ between the frames.
     """
     first = check_frame(frames[0], names[0])
     rest = [
@@ -95,12 +82,7 @@ def conform(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str
 
 
 def conform_original(original: pd.DataFrame, first: pd.DataFrame, first_name: str, n_rows: int | None) -> pd.DataFrame:
-    """Return the incomplete original as `conform` does; ``n_rows`` is None where the imputations have several.
-
-    Raises
-    ------
-    DataError
-    """
+    """Return the incomplete original as `conform` does; ``n_rows`` is None where the imputations have several."""
     check_frame(original, "the original")
     if n_rows is not None and len(original) != n_rows:
         raise DataError(

@@ -28,10 +28,7 @@ class FrameNames(UnknownNames):
 def as_list(frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
     """Make a list of what is given for several data frames.
 
-    Raises
-    ------
-    DataError
-        One data frame, a file, the result of an imputation, or nothing that can be gone through.
+    Raises DataError: one data frame, a file, the result of an imputation, or nothing that can be gone through.
     """
     if isinstance(frames, pd.DataFrame) or hasattr(frames, "to_pandas"):
         raise DataError(
@@ -59,10 +56,7 @@ Kind = TypeVar("Kind", bound="FrameNames")
 def as_parts(parts: Iterable[Kind], kind: type[Kind]) -> list[Kind]:
     """Make a list of what is given for several imputed data sets.
 
-    Raises
-    ------
-    DataError
-        There is none; an element, or what is given for the list, is something else.
+    Raises DataError: there is none; an element, or what is given for the list, is something else.
     """
     listed = isinstance(parts, Iterable) and not isinstance(parts, str | Mapping | pd.DataFrame | kind)
     given = list(parts) if listed else []
@@ -85,10 +79,7 @@ def _described(given: object) -> str:
 def refuse_original(frames: Sequence[object], names: Sequence[str]) -> None:
     """Refuse the incomplete original of mice or Stata, set 0, among several data sets.
 
-    Raises
-    ------
-    DataError
-        Names the data set.
+    Raises DataError: names the data set.
     """
     for frame, name in zip(frames, names, strict=True):
         if len(frames) < 2 or not isinstance(frame, pd.DataFrame) or frame.empty:

@@ -1,4 +1,4 @@
-"""Columns, row labels and names as texts, numbers and arrays, for files; and back, exactly."""
+"""Imputed data sets, their columns, row labels and names as texts, numbers and arrays, for files; and back, exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, DataWarning, shortened, warn
+from .imputed import ImputedData
 
 Tree = dict[str, Any]
 
@@ -16,10 +17,7 @@ Tree = dict[str, Any]
 def label_tree(value: object, where: str) -> list[Any]:
     """Write a label or a cell with its type, so that 1, 1.0, True and "1" come back as they were.
 
-    Raises
-    ------
-    DataError
-        It is neither text, number, truth value, missing nor a tuple of these.
+    Raises DataError: it is neither text, number, truth value, missing nor a tuple of these.
     """
     if value is None:
         return ["none"]
@@ -47,18 +45,9 @@ _TYPES = {"bool": bool, "int": int, "float": float, "str": str}
 
 
 def column_tree(column: pd.Series[Any] | pd.Index[Any], where: str) -> Tree:
-    """Write the values of a column.
+    """Write the values of a column, called ``where`` in messages, e.g. ``"column 'x'"``.
 
-    Parameters
-    ----------
-    column : Series or Index
-    where : str
-        What to call it in messages, e.g. ``"column 'x'"``.
-
-    Raises
-    ------
-    DataError
-        It is of a type that a file cannot keep.
+    Raises DataError: it is of a type that a file cannot keep.
     """
     dtype: Any = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -125,3 +114,52 @@ def index_from_tree(tree: Tree) -> pd.Index[Any]:
         return pd.RangeIndex(start, stop, step, name=names[0])
     levels = [pd.Index(column_from_tree(level)) for level in tree["levels"]]
     return pd.MultiIndex.from_arrays(levels, names=names) if len(levels) > 1 else levels[0].rename(names[0])
+
+
+def imputed_tree(data: ImputedData, needed: Sequence[str]) -> Tree:
+    """Write all data sets, with their labels and row labels; a column that all sets share is kept once.
+
+    Raises DataError: a label or a column that is needed is of a type that a file cannot keep.
+
+    Warns
+    -----
+    DataWarning
+        Other such columns, by name: they are left out.
+    """
+    first = data.frames[0]
+    same_rows = all(frame.index.identical(first.index) for frame in data.frames)
+    columns, left_out = [], []
+    for name in data.columns:
+        try:
+            columns.append([name, _column(data, name)])
+        except DataError as error:
+            if name in needed:
+                raise
+            left_out.append(str(error))
+    if left_out:
+        warn(f"columns that the model does not use are left out of the file: {shortened(left_out)}", DataWarning)
+    return {
+        "labels": [label_tree(label, "the labels of the data sets") for label in data.labels],
+        "index": [index_tree(frame.index) for frame in (data.frames[:1] if same_rows else data.frames)],
+        "columns": columns,
+    }
+
+
+def _column(data: ImputedData, name: str) -> list[Tree]:
+    frames = data.frames
+    same_type = all(frame[name].dtype == frames[0][name].dtype for frame in frames)
+    shared = data.aligned and name not in data.varying and same_type
+    return [column_tree(frame[name], f"column {name!r}") for frame in (frames[:1] if shared else frames)]
+
+
+def imputed_from_tree(tree: Tree) -> ImputedData:
+    """Read the data sets again."""
+    labels = tuple(label_from_tree(label) for label in tree["labels"])
+    indexes = [index_from_tree(index) for index in tree["index"]]
+    columns: dict[str, list[Any]] = {name: [column_from_tree(one) for one in each] for name, each in tree["columns"]}
+    frames = []
+    for k in range(len(labels)):
+        index = indexes[k if len(indexes) > 1 else 0]
+        values = {name: each[k if len(each) > 1 else 0] for name, each in columns.items()}
+        frames.append(pd.DataFrame(values, index=index, copy=False))
+    return ImputedData(tuple(frames), labels)

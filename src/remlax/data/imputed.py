@@ -32,9 +32,8 @@ from .long import ID, IMP, read_long, stack_long
 class ImputedData(FrameNames):
     """K completed data sets with equal columns: what mice calls a mids object.
 
-    Build it with `from_frames` or `from_long`, which check the data. It behaves as a sequence of K
-    DataFrames; a slice is an ImputedData again. The data sets need not have the same number of rows
-    (bootstrap resamples do not).
+    Build it with `from_frames` or `from_long`, which check the data. It behaves as a sequence of K DataFrames; a slice
+    is an ImputedData again. The data sets need not have the same number of rows (bootstrap resamples do not).
 
     Parameters
     ----------
@@ -46,10 +45,6 @@ class ImputedData(FrameNames):
         The incomplete data, where known.
     imputed_by : ImputationModel or None
         What missing cells were drawn from, where remlax imputed them.
-
-    See Also
-    --------
-    ImputedData.from_frames, ImputedData.from_long
 
     Notes
     -----
@@ -89,9 +84,8 @@ class ImputedData(FrameNames):
         Raises
         ------
         DataError
-            No frame; something that is not a pandas DataFrame; an empty frame; duplicated column names;
-            columns, column types or sets of categories that differ between the frames; the incomplete original
-            (``.imp`` or ``_mi_m`` is 0) among several.
+            No frame, or an empty one; duplicated column names; columns, column types or sets of categories that differ
+            between the frames; the incomplete original (``.imp`` or ``_mi_m`` is 0) among several.
 
         Examples
         --------
@@ -121,18 +115,15 @@ class ImputedData(FrameNames):
         frame : pandas.DataFrame
             The imputations below each other.
         imp : str, default ".imp"
-            Column that says which imputation a row belongs to. Rows where it is 0 are the incomplete
-            original, kept aside as `original`.
+            Column that numbers the imputations. Rows where it is 0 are the incomplete original.
         id : str or None, default ".id"
-            Column that names the rows of a set. Where all sets have the same names, the rows are put in the
-            order of the first set; unless they are just 1, 2, 3, ... the names become the index. None, or a
-            column that is not there: rows are taken in the order in which they stand.
+            Column that names the rows of a set: they are put in the order of the first set, and the names become the
+            index unless they are just 1, 2, 3, ... None, or a column that is not there: rows stay as they stand.
 
         Returns
         -------
         ImputedData
-            Labels are the sorted values of `imp` where these are whole numbers, else its values as they first
-            appear.
+            Labels are the values of `imp`, sorted where these are whole numbers, else as they first appear.
 
         Raises
         ------
@@ -159,15 +150,14 @@ class ImputedData(FrameNames):
         ----------
         parts : list of ImputedData
             Imputations of other rows each, such as the arms of a trial imputed one by one: the same labels, columns,
-            column types and categories, and an original in all or in none. Columns and categories are put in
-            the order of the first.
+            types and categories, and an original in all or in none. The first gives the order of the columns.
 
         Returns
         -------
         ImputedData
-            With the labels of the parts; imputation k holds the rows of imputation k of each part, in their
-            order, and the original likewise. Row labels stay as they are, unless all parts just count their rows,
-            which are counted on then. ``.map(lambda frame: frame.sort_index())`` puts split rows back in order.
+            Imputation k holds the rows of imputation k of each part, in their order, and the original likewise. Row
+            labels stay, unless all parts just count their rows, which are counted on then.
+            ``.map(lambda frame: frame.sort_index())`` puts split rows back in order.
 
         Raises
         ------
@@ -204,13 +194,7 @@ class ImputedData(FrameNames):
 
     @property
     def n_rows(self) -> int:
-        """Number of rows of each imputation.
-
-        Raises
-        ------
-        DataError
-            The imputations have different numbers of rows.
-        """
+        """Number of rows of each imputation; a DataError where they differ in it."""
         if not self.aligned:
             sizes = sorted(len(frame) for frame in self.frames)
             raise DataError(
@@ -221,13 +205,7 @@ class ImputedData(FrameNames):
 
     @cached_property
     def varying(self) -> frozenset[str]:
-        """Columns that differ between imputations; a missing cell equals a missing cell.
-
-        Raises
-        ------
-        DataError
-            The imputations have different numbers of rows, and so cannot be compared row by row.
-        """
+        """Columns that differ between imputations, as `varies` tells; a DataError where their numbers of rows do."""
         if not self.aligned:
             raise DataError(
                 "imputations with different numbers of rows cannot be compared row by row: check .aligned first"
@@ -287,8 +265,7 @@ class ImputedData(FrameNames):
         Parameters
         ----------
         original : pandas.DataFrame or None
-            The data before imputation: the same columns and, where the imputations are aligned, the same
-            rows.
+            The data before imputation: the same columns and, where the imputations are aligned, the same rows.
 
         Raises
         ------
@@ -307,9 +284,8 @@ class ImputedData(FrameNames):
         Parameters
         ----------
         fn : callable
-            Takes a DataFrame and returns a new one, for example with a derived column. It must not write into
-            the frame that it is given, and meets the missing cells of the original, unless that is left out first:
-            ``data.with_original(None).map(fn)``.
+            Takes a DataFrame and returns a new one. It must not write into the frame that it is given, and meets the
+            missing cells of the original, unless that is left out first: ``data.with_original(None).map(fn)``.
 
         Returns
         -------
@@ -319,8 +295,7 @@ class ImputedData(FrameNames):
         Raises
         ------
         DataError
-            The function raised, the message says for which imputation, or for the original; what it returned does
-            not fit together.
+            The function raised, or what it returned does not fit together.
 
         Examples
         --------
@@ -390,11 +365,7 @@ class ImputedData(FrameNames):
         return self.frames[index].copy(deep=False)
 
     def __repr__(self) -> str:
-        return f"ImputedData: {imputed_text(self.frames, self.original, self._differing)}"
+        return f"ImputedData: {imputed_text(self)}"
 
     def _repr_html_(self) -> str:
-        return imputed_html(self.frames, self.original, self._differing)
-
-    @property
-    def _differing(self) -> frozenset[str] | None:
-        return self.varying if self.aligned else None
+        return imputed_html(self)

@@ -18,10 +18,7 @@ def map_sets(
 ) -> tuple[Sets, pd.DataFrame | None]:
     """Call a user's function with every imputation and the original.
 
-    Raises
-    ------
-    DataError
-        It raised: names the data set; the error of the function is its cause.
+    Raises DataError: it raised: names the data set; the error of the function is its cause.
     """
     mapped = {label: _applied(fn, frame, f"imputation {label}") for label, frame in sets.items()}
     if original is None:
@@ -41,11 +38,8 @@ def _applied(fn: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, wh
 def bind_sets(parts: Sequence[Sets], originals: Sequence[pd.DataFrame | None]) -> tuple[Sets, pd.DataFrame | None]:
     """Put the rows of all parts below each other, imputation by imputation, and the originals.
 
-    Raises
-    ------
-    DataError
-        A part has other imputations than the first; some have an original and some have none; rows that cannot be put
-        below each other.
+    Raises DataError: a part has other imputations than the first; some have an original and some have none; rows that
+    cannot be put below each other.
     """
     _check_parts([tuple(part) for part in parts], originals)
     sets = {label: _bind_rows([part[label] for part in parts], f"imputation {label}") for label in parts[0]}

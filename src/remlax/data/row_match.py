@@ -34,21 +34,8 @@ def rows_differ(
       imputation, such as standardised ones, and imputed cells are not found again. Row labels that name the rows, that
       is, do more than count them, are believed.
 
-    Parameters
-    ----------
-    frames : sequence of DataFrame
-        With the same columns.
-    labels : sequence
-        What the data sets are called.
-    groups : sequence of str
-        Columns of grouping factors.
-    original : DataFrame, optional
-        The incomplete data, with the same rows.
-
-    Returns
-    -------
-    str
-        The reason, in words; empty where no difference is found.
+    The data frames have the same columns and are called ``labels``; ``groups`` are the columns of grouping factors, and
+    the original, where known, has the same rows. Returns the reason, in words; empty where no difference is found.
     """
     first = frames[0]
     names = [c for c in first.columns if not column_kind(first[c]).startswith("Python objects")]

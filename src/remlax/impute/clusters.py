@@ -29,28 +29,10 @@ def check_cluster(data: pd.DataFrame, cluster: str) -> None:
 def copy_within_clusters(
     data: pd.DataFrame, cluster: str, columns: Sequence[str], role: str = "cluster_vars="
 ) -> pd.DataFrame:
-    """Fill the cells of cluster-level columns from the other rows of the same cluster.
+    """Fill the cells of cluster-level columns from the other rows of the same cluster; messages call the list ``role``.
 
-    Parameters
-    ----------
-    data
-        The data frame.
-    cluster
-        Column that names the clusters, complete.
-    columns
-        Columns with one value per cluster.
-    role
-        What messages call the list of columns.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A copy in which only wholly empty clusters still have missing cells in `columns`.
-
-    Raises
-    ------
-    ImputationError
-        A column has several values in one cluster; the message names the first such cluster.
+    Only wholly empty clusters still have missing cells in the copy. Raises ImputationError: a column has several values
+    in one cluster; the message names the first such cluster.
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -214,22 +214,15 @@ def ordinal_levels(column: pd.Series[Any]) -> tuple[Any, ...]:
 def plan_columns(
     data: pd.DataFrame,
     names: Sequence[str],
-    *,
-    nominal: Sequence[str] = (),
-    ordinal: Sequence[str] = (),
-    log: Sequence[str] = (),
-    sqrt: Sequence[str] = (),
-    logistic: Sequence[str] = (),
+    **given: Sequence[str],
 ) -> tuple[ColumnCode, ...]:
     """Decide how each of the named columns enters the model, and check that it can.
 
-    Raises
-    ------
-    ImputationError
-        A column is text or categories and in neither list, is empty, constant or infinite, has a value
-        outside the domain of its transform, has too many levels, or is in two lists.
+    Lists of columns are given by role: nominal, ordinal, log, sqrt, logistic.
+
+    Raises ImputationError: a column is text or categories and in neither list, is empty, constant or infinite, has a
+    value outside the domain of its transform, has too many levels, or is in two lists.
     """
-    given = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     lists = {role: check_columns(data, columns, f"{role}=") for role, columns in given.items()}
     roles: dict[str, str] = {}
     for role, columns in lists.items():
@@ -279,16 +272,23 @@ def _continuous(name: str, x: FloatArray, role: str) -> ColumnCode:
         raise ImputationError(f"sqrt= names {name!r}, which has negative values (least {low})")
     if role == "logistic" and not (low > 0.0 and high < 1.0):
         raise ImputationError(f"logistic= names {name!r}, whose values reach from {low} to {high}: it needs 0 < x < 1")
-    if role == "log":
-        return ColumnCode(name, "continuous", "log", shift=1.0 - min(0.0, low))
-    if role == "sqrt":
-        return ColumnCode(name, "continuous", "sqrt")
-    return ColumnCode(name, "continuous", "logistic" if role == "logistic" else "none")
+    shift = 1.0 - min(0.0, low) if role == "log" else 0.0
+    return ColumnCode(name, "continuous", cast(Transform, role or "none"), shift)
 
 
 def encode(data: pd.DataFrame, codes: Sequence[ColumnCode]) -> FloatArray:
     """Model matrix (n, p) of the coded columns, NaN where missing."""
     return np.concatenate([code.encode(data[code.name]) for code in codes], axis=1)
+
+
+def model_names(codes: Sequence[ColumnCode]) -> list[str]:
+    """Names of the p model columns."""
+    return [name for code in codes for name in code.model_names]
+
+
+def categories(data: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Columns that are categories by their role."""
+    return tuple(name for role in ("nominal", "ordinal") for name in check_columns(data, roles[role], f"{role}="))
 
 
 def slots(codes: Sequence[ColumnCode]) -> dict[str, slice]:
@@ -300,10 +300,8 @@ def slots(codes: Sequence[ColumnCode]) -> dict[str, slice]:
 def time_powers(data: pd.DataFrame, time: str | Mapping[str, int] | None) -> dict[str, FloatArray]:
     """Columns name^2, name^3, ... of a time column, standardised before it is raised to a power.
 
-    Raises
-    ------
-    ImputationError
-        The column is absent, not numeric or incomplete, there are several, or the degree is not 2 or more.
+    Raises ImputationError: the column is absent, not numeric or incomplete, there are several, or the degree is not 2
+    or more.
     """
     if time is None:
         return {}

@@ -195,9 +195,8 @@ def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared:
             for source in sources:
                 if source != name and _is_mean(codes, values, numeric[source]):
                     warn(
-                        f"column {name!r} looks like the mean of {source!r} within {cluster!r}, and "
-                        f"{source!r} is incomplete: imputed data sets will keep its old values. Have it "
-                        "recomputed with "
+                        f"column {name!r} looks like the mean of {source!r} within {cluster!r}, and {source!r} is "
+                        "incomplete: imputed data sets will keep its old values. Have it recomputed with "
                         f'derive={{"{name}": cluster_mean("{source}", "{cluster}")}}.',
                         ImputationWarning,
                     )

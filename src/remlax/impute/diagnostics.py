@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde
 
 from ..data import ImputedData
+from ..data.checks import Label
 from ..errors import ImputationError
 from .arguments import checks
 from .clusters import check_cluster, constant_within
@@ -43,6 +44,14 @@ def _incomplete(data: ImputedData, columns: Sequence[str] | None, numeric: bool)
         other = next(name for name in named if name not in found)
         raise ImputationError(f"column {other!r} is not {kind}, or has no missing or no observed cell")
     return found
+
+
+def _values(data: ImputedData, column: str, n_points: int) -> tuple[FloatArray, dict[Label, FloatArray]]:
+    """Observed cells of a numeric column, and imputed ones by label."""
+    checks.whole(n_points, "n_points=")
+    gap = _incomplete(data, [column], numeric=True)[column]
+    imputed = {label: as_floats(frame[column])[gap] for label, frame in zip(data.labels, data.frames, strict=True)}
+    return as_floats(_original(data)[column])[~gap], imputed
 
 
 def observed_vs_imputed(data: ImputedData, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -164,12 +173,11 @@ def density_table(data: ImputedData, column: str, n_points: int = 128) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`; or fewer than three missing cells.
     """
-    checks.whole(n_points, "n_points=")
-    gap = _incomplete(data, [column], numeric=True)[column]
-    if gap.sum() < 3:
-        raise ImputationError(f"column {column!r} has {int(gap.sum())} missing cells: a density needs three or more")
-    values: dict[Any, FloatArray] = {"observed": as_floats(_original(data)[column])[~gap]}
-    values |= {label: as_floats(frame[column])[gap] for label, frame in zip(data.labels, data.frames, strict=True)}
+    observed, imputed = _values(data, column, n_points)
+    count = len(imputed[data.labels[0]])
+    if count < 3:
+        raise ImputationError(f"column {column!r} has {count} missing cells: a density needs three or more")
+    values: dict[Label, FloatArray] = {"observed": observed, **imputed}
     joined = np.concatenate(list(values.values()))
     grid = np.linspace(joined.min(), joined.max(), n_points)
     parts = [pd.DataFrame({"x": grid, "density": gaussian_kde(v)(grid), "set": label}) for label, v in values.items()]
@@ -189,21 +197,10 @@ def quantile_table(data: ImputedData, column: str, n_points: int = 99) -> pd.Dat
     ImputationError
         As in `observed_vs_imputed`.
     """
-    checks.whole(n_points, "n_points=")
-    gap = _incomplete(data, [column], numeric=True)[column]
+    observed, imputed = _values(data, column, n_points)
     at = np.arange(1, n_points + 1) / (n_points + 1)
-    seen = np.quantile(as_floats(_original(data)[column])[~gap], at)
-    parts = [
-        pd.DataFrame(
-            {
-                "probability": at,
-                "observed": seen,
-                "imputed": np.quantile(as_floats(frame[column])[gap], at),
-                "set": label,
-            }
-        )
-        for label, frame in zip(data.labels, data.frames, strict=True)
-    ]
+    both = {"probability": at, "observed": np.quantile(observed, at)}
+    parts = [pd.DataFrame({**both, "imputed": np.quantile(v, at), "set": label}) for label, v in imputed.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -283,14 +280,7 @@ def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = N
 def level2_consistency(data: ImputedData, cluster: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Count the clusters in which a variable of the clusters has several values after imputation.
 
-    Parameters
-    ----------
-    data
-        Imputations with their original.
-    cluster
-        Column that names the clusters.
-    columns
-        Variables of the clusters; default every column whose observed cells never vary within a cluster.
+    Arguments are those of `icc_table`; by default `columns` are those whose observed cells never vary within a cluster.
 
     Returns
     -------
@@ -306,21 +296,14 @@ def level2_consistency(data: ImputedData, cluster: str, columns: Sequence[str] |
     original = _original(data)
     check_cluster(original, cluster)
     others = [c for c in original.columns if c != cluster]
-    named = (
-        [c for c in others if original[c].notna().any() and constant_within(original, cluster, c)]
-        if columns is None
-        else check_columns(original, columns, "columns=")
-    )
+    if columns is None:
+        columns = [c for c in others if original[c].notna().any() and constant_within(original, cluster, c)]
     rows, examples = {}, {}
-    for name in named:
+    for name in check_columns(original, columns, "columns="):
         counts = [frame.groupby(cluster, observed=True)[name].nunique() for frame in data.frames]
         several = [count.index[count > 1] for count in counts]
         sizes = [len(found) for found in several]
-        rows[name] = {
-            "n_clusters": len(counts[0]),
-            "inconsistent": float(np.mean(sizes)),
-            "most": max(sizes),
-        }
+        rows[name] = {"n_clusters": len(counts[0]), "inconsistent": float(np.mean(sizes)), "most": max(sizes)}
         examples[name] = next((found[0] for found in several if len(found)), None)
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(example=pd.Series(examples, dtype=object))

@@ -57,9 +57,8 @@ def emb(
     id_vars
         Columns kept as they are and left out of the model.
     nominal, ordinal
-        Categorical columns. A nominal one enters as dummies against its first level and is drawn as a
-        category; an ordinal one enters as its position and is drawn from a binomial. Logical columns are
-        nominal.
+        Categorical columns. A nominal one enters as dummies against its first level; an ordinal one enters as its
+        position and is drawn from a binomial. Logical columns are nominal.
     log, sqrt, logistic
         Columns that enter as log(x - min(0, least x) + 1), square root or logit.
     bounds
@@ -77,15 +76,14 @@ def emb(
     cluster
         Column that names the clusters; it stays out of the model.
     cluster_vars
-        Columns with one value per cluster (needs `cluster`): copied to all rows of the cluster where
-        observed in any; wholly empty clusters are imputed first, one draw per cluster, from a model of the
-        clusters.
+        Columns with one value per cluster (needs `cluster`): copied to all rows of the cluster where observed in any;
+        wholly empty clusters are imputed first, from a model of the clusters.
     by
         Complete column, such as the arm of a trial: the rows of each of its levels are imputed by a model of their
-        own, from a seed of their own, and put back in their order.
+        own, from a seed of their own.
     derive
-        Columns computed from others, by name; functions of a data frame such as `cluster_mean`. They stay
-        out of the model and are recomputed in every imputed data set, in the given order.
+        Columns computed from others, by name; functions of a data frame such as `cluster_mean`. They stay out of the
+        model and are recomputed in every imputed data set, in the given order.
     tolerance
         EM stops when no mean or covariance of the standardised columns moves by more than this.
     bootstrap

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..data import ImputedData
+from ..data.checks import Label
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import quoted
 from ..engine.programs import float64
@@ -23,14 +24,14 @@ from ..errors import ImputationError, ImputationWarning, warn
 from ..progress import progress
 from .arguments import checks
 from .clusters import cluster_codes, copy_within_clusters, observed_means
-from .columns import ColumnCode, FloatArray, encode, fill, plan_columns, slots, time_powers
-from .derive import Derivation, apply_derivations
+from .columns import ColumnCode, FloatArray, categories, encode, fill, model_names, plan_columns, slots, time_powers
+from .derive import Derivation
 from .kernels.em import CellPriors, EmSettings, is_regular
-from .kernels.emb import Bounds, EmbDraw, emb_draws
+from .kernels.emb import Bounds, EmbDraw, IncompleteRows, emb_draws
 from .kernels.noise import seeded
-from .patterns import PatternIndex, check_columns, fraction_missing, index_patterns, pattern_table
+from .patterns import PatternIndex, index_patterns
 from .priors import CellPrior, PriorTable, bounds_table, prior_table
-from .result import ImputationResult
+from .result import ImputationResult, account, completed_data
 
 ROW_STAGE, CLUSTER_STAGE = 0, 1
 BATCH_BYTES = 256 * 2**20
@@ -82,11 +83,10 @@ def impute_table(
     draw_bytes = 8 * (len(rows) * (p + 1) * (2 * p + 4) + len(missing) * n_patterns + 8 * n_patterns * (p + 1) ** 2)
     most = int(np.clip(BATCH_BYTES // draw_bytes, 1, options.m))
     size = -(-options.m // -(-options.m // most))  # of calls as equal as can be: they share a program
-    padded = _pad(x, missing, index, rows)
     parts = []
     with float64(), progress(options.m, "imputation") as advance:
         key = jax.random.fold_in(seeded(options.seed), stage)
-        own, *shared = map(jnp.asarray, padded)
+        table = jax.tree.map(jnp.asarray, _pad(x, missing, index, rows))
         settings = EmSettings(
             jnp.asarray(options.tolerance, jnp.float64),
             jnp.asarray(options.max_iter, jnp.int32),
@@ -98,9 +98,8 @@ def impute_table(
             # the last call may repeat imputations
             numbers = np.minimum(np.arange(first, first + size), options.m - 1)
             keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.asarray(numbers))
-            tables = own if x.ndim == 2 else own[numbers]
-            draw = emb_draws(keys, tables, *shared, settings, limits, known, bootstrap=options.bootstrap)
-            parts.append(jax.device_get(draw))
+            own = table if x.ndim == 2 else table._replace(x=table.x[numbers])
+            parts.append(jax.device_get(emb_draws(keys, own, settings, limits, known, bootstrap=options.bootstrap)))
             advance(len(np.unique(numbers)))
         draw = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: options.m], *parts)
         return _collect(rows, draw)
@@ -113,8 +112,8 @@ def _padded(count: int) -> int:
 
 def _pad(
     x: FloatArray, missing: npt.NDArray[np.bool_], index: PatternIndex, rows: npt.NDArray[np.intp]
-) -> tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Fill up rows, patterns and targets to rounded sizes: x, missing, patterns, ids and targets of one imputation.
+) -> IncompleteRows:
+    """Fill up rows, patterns and targets to rounded sizes.
 
     Added rows have no pattern and so no weight, added patterns no rows; added targets are row 0, drawn in
     vain.
@@ -122,13 +121,14 @@ def _pad(
     n_rows = _padded(len(missing)) - len(missing)
     n_patterns = _padded(len(index.counts)) - len(index.counts)
     margin = ((0, 0),) * (x.ndim - 2)
-    return (
+    arrays: Any = (
         np.pad(np.nan_to_num(x), (*margin, (0, n_rows), (0, 0))),
         np.pad(missing, ((0, n_rows), (0, 0)), constant_values=True),
         np.pad(~index.observed, ((0, n_patterns), (0, 0))),
         np.pad(index.row_pattern, (0, n_rows), constant_values=-1),
         np.pad(rows, (0, _padded(len(rows)) - len(rows))),
     )
+    return IncompleteRows(*arrays)
 
 
 def _collect(rows: npt.NDArray[np.intp], draw: EmbDraw) -> CompletedRows:
@@ -178,57 +178,6 @@ def check_draws(drawn: CompletedRows, names: Sequence[str], all_needed: bool = F
     warn(f"{text} These imputations are left out.", ImputationWarning)
 
 
-def impute_clusters(
-    data: pd.DataFrame,
-    cluster: str,
-    upper: Sequence[ColumnCode],
-    lower: Sequence[ColumnCode],
-    options: EmOptions,
-    bounds: Mapping[str, tuple[float, float]] | None,
-) -> list[pd.DataFrame]:
-    """Impute cluster-level columns of wholly empty clusters, once per cluster: m copies of the data.
-
-    The model has one row per cluster: its own columns and the cluster means of the rows' columns.
-    """
-    ids, names = cluster_codes(data, cluster)
-    first = data.drop_duplicates(cluster).reset_index(drop=True)
-    x = encode(first, upper)
-    columns = [n for code in upper for n in code.model_names]
-    if lower:
-        x = np.concatenate([x, observed_means(encode(data, lower), ids, len(names))], axis=1)
-        columns += [f"mean of {n}" for code in lower for n in code.model_names]
-    check_size(len(x), columns, options.ridge, "clusters")
-    drawn = impute_table(x, options, CLUSTER_STAGE, bounds_table(bounds, upper, data, x.shape[1]))
-    check_draws(drawn, columns, all_needed=True)
-    frames = []
-    for k in range(options.m):
-        completed = complete_frame(first, upper, drawn, k, options.seed, CLUSTER_STAGE)
-        frame = data.copy(deep=False)
-        for code in upper:
-            frame[code.name] = completed[code.name].iloc[ids].set_axis(data.index)
-        frames.append(frame)
-    return frames
-
-
-def impute_rows(
-    frames: Sequence[pd.DataFrame],
-    codes: Sequence[ColumnCode],
-    options: EmOptions,
-    bounds: Mapping[str, tuple[float, float]] | None,
-    priors: Sequence[CellPrior] | None,
-) -> CompletedRows:
-    """Impute the rows' missing cells m times, from one frame shared by all, or from m."""
-    x = np.stack([encode(frame, codes) for frame in frames])
-    columns = [n for code in codes for n in code.model_names]
-    check_size(x.shape[1], columns, options.ridge, "rows")
-    _warn_blank_rows(x[0])
-    limits = bounds_table(bounds, codes, frames[0], x.shape[2])
-    known = prior_table(priors, codes, np.isnan(x[0]))
-    drawn = impute_table(x[0] if len(frames) == 1 else x, options, ROW_STAGE, limits, known)
-    check_draws(drawn, columns)
-    return drawn
-
-
 def complete_frame(
     frame: pd.DataFrame,
     codes: Sequence[ColumnCode],
@@ -246,16 +195,6 @@ def complete_frame(
             rng = np.random.default_rng((seed, stage, number, position))
             result[code.name] = fill(frame[code.name], flags, code.decode(values, rng))
     return result
-
-
-def _warn_blank_rows(x: FloatArray) -> None:
-    count = int(np.isnan(x).all(axis=1).sum())
-    if count:
-        warn(
-            f"{count} rows have no observed cell in the imputation model: they are drawn from the overall "
-            "distribution and carry no information; consider dropping them",
-            ImputationWarning,
-        )
 
 
 @dataclass(frozen=True)
@@ -292,19 +231,71 @@ class EmbPlan:
         options = self.options if seed is None else replace(self.options, seed=seed)
         data = given.assign(**time_powers(given, self.time))
         codes = plan_columns(data, self.names(data), **self.roles)
-        frames = [data]
-        if self.cluster is not None:
-            frames = _fill_clusters(data, self.cluster, self.upper, codes, options, self.bounds)
-        drawn = impute_rows(frames, codes, options, self.bounds, self.priors)
-        completed: dict[Hashable, pd.DataFrame] = {
-            k + 1: apply_derivations(
-                complete_frame(frames[k % len(frames)], codes, drawn, k, options.seed)[given.columns], derive
-            )
+        frames = [data] if self.cluster is None else self._fill_clusters(data, self.cluster, codes, options)
+        drawn = self._impute_rows(frames, codes, options)
+        completed: dict[Label, pd.DataFrame] = {
+            k + 1: complete_frame(frames[k % len(frames)], codes, drawn, k, options.seed)[given.columns]
             for k in range(options.m)
             if drawn.codes[k] != 2
         }
-        found = _result(given, completed, codes, drawn, derive, encode(frames[0], codes))
-        return replace(found, data=replace(found.data, imputed_by=self.described(given)))
+        return ImputationResult(
+            data=completed_data(completed, given, derive, self.described(given)),
+            chain_lengths=drawn.iterations,
+            codes=drawn.codes,
+            model_columns=tuple(model_names(codes)),
+            means=drawn.means,
+            covariances=drawn.covariances,
+            plan=tuple(codes),
+            encoded=encode(frames[0], codes),
+            **account(given),
+        )
+
+    def _impute_rows(
+        self, frames: Sequence[pd.DataFrame], codes: Sequence[ColumnCode], options: EmOptions
+    ) -> CompletedRows:
+        """Impute the rows' missing cells m times, from one frame shared by all, or from m."""
+        x = np.stack([encode(frame, codes) for frame in frames])
+        check_size(x.shape[1], model_names(codes), options.ridge, "rows")
+        blank = int(np.isnan(x[0]).all(axis=1).sum())
+        if blank:
+            warn(
+                f"{blank} rows have no observed cell in the imputation model: they are drawn from the overall "
+                "distribution and carry no information; consider dropping them",
+                ImputationWarning,
+            )
+        limits = bounds_table(self.bounds, codes, frames[0], x.shape[2])
+        known = prior_table(self.priors, codes, np.isnan(x[0]))
+        drawn = impute_table(x[0] if len(frames) == 1 else x, options, ROW_STAGE, limits, known)
+        check_draws(drawn, model_names(codes))
+        return drawn
+
+    def _fill_clusters(
+        self, data: pd.DataFrame, cluster: str, codes: Sequence[ColumnCode], options: EmOptions
+    ) -> list[pd.DataFrame]:
+        """Copy the cluster-level columns and impute those of wholly empty clusters: one frame, or m.
+
+        The model has one row per cluster: its own columns and the cluster means of the rows' columns.
+        """
+        filled = copy_within_clusters(data, cluster, self.upper)
+        if not filled[list(self.upper)].isna().to_numpy().any():
+            return [filled]
+        own, below = ([code for code in codes if (code.name in self.upper) == upper] for upper in (True, False))
+        ids, names = cluster_codes(filled, cluster)
+        first = filled.drop_duplicates(cluster).reset_index(drop=True)
+        x, columns = encode(first, own), model_names(own)
+        if below:
+            x = np.concatenate([x, observed_means(encode(filled, below), ids, len(names))], axis=1)
+            columns += [f"mean of {name}" for name in model_names(below)]
+        check_size(len(x), columns, options.ridge, "clusters")
+        limits = {name: pair for name, pair in (self.bounds or {}).items() if name in self.upper}
+        drawn = impute_table(x, options, CLUSTER_STAGE, bounds_table(limits, own, filled, x.shape[1]))
+        check_draws(drawn, columns, all_needed=True)
+        frames = []
+        for k in range(options.m):
+            completed = complete_frame(first, own, drawn, k, options.seed, CLUSTER_STAGE)
+            cells = {code.name: completed[code.name].iloc[ids].set_axis(data.index) for code in own}
+            frames.append(filled.assign(**cells))
+        return frames
 
     def described(self, data: pd.DataFrame, by: str = "") -> ImputationModel:
         """The model in the words of formulas, for the imputations to keep."""
@@ -314,49 +305,5 @@ class EmbPlan:
             for (column, degree), name in zip(degrees.items(), quoted(degrees), strict=True)
             for power in range(2, degree + 1)
         ]
-        roles = ("nominal", "ordinal")
-        categories = tuple(name for role in roles for name in check_columns(data, self.roles[role], f"{role}="))
         imputed, names = tuple(self.incomplete(data)), tuple(self.names(data))
-        return ImputationModel(imputed, names, tuple(powers), by=by, categories=categories)
-
-
-def _fill_clusters(
-    data: pd.DataFrame,
-    cluster: str,
-    upper: Sequence[str],
-    codes: Sequence[ColumnCode],
-    options: EmOptions,
-    bounds: Mapping[str, tuple[float, float]] | None,
-) -> list[pd.DataFrame]:
-    """Copy the cluster-level columns and impute those of wholly empty clusters: one frame, or m."""
-    filled = copy_within_clusters(data, cluster, upper)
-    if not filled[list(upper)].isna().to_numpy().any():
-        return [filled]
-    own = [code for code in codes if code.name in upper]
-    below = [code for code in codes if code.name not in upper]
-    limits = {name: pair for name, pair in (bounds or {}).items() if name in upper}
-    return impute_clusters(filled, cluster, own, below, options, limits)
-
-
-def _result(
-    data: pd.DataFrame,
-    completed: Mapping[Hashable, pd.DataFrame],
-    codes: Sequence[ColumnCode],
-    drawn: CompletedRows,
-    derive: Mapping[str, Derivation] | None,
-    encoded: FloatArray,
-) -> ImputationResult:
-    return ImputationResult(
-        data=ImputedData.from_frames(completed).with_original(apply_derivations(data, derive)),
-        chain_lengths=drawn.iterations,
-        codes=drawn.codes,
-        fraction_missing=fraction_missing(data),
-        patterns=pattern_table(data),
-        n_rows=len(data),
-        n_complete=int(data.notna().all(axis=1).sum()),
-        model_columns=tuple(n for code in codes for n in code.model_names),
-        means=drawn.means,
-        covariances=drawn.covariances,
-        plan=tuple(codes),
-        encoded=encoded,
-    )
+        return ImputationModel(imputed, names, tuple(powers), by=by, categories=categories(data, self.roles))

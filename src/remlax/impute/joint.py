@@ -76,8 +76,7 @@ def joint(
         ``["time", "arm", "time:arm"]``.
     by
         Complete column, such as the arm of a trial: the rows of each of its levels are imputed by a model of their
-        own, from a seed of their own, and put back in their order. Everything may then differ between levels:
-        effects, variances, slopes.
+        own, from a seed of their own: effects, variances and slopes may differ between levels.
     id_vars
         Columns that are not targets when `cluster` is given alone.
     nominal, ordinal
@@ -91,10 +90,9 @@ def joint(
         continuous targets only.
     compatible_with
         Mixed model of an outcome that has products, squares or random slopes of incomplete targets, as
-        "y ~ x * z + (1 + x | g)" or "y ~ x + I(x^2) + (1 | g)". The outcome, numeric, is not a target; `formula`
-        describes the covariates without it. Missing covariates are proposed by the joint model and accepted by the
-        outcome's likelihood; missing outcomes are drawn too. All targets of the rows must be continuous; up to 4
-        incomplete ones, without a transform, may be in it.
+        "y ~ x * z + (1 + x | g)" or "y ~ x + I(x^2) + (1 | g)". `formula` describes the covariates without the numeric
+        outcome, whose missing cells are drawn too. All targets of the rows must be continuous; up to 4 incomplete ones,
+        without a transform, may be in it.
     derive
         Columns computed from others, recomputed in every imputed data set: see `cluster_mean`.
     burn, iter
@@ -108,9 +106,8 @@ def joint(
     Returns
     -------
     JointResult
-        `.data` holds the completed data sets, `.parameters` mean, SD, Rhat, effective sample size and
-        autocorrelation of every parameter; `.continue_()` runs the chains further. With `by`, `.parts` holds the
-        results of the levels.
+        `.data` holds the completed data sets, `.parameters` the posterior and the mixing of every parameter;
+        `.continue_()` runs the chains further. With `by`, `.parts` holds the results of the levels.
 
     Raises
     ------
@@ -156,17 +153,9 @@ def joint(
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {}), *([] if by is None else [by])}
     terms = {"fixed": fixed, "random": random}
     formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored), terms)
-    plan = JointPlan(
-        formulas,
-        {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic},
-        compatible_with,
-        residual == "cluster",
-        m,
-        burn,
-        iter,
-        priors or JointPrior(),
-        by or "",
-    )
+    roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
+    specific, law = residual == "cluster", priors or JointPrior()
+    plan = JointPlan(formulas, roles, compatible_with, specific, m, burn, iter, law, by or "")
     model = plan.model(data) if by is None else None
     plan.check(data)
     warn_undeclared_means(data, [formulas.cluster], list(derive or {}))

@@ -18,7 +18,7 @@ from ..design.terms import flatten
 from ..design.tree import Name, columns_in
 from ..errors import ImputationError
 from .clusters import check_cluster, cluster_codes, constant_within, copy_within_clusters
-from .columns import ColumnCode, FloatArray, check_values, encode, level_positions, plan_columns
+from .columns import ColumnCode, FloatArray, check_values, encode, level_positions, model_names, plan_columns
 from .joint_outcome import OutcomeModel, read_outcome
 from .kernels.draws import LatentBlocks
 from .patterns import check_columns
@@ -66,7 +66,7 @@ class Targets:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the r model columns."""
-        return tuple(name for code in self.codes for name in code.model_names)
+        return tuple(model_names(self.codes))
 
     @property
     def blocks(self) -> LatentBlocks:
@@ -162,8 +162,10 @@ def read_formulas(
         targets = tuple(check_columns(data, level1, "level1="))
         fixed, random = sides.get("fixed", "1"), sides.get("random", "1")
     check_cluster(data, cluster)
-    upper, upper_fixed = _split(level2, "level2") if isinstance(level2, str) and "~" in level2 else (
-        tuple(check_columns(data, level2, "level2=")), "1")  # fmt: skip
+    if isinstance(level2, str) and "~" in level2:
+        upper, upper_fixed = _split(level2, "level2")
+    else:
+        upper, upper_fixed = tuple(check_columns(data, level2, "level2=")), "1"
     if not targets and not upper:
         predictors = {*variables(fixed), *variables(random)}
         names = [c for c in data.columns if c != cluster and c not in ignored and c not in predictors]
@@ -269,20 +271,12 @@ def build_model(
         raise ImputationError(f"column {formulas.cluster!r} names one cluster only: impute with emb()")
     fixed = _predictors(formulas.fixed, data, "fixed part")
     upper_fixed = _predictors(formulas.upper_fixed, groups, "cluster-level part")
-    model = JointModel(
-        formulas,
-        data,
-        _targets(data, _plan(data, formulas.targets, roles), fixed.intercept is not None),
-        _targets(groups, _plan(groups, formulas.upper_targets, roles), upper_fixed.intercept is not None),
-        fixed,
-        _predictors(formulas.random, data, "random part"),
-        upper_fixed,
-        cluster,
-        first_rows,
-    )
+    lower = _targets(data, _plan(data, formulas.targets, roles), fixed.intercept is not None)
+    upper = _targets(groups, _plan(groups, formulas.upper_targets, roles), upper_fixed.intercept is not None)
+    random = _predictors(formulas.random, data, "random part")
+    model = JointModel(formulas, data, lower, upper, fixed, random, upper_fixed, cluster, first_rows)
     if compatible_with is None:
         return model
-    lower = model.lower
     if lower.category.shape[1]:
         raise ImputationError("compatible_with= needs continuous targets of the rows")
     continuous = {

@@ -141,32 +141,26 @@ def read_outcome(
     mean, sd = (float(np.nanmean(y)) if ones else 0.0), float(np.nanstd(y, ddof=1))
     fixed, effects = (coef[:, :, needed] / size[None, :, None] for coef, size in zip(coefs, sizes, strict=True))
     targets = np.column_stack([(as_floats(data[n]) - c) / s for n, c, s in zip(incomplete, centre, scale, strict=True)])
+    monomials = tuple(tuple(int(p) for p in powers[k]) for k in needed)
+    fixed_names, random_names = (matrix.names for matrix in matrices)
     return OutcomeModel(
-        parsed.response.strip("`"),
-        (y - mean) / sd,
-        mean,
-        sd,
-        columns,
-        tuple(tuple(int(p) for p in powers[k]) for k in needed),
-        fixed,
-        effects,
-        matrices[0].names,
-        matrices[1].names,
-        sizes[0],
-        sizes[1],
-        np.nan_to_num(targets),
-        ones[0] if ones else None,
-    )
+        parsed.response.strip("`"), (y - mean) / sd, mean, sd, columns, monomials, fixed, effects, fixed_names,
+        random_names, sizes[0], sizes[1], np.nan_to_num(targets), ones[0] if ones else None,
+    )  # fmt: skip
+
+
+def pairs(names: Sequence[str]) -> list[str]:
+    """Names of the lower triangle of a covariance matrix, row by row."""
+    return [a if a == b else f"{a}, {b}" for i, a in enumerate(names) for b in names[: i + 1]]
 
 
 def outcome_names(model: OutcomeModel, cluster: str) -> list[tuple[str, str]]:
     """Part and name of the outcome's parameters."""
-    effects = [f"{model.name}:{name}" for name in model.random_names]
-    pairs = [a if a == b else f"{a}, {b}" for i, a in enumerate(effects) for b in effects[: i + 1]]
+    effects = pairs([f"{model.name}:{name}" for name in model.random_names])
     return [
         *(("outcome fixed", f"{model.name} ~ {name}") for name in model.fixed_names),
         ("outcome residual", model.name),
-        *(("outcome random", f"{pair} | {cluster}") for pair in pairs),
+        *(("outcome random", f"{pair} | {cluster}") for pair in effects),
     ]
 
 

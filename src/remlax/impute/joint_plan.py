@@ -13,7 +13,7 @@ from ..design.congenial import terms_of
 from ..design.formula import parse_formula
 from ..design.syntax import variables
 from ..errors import ImputationError
-from .columns import FloatArray
+from .columns import FloatArray, categories
 from .joint_model import Formulas, JointModel, build_model
 from .joint_run import Chains, JointPrior, run_sweeps
 from .patterns import check_columns
@@ -79,15 +79,8 @@ class JointPlan:
         """The model in the words of formulas, for the imputations to keep."""
         outcome = () if self.compatible_with is None else (parse_formula(self.compatible_with).response.strip("`"),)
         imputed = tuple(name for name in (*self.targets, *outcome) if np.any(data[name].isna()))
+        fixed, random = terms_of(self.formulas.fixed), terms_of(self.formulas.random)
         return ImputationModel(
-            imputed,
-            tuple(self.targets),
-            terms_of(self.formulas.fixed),
-            terms_of(self.formulas.random),
-            self.formulas.cluster,
-            self.compatible_with or "",
-            self.by,
-            tuple(
-                name for role in ("nominal", "ordinal") for name in check_columns(data, self.roles[role], f"{role}=")
-            ),
-        )
+            imputed, tuple(self.targets), fixed, random, self.formulas.cluster, self.compatible_with or "", self.by,
+            categories(data, self.roles),
+        )  # fmt: skip

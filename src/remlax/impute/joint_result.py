@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from ..data import ImputedData
+from ..data.checks import Label
 from ..data.imputation_model import ImputationModel
 from ..errors import ImputationError, ImputationWarning, warn
 from ..names import UnknownNames
@@ -17,10 +18,11 @@ from ..progress import progress
 from .arguments import checks
 from .columns import FloatArray
 from .convergence import effective_size, split_rhat
-from .derive import Derivation, apply_derivations
+from .derive import Derivation
 from .joint_model import JointModel, Predictors, Targets
-from .joint_outcome import outcome_in_units, outcome_names
+from .joint_outcome import outcome_in_units, outcome_names, pairs
 from .joint_run import Chains, completed_frames, run_sweeps
+from .result import completed_data
 
 RHAT_LIMIT = 1.05
 
@@ -89,17 +91,8 @@ class JointResult(UnknownNames):
         Returns
         -------
         JointResult
-            The same imputations as if the first call had asked for that many sweeps.
-
-        Raises
-        ------
-        ImputationError
-            If `more` is below 4.
-
-        Warns
-        -----
-        ImputationWarning
-            If some Rhat is above 1.05.
+            The same imputations as if the first call had asked for that many sweeps. Errors and warnings are those of
+            `joint`.
         """
         checks.whole(more, "more=", 4)
         with progress(len(self.draws) * more, "sweep") as advance:
@@ -109,22 +102,17 @@ class JointResult(UnknownNames):
     def summary(self) -> str:
         """Return a text: sizes, sweeps, and the parameter table with its worst Rhat; to be printed."""
         m, length = self.draws.shape[:2]
-        targets = [*self._model.formulas.targets, *self._model.formulas.upper_targets]
-        if self._model.outcome is not None:
-            targets.append(self._model.outcome.name)
-        counts = [f"{name} {int(self._incomplete[name].isna().sum())}" for name in targets]
-        table = self.parameters
-        return "\n".join(
-            [
-                f"Joint multilevel imputation: {m} chains of {self.n_sweeps} sweeps, the last {length} recorded",
-                f"{len(self._incomplete)} rows in {len(self._model.first_rows)} clusters of "
-                f"{self._model.formulas.cluster!r}; missing cells: {', '.join(counts)}",
-                f"Largest Rhat {self.rhat:.3f}, least effective sample size {table['ess'].min():.0f}",
-                "",
-                table.round(3).to_string(),
-                "",
-            ]
-        )
+        model, table = self._model, self.parameters
+        targets = [*model.formulas.targets, *model.formulas.upper_targets]
+        if model.outcome is not None:
+            targets.append(model.outcome.name)
+        counts = ", ".join(f"{name} {int(self._incomplete[name].isna().sum())}" for name in targets)
+        return f"""Joint multilevel imputation: {m} chains of {self.n_sweeps} sweeps, the last {length} recorded
+{len(self._incomplete)} rows in {len(model.first_rows)} clusters of {model.formulas.cluster!r}; missing cells: {counts}
+Largest Rhat {self.rhat:.3f}, least effective sample size {table["ess"].min():.0f}
+
+{table.round(3).to_string()}
+"""
 
     def __len__(self) -> int:
         return self.data.K
@@ -148,9 +136,8 @@ def make_result(
             f"the sampler left the numbers in chain {', '.join(map(str, bad))}: targets may be collinear; leave one "
             "out, or set a stronger prior with priors=JointPrior(...)"
         )
-    frames = [apply_derivations(frame, derive) for frame in completed_frames(model, chains)]
-    data = ImputedData.from_frames(frames).with_original(apply_derivations(incomplete, derive))
-    data = replace(data, imputed_by=described)
+    frames: dict[Label, pd.DataFrame] = dict(enumerate(completed_frames(model, chains), start=1))
+    data = completed_data(frames, incomplete, derive, described)
     names, draws = in_units(model, chains, draws)
     result = JointResult(data, draws, chains.done, names, model, chains, incomplete, derive)
     rhat = result.parameters["rhat"].dropna()
@@ -194,12 +181,8 @@ def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tupl
     transform[:n_random, :n_random] = np.kron(np.diag(lower.scale), model.random.transform)
     transform[n_random:, n_random:] = np.diag(upper.scale)
     names = [("fixed", f"{t} ~ {x}") for t in lower.names for x in model.fixed.names]
-    names += [("cluster fixed", f"{t} ~ {x}") for t in upper.names for x in model.upper_fixed.names]
-    sizes = [len(names) - len(upper.names) * len(model.upper_fixed.names)]
-    sizes.append(len(names) - sizes[0])
-    residual, random = _pairs(lower.names), _pairs(effects)
-    names += [("residual", name) for name in residual] + [("random", f"{name} | {group}") for name in random]
-    sizes += [len(residual), len(random)]
+    above = [("cluster fixed", f"{t} ~ {x}") for t in upper.names for x in model.upper_fixed.names]
+    residual, random = pairs(lower.names), pairs(effects)
     cuts = [
         ("cut point", f"{code.name}: {low} | {high}")
         for level in (lower, upper)
@@ -207,9 +190,8 @@ def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tupl
         if code.kind == "ordinal"
         for low, high in zip(code.levels[:-1], code.levels[1:], strict=True)
     ]
-    names += cuts
-    sizes.append(len(cuts))
-    parts = np.split(draws, np.cumsum(sizes), axis=-1)
+    ends = np.cumsum([len(part) for part in (names, above, residual, random, cuts)])
+    parts = np.split(draws, ends, axis=-1)
     own = np.diag(lower.scale)
     out = [
         _fixed(parts[0], lower, model.fixed),
@@ -218,15 +200,17 @@ def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tupl
         _covariance(parts[3], transform),
         parts[4],
     ]
+    names += [
+        *above,
+        *(("residual", name) for name in residual),
+        *(("random", f"{n} | {group}") for n in random),
+        *cuts,
+    ]
     if chains.spec.specific:
         names += [("residual law", "a"), *(("residual law", f"A: {name}") for name in residual)]
         out += [parts[5][..., :1], _covariance(parts[5][..., 1:], own)]
     if model.outcome is not None:
-        own_names = outcome_names(model.outcome, group)
-        names += own_names
-        out.append(outcome_in_units(model.outcome, draws[..., draws.shape[-1] - len(own_names) :]))
+        outcome = outcome_names(model.outcome, group)
+        names += outcome
+        out.append(outcome_in_units(model.outcome, draws[..., draws.shape[-1] - len(outcome) :]))
     return tuple(names), np.concatenate(out, axis=-1)
-
-
-def _pairs(names: list[str] | tuple[str, ...]) -> list[str]:
-    return [a if a == b else f"{a}, {b}" for i, a in enumerate(names) for b in names[: i + 1]]

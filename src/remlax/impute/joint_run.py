@@ -20,15 +20,15 @@ from ..engine.programs import float64
 from ..engine.shapes import bucket
 from ..errors import ImputationError
 from .arguments import checks
-from .columns import ColumnCode, FloatArray, fill
+from .columns import ColumnCode, FloatArray, fill, slots
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
-from .kernels.compatible import CompatibleState, Monomials, Outcome, run_compatible_chains, start_compatible_chains
+from .kernels.compatible import CompatibleState, Monomials, Outcome
 from .kernels.draws import KnownCells
 from .kernels.joint import JointState
-from .kernels.joint_chain import run_chains, start_chains
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from .kernels.noise import seeded
+from .kernels.programs import run_chains, start_chains
 from .patterns import index_patterns
 
 DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
@@ -81,13 +81,12 @@ class JointPrior:
 
 
 def _df(name: str, value: float | None, size: int) -> jax.Array:
-    if value is not None:
-        checks.number(value, f"priors: {name}=")
-    if value is not None and not value > size - 1:
+    df = size if value is None else checks.number(value, f"priors: {name}=")
+    if not df > size - 1:
         raise ImputationError(
             f"priors: {name}={value} gives no proper prior of a {size} x {size} covariance: > {size - 1}"
         )
-    return jnp.asarray(size if value is None else value, jnp.float64)
+    return jnp.asarray(df, jnp.float64)
 
 
 def _scale(name: str, value: float | FloatArray, size: int) -> jax.Array:
@@ -125,8 +124,8 @@ class Chains:
     rows: npt.NDArray[np.intp]
     done: int
     burn: int
-    outcome: Outcome | None = None
-    terms: Monomials | None = None
+    outcome: Outcome | None
+    terms: Monomials
 
     @property
     def joint(self) -> JointState:
@@ -175,9 +174,7 @@ def _cells(
     levels[:k] = category
     filled = np.zeros((size, r))
     filled[:k] = np.nan_to_num(y)
-    ids = index.row_pattern.astype(np.int32)
-    parts = (missing, levels, ids, observed)
-    return filled, KnownCells(*map(jnp.asarray, parts))
+    return filled, KnownCells(*map(jnp.asarray, (missing, levels, index.row_pattern.astype(np.int32), observed)))
 
 
 def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:
@@ -203,18 +200,9 @@ def load(
     y2, cells2 = _cells(upper.y, upper.category, len(upper.y))
     x, z = (np.pad(part.x, ((0, more), (0, 0))) for part in (model.fixed, model.random))
     cluster = np.pad(model.cluster, (0, more)).astype(np.int32)
-    data = reduce_rows(
-        jnp.asarray(y),
-        jnp.asarray(x),
-        jnp.asarray(z),
-        jnp.asarray(cluster),
-        jnp.asarray(weight),
-        jnp.asarray(active),
-        cells,
-        len(upper.y),
-        specific,
-        (jnp.asarray(y2), jnp.asarray(model.upper_fixed.x), cells2),
-    )
+    arrays: Any = map(jnp.asarray, (y, x, z, cluster, weight, active))
+    above = (jnp.asarray(y2), jnp.asarray(model.upper_fixed.x), cells2)
+    data = reduce_rows(*arrays, cells=cells, n_clusters=len(upper.y), specific=specific, upper=above)
     return data, JointSpec(lower.blocks, upper.blocks, specific), rows
 
 
@@ -229,13 +217,13 @@ def start(
         base = seeded(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
         cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
-        if model.outcome is None:
-            state = start_chains(keys, data, cuts, cuts2, spec=spec)
-            return Chains(keys, state, data, priors, spec, rows, 0, burn)
-        outcome = _load_outcome(model.outcome, model, rows, len(data.y), prior)
-        terms = Monomials(model.outcome.columns, model.outcome.powers)
-        both = start_compatible_chains(keys, data, outcome, cuts, cuts2, spec=spec)
-        return Chains(keys, both, data, priors, spec, rows, 0, burn, outcome, terms)
+        outcome: Outcome | None = None
+        terms = Monomials((), ())
+        if model.outcome is not None:
+            outcome = _load_outcome(model.outcome, model, rows, len(data.y), prior)
+            terms = Monomials(model.outcome.columns, model.outcome.powers)
+        state = start_chains(keys, data, outcome, cuts, cuts2, spec=spec)
+        return Chains(keys, state, data, priors, spec, rows, 0, burn, outcome, terms)
 
 
 def _load_outcome(
@@ -247,16 +235,9 @@ def _load_outcome(
     places[: len(rows)] = rows
     residual, random = (1.0 if np.ndim(v) else float(v) for v in (prior.residual_scale, prior.random_scale))
     law = JointPrior(residual_scale=residual, random_scale=random, coef_precision=prior.coef_precision)
-    return Outcome(
-        jnp.asarray(np.nan_to_num(own.y)),
-        jnp.asarray(np.isnan(own.y)),
-        jnp.asarray(own.fixed),
-        jnp.asarray(own.random),
-        jnp.asarray(own.targets),
-        jnp.asarray(places),
-        jnp.asarray(model.cluster.astype(np.int32)),
-        law.arrays(1, q),
-    )
+    cluster = model.cluster.astype(np.int32)
+    arrays: Any = (np.nan_to_num(own.y), np.isnan(own.y), own.fixed, own.random, own.targets, places, cluster)
+    return Outcome(*jax.tree.map(jnp.asarray, arrays), priors=law.arrays(1, q))
 
 
 def run_sweeps(chains: Chains, sweeps: int, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:
@@ -301,13 +282,10 @@ def _run_piece(
     while (done < sweeps or not records) and not stop.is_set():
         count, started = min(most, CHUNK, sweeps - done), time.perf_counter()
         numbers = [jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)]
-        if chains.outcome is None or chains.terms is None:
-            state, record = run_chains(keys, state, chains.data, chains.priors, *numbers, spec=chains.spec, room=CHUNK)
-        else:
-            state, record = run_compatible_chains(
-                keys, state, chains.data, chains.outcome, chains.priors, *numbers,
-                spec=chains.spec, terms=chains.terms, room=CHUNK,
-            )  # fmt: skip
+        state, record = run_chains(
+            keys, state, chains.data, chains.outcome, chains.priors, *numbers,
+            spec=chains.spec, terms=chains.terms, room=CHUNK,
+        )  # fmt: skip
         records.append(np.asarray(record)[:, :count])
         done += count
         advance(count * own)
@@ -317,29 +295,24 @@ def _run_piece(
 
 def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
     """Data frames with the missing cells as each chain has them now."""
+    # where the cells of each row are among what the chains have: active rows, and clusters
+    places = np.zeros(len(model.data), np.intp)
+    places[chains.rows] = np.arange(len(chains.rows))
+    joint, data, outcome = chains.joint, model.data, model.outcome
+    levels = ((model.lower, joint.y, joint.cuts, places), (model.upper, joint.y2, joint.cuts2, model.cluster))
     frames = []
-    lower, upper = model.lower, model.upper
     for k in range(chains.keys.shape[0]):
-        frame = model.data.copy(deep=False)
-        drawn = np.asarray(chains.joint.y[k])[: len(chains.rows)]
-        cuts = [np.asarray(cut[k]) for cut in chains.joint.cuts]
-        for code, values in _decoded(lower, drawn, cuts):
-            flags = model.data[code.name].isna().to_numpy()
+        frame = data.copy(deep=False)
+        for targets, drawn, cuts, place in levels:
+            for code, values in _decoded(targets, np.asarray(drawn[k]), [np.asarray(cut[k]) for cut in cuts]):
+                flags = data[code.name].isna().to_numpy()
+                if flags.any():
+                    frame[code.name] = fill(data[code.name], flags, _take(values, place[flags]))
+        if outcome is not None and isinstance(chains.state, CompatibleState):
+            flags = np.isnan(outcome.y)
             if flags.any():
-                at = flags[chains.rows]
-                frame[code.name] = fill(model.data[code.name], flags, _take(values, np.flatnonzero(at)))
-        drawn = np.asarray(chains.joint.y2[k])
-        cuts = [np.asarray(cut[k]) for cut in chains.joint.cuts2]
-        for code, values in _decoded(upper, drawn, cuts):
-            flags = model.data[code.name].isna().to_numpy()
-            if flags.any():
-                frame[code.name] = fill(model.data[code.name], flags, _take(values, model.cluster[flags]))
-        if model.outcome is not None and isinstance(chains.state, CompatibleState):
-            own = model.outcome
-            flags = np.isnan(own.y)
-            if flags.any():
-                cells = outcome_values(own, np.asarray(chains.state.outcome[k]), flags)
-                frame[own.name] = fill(model.data[own.name], flags, cells)
+                cells = outcome_values(outcome, np.asarray(chains.state.outcome[k]), flags)
+                frame[outcome.name] = fill(data[outcome.name], flags, cells)
         frames.append(frame)
     return frames
 
@@ -351,19 +324,16 @@ def _take(values: Any, where: npt.NDArray[np.intp]) -> Any:
 def _decoded(targets: Targets, drawn: FloatArray, cuts: Sequence[FloatArray]) -> list[tuple[ColumnCode, Any]]:
     """Cells of every target (k values) from the model columns (k, r)."""
     out: list[tuple[ColumnCode, Any]] = []
-    start, number = 0, 0
-    for code in targets.codes:
-        own = slice(start, start + code.width)
-        start += code.width
+    left = iter(cuts)
+    for code, own in zip(targets.codes, slots(targets.codes).values(), strict=True):
+        if code.kind == "continuous":
+            values = drawn[:, own] * targets.scale[own] + targets.centre[own]
+            out.append((code, code.backward(values[:, 0])))
+            continue
         if code.kind == "nominal":
             latents = drawn[:, own]
             picks = np.where(latents.max(axis=1) > 0.0, latents.argmax(axis=1) + 1, 0)
-            out.append((code, [code.levels[i] for i in picks]))
-        elif code.kind == "ordinal":
-            picks = np.searchsorted(cuts[number], drawn[:, own.start])
-            number += 1
-            out.append((code, [code.levels[i] for i in picks]))
         else:
-            values = drawn[:, own] * targets.scale[own] + targets.centre[own]
-            out.append((code, code.backward(values[:, 0])))
+            picks = np.searchsorted(next(left), drawn[:, own.start])
+        out.append((code, [code.levels[i] for i in picks]))
     return out

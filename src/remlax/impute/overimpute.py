@@ -79,8 +79,8 @@ def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> 
 
     Notes
     -----
-    Honaker, King & Blackwell (2011), section 4.7, with 20 draws for each imputation instead of the exact quantiles. The
-    cell itself took part in estimating means and covariances, so that coverage is a little high in small data.
+    Honaker, King & Blackwell (2011), section 4.7, who take 20 draws of each imputation instead. The cell itself
+    took part in estimating means and covariances: coverage is a little high in small data.
 
     Examples
     --------
@@ -102,21 +102,12 @@ def overimpute(result: ImputationResult, column: str, *, level: float = 0.9) -> 
     rows = np.flatnonzero(~np.isnan(x[:, position]))
     mean, sd = predictive(x[rows], position, result.means[usable], result.covariances[usable])
     bounds = [mixture_quantile(mean, sd, q) for q in ((1 - level) / 2, 0.5, (1 + level) / 2)]
-    low, median, high = (code.backward(v) if code.kind == "continuous" else v for v in bounds)
-    observed = code.backward(x[rows, position]) if code.kind == "continuous" else x[rows, position]
-    others = np.delete(x[rows], position, axis=1)
-    table = pd.DataFrame(
-        {
-            "row": rows,
-            "observed": observed,
-            "median": median,
-            "low": low,
-            "high": high,
-            "covered": (observed >= low) & (observed <= high),
-            "fraction_missing": np.isnan(others).mean(axis=1),
-        }
-    )
-    return Overimputation(column, level, table)
+    # an ordinal column has no transform to undo
+    low, median, high, observed = (code.backward(v) for v in (*bounds, x[rows, position]))
+    table = pd.DataFrame({"row": rows, "observed": observed, "median": median, "low": low, "high": high})
+    others = np.isnan(np.delete(x[rows], position, axis=1)).mean(axis=1)
+    covered = (observed >= low) & (observed <= high)
+    return Overimputation(column, level, table.assign(covered=covered, fraction_missing=others))
 
 
 def _code(result: ImputationResult, column: str) -> ColumnCode:

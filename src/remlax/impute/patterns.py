@@ -19,17 +19,9 @@ IntArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class PatternIndex:
-    """The distinct rows of a table of observed-cell flags.
+    """Distinct rows observed (S, p) of a table of observed-cell flags, pattern of each row (n,), rows per pattern (S,).
 
-    Attributes
-    ----------
-    observed
-        (S, p) flags, True where the pattern's column is observed; the fully observed pattern, if any, comes
-        first, then patterns by rising number of missing cells.
-    row_pattern
-        (n,) index of every row's pattern.
-    counts
-        (S,) rows per pattern.
+    The fully observed pattern, if any, comes first, then patterns by rising number of missing cells.
     """
 
     observed: BoolArray
@@ -113,22 +105,12 @@ def missing_flags(data: pd.DataFrame, columns: Sequence[str] | None = None) -> p
 def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Series[float]:
     """Fraction of missing cells in every column (Amelia's "fraction missing", a number in [0, 1]).
 
-    Parameters
-    ----------
-    data
-        The data frame.
-    columns
-        The columns to look at; default all.
+    Arguments and errors are those of `missing_flags`.
 
     Returns
     -------
     pandas.Series
         One number per column, named `fraction_missing`.
-
-    Raises
-    ------
-    ImputationError
-        If a name in `columns` is not a column of `data`.
 
     Examples
     --------
@@ -141,12 +123,7 @@ def fraction_missing(data: pd.DataFrame, columns: Sequence[str] | None = None) -
 def pattern_table(data: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Table of missing-data patterns, as mice's `md.pattern` prints it.
 
-    Parameters
-    ----------
-    data
-        The data frame.
-    columns
-        The columns to look at; default all.
+    Arguments and errors are those of `missing_flags`.
 
     Returns
     -------
@@ -154,11 +131,6 @@ def pattern_table(data: pd.DataFrame, columns: Sequence[str] | None = None) -> p
         One row per pattern: for every column 1 (observed) or 0 (missing), then `n_rows` (rows with that
         pattern) and `n_missing` (columns missing in it). Complete rows come first, then patterns by rising
         `n_missing`; columns by rising number of missing cells.
-
-    Raises
-    ------
-    ImputationError
-        If a name in `columns` is not a column of `data`.
 
     Examples
     --------
@@ -215,25 +187,20 @@ def add_missing(
     """
     check_columns(data, [], "columns=")
     checks.seed(seed, 63)
-    for chance in prob.values() if isinstance(prob, Mapping) else [prob]:
+    chances = dict(prob) if isinstance(prob, Mapping) else dict.fromkeys(data.columns, prob)
+    for chance in chances.values():
         checks.number(chance, "prob=")
-    if isinstance(prob, Mapping):
-        names = check_columns(data, list(prob) if columns is None else columns, "columns=")
-        without = [c for c in names if c not in prob]
-        if without:
-            raise ImputationError(f"prob= gives no probability for the columns {without}.")
-        chances = {c: float(prob[c]) for c in names}
-    else:
-        names = check_columns(data, list(data.columns) if columns is None else columns, "columns=")
-        chances = dict.fromkeys(names, float(prob))
+    names = check_columns(data, list(chances) if columns is None else columns, "columns=")
+    without = [c for c in names if c not in chances]
+    if without:
+        raise ImputationError(f"prob= gives no probability for the columns {without}.")
     result = data.copy()
-    for name, chance in chances.items():
+    for name in names:
+        chance = float(chances[name])
         if not 0.0 <= chance <= 1.0:
             raise ImputationError(f"The probability for column {name!r} is {chance}; give a number in [0, 1].")
         rng = np.random.default_rng([seed, list(data.columns).index(name)])
         blank = rng.random(len(data)) < chance
         column = result[name]
-        if column.dtype == np.bool_:
-            column = column.astype("boolean")
-        result[name] = column.mask(blank)
+        result[name] = (column.astype("boolean") if column.dtype == np.bool_ else column).mask(blank)
     return result

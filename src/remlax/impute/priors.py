@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -98,11 +98,8 @@ def prior_table(
 ) -> PriorTable | None:
     """Collect the priors of the rows that have one; missing (n, p) flags the model columns.
 
-    Raises
-    ------
-    ImputationError
-        The column is not continuous, the row does not exist, its cell is observed, or the interval leaves
-        the domain of the column's transform.
+    Raises ImputationError: the column is not continuous, the row does not exist, its cell is observed, or the
+    interval leaves the domain of the column's transform.
     """
     if not priors:
         return None
@@ -137,10 +134,7 @@ def bounds_table(
 ) -> tuple[FloatArray, FloatArray] | None:
     """Lowest and highest values of `width` model columns, mapped through the columns' transforms.
 
-    Raises
-    ------
-    ImputationError
-        The column is not continuous, the interval is empty, or no observed value lies inside.
+    Raises ImputationError: the column is not continuous, the interval is empty, or no observed value lies inside.
     """
     if not bounds:
         return None
@@ -148,7 +142,10 @@ def bounds_table(
     low, high = np.full(width, -np.inf), np.full(width, np.inf)
     for name, limits in bounds.items():
         code = _continuous_code(codes, name, "bounds")
-        least, most = _limits(name, limits)
+        try:
+            least, most = (float(limit) for limit in limits)
+        except (TypeError, ValueError):
+            raise ImputationError(f"bounds= gives {limits!r} for {name!r}: give a pair (lowest, highest)") from None
         ends = code.forward([least, most])
         if not ends[0] < ends[1] or not data[name].between(least, most).any():
             raise ImputationError(
@@ -157,11 +154,3 @@ def bounds_table(
             )
         low[where[name]], high[where[name]] = ends
     return low, high
-
-
-def _limits(name: str, limits: Any) -> tuple[float, float]:
-    try:
-        least, most = (float(limit) for limit in limits)
-    except (TypeError, ValueError):
-        raise ImputationError(f"bounds= gives {limits!r} for {name!r}: give a pair (lowest, highest)") from None
-    return least, most

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..data import ImputedData
+from ..data.checks import Label
+from ..data.imputation_model import ImputationModel
 from ..names import UnknownNames
 from .columns import ColumnCode, FloatArray
+from .derive import Derivation, apply_derivations
+from .patterns import fraction_missing, pattern_table
 
 CODE_MESSAGES = {
     1: "Normal EM convergence.",
@@ -93,26 +99,44 @@ class ImputationResult(UnknownNames):
             number of patterns, fraction missing of every variable; to be printed.
         """
         width = max(len(str(name)) for name in self.fraction_missing.index)
-        chains = [f"Imputation {k}:  {length}" for k, length in enumerate(self.chain_lengths, start=1)]
-        fractions = [f"{name!s:<{width}} {value:16.8f}" for name, value in self.fraction_missing.items()]
-        lines = [
-            "",
-            f"EMB output with {len(self.codes)} imputed datasets.",
-            f"Return code:  {self.code}",
-            f"Message:  {self.message}",
-            "",
-            "Chain Lengths:",
-            "--------------",
-            *chains,
-            "",
-            f"Rows after Listwise Deletion:  {self.n_complete}",
-            f"Rows after Imputation:  {self.n_rows}",
-            f"Patterns of missingness in the data:  {len(self.patterns)}",
-            "",
-            "Fraction Missing for original variables:",
-            "-----------------------------------------",
-            "",
-            f"{'':<{width}} Fraction Missing",
-            *fractions,
-        ]
-        return "\n".join(lines) + "\n"
+        chains = "".join(f"Imputation {k}:  {length}\n" for k, length in enumerate(self.chain_lengths, start=1))
+        fractions = "".join(f"{name!s:<{width}} {value:16.8f}\n" for name, value in self.fraction_missing.items())
+        return f"""
+EMB output with {len(self.codes)} imputed datasets.
+Return code:  {self.code}
+Message:  {self.message}
+
+Chain Lengths:
+--------------
+{chains}
+Rows after Listwise Deletion:  {self.n_complete}
+Rows after Imputation:  {self.n_rows}
+Patterns of missingness in the data:  {len(self.patterns)}
+
+Fraction Missing for original variables:
+-----------------------------------------
+
+{"":<{width}} Fraction Missing
+{fractions}"""
+
+
+def account(data: pd.DataFrame) -> dict[str, Any]:
+    """What an `ImputationResult` says of the incomplete data."""
+    return {
+        "fraction_missing": fraction_missing(data),
+        "patterns": pattern_table(data),
+        "n_rows": len(data),
+        "n_complete": int(data.notna().all(axis=1).sum()),
+    }
+
+
+def completed_data(
+    frames: Mapping[Label, pd.DataFrame],
+    incomplete: pd.DataFrame,
+    derive: Mapping[str, Derivation] | None,
+    model: ImputationModel | None,
+) -> ImputedData:
+    """Completed frames by label, and the incomplete one, with their derived columns."""
+    derived = {label: apply_derivations(frame, derive) for label, frame in frames.items()}
+    data = ImputedData.from_frames(derived).with_original(apply_derivations(incomplete, derive))
+    return replace(data, imputed_by=model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,13 @@ from ..errors import ImputationError, about
 from ..progress import progress
 from .arguments import checks
 from .columns import check_values
-from .derive import Derivation, apply_derivations
+from .derive import Derivation
 from .emb_run import EmbPlan
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
 from .joint_run import Room, run_sweeps, start
-from .patterns import check_columns, fraction_missing, pattern_table
-from .result import ImputationResult
+from .patterns import check_columns
+from .result import ImputationResult, account, completed_data
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,8 @@ def check_by(data: pd.DataFrame, by: object) -> None:
 def split_rows(data: pd.DataFrame, by: str, used: Sequence[str], seed: int) -> list[LevelRows]:
     """Split the data by the levels of a column, of which none may have fewer rows than the model has columns.
 
-    Raises
-    ------
-    ImputationError
-        The column is incomplete, has one value only, or too few rows with one of its values; or the imputation model
-        has it.
+    Raises ImputationError: the column is incomplete, has one value only, or too few rows with one of its values; or
+    the imputation model has it.
     """
     if by in used:
         raise ImputationError(
@@ -93,17 +90,18 @@ def _codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], list[object]]:
 
 
 def bind_rows(
-    levels: Sequence[LevelRows], parts: Sequence[ImputedData | None], original: pd.DataFrame
+    levels: Sequence[LevelRows], parts: Mapping[str, ImputationResult | JointResult], original: pd.DataFrame
 ) -> dict[Label, pd.DataFrame]:
     """Put the completed rows of all levels back in the order of the original.
 
-    A level that was complete (None) is the same in all imputations; one that failed in a level is left out.
+    A level that was complete, and has no part, is the same in all imputations; one that failed in a level is left out.
     """
-    labels = [part.labels for part in parts if part is not None]
+    labels = [part.data.labels for part in parts.values()]
     common = [label for label in labels[0] if all(label in other for other in labels)]
     bound = []
-    for level, part in zip(levels, parts, strict=True):
-        sets = dict.fromkeys(common, level.frame) if part is None else dict(part.iter())
+    for level in levels:
+        part = parts.get(level.name)
+        sets = dict.fromkeys(common, level.frame) if part is None else dict(part.data.iter())
         placed = {label: sets[label].set_axis(pd.Index(level.rows)) for label in common}
         bound.append(ImputedData.from_frames(placed))
     whole = ImputedData.concat(bound)
@@ -138,10 +136,7 @@ def emb_within(
 ) -> ImputationWithin:
     """Impute within the levels of a column.
 
-    Raises
-    ------
-    ImputationError
-        A column of the model has one value within a level.
+    Raises ImputationError: a column of the model has one value within a level.
     """
     parts = {}
     for level in levels:
@@ -154,25 +149,19 @@ def emb_within(
                 )
             with about(level.name):
                 parts[level.name] = plan.impute(level.frame, None, level.seed)
-    sets = [parts[level.name].data if level.name in parts else None for level in levels]
-    frames = {label: apply_derivations(frame, derive) for label, frame in bind_rows(levels, sets, data).items()}
-    bound = ImputedData.from_frames(frames).with_original(apply_derivations(data, derive))
     results = list(parts.values())
     codes = np.stack([part.codes for part in results])
     return ImputationWithin(
-        data=replace(bound, imputed_by=plan.described(data, by)),
+        data=completed_data(bind_rows(levels, parts, data), data, derive, plan.described(data, by)),
         chain_lengths=np.stack([part.chain_lengths for part in results]).max(axis=0),
         codes=np.where((codes == 2).any(axis=0), 2, codes.max(axis=0)),
-        fraction_missing=fraction_missing(data),
-        patterns=pattern_table(data),
-        n_rows=len(data),
-        n_complete=int(data.notna().all(axis=1).sum()),
         model_columns=tuple(f"{name}: {own}" for name, part in parts.items() for own in part.model_columns),
         means=np.concatenate([part.means for part in results], axis=1),
         covariances=np.stack([block_diag(*own) for own in zip(*(part.covariances for part in results), strict=True)]),
         plan=results[0].plan,
         encoded=results[0].encoded,
         parts=parts,
+        **account(data),
     )
 
 
@@ -237,19 +226,9 @@ def _bind(
     derive: Mapping[str, Derivation] | None,
     described: ImputationModel | None,
 ) -> JointWithin:
-    sets = [results[level.name].data if level.name in results else None for level in levels]
-    frames = {label: apply_derivations(frame, derive) for label, frame in bind_rows(levels, sets, data).items()}
-    bound = ImputedData.from_frames(frames).with_original(apply_derivations(data, derive))
     first = next(iter(results.values()))
-    return JointWithin(
-        replace(bound, imputed_by=described),
-        np.concatenate([part.draws for part in results.values()], axis=2),
-        first.n_sweeps,
-        tuple((kind, f"{name}: {own}") for name, part in results.items() for kind, own in part._names),
-        first._model,
-        first._chains,
-        data,
-        derive,
-        results,
-        levels,
-    )
+    draws = np.concatenate([part.draws for part in results.values()], axis=2)
+    names = tuple((kind, f"{name}: {own}") for name, part in results.items() for kind, own in part._names)
+    whole = completed_data(bind_rows(levels, results, data), data, derive, described)
+    rest = (first._model, first._chains, data, derive, results, levels)
+    return JointWithin(whole, draws, first.n_sweeps, names, *rest)

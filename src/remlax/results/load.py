@@ -42,8 +42,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
 
     Notes
     -----
-    The file is a zip of ``.npy`` arrays and a JSON manifest with their SHA-256 checksums. Nothing in it is ever
-    executed.
+    The file is a zip of ``.npy`` arrays and a JSON manifest. Nothing in it is ever executed.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.imputed_files import imputed_from_tree, imputed_tree
+from ..data.columns import imputed_from_tree, imputed_tree
 from ..design.build import RowInput, needed_columns, read_rows, require_model_columns
 from ..design.formula import parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
@@ -29,7 +29,7 @@ from ..inference.coefficients import (
 from ..inference.kenward_roger import Adjustment
 from ..inference.robust import ClusterScores
 from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import CONVERGED, STATUS_TEXT, Newton, Optimum
+from ..kernels.newton import Newton, Optimum
 
 ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "singular")
 # axes of the arrays in a file: k data sets, p coefficients, d entries of theta, w columns with padding, r variance
@@ -46,8 +46,6 @@ KINDS = {
     **dict.fromkeys(("status", "evaluations", "iterations", "starts"), (np.int32, np.int64)),
     "singular": (np.bool_,),
 }
-# of a number that is neither damage nor overflow
-LARGEST = 1e250
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
 Tree = dict[str, Any]
 
@@ -97,14 +95,8 @@ def stack_from_tree(tree: Tree) -> Fitted:
         formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
         data = imputed_from_tree(tree["data"])
         require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
-        rows = read_rows(
-            formula,
-            data,
-            weights=tree["weights"],
-            offset=tree["offset"],
-            n_dropped=tree["n_dropped"],
-        )
-        rows = replace(rows, refitted=tree.get("refitted", False))
+        given = {name: tree[name] for name in ("weights", "offset", "n_dropped")}
+        rows = replace(read_rows(formula, data, **given), refitted=tree.get("refitted", False))
         if rows.refitted and rows.labels != tuple(range(1, rows.n_sets + 1)):
             raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
         if rows.own_response:
@@ -114,35 +106,23 @@ def stack_from_tree(tree: Tree) -> Fitted:
     _check_same(_fingerprint(model), tree["model"])
     structure = model.layout.structure
     sizes = {"k": rows.n_sets, "p": len(model.keep), "d": structure.theta_map.n_theta}
-    # a fit that failed may hold anything
-    sound = _read(tree["estimates"], ("status",), sizes)["status"] == CONVERGED
-    estimates = _read(tree["estimates"], ESTIMATES, sizes, sound)
-    # files of version 0.1 have padding behind gamma
+    estimates = _read(tree["estimates"], ESTIMATES, sizes)
+    # files of version 0.1 have padding behind gamma, and theta of the user's columns only
     p = len(model.keep)
     if estimates["gamma"].shape[1] < p:
         raise ValueError("'gamma' is not of this model")
     estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, structure.n_fixed - p)))
-    # and hold theta of the user's columns only; the columns inside of refits were scaled over all data sets of the fit,
-    # of which the file has one
-    inner = "inner" in tree["estimates"] and not rows.refitted
-    estimates |= (
-        _read(tree["estimates"], ("inner",), sizes, sound)
-        if inner
-        else {"inner": model.inner_theta(estimates["theta"])}
-    )
-    variances = np.einsum("kii->ki", estimates["vcov"][sound])
-    if not ((estimates["sigma"][sound] > 0).all() and (variances > 0).all()):
-        raise ValueError("variances are not positive")
-    if not np.isin(estimates["status"], list(STATUS_TEXT)).all():
-        raise ValueError(f"there is no status {estimates['status']}")
-    found = _read(tree["opt"], Optimum._fields, sizes, sound)
+    if "inner" in tree["estimates"] and not rows.refitted:
+        estimates |= _read(tree["estimates"], ("inner",), sizes)
+    else:
+        # the columns inside of refits were scaled over all data sets of the fit, of which the file has one
+        estimates["inner"] = model.inner_theta(estimates["theta"])
+    found = _read(tree["opt"], Optimum._fields, sizes)
     opt = Optimum(**{name: host_leaf(value) for name, value in found.items()})
     return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
 
 
-def _read(
-    tree: Tree, names: Sequence[str], sizes: dict[str, int], sound: np.ndarray | slice = slice(None)
-) -> dict[str, np.ndarray]:
+def _read(tree: Tree, names: Sequence[str], sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree."""
     out: dict[str, np.ndarray] = {}
     for name in names:
@@ -150,8 +130,6 @@ def _read(
         wanted = tuple(sizes.setdefault(a, n) for a, n in zip(axes, array.shape, strict=False))
         if array.dtype not in KINDS.get(name, (np.float64,)) or array.ndim != len(axes) or array.shape != wanted:
             raise ValueError(f"{name!r} of {array.dtype} and shape {array.shape} is not of this model")
-        if name != "values" and not (np.abs(array[sound]) < LARGEST).all():
-            raise ValueError(f"{name!r} holds numbers that no fit gives")
         out[name] = array
     return out
 
@@ -182,8 +160,6 @@ def within_from_tree(tree: Tree, fits: Selection) -> CoefficientInference:
             raise ValueError(f"there are scores of {len(each)} data sets, not {fits.n_sets}")
         return ClusterRobust(each, tree["kind"], tree["cluster"])
     given = _read(tree, ("vcov", "values"), sizes)
-    if not (given["values"] > 0).all():
-        raise ValueError(f"the degrees of freedom are {given['values']}")
     return GivenDf(given["vcov"], given["values"], tree["rule"])
 
 

@@ -14,16 +14,8 @@ from ..imputed import ImputedData
 Kind: TypeAlias = type[str] | type[int] | type[float]
 Cells: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 
-HSB: dict[str, Kind] = {
-    "schid": str,
-    "minority": int,
-    "female": int,
-    "ses": float,
-    "mathach": float,
-    "size": int,
-    "schtype": int,
-    "meanses": float,
-}
+HSB: dict[str, Kind] = {"schid": str, "minority": int, "female": int, "ses": float, "mathach": float}
+HSB |= {"size": int, "schtype": int, "meanses": float}
 HSB_IMPUTATIONS = 5
 
 
@@ -44,13 +36,11 @@ def hsb() -> pd.DataFrame:
         - ``schtype``: 1 for private (Catholic) schools, 0 for public ones
         - ``meanses``: mean of ``ses`` in the school (points)
 
-    See Also
-    --------
-    hsb_incomplete, hsb_imputed
-
-    Notes ----- A subsample of the 1982 High School and Beyond survey of the US National Center for Education
-    Statistics, analysed throughout [1]_ and made available by the UCLA Institute for Digital Research and
-    Education. The numbers are those of the data set ``hsb`` of the R package merTools 0.5.2 (GPL >= 2).
+    Notes
+    -----
+    A subsample of the 1982 High School and Beyond survey of the US National Center for Education Statistics, analysed
+    throughout [1]_ and made available by the UCLA Institute for Digital Research and Education. The numbers are those
+    of the data set ``hsb`` of the R package merTools 0.5.2 (GPL >= 2).
 
     References
     ----------
@@ -75,12 +65,9 @@ def hsb_incomplete() -> pd.DataFrame:
         The rows, columns and units of `hsb`; missing are 353 cells of ``minority``, 370 of ``female``, 361 of
         ``ses`` and 338 of ``size``.
 
-    See Also
-    --------
-    hsb, hsb_imputed
-
-    Notes ----- Made from `hsb` after the imputation vignette of the R package merTools, whose own random
-    numbers are not known.
+    Notes
+    -----
+    Made from `hsb` after the imputation vignette of the R package merTools, whose own random numbers are not known.
 
     Examples
     --------
@@ -100,13 +87,11 @@ def hsb_imputed() -> ImputedData:
         K = 5 data sets with the rows, columns and units of `hsb`; `original` is `hsb_incomplete`. Differing
         are ``minority`` and ``female`` (imputed as 0 or 1), ``ses`` and ``size``.
 
-    See Also
-    --------
-    hsb, hsb_incomplete
-
-    Notes ----- Amelia 1.8.1 [1]_: ``amelia(m = 5, idvars = c("schid", "meanses"), noms = c("minority",
-    "female"))``. As in the vignette of merTools, the imputation model knows nothing of the schools, and some
-    imputed school sizes are negative: data for examples, not for conclusions about schools.
+    Notes
+    -----
+    Amelia 1.8.1 [1]_: ``amelia(m = 5, idvars = c("schid", "meanses"), noms = c("minority", "female"))``. As in the
+    vignette of merTools, the imputation model knows nothing of the schools, and some imputed school sizes are
+    negative: data for examples, not for conclusions about schools.
 
     References
     ----------
@@ -146,8 +131,10 @@ def sleepstudy() -> pd.DataFrame:
           began after it
         - ``Subject``: subject, 18 of them (text)
 
-    Notes ----- The group with three hours in bed of [1]_. The numbers are those of the data set
-    ``sleepstudy`` of the R package lme4 1.1-31 (GPL >= 2).
+    Notes
+    -----
+    The group with three hours in bed of [1]_. The numbers are those of the data set ``sleepstudy`` of the R package
+    lme4 1.1-31 (GPL >= 2).
 
     References
     ----------
@@ -176,8 +163,10 @@ def dyestuff() -> pd.DataFrame:
         - ``Batch``: batch of the intermediate product, A to F (text)
         - ``Yield``: yield of a preparation (grams of standard colour)
 
-    Notes ----- From [1]_, section 6.4. The numbers are those of the data set ``Dyestuff`` of the R package
-    lme4 1.1-31 (GPL >= 2).
+    Notes
+    -----
+    From [1]_, section 6.4. The numbers are those of the data set ``Dyestuff`` of the R package lme4 1.1-31 (GPL >=
+    2).
 
     References
     ----------

@@ -16,11 +16,8 @@ RTOL = 1e-6  # Stata's float and a csv with seven digits
 def check_agreement(data: ImputedData, where: str) -> None:
     """Raise where imputations do not have the same rows, or changed an observed cell.
 
-    Raises
-    ------
-    DataError
-        The sets have different numbers of rows or different row names; an imputation lacks an observed cell, or holds
-        another value in it.
+    Raises DataError: the sets have different numbers of rows or different row names; an imputation lacks an observed
+    cell, or holds another value in it.
 
     Warns
     -----

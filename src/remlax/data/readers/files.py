@@ -26,16 +26,12 @@ R_HELP = "in R, saveRDS(complete(m, 'long', include = TRUE), file) instead"
 def read_file(path: Path) -> Any:
     """Read a file by its suffix.
 
+    Raises FileFormatError: there is no such file, its suffix is unknown, or it cannot be read as what its suffix
+    says. Raises MissingExtraError: the library for this type of file is not installed.
+
     Returns
     -------
     DataFrame, or what an R object converts to (dict, list, DataFrame)
-
-    Raises
-    ------
-    FileFormatError
-        There is no such file, its suffix is unknown, or it cannot be read as what its suffix says.
-    MissingExtraError
-        The library for this type of file is not installed.
     """
     if not path.is_file():
         raise FileFormatError(f"there is no file {str(path)!r}")
@@ -53,6 +49,20 @@ def read_file(path: Path) -> Any:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200].removeprefix("ValueError: ")
         hint = f"; {R_HELP}" if suffix in (".rds", ".rda", ".rdata") else ""
         raise FileFormatError(f"{str(path)!r} cannot be read as {suffix}: {reason}{hint}") from error
+
+
+def require(library: str, what: str) -> None:
+    """Refuse to go on without an optional library that a type of file needs."""
+    if importlib.util.find_spec(library) is None:
+        raise MissingExtraError(f"{what} need {library}: pip install remlax[io]")
+
+
+def data_frame(path: Path, wanted: str) -> pd.DataFrame:
+    """Read a file that is to hold one data frame."""
+    found = read_file(path)
+    if not isinstance(found, pd.DataFrame):
+        raise FileFormatError(f"{str(path)!r} holds a {type(found).__name__}, not {wanted}")
+    return found.reset_index(drop=True)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -106,10 +116,7 @@ def _read_stata(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
+    require("pyarrow", "Parquet files")
     frame = pd.read_parquet(path)
     for name, kept in frame.attrs.pop(CATEGORIES, {}).items():
         cells = frame[name]
@@ -145,8 +152,7 @@ frame.to_pickle(out)
 
 def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        if importlib.util.find_spec("pyreadstat") is None:
-            raise MissingExtraError(f"{path.suffix} files need pyreadstat: pip install remlax[io]")
+        require("pyreadstat", f"{path.suffix} files")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "frame"
             command = [sys.executable, "-W", "ignore", "-c", _CHILD, function, str(path), str(out)]
@@ -162,31 +168,26 @@ def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
 
 
 def _read_r(path: Path) -> Any:
-    try:
-        import rdata
-    except ImportError as error:
-        raise MissingExtraError("R's data files need rdata: pip install remlax[io]") from error
+    require("rdata", "R's data files")
+    import rdata
+
     # rdata knows no code, which formulas have in their environments
     content = without_code(path.read_bytes())
     workspace = content.startswith(b"RD")
     parsed = rdata.parser.parse_data(content, extension=".rda" if workspace else ".rds")
     part_names(parsed.object)
     # rdata leaves R's dates and times as numbers
-    found = rdata.conversion.convert(parsed, {**rdata.conversion.DEFAULT_CLASS_MAP, "Date": _days, "POSIXct": _seconds})
+    times: dict[str | bytes, Any] = {
+        "Date": lambda values, _: _instants(values, "D"),
+        "POSIXct": lambda values, _: _instants(values, "s"),
+    }
+    found = rdata.conversion.convert(parsed, {**rdata.conversion.DEFAULT_CLASS_MAP, **times})
     if not workspace:
         return found
     if len(found) != 1:
         names = ", ".join(map(str, found)) or "none"
         raise FileFormatError(f"{str(path)!r} holds {len(found)} objects ({names}): save one, using saveRDS()")
     return next(iter(found.values()))
-
-
-def _days(values: Any, _attributes: Any) -> Any:
-    return _instants(values, "D")
-
-
-def _seconds(values: Any, _attributes: Any) -> Any:
-    return _instants(values, "s")
 
 
 def _instants(values: Any, unit: Literal["D", "s"]) -> Any:

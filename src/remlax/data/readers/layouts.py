@@ -12,7 +12,6 @@ from ..checks import Label
 from ..long import split_long
 
 WIDE = re.compile(r"_(\d+)_(.+)")
-NUMBERED = ("mice", "sas", "spss", "jomo", "amelia")
 
 
 class Sets(NamedTuple):
@@ -27,16 +26,16 @@ class LongLayout(NamedTuple):
     """How a numbered layout calls the number of the imputation and the row, and what else it adds."""
 
     imp: str
-    id: str | None
+    id: str | None = None
     also: tuple[str, ...] = ()
 
 
 LAYOUTS = {
     "mice": LongLayout(".imp", ".id"),
-    "sas": LongLayout("_Imputation_", None),
-    "spss": LongLayout("Imputation_", None),
+    "sas": LongLayout("_Imputation_"),
+    "spss": LongLayout("Imputation_"),
     "jomo": LongLayout("Imputation", "id", ("clus",)),
-    "amelia": LongLayout("imp", None),
+    "amelia": LongLayout("imp"),
 }
 
 
@@ -45,22 +44,14 @@ def detect_layout(frame: pd.DataFrame) -> str | None:
     names = set(map(str, frame.columns))
     if "_mi_m" in names or _wide_columns(frame):
         return "stata"
-    for name in NUMBERED:
-        layout = LAYOUTS[name]
-        if layout.imp in names and all(other in names for other in layout.also):
-            return name
-    return None
+    return next((name for name, layout in LAYOUTS.items() if {layout.imp, *layout.also} <= names), None)
 
 
 def split_frame(frame: pd.DataFrame, layout: str, where: str, given: pd.DataFrame | None = None) -> Sets:
     """Split a frame of a known layout; `given` is the original of Stata's data that lack it.
 
-    Raises
-    ------
-    FileFormatError
-        It lacks the columns of that layout.
-    DataError
-        The numbers of the imputations cannot be used.
+    Raises FileFormatError: it lacks the columns of that layout. Raises DataError: the numbers of the imputations
+    cannot be used.
     """
     if layout == "stata":
         return _split_stata(frame, where, given)
@@ -73,23 +64,16 @@ def split_frame(frame: pd.DataFrame, layout: str, where: str, given: pd.DataFram
 def split_numbered(frame: pd.DataFrame, imp: str, row: str | None, where: str) -> Sets:
     """Split stacked imputations by the column `imp`; 0 is the original if it has missing cells."""
     _require(frame, [imp], where)
-    n_missing = int(frame[imp].isna().sum())
-    if n_missing:
-        raise DataError(f"column {imp!r} of {where} has {n_missing} missing cells: say which imputation each row is of")
+    sets, original = split_long(frame, imp, row, f"column {imp!r} of {where}")
     row = row if row in frame.columns else None
-    sets = split_long(frame, imp, row)
+    if original is None or original.isna().to_numpy().any():
+        return Sets(sets, original, row)
+    second = next(iter(sets.values()))
+    if len(original) != len(second) or original.equals(second):
+        return Sets(sets, original, row)
     # mitml::write.mitmlSAV counts imputations from 0 and writes no original
-    if 0 in sets and len(sets) > 1 and not sets[0].isna().to_numpy().any() and _vary(sets):
-        return Sets({label + 1 if isinstance(label, int) else label: part for label, part in sets.items()}, None, row)
-    original = sets.pop(0, None)
-    if not sets:
-        raise DataError(f"column {imp!r} of {where} is 0 in every row: there is an original but no imputation of it")
-    return Sets(sets, original, row)
-
-
-def _vary(sets: dict[Label, pd.DataFrame]) -> bool:
-    first, second = list(sets.values())[:2]
-    return len(first) == len(second) and not first.equals(second)
+    counted: dict[Label, pd.DataFrame] = {0: original, **sets}
+    return Sets({label + 1 if isinstance(label, int) else label: part for label, part in counted.items()}, None, row)
 
 
 def _require(frame: pd.DataFrame, names: list[str], where: str) -> None:

@@ -13,7 +13,7 @@ from ...errors import DataError, FileFormatError, shortened
 from ..checks import Label, check_frame, column_kind
 from ..imputed import ImputedData
 from .agreement import check_agreement
-from .files import natural, plain_types, read_file, truth_as_numbers
+from .files import data_frame, natural, plain_types, read_file, truth_as_numbers
 from .layouts import Sets, detect_layout, split_frame, split_numbered
 from .robjects import split_object
 from .sources import from_items, from_object
@@ -92,7 +92,9 @@ def read_imputations(
     """
     if layout is not None:
         Checks(FileFormatError).choice(layout, Layout, "layout=")
-    known = _original(original)
+    known = original
+    if not (known is None or isinstance(known, pd.DataFrame)):
+        known = data_frame(Path(known), "the incomplete data")
     sets, where = _sets(source, layout, imp, id, known, m)
     if not sets.imputed:
         raise DataError(f"{where} holds no imputation")
@@ -119,15 +121,6 @@ def _as_imputed(original: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     truth = [name for name in frame.columns if name in original and column_kind(original[name]) == "truth values"]
     numbers = [name for name in truth if column_kind(frame[name]) == "numbers"]
     return original.assign(**{name: truth_as_numbers(original[name]) for name in numbers})
-
-
-def _original(given: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
-    if given is None or isinstance(given, pd.DataFrame):
-        return given
-    found = read_file(Path(given))
-    if not isinstance(found, pd.DataFrame):
-        raise FileFormatError(f"original={str(given)!r} holds a {type(found).__name__}, not a data frame")
-    return found.reset_index(drop=True)
 
 
 def _sets(
@@ -194,19 +187,19 @@ def _from_frame(
     layout = layout or detect_layout(frame)
     if layout in ("list", "mitml"):
         raise FileFormatError(f"layout={layout!r} is no layout of one data frame, which is what {where} holds")
-    if layout is None:
-        broad = f"{frame.columns[0]}".removesuffix(".1")
-        if {f"{broad}.1", f"{broad}.2"} <= set(frame.columns):
-            raise FileFormatError(
-                f"{where} has its imputations beside each other ({broad}.1, {broad}.2, ...): write complete(m, 'long', "
-                "include = TRUE) instead"
-            )
+    if layout is not None:
+        return split_frame(frame, layout, where, original)
+    broad = f"{frame.columns[0]}".removesuffix(".1")
+    if {f"{broad}.1", f"{broad}.2"} <= set(frame.columns):
         raise FileFormatError(
-            f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
-            f"Imputation); it has {shortened(map(repr, frame.columns))}: name the column using imp=, or, if it is "
-            'one of several files, give all of them, as in "out*.csv"; for one data set, pandas and rx.lmer'
+            f"{where} has its imputations beside each other ({broad}.1, {broad}.2, ...): write complete(m, 'long', "
+            "include = TRUE) instead"
         )
-    return split_frame(frame, layout, where, original)
+    raise FileFormatError(
+        f"{where} has none of the columns that number imputations (.imp, imp, _mi_m, _Imputation_, Imputation_, "
+        f"Imputation); it has {shortened(map(repr, frame.columns))}: name the column using imp=, or, if it is "
+        'one of several files, give all of them, as in "out*.csv"; for one data set, pandas and rx.lmer'
+    )
 
 
 def _named(sets: Sets, id: str, where: str) -> Sets:
@@ -240,21 +233,12 @@ def _named_twice(id: str, where: str) -> DataError:
 
 
 def _from_files(paths: dict[Label, Path]) -> Sets:
-    imputed: dict[Label, pd.DataFrame] = {}
-    for label, path in paths.items():
-        found = read_file(path)
-        if not isinstance(found, pd.DataFrame):
-            raise FileFormatError(f"{str(path)!r} holds a {type(found).__name__}, not the data frame of one imputation")
-        imputed[label] = found.reset_index(drop=True)
-    return Sets(imputed, None)
+    return Sets({label: data_frame(path, "the data frame of one imputation") for label, path in paths.items()}, None)
 
 
 def _from_flongsep(path: Path, separate: list[Path]) -> Sets:
-    def number(file: Path) -> int:
-        return int(file.name.split("_")[1])
-
     stacked = [read_file(path).assign(_mi_m=0)]
-    stacked += [read_file(file).assign(_mi_m=number(file)) for file in separate]
+    stacked += [read_file(file).assign(_mi_m=int(file.name.split("_")[1])) for file in separate]
     for name, frame in zip([path, *separate], stacked, strict=True):
         if "_mi_id" not in frame:
             raise FileFormatError(f"{str(name)!r} has no column '_mi_id', which every file of Stata's flongsep has")

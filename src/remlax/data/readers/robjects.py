@@ -17,10 +17,7 @@ from .layouts import Sets
 def split_object(found: Mapping[Any, Any], where: str) -> Sets:
     """Take the imputations out of a mids, amelia or mitml object, or out of a list of data frames.
 
-    Raises
-    ------
-    FileFormatError
-        It is none of these, or lacks a part.
+    Raises FileFormatError: it is none of these, or lacks a part.
     """
     parts = {str(name): part for name, part in found.items()}
     try:

@@ -33,15 +33,12 @@ ITEM, CALL, CONSTANT, POOL = range(4)
 def without_code(content: bytes) -> bytes:
     """Return the bytes of an rds or RData file with NULL in place of calls, functions and environments.
 
+    Raises ValueError: the file ends early, or holds what R does not write.
+
     Parameters
     ----------
     content : bytes
         The file; what is not in R's default format (XDR) comes back as it is.
-
-    Raises
-    ------
-    ValueError
-        The file ends early, or holds what R does not write.
     """
     while decompress := next((f for magic, f in COMPRESSED.items() if content.startswith(magic)), None):
         content = decompress(content)

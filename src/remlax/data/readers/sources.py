@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,7 @@ def _framed(values: np.ndarray[Any, Any], original: pd.DataFrame | None, where: 
 def _miceforest(kernel: Any) -> Sets:
     _warn("miceforest")
     count = int(getattr(kernel, "num_datasets", 0) or kernel.dataset_count())
-    frames: Mapping[Label, pd.DataFrame] = {k + 1: kernel.complete_data(dataset=k) for k in range(count)}
-    return Sets(dict(frames), None)
+    return Sets({k + 1: kernel.complete_data(dataset=k) for k in range(count)}, None)
 
 
 def _statsmodels(source: Any, m: int | None) -> Sets:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import DataError, DataWarning, FileFormatError, MissingExtraError, shortened, warn
+from ...errors import DataError, DataWarning, FileFormatError, shortened, warn
 from ..archive import replaced
 from ..checks import column_kind
 from ..imputed import ImputedData
 from ..long import ID
 from .agreement import equal_cells
-from .files import CATEGORIES, NA_STRINGS
+from .files import CATEGORIES, NA_STRINGS, require
 
 MAX_WHOLE = 2**53  # doubles hold whole numbers up to here
 
@@ -125,35 +125,30 @@ def _reads_otherwise(column: pd.Series[Any]) -> bool:
 
 
 def _write_parquet(data: ImputedData, path: Path) -> None:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtraError("Parquet files need pyarrow: pip install remlax[io]") from error
+    require("pyarrow", "Parquet files")
+    import pyarrow
+
     frame = _long(data)
-    frame.attrs = {CATEGORIES: {name: _categories(name, frame[name].dtype) for name in _number_categories(data)}}
+    frame.attrs = {CATEGORIES: _number_categories(data.frames[0])}
     try:
         frame.to_parquet(path, index=False)
     except (pyarrow.ArrowException, ValueError, TypeError) as error:
         raise DataError(f"a parquet file cannot hold these data: {error}: make that column numbers or text") from error
 
 
-def _number_categories(data: ImputedData) -> list[str]:
-    """Columns of categories that are not texts, which parquet does not know."""
-    types = {name: data.frames[0][name].dtype for name in data.columns}
-    return [
-        name
-        for name, dtype in types.items()
-        if isinstance(dtype, pd.CategoricalDtype) and not all(isinstance(value, str) for value in dtype.categories)
-    ]
-
-
-def _categories(name: str, dtype: Any) -> dict[str, Any]:
-    values = dtype.categories.tolist()
-    if not all(isinstance(value, bool | int | float) for value in values):
-        raise DataError(
-            f"the categories of {name!r} are neither texts nor numbers, which no file keeps: make them text"
-        )
-    return {"values": values, "ordered": bool(dtype.ordered)}
+def _number_categories(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Categories that are not texts, which parquet does not know, by column."""
+    kept: dict[str, dict[str, Any]] = {}
+    for name, dtype in frame.dtypes.items():
+        if not isinstance(dtype, pd.CategoricalDtype) or all(isinstance(value, str) for value in dtype.categories):
+            continue
+        values = dtype.categories.tolist()
+        if not all(isinstance(value, bool | int | float) for value in values):
+            raise DataError(
+                f"the categories of {name!r} are neither texts nor numbers, which no file keeps: make them text"
+            )
+        kept[str(name)] = {"values": values, "ordered": bool(dtype.ordered)}
+    return kept
 
 
 def _write_stata(data: ImputedData, path: Path) -> None:

@@ -15,12 +15,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from ...engine.programs import program
 from .draws import KnownCells, inverse_wishart
-from .joint import JointState, SweepNoise, draw_coefficients, residual_scatter, sweep, sweep_noise
-from .joint_chain import NOISE_STREAM, START_STREAM, SWEEP_STREAM, parameters, start_chain
+from .joint import JointState, SweepNoise, draw_coefficients, residual_scatter, sweep
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from .noise import normals, uniforms
 
@@ -152,64 +150,3 @@ def outcome_parameters(state: CompatibleState) -> Array:
     """Coefficients (p), residual variance, lower triangle of Psi."""
     q = state.psi.shape[0]
     return jnp.concatenate([state.coef[:, 0], state.residual[0, 0], state.psi[jnp.tril_indices(q)]])
-
-
-@program("spec")
-def start_compatible_chains(
-    keys: Array,
-    data: JointData,
-    outcome: Outcome,
-    cuts: tuple[Array, ...],
-    cuts2: tuple[Array, ...],
-    *,
-    spec: JointSpec,
-) -> CompatibleState:
-    """Start one chain per key (m,)."""
-
-    def one(key: Array) -> CompatibleState:
-        joint = start_chain(key, data, spec, cuts, cuts2)
-        return start_outcome(jax.random.fold_in(key, START_STREAM + 3), joint, outcome)
-
-    return jax.vmap(one)(keys)
-
-
-@program("spec", "terms", "room")
-def run_compatible_chains(
-    keys: Array,
-    states: CompatibleState,
-    data: JointData,
-    outcome: Outcome,
-    priors: JointPriors,
-    first: Array,
-    count: Array,
-    burn: Array,
-    *,
-    spec: JointSpec,
-    terms: Monomials,
-    room: int,
-) -> tuple[CompatibleState, Array]:
-    """Make `count` sweeps of every chain (m,), numbered from `first`; record all parameters, (m, room, P)."""
-
-    def row(state: CompatibleState) -> Array:
-        return jnp.concatenate([parameters(state.joint, spec), outcome_parameters(state)])
-
-    def one(key: Array, state: CompatibleState) -> tuple[CompatibleState, Array]:
-        sweep_key, noise_key = (jax.random.fold_in(key, stream) for stream in (SWEEP_STREAM, NOISE_STREAM))
-
-        def step(
-            number: Array, carry: tuple[CompatibleState, Array, SweepNoise]
-        ) -> tuple[CompatibleState, Array, SweepNoise]:
-            old, kept, noise = carry
-            at = (number + 1).astype(data.y.dtype)
-            gain = jnp.where(number < burn, 2.0 * at**-0.6, 0.0)
-            own = jax.random.fold_in(sweep_key, number)
-            new = compatible_sweep(own, noise, old, data, outcome, spec, terms, priors, gain)
-            following = sweep_noise(jax.random.fold_in(noise_key, number + 1), data)
-            return new, kept.at[(number - first) % room].set(row(new)), following
-
-        record = jnp.zeros((room, row(state).shape[0]), data.y.dtype)
-        noise = sweep_noise(jax.random.fold_in(noise_key, first), data)
-        last, record, _ = lax.fori_loop(first, first + count, step, (state, record, noise))
-        return last, record
-
-    return jax.vmap(one)(keys, states)

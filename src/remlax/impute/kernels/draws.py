@@ -5,6 +5,7 @@ Axes: n rows, r columns, S missing-data patterns.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import jax
@@ -29,9 +30,10 @@ class LatentBlocks(NamedTuple):
     ordinal: tuple[tuple[int, int], ...] = ()
 
     @property
-    def n_latent(self) -> int:
-        """Number of leading columns that are latents of nominal variables."""
-        return sum(self.nominal)
+    def nominal_columns(self) -> list[slice]:
+        """Columns of each nominal variable."""
+        ends = accumulate(self.nominal)
+        return [slice(end - width, end) for end, width in zip(ends, self.nominal, strict=True)]
 
 
 class KnownCells(NamedTuple):
@@ -119,11 +121,11 @@ def _conditional(y: Array, mean: Array, precision: Array, column: int) -> tuple[
     return y[:, column] - resid @ weight, 1.0 / jnp.sqrt(precision[column, column])
 
 
-def _nominal_limits(y: Array, category: Array, start: int, width: int, position: int) -> tuple[Array, Array]:
-    """Limits of latent `position` of a nominal variable: the largest and positive latent is the level's."""
-    block = y[:, start : start + width]
-    infinite = jnp.full(category.shape, jnp.inf, y.dtype)
-    others = jnp.full(category.shape, 0.0, y.dtype)
+def _nominal_limits(block: Array, category: Array, position: int) -> tuple[Array, Array]:
+    """Limits of one of a nominal variable's latents (n, width): the largest and positive one is the level's."""
+    width = block.shape[1]
+    infinite = jnp.full(category.shape, jnp.inf, block.dtype)
+    others = jnp.full(category.shape, 0.0, block.dtype)
     for k in range(width):
         if k != position:
             others = jnp.maximum(others, block[:, k])
@@ -194,28 +196,26 @@ def draw_latents(
     Returns y, cut points and probabilities of acceptance.
     """
     precision = inverse(cov)
-    start, number = 0, 0
-    for number, width in enumerate(blocks.nominal):
+
+    def drawn(column: int, category: Array, centre: Array, sd: Array, limits: tuple[Array, Array]) -> Array:
+        values = truncated_normal(jax.random.fold_in(key, column), centre, sd, *limits)
+        return y.at[:, column].set(jnp.where(category >= 0, values, y[:, column]))
+
+    for number, own in enumerate(blocks.nominal_columns):
         category = cells.category[:, number]
-        for position in range(width):
-            column = start + position
+        for column in range(own.start, own.stop):
             centre, sd = _conditional(y, mean, precision, column)
-            low, high = _nominal_limits(y, category, start, width, position)
-            drawn = truncated_normal(jax.random.fold_in(key, column), centre, sd, low, high)
-            y = y.at[:, column].set(jnp.where(category >= 0, drawn, y[:, column]))
-        start += width
+            y = drawn(column, category, centre, sd, _nominal_limits(y[:, own], category, column - own.start))
     new_cuts, accepted = [], []
     for number, (column, _) in enumerate(blocks.ordinal):
         category = cells.category[:, len(blocks.nominal) + number]
         centre, sd = _conditional(y, mean, precision, column)
-        own, chance = cuts[number], jnp.ones((), y.dtype)
-        if own.shape[0] > 2:
+        inner, chance = cuts[number], jnp.ones((), y.dtype)
+        if inner.shape[0] > 2:
             cut_key = jax.random.fold_in(key, y.shape[1] + column)
-            own, chance = draw_cuts(cut_key, own, steps[number], centre, sd, category)
-        low, high = ordinal_limits(category, own)
-        drawn = truncated_normal(jax.random.fold_in(key, column), centre, sd, low, high)
-        y = y.at[:, column].set(jnp.where(category >= 0, drawn, y[:, column]))
-        new_cuts.append(own)
+            inner, chance = draw_cuts(cut_key, inner, steps[number], centre, sd, category)
+        y = drawn(column, category, centre, sd, ordinal_limits(category, inner))
+        new_cuts.append(inner)
         accepted.append(chance)
     return y, tuple(new_cuts), tuple(accepted)
 

@@ -41,6 +41,16 @@ class Bounds(NamedTuple):
     high: Array
 
 
+class IncompleteRows(NamedTuple):
+    """Data x (n, p), missing (n, p), patterns (S, p), pattern of each row ids (n,), rows to complete targets (k,)."""
+
+    x: Array
+    missing: Array
+    patterns: Array
+    ids: Array
+    targets: Array
+
+
 class EmbDraw(NamedTuple):
     """Completed rows (k, p) in units of the data, standardised EM fit, centres and scales (p,)."""
 
@@ -89,16 +99,6 @@ def prepare(x: Array, missing: Array, patterns: Array, ids: Array) -> tuple[EmbD
     return EmbData(x0 / scale[None], onehot, 1.0 - patterns.astype(x.dtype), usable), centre, scale
 
 
-def _rows_drawn(key: Array, n: int, size: Array) -> Array:
-    """(n,) row numbers below ``size``."""
-    return jax.random.randint(key, (n,), 0, size)
-
-
-def _noise_of_all(key: Array, rows: Array) -> Array:
-    """(k, p) standard normals."""
-    return jax.random.normal(key, rows.shape, rows.dtype)
-
-
 class Source(NamedTuple):
     """Where random numbers come from.
 
@@ -110,7 +110,10 @@ class Source(NamedTuple):
     noise: Callable[[Array, Array], Array]
 
 
-EXACT = Source(_rows_drawn, _noise_of_all)
+EXACT = Source(
+    lambda key, n, size: jax.random.randint(key, (n,), 0, size),
+    lambda key, rows: jax.random.normal(key, rows.shape, rows.dtype),
+)
 
 
 def quick_source(incomplete: tuple[int, ...]) -> Source:
@@ -213,18 +216,15 @@ def _diagonal(values: Array) -> Array:
 
 def emb_draw(
     key: Array,
-    x: Array,
-    missing: Array,
-    patterns: Array,
-    ids: Array,
-    targets: Array,
+    table: IncompleteRows,
     settings: EmSettings,
     bootstrap: bool,
     bounds: Bounds | None = None,
     priors: CellPriors | None = None,
     source: Source = EXACT,
 ) -> EmbDraw:
-    """Impute one data set once: the rows `targets` (k,) completed; bounds and priors in units of x."""
+    """Impute one data set once; bounds and priors in units of x."""
+    x, missing, patterns, ids, targets = table
     data, centre, scale = prepare(x, missing, patterns, ids)
     weights = data.usable
     if bootstrap:
@@ -232,10 +232,8 @@ def emb_draw(
     ids, known = jnp.maximum(ids, 0), ids >= 0
     prior_rows, row_priors, counted = None, None, weights
     if priors is not None:
-        mean, precision = (
-            (priors.mean - centre[None]) / scale[None],
-            priors.precision * jnp.square(scale)[None],
-        )
+        mean = (priors.mean - centre[None]) / scale[None]
+        precision = priors.precision * jnp.square(scale)[None]
         prior_rows = (data.x0, weights, ids, CellPriors(priors.rows, mean, precision))
         counted = weights.at[priors.rows].set(0.0)
         blank = jnp.zeros_like(data.x0)
@@ -253,23 +251,19 @@ def emb_draw(
 @program("bootstrap")
 def emb_draws(
     keys: Array,
-    x: Array,
-    missing: Array,
-    patterns: Array,
-    ids: Array,
-    targets: Array,
+    table: IncompleteRows,
     settings: EmSettings,
     bounds: Bounds | None,
     priors: CellPriors | None,
     *,
     bootstrap: bool,
 ) -> EmbDraw:
-    """Map `emb_draw` over keys (m,); x is (n, p), or (m, n, p): one per imputation."""
+    """Map `emb_draw` over keys (m,); x of the table is (n, p), or (m, n, p): one per imputation."""
 
-    def one(key: Array, own: Array) -> EmbDraw:
-        return emb_draw(key, own, missing, patterns, ids, targets, settings, bootstrap, bounds, priors)
+    def one(key: Array, x: Array) -> EmbDraw:
+        return emb_draw(key, table._replace(x=x), settings, bootstrap, bounds, priors)
 
-    return jax.vmap(one, in_axes=(0, None if x.ndim == 2 else 0))(keys, x)
+    return jax.vmap(one, in_axes=(0, None if table.x.ndim == 2 else 0))(keys, table.x)
 
 
 def emb_impute(
@@ -329,11 +323,10 @@ def emb_impute(
     settings = EmSettings(
         jnp.asarray(tolerance, x.dtype), jnp.asarray(max_iter, jnp.int32), jnp.asarray(ridge, x.dtype)
     )
-    targets, ids = jnp.arange(x.shape[0]), match_patterns(missing, patterns)
+    table = IncompleteRows(x, missing, patterns, match_patterns(missing, patterns), jnp.arange(x.shape[0]))
 
     def one(number: Array) -> EmbDraw:
-        own_key = fold_in(key, number)
-        return emb_draw(own_key, x, missing, patterns, ids, targets, settings, bootstrap, source=source)
+        return emb_draw(fold_in(key, number), table, settings, bootstrap, source=source)
 
     draw = jax.vmap(one)(jnp.arange(m))
     return draw.rows, draw.fit

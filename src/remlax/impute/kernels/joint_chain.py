@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ...engine.programs import program
 from .draws import KnownCells, LatentBlocks, latent_covariance
 from .emb import match_patterns
 from .joint import Hyper, JointState, SweepNoise, Tuning, sweep, sweep_noise
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 
-START_STREAM, SWEEP_STREAM, NOISE_STREAM = 0, 1, 2
-
-
-class Chain(NamedTuple):
-    """A chain's key, its state, and which sweep comes next."""
-
-    key: Array
-    state: JointState
+START_STREAM, SWEEP_STREAM, NOISE_STREAM, OUTCOME_STREAM = 0, 1, 2, 3
+State = TypeVar("State")
 
 
 def default_priors(r: int, n_random: int, s: int, dtype: jnp.dtype) -> JointPriors:
@@ -31,21 +25,17 @@ def default_priors(r: int, n_random: int, s: int, dtype: jnp.dtype) -> JointPrio
     def number(value: float) -> Array:
         return jnp.asarray(value, dtype)
 
-    return JointPriors(
-        number(r), jnp.eye(r, dtype=dtype), number(size), jnp.eye(size, dtype=dtype), number(0.0), number(50.0)
-    )
+    scales = jnp.eye(r, dtype=dtype), jnp.eye(size, dtype=dtype)
+    return JointPriors(number(r), scales[0], number(size), scales[1], number(0.0), number(50.0))
 
 
 def _start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tuple[Array, ...]) -> Array:
     """Put the latents of observed categories where they are admissible."""
-    start = 0
-    for number, width in enumerate(blocks.nominal):
+    for number, own in enumerate(blocks.nominal_columns):
         category = cells.category[:, number][:, None]
-        levels = jnp.arange(1, width + 1, dtype=category.dtype)[None]
+        levels = jnp.arange(1, own.stop - own.start + 1, dtype=category.dtype)[None]
         inside = jnp.where(category == levels, 1.0, -0.5).astype(y.dtype)
-        own = slice(start, start + width)
         y = y.at[:, own].set(jnp.where(category >= 0, inside, y[:, own]))
-        start += width
     for number, (column, _) in enumerate(blocks.ordinal):
         category, own_cuts = cells.category[:, len(blocks.nominal) + number], cuts[number]
         edges = jnp.concatenate([own_cuts[:1] - 1.0, own_cuts, own_cuts[-1:] + 1.0])
@@ -54,12 +44,10 @@ def _start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tupl
     return y
 
 
-def _start_covariance(size: int, nominal: tuple[int, ...], factor: Array) -> Array:
-    cov, start = factor * jnp.eye(size, dtype=factor.dtype), 0
-    for width in nominal:
-        own = slice(start, start + width)
-        cov = cov.at[own, own].set(latent_covariance(width, factor.dtype))
-        start += width
+def _start_covariance(size: int, blocks: LatentBlocks, factor: Array) -> Array:
+    cov = factor * jnp.eye(size, dtype=factor.dtype)
+    for own in blocks.nominal_columns:
+        cov = cov.at[own, own].set(latent_covariance(own.stop - own.start, factor.dtype))
     return cov
 
 
@@ -74,8 +62,8 @@ def start_chain(
     y2 = jnp.where(data.cells2.missing, jax.random.normal(keys[1], data.y2.shape, dtype), data.y2)
     factors = jnp.exp(jax.random.uniform(keys[2], (2,), dtype, minval=-1.0, maxval=1.0))
     groups = data.xx.shape[0]
-    residual = _start_covariance(r, spec.rows.nominal, factors[0])
-    psi = _start_covariance(s, spec.clusters.nominal, factors[1])
+    residual = _start_covariance(r, spec.rows, factors[0])
+    psi = _start_covariance(s, spec.clusters, factors[1])
     psi = jnp.zeros((r * q + s, r * q + s), dtype).at[r * q :, r * q :].set(psi)
     psi = psi.at[: r * q, : r * q].set(0.3 * factors[1] * jnp.eye(r * q, dtype=dtype))
     step = jnp.asarray(-2.0, dtype)
@@ -112,63 +100,34 @@ def parameters(state: JointState, spec: JointSpec) -> Array:
 
 def run_chain(
     key: Array,
-    state: JointState,
+    state: State,
     data: JointData,
-    priors: JointPriors,
     first: Array,
     count: Array,
     burn: Array,
-    spec: JointSpec,
     room: int,
-) -> tuple[JointState, Array]:
+    move: Callable[[Array, SweepNoise, State, Array], State],
+    row: Callable[[State], Array],
+) -> tuple[State, Array]:
     """Make `count` sweeps, numbered from `first`; record the parameters after each, (room, P).
 
-    Sweeps numbered below `burn` adapt the Metropolis steps. Sweep k depends on the key and on k alone.
+    ``move(key, noise, state, gain)`` makes a sweep and ``row(state)`` gives its parameters. Sweeps numbered below
+    `burn` adapt the Metropolis steps. Sweep k depends on the key and on k alone.
     """
-    sweep_key = jax.random.fold_in(key, SWEEP_STREAM)
-    noise_key = jax.random.fold_in(key, NOISE_STREAM)
-    record = jnp.zeros((room, parameters(state, spec).shape[0]), data.y.dtype)
+    sweep_key, noise_key = (jax.random.fold_in(key, stream) for stream in (SWEEP_STREAM, NOISE_STREAM))
 
-    def step(number: Array, carry: tuple[JointState, Array, SweepNoise]) -> tuple[JointState, Array, SweepNoise]:
+    def step(number: Array, carry: tuple[State, Array, SweepNoise]) -> tuple[State, Array, SweepNoise]:
         old, kept, noise = carry
         at = (number + 1).astype(data.y.dtype)
         gain = jnp.where(number < burn, 2.0 * at**-0.6, 0.0)
-        new = sweep(jax.random.fold_in(sweep_key, number), noise, old, data, spec, priors, gain)
+        new = move(jax.random.fold_in(sweep_key, number), noise, old, gain)
         following = sweep_noise(jax.random.fold_in(noise_key, number + 1), data)
-        return new, kept.at[(number - first) % room].set(parameters(new, spec)), following
+        return new, kept.at[(number - first) % room].set(row(new)), following
 
+    record = jnp.zeros((room, row(state).shape[0]), data.y.dtype)
     noise = sweep_noise(jax.random.fold_in(noise_key, first), data)
     last, record, _ = lax.fori_loop(first, first + count, step, (state, record, noise))
     return last, record
-
-
-@program("spec")
-def start_chains(
-    keys: Array, data: JointData, cuts: tuple[Array, ...], cuts2: tuple[Array, ...], *, spec: JointSpec
-) -> JointState:
-    """Map `start_chain` over keys (m,)."""
-    return jax.vmap(lambda key: start_chain(key, data, spec, cuts, cuts2))(keys)
-
-
-@program("spec", "room")
-def run_chains(
-    keys: Array,
-    states: JointState,
-    data: JointData,
-    priors: JointPriors,
-    first: Array,
-    count: Array,
-    burn: Array,
-    *,
-    spec: JointSpec,
-    room: int,
-) -> tuple[JointState, Array]:
-    """Map `run_chain` over chains (m,) of one data set."""
-
-    def one(key: Array, state: JointState) -> tuple[JointState, Array]:
-        return run_chain(key, state, data, priors, first, count, burn, spec, room)
-
-    return jax.vmap(one)(keys, states)
 
 
 def joint_impute(
@@ -247,7 +206,11 @@ def joint_impute(
     def one(number: Array) -> tuple[Array, Array]:
         own = jax.random.fold_in(key, number)
         start = start_chain(own, data, spec, (), ())
-        state, record = run_chain(own, start, data, law, zero, end, end, spec, 1)
+        state, record = run_chain(
+            own, start, data, zero, end, end, 1,
+            lambda key, noise, state, gain: sweep(key, noise, state, data, spec, law, gain),
+            lambda state: parameters(state, spec),
+        )  # fmt: skip
         completed = y.at[rows].set(state.y * scale[None] + centre[None])
         return jnp.where(missing, completed, y), record[0]
 

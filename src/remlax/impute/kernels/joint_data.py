@@ -120,20 +120,5 @@ def reduce_rows(
     q, p = z.shape[1], x.shape[1]
     zxzx = jnp.einsum("jca,jdb->jcdab", zx, zx).reshape(n_clusters * q * q, p * p)
     y2, x2, cells2 = upper
-    return JointData(
-        y[active],
-        x[active],
-        z[active],
-        cluster[active],
-        weight[active],
-        cells,
-        xx,
-        zz,
-        zx,
-        zxzx,
-        frozen,
-        y2,
-        x2,
-        x2.mT @ x2,
-        cells2,
-    )
+    own = (y[active], x[active], z[active], cluster[active], weight[active])
+    return JointData(*own, cells, xx, zz, zx, zxzx, frozen, y2, x2, x2.mT @ x2, cells2)
