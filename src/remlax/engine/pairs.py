@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jax import Array
-from scipy import sparse
 
 from ..kernels.crossed import CrossedIndex
 from ..kernels.dense import CrossedStructure
@@ -107,7 +107,9 @@ def find_meetings(
     number = np.cumsum(occurs, dtype=np.int32) - 1
     key = number[pair_flat]
     # to rows of a sparse matrix, which sorts by counting
-    by_key = sparse.csr_array((np.ones(len(key), bool), (key, np.arange(len(key)))), (len(keys), len(key))).indices
+    by_key = scipy.sparse.csr_array(
+        (np.ones(len(key), bool), (key, np.arange(len(key)))), (len(keys), len(key))
+    ).indices
     # at least one entry is padding, for the padded pairs to point at; lists that are sorted stay so
     n_entries, n_pairs, n_keys = padded_size(len(entry_level) + 1), padded_size(len(key)), padded_size(len(keys))
     spare = n_entries - 1

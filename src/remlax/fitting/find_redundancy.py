@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from ..engine.pairs import find_cells
 from ..kernels.theta import ThetaMap
@@ -220,7 +220,7 @@ def _row_products(model: Assembled, k: int, use: np.ndarray, columns: Sequence[n
     for f, left in enumerate(columns):
         for g in range(f, len(columns)):
             cell = codes[f] if g == f else find_cells(codes[f], codes[g], layout.factors[g].n_levels).codes
-            cells = sparse.csr_array((np.ones(len(use)), cell, np.arange(len(use) + 1)))
+            cells = scipy.sparse.csr_array((np.ones(len(use)), cell, np.arange(len(use) + 1)))
             pairs = left[:, :, :, None] * columns[g][:, :, None, :]
             flat = cells.T @ pairs.swapaxes(0, 1).reshape(len(use), -1)
             by_set = flat.reshape(flat.shape[0], len(left), -1).swapaxes(0, 1)

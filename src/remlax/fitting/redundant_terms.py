@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import block_diag
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from .assemble import Assembled
 from .redundancy import Redundancy
@@ -39,7 +38,9 @@ def redundant_terms(model: Assembled, found: Redundancy) -> list[RedundantTerms]
     size = np.linalg.norm(found.root, axis=1)
     null = (found.root @ found.null) / size[:, None]
     lost = np.flatnonzero(~found.determined(np.eye(len(size))))
-    count, connected = connected_components(np.abs(null[lost] @ null[lost].T) > found.tol, directed=False)
+    count, connected = scipy.sparse.csgraph.connected_components(
+        np.abs(null[lost] @ null[lost].T) > found.tol, directed=False
+    )
     owner = np.full(len(size), -1)
     for t, term in enumerate(model.layout.terms):
         owner[term.theta] = t
@@ -51,7 +52,7 @@ def redundant_terms(model: Assembled, found: Redundancy) -> list[RedundantTerms]
         basis = left[:, length > ZERO * length[0]]
         terms = tuple(sorted({int(t) for t in owner[places]} - {-1}))
         if terms in out:
-            places, basis = np.append(out[terms].places, places), block_diag(out[terms].null, basis)
+            places, basis = np.append(out[terms].places, places), scipy.linalg.block_diag(out[terms].null, basis)
         out[terms] = RedundantTerms(places, basis, terms)
     return list(out.values())
 

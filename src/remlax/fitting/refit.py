@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import sparse
+import scipy
 
 from ..data.imputed import ImputedData
 from ..data.made_frames import MadeFrames
@@ -29,7 +29,7 @@ EXACT_FIT = 1e-13
 BLOCK_NUMBERS = 2**21
 
 
-def z_matrices(model: Assembled, k: int) -> list[sparse.csr_array]:
+def z_matrices(model: Assembled, k: int) -> list[scipy.sparse.csr_array]:
     """Z of each factor, in elimination order, as it is inside: sparse (n, levels * q), level by level."""
     out = []
     for f, z in enumerate(inner_columns(model, k)):
@@ -37,7 +37,7 @@ def z_matrices(model: Assembled, k: int) -> list[sparse.csr_array]:
         n, q = z.shape
         columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
         shape = (n, model.layout.factors[f].n_levels * q)
-        out.append(sparse.csr_array((z.reshape(-1), columns, np.arange(n + 1) * q), shape=shape))
+        out.append(scipy.sparse.csr_array((z.reshape(-1), columns, np.arange(n + 1) * q), shape=shape))
     return out
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jax import Array
 
 from ..engine.programs import float64
 from ..engine.shapes import bucket
@@ -200,7 +201,8 @@ def load(
     y2, cells2 = _cells(upper.y, upper.category, len(upper.y))
     x, z = (np.pad(part.x, ((0, more), (0, 0))) for part in (model.fixed, model.random))
     cluster = np.pad(model.cluster, (0, more)).astype(np.int32)
-    arrays: Any = map(jnp.asarray, (y, x, z, cluster, weight, active))
+    arrays: tuple[Array, Array, Array, Array, Array, Array]
+    arrays = jax.tree.map(jnp.asarray, (y, x, z, cluster, weight, active))
     above = (jnp.asarray(y2), jnp.asarray(model.upper_fixed.x), cells2)
     data = reduce_rows(*arrays, cells=cells, n_clusters=len(upper.y), specific=specific, upper=above)
     return data, JointSpec(lower.blocks, upper.blocks, specific), rows
@@ -236,8 +238,9 @@ def _load_outcome(
     residual, random = (1.0 if np.ndim(v) else float(v) for v in (prior.residual_scale, prior.random_scale))
     law = JointPrior(residual_scale=residual, random_scale=random, coef_precision=prior.coef_precision)
     cluster = model.cluster.astype(np.int32)
-    arrays: Any = (np.nan_to_num(own.y), np.isnan(own.y), own.fixed, own.random, own.targets, places, cluster)
-    return Outcome(*jax.tree.map(jnp.asarray, arrays), priors=law.arrays(1, q))
+    host = (np.nan_to_num(own.y), np.isnan(own.y), own.fixed, own.random, own.targets, places, cluster)
+    arrays: tuple[Array, Array, Array, Array, Array, Array, Array] = jax.tree.map(jnp.asarray, host)
+    return Outcome(*arrays, priors=law.arrays(1, q))
 
 
 def run_sweeps(chains: Chains, sweeps: int, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:

@@ -8,7 +8,6 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 import scipy
-from scipy import special
 
 from ..errors import PoolingError
 from ..shapes import Float, Int
@@ -190,7 +189,7 @@ def how_many_imputations(
     checks.level(conf_level)
     checks.positive(cv, "cv=")
     z = scipy.stats.norm.isf((1.0 - conf_level) / 2.0)
-    upper = np.asarray(special.expit(special.logit(gamma) + z * np.sqrt(2.0 / m_pilot)))
+    upper = np.asarray(scipy.special.expit(scipy.special.logit(gamma) + z * np.sqrt(2.0 / m_pilot)))
     needed = np.maximum(np.ceil(1.0 + 0.5 * (upper / cv) ** 2), 2.0).astype(np.int64)
     return ImputationsNeeded(int(needed.max()), np.asarray(needed), gamma, upper, m_pilot, cv, conf_level)
 

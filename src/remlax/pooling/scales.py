@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from ..errors import PoolingError, PoolingWarning, warn
 from ..shapes import Bool, Float, Int
@@ -47,10 +47,10 @@ FISHER_Z = Scale("fisher_z", np.arctanh, np.tanh, lambda r: 1.0 / (1.0 - r**2), 
 #: Shares such as the intraclass correlation.
 LOGIT = Scale(
     "logit",
-    special.logit,
-    special.expit,
+    lambda share: scipy.special.logit(share),
+    lambda z: scipy.special.expit(z),
     lambda share: 1.0 / (share * (1.0 - share)),
-    lambda z: special.expit(z) * special.expit(-z),
+    lambda z: scipy.special.expit(z) * scipy.special.expit(-z),
     0.0,
     1.0,
 )
