@@ -13,7 +13,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from .data import ImputedData
-from .data.checks import check_frame, column_array, n_missing
+from .data.checks import check_frame, frame_array, n_missing
 from .data.coerce import stacked
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
@@ -242,7 +242,7 @@ def _complete_rows(
             "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
             DataWarning,
         )
-    if not any(n_missing(column_array(data[name])) for name in columns):
+    if not any(n_missing(frame_array(data, list(data.columns).index(name))) for name in columns):
         return data, None
     kept = data[columns].notna().all(axis=1).to_numpy()
     if not kept.any():
