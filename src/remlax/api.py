@@ -295,12 +295,12 @@ def _warn(fitted: Fitted) -> None:
     labels, several = fitted.model.rows.labels, fitted.n_sets > 1
     for text in redundancy_notes(Selection.all_of(fitted)):
         warn(text, IdentifiabilityWarning)
-    failed = [k for k in range(fitted.n_sets) if not fitted.converged[k]]
-    singular = [k for k in range(fitted.n_sets) if fitted.singular[k] and fitted.converged[k]]
-    if failed:
+    converged = fitted.converged
+    failed, singular = np.flatnonzero(~converged), np.flatnonzero(fitted.singular & converged)
+    if len(failed):
         where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
         warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
-    if singular:
+    if len(singular):
         where = f" in imputation {shortened(labels[k] for k in singular)}" if several else ""
         warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)

@@ -25,7 +25,8 @@ def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Se
     refuse_other_outcomes(fits)
     if on_failure not in ("raise", "warn", "drop"):
         raise PoolingError(f"on_failure={on_failure!r} is not known: use 'raise', 'warn' or 'drop'")
-    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    converged = fits.fitted.converged
+    failed = [k for k in fits.which if not converged[k]]
     used, left_out = fits.which, list[int]()
     if failed:
         names = shortened(f"{fits.rows.labels[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
