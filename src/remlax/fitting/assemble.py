@@ -14,6 +14,7 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.batch import Batch
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
+from ..engine.stack import make_batch
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
@@ -237,7 +238,7 @@ def _assembled(
     return Assembled(
         rows=rows,
         layout=layout,
-        batch=layout.assembly.batch(found, layout.tables),
+        batch=make_batch(found, layout.structure, layout.tables, layout.index),
         keep=keep,
         units=units,
         inverse=inverse if turn is None else turn @ inverse,
