@@ -13,7 +13,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from .data import ImputedData
-from .data.checks import check_frame, column_array, n_missing
+from .data.checks import check_frame, frame_array, n_missing
 from .data.coerce import stacked
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
@@ -242,7 +242,7 @@ def _complete_rows(
             "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
             DataWarning,
         )
-    if not any(n_missing(column_array(data[name])) for name in columns):
+    if not any(n_missing(frame_array(data, list(data.columns).index(name))) for name in columns):
         return data, None
     kept = data[columns].notna().all(axis=1).to_numpy()
     if not kept.any():
@@ -295,12 +295,12 @@ def _warn(fitted: Fitted) -> None:
     labels, several = fitted.model.rows.labels, fitted.n_sets > 1
     for text in redundancy_notes(Selection.all_of(fitted)):
         warn(text, IdentifiabilityWarning)
-    failed = [k for k in range(fitted.n_sets) if not fitted.converged[k]]
-    singular = [k for k in range(fitted.n_sets) if fitted.singular[k] and fitted.converged[k]]
-    if failed:
+    converged = fitted.converged
+    failed, singular = np.flatnonzero(~converged), np.flatnonzero(fitted.singular & converged)
+    if len(failed):
         where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
         warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
-    if singular:
+    if len(singular):
         where = f" in imputation {shortened(labels[k] for k in singular)}" if several else ""
         warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)

@@ -323,6 +323,14 @@ def test_a_fit_reads_its_formula_and_looks_for_its_columns_once():
     }
 
 
+def test_a_formula_that_was_read_is_kept():
+    text = "y ~ kept + (1 + kept | g)"
+    assert parse_formula(text) is parse_formula(text)
+    for other in (None, 3, ["y ~ x + (1 | g)"]):
+        with pytest.raises(FormulaError, match="a formula is text"):
+            parse_formula(other)  # type: ignore[arg-type]
+
+
 def test_pieces_that_read_the_same_are_equal():
     one, other = (parse_formula(text) for text in ("y~x +I( z^2 )+ (1+x|g)", "y ~ x + I(z**2) + (1 + x | g)"))
     assert one == other

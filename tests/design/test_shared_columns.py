@@ -9,6 +9,7 @@ import pytest
 from remlax import ImputedData
 from remlax.design.build import ModelRows, read_rows
 from remlax.design.formula import parse_formula
+from remlax.design.groups import grouping_factor
 from remlax.design.model_matrix import model_matrix
 
 N = 12
@@ -90,3 +91,12 @@ def test_constants_of_an_offset_are_no_columns():
     assert offset is not None
     for k, frame in enumerate(given):
         np.testing.assert_array_equal(offset.of(k), 2 * np.pi * frame["x"])
+
+
+@pytest.mark.parametrize("levels", [["b", "a", "B", "é", "10", "9"], ["a"], ["", " ", "\U0001f600", "\uffff"]])
+def test_text_has_the_levels_and_codes_that_pandas_finds_in_objects(levels):
+    cells = list(np.random.default_rng(2).permutation(np.array(levels * 3, dtype=object)))
+    factor = grouping_factor(pd.DataFrame({"g": pd.Series(cells, dtype="str")}), ("g",), "g")
+    codes, expected = pd.factorize(np.array(cells, dtype=object), sort=True)
+    np.testing.assert_array_equal(factor.codes, codes)
+    assert factor.levels.tolist() == list(expected)

@@ -19,9 +19,9 @@ from ..design.rows import RowMatrix
 from ..design.syntax import variables
 from ..design.tree import Node
 from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
+from ..engine.pairs import Meetings
 from ..engine.programs import float64
 from ..engine.shapes import host_leaf
-from ..engine.stack import NestedAssembly
 from ..errors import SimulationError
 from ..fitting.assemble import z_columns
 from ..fitting.checks import check_groups
@@ -137,7 +137,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     names = rows.fixed.names
     _check_aliased(names, rows.x)
     layout = make_layout(rows, reml=reml)
-    if not isinstance(layout.assembly, NestedAssembly):
+    if isinstance(layout.index, Meetings):
         raise SimulationError(
             "The grouping factors of the model are crossed: batched methods fit one factor, or factors nested in each "
             "other; analyse crossed models by a function of yours that calls remlax.lmer."
@@ -163,8 +163,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
         columns=tuple(name for name in needed_columns(parsed) if name not in groups),
     )
     ancestors = tuple(
-        tuple(host_leaf(part[:size]) for part in of_factor)
-        for of_factor, size in zip(layout.assembly.ancestors, exact, strict=True)
+        tuple(host_leaf(part[:size]) for part in of_factor) for of_factor, size in zip(layout.index, exact, strict=True)
     )
     _compare(model, rows, layout, frame)
     return model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors)

@@ -40,25 +40,23 @@ def check_frames(frames: Sequence[object], names: Sequence[str]) -> tuple[pd.Dat
     Raises DataError: also where columns, column types or sets of categories differ between the frames.
     """
     first = check_frame(frames[0], names[0])
-    rest = [
-        # columns that are those of the first have been looked at
-        frame
-        if isinstance(frame, pd.DataFrame) and len(frame) and frame.columns.equals(first.columns)
-        else check_frame(frame, name)
-        for frame, name in zip(frames[1:], names[1:], strict=True)
-    ]
-    types = list(first.dtypes)
+    types = _types(first)
     # equal categories may come in another order, and objects may hold anything: these are looked at one by one
     plain = not any(isinstance(t, pd.CategoricalDtype) or pd.api.types.is_object_dtype(t) for t in types)
-    conformed = []
-    for frame, name in zip(rest, names[1:], strict=True):
-        same = (
-            plain
-            and frame.columns.equals(first.columns)
-            and all(frame_array(frame, j).dtype == t for j, t in enumerate(types))
-        )
-        conformed.append(frame.copy(deep=False) if same else conform(frame, first, name, names[0]))
-    return (first.copy(deep=False), *conformed)
+    conformed = [first.copy(deep=False)]
+    for frame, name in zip(frames[1:], names[1:], strict=True):
+        # columns that are those of the first have been looked at
+        known = isinstance(frame, pd.DataFrame) and len(frame) > 0 and frame.columns.equals(first.columns)
+        checked = cast(pd.DataFrame, frame) if known else check_frame(frame, name)
+        same = known and plain and _types(checked) == types
+        conformed.append(checked.copy(deep=False) if same else conform(checked, first, name, names[0]))
+    return tuple(conformed)
+
+
+def _types(frame: pd.DataFrame) -> list[Any]:
+    """Types of the columns; a Series of them costs twenty times as much, which K frames feel."""
+    take = getattr(getattr(frame, "_mgr", None), "get_dtypes", None)
+    return list(frame.dtypes if take is None else take())
 
 
 def conform(frame: pd.DataFrame, first: pd.DataFrame, name: str, first_name: str) -> pd.DataFrame:
@@ -165,12 +163,17 @@ def same_values(left: pd.Series, right: pd.Series) -> bool:
 
 def same_arrays(left: ColumnArray, right: ColumnArray) -> bool:
     """Tell the same of the arrays of two columns."""
-    if pd.api.types.is_numeric_dtype(left.dtype) and pd.api.types.is_numeric_dtype(right.dtype):
+    if _is_number(left.dtype) and _is_number(right.dtype):
         return _same_numbers(_as_floats(left), _as_floats(right))
     if left.dtype == right.dtype:
         one, other = (pd.arrays.NumpyExtensionArray(a) if isinstance(a, np.ndarray) else a for a in (left, right))
         return bool(cast(Any, one).equals(other))
     return bool(pd.Series(left).astype(object).equals(pd.Series(right).astype(object)))
+
+
+def _is_number(dtype: Any) -> bool:
+    kind = dtype.kind if isinstance(dtype, np.dtype) else ""
+    return kind in "biufc" if kind else pd.api.types.is_numeric_dtype(dtype)
 
 
 def _as_floats(array: ColumnArray) -> np.ndarray:

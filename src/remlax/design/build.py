@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -136,6 +136,7 @@ class _Sources:
 
     data: ImputedData
     offsets: np.ndarray
+    variables: tuple[str, ...]
     known: dict[str, np.ndarray | pd.Series[Any]] = field(default_factory=dict)
 
     @property
@@ -152,9 +153,18 @@ class _Sources:
     def frame(self, columns: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray | None]:
         if self.shared(columns):
             return self.frames[0], None
+        whole = self.differing
+        return whole if set(columns) <= set(whole.columns) else self._below(columns), self.offsets
+
+    @cached_property
+    def differing(self) -> pd.DataFrame:
+        """Variables of the formula that differ: one frame serves nearly all that is evaluated."""
+        return self._below([name for name in self.variables if not self.shared((name,))])
+
+    def _below(self, columns: Sequence[str]) -> pd.DataFrame:
         # column by column: selecting columns of K frames and joining those costs several times as much
         rows = pd.RangeIndex(self.offsets[-1])  # a right side may use no column at all
-        return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows, copy=False), self.offsets
+        return pd.DataFrame({name: self._stacked(name) for name in columns}, index=rows, copy=False)
 
     def _stacked(self, name: str) -> np.ndarray | pd.Series[Any]:
         if name not in self.known:
@@ -190,7 +200,8 @@ def read_rows(
     ------
     DataError, FormulaError, DesignError
     """
-    sources = _Sources(data, np.concatenate([[0], np.cumsum([len(frame) for frame in data.frames])]))
+    offsets = np.cumsum([0, *map(len, data.frames)])
+    sources = _Sources(data, offsets, formula.variables)
     fixed, x = _matrix(formula.fixed_tree, sources, "fixed part", formula.contrasts)
     y = _column(formula.response_tree, sources, "response")
     _check_response(y, formula.response, sources, data.labels)
@@ -290,11 +301,11 @@ def _located(
 
 
 def _check_response(y: RowArray, name: str, sources: _Sources, labels: Sequence[object]) -> None:
-    for k in range(1 if y.offsets is None else len(sources.frames)):
-        values = y.of(k)
-        if values.min() == values.max():
-            where = f" in imputation {labels[k]}" if len(labels) > 1 else ""
-            raise DataError(f"the response {name!r} is constant{where}: there is nothing to explain")
+    starts = sources.offsets[: 1 if y.offsets is None else -1]
+    constant = np.minimum.reduceat(y.values, starts) == np.maximum.reduceat(y.values, starts)
+    for k in np.flatnonzero(constant).tolist():
+        where = f" in imputation {labels[k]}" if len(labels) > 1 else ""
+        raise DataError(f"the response {name!r} is constant{where}: there is nothing to explain")
 
 
 def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData) -> RowArray:

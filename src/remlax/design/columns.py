@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from ..data.checks import frame_array
 from ..errors import DataError, FormulaError, shortened
 from .functions import Array, Categorical
 from .tokens import nearest
@@ -43,18 +44,18 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
         If a name belongs to several columns.
     """
     for name in names:
-        _column(frame, name, what)
+        _position(frame, name, what)
 
 
-def _column(frame: pd.DataFrame, name: str, what: str) -> pd.Series[Any]:
+def _position(frame: pd.DataFrame, name: str, what: str) -> int:
     if name not in frame.columns:
         known = [column for column in frame.columns if isinstance(column, str)]
         hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
         raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
-    column = frame[name]
-    if not isinstance(column, pd.Series):
+    position = frame.columns.get_loc(name)
+    if not isinstance(position, int):
         raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
-    return column
+    return position
 
 
 def _some(names: list[str], most: int = 10) -> str:
@@ -86,7 +87,11 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorica
     DataError
         For missing or infinite cells, and for dates and other things that are neither numbers nor categories.
     """
-    series = _column(frame, name, what)
+    position = _position(frame, name, what)
+    values = frame_array(frame, position)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return _numbers(values.astype(np.float64, copy=False), frame.index, name, what)
+    series = frame.iloc[:, position]
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(series, name, what)
@@ -94,7 +99,7 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorica
         _refuse_missing(series, name, what)
         return series.to_numpy(dtype=np.bool_)
     if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
-        return _numbers(series, name, what)
+        return _numbers(series.to_numpy(dtype=np.float64, na_value=np.nan), frame.index, name, what)
     if types.is_string_dtype(dtype) or types.is_object_dtype(dtype):
         return _objects(series, name, what)
     advice = ""
@@ -103,16 +108,10 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorica
     raise DataError(f"column {name!r} in the {what} is of type {dtype}, neither numbers nor categories{advice}")
 
 
-def _numbers(series: pd.Series[Any], name: str, what: str) -> Array:
-    if isinstance(series.dtype, np.dtype):
-        values: Array = series.to_numpy(dtype=np.float64)
-    else:
-        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+def _numbers(values: Array, index: pd.Index[Any], name: str, what: str) -> Array:
     if not np.isfinite(values).all():
-        _refuse_missing(series, name, what)
-        infinite = np.flatnonzero(~np.isfinite(values))
-        raise DataError(f"column {name!r} in the {what} has {_cells(infinite.size, 'infinite')} "
-                        f"(the first at row {series.index[infinite[0]]!r})")  # fmt: skip
+        for kind, test in (("missing", np.isnan), ("infinite", np.isinf)):
+            _refuse_cells(test(values), kind, index, name, what)
     return values
 
 
@@ -153,11 +152,11 @@ def _no_categories(name: str, what: str, kinds: set[str]) -> DataError:
 
 
 def _refuse_missing(series: pd.Series[Any], name: str, what: str) -> None:
-    missing = np.flatnonzero(series.isna().to_numpy())
-    if missing.size:
-        raise DataError(f"column {name!r} in the {what} has {_cells(missing.size, 'missing')} "
-                        f"(the first at row {series.index[missing[0]]!r})")  # fmt: skip
+    _refuse_cells(series.isna().to_numpy(), "missing", series.index, name, what)
 
 
-def _cells(count: int, kind: str) -> str:
-    return f"{count} {kind} cell{'s' if count > 1 else ''}"
+def _refuse_cells(bad: np.ndarray, kind: str, index: pd.Index[Any], name: str, what: str) -> None:
+    at = np.flatnonzero(bad)
+    if at.size:
+        cells = f"{at.size} {kind} cell{'s' if at.size > 1 else ''}"
+        raise DataError(f"column {name!r} in the {what} has {cells} (the first at row {index[at[0]]!r})")

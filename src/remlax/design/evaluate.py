@@ -159,6 +159,8 @@ class FrameEvaluator(Evaluator):
             value = self.value(node)
         if not isinstance(value, np.ndarray | Categorical | NamedColumns):
             raise FormulaError(f"{node.text!r} in the {self.what} is a constant; it must use a column")
+        if isinstance(node, Name):
+            return value  # `read_column` has looked
         for part in value.parts.values() if isinstance(value, NamedColumns) else [value]:
             if isinstance(part, np.ndarray) and not np.isfinite(part).all():
                 raise self.not_finite(node, part)

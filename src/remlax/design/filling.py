@@ -46,11 +46,6 @@ def fill_column(n: int, values: list[Finished], pieces: tuple[Any, ...], name: s
     return fill(n, values, (pieces,), (name,), what)[:, 0]
 
 
-def weights_key(selector: Selector) -> object:
-    """Compare weights by level as numbers, where a column has them."""
-    return selector.tobytes() if isinstance(selector, np.ndarray) else None
-
-
 def _by_part(column: Array, part: Array) -> Array:
     """Look at a column of all data sets as one row for each, where the part is of values that all share."""
     return column if len(part) == len(column) else column.reshape(-1, len(part))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from .own_contrasts import GivenContrasts
 from .syntax import parse_sides
 from .terms import expand, flatten, product
-from .tokens import clip, problem
+from .tokens import clip, problem, require_text
 from .tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in
 
 ZERO, ONE = Constant("0", 0.0), Constant("1", 1.0)
@@ -130,6 +130,12 @@ def parse_formula(text: str) -> MixedFormula:
     >>> [(term.lhs, term.group_label) for term in formula.random]
     [('1', 'b:a'), ('1', 'a'), ('0 + x', 'b:a'), ('0 + x', 'a')]
     """
+    require_text(text)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=64)  # a formula is fitted again and again, as to bootstrap samples
+def _parsed(text: str) -> MixedFormula:
     response, right = parse_sides(text)
     if isinstance(right, Binary) and right.op in ("|", "||"):
         left, group = right.left.text, right.right.text

@@ -47,6 +47,11 @@ class GroupingFactor:
 
 def _column_levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Codes and level names of one column, levels in R's order; unused levels are dropped."""
+    if isinstance(column.dtype, pd.StringDtype):
+        codes, found = column.array.factorize()
+        names = found.tolist()
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return np.argsort(order)[codes], [names[k] for k in order]
     if isinstance(column.dtype, pd.CategoricalDtype):
         raw = column.cat.codes.to_numpy()
         used, codes = np.unique(raw, return_inverse=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FormulaError, shortened
 from .coding import Finished, Plan, Selector, code_terms, shape_of
 from .evaluate import FrameEvaluator, evaluate
-from .filling import fill, fill_column, weights_key
+from .filling import fill, fill_column
 from .functions import Categorical, NamedColumns, State, level_name
 from .own_contrasts import GivenContrasts, check_names, with_contrasts
 from .rows import RowMatrix
@@ -64,6 +65,7 @@ class MatrixSpec:
     names: tuple[str, ...]
     variables: tuple[str, ...]
     _factors: tuple[Node, ...]
+    _labels: tuple[str, ...]
     _levels: tuple[tuple[Any, ...] | None, ...]  # of the categorical factors
     _plan: Plan
     _owners: tuple[int, ...]  # per column: the position of its term; -1 for the intercept
@@ -76,14 +78,14 @@ class MatrixSpec:
         pairs = zip(self._factors, self._levels, strict=True)
         return frozenset(name for node, levels in pairs if levels is not None for name in columns_in(node))
 
-    @property
+    @cached_property
     def columns(self) -> list[tuple[object, ...]]:
         """What every column is: its name, and the factors in it with their weights by level.
 
         A data column may be called ``Intercept``, and a contrast as a category is.
         """
         return [
-            (name, *((label(self._factors[slot]), weights_key(selector)) for slot, selector in product))
+            (name, *((self._labels[slot], _comparable(selector)) for slot, selector in product))
             for name, product in zip(self.names, self._plan, strict=True)
         ]
 
@@ -114,14 +116,14 @@ class MatrixSpec:
         states = {text: dict(state) for text, state in self._states.items()}
         evaluator = FrameEvaluator(frame, states, self.what)
         return [
-            _matched(_categories(evaluator.term(node)), levels, label(node), self.what)
-            for node, levels in zip(self._factors, self._levels, strict=True)
+            _matched(_categories(evaluator.term(node)), levels, name, self.what)
+            for node, levels, name in zip(self._factors, self._levels, self._labels, strict=True)
         ]
 
     @property
     def term_columns(self) -> dict[str, tuple[int, ...]]:
         """Positions of the columns of every term but the intercept, by the term as the formula has it."""
-        labels = [":".join(label(self._factors[slot]) for slot in term) for term in self._terms]
+        labels = [":".join(self._labels[slot] for slot in term) for term in self._terms]
         return {name: tuple(j for j, owner in enumerate(self._owners) if owner == t) for t, name in enumerate(labels)}
 
     def term_contrasts(self, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -143,7 +145,6 @@ class MatrixSpec:
         """
         rng, n = np.random.default_rng(0), 8 * len(self.names) + 32
         like = self._values(frame.iloc[:1])
-        labels = tuple(label(node) for node in self._factors)
         rank = -1
         while rank < len(self.names):
             n *= 2
@@ -151,7 +152,7 @@ class MatrixSpec:
             coded = [
                 replace(value, contrast="contr.sum") if isinstance(value, Categorical) else value for value in values
             ]
-            other = code_terms(-1 in self._owners, self._terms, labels, tuple(map(shape_of, coded)))
+            other = code_terms(-1 in self._owners, self._terms, self._labels, tuple(map(shape_of, coded)))
             here = fill(n, values, self._plan, self.names, self.what)
             there = fill(n, coded, other.plan, other.names, self.what)
             weights, _, there_rank, _ = np.linalg.lstsq(there, here, rcond=None)
@@ -231,7 +232,8 @@ def model_matrix(rhs: Expression, frame: pd.DataFrame, *, what: str = "fixed par
     if not len(frame):
         raise DataError(f"the data have no rows to build the {what} from")
     states: dict[str, State] = {}
-    spec, values = _specify(rhs, FrameEvaluator(frame, states, what).term, states, what)
+    evaluator = FrameEvaluator(frame, states, what)
+    spec, values = _specify(rhs, lambda node, _: evaluator.term(node), states, what)
     return ModelMatrix(spec.names, fill(len(frame), values, spec._plan, spec.names, what), spec)
 
 
@@ -266,8 +268,8 @@ def stacked_matrix(
     states: dict[str, State] = {}
     owners: list[bool] = []
 
-    def value(node: Node) -> Finished:
-        frame, own = frame_of(tuple(columns_in(node)))
+    def value(node: Node, names: tuple[str, ...]) -> Finished:
+        frame, own = frame_of(names)
         owners.append(own)
         return FrameEvaluator(frame, states, what).term(node)
 
@@ -292,7 +294,7 @@ def stacked_matrix(
 
 def _specify(
     rhs: Expression,
-    value: Callable[[Node], Finished],
+    value: Callable[[Node, tuple[str, ...]], Finished],
     states: dict[str, State],
     what: str,
     contrasts: GivenContrasts = MappingProxyType({}),
@@ -302,12 +304,13 @@ def _specify(
     terms = expand(tree, rhs if isinstance(rhs, str) else "")
     used = sorted({i for term in terms.terms for i in term})
     nodes = [terms.factors[i] for i in used]
-    values = [_categories(value(node)) for node in nodes]
-    for node, one in zip(nodes, values, strict=True):
-        _check_levels(one, label(node), what)
+    read = [columns_in(node) for node in nodes]
+    values = [_categories(value(node, names)) for node, names in zip(nodes, read, strict=True)]
+    labels = tuple(label(node) for node in nodes)
+    for name, one in zip(labels, values, strict=True):
+        _check_levels(one, name, what)
     slot = {factor: k for k, factor in enumerate(used)}
     products = tuple(tuple(slot[i] for i in term) for term in terms.terms)
-    labels = tuple(label(node) for node in nodes)
     check_names(
         contrasts, [name for name, one in zip(labels, values, strict=True) if isinstance(one, Categorical)], what
     )
@@ -320,8 +323,14 @@ def _specify(
         twice = next(name for name in names if names.count(name) > 1)
         raise FormulaError(f"two columns of the {what} would be called {twice!r}; rename the data column")
     levels = tuple(one.levels if isinstance(one, Categorical) else None for one in values)
-    variables = tuple(dict.fromkeys(name for node in nodes for name in columns_in(node)))
-    return MatrixSpec(tree, what, names, variables, tuple(nodes), levels, plan, owners, products, states), values
+    variables = tuple(dict.fromkeys(name for names in read for name in names))
+    spec = MatrixSpec(tree, what, names, variables, tuple(nodes), labels, levels, plan, owners, products, states)
+    return spec, values
+
+
+def _comparable(selector: Selector) -> object:
+    """Weights by level as numbers, where a column has them."""
+    return selector.tobytes() if isinstance(selector, np.ndarray) else None
 
 
 def _categories(value: Finished) -> Finished:

@@ -83,10 +83,15 @@ def _continues(char: str) -> bool:
     return char == "." or ("a" + char).isidentifier()
 
 
-def tokenize(text: str) -> list[Token]:
-    """Cut `text` into tokens, without the blanks and with an "end" token."""
+def require_text(text: object) -> None:
+    """Refuse a formula that is no text."""
     if not isinstance(text, str):
         raise FormulaError(f"a formula is text such as 'y ~ x + (1 | g)', not {type(text).__name__}")
+
+
+def tokenize(text: str) -> list[Token]:
+    """Cut `text` into tokens, without the blanks and with an "end" token."""
+    require_text(text)
     tokens, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)

@@ -162,11 +162,14 @@ def run(
     compiled, fixed = mapped(kernel), tuple(sorted(static.items()))
 
     def one(piece: np.ndarray) -> T:
-        filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
+        own, problem = arguments, batch.problem
+        if which is not None or size != batch.n_sets:
+            filled = np.concatenate([piece, np.repeat(piece[:1], size - len(piece))])
+            own = jax.tree.map(lambda a: np.asarray(a)[filled], arguments)
+            problem = batch.take(sets[filled]).problem
         # and no other thread of the process runs one at that time
         with float64(), _ONE_AT_A_TIME if alone else nullcontext():
-            own = jax.tree.map(lambda a: np.asarray(a)[filled], arguments)
-            placed = place(batch.mesh, own, batch.take(sets[filled]).problem)
+            placed = place(batch.mesh, own, problem)
             out = compiled(*placed, static=fixed, mesh=batch.mesh)
             on_host: T = jax.tree.map(lambda a: np.asarray(a)[: len(piece)], out)
             return on_host

@@ -78,9 +78,9 @@ def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED
     # NaN asks for the start of the criterion for each data set
     best = _fit_once(batch, np.full((batch.n_sets, theta_map.n_theta), np.nan), optimizer, criterion)
     best = _by_reversed_columns(batch, best, criterion)
-    usable = np.isfinite(batch.problem.products.ww).all(axis=(1, 2))
     for tries in range(1, len(STARTS) + 1):
-        which = np.flatnonzero(try_again(best, tries, theta_map) & usable)
+        which = np.flatnonzero(try_again(best, tries, theta_map))
+        which = which[np.isfinite(np.asarray(batch.problem.products.ww)[which]).all(axis=(1, 2))]
         if not len(which):
             break
         part = _rows(best, which)
@@ -95,8 +95,10 @@ def _by_reversed_columns(batch: Batch, best: Optimum, criterion: Criterion) -> O
     """Fit data sets that are ill-conditioned with the columns of Z reversed, and go on from there."""
     theta_map = batch.structure.theta_map
     which = np.flatnonzero(ill_conditioned(np.asarray(best.theta), np.asarray(best.status), theta_map))
+    if not len(which):
+        return best
     part = batch.take(which)
-    reverse = part.problem.reversed() if len(which) else None
+    reverse = part.problem.reversed()
     if reverse is None:
         return best
     start = reversed_theta(np.asarray(best.theta)[which], theta_map)

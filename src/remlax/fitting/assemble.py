@@ -14,14 +14,13 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.batch import Batch
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
+from ..engine.stack import make_batch
 from ..errors import DataError
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
 from .units import Units, centring, mean_squares, random_units, triangular, turned, turned_term
 
-# rows of a data set from which a thread for each core pays
-LONG = 30_000
 # range of a response relative to its mean below which it is rounding error to a large part
 FEW_DIGITS = 1e-11
 # standard error of a contrast, relative to those of its coefficients, that rounding error leaves 4 digits of
@@ -220,10 +219,8 @@ def _conditioned(
     by_qr: bool = False,
 ) -> Conditioned | None:
     """Cross-products in well-conditioned coordinates; None where that needs QR."""
-    # threads pay where each of the calls between which Python holds its lock takes long
-    threads = (os.cpu_count() or 1) if rows.offsets[-1] >= LONG * rows.n_sets else 1
     named = host_columns(rows, layout, units, columns, keep)
-    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=threads)
+    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=os.cpu_count() or 1)
 
 
 def _assembled(
@@ -241,7 +238,7 @@ def _assembled(
     return Assembled(
         rows=rows,
         layout=layout,
-        batch=layout.assembly.batch(found, layout.tables),
+        batch=make_batch(found, layout.structure, layout.tables, layout.index),
         keep=keep,
         units=units,
         inverse=inverse if turn is None else turn @ inverse,

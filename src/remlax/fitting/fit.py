@@ -10,7 +10,8 @@ import numpy as np
 
 from ..engine.batch import run
 from ..engine.fit import fit, solve_batch
-from ..kernels.inference import conditional_modes, variance_information
+from ..engine.shapes import host_leaf
+from ..kernels.inference import VarianceInformation, conditional_modes, variance_information
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import on_boundary
@@ -28,14 +29,6 @@ class Modes:
 
     modes: np.ndarray
     variances: np.ndarray
-
-
-@dataclass(frozen=True)
-class Information:
-    """Hessian of the unprofiled deviance in (theta inside, log sigma), (K, d+1, d+1); d vcov(beta), (K, p, p, d+1)."""
-
-    hess: np.ndarray
-    d_cov: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +147,12 @@ class Fitted:
         return tuple(out)
 
     @cached_property
-    def information(self) -> Information:
-        """Information about the variance parameters, and how vcov(beta) depends on them."""
+    def information(self) -> VarianceInformation:
+        """Information about (theta inside, log sigma), and how vcov(beta) in the user's units depends on them."""
         found = run(variance_information, self.model.batch, self.inner)
         p, inverse = len(self.model.keep), self.model.inverse
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
-        return Information(np.asarray(found.hess), np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse))
+        return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
 
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""

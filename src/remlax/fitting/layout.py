@@ -12,7 +12,7 @@ from ..design.build import ModelRows
 from ..design.groups import GroupingFactor, elimination_order
 from ..engine.pairs import Cells, find_cells, find_meetings, padded_size, pair_count
 from ..engine.shapes import bucket
-from ..engine.stack import Assembly, CrossedAssembly, NestedAssembly
+from ..engine.stack import Index
 from ..errors import ModelSizeError
 from ..kernels.cross_products import Table, nested_tables
 from ..kernels.dense import CrossedStructure
@@ -77,8 +77,8 @@ class Layout:
     tables : tuple of Table
     table_codes : tuple
         For each table, the code of every row (stacked rows, or one data set's where shared).
-    assembly : Assembly
-        What makes a batch of the tables.
+    index : tuple or Meetings
+        Ancestors of the levels of nested factors, or which levels of crossed ones meet.
     """
 
     terms: tuple[TermLayout, ...]
@@ -87,7 +87,7 @@ class Layout:
     structure: Structure
     tables: tuple[Table, ...]
     table_codes: tuple[np.ndarray, ...]
-    assembly: Assembly
+    index: Index
 
 
 def lme4_order(levels: list[int]) -> list[int]:
@@ -124,8 +124,7 @@ def make_layout(rows: ModelRows, *, reml: bool) -> Layout:
         for f, fine in enumerate(factors)
     )
     codes = tuple(f.codes for f in factors)
-    assembly = NestedAssembly(structure, ancestors)
-    return Layout(terms, factors, tuple(order), structure, nested_tables(structure), codes, assembly)
+    return Layout(terms, factors, tuple(order), structure, nested_tables(structure), codes, ancestors)
 
 
 def _sizes(rows: ModelRows, factors: Sequence[GroupingFactor]) -> tuple[list[int], int]:
@@ -192,8 +191,8 @@ def _crossed_layout(
         tables.append(Table(g + 1, (h + 1,), False, padded_size(len(cells.left))))
         codes.append(cells.codes)
     assert len(q) == k  # one width per factor
-    assembly = CrossedAssembly(structure, find_meetings(structure, first, dense))
-    return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), assembly)
+    meetings = find_meetings(structure, first, dense)
+    return Layout(terms, factors, source, structure, tuple(tables), tuple(codes), meetings)
 
 
 def _refuse_too_large(

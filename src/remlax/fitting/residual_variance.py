@@ -40,7 +40,7 @@ def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
 def _may_explain_all(model: Assembled) -> bool:
     rows = model.rows
     effects = sum(len(term.names) * rows.factors[term.factor].n_levels for term in rows.terms)
-    return len(model.keep) + effects >= min(rows.n_rows(k) for k in range(rows.n_sets))
+    return len(model.keep) + effects >= int(np.diff(rows.offsets).min())
 
 
 def _far_away(model: Assembled, theta: np.ndarray) -> Iterator[np.ndarray]:

@@ -134,7 +134,8 @@ class Selection:
     @property
     def failed(self) -> list[object]:
         """Labels of the data sets whose fit did not converge, selected or left out."""
-        return self.named(k for k in (*self.which, *self.dropped) if not self.fitted.converged[k])
+        converged = self.fitted.converged
+        return self.named(k for k in (*self.which, *self.dropped) if not converged[k])
 
     @property
     def left_out(self) -> list[object]:

@@ -37,7 +37,7 @@ def variance_covariance(fits: Selection) -> np.ndarray:
     the pseudo-inverse. Directions that the design leaves undetermined are left out as well: what they change has no
     variance.
     """
-    hess = fits.fitted.information.hess[fits.index]
+    hess = np.asarray(fits.fitted.information.hess)[fits.index]
     out = 2 * scaled_pinv(hess)
     for i, k in enumerate(fits.index):
         redundancies = fits.fitted.redundancies.each[k]
@@ -83,7 +83,7 @@ def satterthwaite_df(fits: Selection, contrasts: np.ndarray) -> np.ndarray:
     """Degrees of freedom 2 (l'Cl)^2 / Var(l'Cl), (K, r), of contrasts (r, p), or of each data set's own, (K, r, p)."""
     rows = np.broadcast_to(contrasts, (fits.n_sets, *contrasts.shape[-2:]))
     variance = np.einsum("kri,kij,krj->kr", rows, fits.vcov, rows)
-    grad = np.einsum("kri,kijt,krj->krt", rows, fits.fitted.information.d_cov[fits.index], rows)
+    grad = np.einsum("kri,kijt,krj->krt", rows, np.asarray(fits.fitted.information.d_cov)[fits.index], rows)
     return matched_df(variance, grad, variance_covariance(fits))
 
 

@@ -19,7 +19,8 @@ def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Se
     """Decide which fits are pooled and which are dropped."""
     refuse_other_outcomes(fits)
     Checks(PoolingError).choice(on_failure, OnFailure, "on_failure=")
-    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    converged = fits.fitted.converged
+    failed = [k for k in fits.which if not converged[k]]
     used, left_out = fits.which, list[int]()
     if failed:
         names = shortened(f"{fits.rows.labels[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
