@@ -90,13 +90,20 @@ def nested_derivatives(
     if not hessian:
         none = jnp.zeros((0, 0), grad.dtype)
         return Expansion(logdet, m, border.value, grad, none, none)
+    return Expansion(logdet, m, border.value, grad, *_second_derivatives(lams, maps, by_d, slopes, sweep))
 
+
+def _second_derivatives(
+    lams: tuple[Array, ...], maps: tuple[Array, ...], by_d: list[Array], slopes: list[_Slopes], sweep: _Sweep
+) -> tuple[Array, Array]:
+    """Hessian (d, d), and derivatives of M in the border's coordinates (d, w, w)."""
+    border = sweep.border
     # entries of theta by factor, finest first
-    own = [problem.structure.theta_map.entries(f)[0] for f in range(len(stages))]
-    n, w, done = len(grad), len(border.slope), 0
+    own = [sweep.problem.structure.theta_map.entries(f)[0] for f in range(len(slopes))]
+    n, w, done = sum(map(len, own)), len(border.slope), 0
     parts: list[Array] = []
     changes: list[Array] = []
-    arrived: list[_Tangents | None] = [None for _ in stages]
+    arrived: list[_Tangents | None] = [None for _ in slopes]
     for f, slope in enumerate(slopes):
         directions, tangents = maps[f][own[f]], arrived[f]
         d_lam = directions @ lams[f].T
@@ -120,7 +127,7 @@ def nested_derivatives(
     hess = (hess + hess.T) / 2
     if (np.diff(order) != 1).any():
         hess, d_m = hess[np.ix_(order, order)], d_m[order]
-    return Expansion(logdet, m, border.value, grad, hess, d_m)
+    return hess, d_m
 
 
 def _placed(block: Array, start: tuple[int, ...], n: int) -> Array:
