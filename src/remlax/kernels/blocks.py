@@ -72,12 +72,19 @@ def _eliminate_unrolled(zz: Array, lam: Array, *, lower: bool) -> tuple[Array, A
     return jnp.stack([jnp.stack(row) for row in cond_var]), logdet  # type: ignore[return-value]
 
 
-def apply_levels(blocks: Float[Array, "q q levels"], columns: Float[Array, "q r levels"]) -> Float[Array, "q r levels"]:
-    """Multiply (q, q, L) blocks into (q, r, L) columns, level by level."""
-    q = blocks.shape[0]
-    if q > UNROLL_UP_TO:
-        return jnp.einsum("ijl,jrl->irl", blocks, columns)
-    return jnp.stack([sum(blocks[i, j][None] * columns[j] for j in range(q)) for i in range(q)])
+def apply_levels(
+    blocks: Float[Array, "*#n a b #levels"], columns: Float[Array, "*#n b c #levels"]
+) -> Float[Array, "... a c _levels"]:
+    """Multiply (..., a, b, L) blocks into (..., b, c, L) columns, level by level; axes of length one are repeated.
+
+    Products with the levels as the batch of a `dot_general` would take three times as long to compile and to run.
+    """
+    left, right = blocks[..., :, :, None, :], columns[..., None, :, :, :]
+    inner = blocks.shape[-2]
+    if inner > UNROLL_UP_TO:
+        return jnp.sum(left * right, axis=-3)
+    out: Array = sum(left[..., j, :, :] * right[..., j, :, :] for j in range(inner))  # type: ignore[assignment]
+    return out
 
 
 # elements of an indicator matrix up to which a product with it is quicker than adding one by one

@@ -169,13 +169,14 @@ def moment_start(problem: Problem[Any, Any]) -> Float[Array, " d"]:
     Array (d,)
         Lambda is diagonal; every entry is at least 0.1, so that no start lies on the boundary.
     """
-    sums, map_ = problem.column_sums(), problem.structure.theta_map
-    tau2 = []
-    for a in np.flatnonzero(map_.diagonal):
-        g, s = (part[map_.row[a]] for part in sums[map_.factor[a]])
+    map_, tau2 = problem.structure.theta_map, []
+    for g, s in problem.column_sums():
         equal = _moment_ratio(g, s, jnp.ones_like(g))
-        tau2.append(_moment_ratio(g, s, 1.0 / (1.0 + equal * jnp.maximum(g - 1.0, 0.0)) ** 2))
-    ratios = jnp.stack(tau2)
+        tau2.append(_moment_ratio(g, s, 1.0 / (1.0 + equal[:, None] * jnp.maximum(g - 1.0, 0.0)) ** 2))
+    # in theta's order
+    first = np.cumsum((0, *map_.q))
+    places = [int(first[map_.factor[a]]) + map_.row[a] for a in np.flatnonzero(map_.diagonal)]
+    ratios = jnp.concatenate(tau2)[np.array(places)]
     # never less than a third for the residual: columns that overlap claim the same variance twice
     rest = jnp.maximum(1.0 - jnp.sum(ratios), 0.3)
     diagonal = jnp.maximum(jnp.sqrt(ratios / rest), 0.1)
@@ -183,6 +184,6 @@ def moment_start(problem: Problem[Any, Any]) -> Float[Array, " d"]:
 
 
 def _moment_ratio(g: Array, s: Array, weight: Array) -> Array:
-    """tau^2 from sums of squares g and sums of products s of every level, at least 0."""
-    least = 1e-3 * jnp.sum(weight * g)
-    return jnp.clip(jnp.sum(weight * (s * s - g)) / jnp.maximum(jnp.sum(weight * (g * g - g)), least), 0.0, 1e6)
+    """tau^2 of every column from sums of squares g and sums of products s of every level, (q, L); at least 0."""
+    size, above, spread = jnp.sum(weight[None] * jnp.stack([g, s * s - g, g * g - g]), axis=2)
+    return jnp.clip(above / jnp.maximum(spread, 1e-3 * size), 0.0, 1e6)

@@ -27,12 +27,14 @@ from .theta import mapped_factors
 class _Solved(NamedTuple):
     """The dense part at one theta.
 
-    logdet: log|Q|; q_inv (n_dense, n_dense); x (n_dense, w): Q^-1 R; border: g at M; by_m (w, w): derivative of g in M.
+    logdet: log|Q|; q_inv (n_dense, n_dense); x (n_dense, w): Q^-1 R; m (w, w): M; border: g at M; by_m (w, w):
+    derivative of g in M.
     """
 
     logdet: Array
     q_inv: Array
     x: Array
+    m: Array
     border: Border
     by_m: Array
 
@@ -105,10 +107,10 @@ def crossed_derivatives(
 
     form = _contract(raw, by, structure)
     grad = jnp.concatenate([jax.grad(of_first)(theta[first]), jax.grad(of_rest)(theta[rest], form)])[order]
-    value = logdet + at.logdet + at.border.value
+    total = logdet + at.logdet
     if not hessian:
         none = jnp.zeros((0, 0), theta.dtype)
-        return Expansion(value, at.border.value, grad, none, none)
+        return Expansion(total, at.m, at.border.value, grad, none, none)
     moved: CrossedParts = jax.vmap(lambda t: push_raw(push_blocks(t)[0]))(jnp.eye(len(first), dtype=theta.dtype))
     moved_forms = jax.vmap(lambda one: _contract(one, by, structure))(moved)
     cross = jax.vmap(jax.grad(of_rest), (None, 0))(theta[rest], moved_forms)
@@ -118,16 +120,17 @@ def crossed_derivatives(
     )
     curvature, d_m = _curvature(tangents, at)
     hess = (jnp.block([[by_first, cross], [cross.T, by_rest]]) + curvature)[np.ix_(order, order)]
-    return Expansion(value, at.border.value, grad, (hess + hess.T) / 2, d_m[order])
+    return Expansion(total, at.m, at.border.value, grad, (hess + hess.T) / 2, d_m[order])
 
 
 def _solve(parts: CrossedParts, border_of: Callable[[Array], Border]) -> _Solved:
     root = inverse_root(parts.block)
     q_inv = root_gram(root)
     half = root @ parts.right
-    border = border_of(parts.m - half.T @ half)
+    m = parts.m - half.T @ half
+    border = border_of(m)
     by_m = border.transform.T @ (border.slope[:, None] * border.transform)
-    return _Solved(-2 * jnp.sum(jnp.log(jnp.diagonal(root))), q_inv, q_inv @ parts.right, border, by_m)
+    return _Solved(-2 * jnp.sum(jnp.log(jnp.diagonal(root))), q_inv, q_inv @ parts.right, m, border, by_m)
 
 
 def _slopes(at: _Solved, lams: Factors, structure: CrossedStructure) -> tuple[CrossedParts, CrossedParts]:

@@ -128,10 +128,9 @@ def solve_with_information(
     Solution, VarianceInformation
         At theta and the sigma that maximises the likelihood given theta.
     """
-    logdet, m = marginal(theta, problem)  # XLA sees that the expansion begins with the same
-    factors = factor_inverse(m)
-    solution = _solution(logdet, factors, problem)
     whole = expansion(theta, problem, hessian=True)
+    factors = factor_inverse(whole.m)  # XLA sees that the expansion holds the same
+    solution = _solution(whole.logdet, factors, problem)
     p, n = problem.structure.n_fixed, degrees(problem)
     inverse, slope, cov = factors[1][:p, :p], whole.d_m[:, p, p], solution.unscaled_cov
     d_cov = -jnp.einsum("ki,akl,lj->ija", inverse, whole.d_m[:, :p, :p], inverse)

@@ -14,6 +14,7 @@ from jax import Array
 
 from ..shapes import Float, Int
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
+from .nested_derivatives import Stage, nested_derivatives
 from .posterior import Elimination
 from .problem import Border, CrossProducts, Expansion, Problem, Structure, own_effects, repeat_zy
 from .theta import mapped_factors, reversed_columns
@@ -45,35 +46,38 @@ class Nested(Problem[Structure, CrossProducts]):
         self, lams: tuple[Float[Array, "_q _q"], ...], *, lower: bool = True
     ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """Eliminate the factors, finest first; see `Problem`."""
-        return self._swept(lambda zz, f: eliminate_levels(zz, lams[f], lower=lower))
+        return self._eliminated(lambda zz, f: eliminate_levels(zz, lams[f], lower=lower))[1:]
 
     def marginal_near(
         self, lams: tuple[Float[Array, "_q _q"], ...], es: tuple[Float[Array, "_q _q"], ...]
     ) -> tuple[Float[Array, ""], Float[Array, "w w"]]:
         """See `Problem`."""
-        return self._swept(lambda zz, f: eliminate_near(zz, lams[f], es[f]))
+        return self._eliminated(lambda zz, f: eliminate_near(zz, lams[f], es[f]))[1:]
 
-    def _swept(self, eliminate: Eliminate) -> tuple[Array, Array]:
+    def _eliminated(self, eliminate: Eliminate) -> tuple[list[Stage], Array, Array]:
+        """Every factor at its elimination, log|V| and M."""
         zz, zr = list(self.products.zz), list(self.products.zr)
         w = self.structure.n_fixed + 1
         m, total = self.products.ww, jnp.zeros((), self.products.ww.dtype)
+        stages: list[Stage] = []
         for f in range(self.structure.n_factors):
             cond_var, logdet = eliminate(zz[f], f)
             total = total + logdet
             solved = apply_levels(cond_var, zr[f])
+            stages.append(Stage(zz[f], zr[f], cond_var, solved))
             self._update(zz, zr, f, solved)
             m = m - jnp.einsum("kal,kbl->ab", zr[f][:, -w:], solved[:, -w:])
-        return total, m
+        return stages, total, m
 
     def _update(self, zz: list[Array], zr: list[Array], f: int, solved: Array) -> None:
         """Take an eliminated factor out of the coarser ones, each level out of the level that holds it."""
-        for g, (start, stop) in self._coarser(f):
-            update = jnp.einsum("kal,kbl->abl", zr[f][:, start:stop], solved[:, start:])
+        for g, (start, stop) in self.coarser(f):
+            update = apply_levels(jnp.swapaxes(zr[f][:, start:stop], 0, 1), solved[:, start:])
             summed = sum_by_level(update, self.index[f][g - f - 1], self.structure.n_levels[g])
             q = stop - start
             zz[g], zr[g] = zz[g] - summed[:, :q], zr[g] - summed[:, q:]
 
-    def _coarser(self, f: int) -> list[tuple[int, tuple[int, int]]]:
+    def coarser(self, f: int) -> list[tuple[int, tuple[int, int]]]:
         """Coarser factors, and where their columns begin and end in ``zr[f]``."""
         edges = accumulate(self.structure.q[f + 1 :], initial=0)
         return list(zip(range(f + 1, self.structure.n_factors), pairwise(edges), strict=True))
@@ -87,65 +91,10 @@ class Nested(Problem[Structure, CrossProducts]):
         hessian: bool,
         lower: bool = True,
     ) -> Expansion:
-        """Analytic for one factor; for several the reverse-mode gradient is linearised once, and pushed forwards."""
-        if self.structure.n_factors == 1:
-            (lam,), (directions,) = mapped_factors(theta, maps), maps
-            return self._single(lam, directions, border_of, hessian=hessian, lower=lower)
-
-        def total(t: Array) -> tuple[Array, tuple[Array, Border]]:
-            logdet, m = self.marginal(mapped_factors(t, maps), lower=lower)
-            border = border_of(m)
-            return logdet + border.value, (m, border)
-
-        def sloped(t: Array) -> tuple[tuple[Array, Array, Array], Border]:
-            (value, (m, border)), grad = jax.value_and_grad(total, has_aux=True)(t)
-            return (value, grad, m), border
-
-        if not hessian:
-            (value, grad, _), border = sloped(theta)
-            none = jnp.zeros((0, 0), theta.dtype)
-            return Expansion(value, border.value, grad, none, none)
-        (value, grad, _), push, border = jax.linearize(sloped, theta, has_aux=True)
-        _, hess, d_m = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
-        d_m = jnp.einsum("ix,axy,jy->aij", border.transform, d_m, border.transform)
-        return Expansion(value, border.value, grad, (hess + hess.T) / 2, d_m)
-
-    def _single(
-        self, lam: Array, directions: Array, border_of: Callable[[Array], Border], *, hessian: bool, lower: bool
-    ) -> Expansion:
-        """Derivatives of a model with one factor, all of them from one pass over the levels.
-
-        With A = Z'V^-1 Z and B = Z'V^-1 [X y] per level, the criterion is differentiated by D = Lambda Lambda' first
-        and by theta then. ``directions`` (d, q, q): Lambda is the sum of theta's entries times these.
-        """
-        zz, zr = self.products.zz[0], self.products.zr[0]
-        cond_var, logdet = eliminate_levels(zz, lam, lower=lower)
-        solved = apply_levels(cond_var, zr)
-        border = border_of(self.products.ww - jnp.einsum("kal,kbl->ab", zr, solved))
-
-        # in the coordinates of the border; for the profiled deviance the last column is Z'V^-1 (y - X beta) / sqrt(r2)
-        a = zz - apply_levels(zz, apply_levels(cond_var, zz))
-        b = jnp.einsum("ial,ca->icl", zr - apply_levels(zz, solved), border.transform)
-        c = jnp.einsum("ial,a,jal->ijl", b, border.slope, b)
-
-        grad_d = jnp.sum(a - c, axis=2)
-        grad = 2 * jnp.einsum("aij,ij->a", directions, grad_d @ lam)
-        if not hessian:
-            none = jnp.zeros((0, 0), grad.dtype)
-            return Expansion(logdet + border.value, border.value, grad, none, none)
-        d_lam = directions @ lam.T
-        d_d = d_lam + jnp.swapaxes(d_lam, 1, 2)
-        # the sums over levels are two Gram matrices, the rest is d x d work
-        q, w = b.shape[0], b.shape[1]
-        a2, c2, b2 = a.reshape(q * q, -1), c.reshape(q * q, -1), b.reshape(q * w, -1)
-        mixed = ((2 * c2 - a2) @ a2.T).reshape(q, q, q, q)
-        d_m = -jnp.einsum("aij,ixjy->axy", d_d, (b2 @ b2.T).reshape(q, w, q, w))
-        hess = (
-            jnp.einsum("ijkl,ajk,bli->ab", mixed, d_d, d_d)
-            - jnp.einsum("axy,xy,bxy->ab", d_m, border.curvature, d_m)
-            + 2 * jnp.einsum("aik,ij,bjk->ab", directions, grad_d, directions)
-        )
-        return Expansion(logdet + border.value, border.value, grad, (hess + hess.T) / 2, d_m)
+        """See `nested_derivatives`."""
+        lams = mapped_factors(theta, maps)
+        stages, logdet, m = self._eliminated(lambda zz, f: eliminate_levels(zz, lams[f], lower=lower))
+        return nested_derivatives(lams, maps, logdet, m, border_of(m), stages, self, hessian=hessian)
 
     def column_sums(self) -> list[tuple[Float[Array, "_q _levels"], Float[Array, "_q _levels"]]]:
         """See `Problem`."""
@@ -192,7 +141,7 @@ class Nested(Problem[Structure, CrossProducts]):
                 for b, (right_codes, right) in enumerate(seen[: a + 1]):
                     both = jnp.where(left_codes == right_codes, jnp.sum(left * right, axis=1), 0.0)
                     out = out._replace(variance=out.variance + (1.0 if a == b else 2.0) * both)
-            coarser = self._coarser(f)
+            coarser = self.coarser(f)
             last = coarser[-1][1][1] if coarser else 0
             for codes, z in waiting[f]:
                 pushed = -jnp.einsum("ric,ri->rc", solved[codes], z)
@@ -211,7 +160,7 @@ class Nested(Problem[Structure, CrossProducts]):
         """Draw the coarsest factor first."""
         own = own_effects(found, weight, scale, noise)
         for f in range(self.structure.n_factors - 2, -1, -1):
-            for g, (start, stop) in self._coarser(f):
+            for g, (start, stop) in self.coarser(f):
                 coarse = own[g][:, :, self.index[f][g - f - 1]]
                 own[f] = own[f] - jnp.einsum("iql,sql->sil", found.solved[f][:, start:stop], coarse)
         return tuple(own)
@@ -235,7 +184,7 @@ class Nested(Problem[Structure, CrossProducts]):
         zr = []
         for f, a in enumerate(self.products.zr):
             right = np.arange(a.shape[2])
-            for g, (start, stop) in self._coarser(f):
+            for g, (start, stop) in self.coarser(f):
                 right[start:stop] = start + order[g]
             zr.append(a[:, order[f]][:, :, right])
         return replace(self, products=replace(self.products, zz=zz, zr=tuple(zr)))

@@ -38,15 +38,21 @@ class Border(NamedTuple):
 class Expansion(NamedTuple):
     """log|V| + g(M) at one theta, with its derivatives.
 
-    value scalar; border_value scalar: g(M) alone; grad (d,); hess (d, d); d_m (d, w, w): derivatives of M in the
-    coordinates of ``Border``. The last two are empty where no Hessian was asked for.
+    logdet scalar: log|V|; m (w, w): M; border_value scalar: g(M); grad (d,); hess (d, d); d_m (d, w, w): derivatives of
+    M in the coordinates of ``Border``. The last two are empty where no Hessian was asked for.
     """
 
-    value: Float[Array, ""]
+    logdet: Float[Array, ""]
+    m: Float[Array, "w w"]
     border_value: Float[Array, ""]
     grad: Float[Array, " d"]
     hess: Float[Array, "_d _d"]
     d_m: Float[Array, " ..."]
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """log|V| + g(M)."""
+        return self.logdet + self.border_value
 
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -41,6 +42,13 @@ def factor_inverse(a: Float[Array, "*k p p"]) -> tuple[Float[Array, "*k p p"], F
     >>> factor.tolist(), inverse.tolist()
     ([[2.0, 0.0], [1.0, 2.0]], [[0.5, 0.0], [-0.25, 0.5]])
     """
+    out: tuple[Array, Array] = _factor_inverse(a)
+    return out
+
+
+# one function of a program, however often it is called: the root of a large matrix has 16 such leaves
+@jax.jit
+def _factor_inverse(a: Array) -> tuple[Array, Array]:
     size = a.shape[-1]
     rows = jnp.arange(size)
 
