@@ -80,7 +80,7 @@ def lmer(
         names of the coefficients as its columns; the rows of an array are in the order of the levels. Or the name of
         contrasts, such as ``"contr.sum"``.
     optimizer : Newton or LBFGS, default ``Newton()``
-        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
+        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
         Where to fit; JAX's default device unless given. A platform ("gpu") means all its devices. Several devices
         share the data sets: with one data set, name one.
@@ -173,7 +173,7 @@ def lmer_list(
     contrasts : dict, optional
         As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
-        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS finished by Newton steps; both end at the same theta.
+        Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
         Where to fit; JAX's default device unless given. A platform ("gpu") means all its devices. Several devices
         share the data sets; results are those of one device.

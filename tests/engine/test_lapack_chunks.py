@@ -24,6 +24,7 @@ from remlax.kernels.inference import (
     solve,
     variance_information,
 )
+from remlax.kernels.lbfgs import lbfgs
 from remlax.kernels.newton import newton
 from remlax.kernels.posterior import draw
 
@@ -87,6 +88,7 @@ def test_other_programs_call_no_lapack(formula):
     limit = np.full(2, 9, np.int32)
     kernels = {
         newton: (theta, limit),
+        lbfgs: (theta, limit),
         solve: (theta,),
         conditional_modes: (theta, gamma),
         variance_information: (theta,),
@@ -95,7 +97,11 @@ def test_other_programs_call_no_lapack(formula):
         minimise_held: (held, limit),
     }
     with jax.enable_x64(True):
-        texts = {kernel: batch.mapped(kernel).lower(given, problem).as_text() for kernel, given in kernels.items()}
+        static = {lbfgs: (("options", rx.LBFGS()),)}
+        texts = {
+            kernel: batch.mapped(kernel).lower(given, problem, static.get(kernel, ())).as_text()
+            for kernel, given in kernels.items()
+        }
     assert not [kernel.__name__ for kernel, text in texts.items() if "lapack" in text]
 
 

@@ -18,9 +18,6 @@ from ..kernels.theta import reversed_theta
 from .batch import Batch, mapped, run
 from .shapes import host_leaf
 
-# exact Newton steps before L-BFGS takes over; their last Hessian is its preconditioner
-WARM_STEPS = 5
-
 
 def fit_batch(theta: Array, problem: Problem[Any, Any], max_iter: int = 100) -> Optimum:
     """Fit a batch of data sets by Newton's method: pure JAX, to be called inside one's own ``jax.jit``.
@@ -47,17 +44,11 @@ def fit_batch(theta: Array, problem: Problem[Any, Any], max_iter: int = 100) -> 
 def _fit_once(
     batch: Batch, theta: np.ndarray, optimizer: LBFGS | Newton, criterion: Criterion, *, some: bool = False
 ) -> Optimum:
-    def steps(start: Any, most: int) -> Optimum:
-        limit = np.full(batch.n_sets, most, np.int32)
-        return run(newton, batch, start, limit, some=some, criterion=criterion)
-
     if isinstance(optimizer, Newton):
-        return steps(theta, optimizer.max_iter)
-    start = steps(theta, WARM_STEPS)
-    # the preconditioner is an eigendecomposition of every data set
-    middle, iterations = run(lbfgs, batch, start, lapack=True, some=some, options=optimizer, criterion=criterion)
-    last = steps(middle, optimizer.max_iter)
-    return last._replace(evaluations=start.evaluations + last.evaluations, iterations=iterations)
+        limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
+        return run(newton, batch, theta, limit, some=some, criterion=criterion)
+    limit = np.full(batch.n_sets, Newton().max_iter, np.int32)
+    return run(lbfgs, batch, theta, limit, some=some, options=optimizer, criterion=criterion)
 
 
 def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED) -> Optimum:

@@ -7,14 +7,19 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ..errors import others_quiet
 from ..shapes import Float, Int
-from .criterion import Criterion
-from .newton import PROFILED, Optimum
+from .criterion import Criterion, Derivatives
+from .newton import NOISE, PROFILED, NewtonState, Optimum, back_substituted, minimise, modified_factor
 from .problem import Problem
+
+HISTORY = 5
+# smallest pivot of the start Hessian with unit diagonal that is believed: a smaller one would make the first steps long
+BELIEVED = 1e-3
 
 
 def load_jaxopt() -> ModuleType:
@@ -26,63 +31,105 @@ def load_jaxopt() -> ModuleType:
 
 @dataclass(frozen=True)
 class LBFGS:
-    """jaxopt's L-BFGS in preconditioned coordinates, finished by exact Newton steps.
+    """jaxopt's L-BFGS in the coordinates of the exact Hessian at the start, certified by exact Newton steps.
 
     Parameters
     ----------
-    max_iter : int, default 100
-        L-BFGS iterations per data set.
-    tol : float, default 1e-5
-        Gradient norm in the preconditioned coordinates at which L-BFGS hands over to Newton steps; its square
-        approximates the Newton decrement.
+    max_iter : int, default 8
+        L-BFGS iterations per data set; one that needs more, as on the boundary, is finished by Newton steps.
+    tol : float, default 1e-3
+        Gradient norm in the preconditioned coordinates at which L-BFGS ends; its square approximates the Newton
+        decrement.
     """
 
-    max_iter: int = 100
-    tol: float = 1e-5
+    max_iter: int = 8
+    tol: float = 1e-3
 
     def __post_init__(self) -> None:
         load_jaxopt()  # here, in the user's thread: warning filters are not safe in others
 
 
 def preconditioner(hess: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """Return C with C C' = H^-1 after the eigenvalues of H are floored."""
-    size, vectors = jnp.linalg.eigh(hess)
-    floor = 1e-3 * jnp.max(jnp.abs(size)) + 1e-300
-    return jnp.asarray(vectors / jnp.sqrt(jnp.maximum(jnp.abs(size), floor))[None, :])
+    """Return C with C C' = H^-1, small and negative pivots of H made positive; upper triangular."""
+    diagonal = jnp.abs(jnp.diagonal(hess))
+    unit = jnp.sqrt(jnp.maximum(diagonal, 1e-9 * jnp.max(diagonal) + 1e-300))
+    one = jnp.ones((), hess.dtype)
+    lower, pivots, _ = modified_factor(hess / unit[:, None] / unit[None, :], one, BELIEVED * one)
+    return back_substituted(lower, jnp.diag(1 / jnp.sqrt(pivots))) / unit[:, None]
 
 
 def lbfgs(
-    start: Optimum, problem: Problem[Any, Any], options: LBFGS, criterion: Criterion = PROFILED
-) -> tuple[Float[Array, " d"], Int[Array, ""]]:
+    theta: Float[Array, " d"],
+    max_iter: Int[Array, ""],
+    problem: Problem[Any, Any],
+    options: LBFGS,
+    criterion: Criterion = PROFILED,
+) -> Optimum:
     """Minimise by jaxopt L-BFGS over phi in theta = theta0 + C phi, so that its first step is a Newton step.
+
+    L-BFGS takes unit steps and ends before one that would raise the criterion; exact Newton steps certify the end.
 
     Parameters
     ----------
-    start : Optimum
-        A few Newton steps from the cold start; its Hessian is the preconditioner.
+    theta : Array (d,)
+        Start; an entry that is NaN asks for that of the criterion.
+    max_iter : Array, integer scalar
+        Evaluations with a Hessian allowed.
+    problem : Problem
+    options : LBFGS
+    criterion : Criterion, default the profiled deviance
 
     Returns
     -------
-    theta : Array (d,)
-    iterations : Array, integer scalar
+    Optimum
+        ``iterations`` are those of L-BFGS, ``evaluations`` those with a Hessian.
     """
-    root = preconditioner(start.hess)
+
+    def evaluate(t: Array) -> Derivatives:
+        return criterion.derivatives(t, problem)
+
+    def leap(s: NewtonState, first: Array) -> tuple[Array, Array, Array]:
+        return _run_jaxopt(s, first, problem, options, criterion)
+
+    start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
+    return minimise(start, evaluate, max_iter, leap)
+
+
+def _run_jaxopt(
+    s: NewtonState, first: Array, problem: Problem[Any, Any], options: LBFGS, criterion: Criterion
+) -> tuple[Array, Array, Array]:
+    """Step (d,) to where L-BFGS ends, the decrement as it is there by its own coordinates, and iterations."""
+    root = preconditioner(s.hess)
+    # the Newton step from here has a limited length; so has the first step of L-BFGS
+    full = root @ (root.T @ s.grad)
+    size, allowed = jnp.max(jnp.abs(full)), jnp.max(jnp.abs(s.step))
+    root = root * jnp.sqrt(jnp.minimum(1.0, allowed / jnp.where(size > 0, size, 1.0)))
 
     def fun(phi: Array) -> tuple[Array, Array]:
-        value, grad = criterion.value_and_grad(start.theta + root @ phi, problem)
-        return value - start.value, grad @ root
+        value, grad = criterion.value_and_grad(s.theta + root @ phi, problem)
+        return value - s.value, root.T @ grad
 
-    solver = load_jaxopt().LBFGS(
-        fun,
-        value_and_grad=True,
-        maxiter=options.max_iter,
-        tol=options.tol,
-        linesearch="backtracking",
-        linesearch_init="max",
-        maxls=15,
-        implicit_diff=False,
-        history_size=5,
-    )
-    phi, state = solver.run(jnp.zeros_like(start.theta))
-    theta = start.theta + root @ phi
-    return jnp.where(jnp.all(jnp.isfinite(theta)), theta, start.theta), state.iter_num
+    solver = load_jaxopt().LBFGS(fun, value_and_grad=True, stepsize=1.0, history_size=HISTORY)
+    zero = jnp.zeros_like(s.theta)
+    # jaxopt's own start would evaluate fun where it is known
+    described = jax.eval_shape(solver.init_state, zero)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), described)
+    grad = root.T @ s.grad
+    start = nothing._replace(grad=grad, error=jnp.sqrt(grad @ grad), gamma=jnp.ones_like(nothing.gamma))
+
+    def going(state: tuple[Array, Any, Array]) -> Array:
+        _, own, falls = state
+        on: Array = first & falls & (own.error > options.tol) & (own.iter_num < options.max_iter)
+        return on
+
+    def body(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+        phi, own, _ = state
+        there, new = solver.update(phi, own)
+        falls = jnp.isfinite(new.error) & (new.value <= own.value + NOISE * jnp.abs(s.value))
+        kept: tuple[Array, Any] = jax.tree.map(lambda a, b: jnp.where(falls, a, b), (there, new), (phi, own))
+        return *kept, falls
+
+    phi, end, _ = jax.lax.while_loop(going, body, (zero, start, jnp.asarray(True)))
+    moved = end.iter_num > 0
+    step = jnp.where(moved, root @ phi, s.step)
+    return step, jnp.where(moved, end.error**2, s.decrement), end.iter_num.astype(jnp.int32)

@@ -54,8 +54,14 @@ class NewtonState(NamedTuple):
     positive: Bool[Array, ""]
     length: Float[Array, ""]
     evaluations: Int[Array, ""]
+    iterations: Int[Array, ""]
     last: Bool[Array, ""]
     done: Bool[Array, ""]
+
+
+# from the state at the start, and whether this is the start: the step to take instead of Newton's, the decrement there
+# as far as it is known, and iterations that led there
+Leap = Callable[[NewtonState, Array], tuple[Array, Array, Array]]
 
 
 class Optimum(NamedTuple):
@@ -125,39 +131,50 @@ def modified_solve(
 
 
 def _modified_solve_by_columns(hess: Array, grad: Array, scale: Array) -> tuple[Array, Array, Array]:
-    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d.
+    """Do what modified_solve does in a loop over columns, which compiles in the same time for any d."""
+    # far from a minimum small pivots say nothing either, and would make the step too long for any line search
+    regular = jnp.asarray(PIVOT_FLOOR, hess.dtype)
+    smallest = modified_factor(hess, scale, regular)[2]
+    floor = jnp.where(smallest < -1e-7, jnp.asarray(FAR_FLOOR, hess.dtype), regular)
+    lower, pivots, _ = modified_factor(hess, scale, floor)
+    forward = jax.lax.fori_loop(0, len(grad), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
+    step = back_substituted(lower, forward / pivots)
+    return step, -grad @ step, smallest
+
+
+def modified_factor(
+    hess: Float[Array, "d d"], scale: Float[Array, ""], floor: Float[Array, ""]
+) -> tuple[Float[Array, "d d"], Float[Array, " d"], Float[Array, ""]]:
+    """Factor H = (I + L) D (I + L)' with pivots made positive: L, D, smallest raw pivot over ``scale``.
 
     Where many pivots are negative the factor would grow without bound: pivots are raised so that no entry of
     L D^(1/2) exceeds beta (Gill, Murray & Wright 1981, section 4.4.2.2), which leaves a positive definite H as it is.
     """
-    later = jnp.arange(grad.shape[0])
+    later = jnp.arange(len(hess))
     off = jnp.max(jnp.abs(hess - jnp.diag(jnp.diagonal(hess))))
     beta2 = jnp.maximum(scale, off / len(later))
-    start = (hess, jnp.zeros_like(hess), jnp.zeros_like(grad), jnp.asarray(jnp.inf, hess.dtype))
 
-    def factors(floor: Array) -> tuple[Array, Array, Array, Array]:
-        def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-            left, lower, pivots, smallest = state
-            raw, below = left[j, j], jnp.where(later > j, left[:, j], 0)
-            pivot = jnp.maximum(jnp.maximum(jnp.abs(raw), floor * scale), jnp.max(below * below) / beta2)
-            return (
-                left - jnp.outer(below, below) / pivot,
-                lower.at[:, j].set(below / pivot),
-                pivots.at[j].set(pivot),
-                jnp.minimum(smallest, raw / scale),
-            )
+    def column(j: Array, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        left, lower, pivots, smallest = state
+        raw, below = left[j, j], jnp.where(later > j, left[:, j], 0)
+        pivot = jnp.maximum(jnp.maximum(jnp.abs(raw), floor * scale), jnp.max(below * below) / beta2)
+        return (
+            left - jnp.outer(below, below) / pivot,
+            lower.at[:, j].set(below / pivot),
+            pivots.at[j].set(pivot),
+            jnp.minimum(smallest, raw / scale),
+        )
 
-        found: tuple[Array, Array, Array, Array] = jax.lax.fori_loop(0, len(later), column, start)
-        return found
+    start = (hess, jnp.zeros_like(hess), jnp.zeros_like(hess[0]), jnp.asarray(jnp.inf, hess.dtype))
+    _, lower, pivots, smallest = jax.lax.fori_loop(0, len(later), column, start)
+    return lower, pivots, smallest
 
-    # far from a minimum small pivots say nothing either, and would make the step too long for any line search
-    regular = jnp.asarray(PIVOT_FLOOR, hess.dtype)
-    smallest = factors(regular)[3]
-    _, lower, pivots, _ = factors(jnp.where(smallest < -1e-7, jnp.asarray(FAR_FLOOR, hess.dtype), regular))
-    last = len(later) - 1
-    forward = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[i].add(-lower[i] @ b), -grad)
-    step = jax.lax.fori_loop(0, len(later), lambda i, b: b.at[last - i].add(-lower[:, last - i] @ b), forward / pivots)
-    return step, -grad @ step, smallest
+
+def back_substituted(lower: Float[Array, "d d"], right: Float[Array, " d *r"]) -> Float[Array, " d *r"]:
+    """Solve (I + L)' x = right for one right-hand side or several."""
+    last = len(lower) - 1
+    out: Array = jax.lax.fori_loop(0, last + 1, lambda i, b: b.at[last - i].add(-lower[:, last - i] @ b), right)
+    return out
 
 
 def _limit(step: Array, theta: Array) -> Array:
@@ -195,7 +212,12 @@ def newton(
     return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
 
 
-def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives], max_iter: Int[Array, ""]) -> Optimum:
+def minimise(
+    theta: Float[Array, " d"],
+    evaluate: Callable[[Array], Derivatives],
+    max_iter: Int[Array, ""],
+    leap: Leap | None = None,
+) -> Optimum:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters
@@ -206,6 +228,8 @@ def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives]
         Value, gradient and Hessian.
     max_iter : Array, integer scalar
         Evaluations allowed.
+    leap : callable, optional
+        Another method, which makes the first step; Newton steps certify where it ends.
 
     Returns
     -------
@@ -220,6 +244,8 @@ def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives]
         wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
         moved, stayed = _moved(s, t, found), _stayed(s, found.value, finite)
+        if leap is not None:
+            moved = _leapt(moved, jnp.isinf(s.value) & finite, leap)
         new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
         return new
 
@@ -231,7 +257,8 @@ def minimise(theta: Float[Array, " d"], evaluate: Callable[[Array], Derivatives]
     status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
     status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
     status, one = status.astype(jnp.int32), jnp.ones((), jnp.int32)
-    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, s.evaluations, status, one)
+    iterations = s.evaluations if leap is None else s.iterations
+    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, iterations, status, one)
 
 
 def _unknown(theta: Array) -> NewtonState:
@@ -248,6 +275,7 @@ def _unknown(theta: Array) -> NewtonState:
         positive=no,
         length=jnp.ones((), dtype),
         evaluations=jnp.zeros((), jnp.int32),
+        iterations=jnp.zeros((), jnp.int32),
         last=no,
         done=no,
     )
@@ -271,8 +299,19 @@ def _moved(s: NewtonState, t: Array, found: Derivatives) -> NewtonState:
         positive=smallest > -1e-7,
         length=jnp.ones_like(s.length),
         evaluations=s.evaluations + 1,
+        iterations=s.iterations,
         last=decrement <= POLISH_BELOW,
         done=s.last | unseen | (decrement <= 1e-16),
+    )
+
+
+def _leapt(s: NewtonState, first: Array, leap: Leap) -> NewtonState:
+    """Let another method make the step from the start."""
+    step, decrement, iterations = leap(s, first)
+    return s._replace(
+        step=jnp.where(first, step, s.step),
+        decrement=jnp.where(first, decrement, s.decrement),
+        iterations=jnp.where(first, iterations, s.iterations),
     )
 
 
