@@ -25,6 +25,8 @@ PACKAGE = __name__.partition(".")[0]
 # settings of JAX that say where it keeps things and what it tells, not what it computes
 NOT_COMPUTING = ("cache", "log", "traceback", "profil", "compile")
 FOUND_IN_CACHE = "/jax/compilation_cache/cache_hits"
+# the older emitters of loops compile in about half the time, and what they make runs as fast
+OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
 _log = logging.getLogger(__name__)
 _in_thread = threading.local()
@@ -98,7 +100,7 @@ def compile_and_store(lowered: jax.stages.Lowered, name: str | None) -> Callable
     """Compile, and keep the program under its name if it has one."""
     _listen()
     _in_thread.found = False
-    compiled = lowered.compile()
+    compiled = _compile(lowered)
     # what JAX's own cache returned lacks a part of what has to be stored
     if name is None or _in_thread.found or FILES.folder() is None:
         return compiled
@@ -112,6 +114,15 @@ def compile_and_store(lowered: jax.stages.Lowered, name: str | None) -> Callable
         return compiled
     FILES.write(name, content)
     return compiled
+
+
+def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    try:
+        return lowered.compile(compiler_options=OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if not any(name in str(error) for name in OPTIONS):
+            raise
+        return lowered.compile()  # a version of XLA without this option
 
 
 @functools.cache

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jax.scipy.linalg import solve_triangular
+from jax import Array, lax
 
 from ..shapes import Float, Int
 
@@ -43,7 +42,7 @@ def eliminate_levels(
     q = lam.shape[0]
     inner = jnp.einsum("ki,lkm,mj->lij", lam, blocks, lam) + jnp.eye(q, dtype=zz.dtype)[None]
     chol = jnp.linalg.cholesky(inner, symmetrize_input=False)
-    half = solve_triangular(chol, jnp.broadcast_to(lam.T[None], chol.shape), lower=True)
+    half = lax.linalg.triangular_solve(chol, jnp.broadcast_to(lam.T[None], chol.shape), left_side=True, lower=True)
     logdet = 2 * jnp.sum(jnp.log(jnp.diagonal(chol, axis1=1, axis2=2)))
     return jnp.einsum("lki,lkj->ijl", half, half), logdet
 
@@ -141,5 +140,5 @@ def level_roots(zz: Float[Array, "q q levels"], lam: Float[Array, "q q"]) -> Flo
     """chol(Lambda'Z'Z Lambda + I)^-1 Lambda' of every level, (q, q, L)."""
     inner = jnp.einsum("ki,kml,mj->lij", lam, zz, lam) + jnp.eye(lam.shape[0], dtype=zz.dtype)[None]
     chol = jnp.linalg.cholesky(inner, symmetrize_input=False)
-    half = solve_triangular(chol, jnp.broadcast_to(lam.T[None], chol.shape), lower=True)
+    half = lax.linalg.triangular_solve(chol, jnp.broadcast_to(lam.T[None], chol.shape), left_side=True, lower=True)
     return jnp.moveaxis(half, 0, 2)
