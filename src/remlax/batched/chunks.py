@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from ..engine.programs import float64
+from ..engine.programs import float64, shape_of
 from ..engine.shapes import bucket, power_of_two
 from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
@@ -25,7 +25,6 @@ from .pipeline import (
     analyse,
     analyse_on,
     compile_ahead,
-    shape_of,
 )
 
 CACHE_BYTES = 2**21  # of the replications that are treated at a time

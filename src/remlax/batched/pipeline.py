@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
 from ..engine.conditioning import ALIASED_PIVOT
-from ..engine.programs import float64, program
+from ..engine.programs import float64, prepare_aside, program, shape_of
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
 from ..fitting.units import CONSTANT, FAR
 from ..kernels.cross_products import Rotation
@@ -116,9 +116,6 @@ def _static(analysis: Analysis) -> tuple[dict[str, Any], dict[str, Any]]:
     return for_data_sets, {"model": model.shape, "sets": treatment.sets, "options": options}
 
 
-_compilers = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
-
-
 def compile_ahead(keys: Array, columns: ReplicationColumns, groups: Groups, analysis: Analysis) -> list[Future[Any]]:
     """Begin to compile the programs of `analyse` in other threads, side by side; XLA compiles without Python's lock.
 
@@ -129,26 +126,10 @@ def compile_ahead(keys: Array, columns: ReplicationColumns, groups: Groups, anal
         data_sets = jax.eval_shape(functools.partial(_data_sets, **for_data_sets), keys, columns, groups)
     optimum = optimum_shape(data_sets.problem)
     return [
-        _begin(_fits, (data_sets.problem,), {}),
-        _begin(_data_sets, (keys, columns, groups), for_data_sets),
-        _begin(_estimates, (optimum, data_sets), for_estimates),
+        prepare_aside(_fits, *jax.tree.map(shape_of, (data_sets.problem,))),
+        prepare_aside(_data_sets, *jax.tree.map(shape_of, (keys, columns, groups)), **for_data_sets),
+        prepare_aside(_estimates, *jax.tree.map(shape_of, (optimum, data_sets)), **for_estimates),
     ]
-
-
-def shape_of(leaf: Any, *leading: int) -> jax.ShapeDtypeStruct:
-    """Shape and type of an array, with other leading axes if these are given."""
-    described: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct  # JAX gives it no types
-    return described((*leading, *leaf.shape[len(leading) :]), leaf.dtype)
-
-
-def _begin(function: Any, arguments: Any, static: dict[str, Hashable]) -> Future[None]:
-    shapes = jax.tree.map(shape_of, arguments)
-
-    def build() -> None:
-        with float64():
-            function.prepare(*shapes, **static)
-
-    return _compilers.submit(build)
 
 
 @program("analysis", "devices")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ from ..kernels.blocks import UNROLL_UP_TO
 from ..kernels.problem import Problem, Structure
 from ..progress import progress
 from .placement import over_sets, place
-from .programs import float64, program
+from .programs import COMPILERS, PROGRAMS, float64, program, shape_of
 from .shapes import bucket, power_of_two
 
 # bytes of cross-products per chunk of data sets: about the L2 cache of one core
@@ -102,6 +103,12 @@ def chunk_size(batch: Batch, threads: int, n_runs: int | None = None, *, some: b
     return devices * min(most_sets, bucket(share, per_octave=1 if some else 4))
 
 
+def _threads(batch: Batch) -> int:
+    """Threads that feed chunks: one where several devices share each of them, or where a device computes."""
+    several = batch.mesh is not None and batch.mesh.size > 1
+    return (os.cpu_count() or 1) if _platform(batch) == "cpu" and not several else 1
+
+
 def _platform(batch: Batch) -> str:
     return jax.default_backend() if batch.mesh is None else str(batch.mesh.devices.flat[0].platform)
 
@@ -153,8 +160,7 @@ def run(
     **static
         Further arguments of the kernel: hashable, part of the compile key.
     """
-    several = batch.mesh is not None and batch.mesh.size > 1
-    threads = (os.cpu_count() or 1) if _platform(batch) == "cpu" and not several else 1
+    threads = _threads(batch)
     sets = np.arange(batch.n_sets) if which is None else which
     size = chunk_size(batch, threads, len(sets), some=some)
     pieces = [np.arange(i, min(i + size, len(sets))) for i in range(0, len(sets), size)]
@@ -178,6 +184,32 @@ def run(
         return one(pieces[0])
     joined: T = jax.tree.map(lambda *parts: np.concatenate(parts), *_in_threads(one, pieces, 1 if alone else threads))
     return joined
+
+
+# by then what is waited for has begun
+SECONDS_LATER = 0.05
+_BEGUN: set[Hashable] = set()
+
+
+def run_later(kernel: Callable[..., Any], batch: Batch, *arguments: Any, **static: Hashable) -> None:
+    """Begin to compile what `run` of these will need, side by side with what is compiled now.
+
+    What was begun before is known by structure and number of data sets, since a warm fit asks as well.
+    """
+    fixed, size = tuple(sorted(static.items())), chunk_size(batch, _threads(batch))
+    name = (kernel, batch.structure, size, fixed, PROGRAMS.dropped)
+    if batch.mesh is not None or name in _BEGUN:
+        return
+    _BEGUN.add(name)
+    own, products = jax.tree.map(lambda a: shape_of(a, size), (arguments, batch.problem.products))
+    problem = batch.problem.filled(products, batch.problem.index)
+
+    def prepare() -> None:
+        time.sleep(SECONDS_LATER)
+        with float64():
+            mapped(kernel).prepare(own, problem, static=fixed, mesh=None)  # type: ignore[attr-defined]
+
+    COMPILERS.submit(prepare)
 
 
 def _in_threads(one: Callable[[np.ndarray], T], pieces: list[np.ndarray], threads: int) -> list[T]:

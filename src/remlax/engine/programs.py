@@ -11,6 +11,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,7 +178,11 @@ class Program:
         if all(len(shape) == 2 for shape in shapes):  # on one device, that of JAX's choice
             name = program_name(self._name, names, fixed, jax.tree.unflatten(tree, shapes))
         found = None if name is None else load(name, values)
-        return found if found is not None else compile_and_store(self._jitted.lower(names, fixed, *values), name)
+        if found is not None:
+            return found
+        with _TRACING:
+            lowered = self._jitted.lower(names, fixed, *values)
+        return compile_and_store(lowered, name)
 
 
 def _setting(name: str) -> Any:
@@ -209,6 +214,27 @@ def program(*static: str, name: str | None = None) -> Callable[[Callable[..., T]
         return Program(function, static, name or f"{function.__module__}.{function.__qualname__}")
 
     return decorate
+
+
+COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
+# traced one at a time, which Python's lock would do anyway, so that what is waited for is not slowed down
+_TRACING = threading.Lock()
+
+
+def prepare_aside(function: Any, *shapes: Any, **static: Hashable) -> Future[None]:
+    """Begin to load or compile a program in another thread; XLA compiles without Python's lock."""
+
+    def prepare() -> None:
+        with float64():
+            function.prepare(*shapes, **static)
+
+    return COMPILERS.submit(prepare)
+
+
+def shape_of(leaf: Any, *leading: int) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array, with other leading axes if these are given."""
+    described: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct  # JAX gives it no types
+    return described((*leading, *leaf.shape[len(leading) :]), leaf.dtype)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ PACKAGE = __name__.partition(".")[0]
 NOT_COMPUTING = ("cache", "log", "traceback", "profil", "compile")
 FOUND_IN_CACHE = "/jax/compilation_cache/cache_hits"
 # the older emitters of loops compile in about half the time, and what they make runs as fast
-OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 
 _log = logging.getLogger(__name__)
 _in_thread = threading.local()

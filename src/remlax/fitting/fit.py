@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..engine.batch import run
+from ..engine.batch import run, run_later
 from ..engine.fit import fit, solve_batch
 from ..engine.shapes import host_leaf
-from ..kernels.inference import VarianceInformation, conditional_modes, variance_information
+from ..kernels.inference import VarianceInformation, conditional_modes, solve, variance_information
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import on_boundary
@@ -174,6 +174,9 @@ class Fitted:
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
     theta_map = model.layout.structure.theta_map
+    theta = np.empty((model.batch.n_sets, theta_map.n_theta))
+    run_later(solve, model.batch.with_reml(True), theta)
+    run_later(variance_information, model.batch, theta)
     opt = fit(model.batch, optimizer)
     return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
 

@@ -20,8 +20,7 @@ import pandas as pd
 
 from ..batched.batch import BatchData, BatchMethod, Scenario, batch_rows
 from ..batched.methods import MixedModelMethod
-from ..batched.pipeline import shape_of
-from ..engine.programs import float64
+from ..engine.programs import float64, shape_of
 from ..errors import RemlaxError, TwoValuedResponseWarning, listening, quiet
 from ..fitting.record import recorded
 from ..simulation.amputation import apply, blank
