@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from remlax.engine.programs import PROGRAMS
 from remlax.errors import SimulationError
 from remlax.simulation.design import Covariate, Distribution, Drawn, Factor, MultilevelDesign, RandomTerm
 from remlax.simulation.from_formula import design_from_formula
@@ -270,16 +271,14 @@ def test_draws_do_not_depend_on_chunks_order_or_numbers_of_the_design() -> None:
 
 
 def test_numbers_of_a_design_do_not_compile_anew() -> None:
-    from remlax.simulation.generate import _generate_batch
-
     design = MultilevelDesign([Factor("g", 3)], 2, {"x": 1.0}, [RandomTerm("g", {"1": 1.0})], 1.0, [Covariate("x")])
     draw(design, 2)
-    before = _generate_batch._cache_size()
+    before = PROGRAMS.held
     draw(
         dataclasses.replace(design, beta={"x": 7.0}, sigma=0.1, covariates=[Covariate("x", mean=3.0, sd=9.0)]),
         2,
     )
-    assert _generate_batch._cache_size() == before
+    assert before == PROGRAMS.held
 
 
 def test_frames_hold_the_arrays() -> None:

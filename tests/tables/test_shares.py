@@ -213,9 +213,10 @@ def test_a_factor_without_an_intercept_has_no_reduction():
 
 def test_too_few_simulated_data_sets():
     _, fit = fit_case("dyestuff")
-    for few in (1, False):
-        with pytest.raises(DataError, match=f"n_sims={few}: the interval .* 0 leaves the reductions out"):
-            fit.r2(n_sims=few)
+    with pytest.raises(DataError, match=r"n_sims=1: the interval .* 0 leaves the reductions out"):
+        fit.r2(n_sims=1)
+    with pytest.raises(DataError, match="n_sims=False must be a whole number of at least 0"):
+        fit.r2(n_sims=False)
 
 
 def test_explained_variance_without_simulation():

@@ -51,11 +51,6 @@ class DrawOptions:
         for name, literal in (("which", Which), ("stat", Stat), ("draws", DrawsFrom)):
             checks.choice(getattr(self, name), literal, f"{name}=")
         check_draws(self.n_sims, self.conf_level)
-        if self.draws != "separate" and self.corrections:
-            raise DataError(
-                f"{self.corrections[0]}= makes up for what draws='separate' counts twice, which draws={self.draws!r} "
-                "does not: leave it out, or give draws='separate'"
-            )
 
     @property
     def corrections(self) -> list[str]:
@@ -67,6 +62,11 @@ class DrawOptions:
         """Tell whether the formulas are asked for, and nothing that they do not know."""
         checks.choice(method, IntervalMethod, "method=")
         if method == "simulate":
+            if self.draws != "separate" and self.corrections:
+                raise DataError(
+                    f"{self.corrections[0]}= makes up for what draws='separate' counts twice, which draws={self.draws!r} "
+                    "does not: leave it out, or give draws='separate'"
+                )
             return False
         if self.which != "full":
             raise DataError(

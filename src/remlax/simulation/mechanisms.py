@@ -270,15 +270,15 @@ class DropOut:
         scored = list(self.weights or self.columns)
         _check_scored([self.time, *([] if flat else scored)], stack)
         matrix = jnp.stack([_known(name, stack.columns, "weights=") for name in scored], axis=-1)
+        numbers = {
+            "prop": _array(self.prop, dtype=matrix.dtype),
+            "weights": _array([(self.weights or {}).get(name, 1.0) for name in scored], dtype=matrix.dtype),
+            "kind": _array(types_of(self.types, 1, flat=flat)[0]),
+        }
         lost = _drop_out_batch(
             keys,
-            matrix,
-            _codes(stack, self.subject),
-            stack.columns[self.time],
-            stack.rows,
-            prop=_array(self.prop, dtype=matrix.dtype),
-            weights=_array([(self.weights or {}).get(name, 1.0) for name in scored], dtype=matrix.dtype),
-            kind=_array(types_of(self.types, 1, flat=flat)[0]),
+            (matrix, _codes(stack, self.subject), stack.columns[self.time], stack.rows),
+            numbers,
             subjects=stack.levels[self.subject],
             lagged=self.mechanism != "MNAR",
         )
@@ -322,9 +322,15 @@ def _ampute_batch(
 
 
 @program("subjects", "lagged")
-def _drop_out_batch(keys: jax.Array, *arrays: jax.Array, **settings: Any) -> jax.Array:
-    """`drop_out_rows` of R data sets: arrays (R, n, ...) in its order, and settings that they share."""
-    return jax.vmap(lambda *one: drop_out_rows(*one, **settings))(keys, *arrays)
+def _drop_out_batch(
+    keys: jax.Array, arrays: tuple[jax.Array, ...], numbers: dict[str, jax.Array], *, subjects: int, lagged: bool
+) -> jax.Array:
+    """`drop_out_rows` of R data sets: arrays (R, n, ...) in its order, and numbers that they share."""
+
+    def one(key: jax.Array, own: tuple[jax.Array, ...]) -> jax.Array:
+        return drop_out_rows(key, *own, **numbers, subjects=subjects, lagged=lagged)
+
+    return jax.vmap(one)(keys, arrays)
 
 
 def _array(value: Any, dtype: Any = None) -> Any:
