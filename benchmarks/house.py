@@ -145,8 +145,9 @@ def main() -> None:
     print(f"functions, files on the path {len(path.functions)}, {len(path.files)}")
     print(f"moves between files, rooms   {path.moves}, {path.room_moves}")
     print(f"record types on the path     {len(kinds)} {sorted(kinds)}")
-    parsed = path.calls["parse"] + path.calls["parse_sides"]
-    print(f"tokenised, parsed, deparsed  {[path.calls['tokenize'], parsed, path.calls['deparse']]}")
+    # a formula that was read lately is kept: this one was not
+    first = watch(lambda: rx.lmer_list(f"{formula} ", data).pool().tidy("fixed")).calls
+    print(f"tokenised, parsed, deparsed  {[first['tokenize'], first['parse'] + first['parse_sides'], first['deparse']]}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class _Slopes(NamedTuple):
     c: Array
 
 
-class _Tangents(NamedTuple):
+class _LevelTangents(NamedTuple):
     """Derivatives of S (n, q, q, L) and of R (n, q, r, L) along n entries of theta, all of finer factors."""
 
     zz: Array
@@ -103,7 +103,7 @@ def _second_derivatives(
     n, w, done = sum(map(len, own)), len(border.slope), 0
     parts: list[Array] = []
     changes: list[Array] = []
-    arrived: list[_Tangents | None] = [None for _ in slopes]
+    arrived: list[_LevelTangents | None] = [None for _ in slopes]
     for f, slope in enumerate(slopes):
         directions, tangents = maps[f][own[f]], arrived[f]
         d_lam = directions @ lams[f].T
@@ -186,7 +186,7 @@ class _Sweep:
         inner = inner - 2 * apply_levels(weighed, jnp.swapaxes(slopes.carried, 0, 1)[None])
         return among, jnp.einsum("ijl,ajkl->aik", shrink, inner)
 
-    def pass_on(self, f: int, changes: list[Change], arrived: list[_Tangents | None]) -> None:
+    def pass_on(self, f: int, changes: list[Change], arrived: list[_LevelTangents | None]) -> None:
         """Take the changes of T out of the coarser factors' S and R."""
         structure = self.problem.structure
         for g, (start, stop) in self.problem.coarser(f):
@@ -195,10 +195,10 @@ class _Sweep:
             n, q, columns, _ = both.shape
             level, n_levels = self.problem.index[f][g - f - 1], structure.n_levels[g]
             summed = sum_by_level(both.reshape(n * q, columns, -1), level, n_levels).reshape(n, q, columns, n_levels)
-            new, known = _Tangents(-summed[:, :, :q], -summed[:, :, q:]), arrived[g]
+            new, known = _LevelTangents(-summed[:, :, :q], -summed[:, :, q:]), arrived[g]
             if known is not None:
                 k = len(known.zz)
-                new = _Tangents(new.zz.at[:k].add(known.zz), new.zr.at[:k].add(known.zr))
+                new = _LevelTangents(new.zz.at[:k].add(known.zz), new.zr.at[:k].add(known.zr))
             arrived[g] = new
 
 

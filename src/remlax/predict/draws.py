@@ -64,8 +64,8 @@ class DrawOptions:
         if method == "simulate":
             if self.draws != "separate" and self.corrections:
                 raise DataError(
-                    f"{self.corrections[0]}= makes up for what draws='separate' counts twice, which draws={self.draws!r} "
-                    "does not: leave it out, or give draws='separate'"
+                    f"{self.corrections[0]}= makes up for what draws='separate' counts twice, which "
+                    f"draws={self.draws!r} does not: leave it out, or give draws='separate'"
                 )
             return False
         if self.which != "full":
