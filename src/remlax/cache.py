@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import tempfile
+import threading
 from pathlib import Path
 
 import platformdirs
@@ -66,6 +67,7 @@ class ProgramFiles:
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._asked = False
+        self._lock = threading.Lock()  # of threads that ask first at one time
 
     def use(self, path: Path) -> None:
         """Take a folder, or say why not.
@@ -95,15 +97,16 @@ class ProgramFiles:
 
     def folder(self) -> Path | None:
         """Folder in use: the one named, that of the environment, or the user's cache folder; None where it is off."""
-        if not self._asked:
-            self._asked = True
-            wanted = os.environ.get(ENVIRONMENT, "")
-            if wanted.lower() not in OFF:
-                try:
-                    self.use(Path(wanted) if wanted else _default())
-                except FileFormatError as error:
-                    _log.warning("%s", error)
-        return self._folder
+        with self._lock:
+            if not self._asked:
+                self._asked = True
+                wanted = os.environ.get(ENVIRONMENT, "")
+                if wanted.lower() not in OFF:
+                    try:
+                        self.use(Path(wanted) if wanted else _default())
+                    except FileFormatError as error:
+                        _log.warning("%s", error)
+            return self._folder
 
     def read(self, name: str) -> bytes | None:
         """Content of a file; None where there is none or it is damaged."""

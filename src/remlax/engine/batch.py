@@ -33,6 +33,9 @@ MAX_CHUNK = 512
 # the same for an accelerator: enough to fill it, temporaries (about six times as much) well inside its memory
 DEVICE_CHUNK_BYTES = 2**29
 MAX_DEVICE_CHUNK = 2**15
+# the older emitters of loops, with which kernels compile in about half the time and run as fast; the last digits of a
+# number may depend on the shapes then, which draws of imputations may not
+QUICK = (("xla_cpu_use_fusion_emitters", False),)
 T = TypeVar("T")
 Static = tuple[tuple[str, Hashable], ...]
 _ONE_AT_A_TIME = threading.Lock()
@@ -126,7 +129,7 @@ def mapped(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return over_sets(one, problem, mesh)(arguments, problem)
 
     over.__name__ = kernel.__name__  # which profiles and dumps of XLA show
-    return program("static", "mesh", name=f"{kernel.__module__}.{kernel.__qualname__}")(over)
+    return program("static", "mesh", name=f"{kernel.__module__}.{kernel.__qualname__}", options=QUICK)(over)
 
 
 def run(

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from ..errors import DeviceError
-from .stored import compile_and_store, load, program_name
+from .stored import Options, compile_and_store, load, program_name
 
 MAPS = Path("/proc/self/maps")
 MAP_LIMIT = Path("/proc/sys/vm/max_map_count")
@@ -105,9 +105,9 @@ class Program:
     Inside of other traced functions, and where JAX checks for NaN or does not compile, it is ``jax.jit`` alone.
     """
 
-    def __init__(self, function: Callable[..., Any], static: tuple[str, ...], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], static: tuple[str, ...], name: str, options: Options = ()) -> None:
         functools.update_wrapper(self, function)
-        self._name = name
+        self._name, self._options = name, options
         self._names = tuple(inspect.signature(function).parameters)
         self._static = frozenset(static)
         self._held: dict[Hashable, _Held] = {}
@@ -182,7 +182,7 @@ class Program:
             return found
         with _TRACING:
             lowered = self._jitted.lower(names, fixed, *values)
-        return compile_and_store(lowered, name)
+        return compile_and_store(lowered, name, self._options)
 
 
 def _setting(name: str) -> Any:
@@ -200,7 +200,9 @@ def _shape(leaf: Any) -> tuple[Hashable, ...]:
     return (), np.dtype(type(leaf))
 
 
-def program(*static: str, name: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def program(
+    *static: str, name: str | None = None, options: Options = ()
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """``jax.jit`` of a function of remlax, with the names of its static arguments.
 
     Parameters
@@ -208,10 +210,12 @@ def program(*static: str, name: str | None = None) -> Callable[[Callable[..., T]
     *static : str
     name : str, optional
         What tells the function from all others, where its module and name do not.
+    options : tuple of pairs, optional
+        Options of XLA.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
-        return Program(function, static, name or f"{function.__module__}.{function.__qualname__}")
+        return Program(function, static, name or f"{function.__module__}.{function.__qualname__}", options)
 
     return decorate
 

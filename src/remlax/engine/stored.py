@@ -14,7 +14,7 @@ import threading
 import types
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -25,8 +25,8 @@ PACKAGE = __name__.partition(".")[0]
 # settings of JAX that say where it keeps things and what it tells, not what it computes
 NOT_COMPUTING = ("cache", "log", "traceback", "profil", "compile")
 FOUND_IN_CACHE = "/jax/compilation_cache/cache_hits"
-# the older emitters of loops compile in about half the time, and what they make runs as fast
-OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+
+Options: TypeAlias = tuple[tuple[str, str | bool], ...]
 
 _log = logging.getLogger(__name__)
 _in_thread = threading.local()
@@ -96,11 +96,11 @@ def load(name: str, values: tuple[Any, ...]) -> Callable[..., Any] | None:
     return found
 
 
-def compile_and_store(lowered: jax.stages.Lowered, name: str | None) -> Callable[..., Any]:
-    """Compile, and keep the program under its name if it has one."""
+def compile_and_store(lowered: jax.stages.Lowered, name: str | None, options: Options) -> Callable[..., Any]:
+    """Compile with options of XLA, and keep the program under its name if it has one."""
     _listen()
     _in_thread.found = False
-    compiled = _compile(lowered)
+    compiled = _compile(lowered, options)
     # what JAX's own cache returned lacks a part of what has to be stored
     if name is None or _in_thread.found or FILES.folder() is None:
         return compiled
@@ -116,13 +116,13 @@ def compile_and_store(lowered: jax.stages.Lowered, name: str | None) -> Callable
     return compiled
 
 
-def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+def _compile(lowered: jax.stages.Lowered, options: Options) -> jax.stages.Compiled:
     try:
-        return lowered.compile(compiler_options=OPTIONS)
+        return lowered.compile(compiler_options=dict(options))
     except jax.errors.JaxRuntimeError as error:
-        if not any(name in str(error) for name in OPTIONS):
+        if not any(name in str(error) for name, _ in options):
             raise
-        return lowered.compile()  # a version of XLA without this option
+        return lowered.compile()  # a version of XLA without one of them
 
 
 @functools.cache
