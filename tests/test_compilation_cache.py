@@ -123,6 +123,7 @@ jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None)
 import remlax as rx
 fit = rx.lmer("Yield ~ 1 + (1 | Batch)", rx.datasets.dyestuff())
+fit.tidy("fixed")  # which waits for what is compiled aside
 table = fit.tidy("fixed", ddf="kenward-roger")
 print(len(compiled), *(float(x).hex() for x in [*fit.theta, *table["std_error"], *table["df"]]))
 """
@@ -250,6 +251,7 @@ def test_dropped_programs_come_back_from_disk(tmp_path: Path, compiled: list[str
     PROGRAMS.drop()
     data, formula = rx.datasets.dyestuff(), "Yield ~ 1 + (1 | Batch)"
     first = rx.lmer(formula, data)
+    first.tidy("fixed")  # waits for what is compiled aside
     some = len(compiled)
     assert some > 0
     PROGRAMS.drop()

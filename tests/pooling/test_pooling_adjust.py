@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from remlax.errors import PoolingError
 from remlax.pooling import adjust_p_values, dunnett_p_value, tukey_p_value
-from remlax.pooling._tails import f_upper
+from remlax.pooling.tails import f_upper
 
 R = R_NUMBERS["adjust"]
 

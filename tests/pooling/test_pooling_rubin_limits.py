@@ -17,7 +17,7 @@ from scipy import integrate, stats
 from reference_cases import load_case
 from remlax.errors import PoolingError
 from remlax.pooling import linear, pool_rubin, pool_scalars
-from remlax.pooling._tails import f_upper, t_quantile, t_two_sided
+from remlax.pooling.tails import f_upper, t_quantile, t_two_sided
 
 COLUMNS = [
     "estimate",

@@ -30,7 +30,7 @@ def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     parameters, n = parameters_of(fits.fitted), fits.n_sets
     lost, _ = fits.fitted.redundancies.parameters(fits.index)
     lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))
-    cut = float(np.sqrt(scipy.stats.chi2.ppf(conf_level, 1)))
+    cut = float(scipy.special.ndtri((1 + conf_level) / 2))
     owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
     with progress(len(owner), "sides") as tell:
         problems, lowest, estimate = _estimates(fits, parameters)

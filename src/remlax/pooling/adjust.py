@@ -12,7 +12,7 @@ import scipy
 from ..errors import PoolingError
 from ..shapes import Float
 from ._checks import FloatArray, as_float, checks
-from ._tails import t_two_sided
+from .tails import t_two_sided
 
 Adjustment = Literal["none", "bonferroni", "holm", "sidak"]
 

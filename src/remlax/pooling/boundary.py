@@ -13,8 +13,8 @@ import scipy
 from ..errors import PoolingError
 from ..shapes import Float
 from ._checks import FloatArray, as_float, check_components
-from ._tails import f_upper
 from .multiparameter import PooledTest
+from .tails import f_upper
 
 
 def chibar_weights(cov: npt.ArrayLike) -> Float[FloatArray, " weights"]:

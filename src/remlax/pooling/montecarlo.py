@@ -188,7 +188,7 @@ def how_many_imputations(
     check_count(m_pilot)
     checks.level(conf_level)
     checks.positive(cv, "cv=")
-    z = scipy.stats.norm.isf((1.0 - conf_level) / 2.0)
+    z = -scipy.special.ndtri((1.0 - conf_level) / 2.0)
     upper = np.asarray(scipy.special.expit(scipy.special.logit(gamma) + z * np.sqrt(2.0 / m_pilot)))
     needed = np.maximum(np.ceil(1.0 + 0.5 * (upper / cv) ** 2), 2.0).astype(np.int64)
     return ImputationsNeeded(int(needed.max()), np.asarray(needed), gamma, upper, m_pilot, cv, conf_level)

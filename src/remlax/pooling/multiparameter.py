@@ -23,8 +23,8 @@ from ._checks import (
     name_imputations,
     read_estimates,
 )
-from ._tails import f_upper
 from .rubin import center, observed_reciprocal, ratio
+from .tails import f_upper
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import PoolingError
 from ..shapes import Float
 from ._checks import FloatArray, as_float, check_dfcom, check_variances, checks, read_estimates
-from ._tails import t_quantile, t_two_sided
+from .tails import t_quantile, t_two_sided
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
 from ..pooling.rubin import PooledColumns
+from ..pooling.tails import t_quantile, t_two_sided
 from .checks import checks
 from .constraints import Linear
 
@@ -55,11 +55,10 @@ def estimate_table(
     checks.level(conf_level)
     estimate, error = estimates[0], np.sqrt(variances[0])
     df = np.where(np.isnan(error), np.nan, df)
-    half = scipy.stats.t.ppf((1 + conf_level) / 2, df) * error
-    table = pd.DataFrame({"estimate": estimate, "std_error": error, "statistic": np.nan, "df": df, "p_value": np.nan})
-    table["conf_low"], table["conf_high"] = estimate - half, estimate + half
-    _test(table, 0.0)
-    return table
+    half = t_quantile(conf_level, df) * error
+    statistic, p_value = _test(estimate, error, df)
+    columns = {"estimate": estimate, "std_error": error, "statistic": statistic, "df": df, "p_value": p_value}
+    return pd.DataFrame({**columns, "conf_low": estimate - half, "conf_high": estimate + half})
 
 
 def total_variance(estimates: np.ndarray, variances: np.ndarray) -> np.ndarray:
@@ -68,11 +67,11 @@ def total_variance(estimates: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return np.asarray(variances.mean(axis=0) + (1 + 1 / k) * (estimates.var(axis=0, ddof=1) if k > 1 else 0.0))
 
 
-def _test(table: pd.DataFrame, null: np.ndarray | float) -> None:
-    """Test estimates against values."""
+def _test(distance: np.ndarray, error: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Statistic and p-value of distances from the values to test against."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        table["statistic"] = (table["estimate"].to_numpy() - null) / table["std_error"].to_numpy()
-    table["p_value"] = 2 * scipy.stats.t.sf(table["statistic"].abs(), table["df"])
+        statistic = distance / error
+    return statistic, t_two_sided(statistic, df)
 
 
 def pool_table(pool: RubinPool | ScalarPool) -> pd.DataFrame:
@@ -123,7 +122,8 @@ def contrast_table(fits: Selection, within: CoefficientInference, linear: Linear
     """Linear combinations of the coefficients with tests; see ``PooledLmer.contrast``."""
     table = Combinations(fits, within, conf_level).table(linear.matrix, linear.labels)
     if linear.null.any():
-        _test(table, linear.null)
+        estimate, error, df = (table[name].to_numpy() for name in ("estimate", "std_error", "df"))
+        table["statistic"], table["p_value"] = _test(estimate - linear.null, error, df)
     return table
 
 

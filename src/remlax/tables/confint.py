@@ -72,7 +72,7 @@ class Profile:
         """
         level = self.conf_level if conf_level is None else conf_level
         checks.level(level)
-        cut = float(np.sqrt(scipy.stats.chi2.ppf(level, 1)))
+        cut = float(scipy.special.ndtri((1 + level) / 2))
         out = self.estimates.copy()
         out["conf_low"] = [one.limit(cut, -1) for one in self._tables]
         out["conf_high"] = [one.limit(cut, 1) for one in self._tables]

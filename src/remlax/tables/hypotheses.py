@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ..errors import DataError, RankDeficientWarning, warn
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import PooledTest, d1, d2, wald_statistics
+from ..pooling.tails import f_upper
 from .checks import checks
 from .constraints import Linear
 from .notes import mark
@@ -61,7 +61,7 @@ def _f_test(fit: Selection, within: CoefficientInference, linear: Linear) -> dic
     known = np.nan if fit.unknown_variance(linear.matrix).any() else 1.0
     df1, df2 = len(linear.matrix), known * float(joint.df2[0])
     statistic = float(known * joint.scale[0] * difference @ np.linalg.solve(variance, difference) / df1)
-    p = scipy.stats.chi2.sf(df1 * statistic, df1) if np.isposinf(df2) else scipy.stats.f.sf(statistic, df1, df2)
+    p = f_upper(np.asarray(statistic), df1, np.asarray(df2))
     return {
         "statistic": statistic,
         "df1": df1,

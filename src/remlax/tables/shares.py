@@ -221,7 +221,7 @@ def fit_shares(found: ShareEstimates, conf_level: float) -> pd.DataFrame:
     known = np.isfinite(found.variance[0])
     phi = scale.forward(np.where(known, value, 0.5))
     error = np.sqrt(found.variance[0])
-    half = scipy.stats.norm.ppf((1 + conf_level) / 2) * error
+    half = scipy.special.ndtri((1 + conf_level) / 2) * error
     table["estimate"] = value
     table["std_error"] = np.where(known, scale.inverse_derivative(phi) * error, np.nan)
     for name, limit in (("conf_low", phi - half), ("conf_high", phi + half)):

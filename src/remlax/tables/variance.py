@@ -53,7 +53,7 @@ def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     """Variance parameters of one fit; limits from the log, Fisher-z or (covariances) natural scale."""
     found = variance_parameters(fit)
     table = parameter_labels(fit.fitted, found, scales)
-    quantile = scipy.stats.norm.ppf((1 + conf_level) / 2)
+    quantile = scipy.special.ndtri((1 + conf_level) / 2)
     is_sd, sd = found.is_sd, np.sqrt(found.scaled_variance()[0])
     value, error = found.sdcor[0], np.empty(len(table))
     low, high = np.empty(len(table)), np.empty(len(table))
