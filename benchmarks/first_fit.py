@@ -74,7 +74,7 @@ def once(workload: str, cache: str) -> dict[str, Any]:
 
 def main() -> None:
     options = arguments(__doc__ or "")
-    repeats = 1 if options.quick else 5
+    repeats = 1 if options.quick else 3
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for workload, name in WORKLOADS.items():

@@ -147,7 +147,9 @@ def main() -> None:
     print(f"record types on the path     {len(kinds)} {sorted(kinds)}")
     # a formula that was read lately is kept: this one was not
     first = watch(lambda: rx.lmer_list(f"{formula} ", data).pool().tidy("fixed")).calls
-    print(f"tokenised, parsed, deparsed  {[first['tokenize'], first['parse'] + first['parse_sides'], first['deparse']]}")
+    print(
+        f"tokenised, parsed, deparsed  {[first['tokenize'], first['parse'] + first['parse_sides'], first['deparse']]}"
+    )
 
 
 if __name__ == "__main__":
