@@ -16,6 +16,7 @@ import shape_checks
 shape_checks.install()
 
 from remlax.engine.programs import PROGRAMS  # noqa: E402
+from remlax.fitting import fit as fitting  # noqa: E402
 
 # all processes of the tests share their programs
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "programs"
@@ -24,6 +25,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # wait for each program where it is called: a failure shows at its own line
 jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+# the workers of the tests keep all cores busy: what a test may not need is not compiled aside
+fitting.run_later = lambda *_, **__: None
 
 # tests press Ctrl-C, which a run in the background of a shell is told to ignore
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -189,6 +189,13 @@ def test_within_other_functions_and_under_checks_it_is_plain_jit(tmp_path: Path)
     assert not files(tmp_path)
 
 
+def test_a_device_of_the_users_choice_has_programs_of_its_own(tmp_path: Path) -> None:
+    rx.enable_compilation_cache(tmp_path)
+    with float64(), jax.default_device(jax.devices("cpu")[0]):
+        np.testing.assert_array_equal(Program(square, ("times",), "square")(np.ones(2), times=2), [2.0, 2.0])
+    assert not files(tmp_path)
+
+
 def test_a_full_disk_costs_only_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rx.enable_compilation_cache(tmp_path)
 

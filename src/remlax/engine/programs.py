@@ -175,7 +175,8 @@ class Program:
 
     def _load_or_compile(self, names: Any, fixed: Any, values: Any, tree: Any, shapes: Any) -> Callable[..., Any]:
         name = None
-        if all(len(shape) == 2 for shape in shapes):  # on one device, that of JAX's choice
+        # on one device, that of JAX's choice
+        if _setting("jax_default_device") is None and all(len(shape) == 2 for shape in shapes):
             name = program_name(self._name, names, fixed, jax.tree.unflatten(tree, shapes))
         found = None if name is None else load(name, values)
         if found is not None:
