@@ -45,3 +45,17 @@ def forget_programs() -> Iterator[None]:
         PROGRAMS.drop()
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """What is compiled during a test."""
+    events: list[str] = []
+
+    def note(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(note)

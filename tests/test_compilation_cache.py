@@ -23,8 +23,6 @@ from remlax.engine.programs import PROGRAMS, Program, float64
 from remlax.errors import FileFormatError
 from remlax.kernels.newton import Newton, newton
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
-
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -32,20 +30,6 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(FILES, "_folder", FILES.folder())
     yield
     os.umask(mask)
-
-
-@pytest.fixture
-def compiled() -> Iterator[list[str]]:
-    """What is compiled during a test."""
-    events: list[str] = []
-
-    def note(event: str, duration: float, **_: object) -> None:
-        if event == COMPILED:
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(note)
 
 
 def mode(path: Path) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,23 +12,13 @@ import remlax as rx
 from remlax.cache import FILES
 from remlax.engine.programs import PROGRAMS
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
-
 
 @pytest.fixture
-def compiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def compiles(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The compilations that happen during a test, without programs on disk."""
-    events: list[str] = []
     monkeypatch.setattr(FILES, "_folder", None)
     PROGRAMS.drop()
-
-    def note(event: str, duration: float, **_: object) -> None:
-        if event == COMPILED:
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(note)
+    return compiled
 
 
 def one_factor(n: int, groups: int, seed: int) -> pd.DataFrame:

@@ -126,9 +126,9 @@ def compile_ahead(keys: Array, columns: ReplicationColumns, groups: Groups, anal
         data_sets = jax.eval_shape(functools.partial(_data_sets, **for_data_sets), keys, columns, groups)
     optimum = optimum_shape(data_sets.problem)
     return [
-        prepare_aside(_fits, *jax.tree.map(shape_of, (data_sets.problem,))),
-        prepare_aside(_data_sets, *jax.tree.map(shape_of, (keys, columns, groups)), **for_data_sets),
-        prepare_aside(_estimates, *jax.tree.map(shape_of, (optimum, data_sets)), **for_estimates),
+        prepare_aside(0.0, _fits, *jax.tree.map(shape_of, (data_sets.problem,))),
+        prepare_aside(0.0, _data_sets, *jax.tree.map(shape_of, (keys, columns, groups)), **for_data_sets),
+        prepare_aside(0.0, _estimates, *jax.tree.map(shape_of, (optimum, data_sets)), **for_estimates),
     ]
 
 

@@ -17,13 +17,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, FormulaError, shortened
-from .coding import Finished, Plan, Selector, code_terms, shape_of
+from .coding import Finished, Plan, Selector, shape_of
 from .evaluate import FrameEvaluator, evaluate
 from .filling import fill, fill_column
 from .functions import Categorical, NamedColumns, State, level_name
 from .own_contrasts import GivenContrasts, check_names, with_contrasts
 from .rows import RowMatrix
 from .syntax import tree_of, variables
+from .term_coding import code_terms
 from .terms import expand, label
 from .tree import Expression, Node, columns_in
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from ..kernels.blocks import UNROLL_UP_TO
 from ..kernels.problem import Problem, Structure
 from ..progress import progress
 from .placement import over_sets, place
-from .programs import COMPILERS, PROGRAMS, float64, program, shape_of
+from .programs import PROGRAMS, Program, float64, prepare_aside, shape_of
 from .shapes import bucket, power_of_two
 
 # bytes of cross-products per chunk of data sets: about the L2 cache of one core
@@ -117,7 +116,7 @@ def _platform(batch: Batch) -> str:
 
 
 @functools.cache
-def mapped(kernel: Callable[..., Any]) -> Callable[..., Any]:
+def mapped(kernel: Callable[..., Any]) -> Program:
     """Compile a kernel over data sets: a function of (arguments, problem, static, mesh)."""
 
     def over(
@@ -129,7 +128,7 @@ def mapped(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return over_sets(one, problem, mesh)(arguments, problem)
 
     over.__name__ = kernel.__name__  # which profiles and dumps of XLA show
-    return program("static", "mesh", name=f"{kernel.__module__}.{kernel.__qualname__}", options=QUICK)(over)
+    return Program(over, ("static", "mesh"), f"{kernel.__module__}.{kernel.__qualname__}", QUICK)
 
 
 def run(
@@ -206,13 +205,7 @@ def run_later(kernel: Callable[..., Any], batch: Batch, *arguments: Any, **stati
     _BEGUN.add(name)
     own, products = jax.tree.map(lambda a: shape_of(a, size), (arguments, batch.problem.products))
     problem = batch.problem.filled(products, batch.problem.index)
-
-    def prepare() -> None:
-        time.sleep(SECONDS_LATER)
-        with float64():
-            mapped(kernel).prepare(own, problem, static=fixed, mesh=None)  # type: ignore[attr-defined]
-
-    COMPILERS.submit(prepare)
+    prepare_aside(SECONDS_LATER, mapped(kernel), own, problem, static=fixed, mesh=None)
 
 
 def _in_threads(one: Callable[[np.ndarray], T], pieces: list[np.ndarray], threads: int) -> list[T]:

@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -103,6 +104,16 @@ class Program:
 
     Programs are found by shapes and static arguments, before anything is traced: a hit on disk costs a file read.
     Inside of other traced functions, and where JAX checks for NaN or does not compile, it is ``jax.jit`` alone.
+
+    Parameters
+    ----------
+    function : callable
+    static : tuple of str
+        Names of its static arguments.
+    name : str
+        What tells the function from all others.
+    options : tuple of pairs, optional
+        Options of XLA.
     """
 
     def __init__(self, function: Callable[..., Any], static: tuple[str, ...], name: str, options: Options = ()) -> None:
@@ -201,39 +212,29 @@ def _shape(leaf: Any) -> tuple[Hashable, ...]:
     return (), np.dtype(type(leaf))
 
 
-def program(
-    *static: str, name: str | None = None, options: Options = ()
-) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """``jax.jit`` of a function of remlax, with the names of its static arguments.
-
-    Parameters
-    ----------
-    *static : str
-    name : str, optional
-        What tells the function from all others, where its module and name do not.
-    options : tuple of pairs, optional
-        Options of XLA.
-    """
+def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """`Program` of a function of a module, with the names of its static arguments."""
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
-        return Program(function, static, name or f"{function.__module__}.{function.__qualname__}", options)
+        return Program(function, static, f"{function.__module__}.{function.__qualname__}")
 
     return decorate
 
 
-COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
+_COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
 # traced one at a time, which Python's lock would do anyway, so that what is waited for is not slowed down
 _TRACING = threading.Lock()
 
 
-def prepare_aside(function: Any, *shapes: Any, **static: Hashable) -> Future[None]:
-    """Begin to load or compile a program in another thread; XLA compiles without Python's lock."""
+def prepare_aside(seconds: float, function: Any, *shapes: Any, **static: Hashable) -> Future[None]:
+    """Begin to load or compile a program in another thread after a while; XLA compiles without Python's lock."""
 
     def prepare() -> None:
+        time.sleep(seconds)
         with float64():
             function.prepare(*shapes, **static)
 
-    return COMPILERS.submit(prepare)
+    return _COMPILERS.submit(prepare)
 
 
 def shape_of(leaf: Any, *leading: int) -> jax.ShapeDtypeStruct:
