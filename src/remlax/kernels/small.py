@@ -46,7 +46,7 @@ def factor_inverse(a: Float[Array, "*k p p"]) -> tuple[Float[Array, "*k p p"], F
     return out
 
 
-# one function of a program, however often it is called: the root of a large matrix has 16 such leaves
+# one function of a program, however often it is called
 @jax.jit
 def _factor_inverse(a: Array) -> tuple[Array, Array]:
     size = a.shape[-1]
