@@ -153,3 +153,22 @@ def test_a_long_session_of_different_models_does_not_grow() -> None:
     half = len(maps) // 2
     assert maps[half:].max() < 1.2 * maps[:half].max()
     assert megabytes[-20:].max() < megabytes[:half].max() + 150
+
+
+ONE_PROGRAM = """
+import threading
+import remlax as rx
+from remlax.engine.programs import float64, program
+@program()
+def twice(x):
+    return 2 * x
+with float64():
+    assert twice(1.0) == 2.0
+assert threading.active_count() <= 2
+"""
+
+
+def test_a_process_that_ends_with_its_first_program_ends_quietly() -> None:
+    """What is imported aside for the tables is waited for."""
+    done = subprocess.run([sys.executable, "-c", ONE_PROGRAM], capture_output=True, text=True, check=True)
+    assert not done.stderr

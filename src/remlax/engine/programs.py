@@ -7,6 +7,7 @@ default): XLA crashes beyond them. A long session that fits very many different 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import threading
@@ -185,6 +186,7 @@ class Program:
         return held.call
 
     def _load_or_compile(self, names: Any, fixed: Any, values: Any, tree: Any, shapes: Any) -> Callable[..., Any]:
+        _import_tails()
         name = None
         # on one device, that of JAX's choice
         if _setting("jax_default_device") is None and all(len(shape) == 2 for shape in shapes):
@@ -224,6 +226,12 @@ def program(*static: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 _COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="remlax-compile")
 # traced one at a time, which Python's lock would do anyway, so that what is waited for is not slowed down
 _TRACING = threading.Lock()
+
+
+@functools.cache
+def _import_tails() -> None:
+    """Begin to import, side by side with the first program, what the tables after it need; Python waits for the end."""
+    threading.Thread(target=importlib.import_module, args=("scipy.special",), name="remlax-import").start()
 
 
 def prepare_aside(seconds: float, function: Any, *shapes: Any, **static: Hashable) -> Future[None]:
