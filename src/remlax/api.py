@@ -242,7 +242,7 @@ def _complete_rows(
             "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
             DataWarning,
         )
-    if not any(n_missing(frame_array(data, list(data.columns).index(name))) for name in columns):
+    if not any(n_missing(frame_array(data, cast(int, data.columns.get_loc(name)))) for name in columns):
         return data, None
     kept = data[columns].notna().all(axis=1).to_numpy()
     if not kept.any():

@@ -189,6 +189,11 @@ def _same_numbers(left: np.ndarray, right: np.ndarray) -> bool:
     return bool(np.isnan(left[differ]).all() and np.isnan(right[differ]).all())
 
 
+def sum_of_squares(array: np.ndarray) -> float:
+    """Sum of squares; BLAS would start threads for it."""
+    return float(np.einsum("i,i->", array, array))
+
+
 def missing_cells(arrays: Sequence[ColumnArray], labels: Sequence[Label]) -> list[str]:
     """Say per imputation how many cells of a column are missing, e.g. ``["12 in imputation 3"]``."""
     counts = map(n_missing, arrays)
@@ -209,7 +214,8 @@ def n_missing(array: ColumnArray) -> int:
     """Count the missing cells of a column."""
     if isinstance(array, np.ndarray):
         if array.dtype.kind == "f":
-            return int(np.count_nonzero(np.isnan(array)))
+            # a sum of squares is NaN where a cell is, and is found in less time
+            return int(np.count_nonzero(np.isnan(array))) if np.isnan(sum_of_squares(array)) else 0
         if array.dtype.kind in "biu":
             return 0
     return int(np.count_nonzero(pd.isna(array)))

@@ -76,15 +76,18 @@ def _described(given: object) -> str:
     return "an empty list" if name == "list" and not given else f"{'an' if name[0] in 'AEIOUaeio' else 'a'} {name}"
 
 
-def refuse_original(frames: Sequence[object], names: Sequence[str]) -> None:
-    """Refuse the incomplete original of mice or Stata, set 0, among several data sets.
+def refuse_original(frames: Sequence[object], names: Sequence[str], columns: pd.Index | None = None) -> None:
+    """Refuse the incomplete original of mice or Stata, set 0, among several data sets, which may have common columns.
 
     Raises DataError: names the data set.
     """
+    numbers = [number for number in (".imp", "_mi_m") if columns is None or number in columns]
+    if not numbers or len(frames) < 2:
+        return
     for frame, name in zip(frames, names, strict=True):
-        if len(frames) < 2 or not isinstance(frame, pd.DataFrame) or frame.empty:
+        if not isinstance(frame, pd.DataFrame) or frame.empty:
             continue
-        for number in (".imp", "_mi_m"):
+        for number in numbers:
             if number in frame.columns and np.all(frame[number] == 0):
                 raise DataError(
                     f"{name} is the incomplete original ({number!r} is 0 in it): leave it out, or give the whole frame "

@@ -103,8 +103,13 @@ class ImputedData(FrameNames):
         if not given:
             raise DataError("there is no data set: give at least one DataFrame")
         names = [f"imputation {label}" for label in labels]
-        refuse_original(given, names)
-        return cls(check_frames(given, names), labels)
+        try:
+            conformed = check_frames(given, names)
+        except DataError:
+            refuse_original(given, names)  # says what is wrong where there is one
+            raise
+        refuse_original(conformed, names, conformed[0].columns)
+        return cls(conformed, labels)
 
     @classmethod
     def from_long(cls, frame: pd.DataFrame, imp: str = IMP, id: str | None = ID) -> ImputedData:

@@ -253,26 +253,29 @@ def _terms(
     """Columns of the random terms, each with its place among the grouping factors."""
     terms, specs = [], []
     for term in formula.random:
-        spec, z = _matrix(term.lhs_tree, sources, f"random term ({term.lhs} | {term.group_label})")
+        what = f"random term ({term.lhs} | {term.group_label})"
+        # the columns of X once more: half the memory
+        spec, z = _matrix(term.lhs_tree, sources, what, built=(fixed, x))
         if not spec.names:
-            raise DesignError(f"the random term ({term.lhs} | {term.group_label}) has no columns: write (1 | ...)")
-        if set(spec.columns) <= set(fixed.columns):
-            # the same columns once: half the memory
-            z = x.select([fixed.columns.index(column) for column in spec.columns])
+            raise DesignError(f"the {what} has no columns: write (1 | ...)")
         terms.append(TermColumns(term.group_label, spec.names, z, groups.index(term.group_label)))
         specs.append(spec)
     return terms, specs
 
 
 def _matrix(
-    rhs: Expression, sources: _Sources, what: str, contrasts: GivenContrasts = MappingProxyType({})
+    rhs: Expression,
+    sources: _Sources,
+    what: str,
+    contrasts: GivenContrasts = MappingProxyType({}),
+    built: tuple[MatrixSpec, RowMatrix] | None = None,
 ) -> tuple[MatrixSpec, RowMatrix]:
     def frame_of(columns: tuple[str, ...]) -> tuple[pd.DataFrame, bool]:
         frame, starts = sources.frame(columns)
         return frame, starts is not None
 
     try:
-        return stacked_matrix(rhs, frame_of, sources.offsets, what=what, contrasts=contrasts)
+        return stacked_matrix(rhs, frame_of, sources.offsets, what=what, contrasts=contrasts, built=built)
     except DataError as error:
         starts = None if sources.shared(variables(rhs)) else sources.offsets
         raise _located(error, lambda one: model_matrix(rhs, one, what=what), starts, sources) from None

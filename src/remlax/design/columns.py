@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ..data.checks import frame_array
+from ..data.checks import frame_array, sum_of_squares
 from ..errors import DataError, FormulaError, shortened
 from .functions import Array, Categorical
 from .tokens import nearest
@@ -48,11 +48,12 @@ def require_columns(names: Iterable[str], frame: pd.DataFrame, what: str = "form
 
 
 def _position(frame: pd.DataFrame, name: str, what: str) -> int:
-    if name not in frame.columns:
+    try:
+        position = frame.columns.get_loc(name)
+    except KeyError:
         known = [column for column in frame.columns if isinstance(column, str)]
         hint = _CODINGS.get(name) or nearest(name, known) or f"; the columns are {_some(known)}"
-        raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}")
-    position = frame.columns.get_loc(name)
+        raise FormulaError(f"{name!r} in the {what} is not a column of the data{hint}") from None
     if not isinstance(position, int):
         raise DataError(f"the data have several columns called {name!r}; rename or drop all but one")
     return position
@@ -109,7 +110,8 @@ def read_column(frame: pd.DataFrame, name: str, what: str) -> Array | Categorica
 
 
 def _numbers(values: Array, index: pd.Index[Any], name: str, what: str) -> Array:
-    if not np.isfinite(values).all():
+    # squares may overflow
+    if not np.isfinite(sum_of_squares(values)) and not np.isfinite(values).all():
         for kind, test in (("missing", np.isnan), ("infinite", np.isinf)):
             _refuse_cells(test(values), kind, index, name, what)
     return values

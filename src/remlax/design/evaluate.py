@@ -155,12 +155,12 @@ class FrameEvaluator(Evaluator):
 
     def term(self, node: Node) -> Array | Categorical | NamedColumns:
         """Evaluate a whole factor of the model: a column, categories or several columns; all finite."""
+        if isinstance(node, Name):
+            return read_column(self.frame, node.id, self.what)  # which looks
         with np.errstate(all="ignore"):  # non-finite results are reported below, by name
             value = self.value(node)
         if not isinstance(value, np.ndarray | Categorical | NamedColumns):
             raise FormulaError(f"{node.text!r} in the {self.what} is a constant; it must use a column")
-        if isinstance(node, Name):
-            return value  # `read_column` has looked
         for part in value.parts.values() if isinstance(value, NamedColumns) else [value]:
             if isinstance(part, np.ndarray) and not np.isfinite(part).all():
                 raise self.not_finite(node, part)

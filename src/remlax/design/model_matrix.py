@@ -245,6 +245,7 @@ def stacked_matrix(
     *,
     what: str,
     contrasts: GivenContrasts = MappingProxyType({}),
+    built: tuple[MatrixSpec, RowMatrix] | None = None,
 ) -> tuple[MatrixSpec, RowMatrix]:
     """Build the model matrix of several data sets: what does not differ between them is evaluated once.
 
@@ -261,6 +262,8 @@ def stacked_matrix(
         Which part of the model this is, for messages.
     contrasts : mapping of str to OwnContrasts or str, optional
         Contrasts of factors, which are named as `label` does.
+    built : tuple of MatrixSpec and RowMatrix, optional
+        Another matrix of the same data sets, whose columns are taken where it has all that are needed.
 
     Returns
     -------
@@ -275,11 +278,13 @@ def stacked_matrix(
         return FrameEvaluator(frame, states, what).term(node)
 
     spec, values = _specify(rhs, value, states, what, contrasts)
+    if built is not None and set(spec.columns) <= set(built[0].columns):
+        return spec, built[1].select([built[0].columns.index(column) for column in spec.columns])
     place, plans = [], {False: list[tuple[Any, ...]](), True: list[tuple[Any, ...]]()}
     names = {False: list[str](), True: list[str]()}
-    aligned = (
-        len(np.unique(np.diff(offsets))) == 1
-    )  # even the intercept is not shared by data sets of different lengths
+    sizes = np.diff(offsets)
+    # even the intercept is not shared by data sets of different lengths
+    aligned = bool((sizes == sizes[0]).all())
     for name, pieces in zip(spec.names, spec._plan, strict=True):
         own = not aligned or any(owners[slot] for slot, _ in pieces)
         place.append((own, len(plans[own])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import FormulaError
 from .syntax import tree_of
@@ -54,6 +55,7 @@ def product(factors: Sequence[Node]) -> Node:
     return Binary(":", product(factors[:half]), product(factors[half:])) if half else factors[0]
 
 
+@lru_cache(maxsize=128)
 def expand(node: Node, text: str = "") -> TermList:
     """Work out the terms of a right side as R's ``terms()`` does.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 from .tokens import is_syntactic
@@ -130,6 +130,7 @@ def walk(node: Node) -> Iterator[tuple[Node, int]]:
         stack.extend((child, depth + 1) for child in reversed(children(piece)))
 
 
+@lru_cache(maxsize=1024)
 def columns_in(node: Node) -> tuple[str, ...]:
     """The data columns that `node` names, each once, in order of appearance."""
     return tuple(dict.fromkeys(piece.id for piece, _ in walk(node) if isinstance(piece, Name)))

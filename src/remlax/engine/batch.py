@@ -91,11 +91,13 @@ def chunk_size(batch: Batch, threads: int, n_runs: int | None = None, *, some: b
     ``some``: these are some data sets of a list, another number each time, so that only powers of two are taken.
     """
     devices = 1 if batch.mesh is None else batch.mesh.size
+    runs = -(-(batch.n_sets if n_runs is None else n_runs) // devices)
+    if runs == 1:
+        return devices
     room, most = (CHUNK_BYTES, MAX_CHUNK) if _platform(batch) == "cpu" else (DEVICE_CHUNK_BYTES, MAX_DEVICE_CHUNK)
     each = sum(leaf.nbytes for leaf in jax.tree.leaves(batch.problem.products)) / batch.n_sets
     each = max(each, 8.0 * batch.structure.n_dense**2)
     fits = max(1, min(most, int(room // max(each, 1.0))))
-    runs = -(-(batch.n_sets if n_runs is None else n_runs) // devices)
     # a second thread is worth its start from about a quarter of a chunk of work
     share = runs if 4 * each * runs < room else -(-runs // threads)
     most_sets = power_of_two(fits)
@@ -105,10 +107,16 @@ def chunk_size(batch: Batch, threads: int, n_runs: int | None = None, *, some: b
     return devices * min(most_sets, bucket(share, per_octave=1 if some else 4))
 
 
+@functools.cache
+def n_cores() -> int:
+    """Cores of the machine; the system takes long to tell."""
+    return os.cpu_count() or 1
+
+
 def _threads(batch: Batch) -> int:
     """Threads that feed chunks: one where several devices share each of them, or where a device computes."""
     several = batch.mesh is not None and batch.mesh.size > 1
-    return (os.cpu_count() or 1) if _platform(batch) == "cpu" and not several else 1
+    return n_cores() if _platform(batch) == "cpu" and not several else 1
 
 
 def _platform(batch: Batch) -> str:

@@ -71,7 +71,8 @@ def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED
     best = _by_reversed_columns(batch, best, criterion)
     for tries in range(1, len(STARTS) + 1):
         which = np.flatnonzero(try_again(best, tries, theta_map))
-        which = which[np.isfinite(np.asarray(batch.problem.products.ww)[which]).all(axis=(1, 2))]
+        if len(which):
+            which = which[np.isfinite(np.asarray(batch.problem.products.ww)[which]).all(axis=(1, 2))]
         if not len(which):
             break
         part = _rows(best, which)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..design.build import ModelRows
 from ..design.rows import RowArray, RowMatrix
-from ..engine.batch import Batch
+from ..engine.batch import Batch, n_cores
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
 from ..engine.stack import make_batch
@@ -220,7 +219,7 @@ def _conditioned(
 ) -> Conditioned | None:
     """Cross-products in well-conditioned coordinates; None where that needs QR."""
     named = host_columns(rows, layout, units, columns, keep)
-    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=os.cpu_count() or 1)
+    return condition_rows(named, layout.tables, layout.structure.q, by_qr=by_qr, threads=n_cores())
 
 
 def _assembled(

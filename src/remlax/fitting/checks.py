@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..data.checks import sum_of_squares
 from ..design.build import ModelRows
 from ..design.rows import RowMatrix
 from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
@@ -60,8 +61,10 @@ def check_magnitudes(rows: ModelRows) -> None:
     if rows.offset is not None:
         columns.append(("the offset", rows.offset.values))
     for what, values in columns:
-        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         limit = WEIGHT_MAGNITUDE if what == "weights" else MAGNITUDE
+        if len(values) / limit**2 < sum_of_squares(values) < limit**2:
+            continue
+        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         if largest > limit or 0 < largest < 1 / limit:
             much = "large" if largest > 1 else "small"
             at = int(np.argmax(np.abs(values)))

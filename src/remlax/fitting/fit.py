@@ -11,7 +11,13 @@ import numpy as np
 from ..engine.batch import run, run_later
 from ..engine.fit import fit, solve_batch
 from ..engine.shapes import host_leaf
-from ..kernels.inference import VarianceInformation, conditional_modes, solve, variance_information
+from ..kernels.inference import (
+    VarianceInformation,
+    conditional_modes,
+    solve,
+    solve_with_information,
+    variance_information,
+)
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import on_boundary
@@ -21,6 +27,9 @@ from .find_redundancy import find_redundancies
 from .redundancy import Redundancies
 from .residual_variance import falls_without_end, too_few_digits
 from .unseen import depend_on_unseen
+
+# data sets up to which a dispatch costs more than the information that not every use of a fit asks for
+FEW_SETS = 128
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class Fitted:
         REML criterion or ML deviance.
     status : ndarray of int (K,)
     singular : ndarray of bool (K,)
+    found_information : VarianceInformation, optional
+        Of the columns inside, where it was found with the solution.
     """
 
     model: Assembled
@@ -68,6 +79,7 @@ class Fitted:
     log_rx2: np.ndarray
     status: np.ndarray
     singular: np.ndarray
+    found_information: VarianceInformation | None = None
 
     @property
     def n_sets(self) -> int:
@@ -149,7 +161,11 @@ class Fitted:
     @cached_property
     def information(self) -> VarianceInformation:
         """Information about (theta inside, log sigma), and how vcov(beta) in the user's units depends on them."""
-        found = run(variance_information, self.model.batch, self.inner)
+        found = self.found_information
+        if found is None and self.n_sets <= FEW_SETS:  # a file's: the program of the fit, for the same last digits
+            found = run(solve_with_information, self.model.batch, self.inner)[1]
+        elif found is None:
+            found = run(variance_information, self.model.batch, self.inner)
         p, inverse = len(self.model.keep), self.model.inverse
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
@@ -175,8 +191,11 @@ def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
     theta_map = model.layout.structure.theta_map
     theta = np.empty((model.batch.n_sets, theta_map.n_theta))
-    run_later(solve, model.batch.with_reml(True), theta)
-    run_later(variance_information, model.batch, theta)
+    if model.batch.n_sets <= FEW_SETS:
+        run_later(solve_with_information, model.batch, theta)
+    else:
+        run_later(solve, model.batch.with_reml(True), theta)
+        run_later(variance_information, model.batch, theta)
     opt = fit(model.batch, optimizer)
     return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
 
@@ -184,7 +203,10 @@ def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
 def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: np.ndarray) -> Fitted:
     """Express the solution at a theta (K, d) of the columns inside in the user's units."""
     theta_map, p = model.layout.structure.theta_map, len(model.keep)
-    solution = solve_batch(model.batch, inner)
+    if model.batch.n_sets <= FEW_SETS:
+        solution, information = run(solve_with_information, model.batch, inner)
+    else:
+        solution, information = solve_batch(model.batch, inner), None
     gamma = np.asarray(solution.gamma)
     sigma = np.asarray(solution.sigma) * model.y_scale
     beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
@@ -209,4 +231,5 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: n
         status=status,
         # as lme4's isSingular, for columns of Z of unit root mean square: the unit of a predictor does not decide
         singular=on_boundary(inner, theta_map),
+        found_information=information,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from ..data.checks import sum_of_squares
 from ..design.rows import RowMatrix
 
 # a column whose mean is more than this many SDs from zero is centred
@@ -138,8 +139,7 @@ def centring(matrix: RowMatrix, square: np.ndarray) -> tuple[np.ndarray | None, 
 
 def mean_squares(matrix: RowMatrix) -> np.ndarray:
     """Mean square of every column over all data sets."""
-    # BLAS would start threads for this
-    return np.array([np.einsum("i,i->", column, column) / len(column) for column in matrix.columns()])
+    return np.array([sum_of_squares(column) / len(column) for column in matrix.columns()])
 
 
 def turned(matrix: RowMatrix, turn: np.ndarray) -> RowMatrix:

@@ -26,11 +26,11 @@ STARTS = (0.05, 10.0, 0.3)
 
 def ill_conditioned(theta: Float[Thetas, "m d"], status: Thetas, theta_map: ThetaMap) -> Thetas:
     """Data sets (m,) that stopped at the limit of iterations, or where a row of Lambda can turn at almost no cost."""
-    below = {(theta_map.factor[b], theta_map.col[b]) for b in np.flatnonzero(~theta_map.diagonal)}
-    which: Thetas = (status == MAX_ITER) & bool(below)
-    for a in np.flatnonzero(theta_map.diagonal):
-        if (theta_map.factor[a], theta_map.col[a]) in below:
-            which = which | (abs(theta[:, a]) < NEARLY_ZERO) & ((status == CONVERGED) | (status == SADDLE))
+    entries = list(zip(theta_map.factor, theta_map.row, theta_map.col, strict=True))
+    below = {(f, c) for f, r, c in entries if r > c}
+    pivots = np.array([a for a, (f, r, c) in enumerate(entries) if r == c and (f, c) in below], int)
+    small = array_module(theta).any(abs(theta[:, pivots]) < NEARLY_ZERO, axis=1)
+    which: Thetas = (status == MAX_ITER) & bool(below) | small & ((status == CONVERGED) | (status == SADDLE))
     return which
 
 

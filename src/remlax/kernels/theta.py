@@ -104,23 +104,23 @@ def canonical_theta(theta: Float[Thetas, "*k d"], theta_map: ThetaMap) -> Float[
     -------
     array (..., d)
     """
-    xp = array_module(theta)
-    out = [theta[..., 0]] * theta_map.n_theta
+    xp, entries = array_module(theta), list(zip(theta_map.factor, theta_map.row, theta_map.col, strict=True))
+    diagonal = {(f, c): a for a, (f, r, c) in enumerate(entries) if r == c}
+    pivot = theta[..., np.array([diagonal[f, c] for f, _, c in entries])]
+    out: Thetas = theta * xp.where(pivot < 0, -xp.ones_like(pivot), xp.ones_like(pivot))
     for f, q in enumerate(theta_map.q):
-        where, row, col = theta_map.entries(f)
-        place = {(int(r), int(c)): theta[..., a] for a, r, c in zip(where, row, col, strict=True)}
+        below = np.array([a for a, (g, r, c) in enumerate(entries) if g == f and r > c], int)
+        rotate = xp.any((xp.abs(pivot[..., below]) < 1e-7) & (xp.abs(theta[..., below]) > 0), axis=-1)
+        if not below.size or (xp is np and not rotate.any()):
+            continue
+        place = {(r, c): a for a, (g, r, c) in enumerate(entries) if g == f}
         none = xp.zeros_like(theta[..., 0])
-        lam = xp.stack([xp.stack([place.get((i, j), none) for j in range(q)], -1) for i in range(q)], -2)
-        diagonal = xp.diagonal(lam, axis1=-2, axis2=-1)
-        chosen = lam * xp.where(diagonal < 0, -xp.ones_like(diagonal), xp.ones_like(diagonal))[..., None, :]
-        if len(where) > q:
-            below = xp.sum(xp.abs(xp.tril(lam, -1)), axis=-2)
-            rotate = xp.any((xp.abs(diagonal) < 1e-7) & (below > 0), axis=-1)
-            chosen = xp.where(rotate[..., None, None], lower_root(lam @ xp.swapaxes(lam, -1, -2)), chosen)
-        for a, r, c in zip(where, row, col, strict=True):
-            out[a] = chosen[..., r, c]
-    canonical: Thetas = xp.stack(out, axis=-1)
-    return canonical
+        rows = [[theta[..., place[i, j]] if (i, j) in place else none for j in range(q)] for i in range(q)]
+        lam = xp.stack([xp.stack(row, -1) for row in rows], -2)
+        root = lower_root(lam @ xp.swapaxes(lam, -1, -2))
+        turned = [root[..., r, c] if g == f else out[..., a] for a, (g, r, c) in enumerate(entries)]
+        out = xp.where(rotate[..., None], xp.stack(turned, axis=-1), out)
+    return out
 
 
 def lower_root(square: Float[Thetas, "*k q q"]) -> Float[Thetas, "*k q q"]:

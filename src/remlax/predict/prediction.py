@@ -15,7 +15,7 @@ from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
 from ..progress import progress
 from ..tables.checks import checks
-from ..tables.coefficients import estimate_table
+from ..tables.coefficients import estimate_columns
 from .newdata import FrameRows, PredictionRows
 from .redundant_rows import warn_redundant_rows
 from .undetermined import blank, warn_undetermined
@@ -170,6 +170,6 @@ def predict_table(
     else:
         found = with_residual(linear_predictor(fits, rows), interval)
         df = satterthwaite_rows(fits, found).mean(axis=0) if dfcom is None else dfcom
-        table = estimate_table(found.estimate, found.variance, df, conf_level)
-        table = table[[name for name in COLUMNS if name in table]]
+        columns = estimate_columns(found.estimate, found.variance, df, conf_level)
+        table = pd.DataFrame({name: columns[name] for name in COLUMNS if name in columns})
     return blank(table.set_index(rows.index), rows.undetermined)

@@ -106,7 +106,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
     _check_same(_fingerprint(model), tree["model"])
     structure = model.layout.structure
     sizes = {"k": rows.n_sets, "p": len(model.keep), "d": structure.theta_map.n_theta}
-    estimates = _read(tree["estimates"], ESTIMATES, sizes)
+    estimates: Tree = _read(tree["estimates"], ESTIMATES, sizes)
     # files of version 0.1 have padding behind gamma, and theta of the user's columns only
     p = len(model.keep)
     if estimates["gamma"].shape[1] < p:

@@ -12,7 +12,7 @@ from ..fitting.selection import Selection
 from ..inference.coefficients import coefficient_inference
 from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
-from ..tables.coefficients import fit_table, known_covariance, pool_table, standard_errors
+from ..tables.coefficients import fit_table, known_covariance, pool_columns, standard_errors
 from ..tables.notes import dropped_note, fit_notes, redundancy_notes
 from ..tables.printing import INFINITE_DF, Summary, block, groups_line, p_value, random_effects_block, significant, span
 from ..tables.varcorr import level_counts, mean_varcorr, to_correlation, varcorr_frame, vcov_frame
@@ -59,7 +59,7 @@ def _fit_fixed_block(fit: Selection, form: Form) -> str:
     return text
 
 
-def _test_columns(table: pd.DataFrame) -> dict[str, list[str]]:
+def _test_columns(table: pd.DataFrame | dict[str, np.ndarray]) -> dict[str, list[str]]:
     """Degrees of freedom, t and p as they are printed."""
     return {
         "df": ["inf" if v > INFINITE_DF else f"{v:.1f}" for v in table["df"]],
@@ -99,7 +99,7 @@ def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: b
         return "No fixed effects"
     columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
     if full:
-        columns |= _test_columns(pool_table(r))
+        columns |= _test_columns(pool_columns(r))
         columns["riv"] = [f"{v:.3f}" for v in r.riv]
         columns["fmi"] = [f"{v:.3f}" for v in r.fmi]
     return "Fixed effects" + (f" ({df_rule}):\n" if full else ":\n") + block(columns)

@@ -43,22 +43,22 @@ def known_pool(pool: Pool, unknown: np.ndarray) -> Pool:
 RUBIN = ("riv", "lambda", "fmi", "ubar", "b", "t", "dfcom")
 
 
-def estimate_table(
+def estimate_columns(
     estimates: np.ndarray, variances: np.ndarray, df: np.ndarray | float, conf_level: float
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """Estimates (K, r) with t tests and limits: of one data set as they are, of several pooled by Rubin's rules.
 
     ``df`` holds complete-data degrees of freedom.
     """
     if len(estimates) > 1:
-        return pool_table(pool_scalars(estimates, variances, dfcom=df, conf_level=conf_level))
+        return pool_columns(pool_scalars(estimates, variances, dfcom=df, conf_level=conf_level))
     checks.level(conf_level)
     estimate, error = estimates[0], np.sqrt(variances[0])
     df = np.where(np.isnan(error), np.nan, df)
     half = t_quantile(conf_level, df) * error
     statistic, p_value = _test(estimate, error, df)
     columns = {"estimate": estimate, "std_error": error, "statistic": statistic, "df": df, "p_value": p_value}
-    return pd.DataFrame({**columns, "conf_low": estimate - half, "conf_high": estimate + half})
+    return {**columns, "conf_low": estimate - half, "conf_high": estimate + half}
 
 
 def total_variance(estimates: np.ndarray, variances: np.ndarray) -> np.ndarray:
@@ -74,13 +74,12 @@ def _test(distance: np.ndarray, error: np.ndarray, df: np.ndarray) -> tuple[np.n
     return statistic, t_two_sided(statistic, df)
 
 
-def pool_table(pool: RubinPool | ScalarPool) -> pd.DataFrame:
+def pool_columns(pool: RubinPool | ScalarPool) -> dict[str, np.ndarray]:
     """Pooled estimates with everything that Rubin's rules say about each."""
-    lost = np.isnan(pool.std_error)
     names = ("estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high", *RUBIN)
-    table = pd.DataFrame({name: _diagonal(getattr(pool, "lambda_" if name == "lambda" else name)) for name in names})
-    table.loc[lost, ["ubar", "t", "dfcom"]] = np.nan
-    return table
+    columns = {name: _diagonal(getattr(pool, "lambda_" if name == "lambda" else name)).copy() for name in names}
+    lost = np.isnan(pool.std_error)
+    return columns | {name: np.where(lost, np.nan, columns[name]) for name in ("ubar", "t", "dfcom")}
 
 
 def _diagonal(values: np.ndarray) -> np.ndarray:
@@ -102,14 +101,12 @@ class Combinations:
         rows = np.where(undetermined[:, None], np.eye(1, matrix.shape[1]), matrix)
         estimates = self.fits.beta @ rows.T + (0.0 if shift is None else shift[:, None])
         variances = np.einsum("ri,kij,rj->kr", rows, self.within.vcov, rows)
-        table = estimate_table(estimates, variances, self.within.df(rows).mean(axis=0), self.conf_level)
-        unknown = self.fits.unknown_variance(rows)
+        columns = estimate_columns(estimates, variances, self.within.df(rows).mean(axis=0), self.conf_level)
+        unknown = self.fits.unknown_variance(rows) | undetermined
         if unknown.any():
-            table.loc[unknown, table.columns.difference(["estimate", "b"])] = np.nan
-        if undetermined.any():
-            table.loc[undetermined] = np.nan
-        table.insert(0, "term", list(labels))
-        return table
+            for name, column in columns.items():
+                columns[name] = np.where(undetermined if name in ("estimate", "b") else unknown, np.nan, column)
+        return pd.DataFrame({"term": list(labels), **columns}, copy=False)
 
     def covariance(self, matrix: np.ndarray) -> np.ndarray:
         """Covariance (r, r) of the estimates of combinations without NaN, of several fits the total one."""
@@ -135,6 +132,4 @@ def fit_table(fit: Selection, within: CoefficientInference, conf_level: float) -
 
 def pooled_table(terms: Sequence[str], pool: RubinPool) -> pd.DataFrame:
     """Pooled coefficients with everything that Rubin's rules say about each."""
-    table = pool_table(pool)
-    table.insert(0, "term", list(terms))
-    return table
+    return pd.DataFrame({"term": list(terms), **pool_columns(pool)}, copy=False)

@@ -12,7 +12,7 @@ import pandas as pd
 from ..fitting.selection import Selection
 from ..inference.modes import coefficient_of_column, error_variances
 from .checks import checks
-from .coefficients import RUBIN, estimate_table
+from .coefficients import RUBIN, estimate_columns
 from .varcorr import factor_columns, factors_in_order, without_effects
 
 Uncertainty = Literal["conditional", "prediction"]
@@ -63,10 +63,10 @@ def modes_table(fits: Selection, conf_level: float, *, coefficients: bool, uncer
     """Modes with standard errors and limits, normal ones of one fit, by Rubin's rules of several."""
     parts, n = [], fits.n_sets
     for part in find_modes(fits, coefficients=coefficients, uncertainty=uncertainty):
-        found = estimate_table(part.values.reshape(n, -1), part.variances.reshape(n, -1), np.inf, conf_level)
-        found.loc[np.tile(part.lost, len(part.levels)), found.columns.drop("estimate")] = np.nan
-        names = COLUMNS if n > 1 else COLUMNS[:4]
-        table = pd.DataFrame({**part.labels(), **found[[*names]]})
+        found = estimate_columns(part.values.reshape(n, -1), part.variances.reshape(n, -1), np.inf, conf_level)
+        lost = np.tile(part.lost, len(part.levels))
+        known = {name: np.where(lost, np.nan, found[name]) for name in (COLUMNS if n > 1 else COLUMNS[:4])}
+        table = pd.DataFrame({**part.labels(), **known, "estimate": found["estimate"]})
         if n > 1:
             table["n_present"] = np.repeat(_present(fits, part.factor), len(part.columns))
         parts.append(table)
