@@ -21,7 +21,7 @@ MODULES = [
 ]
 LAYOUT = doctest.NORMALIZE_WHITESPACE
 
-# these compile programs of their own for more than two seconds
+# these compile programs of their own, for a second or more
 SLOW = {
     "remlax.core",
     "remlax.impute.emb.emb",
@@ -29,12 +29,19 @@ SLOW = {
     "remlax.impute.kernels.emb.emb_impute",
     "remlax.impute.kernels.joint_chain.joint_impute",
     "remlax.impute.overimpute.overimpute",
+    "remlax.kernels.small.small_eigh",
     "remlax.plot.estimates.forest",
     "remlax.plot.groups.impact",
+    "remlax.plot.predictions.effect",
     "remlax.plot.profiles.zeta",
     "remlax.results.anova.anova",
+    "remlax.results.fit.LmerFit.augment",
     "remlax.results.fit.LmerFit.confint",
+    "remlax.results.fit.LmerFit.emmeans",
+    "remlax.results.mertools.MerTools.re_impact",
     "remlax.results.mertools.MerTools.re_margins",
+    "remlax.results.mertools.MerTools.sim_fixef",
+    "remlax.results.mertools.MerTools.sim_ranef",
     "remlax.results.mertools.MerTools.sub_boot",
     "remlax.results.pooled.PooledLmer.r2",
     "remlax.results.result.ModelResult.predict_interval",
@@ -42,10 +49,13 @@ SLOW = {
     "remlax.simulation.amputation.drop_out",
     "remlax.simulation.ampute.ampute_arrays",
     "remlax.simulation.ampute.ampute_clusters",
+    "remlax.simulation.ampute.cluster_features",
     "remlax.simulation.ampute.drop_out_rows",
     "remlax.simulation.ampute.missing_probabilities",
     "remlax.simulation.bootstrap.bootstrap",
     "remlax.simulation.generate.generate",
+    "remlax.simulation.generate.generate_batch",
+    "remlax.simulation.generate.simulate_frames",
 }
 
 
