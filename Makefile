@@ -14,14 +14,18 @@ WRITTEN := $(VENV)/.installed-docs
 DEVELOP := $(VENV)/.installed-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow stress compare-r coverage mutants lint docs package package-check bench bench-quick clean
+.PHONY: environment demo test test-slow stress compare-r coverage mutants lint docs package package-check bench bench-quick clean
+
+# what all targets of .ci/run need, so that they can run side by side
+environment: $(DEVELOP) $(WRITTEN)
 
 demo: $(RUNTIME)
 	$(BIN)/python examples/hsb_vignette.py
 
-# programs are compiled without LLVM's optimiser here, which halves the time; test-slow, demo and benchmarks compile as users do
+# programs are compiled without LLVM's optimiser here, which halves the time; test-slow, demo and benchmarks compile as users do;
+# each process gets its folders in one piece, which share programs, and who is done takes tests from the other's end
 test: $(DEVELOP)
-	XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
+	XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile

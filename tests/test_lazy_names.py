@@ -12,13 +12,16 @@ import remlax as rx
 SCRIPT = """
 import sys
 import remlax as rx
-LATER = tuple(f"remlax.{room}" for room in ("impute", "simulation", "batched", "studies", "data.readers"))
+LATER = tuple(f"remlax.{room}" for room in ("impute", "plot", "simulation", "batched", "studies", "data.readers"))
 before = [m for m in sys.modules if m.startswith(LATER)]
 assert before == [], before
 # what only some calls need, and takes as long as the rest
 slow = {"scipy.stats", "scipy.optimize", "matplotlib", "jaxopt", "dask", "great_tables"} & set(sys.modules)
 assert not slow, slow
 rx.impute.emb, rx.impute.add_missing, rx.cluster_mean
+rx.plot.caterpillar, rx.sim
+assert "plot" in dir(rx)
+assert "matplotlib" not in sys.modules
 """
 
 

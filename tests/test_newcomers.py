@@ -302,7 +302,7 @@ def test_a_study_that_finished_nothing_can_be_corrected(tmp_path: Path) -> None:
     with pytest.raises(FormulaError, match="did you mean 'arm'"):
         study(model="y ~ armm + (1 | clinic)").run(tmp_path, progress=False)
     with pytest.raises(SimulationError, match=r"'all' gave no estimand 'arms'; it gave 'Intercept', 'arm', 'sd__"):
-        study(estimands={"arms": 0.5}).run(tmp_path, progress=False)
+        study(estimands={"arms": 0.5}).run(tmp_path, progress=False, block_size=2)
     store = study().run(tmp_path, progress=False, block_size=2)
     assert str(store) == f"{tmp_path}: 1 scenarios x 3 replications, 2 of 2 blocks finished"
     assert len(study().results(tmp_path)) == 3

@@ -75,14 +75,25 @@ def test_long_calls_show_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "4/4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("off", [False, True])
-def test_one_setting_turns_bars_off(off: bool) -> None:
-    """As it is set before Python starts."""
-    code = "from remlax import progress\nprogress.DELAY = 0\nwith progress.progress(2, 'fit') as tell: tell(1)"
+BARS = """
+from remlax import progress
+from remlax.studies.runner import _bar
+progress.DELAY = 0
+with progress.progress(2, "fit") as tell:
+    tell(1)
+with _bar(4, 4, True):
+    pass
+"""
+
+
+@pytest.mark.parametrize("setting", [None, "", "0", "1"])
+def test_one_setting_turns_bars_off(setting: str | None) -> None:
+    """As it is set before Python starts: tqdm reads it when it is imported."""
     env = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
-    env |= {"TQDM_DISABLE": "1"} if off else {}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ("1/2" in done.stderr) is not off
+    env |= {} if setting is None else {"TQDM_DISABLE": setting}
+    done = subprocess.run([sys.executable, "-c", BARS], env=env, capture_output=True, text=True, check=True)
+    for shown in ("1/2", "0/4"):
+        assert (shown in done.stderr) is not (setting == "1")
     assert done.stdout == ""
 
 

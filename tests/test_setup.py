@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 
 import jax
 import pandas as pd
-import pytest
 
 import remlax as rx
 from remlax.studies import runner
@@ -51,12 +47,3 @@ def test_blocks_are_logged(caplog):
 
 def test_logging_is_silent_until_configured():
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("remlax").handlers)
-
-
-@pytest.mark.parametrize("off", [False, True])
-def test_one_setting_turns_bars_off(off, tmp_path):
-    """tqdm reads the variable when it is imported, so a process of its own."""
-    code = "from remlax.studies.runner import _bar\nwith _bar(2, 2, True) as tell: pass"
-    env = {**os.environ, "TQDM_DISABLE": "1"} if off else {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ("0/2" in done.stderr) is not off

@@ -26,15 +26,14 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Yield a function that counts finished work, from any thread; after two seconds tqdm shows a bar if work is left.
 
     What is done inside of work that is counted has no bar of its own, and a total of one has none.
-    ``TQDM_DISABLE=1`` in the environment turns bars off; it is read here, since tqdm reads it only when it is imported.
+    ``TQDM_DISABLE=1`` in the environment turns bars off.
 
     Examples
     --------
     >>> with progress(10, "sweep") as advance:
     ...     advance(10)
     """
-    off = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
-    shown = total > 1 and _DEPTH.counted == 0 and not off
+    shown = total > 1 and _DEPTH.counted == 0 and not turned_off()
     bar, lock, began, done = None, threading.Lock(), time.perf_counter(), 0
 
     def advance(count: int) -> None:
@@ -54,6 +53,11 @@ def progress(total: int, unit: str) -> Iterator[Callable[[int], None]]:
             bar.close()
 
 
+def turned_off() -> bool:
+    """Whether ``TQDM_DISABLE`` turns bars off; tqdm reads it only when it is imported, and takes 0 for yes."""
+    return os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+
+
 @contextmanager
 def unseen(hide: bool = True) -> Iterator[None]:
     """Show no bars for what this thread does inside."""
@@ -68,7 +72,7 @@ def _bar(total: int, done: int, unit: str, elapsed: float) -> Any:
     # imported when two seconds have passed anyway: it would add to the start of every process
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=total, unit=f" {unit}", delay=1e-9)  # a delay keeps it from printing zeros first
+    bar = tqdm(total=total, unit=f" {unit}", delay=1e-9, disable=False)  # a delay keeps it from printing zeros first
     bar.delay, bar.n = 0, done
     bar.start_t -= elapsed
     bar.refresh()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -54,14 +52,6 @@ def test_draws_do_not_depend_on_the_sweeps_per_call(frame: pd.DataFrame, monkeyp
     monkeypatch.setattr("remlax.impute.joint_run.FIRST_CHUNK", 1)
     monkeypatch.setattr("remlax.impute.joint_run.CALL_SECONDS", 0.0)
     np.testing.assert_array_equal(run(frame).draws, found.draws)
-
-
-def test_no_bar_where_it_is_turned_off() -> None:
-    code = "import remlax.progress as p\np.DELAY = 0.0\nwith p.progress(3, 'sweep') as tell:\n    tell(2)\n"
-    for disable, shown in (("", True), ("1", False)):
-        env = {**os.environ, "TQDM_DISABLE": disable}
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert ("2/3" in done.stderr) is shown
 
 
 @pytest.mark.slow

@@ -384,6 +384,7 @@ def test_continue_needs_sweeps(result: JointResult) -> None:
         result.continue_(more=2)
 
 
+@pytest.mark.slow
 def test_collinear_targets_are_an_error(small: pd.DataFrame) -> None:
     frame = small.assign(v=2 * small["x"])
     prior = JointPrior(residual_scale=1e-300, random_scale=1e-300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -109,14 +108,6 @@ def test_figures_of_a_pooled_model_render(name):
 @pytest.mark.parametrize("name", ON_ONE)
 def test_figures_of_a_fit_render(name):
     _check(ON_ONE[name], sleep())
-
-
-def test_importing_remlax_and_its_figures_imports_no_matplotlib():
-    code = (
-        "import sys, remlax as rx; assert 'remlax.plot' not in sys.modules; rx.plot.caterpillar; rx.sim; "
-        "assert 'plot' in dir(rx); sys.exit('matplotlib' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_matplotlib_is_asked_for_by_name(monkeypatch):

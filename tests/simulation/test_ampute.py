@@ -344,12 +344,13 @@ def test_masks_do_not_depend_on_chunks_and_mechanisms_have_keys_of_their_own() -
     for size in (1, 7):
         for i in range(0, 28, size):
             part = Stack(
-                {name: x[i : i + size] for name, x in data.columns.items()},
-                {"g": data.codes["g"][i : i + size]},
+                {name: np.asarray(x)[i : i + size] for name, x in data.columns.items()},
+                {"g": np.asarray(data.codes["g"])[i : i + size]},
                 data.levels,
-                data.rows[i : i + size],
+                np.asarray(data.rows)[i : i + size],
             )
-            np.testing.assert_array_equal(mask_of(both, made[i : i + size], part)["x"], whole[i : i + size])
+            own = keys(3, "0" * 16, range(i, i + size), Stream.AMPUTATION)
+            np.testing.assert_array_equal(mask_of(both, own, part)["x"], whole[i : i + size])
     close(whole.mean(1), 1 - 0.6**2)  # union of two independent amputations
 
 

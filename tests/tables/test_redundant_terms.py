@@ -402,6 +402,7 @@ def hidden_and_without():
     return hidden, rx.lmer_list("y ~ x + zf + (1 | g)", frames)
 
 
+@pytest.mark.slow
 def test_coefficients_of_hidden_groups_have_no_standard_errors(hidden_and_without, tmp_path):
     hidden, without = hidden_and_without
     options = [{}, {"ddf": "kenward-roger"}, {"ddf": "residual"}]

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..checks import Checks
 from ..errors import FileFormatError, SimulationError
+from ..progress import turned_off
 from .folder import replacing
 from .schedulers import BlockQueue, BlockResult, Results, dask_cluster, here, worker_processes
 from .specification import StudySpec
@@ -124,12 +125,12 @@ def _note(done: BlockResult) -> None:
 
 @contextlib.contextmanager
 def _bar(total: int, left: int, show: bool) -> Iterator[Callable[[BlockResult], None]]:
-    if not show:
+    if not show or turned_off():
         yield _note
         return
     from tqdm.auto import tqdm  # it would add to the start of every process
 
-    bar = tqdm(total=total, initial=total - left, unit="block")
+    bar = tqdm(total=total, initial=total - left, unit="block", disable=False)
     failures = 0
 
     def advance(done: BlockResult) -> None:

@@ -55,7 +55,7 @@ def write_imputations(data: ImputedData, path: str | Path) -> None:
     --------
     >>> import tempfile, pathlib
     >>> import remlax as rx
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "hsb.csv.gz"
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "hsb.parquet"
     >>> rx.write_imputations(rx.datasets.hsb_imputed(), path)
     >>> rx.read_imputations(path).K
     5
