@@ -1,0 +1,215 @@
+"""Fit a generalised linear mixed model to every data set, and express what was found in the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from ..design.build import ModelRows
+from ..design.rows import RowMatrix
+from ..engine.batch import Batch, run, run_later
+from ..engine.shapes import host_leaf
+from ..glmm.families import Family
+from ..glmm.optimum import Description, describe, newton
+from ..glmm.problem import GlmmStructure
+from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
+from ..kernels.restarts import chosen, is_better, on_boundary
+from ..kernels.theta import canonical_theta
+from .assemble import Assembled, random_columns
+from .checks import check_magnitudes, independent_columns
+from .fit import Fitted, Modes
+from .glmm_rows import glmm_batch, glmm_structure
+from .layout import make_layout
+
+# factors on the theta of the start, for fits that failed
+SPREADS = (0.2, 3.0, 0.05)
+# eigenvalue of the Hessian, relative to its largest, of a direction in which the criterion does not change
+FLAT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class GlmmFitted(Fitted):
+    """K fitted generalised linear mixed models, in the user's units; `Fitted` with a dispersion of one.
+
+    Parameters
+    ----------
+    shape : ndarray (K, s)
+        Shape parameters: log size, log shape, or thresholds.
+    joint : ndarray (K, d + p + s, d + p + s)
+        Covariance matrix of theta inside, coefficients inside and shape parameters, from the Hessian.
+    vcov_rx : ndarray (K, p, p)
+        Covariance matrix of the coefficients given theta, as lme4's RX has it.
+    description : Description
+        Modes and their derivatives, inside.
+    """
+
+    shape: np.ndarray = None  # type: ignore[assignment]
+    joint: np.ndarray = None  # type: ignore[assignment]
+    vcov_rx: np.ndarray = None  # type: ignore[assignment]
+    description: Description = None  # type: ignore[assignment]
+
+    @property
+    def structure(self) -> GlmmStructure:
+        """What is compiled."""
+        return cast(GlmmStructure, self.model.batch.structure)
+
+    @property
+    def family(self) -> Family:
+        """Distribution and link."""
+        return self.structure.family
+
+    def n_parameters(self, k: int) -> int:
+        """Coefficients, theta and shape parameters of one data set."""
+        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape
+
+    def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
+        """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""
+        model = self.model
+        gamma = np.linalg.solve(model.inverse[k], beta - model.ols[k])
+        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], self.shape[k][None])
+        return float(run(describe, model.batch.take(np.array([k])), parameters).value[0])
+
+    def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
+        """-2 log L of one data set at a theta, the coefficients at their estimates."""
+        return self.at(k, theta, self.beta[k])
+
+    @cached_property
+    def factor_modes(self) -> tuple[Modes, ...]:
+        """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
+        out = []
+        found = zip(self.description.modes, self.description.variances, strict=True)
+        for f, (modes, variances) in enumerate(found):
+            levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
+            user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
+            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+        return tuple(out)
+
+
+def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Parameters inside, with padded coefficients of zero."""
+    padding = np.zeros((len(gamma), structure.n_fixed - gamma.shape[1]))
+    return np.concatenate([theta, gamma, padding, shape], axis=1)
+
+
+def assemble_glmm(rows: ModelRows, family: Family, response: Any, n_quad: int) -> Assembled:
+    """Put the rows of all data sets into a batch.
+
+    Raises
+    ------
+    DesignError, DataError
+    """
+    check_magnitudes(rows)
+    layout = make_layout(rows, reml=False)
+    columns, units = random_columns(rows, layout)
+    keep = independent_columns(rows, rows.x)
+    x = rows.x.select(keep.tolist())
+    inverse = _rotations(x, rows)
+    structure = glmm_structure(rows, layout, len(keep), family, n_quad)
+    scales = [unit.scale for unit in units]
+    problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
+    return Assembled(
+        rows=rows,
+        layout=layout,
+        batch=Batch(cast(Any, problem)),  # a batch asks for structure, rows and axes alone
+        keep=keep,
+        units=units,
+        inverse=inverse,
+        ols=np.zeros(inverse.shape[:2]),
+        y_scale=np.ones(rows.n_sets),
+    )
+
+
+def _rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
+    """What makes the columns of X orthogonal with unit root mean square, (K, p, p)."""
+    p = len(x.place)
+    sets = range(rows.n_sets) if x.differs else [0]
+    out = np.zeros((len(sets), p, p))
+    for k in sets:
+        own = x.of(k)
+        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own)) if p else 0.0
+    return np.array(np.broadcast_to(out, (rows.n_sets, p, p)))
+
+
+def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
+    """Optimise all data sets jointly and describe the optima."""
+    structure = cast(GlmmStructure, model.batch.structure)
+    nothing = np.full((model.batch.n_sets, structure.n_parameters), np.nan)
+    run_later(describe, model.batch, nothing)
+    best = _fit_once(model.batch, optimizer, 1.0)
+    for spread in SPREADS:
+        which = np.flatnonzero(np.asarray(best.status) != CONVERGED)
+        if not len(which):
+            break
+        best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
+    theta = canonical_theta(np.asarray(best.theta)[:, : structure.theta_map.n_theta], structure.theta_map)
+    parameters = np.concatenate([theta, np.asarray(best.theta)[:, structure.theta_map.n_theta :]], axis=1)
+    return described(model, optimizer, best, parameters)
+
+
+def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> Optimum:
+    structure = cast(GlmmStructure, batch.structure)
+    start = np.full((batch.n_sets, structure.n_parameters), np.nan)
+    limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
+    return run(newton, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+
+
+def _take_better(best: Optimum, which: np.ndarray, other: Optimum) -> Optimum:
+    old = Optimum(*(host_leaf(np.asarray(part)[which]) for part in best))
+    better = is_better(old, other)
+    kept = Optimum(*(chosen(better, new, before) for new, before in zip(other, old, strict=True)))
+    kept = kept._replace(evaluations=old.evaluations + other.evaluations, starts=old.starts + 1)
+    out = [np.array(part) for part in best]
+    for whole, part in zip(out, kept, strict=True):
+        whole[which] = part
+    return Optimum(*map(host_leaf, out))
+
+
+def described(model: Assembled, optimizer: Newton, opt: Optimum, parameters: np.ndarray) -> GlmmFitted:
+    """Express estimates at parameters (K, P) inside in the user's units."""
+    structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
+    d = structure.theta_map.n_theta
+    found: Description = run(describe, model.batch, parameters)
+    found = Description(*(np.asarray(part) if not isinstance(part, tuple) else part for part in found))
+    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    joint = _inverse(np.asarray(found.hess)[:, used][:, :, used] / 2)
+    inverse = model.inverse
+    gamma = parameters[:, d : d + p]
+    vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
+    rx = _inverse(np.asarray(found.unscaled)[:, :p, :p])
+    value = np.asarray(found.value)
+    none = np.zeros(len(value))
+    return GlmmFitted(
+        model=model,
+        optimizer=optimizer,
+        opt=opt,
+        theta=model.outer_theta(parameters[:, :d]),
+        inner=parameters[:, :d],
+        beta=np.einsum("kij,kj->ki", inverse, gamma),
+        vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
+        sigma=np.ones(len(value)),
+        criterion=value,
+        gamma=parameters[:, d : d + structure.n_fixed],
+        log_l2=none,
+        log_rx2=none,
+        status=np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE),
+        singular=on_boundary(parameters[:, :d], structure.theta_map),
+        shape=parameters[:, d + structure.n_fixed :],
+        joint=joint,
+        vcov_rx=np.einsum("kia,kab,kjb->kij", inverse, rx, inverse),
+        description=found,
+    )
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of symmetric matrices (K, n, n) without directions in which they are flat; NaN where not finite."""
+    out = np.full_like(matrices, np.nan)
+    for k in np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2))):
+        size = np.sqrt(np.abs(np.diagonal(matrices[k])) + 1e-300)
+        values, vectors = np.linalg.eigh(matrices[k] / size[:, None] / size)
+        kept = np.abs(values) > FLAT * np.max(np.abs(values), initial=0.0)
+        half = vectors[:, kept] / size[:, None]
+        out[k] = (half / values[kept]) @ half.T
+    return out
