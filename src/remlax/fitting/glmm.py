@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from ..design.build import ModelRows
 from ..design.rows import RowMatrix
-from ..engine.batch import Batch, run, run_later
-from ..engine.shapes import host_leaf
+from ..engine.batch import Batch, run
 from ..glmm.families import Family
-from ..glmm.optimum import Description, describe, newton
+from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
-from ..kernels.theta import canonical_theta
+from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_magnitudes, independent_columns
 from .fit import Fitted, Modes
@@ -61,6 +62,10 @@ class GlmmFitted(Fitted):
         """Distribution and link."""
         return self.structure.family
 
+    def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
+        """None: the response tells every coefficient."""
+        return np.zeros(len(self.model.keep) if contrasts is None else len(contrasts), bool)
+
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and shape parameters of one data set."""
         return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape
@@ -70,7 +75,7 @@ class GlmmFitted(Fitted):
         model = self.model
         gamma = np.linalg.solve(model.inverse[k], beta - model.ols[k])
         parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], self.shape[k][None])
-        return float(run(describe, model.batch.take(np.array([k])), parameters).value[0])
+        return float(run(deviance_at, model.batch.take(np.array([k])), parameters)[0])
 
     def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
         """-2 log L of one data set at a theta, the coefficients at their estimates."""
@@ -134,60 +139,64 @@ def _rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
 
 
 def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
-    """Optimise all data sets jointly and describe the optima."""
-    structure = cast(GlmmStructure, model.batch.structure)
-    nothing = np.full((model.batch.n_sets, structure.n_parameters), np.nan)
-    run_later(describe, model.batch, nothing)
+    """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
-        which = np.flatnonzero(np.asarray(best.status) != CONVERGED)
+        which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
         if not len(which):
             break
         best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
-    theta = canonical_theta(np.asarray(best.theta)[:, : structure.theta_map.n_theta], structure.theta_map)
-    parameters = np.concatenate([theta, np.asarray(best.theta)[:, structure.theta_map.n_theta :]], axis=1)
-    return described(model, optimizer, best, parameters)
+    return described(model, optimizer, *best)
 
 
-def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> Optimum:
+def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
     structure = cast(GlmmStructure, batch.structure)
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
     limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
-    return run(newton, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+    return run(fit, batch, start, np.full(batch.n_sets, spread), limit, some=some)
 
 
-def _take_better(best: Optimum, which: np.ndarray, other: Optimum) -> Optimum:
-    old = Optimum(*(host_leaf(np.asarray(part)[which]) for part in best))
-    better = is_better(old, other)
-    kept = Optimum(*(chosen(better, new, before) for new, before in zip(other, old, strict=True)))
-    kept = kept._replace(evaluations=old.evaluations + other.evaluations, starts=old.starts + 1)
-    out = [np.array(part) for part in best]
-    for whole, part in zip(out, kept, strict=True):
-        whole[which] = part
-    return Optimum(*map(host_leaf, out))
+Ends = tuple[Optimum, Description]
 
 
-def described(model: Assembled, optimizer: Newton, opt: Optimum, parameters: np.ndarray) -> GlmmFitted:
-    """Express estimates at parameters (K, P) inside in the user's units."""
+def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
+    old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
+    better = is_better(old[0], other[0])
+    kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
+    kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
+
+    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
+        out = np.array(whole)
+        out[which] = part
+        return out
+
+    out: Ends = jax.tree.map(put, best, kept)
+    return out
+
+
+def described(model: Assembled, optimizer: Newton, opt: Optimum, description: Description) -> GlmmFitted:
+    """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
     d = structure.theta_map.n_theta
-    found: Description = run(describe, model.batch, parameters)
-    found = Description(*(np.asarray(part) if not isinstance(part, tuple) else part for part in found))
+    parameters = np.asarray(opt.theta)
+    theta, sign = _signed(parameters[:, :d], structure.theta_map)
+    sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
+    hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
+    moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
     used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
-    joint = _inverse(np.asarray(found.hess)[:, used][:, :, used] / 2)
+    joint = _inverse(hess[:, used][:, :, used] / 2)
     inverse = model.inverse
-    gamma = parameters[:, d : d + p]
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
-    rx = _inverse(np.asarray(found.unscaled)[:, :p, :p])
-    value = np.asarray(found.value)
+    rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
+    value = np.asarray(opt.value)
     none = np.zeros(len(value))
     return GlmmFitted(
         model=model,
         optimizer=optimizer,
         opt=opt,
-        theta=model.outer_theta(parameters[:, :d]),
-        inner=parameters[:, :d],
-        beta=np.einsum("kij,kj->ki", inverse, gamma),
+        theta=model.outer_theta(theta),
+        inner=theta,
+        beta=np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p]),
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=np.ones(len(value)),
         criterion=value,
@@ -195,12 +204,18 @@ def described(model: Assembled, optimizer: Newton, opt: Optimum, parameters: np.
         log_l2=none,
         log_rx2=none,
         status=np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE),
-        singular=on_boundary(parameters[:, :d], structure.theta_map),
+        singular=on_boundary(theta, structure.theta_map),
         shape=parameters[:, d + structure.n_fixed :],
         joint=joint,
-        vcov_rx=np.einsum("kia,kab,kjb->kij", inverse, rx, inverse),
-        description=found,
+        vcov_rx=rx,
+        description=description._replace(moved=cast(Any, moved)),
     )
+
+
+def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndarray]:
+    """Theta in its canonical form, and the signs (K, d) that take it there; 1 where its columns were rotated."""
+    out = canonical_theta(theta, theta_map)
+    return out, np.where(np.isclose(out, -theta, rtol=1e-12, atol=0.0) & (theta != 0), -1.0, 1.0)
 
 
 def _inverse(matrices: np.ndarray) -> np.ndarray:

@@ -56,18 +56,24 @@ class Point(NamedTuple):
 def at_modes(parameters: Float[Array, " parameters"], start: Effects, problem: Glmm) -> Point:
     """Find the modes and what everything else reads there."""
     theta, beta, shape = problem.split(parameters)
+    lams = problem.structure.theta_map.factors(theta)
+    modes: Modes = conditional_modes(lams, problem.fixed_rows(beta), shape, start, problem)
+    return point_at(parameters, modes.effects, modes.found, problem)
+
+
+def point_at(parameters: Float[Array, " parameters"], effects: Effects, found: Array, problem: Glmm) -> Point:
+    """Evaluate the rows at given modes."""
+    theta, beta, shape = problem.split(parameters)
     structure, rows = problem.structure, problem.products
     lams = structure.theta_map.factors(theta)
-    fixed = problem.fixed_rows(beta)
-    modes: Modes = conditional_modes(lams, fixed, shape, start, problem)
-    eta = fixed + problem.rows_of(times(lams, modes.effects))
+    eta = problem.fixed_rows(beta) + problem.rows_of(times(lams, effects))
     terms = row_terms(structure.family, rows.y, rows.weight, eta, shape)
     squares = problem.weighted_squares(terms.weight)
     weights = observed = eliminate(plus_identity(scaled(lams, squares, structure)))
     if structure.family.expected and not structure.family.canonical:
         own = problem.weighted_squares(-terms.d2)
         observed = eliminate(plus_identity(scaled(lams, own, structure)))
-    return Point(lams, modes.effects, eta, terms, squares, weights, observed, modes.found)
+    return Point(lams, effects, eta, terms, squares, weights, observed, found)
 
 
 def deviance(point: Point, parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:

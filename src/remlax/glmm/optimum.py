@@ -12,7 +12,7 @@ from ..kernels.criterion import Derivatives
 from ..kernels.newton import Optimum, minimise
 from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
-from .laplace import Point, at_modes, laplace_derivatives
+from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
 from .problem import Effects, Glmm, times_transposed, zero_effects
 from .start import start
 
@@ -30,9 +30,23 @@ class _Prediction(NamedTuple):
         return tuple(u + jnp.einsum("a,aij->ij", step, d) for u, d in zip(self.effects, self.moved, strict=True))
 
 
-def newton(
+class Description(NamedTuple):
+    """One data set where its fit ended.
+
+    modes: b = Lambda u per factor (q, levels); variances (q, q, levels): of b given the parameters; moved
+    (parameters, q, levels): derivatives of b; information (p, p): inverse of the covariance of the coefficients given
+    theta, as the weighted least squares of the mode search has it (lme4's RX'RX).
+    """
+
+    modes: Effects
+    variances: Effects
+    moved: Effects
+    information: Array
+
+
+def fit(
     parameters: Float[Array, " parameters"], spread: Float[Array, ""], max_iter: Int[Array, ""], problem: Glmm
-) -> Optimum:
+) -> tuple[Optimum, Description]:
     """Minimise -2 log L; every search for modes begins where the last one predicts them.
 
     Parameters
@@ -48,12 +62,12 @@ def newton(
     Returns
     -------
     Optimum
-        ``theta`` holds all parameters.
+        ``theta`` holds all parameters; everything is of the point where the fit ended.
+    Description
     """
     d = problem.structure.theta_map.n_theta
     own = start(problem)
-    own = own.at[:d].multiply(spread)
-    first = jnp.where(jnp.isnan(parameters), own, parameters)
+    first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
@@ -62,37 +76,25 @@ def newton(
 
     zero = zero_effects(problem.structure, first.dtype)
     still = tuple(jnp.zeros((len(first), *u.shape), u.dtype) for u in zero)
-    return minimise(first, evaluate, max_iter, carry=_Prediction(first, zero, still))
+    carry = _Prediction(first, zero, still)
+    optimum, end = minimise(first, evaluate, max_iter, carry=carry, look=True)
+    return optimum, _describe(end, problem)
 
 
-class Description(NamedTuple):
-    """One data set at its optimum.
-
-    value, grad, hess: of -2 log L; modes b = Lambda u per factor (q, levels) and their variances given the parameters
-    (q, q, levels); moved: derivatives of b in the parameters (parameters, q, levels); unscaled: the matrix of the
-    coefficients from the weighted least squares of the mode search, (p, p), whose inverse square root lme4 calls RX.
-    """
-
-    value: Array
-    grad: Array
-    hess: Array
-    modes: Effects
-    variances: Effects
-    moved: Effects
-    unscaled: Array
-
-
-def describe(parameters: Float[Array, " parameters"], problem: Glmm) -> Description:
-    """Evaluate one data set where its fit ended."""
+def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
+    """-2 log L at any parameters."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
-    found, moved = laplace_derivatives(point, parameters, problem)
-    theta_map = problem.structure.theta_map
-    d_lams = _entries(point.effects, theta_map.n_theta, problem)
-    turned = tuple(
-        jnp.einsum("ij,ajl->ail", lam, du) + own for lam, du, own in zip(point.lams, moved, d_lams, strict=True)
+    return deviance(point, parameters, problem)
+
+
+def _describe(end: _Prediction, problem: Glmm) -> Description:
+    point = point_at(end.at, end.effects, jnp.asarray(True), problem)
+    d_lams = _entries(point.effects, problem.structure.theta_map.n_theta, problem)
+    moved = tuple(
+        jnp.einsum("ij,ajl->ail", lam, du) + own for lam, du, own in zip(point.lams, end.moved, d_lams, strict=True)
     )
     modes = tuple(lam @ u for lam, u in zip(point.lams, point.effects, strict=True))
-    return Description(*found, modes, _variances(point, problem), turned, _fixed_information(point, problem))
+    return Description(modes, _variances(point, problem), moved, _fixed_information(point, problem))
 
 
 def _entries(effects: Effects, n_theta: int, problem: Glmm) -> Effects:

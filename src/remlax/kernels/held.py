@@ -118,4 +118,4 @@ def minimise_held(held: Held, max_iter: Int[Array, ""], problem: Problem[Any, An
         free = held.free
         return Derivatives(value, grad * free, hess * free[:, None] * free[None, :] + jnp.diag(1 - free)), carry
 
-    return minimise(held.start, evaluate, max_iter)
+    return minimise(held.start, evaluate, max_iter)[0]

@@ -92,7 +92,7 @@ def lbfgs(
         return _run_jaxopt(s, first, problem, options, criterion)
 
     start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
-    return minimise(start, evaluate, max_iter, leap)
+    return minimise(start, evaluate, max_iter, leap)[0]
 
 
 def _run_jaxopt(

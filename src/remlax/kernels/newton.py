@@ -213,7 +213,7 @@ def newton(
     def evaluate(t: Array, carry: Any) -> tuple[Derivatives, Any]:
         return criterion.derivatives(t, problem), carry
 
-    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
+    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)[0]
 
 
 def minimise(
@@ -222,7 +222,9 @@ def minimise(
     max_iter: Int[Array, ""],
     leap: Leap | None = None,
     carry: Any = (),
-) -> Optimum:
+    *,
+    look: bool = False,
+) -> tuple[Optimum, Any]:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters
@@ -237,10 +239,14 @@ def minimise(
         Another method, which makes the first step; Newton steps certify where it ends.
     carry : pytree, optional
         What the first evaluation starts from.
+    look : bool, default False
+        Evaluate where the last step ends as well, so that everything that is returned is of that point.
 
     Returns
     -------
     Optimum
+    pytree
+        What the last accepted evaluation left.
     """
 
     def body(s: NewtonState) -> NewtonState:
@@ -250,7 +256,7 @@ def minimise(
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
         wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
-        moved, stayed = _moved(s, t, found)._replace(carry=left), _stayed(s, found.value, finite)
+        moved, stayed = _moved(s, t, found, look)._replace(carry=left), _stayed(s, found.value, finite)
         if leap is not None:
             moved = _leapt(moved, jnp.isinf(s.value) & finite, leap)
         new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
@@ -265,7 +271,8 @@ def minimise(
     status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
     status, one = status.astype(jnp.int32), jnp.ones((), jnp.int32)
     iterations = s.evaluations if leap is None else s.iterations
-    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, iterations, status, one)
+    optimum = Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, iterations, status, one)
+    return optimum, s.carry
 
 
 def _unknown(theta: Array, carry: Any) -> NewtonState:
@@ -289,13 +296,14 @@ def _unknown(theta: Array, carry: Any) -> NewtonState:
     )
 
 
-def _moved(s: NewtonState, t: Array, found: Derivatives) -> NewtonState:
+def _moved(s: NewtonState, t: Array, found: Derivatives, look: bool) -> NewtonState:
     """Accept t, and say where to go from there."""
     step, decrement, smallest = modified_solve(found.hess, found.grad)
     # Newton's convergence is quadratic: a decrement is a constant times the square of the one before
     contraction = decrement / jnp.where(s.decrement > 0, s.decrement, jnp.asarray(1e-300, t.dtype))
     foreseen = decrement * contraction**2
     unseen = (decrement <= UNSEEN_BELOW) & (foreseen <= FORESEEN_BELOW) & (smallest > REGULAR) & jnp.isfinite(s.value)
+    unseen = unseen & (not look)
     step = _limit(step, t)
     return NewtonState(
         theta=jnp.where(unseen, t + step, t),
