@@ -20,8 +20,9 @@ from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
-from .checks import check_magnitudes, independent_columns
+from .checks import check_levels, check_magnitudes, independent_columns
 from .fit import Fitted, Modes
+from .glmm_response import GlmmResponse
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
 
@@ -99,7 +100,7 @@ def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, 
     return np.concatenate([theta, gamma, padding, shape], axis=1)
 
 
-def assemble_glmm(rows: ModelRows, family: Family, response: Any, n_quad: int) -> Assembled:
+def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
     """Put the rows of all data sets into a batch.
 
     Raises
@@ -107,12 +108,13 @@ def assemble_glmm(rows: ModelRows, family: Family, response: Any, n_quad: int) -
     DesignError, DataError
     """
     check_magnitudes(rows)
+    check_levels(rows)
     layout = make_layout(rows, reml=False)
     columns, units = random_columns(rows, layout)
     keep = independent_columns(rows, rows.x)
     x = rows.x.select(keep.tolist())
     inverse = _rotations(x, rows)
-    structure = glmm_structure(rows, layout, len(keep), family, n_quad)
+    structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
     problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
     return Assembled(

@@ -12,6 +12,7 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.shapes import bucket, host_leaf
 from ..glmm.families import Family
 from ..glmm.problem import Glmm, GlmmRows, GlmmStructure
+from .glmm_response import GlmmResponse
 from .layout import SMALL_WORK, Layout
 
 # rows of a tile that are tried; a tile costs about as much as this many rows more
@@ -113,7 +114,7 @@ def glmm_batch(
     structure: GlmmStructure,
     columns: tuple[RowMatrix, Sequence[RowMatrix], Sequence[np.ndarray]],
     inverse: np.ndarray,
-    response: tuple[RowArray, RowArray, np.ndarray],
+    response: GlmmResponse,
 ) -> Glmm:
     """Put the rows of all data sets into tiles.
 
@@ -126,8 +127,7 @@ def glmm_batch(
         Fixed columns in the model, columns of every term inside in the layout's order, and the scales of every factor.
     inverse : ndarray (K, p, p)
         What rotates the fixed columns.
-    response : tuple
-        Response, weights, and the constants of -2 log L (K,).
+    response : GlmmResponse
     """
     cells = _cells(rows, layout)
     x, terms, scales = columns
@@ -143,19 +143,18 @@ def glmm_batch(
             c for term, matrix in zip(layout.terms, terms, strict=True) if term.factor == f for c in matrix.columns()
         ]
         z.append(np.stack([cells.of(_row_array(c, rows)) / s for c, s in zip(own, scales[f], strict=True)], axis=1))
-    y, weight, constant = response
     codes = [rows.factor_rows[source] for source in layout.factor_source]
     products = GlmmRows(
         x=host_leaf(rotated),
         z=tuple(map(host_leaf, z)),
-        y=host_leaf(cells.of(y)),
-        weight=host_leaf(cells.of(weight)),
+        y=host_leaf(cells.of(response.y)),
+        weight=host_leaf(cells.of(response.weight)),
         offset=host_leaf(np.zeros(shape) if rows.offset is None else cells.of(rows.offset)),
         tile_level=host_leaf(np.stack([cells.tiles(k).level for k in range(n_sets)])),
         codes=tuple(host_leaf(cells.of(c, np.int32)) for c in codes[1:]),
         padded=host_leaf(np.tile(np.r_[np.zeros(p), np.ones(structure.n_fixed - p)], (n_sets, 1))),
         n_obs=host_leaf(np.diff(rows.offsets).astype(np.float64)),
-        constant=host_leaf(constant),
+        constant=host_leaf(response.constant),
     )
     return Glmm(structure, products)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import overload
+from typing import ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +156,7 @@ def _finite(given: npt.ArrayLike | None, default: np.ndarray, name: str, order: 
 class GlmerFitList(LmerFitList):
     """K fits of one generalised linear mixed model, made by `glmer_list`; a sequence of `GlmerFit`."""
 
-    _element = GlmerFit
+    _element: ClassVar[type[LmerFit]] = GlmerFit
 
     @overload
     def __getitem__(self, index: int) -> GlmerFit: ...
@@ -238,5 +238,5 @@ class PooledGlmer(PooledLmer):
         """
         if effects != "fixed":
             return self._random(effects, self.conf_level, scales, uncertainty)
-        table = pooled_table(self.rubin, self._names)
+        table = pooled_table(self._names, self.rubin)
         return self._coefficients(exponentiated(table, self.link) if exponentiate else table)
