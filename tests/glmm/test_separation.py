@@ -166,6 +166,29 @@ def test_the_answer_is_that_of_all_extreme_directions(family: Family) -> None:
     assert any(0 < n < 3 for n in seen)
 
 
+def test_ordinal_answers_are_those_of_all_extreme_directions() -> None:
+    """Every row is above or below every threshold, each of which is a binary response with an intercept of its own."""
+    rng = np.random.default_rng(3)
+    seen = set()
+    for _ in range(150):
+        x, y = rng.integers(-2, 3, (8, 1)), rng.permutation([0, 1, 2, *rng.integers(0, 3, 5)])
+        if rng.random() < 0.5:
+            y = np.clip(np.sort(y)[np.argsort(np.argsort(x[:, 0]))], 0, 2)
+        if len(np.unique(x)) < 2:
+            continue
+        sign = np.where(y[:, None] > [0, 1], 1.0, -1.0)
+        splits = [
+            sign[:, j, None] * np.column_stack([x, -np.ones(8) * (j == 0), -np.ones(8) * (j == 1)]) for j in (0, 1)
+        ]
+        directions = extreme_directions(np.concatenate(splits), np.empty((0, 3)))
+        moving = np.any([d != 0 for d in directions], axis=0) if directions else np.zeros(3, bool)
+        separated = found(x, y, ORDINAL, levels=LEVELS)
+        expected = np.array(["x0", "low|middle", "middle|high"])[moving]
+        assert (() if separated is None else separated.columns) == tuple(expected)
+        seen.add(tuple(moving.tolist()))
+    assert len(seen) >= 3
+
+
 def test_many_rows_of_few_kinds() -> None:
     rng = np.random.default_rng(5)
     x = with_ones(*rng.integers(0, 2, (6, 20_000)))

@@ -136,10 +136,17 @@ def _moving(rising: np.ndarray, level: np.ndarray) -> np.ndarray:
     u, effects = u[:, kept], (vt[kept] / s[kept, None]).T  # of the coordinates on coefficients times size
     free = _unseen(u[len(rising) :])
     rows = np.sqrt(len(every)) * (u[: len(rising)] @ free)
-    if not rows.shape[1] or _highest(rows.sum(axis=0), rows) < 0.5:
+    if not rows.shape[1]:
         return none
-    reach = np.array([max(_highest(effect, rows), _highest(-effect, rows)) for effect in effects @ free])
-    none[used] = reach > STILL * reach.max()
+    total, effects = rows.sum(axis=0), effects @ free
+    direction = _farthest(total, rows)
+    if total @ direction < 0.5:
+        return none
+    reach = np.abs(effects @ direction)
+    still = STILL * reach.max()
+    for j in np.flatnonzero(reach <= still):  # in this direction, but perhaps not in every one
+        reach[j] = max(abs(effects[j] @ _farthest(sign * effects[j], rows)) for sign in (1, -1))
+    none[used] = reach > still
     return none
 
 
@@ -149,10 +156,11 @@ def _unseen(rows: np.ndarray) -> np.ndarray:
     return np.asarray(vt[int(np.sum(s > NULL)) :].T)
 
 
-def _highest(objective: np.ndarray, rows: np.ndarray) -> float:
-    """Maximum of objective'd over rows @ d >= 0 with coordinates between -1 and 1."""
+def _farthest(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Direction d with rows @ d >= 0 and coordinates between -1 and 1 whose objective'd is the highest."""
     # half a second to import, and needed for doubtful fits only
     from scipy.optimize import linprog
 
-    found = linprog(-objective, A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1), method="highs")
-    return 0.0 if found.fun is None else -float(found.fun)
+    scaled = objective / (np.linalg.norm(objective) or 1.0)  # tolerances of the solver are absolute
+    found = linprog(-scaled, A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1), method="highs")
+    return np.zeros_like(objective) if found.x is None else np.asarray(found.x)
