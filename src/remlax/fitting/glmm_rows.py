@@ -139,7 +139,9 @@ def glmm_batch(
         rotated[:, :p] = (inverse.swapaxes(1, 2) @ given.reshape(n_sets, p, -1)).reshape(n_sets, p, *shape[1:])
     z = []
     for f in range(len(layout.factors)):
-        own = [c for term, matrix in zip(layout.terms, terms, strict=True) if term.factor == f for c in matrix.columns()]
+        own = [
+            c for term, matrix in zip(layout.terms, terms, strict=True) if term.factor == f for c in matrix.columns()
+        ]
         z.append(np.stack([cells.of(_row_array(c, rows)) / s for c, s in zip(own, scales[f], strict=True)], axis=1))
     y, weight, constant = response
     codes = [rows.factor_rows[source] for source in layout.factor_source]

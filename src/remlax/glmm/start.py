@@ -108,7 +108,7 @@ def _theta(eta: Array, shape: Array, problem: Glmm) -> Array:
 
 
 def _squares(problem: Glmm, factor: int, z: Array, weight: Array) -> Array:
-    """z'Wz of every column and level of one factor, (q, levels)."""
+    """Z'Wz of every column and level of one factor, (q, levels)."""
     by_factor = problem.by_level(weight * z[0]) if z.shape[0] == 1 else None
     if by_factor is not None:
         return by_factor[factor]
