@@ -13,8 +13,8 @@ from remlax.data.imputed import ImputedData
 from remlax.design.build import read_rows
 from remlax.design.formula import parse_formula
 from remlax.errors import DataError, DesignError, FormulaError
-from remlax.fitting.glmm_family import read_family
-from remlax.fitting.glmm_response import read_response
+from remlax.fitting.responses.family import read_family
+from remlax.fitting.responses.response import read_response
 from remlax.glmm.families import Family, log_density
 
 N = 12

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit
 
-from remlax.fitting.separation import find_separation
+from remlax.fitting.responses.separation import find_separation
 from remlax.glmm.families import Family
 
 LOGIT = Family("binomial", "logit")

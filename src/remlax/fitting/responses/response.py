@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import betaln, gammaln
 
-from ..design.build import ModelRows
-from ..design.functions import level_name
-from ..design.rows import RowArray
-from ..errors import DataError, shortened
-from ..glmm.families import Family
+from ...design.build import ModelRows
+from ...design.functions import level_name
+from ...design.rows import RowArray
+from ...errors import DataError, shortened
+from ...glmm.families import Family
 
 # how far successes may be from whole numbers, for proportions that were rounded
 ROUNDED = 1e-6

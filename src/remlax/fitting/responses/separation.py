@@ -15,8 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..errors import shortened
-from ..glmm.families import Family
+from ...errors import shortened
+from ...glmm.families import Family
 
 # share of its length below which a direction counts as one that rows do not see
 NULL = 1e-9

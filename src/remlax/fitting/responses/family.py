@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
-from ..checks import Checks
-from ..errors import DesignError
-from ..glmm.families import Family
+from ...checks import Checks
+from ...errors import DesignError
+from ...glmm.families import Family
 
 # links of every family; the first is the default
 LINKS = {
