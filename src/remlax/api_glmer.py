@@ -19,9 +19,9 @@ from .design.own_contrasts import Contrasts, read_contrasts
 from .engine.placement import Device, device_mesh
 from .fitting.checks import check_options
 from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
-from .fitting.glmm_family import Information, read_family
-from .fitting.glmm_response import read_response
 from .fitting.record import record
+from .fitting.responses.family import Information, read_family
+from .fitting.responses.response import read_response
 from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton

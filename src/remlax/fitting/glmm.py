@@ -21,10 +21,10 @@ from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
-from .fit import Fitted, Modes
-from .glmm_response import GlmmResponse
+from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
+from .responses.response import GlmmResponse
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -45,7 +45,7 @@ class GlmmFitted(Fitted):
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
     description : Description
-        Modes and their derivatives, inside.
+        ModeSearch and their derivatives, inside.
     """
 
     shape: np.ndarray = None  # type: ignore[assignment]
@@ -83,14 +83,14 @@ class GlmmFitted(Fitted):
         return self.at(k, theta, self.beta[k])
 
     @cached_property
-    def factor_modes(self) -> tuple[Modes, ...]:
+    def factor_modes(self) -> tuple[ModeSearch, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         out = []
         found = zip(self.description.modes, self.description.variances, strict=True)
         for f, (modes, variances) in enumerate(found):
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
-            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
         return tuple(out)
 
 
@@ -112,6 +112,9 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     layout = make_layout(rows, reml=False)
     columns, units = random_columns(rows, layout)
     keep = independent_columns(rows, rows.x)
+    if response.family.name == "ordinal":
+        # the thresholds are its intercepts
+        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
     x = rows.x.select(keep.tolist())
     inverse = _rotations(x, rows)
     structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)

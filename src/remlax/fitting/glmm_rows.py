@@ -12,8 +12,8 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.shapes import bucket, host_leaf
 from ..glmm.families import Family
 from ..glmm.problem import Glmm, GlmmRows, GlmmStructure
-from .glmm_response import GlmmResponse
 from .layout import SMALL_WORK, Layout
+from .responses.response import GlmmResponse
 
 # rows of a tile that are tried; a tile costs about as much as this many rows more
 TILES = (4, 8, 16, 32)
@@ -88,7 +88,8 @@ class _Cells:
     def of(self, column: RowArray, dtype: type = np.float64) -> np.ndarray:
         """One column as (K, R, T)."""
         if len(self.each) == 1:
-            tiles, values = self.each[0], np.asarray(column.values, dtype)
+            tiles = self.each[0]
+            values: np.ndarray = np.asarray(column.values, dtype)
             stacked = values.reshape(-1, values.size if column.offsets is None else values.size // self.n_sets)
             cells = np.where(tiles.filled, stacked[:, tiles.row], np.zeros((), dtype))
             return np.broadcast_to(cells, (self.n_sets, *tiles.row.shape))

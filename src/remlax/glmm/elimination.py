@@ -1,4 +1,4 @@
-"""Elimination: M = Lambda' Z'WZ Lambda + I and its factor G, with M = G G'.
+"""LaplaceFactor: M = Lambda' Z'WZ Lambda + I and its factor G, with M = G G'.
 
 The first factor is eliminated level by level; what is left of the others is one dense block.
 """
@@ -17,7 +17,7 @@ from ..shapes import Float
 from .problem import Blocks, Effects, GlmmStructure, flat_dense, unflat_dense
 
 
-class Elimination(NamedTuple):
+class LaplaceFactor(NamedTuple):
     """G^-1 in blocks.
 
     first (q, q, levels): inverse Cholesky factors L^-1 of the levels; cross (q, levels, dense): K = L^-1 C;
@@ -36,16 +36,16 @@ def plus_identity(blocks: Blocks) -> Blocks:
     return Blocks(first, blocks.cross, blocks.dense + jnp.eye(blocks.dense.shape[0], dtype=first.dtype))
 
 
-def eliminate(m: Blocks) -> Elimination:
+def eliminate(m: Blocks) -> LaplaceFactor:
     """Factor M."""
     first = level_roots(m.first)
     logdet = -2 * jnp.sum(jnp.log(jnp.einsum("iil->il", first)))
     if not m.dense.shape[0]:
-        return Elimination(first, m.cross, m.dense, logdet)
+        return LaplaceFactor(first, m.cross, m.dense, logdet)
     cross = jnp.einsum("ijl,jld->ild", first, m.cross)
     flat = cross.reshape(-1, cross.shape[-1])
     dense = inverse_root(m.dense - flat.T @ flat)
-    return Elimination(first, cross, dense, logdet - 2 * jnp.sum(jnp.log(jnp.diagonal(dense))))
+    return LaplaceFactor(first, cross, dense, logdet - 2 * jnp.sum(jnp.log(jnp.diagonal(dense))))
 
 
 def level_roots(m: Float[Array, "q q levels"]) -> Float[Array, "q q levels"]:
@@ -67,7 +67,7 @@ def level_roots(m: Float[Array, "q q levels"]) -> Float[Array, "q q levels"]:
     return jnp.stack([jnp.stack(row + [zero] * (q - len(row))) for row in inverse])
 
 
-def solve(found: Elimination, right: Effects, structure: GlmmStructure) -> Effects:
+def solve(found: LaplaceFactor, right: Effects, structure: GlmmStructure) -> Effects:
     """Solve M x = r."""
     first = jnp.einsum("ijl,jl->il", found.first, right[0])
     if not structure.n_dense:
@@ -78,7 +78,7 @@ def solve(found: Elimination, right: Effects, structure: GlmmStructure) -> Effec
     return unflat_dense(jnp.einsum("jil,jl->il", found.first, first), rest, structure)
 
 
-def whitened(found: Elimination, d_m: Blocks) -> Float[Array, " entries"]:
+def whitened(found: LaplaceFactor, d_m: Blocks) -> Float[Array, " entries"]:
     """G^-1 dM G^-T as a vector whose inner products are tr(M^-1 dM_a M^-1 dM_b)."""
     own = jnp.einsum("ikl,kml,jml->ijl", found.first, d_m.first, found.first)
     if not found.dense.shape[0]:
@@ -91,7 +91,7 @@ def whitened(found: Elimination, d_m: Blocks) -> Float[Array, " entries"]:
     return jnp.concatenate([own.reshape(-1), jnp.sqrt(2.0) * below.reshape(-1), dense.reshape(-1)])
 
 
-def inverse_blocks(found: Elimination) -> Blocks:
+def inverse_blocks(found: LaplaceFactor) -> Blocks:
     """M^-1 where M has its blocks."""
     own = jnp.einsum("kil,kjl->ijl", found.first, found.first)
     if not found.dense.shape[0]:

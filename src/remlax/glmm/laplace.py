@@ -20,9 +20,9 @@ from jax import Array
 
 from ..kernels.criterion import Derivatives
 from ..shapes import Float
-from .elimination import Elimination, eliminate, inverse_blocks, plus_identity, solve, whitened
+from .elimination import LaplaceFactor, eliminate, inverse_blocks, plus_identity, solve, whitened
 from .families import RowTerms, row_terms
-from .modes import Modes, conditional_modes
+from .modes import ModeSearch, conditional_modes
 from .problem import (
     Blocks,
     Effects,
@@ -48,8 +48,8 @@ class Point(NamedTuple):
     eta: Array
     terms: RowTerms
     squares: Blocks
-    weights: Elimination
-    observed: Elimination
+    weights: LaplaceFactor
+    observed: LaplaceFactor
     found: Array
 
 
@@ -57,7 +57,7 @@ def at_modes(parameters: Float[Array, " parameters"], start: Effects, problem: G
     """Find the modes and what everything else reads there."""
     theta, beta, shape = problem.split(parameters)
     lams = problem.structure.theta_map.factors(theta)
-    modes: Modes = conditional_modes(lams, problem.fixed_rows(beta), shape, start, problem)
+    modes: ModeSearch = conditional_modes(lams, problem.fixed_rows(beta), shape, start, problem)
     return point_at(parameters, modes.effects, modes.found, problem)
 
 
@@ -96,7 +96,7 @@ class LaplaceDeviance:
         return laplace_derivatives(point, at, problem)[0]
 
 
-class _Tangents(NamedTuple):
+class _Movement(NamedTuple):
     """What moves with every parameter: eta at fixed u (P, R, T), u (P, q, levels) per factor, eta in all (P, R, T)."""
 
     fixed_u: Array
@@ -202,13 +202,13 @@ def _by_shape(parameters: Array, point: Point, problem: Glmm) -> _ShapeTerms:
         line = []
         for j in range(k + 1):
             unit = jnp.zeros_like(shape).at[j].set(1.0)
-            both: RowTerms = jax.jvp(lambda at, k=k: moved(k, at), (shape,), (unit,))[1]  # type: ignore[misc]
+            both: RowTerms = jax.jvp(lambda at, k=k: moved(k, at), (shape,), (unit,))[1]
             line.append((both.value, both.d1, both.weight))
         second.append(line)
     return _ShapeTerms(first, second)
 
 
-def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Tangents:
+def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Movement:
     """How the modes and eta move with every parameter."""
     s, rows, terms = problem.structure, problem.products, point.terms
     places = theta_places(s.theta_map)
@@ -224,11 +224,11 @@ def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Tangents:
         right[f] = right[f].at[a, c].add(own[f][r])
     effects: Effects = jax.vmap(lambda one: solve(point.observed, one, s))(tuple(right))
     moved_eta = fixed_u + jax.vmap(lambda u: problem.rows_of(times(point.lams, u)))(effects)
-    return _Tangents(fixed_u, effects, moved_eta)
+    return _Movement(fixed_u, effects, moved_eta)
 
 
 def _gradient(
-    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Tangents, problem: Glmm
+    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Movement, problem: Glmm
 ) -> Float[Array, " parameters"]:
     terms, score = point.terms, problem.by_level(point.terms.d1)
     extra = [
@@ -242,7 +242,7 @@ def _gradient(
 
 
 def _hessian(
-    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Tangents, problem: Glmm
+    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Movement, problem: Glmm
 ) -> Float[Array, "parameters parameters"]:
     """Second derivatives of L along the tangents, up to their symmetric part."""
     terms, n = point.terms, problem.structure.n_parameters
@@ -263,7 +263,7 @@ def _hessian(
     return (eta * curvature.reshape(-1)) @ eta.T + 2 * moved - white @ white.T + twice + twice.T
 
 
-def _d_blocks(point: Point, shapes: _ShapeTerms, tangents: _Tangents, problem: Glmm) -> Blocks:
+def _d_blocks(point: Point, shapes: _ShapeTerms, tangents: _Movement, problem: Glmm) -> Blocks:
     """Derivatives of M in every parameter."""
     s = problem.structure
     weights = point.terms.weight1 * tangents.eta

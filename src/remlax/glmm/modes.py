@@ -20,7 +20,7 @@ MAX_STEPS = 100
 NOISE = 1e-12
 
 
-class Modes(NamedTuple):
+class ModeSearch(NamedTuple):
     """u per factor (q, levels), whether it was found, and evaluations of the rows."""
 
     effects: Effects
@@ -43,7 +43,7 @@ def conditional_modes(
     shape: Float[Array, " shapes"],
     start: Effects,
     problem: Glmm,
-) -> Modes:
+) -> ModeSearch:
     """Maximise sum of log-densities - |u|^2 / 2, which is concave.
 
     Parameters
@@ -58,7 +58,7 @@ def conditional_modes(
 
     Returns
     -------
-    Modes
+    ModeSearch
         With one grouping factor every level halves its own steps.
     """
     alone = problem.structure.n_factors == 1
@@ -99,4 +99,4 @@ def conditional_modes(
     first = _State(start, lowest, none, jnp.ones_like(lowest), jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32))
     end = lax.while_loop(going, body, first)
     effects = tuple(u + end.length * step for u, step in zip(end.effects, end.step, strict=True))
-    return Modes(effects, end.size <= STEP_TOL, end.evaluations)
+    return ModeSearch(effects, end.size <= STEP_TOL, end.evaluations)

@@ -49,5 +49,5 @@ def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Us
         values = np.mean([n - fitted.n_parameters(k) for n, k in zip(fits.n_rows, fits.which, strict=True)])
         found = GivenDf(fits.vcov, np.full(fitted.beta.shape[1], float(values)), "residual df n - npar")
     else:
-        found = coefficient_inference(fits, ddf)  # type: ignore[arg-type, assignment]
+        found = coefficient_inference(fits, ddf)  # type: ignore[assignment]
     return found if use == "hessian" else GivenDf(fitted.vcov_rx[fits.index], found.values, found.rule)

@@ -72,7 +72,7 @@ class GlmerFit(LmerFit):
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 
-    def criterion(  # type: ignore[override]
+    def criterion(
         self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None
     ) -> float:
         """-2 log-likelihood with all constants.
@@ -219,7 +219,7 @@ class PooledGlmer(PooledLmer):
         """Link of the mean of the response."""
         return glmm_fitted(self.selection).family.link
 
-    def tidy(  # type: ignore[override]
+    def tidy(
         self,
         effects: Effects = "fixed",
         *,
