@@ -215,7 +215,7 @@ def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Movement:
     by_theta = [rows.z[f][r] * problem.at_rows(f, point.effects[f][c]) for f, r, c in places]
     none = jnp.zeros_like(rows.y)
     fixed_u = jnp.concatenate([jnp.stack(by_theta), rows.x, *([none[None]] * s.family.n_shape)])
-    scores = terms.d2 * fixed_u
+    scores = terms.d2[None] * fixed_u
     for k, moved in enumerate(shapes.first):
         scores = scores.at[s.theta_map.n_theta + s.n_fixed + k].add(moved.d1)
     right = list(jax.vmap(lambda r: times_transposed(point.lams, problem.by_level(r)))(scores))
@@ -260,13 +260,13 @@ def _hessian(
     moved = sum(jnp.einsum("aij,bij->ab", u, u) for u in tangents.effects)
     white = jax.vmap(whitened, in_axes=(None, 0))(point.weights, _d_blocks(point, shapes, tangents, problem))
     twice = mixed + bent + _second(point, shapes, rows, problem)
-    return (eta * curvature.reshape(-1)) @ eta.T + 2 * moved - white @ white.T + twice + twice.T
+    return (eta * curvature.reshape(1, -1)) @ eta.T + 2 * moved - white @ white.T + twice + twice.T
 
 
 def _d_blocks(point: Point, shapes: _ShapeTerms, tangents: _Movement, problem: Glmm) -> Blocks:
     """Derivatives of M in every parameter."""
     s = problem.structure
-    weights = point.terms.weight1 * tangents.eta
+    weights = point.terms.weight1[None] * tangents.eta
     for k, moved in enumerate(shapes.first):
         weights = weights.at[s.theta_map.n_theta + s.n_fixed + k].add(moved.weight)
 

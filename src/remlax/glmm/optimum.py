@@ -124,4 +124,4 @@ def _fixed_information(point: Point, problem: Glmm) -> Array:
     solved: Effects = jax.vmap(lambda right: solve(point.weights, right, problem.structure))(columns)
     through = sum(jnp.einsum("aij,bij->ab", left, right) for left, right in zip(columns, solved, strict=True))
     x = rows.x.reshape(rows.x.shape[0], -1)
-    return (x * weight.reshape(-1)) @ x.T - through + jnp.diag(rows.padded)
+    return (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)
