@@ -25,6 +25,7 @@ from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
 from .no_maximum import without_maximum
+from .responses.nodes import check_nodes
 from .responses.response import GlmmResponse
 
 # factors on the theta of the start, for fits that failed
@@ -113,6 +114,7 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     check_magnitudes(rows)
     check_levels(rows)
     layout = make_layout(rows, reml=False)
+    check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
     keep = independent_columns(rows, rows.x)
     if response.family.name == "ordinal":
