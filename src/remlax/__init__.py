@@ -13,6 +13,8 @@ from . import errors as errors
 from ._version import __version__ as __version__
 from .api import lmer as lmer
 from .api import lmer_list as lmer_list
+from .api_glmer import glmer as glmer
+from .api_glmer import glmer_list as glmer_list
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -25,9 +27,12 @@ from .errors import SingularFitWarning as SingularFitWarning
 from .kernels.lbfgs import LBFGS as LBFGS
 from .kernels.newton import Newton as Newton
 from .names import unknown_in as _unknown_in
+from .results import GlmerFit as GlmerFit
+from .results import GlmerFitList as GlmerFitList
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
 from .results import ModelTable as ModelTable
+from .results import PooledGlmer as PooledGlmer
 from .results import PooledLmer as PooledLmer
 from .results import anova as anova
 from .results import how_many_imputations as how_many_imputations
@@ -39,12 +44,15 @@ from .versions import show_versions as show_versions
 __all__ = [
     "LBFGS",
     "DroppedRowsWarning",
+    "GlmerFit",
+    "GlmerFitList",
     "IdentifiabilityWarning",
     "ImputedData",
     "LmerFit",
     "LmerFitList",
     "ModelTable",
     "Newton",
+    "PooledGlmer",
     "PooledLmer",
     "RankDeficientWarning",
     "RemlaxError",
@@ -58,6 +66,8 @@ __all__ = [
     "datasets",
     "enable_compilation_cache",
     "errors",
+    "glmer",
+    "glmer_list",
     "how_many_imputations",
     "impute",
     "lmer",

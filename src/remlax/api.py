@@ -128,16 +128,16 @@ def lmer(
     """
     mesh = device_mesh(device)
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
-    _warn_formula(parsed)
-    frame, kept = _complete_rows(data, parsed, weights, offset)
+    warn_formula(parsed)
+    frame, kept = complete_rows(data, parsed, weights, offset)
     for what, given in (("weights", weights), ("offset", offset)):
         check_order(given, data.index, what)
     dropped = 0 if kept is None else int((~kept).sum())
     rows = read_rows(
         parsed,
         ImputedData((frame.copy(deep=False),), (1,)),
-        weights=_kept(weights, kept),
-        offset=_kept(offset, kept),
+        weights=kept_rows(weights, kept),
+        offset=kept_rows(offset, kept),
         n_dropped=dropped,
     )
     _warn_two_values(rows)
@@ -203,7 +203,7 @@ def lmer_list(
     """
     mesh = device_mesh(device)
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
-    _warn_formula(parsed)
+    warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
@@ -223,11 +223,11 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
     _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_sets, seconds, converged, singular)
     record(fitted)
-    _warn(fitted)
+    warn_of_fits(fitted)
     return fitted
 
 
-def _complete_rows(
+def complete_rows(
     data: pd.DataFrame, formula: MixedFormula, weights: RowInput, offset: RowInput
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
@@ -260,7 +260,8 @@ def _holds_frames(data: object) -> bool:
     return known and any(isinstance(member, pd.DataFrame) for member in cast(Iterable[object], members))
 
 
-def _warn_formula(parsed: MixedFormula) -> None:
+def warn_formula(parsed: MixedFormula) -> None:
+    """Warn of powers among the terms, which are the column itself."""
     sides = (parsed.fixed_tree, *(term.lhs_tree for term in parsed.random))
     idle = [power for side in sides for power in idle_powers(side)]
     if idle:
@@ -283,7 +284,7 @@ def _warn_two_values(rows: ModelRows) -> None:
     )
 
 
-def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
+def kept_rows(given: RowInput, kept: np.ndarray | None) -> RowInput:
     """Take the rows that are kept from an array of weights or offsets."""
     if given is None or isinstance(given, str) or kept is None:
         return given
@@ -291,7 +292,8 @@ def _kept(given: RowInput, kept: np.ndarray | None) -> RowInput:
     return values[kept] if values.shape == kept.shape else given
 
 
-def _warn(fitted: Fitted) -> None:
+def warn_of_fits(fitted: Fitted) -> None:
+    """Warn of fits that failed, that are singular, or that are not identified."""
     labels, several = fitted.model.rows.labels, fitted.n_sets > 1
     for text in redundancy_notes(Selection.all_of(fitted)):
         warn(text, IdentifiabilityWarning)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,15 @@ from ..data.checks import other_order
 from ..data.imputed import ImputedData
 from ..errors import DataError, DesignError
 from .columns import require_columns
-from .evaluate import evaluate
+from .evaluate import evaluate, evaluate_response
 from .formula import MixedFormula
 from .groups import GroupingFactor, grouping_factor
 from .model_matrix import MatrixSpec, model_matrix, stacked_matrix
 from .own_contrasts import GivenContrasts
-from .rows import RowArray, RowMatrix
+from .response import ResponseLevels
+from .rows import RowArray, RowMatrix, given_numbers
 from .syntax import variables
-from .tree import Expression
+from .tree import Expression, Node, columns_in
 
 RowInput = str | np.ndarray | Sequence[float] | Sequence[np.ndarray] | pd.Series | None
 
@@ -52,6 +53,7 @@ class ModelRows:
         Names and reusable specification of the fixed part.
     x : RowMatrix
     y : RowArray
+        Numbers; of a generalised linear mixed model also codes of categories, or successes and failures (n, 2).
     terms : tuple of TermColumns
         In formula order.
     term_specs : tuple of MatrixSpec
@@ -71,6 +73,8 @@ class ModelRows:
         What the caller gave as weights and offset.
     refitted : bool
         The response was given to `refit`.
+    levels : ResponseLevels or None
+        Of a response of categories.
     """
 
     formula: MixedFormula
@@ -91,6 +95,7 @@ class ModelRows:
     given_weights: RowInput = None
     given_offset: RowInput = None
     refitted: bool = False
+    levels: ResponseLevels | None = None
 
     @property
     def own_response(self) -> bool:
@@ -190,11 +195,13 @@ def read_rows(
     weights: RowInput = None,
     offset: RowInput = None,
     n_dropped: int = 0,
+    any_response: bool = False,
 ) -> ModelRows:
     """Evaluate the formula once for all data sets, whose columns `require_model_columns` has found.
 
     Stateful transforms (scale, poly, splines) are fitted to the stacked rows, so that the K coefficients estimate the
-    same thing. Columns that do not differ between the data sets are evaluated once.
+    same thing. Columns that do not differ between the data sets are evaluated once. The response must be a number that
+    varies, unless ``any_response``.
 
     Raises
     ------
@@ -203,8 +210,11 @@ def read_rows(
     offsets = np.cumsum([0, *map(len, data.frames)])
     sources = _Sources(data, offsets, formula.variables)
     fixed, x = _matrix(formula.fixed_tree, sources, "fixed part", formula.contrasts)
-    y = _column(formula.response_tree, sources, "response")
-    _check_response(y, formula.response, sources, data.labels)
+    if any_response:
+        y, levels = _any_response(formula.response_tree, sources)
+    else:
+        y, levels = _column(formula.response_tree, sources, "response"), None
+        _check_response(y, formula.response, sources, data.labels)
 
     factors, factor_rows = _factors(formula, sources)
     terms, specs = _terms(formula, sources, [factor.label for factor in factors], fixed, x)
@@ -229,6 +239,7 @@ def read_rows(
         data=data,
         given_weights=weights,
         given_offset=offset,
+        levels=levels,
     )
 
 
@@ -237,12 +248,10 @@ def _factors(formula: MixedFormula, sources: _Sources) -> tuple[list[GroupingFac
     factors, codes = [], []
     groups = {term.group_label: term.group for term in formula.random}
     # factors are compared with each other: all in one data set, or all in the stacked ones
-    frame, starts = sources.frame(tuple(dict.fromkeys(column for group in groups.values() for column in group)))
+    columns = tuple(dict.fromkeys(column for group in groups.values() for column in group))
     for label, group in groups.items():
-        try:
-            factors.append(grouping_factor(frame, group, label))
-        except DataError as error:
-            raise _located(error, partial(grouping_factor, columns=group, label=label), starts, sources) from None
+        factor, starts = _evaluated(partial(grouping_factor, columns=group, label=label), columns, sources)
+        factors.append(factor)
         codes.append(RowArray(factors[-1].codes, starts))
     return factors, codes
 
@@ -282,11 +291,26 @@ def _matrix(
 
 
 def _column(expr: Expression, sources: _Sources, what: str) -> RowArray:
-    frame, starts = sources.frame(variables(expr))
+    return RowArray(*_evaluated(lambda frame: evaluate(expr, frame, what=what), variables(expr), sources))
+
+
+def _any_response(tree: Node, sources: _Sources) -> tuple[RowArray, ResponseLevels | None]:
+    (values, levels), starts = _evaluated(partial(evaluate_response, tree), columns_in(tree), sources)
+    return RowArray(values, starts), levels
+
+
+Read = TypeVar("Read")
+
+
+def _evaluated(
+    read: Callable[[pd.DataFrame], Read], columns: Sequence[str], sources: _Sources
+) -> tuple[Read, np.ndarray | None]:
+    """Read from the stacked data sets or from what they share, and say where each begins."""
+    frame, starts = sources.frame(columns)
     try:
-        return RowArray(evaluate(expr, frame, what=what), starts)
+        return read(frame), starts
     except DataError as error:
-        raise _located(error, lambda one: evaluate(expr, one, what=what), starts, sources) from None
+        raise _located(error, read, starts, sources) from None
 
 
 def _located(
@@ -320,13 +344,13 @@ def _row_input(given: RowInput, what: str, sources: _Sources, data: ImputedData)
     for k, frame in enumerate(data.frames):
         check_order(given if parts is None else parts[min(k, len(parts) - 1)], frame.index, what)
     if parts is None:
-        values = _numeric(given, what)
+        values = given_numbers(given, what)
         if (sizes != len(values)).any():
             raise DataError(f"{what} has {len(values)} values, but the data sets have {_sizes(sizes)} rows")
         return RowArray(values, None)
     if len(parts) != len(sizes):
         raise DataError(f"{what} holds {len(parts)} arrays for {len(sizes)} data sets: give one each")
-    arrays = [_numeric(part, what) for part in parts]
+    arrays = [given_numbers(part, what) for part in parts]
     for k, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         if len(array) != size:
             raise DataError(f"{what} has {len(array)} values for imputation {data.labels[k]}, which has {size} rows")
@@ -345,23 +369,6 @@ def check_order(given: object, index: pd.Index, what: str) -> None:
 def _sizes(sizes: np.ndarray) -> str:
     unique = sorted({int(s) for s in sizes})
     return str(unique[0]) if len(unique) == 1 else f"{unique[0]} to {unique[-1]}"
-
-
-def _numeric(given: object, what: str) -> np.ndarray:
-    try:
-        # dates and complex numbers would become numbers by a silent conversion
-        dtype = np.asarray(given).dtype
-        values = None if dtype.kind in "mMc" else np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{what} must be numbers, a column name, or one array per data set") from None
-    if values is None:
-        advice = "" if dtype.kind == "c" else ": turn them into numbers first (days since a date, for example)"
-        raise DataError(f"{what} has values of type {dtype}, not real numbers{advice}")
-    if values.ndim != 1:
-        raise DataError(f"{what} must be one-dimensional, not of shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise DataError(f"{what} has {int((~np.isfinite(values)).sum())} missing or infinite values")
-    return values
 
 
 def _weights(weights: RowArray, data: ImputedData) -> RowArray:

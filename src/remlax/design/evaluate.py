@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FormulaError
 from .columns import read_column
 from .functions import FUNCTIONS, Array, CallError, Categorical, NamedColumns, State, Value, binary, negation, numeric
+from .response import RESPONSES, ResponseLevels, response_values
 from .syntax import tree_of
 from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in
 
@@ -53,6 +54,33 @@ def evaluate(expr: Expression, frame: pd.DataFrame, *, what: str = "response") -
     if isinstance(value, NamedColumns):
         raise FormulaError(f"the {what} {node.text!r} makes {len(value.parts)} columns; it must be one")
     return np.array(numeric(value), dtype=np.float64)  # a copy: the caller's frame stays its own
+
+
+def evaluate_response(node: Node, frame: pd.DataFrame) -> tuple[np.ndarray, ResponseLevels | None]:
+    """Evaluate the response of a generalised linear mixed model, which may be categories or counts.
+
+    Parameters
+    ----------
+    node : Node
+        Left side of a formula.
+    frame : DataFrame
+        The data, n rows, complete in the columns used.
+
+    Returns
+    -------
+    values : ndarray (n,) or (n, 2)
+        Numbers, codes of categories, or successes and failures.
+    levels : ResponseLevels or None
+        Of categories.
+
+    Raises
+    ------
+    FormulaError
+        The response is constant by its formula, or calls a function wrongly.
+    DataError
+        Missing cells, or values that are not finite.
+    """
+    return response_values(FrameEvaluator(frame, {}, "response").term(node))
 
 
 class Evaluator:
@@ -105,7 +133,7 @@ class Evaluator:
 
     def call(self, node: Call) -> Value:
         """Call a function on the values of its arguments."""
-        function = FUNCTIONS[node.func]
+        function = FUNCTIONS.get(node.func) or RESPONSES[node.func]
         args = [self.value(arg) for arg in node.args]
         named = {key: self.value(arg) for key, arg in node.named}
         if function.stateful:

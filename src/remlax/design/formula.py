@@ -97,7 +97,7 @@ class MixedFormula:
         return tuple(dict.fromkeys((*columns_in(self.response_tree), *columns_in(self.right_tree))))
 
 
-def parse_formula(text: str) -> MixedFormula:
+def parse_formula(text: str, *, counts: bool = False) -> MixedFormula:
     """Read an lme4 formula.
 
     Parameters
@@ -107,6 +107,8 @@ def parse_formula(text: str) -> MixedFormula:
         ``(x||g)`` (uncorrelated terms; the columns of one factor stay together), ``(1|a/b)`` (``b`` within
         ``a``), ``(1|a:b)``. ``offset(z)`` among the fixed terms. Column names that are not plain words go in
         backticks.
+    counts : bool, default False
+        Whether the response may be ``cbind(successes, failures)``, as that of a generalised linear mixed model.
 
     Returns
     -------
@@ -131,12 +133,12 @@ def parse_formula(text: str) -> MixedFormula:
     [('1', 'b:a'), ('1', 'a'), ('0 + x', 'b:a'), ('0 + x', 'a')]
     """
     require_text(text)
-    return _parsed(text)
+    return _parsed(text, counts)
 
 
 @lru_cache(maxsize=64)  # a formula is fitted again and again, as to bootstrap samples
-def _parsed(text: str) -> MixedFormula:
-    response, right = parse_sides(text)
+def _parsed(text: str, counts: bool) -> MixedFormula:
+    response, right = parse_sides(text, counts=counts)
     if isinstance(right, Binary) and right.op in ("|", "||"):
         left, group = right.left.text, right.right.text
         raise problem(text, f"the bar in {left} {right.op} {group} needs parentheses: "

@@ -1,4 +1,4 @@
-"""RowArray and RowMatrix: row data that may be shared by all data sets or differ between them."""
+"""RowArray and RowMatrix: row data that may be shared by all data sets or differ between them; numbers as given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..errors import DataError
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,21 @@ class RowMatrix:
         for to, column in zip(out.T, self.columns(), strict=True):
             to.reshape(-1, len(column))[:] = column
         return out
+
+
+def given_numbers(given: object, what: str) -> np.ndarray:
+    """Numbers that a caller gave, one a row; raises DataError for anything else."""
+    try:
+        # dates and complex numbers would become numbers by a silent conversion
+        dtype = np.asarray(given).dtype
+        values = None if dtype.kind in "mMc" else np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{what} must be numbers, a column name, or one array per data set") from None
+    if values is None:
+        advice = "" if dtype.kind == "c" else ": turn them into numbers first (days since a date, for example)"
+        raise DataError(f"{what} has values of type {dtype}, not real numbers{advice}")
+    if values.ndim != 1:
+        raise DataError(f"{what} must be one-dimensional, not of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise DataError(f"{what} has {int((~np.isfinite(values)).sum())} missing or infinite values")
+    return values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..errors import FormulaError
 from .functions import CONTRASTS, FUNCTIONS
+from .response import RESPONSES
 from .tokens import CONSTANTS, ELSEWHERE, ORDER, RELEVEL, Token, clip, nearest, problem, tokenize
 from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in, walk
 
@@ -52,8 +53,14 @@ def parse(text: str, *, arithmetic: bool = False) -> Node:
     return _Parser(text, tokenize(text)).side(arithmetic)
 
 
-def parse_sides(text: str) -> tuple[Node, Node]:
+def parse_sides(text: str, *, counts: bool = False) -> tuple[Node, Node]:
     """Read what stands before and after the ``~`` of a formula: arithmetic, and terms.
+
+    Parameters
+    ----------
+    text : str
+    counts : bool, default False
+        Whether ``cbind(successes, failures)`` may stand before the ``~``.
 
     Raises
     ------
@@ -75,7 +82,9 @@ def parse_sides(text: str) -> tuple[Node, Node]:
     if depth > 0:
         raise problem(text, "the '~' stands inside parentheses, or a parenthesis before it is never closed")
     parser = _Parser(text, [*tokens[:at], tokens[-1], *tokens[at + 1 :]])
+    parser.functions = FUNCTIONS | RESPONSES if counts else FUNCTIONS
     response = parser.side(arithmetic=True)
+    parser.functions = FUNCTIONS
     if not columns_in(response):
         raise problem(text, f"the response {response.text} names no column")
     return response, parser.side(arithmetic=False)
@@ -91,6 +100,7 @@ class _Parser:
 
     def __init__(self, text: str, tokens: list[Token]) -> None:
         self.text, self.tokens, self.arithmetic = text, tokens, False
+        self.functions = FUNCTIONS
         self.at = 0
         self.depth = 0
 
@@ -196,7 +206,7 @@ class _Parser:
         return Name(token.text)
 
     def call(self, func: str) -> Node:
-        function = FUNCTIONS.get(func)
+        function = self.functions.get(func)
         if function is None:
             known = [name for name in FUNCTIONS if not name.startswith("np.")]
             hint = nearest(func, known) or f"; the functions are {', '.join(known)}"

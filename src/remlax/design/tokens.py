@@ -32,7 +32,7 @@ ELSEWHERE = {
     **dict.fromkeys(("random", "Group", "re", "group"), "write a random term such as (1 | g)"),
     "Q": "names that R would not read stand in backticks, as in `my var`",
     "Error": "write a random term such as (1 | g)",
-    "cbind": f"one response at a time (several need brms or MCMCglmm); {OWN_CONTRASTS}",
+    "cbind": f"one response at a time; cbind(successes, failures) is a response of rx.glmer; {OWN_CONTRASTS}",
     **dict.fromkeys(("matrix", "rbind", "as.matrix"), OWN_CONTRASTS),
     **dict.fromkeys(("ordered", "as.ordered"), "make the column a pandas.Categorical(..., ordered=True)"),
 }

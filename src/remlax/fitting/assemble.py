@@ -176,7 +176,7 @@ def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> 
     layout = make_layout(rows, reml=reml)
     # columns that cannot be divided by their size are found by what comes of it
     with np.errstate(all="ignore"):
-        columns, units = _random_columns(rows, layout)
+        columns, units = random_columns(rows, layout)
         known, x, turn = keep, rows.x, None
         keep = np.arange(len(rows.fixed.names)) if keep is None else keep
         found = _conditioned(rows, layout, units, (x, columns), keep)
@@ -284,7 +284,7 @@ def inner_columns(model: Assembled, k: int) -> list[np.ndarray]:
     return [unit.columns(z) for unit, z in zip(model.units, z_columns(model.rows, model.layout, k), strict=True)]
 
 
-def _random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tuple[Units, ...]]:
+def random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tuple[Units, ...]]:
     """Columns of every term inside, in the layout's order, and the units of every factor.
 
     Raises

@@ -75,8 +75,8 @@ def check_magnitudes(rows: ModelRows) -> None:
             )
 
 
-def check_groups(rows: ModelRows) -> None:
-    """Refuse factors with one level, one level per row, and more random effects than rows, as lme4 does.
+def check_levels(rows: ModelRows) -> None:
+    """Refuse factors with one level.
 
     Raises
     ------
@@ -84,13 +84,26 @@ def check_groups(rows: ModelRows) -> None:
     """
     for k in range(rows.n_sets if any(f.offsets is not None for f in rows.factor_rows) else 1):
         where = f" in imputation {rows.labels[k]}" if rows.n_sets > 1 else ""
-        n = rows.n_rows(k)
-        present = [int(np.count_nonzero(np.bincount(f.of(k)))) for f in rows.factor_rows]
-        for factor, levels in zip(rows.factors, present, strict=True):
-            if levels < 2:
+        for factor, codes in zip(rows.factors, rows.factor_rows, strict=True):
+            if np.ptp(codes.of(k)) == 0:
                 raise DesignError(
                     f"the grouping factor {factor.label!r} has only one level{where}: its variance cannot be estimated"
                 )
+
+
+def check_groups(rows: ModelRows) -> None:
+    """Refuse factors with one level, one level per row, and more random effects than rows, as lme4 does.
+
+    Raises
+    ------
+    DesignError
+    """
+    check_levels(rows)
+    for k in range(rows.n_sets if any(f.offsets is not None for f in rows.factor_rows) else 1):
+        where = f" in imputation {rows.labels[k]}" if rows.n_sets > 1 else ""
+        n = rows.n_rows(k)
+        present = [int(np.count_nonzero(np.bincount(f.of(k)))) for f in rows.factor_rows]
+        for factor, levels in zip(rows.factors, present, strict=True):
             if levels >= n and rows.weights is None:
                 raise DesignError(
                     f"the grouping factor {factor.label!r} has {levels} levels for {n} rows{where}: with one row per "

@@ -49,7 +49,7 @@ class _Quadratic(NamedTuple):
     straight: tuple[Array, ...]
 
 
-class _Tangents(NamedTuple):
+class _Movement(NamedTuple):
     """What the parts of a crossed model do along directions in theta (a).
 
     solved (a, n_dense, n_dense): Q^-1 dQ; through (a, n_dense, w): dQ Q^-1 R; right (a, n_dense, w); m (a, w, w).
@@ -163,11 +163,11 @@ def _evaluate(form: _Quadratic, lams: Factors) -> Array:
     return sum(square) + sum(straight)  # type: ignore[return-value]
 
 
-def _first_tangents(moved: CrossedParts, lams: Factors, at: _Solved, structure: CrossedStructure) -> _Tangents:
+def _first_tangents(moved: CrossedParts, lams: Factors, at: _Solved, structure: CrossedStructure) -> _Movement:
     """Along the first factor's entries of theta, which move the parts before Lambda scales them."""
     block = jax.vmap(lambda one: scale_block(one, lams, structure))(moved.block)
     right = jax.vmap(lambda one: times_lambda(one.T, lams, structure).T)(moved.right)
-    return _Tangents(at.q_inv @ block, block @ at.x, right, moved.m)
+    return _Movement(at.q_inv @ block, block @ at.x, right, moved.m)
 
 
 def _rest_tangents(
@@ -176,12 +176,12 @@ def _rest_tangents(
     lambdas: Callable[[Array], Factors],
     at: _Solved,
     structure: CrossedStructure,
-) -> _Tangents:
+) -> _Movement:
     """Along the other factors' entries of theta."""
     scaled, push = jax.linearize(lambda o: scale_parts(raw, lambdas(o), structure), outer)
     moved: CrossedParts = jax.vmap(push)(jnp.eye(outer.shape[0], dtype=outer.dtype))
     if structure.q[1:] != (1,):
-        return _Tangents(at.q_inv @ moved.block, moved.block @ at.x, moved.right, moved.m)
+        return _Movement(at.q_inv @ moved.block, moved.block @ at.x, moved.right, moved.m)
     # one scalar factor: Q = lambda^2 S + I, and Q^-1 dQ = 2 (I - Q^-1) / lambda takes no product. What is lost near
     # zero is of the order lambda^2 of what the block's first-order part contributes
     size, by_outer = jax.value_and_grad(lambda o: lambdas(o)[0][0, 0])(outer)
@@ -189,15 +189,15 @@ def _rest_tangents(
     share = by_outer * jnp.where(far, 2.0 / jnp.where(far, size, 1.0), 0.0)
     solved = share[:, None, None] * (jnp.eye(structure.n_dense, dtype=outer.dtype) - at.q_inv)[None]
     through = share[:, None, None] * (scaled.block @ at.x - at.x)[None]
-    return _Tangents(solved, through, moved.right, moved.m)
+    return _Movement(solved, through, moved.right, moved.m)
 
 
-def _joined(one: _Tangents, other: _Tangents) -> _Tangents:
-    both: _Tangents = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
+def _joined(one: _Movement, other: _Movement) -> _Movement:
+    both: _Movement = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
     return both
 
 
-def _curvature(tangents: _Tangents, at: _Solved) -> tuple[Array, Array]:
+def _curvature(tangents: _Movement, at: _Solved) -> tuple[Array, Array]:
     """Second derivatives of the criterion in its parts along tangents (a, a), and dM in the border's coordinates."""
     y = tangents.right - tangents.through
     x_y = jnp.einsum("mx,amy->axy", at.x, y)

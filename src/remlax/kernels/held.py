@@ -113,9 +113,9 @@ def minimise_held(held: Held, max_iter: Int[Array, ""], problem: Problem[Any, An
         ``theta`` holds the coordinates (d + 1,).
     """
 
-    def evaluate(at: Array) -> Derivatives:
+    def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         value, grad, hess = held_derivatives(at, held, problem)
         free = held.free
-        return Derivatives(value, grad * free, hess * free[:, None] * free[None, :] + jnp.diag(1 - free))
+        return Derivatives(value, grad * free, hess * free[:, None] * free[None, :] + jnp.diag(1 - free)), carry
 
-    return minimise(held.start, evaluate, max_iter)
+    return minimise(held.start, evaluate, max_iter)[0]

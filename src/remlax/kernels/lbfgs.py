@@ -85,14 +85,14 @@ def lbfgs(
         ``iterations`` are those of L-BFGS, ``evaluations`` those with a Hessian.
     """
 
-    def evaluate(t: Array) -> Derivatives:
-        return criterion.derivatives(t, problem)
+    def evaluate(t: Array, carry: Any) -> tuple[Derivatives, Any]:
+        return criterion.derivatives(t, problem), carry
 
     def leap(s: NewtonState, first: Array) -> tuple[Array, Array, Array]:
         return _run_jaxopt(s, first, problem, options, criterion)
 
     start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
-    return minimise(start, evaluate, max_iter, leap)
+    return minimise(start, evaluate, max_iter, leap)[0]
 
 
 def _run_jaxopt(

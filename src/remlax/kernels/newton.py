@@ -19,13 +19,14 @@ from ..shapes import Bool, Float, Int
 from .criterion import Criterion, Derivatives, ProfiledDeviance
 from .problem import Problem
 
-CONVERGED, MAX_ITER, NOT_FINITE, SADDLE, NO_RESIDUAL = 0, 1, 2, 3, 4
+CONVERGED, MAX_ITER, NOT_FINITE, SADDLE, NO_RESIDUAL, NO_MAXIMUM = 0, 1, 2, 3, 4, 5
 STATUS_TEXT = {
     CONVERGED: "converged",
     MAX_ITER: "iteration limit",
     NOT_FINITE: "not finite",
     SADDLE: "saddle point",
     NO_RESIDUAL: "no residual variance",
+    NO_MAXIMUM: "no maximum",
 }
 
 
@@ -57,8 +58,11 @@ class NewtonState(NamedTuple):
     iterations: Int[Array, ""]
     last: Bool[Array, ""]
     done: Bool[Array, ""]
+    carry: Any
 
 
+# from parameters and what the evaluation at the last accepted ones left: derivatives, and what this one leaves
+Evaluate = Callable[[Array, Any], tuple[Derivatives, Any]]
 # from the state at the start, and whether this is the start: the step to take instead of Newton's, the decrement there
 # as far as it is known, and iterations that led there
 Leap = Callable[[NewtonState, Array], tuple[Array, Array, Array]]
@@ -206,18 +210,21 @@ def newton(
     Optimum
     """
 
-    def evaluate(t: Array) -> Derivatives:
-        return criterion.derivatives(t, problem)
+    def evaluate(t: Array, carry: Any) -> tuple[Derivatives, Any]:
+        return criterion.derivatives(t, problem), carry
 
-    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)
+    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)[0]
 
 
 def minimise(
     theta: Float[Array, " d"],
-    evaluate: Callable[[Array], Derivatives],
+    evaluate: Evaluate,
     max_iter: Int[Array, ""],
     leap: Leap | None = None,
-) -> Optimum:
+    carry: Any = (),
+    *,
+    look: bool = False,
+) -> tuple[Optimum, Any]:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
     Parameters
@@ -225,25 +232,31 @@ def minimise(
     theta : Array (d,)
         Start.
     evaluate : callable
-        Value, gradient and Hessian.
+        Value, gradient and Hessian, and a pytree that the next evaluation may start from.
     max_iter : Array, integer scalar
         Evaluations allowed.
     leap : callable, optional
         Another method, which makes the first step; Newton steps certify where it ends.
+    carry : pytree, optional
+        What the first evaluation starts from.
+    look : bool, default False
+        Evaluate where the last step ends as well, so that everything that is returned is of that point.
 
     Returns
     -------
     Optimum
+    pytree
+        What the last accepted evaluation left.
     """
 
     def body(s: NewtonState) -> NewtonState:
         t = s.theta + s.length * s.step
-        found = evaluate(t)
+        found, left = evaluate(t, s.carry)
         finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
         wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
-        moved, stayed = _moved(s, t, found), _stayed(s, found.value, finite)
+        moved, stayed = _moved(s, t, found, look)._replace(carry=left), _stayed(s, found.value, finite)
         if leap is not None:
             moved = _leapt(moved, jnp.isinf(s.value) & finite, leap)
         new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
@@ -252,16 +265,17 @@ def minimise(
     def going(s: NewtonState) -> Array:
         return ~s.done & (s.evaluations < max_iter)
 
-    s = jax.lax.while_loop(going, body, _unknown(theta))
+    s = jax.lax.while_loop(going, body, _unknown(theta, carry))
     status = jnp.where(s.positive, CONVERGED, SADDLE)
     status = jnp.where(s.decrement <= DECREMENT_TOL, status, MAX_ITER)
     status = jnp.where(jnp.isfinite(s.value), status, NOT_FINITE)
     status, one = status.astype(jnp.int32), jnp.ones((), jnp.int32)
     iterations = s.evaluations if leap is None else s.iterations
-    return Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, iterations, status, one)
+    optimum = Optimum(s.theta, s.value, s.grad, s.hess, s.decrement, s.evaluations, iterations, status, one)
+    return optimum, s.carry
 
 
-def _unknown(theta: Array) -> NewtonState:
+def _unknown(theta: Array, carry: Any) -> NewtonState:
     """Return the state before the first evaluation, which accepts whatever is finite."""
     d, dtype = theta.shape[0], theta.dtype
     zero, no = jnp.zeros((), dtype), jnp.asarray(False)
@@ -278,16 +292,18 @@ def _unknown(theta: Array) -> NewtonState:
         iterations=jnp.zeros((), jnp.int32),
         last=no,
         done=no,
+        carry=carry,
     )
 
 
-def _moved(s: NewtonState, t: Array, found: Derivatives) -> NewtonState:
+def _moved(s: NewtonState, t: Array, found: Derivatives, look: bool) -> NewtonState:
     """Accept t, and say where to go from there."""
     step, decrement, smallest = modified_solve(found.hess, found.grad)
     # Newton's convergence is quadratic: a decrement is a constant times the square of the one before
     contraction = decrement / jnp.where(s.decrement > 0, s.decrement, jnp.asarray(1e-300, t.dtype))
     foreseen = decrement * contraction**2
     unseen = (decrement <= UNSEEN_BELOW) & (foreseen <= FORESEEN_BELOW) & (smallest > REGULAR) & jnp.isfinite(s.value)
+    unseen = unseen & (not look)
     step = _limit(step, t)
     return NewtonState(
         theta=jnp.where(unseen, t + step, t),
@@ -302,6 +318,7 @@ def _moved(s: NewtonState, t: Array, found: Derivatives) -> NewtonState:
         iterations=s.iterations,
         last=decrement <= POLISH_BELOW,
         done=s.last | unseen | (decrement <= 1e-16),
+        carry=s.carry,
     )
 
 

@@ -6,6 +6,9 @@ from .anova import anova as anova
 from .convergence import OptSummary as OptSummary
 from .fit import LmerFit as LmerFit
 from .fits import LmerFitList as LmerFitList
+from .glmer import GlmerFit as GlmerFit
+from .glmer import GlmerFitList as GlmerFitList
+from .glmer import PooledGlmer as PooledGlmer
 from .imputations_needed import how_many_imputations as how_many_imputations
 from .load import load as load
 from .model_table import ModelTable as ModelTable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy.typing as npt
 import pandas as pd
@@ -40,7 +40,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
     """
 
     selection: Selection
-    _element = LmerFit
+    _element: ClassVar[type[LmerFit]] = LmerFit
     _pooled = PooledLmer
     _called = "fits"
 
@@ -55,10 +55,10 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         if isinstance(index, slice):
             if not self.selection.which[index]:
                 raise DataError(f"positions {index.start}:{index.stop} hold none of the {len(self)} fits")
-            return LmerFitList(self.selection.take(self.selection.which[index]))
+            return type(self)(self.selection.take(self.selection.which[index]))
         if isinstance(index, str | float | tuple | list):
             raise DataError(f"fits are taken by position, 0 to {len(self) - 1}, not by {index!r}; see .labels")
-        return LmerFit(self.selection.one(self.selection.which[index]))
+        return self._element(self.selection.one(self.selection.which[index]))
 
     def __iter__(self) -> Iterator[LmerFit]:
         return (LmerFit(one) for one in self.selection.each)

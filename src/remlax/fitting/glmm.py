@@ -1,0 +1,283 @@
+"""Fit a generalised linear mixed model to every data set, and express what was found in the user's units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from ..design.build import ModelRows
+from ..design.rows import RowMatrix
+from ..engine.batch import Batch, run
+from ..engine.conditioning import SUSPICIOUS_LOSS
+from ..glmm.families import Family
+from ..glmm.optimum import Description, deviance_at, fit
+from ..glmm.problem import GlmmStructure
+from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
+from ..kernels.restarts import chosen, is_better, on_boundary
+from ..kernels.theta import ThetaMap, canonical_theta
+from .assemble import Assembled, random_columns
+from .checks import check_levels, check_magnitudes, independent_columns
+from .fit import Fitted, ModeSearch
+from .glmm_rows import glmm_batch, glmm_structure
+from .layout import make_layout
+from .no_maximum import without_maximum
+from .responses.nodes import check_nodes
+from .responses.response import GlmmResponse
+
+# factors on the theta of the start, for fits that failed
+SPREADS = (0.2, 3.0, 0.05)
+# eigenvalue of the Hessian, relative to its largest, of a direction in which the criterion does not change
+FLAT = 1e-9
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GlmmFitted(Fitted):
+    """K fitted generalised linear mixed models, in the user's units; `Fitted` with a dispersion of one.
+
+    Parameters
+    ----------
+    shape : ndarray (K, s)
+        Shape parameters: log size, log shape, or thresholds.
+    joint : ndarray (K, d + p + s, d + p + s)
+        Covariance matrix of theta inside, coefficients inside and shape parameters, from the Hessian.
+    vcov_rx : ndarray (K, p, p)
+        Covariance matrix of the coefficients given theta, as lme4's RX has it.
+    description : Description
+        ModeSearch and their derivatives, inside.
+    """
+
+    shape: np.ndarray
+    joint: np.ndarray
+    vcov_rx: np.ndarray
+    description: Description
+    response: GlmmResponse
+    endless: Mapping[int, str]
+
+    @property
+    def structure(self) -> GlmmStructure:
+        """What is compiled."""
+        return cast(GlmmStructure, self.model.batch.structure)
+
+    @property
+    def family(self) -> Family:
+        """Distribution and link."""
+        return self.structure.family
+
+    def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
+        """None: the response tells every coefficient."""
+        return np.zeros(len(self.model.keep) if contrasts is None else len(contrasts), bool)
+
+    def n_parameters(self, k: int) -> int:
+        """Coefficients, theta and shape parameters of one data set."""
+        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape
+
+    def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
+        """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""
+        model = self.model
+        gamma = np.linalg.solve(model.inverse[k], beta - model.ols[k])
+        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], self.shape[k][None])
+        return float(run(deviance_at, model.batch.take(np.array([k])), parameters)[0])
+
+    def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
+        """-2 log L of one data set at a theta, the coefficients at their estimates."""
+        return self.at(k, theta, self.beta[k])
+
+    @cached_property
+    def factor_modes(self) -> tuple[ModeSearch, ...]:
+        """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
+        out = []
+        found = zip(self.description.modes, self.description.variances, strict=True)
+        for f, (modes, variances) in enumerate(found):
+            levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
+            user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
+            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+        return tuple(out)
+
+
+def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Parameters inside, with padded coefficients of zero."""
+    padding = np.zeros((len(gamma), structure.n_fixed - gamma.shape[1]))
+    return np.concatenate([theta, gamma, padding, shape], axis=1)
+
+
+def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
+    """Put the rows of all data sets into a batch.
+
+    Raises
+    ------
+    DesignError, DataError
+    """
+    check_magnitudes(rows)
+    check_levels(rows)
+    layout = make_layout(rows, reml=False)
+    check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
+    columns, units = random_columns(rows, layout)
+    keep, inverse = _fixed_columns(rows, response)
+    x = rows.x.select(keep.tolist())
+    structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)
+    scales = [unit.scale for unit in units]
+    problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
+    return Assembled(
+        rows=rows,
+        layout=layout,
+        batch=Batch(cast(Any, problem)),  # a batch asks for structure, rows and axes alone
+        keep=keep,
+        units=units,
+        inverse=inverse,
+        ols=np.zeros(inverse.shape[:2]),
+        y_scale=np.ones(rows.n_sets),
+    )
+
+
+def _fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, np.ndarray]:
+    """Which fixed columns are in the model, and what makes them orthogonal with unit root mean square, (K, p, p)."""
+    keep = np.arange(len(rows.fixed.names))
+    inverse = _cholesky_rotations(rows.x, rows)
+    if inverse is None:
+        keep = independent_columns(rows, rows.x)
+        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
+    if response.family.name == "ordinal":
+        # the thresholds are its intercepts
+        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
+        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
+    p = len(keep)
+    return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
+
+
+def _sets(x: RowMatrix, rows: ModelRows) -> range:
+    """Data sets whose fixed columns differ; one where none do."""
+    return range(rows.n_sets if x.differs else 1)
+
+
+def _cholesky_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray | None:
+    """By Cholesky factors of the cross-products; None where these cannot tell whether the columns are independent."""
+    grams = np.stack([own.T @ own for own in (x.of(k) for k in _sets(x, rows))])
+    n = np.array([rows.n_rows(k) for k in _sets(x, rows)], dtype=float)
+    size = np.sqrt(np.einsum("kii->ki", grams))
+    if not (size > 0).all():
+        return None
+    try:
+        factor = np.linalg.cholesky(grams / size[:, :, None] / size[:, None, :])
+    except np.linalg.LinAlgError:
+        return None
+    inverse = np.linalg.inv(factor).swapaxes(1, 2)
+    if np.max(np.linalg.norm(inverse, axis=1), initial=0.0) > SUSPICIOUS_LOSS:
+        return None
+    out: np.ndarray = inverse / size[:, :, None] * np.sqrt(n)[:, None, None]
+    return out
+
+
+def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
+    """By QR of the rows."""
+    p = len(x.place)
+    out = np.zeros((len(_sets(x, rows)), p, p))
+    for k in _sets(x, rows) if p else ():
+        own = x.of(k)
+        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own))
+    return out
+
+
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
+    """Optimise all data sets jointly, those that failed again from other starts."""
+    best = _fit_once(model.batch, optimizer, 1.0)
+    for spread in SPREADS:
+        which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
+        if not len(which):
+            break
+        best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
+    return described(model, response, optimizer, *best)
+
+
+def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
+    structure = cast(GlmmStructure, batch.structure)
+    start = np.full((batch.n_sets, structure.n_parameters), np.nan)
+    limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
+    return run(fit, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+
+
+Ends = tuple[Optimum, Description]
+
+
+def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
+    old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
+    better = is_better(old[0], other[0])
+    kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
+    kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
+
+    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
+        out = np.array(whole)
+        out[which] = part
+        return out
+
+    out: Ends = jax.tree.map(put, best, kept)
+    return out
+
+
+def described(
+    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+) -> GlmmFitted:
+    """Express the optima in the user's units."""
+    structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
+    d = structure.theta_map.n_theta
+    parameters = np.asarray(opt.theta)
+    theta, sign = _signed(parameters[:, :d], structure.theta_map)
+    sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
+    hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
+    moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
+    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    joint = _inverse(hess[:, used][:, :, used] / 2)
+    inverse = model.inverse
+    vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
+    rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
+    value, none = np.asarray(opt.value), np.zeros(len(parameters))
+    errors = np.sqrt(np.einsum("kii->ki", joint)[:, d : d + p])
+    endless = without_maximum(model, response, opt, errors)
+    status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
+    status[list(endless)] = NO_MAXIMUM
+    return GlmmFitted(
+        model=model,
+        optimizer=optimizer,
+        opt=opt,
+        theta=model.outer_theta(theta),
+        inner=theta,
+        beta=np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p]),
+        vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
+        sigma=np.ones(len(value)),
+        criterion=value,
+        gamma=parameters[:, d : d + structure.n_fixed],
+        log_l2=none,
+        log_rx2=none,
+        status=status,
+        singular=on_boundary(theta, structure.theta_map),
+        shape=parameters[:, d + structure.n_fixed :],
+        joint=joint,
+        vcov_rx=rx,
+        description=description._replace(moved=cast(Any, moved)),
+        response=response,
+        endless=endless,
+    )
+
+
+def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndarray]:
+    """Theta in its canonical form, and the signs (K, d) that take it there; 1 where its columns were rotated."""
+    out = canonical_theta(theta, theta_map)
+    return out, np.where(np.isclose(out, -theta, rtol=1e-12, atol=0.0) & (theta != 0), -1.0, 1.0)
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of symmetric matrices (K, n, n) without directions in which they are flat; NaN where not finite."""
+    finite = np.isfinite(matrices).all(axis=(1, 2))
+    size = np.sqrt(np.abs(np.einsum("kii->ki", matrices)) + 1e-300)
+    scaled = matrices / size[:, :, None] / size[:, None, :]
+    values, vectors = np.linalg.eigh(np.where(finite[:, None, None], scaled, 0.0))
+    kept = np.abs(values) > FLAT * np.max(np.abs(values), axis=1, initial=0.0)[:, None]
+    inverses = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    half = vectors / size[:, :, None]
+    out: np.ndarray = (half * inverses[:, None]) @ half.swapaxes(1, 2)
+    out[~finite] = np.nan
+    return out

@@ -1,0 +1,1 @@
+"""Responses of generalised linear mixed models: family, numbers, and whether a maximum exists."""

@@ -1,0 +1,1 @@
+"""Kernels of generalised linear mixed models: one data set, pure JAX."""

@@ -1,0 +1,131 @@
+"""Fit one data set by joint Newton steps over (theta, beta, shape), and describe where it ended."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ..kernels.criterion import Derivatives
+from ..kernels.newton import Optimum, minimise
+from ..shapes import Float, Int
+from .elimination import inverse_blocks, solve
+from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
+from .problem import Effects, Glmm, times_transposed, zero_effects
+from .quadrature import quadrature_derivatives, quadrature_deviance
+from .start import start
+
+
+class _Prediction(NamedTuple):
+    """Parameters that were evaluated last, the modes u there, and their derivatives (parameters, q, levels)."""
+
+    at: Array
+    effects: Effects
+    moved: Effects
+
+    def modes(self, parameters: Array) -> Effects:
+        """ModeSearch at other parameters, to first order."""
+        step = parameters - self.at
+        return tuple(u + jnp.einsum("a,aij->ij", step, d) for u, d in zip(self.effects, self.moved, strict=True))
+
+
+class Description(NamedTuple):
+    """One data set where its fit ended.
+
+    modes: b = Lambda u per factor (q, levels); variances (q, q, levels): of b given the parameters; moved
+    (parameters, q, levels): derivatives of b; information (p, p): inverse of the covariance of the coefficients given
+    theta, as the weighted least squares of the mode search has it (lme4's RX'RX).
+    """
+
+    modes: Effects
+    variances: Effects
+    moved: Effects
+    information: Array
+
+
+def fit(
+    parameters: Float[Array, " parameters"], spread: Float[Array, ""], max_iter: Int[Array, ""], problem: Glmm
+) -> tuple[Optimum, Description]:
+    """Minimise -2 log L; every search for modes begins where the last one predicts them.
+
+    Parameters
+    ----------
+    parameters : Array
+        Start; an entry that is NaN asks for `start`.
+    spread : Array, scalar
+        Factor on the theta of `start`.
+    max_iter : Array, integer scalar
+        Evaluations allowed.
+    problem : Glmm
+
+    Returns
+    -------
+    Optimum
+        ``theta`` holds all parameters; everything is of the point where the fit ended.
+    Description
+    """
+    d = problem.structure.theta_map.n_theta
+    own = start(problem)
+    first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
+
+    derivatives = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
+
+    def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
+        point = at_modes(at, carry.modes(at), problem)
+        found, moved = derivatives(point, at, problem)
+        return found, _Prediction(at, point.effects, moved)
+
+    zero = zero_effects(problem.structure, first.dtype)
+    still = tuple(jnp.zeros((len(first), *u.shape), u.dtype) for u in zero)
+    carry = _Prediction(first, zero, still)
+    optimum, end = minimise(first, evaluate, max_iter, carry=carry, look=True)
+    return optimum, _describe(end, problem)
+
+
+def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
+    """-2 log L at any parameters."""
+    point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
+    own = deviance if problem.structure.n_quad == 1 else quadrature_deviance
+    return own(point, parameters, problem)
+
+
+def _describe(end: _Prediction, problem: Glmm) -> Description:
+    point = point_at(end.at, end.effects, jnp.asarray(True), problem)
+    d_lams = _entries(point.effects, problem.structure.theta_map.n_theta, problem)
+    moved = tuple(
+        jnp.einsum("ij,ajl->ail", lam, du) + own for lam, du, own in zip(point.lams, end.moved, d_lams, strict=True)
+    )
+    modes = tuple(lam @ u for lam, u in zip(point.lams, point.effects, strict=True))
+    return Description(modes, _variances(point, problem), moved, _fixed_information(point, problem))
+
+
+def _entries(effects: Effects, n_theta: int, problem: Glmm) -> Effects:
+    """dLambda/dtheta_a u of every parameter and factor, (parameters, q, levels)."""
+    map_, n = problem.structure.theta_map, problem.structure.n_parameters
+    out = [jnp.zeros((n, *u.shape), u.dtype) for u in effects]
+    for a in range(n_theta):
+        f = map_.factor[a]
+        out[f] = out[f].at[a, map_.row[a]].set(effects[f][map_.col[a]])
+    return tuple(out)
+
+
+def _variances(point: Point, problem: Glmm) -> Effects:
+    """Lambda M^-1 Lambda' of every level."""
+    inverse = inverse_blocks(point.weights)
+    blocks = [inverse.first]
+    for start_, q, levels in problem.structure.dense_parts():
+        own = inverse.dense[start_ : start_ + q * levels, start_ : start_ + q * levels]
+        blocks.append(jnp.einsum("iljl->ijl", own.reshape(q, levels, q, levels)))
+    return tuple(jnp.einsum("ik,kml,jm->ijl", lam, block, lam) for lam, block in zip(point.lams, blocks, strict=True))
+
+
+def _fixed_information(point: Point, problem: Glmm) -> Array:
+    """X'WX - X'WZ Lambda M^-1 Lambda'Z'WX."""
+    rows, weight = problem.products, point.terms.weight
+    columns: Effects = jax.vmap(lambda x: times_transposed(point.lams, problem.by_level(weight * x)))(rows.x)
+    solved: Effects = jax.vmap(lambda right: solve(point.weights, right, problem.structure))(columns)
+    through = sum(jnp.einsum("aij,bij->ab", left, right) for left, right in zip(columns, solved, strict=True))
+    x = rows.x.reshape(rows.x.shape[0], -1)
+    return (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)
