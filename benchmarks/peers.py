@@ -36,6 +36,7 @@ R_SCRIPT = """
 suppressMessages({{library(lme4); {library}}})
 paths <- c({paths})
 frames <- lapply(paths, function(p) {{ d <- read.csv(p); for (f in c({factors})) d[[f]] <- factor(d[[f]]); d }})
+criterion <- function(m) if (isGLMM(m)) -2 * as.numeric(logLik(m)) else REMLcrit(m)
 quiet <- function(e) suppressWarnings(suppressMessages(e))
 run <- function() quiet({call})
 first <- system.time(fits <- run())[["elapsed"]]
@@ -43,7 +44,7 @@ times <- if (first < {patience}) replicate({repeats}, system.time(run())[["elaps
 status <- readLines("/proc/self/status")
 peak <- as.numeric(gsub("[^0-9]", "", grep("VmHWM", status, value = TRUE))) / 1024
 cat("\\n{{\\"first\\":", first, ",\\"seconds\\":[", paste(times, collapse = ","), "],\\"criteria\\":[",
-  paste(sprintf("%.9f", sapply(fits, REMLcrit)), collapse = ","), "],\\"peak_mb\\":", peak, "}}\\n", sep = "")
+  paste(sprintf("%.9f", sapply(fits, criterion)), collapse = ","), "],\\"peak_mb\\":", peak, "}}\\n", sep = "")
 """
 R_CALLS = {
     "lme4": ("", "lapply(frames, function(d) lmer({formula}, d))"),
@@ -51,6 +52,7 @@ R_CALLS = {
         "library(merTools)",
         "{{ f <- lmerModList({formula}, data = frames); invisible(modelFixedEff(f)); f }}",
     ),
+    "glmer": ("", "lapply(frames, function(d) glmer({formula}, d, family = {family}))"),
     # one design, the responses of the other data sets put into it
     "lme4::refit": (
         "",
@@ -70,6 +72,7 @@ class Workload:
     fits: int
     tools: tuple[str, ...]
     table: bool = False
+    family: str = ""
 
 
 def python_of(tool: str) -> Path:
@@ -111,6 +114,7 @@ def measure(tool: str, workload: Workload, folder: Path, repeats: int, patience:
                 "repeats": repeats,
                 "patience": patience,
                 "table": workload.table,
+                "family": workload.family,
             }
             path = folder / "task.json"
             path.write_text(json.dumps(task), encoding="utf-8")
@@ -136,7 +140,7 @@ def _r_script(name: str, workload: Workload, folder: Path, repeats: int, patienc
     library, call = R_CALLS[name]
     return R_SCRIPT.format(
         library=library,
-        call=call.format(formula=workload.formula),
+        call=call.format(formula=workload.formula, family=workload.family),
         paths=", ".join(f'"{folder / f"{k}.csv"}"' for k in range(len(workload.frames))),
         factors=", ".join(f'"{f}"' for f in workload.factors),
         repeats=repeats,
@@ -155,7 +159,7 @@ def compare(workload: Workload, repeats: int, patience: float) -> list[dict[str,
             for tool in ("remlax", *workload.tools)
             if wants_r or tool not in R_CALLS
         }
-    reference = found.get("lme4") or found.get("merTools") or {}
+    reference = found.get("lme4") or found.get("glmer") or found.get("merTools") or {}
     oracle = reference.get("criteria")
     rows = [_row(workload, tool, answer, oracle) for tool, answer in found.items()]
     ranked = [r["seconds"] for r in rows[1:] if r["verdict"] == "ok"]

@@ -60,7 +60,7 @@ def glmm(task: Task) -> Callable[[pd.DataFrame], Fit]:
     import glmm as peer
 
     def fit(frame: pd.DataFrame) -> Fit:
-        found = peer.fit(frame, task["formula"])
+        found = peer.fit(frame, task["formula"], *([task["family"]] if task["family"] else []))
         return -2 * float(found.loglik), bool(found.converged), found.beta
 
     return fit
@@ -117,7 +117,20 @@ def remlax(task: Task) -> Callable[[list[pd.DataFrame]], list[Fit]]:
 
         return one
 
+    def generalised(frames: list[pd.DataFrame]) -> list[Fit]:
+        if len(frames) == 1:
+            one = rx.glmer(task["formula"], frames[0], task["family"])
+            one.tidy("fixed")
+            return [(one.criterion(), one.converged, None)]
+        fits = rx.glmer_list(task["formula"], frames, task["family"])
+        if task["table"]:
+            fits.pool().tidy("fixed")
+        own = fits.selection.fitted
+        return [(float(c), bool(ok), None) for c, ok in zip(own.criterion, own.converged, strict=True)]
+
     def many(frames: list[pd.DataFrame]) -> list[Fit]:
+        if task["family"]:
+            return generalised(frames)
         fits = rx.lmer_list(task["formula"], frames)
         if task["table"]:
             fits.pool().tidy("fixed")
