@@ -24,7 +24,8 @@ from .checks import check_levels, check_magnitudes, independent_columns
 from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
-from .responses.response import GlmmResponse
+from .responses.distribution import Distribution, inverse_link
+from .responses.response import GlmmResponse, read_response
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -62,6 +63,22 @@ class GlmmFitted(Fitted):
     def family(self) -> Family:
         """Distribution and link."""
         return self.structure.family
+
+    @cached_property
+    def response(self) -> GlmmResponse:
+        """Response of all data sets as numbers, in the order of their rows."""
+        return read_response(self.model.rows, self.family)
+
+    def distribution(self, k: int) -> Distribution:
+        """Distribution of the rows of one data set given their means."""
+        own = self.response
+        trials = None if own.trials is None else own.trials.of(k)
+        return Distribution(self.family, self.shape[k], own.weight.of(k), trials)
+
+    def means(self, k: int, *, random: bool = True) -> np.ndarray:
+        """Means of the rows of one data set given the modes; of an ordinal response the linear predictors."""
+        eta = self.fitted_values(k, random=random)
+        return eta if self.family.name == "ordinal" else inverse_link(self.family.link, eta).mean
 
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
         """None: the response tells every coefficient."""

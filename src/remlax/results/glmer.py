@@ -24,12 +24,13 @@ from ..tables.varcorr import vcov_frame
 from ..tables.variance import Scales
 from .fit import LmerFit
 from .fits import LmerFitList
+from .glmer_rows import GlmerFitRows, PooledGlmerRows
 from .pooled import PooledLmer, pool_selection
 from .result import Effects
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFit(LmerFit):
+class GlmerFit(GlmerFitRows, LmerFit):
     """A generalised linear mixed model fitted to one data set.
 
     Made by `glmer`, or taken from a `GlmerFitList`. What it has in common with `LmerFit` has the same name.
@@ -72,9 +73,7 @@ class GlmerFit(LmerFit):
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 
-    def criterion(
-        self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None
-    ) -> float:
+    def criterion(self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None) -> float:
         """-2 log-likelihood with all constants.
 
         Parameters
@@ -206,7 +205,7 @@ class GlmerFitList(LmerFitList):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledGlmer(PooledLmer):
+class PooledGlmer(PooledGlmerRows, PooledLmer):
     """K generalised linear mixed models pooled by Rubin's rules; made by ``fits.pool()``."""
 
     def _like(self, fits: Selection) -> PooledGlmer:
