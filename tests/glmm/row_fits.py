@@ -15,11 +15,11 @@ N_LEVELS, N_ROWS = 20, 10
 @cache
 def frame() -> pd.DataFrame:
     """200 rows in 20 groups with responses of every family."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(5)
     n = N_LEVELS * N_ROWS
     g = np.repeat(np.arange(N_LEVELS), N_ROWS)
     x, f = rng.normal(size=n), rng.choice(list("abc"), n)
-    eta = -0.3 + 0.7 * x + 0.4 * (f == "b") + 0.8 * rng.normal(size=N_LEVELS)[g]
+    eta = -0.3 + 0.7 * x + 0.4 * (f == "b") + 1.2 * rng.normal(size=N_LEVELS)[g]
     mean, size = 1 / (1 + np.exp(-eta)), rng.integers(3, 9, n)
     rate = np.exp(0.5 + eta / 2)
     latent = np.digitize(eta + rng.logistic(size=n), [-1.0, 0.5, 1.5])

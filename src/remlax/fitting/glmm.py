@@ -27,7 +27,7 @@ from .layout import make_layout
 from .no_maximum import without_maximum
 from .responses.distribution import Distribution, inverse_link
 from .responses.nodes import check_nodes
-from .responses.response import GlmmResponse, read_response
+from .responses.response import GlmmResponse
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -67,11 +67,6 @@ class GlmmFitted(Fitted):
     def family(self) -> Family:
         """Distribution and link."""
         return self.structure.family
-
-    @cached_property
-    def response(self) -> GlmmResponse:
-        """Response of all data sets as numbers, in the order of their rows."""
-        return read_response(self.model.rows, self.family)
 
     def distribution(self, k: int) -> Distribution:
         """Distribution of the rows of one data set given their means."""
