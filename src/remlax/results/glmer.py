@@ -72,9 +72,7 @@ class GlmerFit(LmerFit):
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 
-    def criterion(
-        self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None
-    ) -> float:
+    def criterion(self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None) -> float:
         """-2 log-likelihood with all constants.
 
         Parameters
