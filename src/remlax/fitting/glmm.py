@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -18,7 +18,7 @@ from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
-from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
+from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
@@ -27,8 +27,10 @@ from .find_redundancy import find_redundancies
 from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
+from .no_maximum import without_maximum
 from .redundancy import Redundancies
-from .responses.response import GlmmResponse, read_response
+from .responses.nodes import check_nodes
+from .responses.response import GlmmResponse
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -36,7 +38,7 @@ SPREADS = (0.2, 3.0, 0.05)
 FLAT = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class GlmmFitted(Fitted):
     """K fitted generalised linear mixed models, in the user's units; `Fitted` with a dispersion of one.
 
@@ -52,10 +54,12 @@ class GlmmFitted(Fitted):
         ModeSearch and their derivatives, inside.
     """
 
-    shape: np.ndarray = None  # type: ignore[assignment]
-    joint: np.ndarray = None  # type: ignore[assignment]
-    vcov_rx: np.ndarray = None  # type: ignore[assignment]
-    description: Description = None  # type: ignore[assignment]
+    shape: np.ndarray
+    joint: np.ndarray
+    vcov_rx: np.ndarray
+    description: Description
+    response: GlmmResponse
+    endless: Mapping[int, str]
 
     @property
     def structure(self) -> GlmmStructure:
@@ -78,11 +82,11 @@ class GlmmFitted(Fitted):
         """No: the family decides the variance of the response."""
         return False
 
-    @cached_property
-    def shape_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    @property
+    def shape_names(self) -> tuple[str, ...]:
         """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
         if self.family.name == "ordinal":
-            return read_response(self.model.rows, self.family).shape_names
+            return self.response.shape_names
         return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
 
     @cached_property
@@ -106,13 +110,20 @@ class GlmmFitted(Fitted):
         """Coefficients, theta and shape parameters of one data set."""
         return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape - self.redundancies.n_lost(k)
 
+    def curvature(self, k: int) -> np.ndarray:
+        """Hessian of -2 log L of one data set in theta, coefficients and shape parameters, in internal units."""
+        used = _without_padding(self.structure, len(self.model.keep))
+        return np.asarray(np.asarray(self.opt.hess[k])[np.ix_(used, used)])
+
     def of_sets(self, which: np.ndarray) -> GlmmFitted:
         """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
         arrays: dict[str, Any] = {
             name: part[which] for name, part in vars(self).items() if isinstance(part, np.ndarray)
         }
         opt, description = jax.tree.map(lambda part: np.asarray(part)[which], (self.opt, self.description))
-        return replace(self, model=self.model.of_sets(which), opt=opt, description=description, **arrays)
+        endless = {i: self.endless[k] for i, k in enumerate(which.tolist()) if k in self.endless}
+        own = {"opt": opt, "description": description, "endless": endless}
+        return replace(self, model=self.model.of_sets(which), **own, **arrays)
 
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
@@ -149,6 +160,12 @@ def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, 
     return np.concatenate([theta, gamma, padding, shape], axis=1)
 
 
+def _without_padding(structure: GlmmStructure, p: int) -> np.ndarray:
+    """Places of theta, of p coefficients and of the shape parameters."""
+    d = structure.theta_map.n_theta
+    return np.asarray(np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)])
+
+
 def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
     """Put the rows of all data sets into a batch.
 
@@ -159,6 +176,7 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     check_magnitudes(rows)
     check_levels(rows)
     layout = make_layout(rows, reml=False)
+    check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
     keep = independent_columns(rows, rows.x)
     if response.family.name == "ordinal":
@@ -192,7 +210,7 @@ def _rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
     return np.array(np.broadcast_to(out, (rows.n_sets, p, p)))
 
 
-def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
     """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
@@ -200,7 +218,7 @@ def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
         if not len(which):
             break
         best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
-    return described(model, optimizer, *best)
+    return described(model, response, optimizer, *best)
 
 
 def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
@@ -228,7 +246,9 @@ def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
     return out
 
 
-def described(model: Assembled, optimizer: Newton, opt: Optimum, description: Description) -> GlmmFitted:
+def described(
+    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
     d = structure.theta_map.n_theta
@@ -237,13 +257,16 @@ def described(model: Assembled, optimizer: Newton, opt: Optimum, description: De
     sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
-    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    used = _without_padding(structure, p)
     joint = _inverse(hess[:, used][:, :, used] / 2)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
-    value = np.asarray(opt.value)
-    none = np.zeros(len(value))
+    value, none = np.asarray(opt.value), np.zeros(len(parameters))
+    errors = np.sqrt(np.einsum("kii->ki", joint)[:, d : d + p])
+    endless = without_maximum(model, response, opt, errors)
+    status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
+    status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
         model=model,
         optimizer=optimizer,
@@ -257,12 +280,14 @@ def described(model: Assembled, optimizer: Newton, opt: Optimum, description: De
         gamma=parameters[:, d : d + structure.n_fixed],
         log_l2=none,
         log_rx2=none,
-        status=np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE),
+        status=status,
         singular=on_boundary(theta, structure.theta_map),
         shape=parameters[:, d + structure.n_fixed :],
         joint=joint,
         vcov_rx=rx,
         description=description._replace(moved=cast(Any, moved)),
+        response=response,
+        endless=endless,
     )
 
 

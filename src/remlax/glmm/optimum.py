@@ -14,6 +14,7 @@ from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
 from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
 from .problem import Effects, Glmm, times_transposed, zero_effects
+from .quadrature import quadrature_derivatives, quadrature_deviance
 from .start import start
 
 
@@ -71,7 +72,7 @@ def fit(
 
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
-        found, moved = laplace_derivatives(point, at, problem)
+        found, moved = _derivatives(point, at, problem)
         return found, _Prediction(at, point.effects, moved)
 
     zero = zero_effects(problem.structure, first.dtype)
@@ -84,13 +85,19 @@ def fit(
 def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
     """-2 log L at any parameters."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
-    return deviance(point, parameters, problem)
+    own = deviance if problem.structure.n_quad == 1 else quadrature_deviance
+    return own(point, parameters, problem)
 
 
 def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
     """-2 log L at any parameters, with its gradient and Hessian."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
-    return laplace_derivatives(point, parameters, problem)[0]
+    return _derivatives(point, parameters, problem)[0]
+
+
+def _derivatives(point: Point, parameters: Array, problem: Glmm) -> tuple[Derivatives, Effects]:
+    own = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
+    return own(point, parameters, problem)
 
 
 def _describe(end: _Prediction, problem: Glmm) -> Description:
@@ -130,4 +137,4 @@ def _fixed_information(point: Point, problem: Glmm) -> Array:
     solved: Effects = jax.vmap(lambda right: solve(point.weights, right, problem.structure))(columns)
     through = sum(jnp.einsum("aij,bij->ab", left, right) for left, right in zip(columns, solved, strict=True))
     x = rows.x.reshape(rows.x.shape[0], -1)
-    return (x * weight.reshape(-1)) @ x.T - through + jnp.diag(rows.padded)
+    return (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)
