@@ -75,6 +75,21 @@ class Fitted:
         return len(self.sigma)
 
     @property
+    def kind(self) -> str:
+        """What must be the same of models that are compared."""
+        return "a linear mixed model"
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether the residual SD is a parameter."""
+        return True
+
+    @property
+    def shape_names(self) -> tuple[str, ...]:
+        """Names of the shape parameters of the response: none."""
+        return ()
+
+    @property
     def theta_map(self) -> ThetaMap:
         """Layout of theta."""
         return self.model.layout.structure.theta_map
@@ -102,6 +117,10 @@ class Fitted:
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(k)
+
+    def curvature(self, k: int) -> np.ndarray:
+        """Hessian of the criterion of one data set at its optimum, in internal units."""
+        return np.asarray(self.opt.hess[k])
 
     @property
     def converged(self) -> np.ndarray:

@@ -70,11 +70,9 @@ def fit(
     own = start(problem)
     first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
-    derivatives = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
-
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
-        found, moved = derivatives(point, at, problem)
+        found, moved = _derivatives(point, at, problem)
         return found, _Prediction(at, point.effects, moved)
 
     zero = zero_effects(problem.structure, first.dtype)
@@ -88,6 +86,17 @@ def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float
     """-2 log L at any parameters."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
     own = deviance if problem.structure.n_quad == 1 else quadrature_deviance
+    return own(point, parameters, problem)
+
+
+def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
+    """-2 log L at any parameters, with its gradient and Hessian."""
+    point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
+    return _derivatives(point, parameters, problem)[0]
+
+
+def _derivatives(point: Point, parameters: Array, problem: Glmm) -> tuple[Derivatives, Effects]:
+    own = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
     return own(point, parameters, problem)
 
 
