@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from reference_models import binary, counts
+from reference_models import binary, counts, frame
 
+import remlax as rx
 from remlax.errors import DataError
-from remlax.fitting.responses.simulation import draw_glmm_responses
 
 
 def test_overdispersed_counts_are_seen() -> None:
@@ -47,15 +47,17 @@ def test_zeros_are_counted() -> None:
     assert 0.05 < found["p_value"] <= 1
 
 
-def test_drawn_responses_have_the_moments_of_the_model() -> None:
-    fit = counts("(1 + x | site)", "poisson")
-    drawn = draw_glmm_responses(fit.selection.fitted, 0, 4000, np.random.default_rng(5))
-    vc, x = fit.varcorr()["vcov"].to_numpy(), fit.selection.rows.x.of(0)[:, 1]
-    variance = vc[0] + 2 * vc[2] * x + vc[1] * x**2
-    log_mean = fit.selection.fitted.fitted_values(0, random=False) + variance / 2
-    np.testing.assert_allclose(drawn.mean(), np.exp(log_mean).mean(), rtol=0.05)
-    again = draw_glmm_responses(fit.selection.fitted, 0, 2, np.random.default_rng(5))
-    np.testing.assert_array_equal(again, drawn[:2])
+def test_counts_of_successes_have_their_trials() -> None:
+    data = frame("glmm_cbpp_links")
+    fit = rx.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", data)
+    mean = 1 / (1 + np.exp(-fit.selection.fitted.fitted_values(0)))
+    pearson = np.sum((data["incidence"] - data["size"] * mean) ** 2 / (data["size"] * mean * (1 - mean)))
+    found = fit.check_dispersion(n_sims=99, seed=1).iloc[0]
+    assert found["statistic"] == pytest.approx(pearson, rel=1e-12)
+    assert 0.5 < found["expected"] < 1
+    zeros = fit.check_zeros(n_sims=99, seed=1).iloc[0]
+    assert zeros["observed"] == (data["incidence"] == 0).sum()
+    assert zeros["ratio"] == pytest.approx(1.0, abs=0.5)
 
 
 def test_what_cannot_be_seen_is_refused() -> None:

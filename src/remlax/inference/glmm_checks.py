@@ -9,8 +9,8 @@ from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
 from ..fitting.glmm_rows import make_tiles
+from ..fitting.refit import draw_responses
 from ..fitting.responses.distribution import inverse_link
-from ..fitting.responses.simulation import draw_glmm_responses
 from ..fitting.selection import Selection
 from ..glmm.optimum import predictor_at
 from .glmm import glmm_fitted
@@ -21,7 +21,7 @@ def dispersion_table(fit: Selection, n_sims: int, seed: int) -> pd.DataFrame:
     fitted, k = glmm_fitted(fit), fit.k
     _require_number(fitted, k)
     observed = _pearson(fitted, k, fitted.response.y.of(k)[None], fitted.means(k)[None])[0]
-    drawn = draw_glmm_responses(fitted, k, n_sims, np.random.default_rng(seed))
+    drawn = _drawn(fit, n_sims, seed)
     simulated = _pearson(fitted, k, drawn, _means_given(fitted, k, drawn))
     df = fit.n_rows[0] - fitted.n_parameters(k)
     row = {
@@ -41,12 +41,19 @@ def zeros_table(fit: Selection, n_sims: int, seed: int) -> pd.DataFrame:
     if fitted.family.name == "gamma":
         raise DataError("a gamma response has no zeros")
     observed = int(np.sum(fitted.response.y.of(k) == 0))
-    drawn = np.sum(draw_glmm_responses(fitted, k, n_sims, np.random.default_rng(seed)) == 0, axis=1)
+    drawn = np.sum(_drawn(fit, n_sims, seed) == 0, axis=1)
     fewer, more = int(np.sum(drawn <= observed)), int(np.sum(drawn >= observed))
     p_value = min(1.0, 2 * (1 + min(fewer, more)) / (n_sims + 1))
     expected = float(drawn.mean())
     ratio = observed / expected if expected else np.nan
     return pd.DataFrame([{"observed": observed, "expected": expected, "ratio": ratio, "p_value": p_value}])
+
+
+def _drawn(fit: Selection, n_sims: int, seed: int) -> np.ndarray:
+    """Draw responses with new random effects, (n_sims, n), numbers as `GlmmResponse` has them."""
+    drawn = draw_responses(fit, n_sims, np.random.default_rng(seed))
+    trials = glmm_fitted(fit).response.trials
+    return drawn if trials is None or fit.rows.y.values.ndim == 1 else drawn / trials.of(fit.k)
 
 
 def _require_number(fitted: GlmmFitted, k: int) -> None:
