@@ -21,7 +21,8 @@ def frame() -> pd.DataFrame:
     x, f = rng.normal(size=n), rng.choice(list("abc"), n)
     eta = -0.3 + 0.7 * x + 0.4 * (f == "b") + 1.2 * rng.normal(size=N_LEVELS)[g]
     mean, size = 1 / (1 + np.exp(-eta)), rng.integers(3, 9, n)
-    rate = np.exp(0.5 + eta / 2)
+    b = rng.normal(size=(2, N_LEVELS))[:, g]
+    rate = np.exp(0.8 + 0.4 * x + 0.5 * b[0] + 0.4 * x * b[1])
     latent = np.digitize(eta + rng.logistic(size=n), [-1.0, 0.5, 1.5])
     return pd.DataFrame(
         {

@@ -101,7 +101,7 @@ class Distribution:
         elif name == "poisson":
             lost = special.xlogy(y, y / mean) - (y - mean)
         elif name == "gamma":
-            lost = -np.log(y / mean) + (y - mean) / mean
+            lost = size * ((y - mean) / mean - np.log(y / mean))
         else:
             lost = special.xlogy(y, y / mean) - (y + size) * np.log((y + size) / (mean + size))
         return np.asarray(np.maximum(2 * lost, 0.0))
