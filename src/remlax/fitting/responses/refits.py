@@ -78,7 +78,10 @@ def _with_categories(rows: ModelRows, y: np.ndarray, levels: tuple[str, ...], *,
     first = data.frames[0]
     if name not in first or pd.api.types.is_numeric_dtype(first[name]):
         return rows
-    frames = [first.assign(**{name: pd.Categorical.from_codes(own.astype(int), levels, ordered=ordered)}) for own in y]
+    frames = [
+        first.assign(**{name: pd.Categorical.from_codes(own.astype(np.int64), pd.Index(levels), ordered=ordered)})
+        for own in y
+    ]
     return replace(rows, data=ImputedData(tuple(frames), rows.labels))
 
 
@@ -89,7 +92,7 @@ def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray |
         return list(drawn)
     if fitted.model.rows.levels is None:
         return list(np.array([float(name) for name in levels])[drawn.astype(int)])
-    return [pd.Categorical.from_codes(own.astype(int), levels, ordered=ordered) for own in drawn]
+    return [pd.Categorical.from_codes(own.astype(np.int64), pd.Index(levels), ordered=ordered) for own in drawn]
 
 
 def response_codes(fitted: GlmmFitted, given: object) -> object:
