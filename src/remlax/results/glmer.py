@@ -23,13 +23,13 @@ from ..tables.usable import OnFailure, choose_fits
 from ..tables.varcorr import vcov_frame
 from ..tables.variance import Scales
 from .fit import LmerFit
-from .fits import LmerFitList
-from .pooled import PooledLmer, pool_selection
+from .glmer_words import GlmerFitListWords, GlmerFitWords, PooledGlmerWords
+from .pooled import pool_selection
 from .result import Effects
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFit(LmerFit):
+class GlmerFit(GlmerFitWords):
     """A generalised linear mixed model fitted to one data set.
 
     Made by `glmer`, or taken from a `GlmerFitList`. What it has in common with `LmerFit` has the same name.
@@ -72,9 +72,7 @@ class GlmerFit(LmerFit):
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 
-    def criterion(
-        self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None
-    ) -> float:
+    def criterion(self, theta: npt.ArrayLike | None = None, beta: npt.ArrayLike | None = None) -> float:
         """-2 log-likelihood with all constants.
 
         Parameters
@@ -153,7 +151,7 @@ def _finite(given: npt.ArrayLike | None, default: np.ndarray, name: str, order: 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFitList(LmerFitList):
+class GlmerFitList(GlmerFitListWords):
     """K fits of one generalised linear mixed model, made by `glmer_list`; a sequence of `GlmerFit`."""
 
     _element: ClassVar[type[LmerFit]] = GlmerFit
@@ -206,7 +204,7 @@ class GlmerFitList(LmerFitList):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledGlmer(PooledLmer):
+class PooledGlmer(PooledGlmerWords):
     """K generalised linear mixed models pooled by Rubin's rules; made by ``fits.pool()``."""
 
     def _like(self, fits: Selection) -> PooledGlmer:

@@ -484,7 +484,7 @@ class PooledLmer(ModelResult, UnknownNames):
         return pooled_parts(self.selection, self.rubin, self.df_rule)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "PooledLmer", {
+        return type(self).__name__, {
             "stack": stack_tree(self.selection.fitted),
             "lanes": list(self.selection.which),
             "dropped": list(self.selection.dropped),

@@ -198,8 +198,9 @@ def fit_notes(fit: Selection) -> list[str]:
     if not fit.fitted.converged[fit.k]:
         notes.append(f"NOT CONVERGED: {STATUS_TEXT[int(fit.fitted.status[fit.k])]}; do not use these estimates")
     if fit.fitted.singular[fit.k]:
+        what = "degrees of freedom and standard errors" if fit.fitted.has_sigma else "standard errors"
         notes.append(
-            "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
-            "errors of the other parameters leave out those on the boundary"
+            f"singular fit: a variance is estimated as 0 or a correlation as +-1; {what} of the other parameters leave "
+            "out those on the boundary"
         )
     return [*notes, *redundancy_notes(fit)]
