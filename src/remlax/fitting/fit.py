@@ -75,6 +75,21 @@ class Fitted:
         return len(self.sigma)
 
     @property
+    def kind(self) -> str:
+        """What must be the same of models that are compared."""
+        return "a linear mixed model"
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether the residual SD is a parameter."""
+        return True
+
+    @property
+    def shape_names(self) -> tuple[str, ...]:
+        """Names of the shape parameters of the response: none."""
+        return ()
+
+    @property
     def theta_map(self) -> ThetaMap:
         """Layout of theta."""
         return self.model.layout.structure.theta_map

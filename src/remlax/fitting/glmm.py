@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,18 +13,22 @@ import numpy as np
 from ..design.build import ModelRows
 from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
+from ..engine.shapes import host_leaf
 from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
+from ..kernels.inference import VarianceInformation
 from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
+from .find_redundancy import find_redundancies
 from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
-from .responses.response import GlmmResponse
+from .redundancy import Redundancies
+from .responses.response import GlmmResponse, read_response
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -63,13 +67,58 @@ class GlmmFitted(Fitted):
         """Distribution and link."""
         return self.structure.family
 
+    @property
+    def kind(self) -> str:
+        """Family, link and approximation of the likelihood."""
+        family, information = self.family, "expected" if self.family.expected else "observed"
+        return f"{family.name} with {family.link} link, n_quad={self.structure.n_quad}, {information} information"
+
+    @property
+    def has_sigma(self) -> bool:
+        """No: the family decides the variance of the response."""
+        return False
+
+    @cached_property
+    def shape_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
+        if self.family.name == "ordinal":
+            return read_response(self.model.rows, self.family).shape_names
+        return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
+
+    @cached_property
+    def redundancies(self) -> Redundancies:
+        """Variances and covariances that leave the distribution of the linear predictor as it is."""
+        return find_redundancies(self.model, has_sigma=False)
+
+    @cached_property
+    def information(self) -> VarianceInformation:
+        """Information about theta; none about sigma, which is known, and no derivatives of vcov(beta): NaN."""
+        n, d, p = self.n_sets, self.theta_map.n_theta, len(self.model.keep)
+        hess = np.zeros((n, d + 1, d + 1))
+        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d])
+        return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
+
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
         """None: the response tells every coefficient."""
         return np.zeros(len(self.model.keep) if contrasts is None else len(contrasts), bool)
 
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and shape parameters of one data set."""
-        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape
+        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape - self.redundancies.n_lost(k)
+
+    def of_sets(self, which: np.ndarray) -> GlmmFitted:
+        """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
+        arrays: dict[str, Any] = {
+            name: part[which] for name, part in vars(self).items() if isinstance(part, np.ndarray)
+        }
+        opt, description = jax.tree.map(lambda part: np.asarray(part)[which], (self.opt, self.description))
+        return replace(self, model=self.model.of_sets(which), opt=opt, description=description, **arrays)
+
+    def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
+        gamma = np.linalg.solve(self.model.inverse, (beta - self.model.ols)[:, :, None])[:, :, 0]
+        n = self.n_sets
+        return _parameters(self.structure, np.tile(theta, (n, 1)), gamma, np.tile(shape, (n, 1)))
 
     def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
         """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""

@@ -87,6 +87,12 @@ def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float
     return deviance(point, parameters, problem)
 
 
+def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
+    """-2 log L at any parameters, with its gradient and Hessian."""
+    point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
+    return laplace_derivatives(point, parameters, problem)[0]
+
+
 def _describe(end: _Prediction, problem: Glmm) -> Description:
     point = point_at(end.at, end.effects, jnp.asarray(True), problem)
     d_lams = _entries(point.effects, problem.structure.theta_map.n_theta, problem)

@@ -12,7 +12,7 @@ from ..checks import Checks
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
-from .coefficients import CoefficientInference, GivenDf, coefficient_inference
+from .coefficients import CoefficientInference, Ddf, GivenDf, coefficient_inference
 
 Use = Literal["hessian", "rx"]
 
@@ -21,6 +21,13 @@ def glmm_fitted(fits: Selection) -> GlmmFitted:
     """Return the fits as those of a generalised linear mixed model."""
     assert isinstance(fits.fitted, GlmmFitted)
     return fits.fitted
+
+
+def inference_of(fits: Selection, ddf: Ddf | npt.ArrayLike | None = None) -> CoefficientInference:
+    """Inference about the coefficients of any model: Satterthwaite's df by default, z of generalised models."""
+    if isinstance(fits.fitted, GlmmFitted):
+        return glmm_inference(fits, math.inf if ddf is None else ddf)
+    return coefficient_inference(fits, "satterthwaite" if ddf is None else ddf)
 
 
 def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Use = "hessian") -> CoefficientInference:

@@ -21,6 +21,7 @@ from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
 from .coefficients import fit_table
 from .notes import redundancy_notes
+from .shape import RESPONSE, shape_values
 from .varcorr import term_labels
 from .variance import ran_pars_table
 
@@ -89,12 +90,14 @@ class Profile:
 
 
 def parameter_frame(fitted: Fitted) -> pd.DataFrame:
-    """``effect group term`` of SDs and correlations per term, the residual SD, and the coefficients."""
+    """``effect group term`` of SDs and correlations per term, the residual SD, shape parameters and coefficients."""
     rows = []
     for label, term in zip(term_labels(fitted), fitted.model.layout.terms, strict=True):
         rows += [(label, f"sd__{name}") for name in term.names]
         rows += [(label, f"cor__{a}.{b}") for a, b in combinations(term.names, 2)]
-    rows.append(("Residual", "sd__Observation"))
+    if fitted.has_sigma:
+        rows.append(("Residual", "sd__Observation"))
+    rows += [(RESPONSE, name) for name in fitted.shape_names]
     frame = pd.DataFrame(rows, columns=["group", "term"])
     fixed = pd.DataFrame({"group": "", "term": fitted.model.fixed_names})
     out = pd.concat([frame, fixed], ignore_index=True)
@@ -114,7 +117,8 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
                 np.clip(covariance[:, a, b] / (size[:, a] * size[:, b]), -1, 1)
                 for a, b in combinations(range(term.q), 2)
             ]
-    return np.stack([*out, fitted.sigma, *fitted.beta.T], axis=1)
+    sigma = [fitted.sigma] if fitted.has_sigma else []
+    return np.stack([*out, *sigma, *shape_values(Selection.all_of(fitted)).T, *fitted.beta.T], axis=1)
 
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
@@ -175,7 +179,7 @@ def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
     lost, _ = fit.fitted.redundancies.parameters([fit.k])
-    unknown = np.append(lost[0], fit.unknown_variance())
+    unknown = np.concatenate([lost[0], [False] * len(fit.fitted.shape_names), fit.unknown_variance()])
     out.loc[np.flatnonzero(unknown), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
     out.attrs |= {"notes": redundancy_notes(fit), "n_sims": n_sims, "n_failed": failed, "n_singular": singular}

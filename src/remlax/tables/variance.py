@@ -12,8 +12,10 @@ from ..errors import PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
-from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
+from ..pooling import FISHER_Z, LOG, pool_scalars, pool_transformed
 from .checks import checks
+from .pooled_columns import rubin_columns, transformed_columns
+from .shape import shape_rows
 from .varcorr import term_labels
 
 Scales = Literal["sdcor", "vcov"]
@@ -25,7 +27,7 @@ WIDE = (
     "the standard error of {} is as large as the estimate or larger, so that the limits, made on the log scale, are of "
     "no use"
 )
-WIDE_FIT = f"{WIDE}; confint('profile') has limits that can be used"
+WIDE_FIT = f"{WIDE}; confint('{{}}') has limits that can be used"
 WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
@@ -43,10 +45,16 @@ def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Sca
 
 
 def ran_pars_table(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
-    """Variance parameters of one fit, or pooled; see ``PooledLmer.tidy``."""
+    """Variance parameters, and shape parameters of the response, of one fit or pooled; see ``PooledLmer.tidy``."""
     checks.choice(scales, Scales, "scales=")
     checks.level(conf_level)
-    return (_of_fit if fits.n_sets == 1 else _pooled)(fits, conf_level, scales)
+    table = (_of_fit if fits.n_sets == 1 else _pooled)(fits, conf_level, scales)
+    rows = shape_rows(fits, conf_level)
+    if not len(rows):
+        return table
+    attrs, table = table.attrs, pd.concat([table, rows], ignore_index=True)
+    table.attrs = attrs
+    return table
 
 
 def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
@@ -73,7 +81,7 @@ def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
         table[name] = np.where(np.isnan(error), np.nan, limit)
     wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
     if wide.any():
-        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide))]
+        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide), "profile" if fit.fitted.has_sigma else "boot")]
     return table
 
 
@@ -121,31 +129,6 @@ def _pooled(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     return out
 
 
-def transformed_columns(pooled: TransformedPool) -> pd.DataFrame:
-    """What is known of parameters that were pooled on a transformed scale, one row each."""
-    z = pooled.transformed
-    return pd.DataFrame(
-        {
-            "estimate": pooled.estimate,
-            "std_error": pooled.std_error,
-            "conf_low": pooled.conf_low,
-            "conf_high": pooled.conf_high,
-            "scale": pooled.scale,
-            **_rubin(z),
-            "scaled_estimate": z.estimate,
-            "scaled_se": z.std_error,
-            "ubar": pooled.ubar,
-            "b": pooled.b,
-            "t": pooled.t,
-            "n_used": pooled.m_used,
-        }
-    )
-
-
-def _rubin(z: PooledColumns) -> dict[str, np.ndarray]:
-    return {"df": z.df, "riv": z.riv, "lambda": z.lambda_, "fmi": z.fmi}
-
-
 def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters, conf_level: float) -> pd.DataFrame:
     """Variances as squares of the pooled SDs; covariances pooled as they are."""
     out, is_sd = table.copy(), found.is_sd
@@ -168,7 +151,12 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
         )
         limits = [unit * float(v[0]) for v in (pool.estimate, pool.std_error, pool.conf_low, pool.conf_high)]
         parts = [unit * unit * float(v[0]) for v in (pool.ubar, pool.b, pool.t)]
-        out.loc[j, names + scaled] = [*limits, *(float(v[0]) for v in _rubin(pool).values()), *limits[:2], *parts]
+        out.loc[j, names + scaled] = [
+            *limits,
+            *(float(v[0]) for v in rubin_columns(pool).values()),
+            *limits[:2],
+            *parts,
+        ]
     return out
 
 
