@@ -17,6 +17,7 @@ from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
 from .design.own_contrasts import Contrasts, read_contrasts
 from .engine.placement import Device, device_mesh
+from .errors import ConvergenceWarning, warn
 from .fitting.checks import check_options
 from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
 from .fitting.record import record
@@ -26,6 +27,9 @@ from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton
 from .results.glmer import GlmerFit, GlmerFitList
+
+# data sets without a maximum that have a warning of their own
+MOST_SAID = 3
 
 _log = logging.getLogger(__name__)
 
@@ -188,11 +192,14 @@ def _fit(rows: ModelRows, family: Family, n_quad: int, optimizer: Newton | None,
     chosen = Newton() if optimizer is None else optimizer
     check_options(False, chosen)
     start = time.perf_counter()
-    model = assemble_glmm(rows, read_response(rows, family), n_quad)
-    fitted = fit_glmm(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
+    response = read_response(rows, family)
+    model = assemble_glmm(rows, response, n_quad)
+    fitted = fit_glmm(replace(model, batch=replace(model.batch, mesh=mesh)), response, chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())
     _log.info("%d data sets fitted in %.2f s: %d converged, %d singular", fitted.n_sets, seconds, converged, singular)
     record(fitted)
+    for reason in list(fitted.endless.values())[:MOST_SAID]:
+        warn(reason, ConvergenceWarning)
     warn_of_fits(fitted)
     return fitted

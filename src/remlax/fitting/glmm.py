@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -18,7 +18,7 @@ from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
-from ..kernels.newton import CONVERGED, NOT_FINITE, Newton, Optimum
+from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
@@ -27,7 +27,9 @@ from .find_redundancy import find_redundancies
 from .fit import Fitted, ModeSearch
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
+from .no_maximum import without_maximum
 from .redundancy import Redundancies
+from .responses.nodes import check_nodes
 from .responses.response import GlmmResponse, read_response
 
 # factors on the theta of the start, for fits that failed
@@ -36,7 +38,7 @@ SPREADS = (0.2, 3.0, 0.05)
 FLAT = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class GlmmFitted(Fitted):
     """K fitted generalised linear mixed models, in the user's units; `Fitted` with a dispersion of one.
 
@@ -52,10 +54,12 @@ class GlmmFitted(Fitted):
         ModeSearch and their derivatives, inside.
     """
 
-    shape: np.ndarray = None  # type: ignore[assignment]
-    joint: np.ndarray = None  # type: ignore[assignment]
-    vcov_rx: np.ndarray = None  # type: ignore[assignment]
-    description: Description = None  # type: ignore[assignment]
+    shape: np.ndarray
+    joint: np.ndarray
+    vcov_rx: np.ndarray
+    description: Description
+    response: GlmmResponse
+    endless: Mapping[int, str]
 
     @property
     def structure(self) -> GlmmStructure:
@@ -159,6 +163,7 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     check_magnitudes(rows)
     check_levels(rows)
     layout = make_layout(rows, reml=False)
+    check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
     keep = independent_columns(rows, rows.x)
     if response.family.name == "ordinal":
@@ -192,7 +197,7 @@ def _rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
     return np.array(np.broadcast_to(out, (rows.n_sets, p, p)))
 
 
-def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
     """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
@@ -200,7 +205,7 @@ def fit_glmm(model: Assembled, optimizer: Newton) -> GlmmFitted:
         if not len(which):
             break
         best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
-    return described(model, optimizer, *best)
+    return described(model, response, optimizer, *best)
 
 
 def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
@@ -228,7 +233,9 @@ def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
     return out
 
 
-def described(model: Assembled, optimizer: Newton, opt: Optimum, description: Description) -> GlmmFitted:
+def described(
+    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
     d = structure.theta_map.n_theta
@@ -242,8 +249,11 @@ def described(model: Assembled, optimizer: Newton, opt: Optimum, description: De
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
-    value = np.asarray(opt.value)
-    none = np.zeros(len(value))
+    value, none = np.asarray(opt.value), np.zeros(len(parameters))
+    errors = np.sqrt(np.einsum("kii->ki", joint)[:, d : d + p])
+    endless = without_maximum(model, response, opt, errors)
+    status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
+    status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
         model=model,
         optimizer=optimizer,
@@ -257,12 +267,14 @@ def described(model: Assembled, optimizer: Newton, opt: Optimum, description: De
         gamma=parameters[:, d : d + structure.n_fixed],
         log_l2=none,
         log_rx2=none,
-        status=np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE),
+        status=status,
         singular=on_boundary(theta, structure.theta_map),
         shape=parameters[:, d + structure.n_fixed :],
         joint=joint,
         vcov_rx=rx,
         description=description._replace(moved=cast(Any, moved)),
+        response=response,
+        endless=endless,
     )
 
 

@@ -96,7 +96,7 @@ class LaplaceDeviance:
         return laplace_derivatives(point, at, problem)[0]
 
 
-class _Movement(NamedTuple):
+class Movement(NamedTuple):
     """What moves with every parameter: eta at fixed u (P, R, T), u (P, q, levels) per factor, eta in all (P, R, T)."""
 
     fixed_u: Array
@@ -114,26 +114,30 @@ def laplace_derivatives(
     derivatives : Derivatives
     effects : tuple of Array (parameters, q, levels)
     """
-    shapes = _by_shape(parameters, point, problem)
-    tangents = _tangents(point, shapes, problem)
-    rows = _adjoint(point, problem)
+    shapes = by_shape(parameters, point, problem)
+    tangents = tangents_of(point, shapes, problem)
+    rows = adjoint(point, inverse_blocks(point.weights), -2.0, None, problem)
     value = deviance(point, parameters, problem)
-    grad = _gradient(point, shapes, rows, tangents, problem) + _padding(parameters, problem) * parameters
-    hess = _hessian(point, shapes, rows, tangents, problem) + jnp.diag(_padding(parameters, problem))
+    grad = _gradient(point, shapes, rows, tangents, problem) + padding(parameters, problem) * parameters
+    moved = sum(jnp.einsum("aij,bij->ab", u, u) for u in tangents.effects)
+    white = jax.vmap(whitened, in_axes=(None, 0))(point.weights, d_blocks(point, shapes, tangents, problem))
+    hess = curvatures(point, shapes, rows, tangents, problem) + 2 * moved - white @ white.T
+    hess = hess + jnp.diag(padding(parameters, problem))
     return Derivatives(value, grad, (hess + hess.T) / 2), tangents.effects
 
 
-def _padding(parameters: Array, problem: Glmm) -> Array:
+def padding(parameters: Array, problem: Glmm) -> Array:
     """Twice the indicator of padded coefficients."""
     d, p = problem.structure.theta_map.n_theta, problem.structure.n_fixed
     return jnp.zeros_like(parameters).at[d : d + p].set(2 * problem.products.padded)
 
 
-class _Adjoint(NamedTuple):
+class Adjoint(NamedTuple):
     """What L reads beside the log-density, by row (R, T).
 
-    h: z'Lambda M^-1 Lambda'z; tau: z'Lambda t; d_h, d_tau: their derivatives in the entries of theta at fixed u;
-    block: M^-1 at the row's own levels, by pairs of columns; t per factor; by_eta: dL/deta.
+    C is dD/dM, which is M^-1 of the Laplace approximation. h: z'Lambda C Lambda'z; tau: z'Lambda t; d_h, d_tau: their
+    derivatives in the entries of theta at fixed u; block: C at the row's own levels, by pairs of columns; t per factor;
+    by_eta: dL/deta; density: the factor of the log-density in L.
     """
 
     h: Array
@@ -143,49 +147,55 @@ class _Adjoint(NamedTuple):
     block: dict[tuple[int, int, int, int], Array]
     t: Effects
     by_eta: Array
+    density: float
 
 
-def _adjoint(point: Point, problem: Glmm) -> _Adjoint:
+def adjoint(point: Point, by_m: Blocks, density: float, by_u: Effects | None, problem: Glmm) -> Adjoint:
+    """Rows of L, from dD/dM, the factor of the log-density and what else of dD/du does not pass through M."""
     s, rows, terms = problem.structure, problem.products, point.terms
-    inverse = inverse_blocks(point.weights)
     columns = [(f, i) for f, q in enumerate(s.q) for i in range(q)]
     block = {}
     for at, (f, i) in enumerate(columns):
         for g, j in columns[: at + 1]:
-            block[f, i, g, j] = block[g, j, f, i] = _local(inverse, (f, i), (g, j), problem)
+            block[f, i, g, j] = block[g, j, f, i] = _local(by_m, (f, i), (g, j), problem)
     turned = {(f, i): jnp.einsum("r,rnt->nt", point.lams[f][:, i], rows.z[f]) for f, i in columns}
     pushed = {(f, i): sum(block[f, i, g, j] * turned[g, j] for g, j in columns) for f, i in columns}
     h: Array = sum(turned[column] * pushed[column] for column in columns)  # type: ignore[assignment]
-    t = solve(point.observed, times_transposed(point.lams, problem.by_level(terms.weight1 * h)), s)
+    right = times_transposed(point.lams, problem.by_level(terms.weight1 * h))
+    if by_u is not None:
+        right = jax.tree.map(jnp.add, right, by_u)
+    t = solve(point.observed, right, s)
     tau = problem.rows_of(times(point.lams, t))
     places = theta_places(s.theta_map)
     d_h = [2 * rows.z[f][r] * pushed[f, c] for f, r, c in places]
     d_tau = [rows.z[f][r] * problem.at_rows(f, t[f][c]) for f, r, c in places]
-    return _Adjoint(h, tau, d_h, d_tau, block, t, -2 * terms.d1 + terms.weight1 * h + terms.d2 * tau)
+    by_eta = density * terms.d1 + terms.weight1 * h + terms.d2 * tau
+    return Adjoint(h, tau, d_h, d_tau, block, t, by_eta, density)
 
 
-def _local(inverse: Blocks, a: tuple[int, int], b: tuple[int, int], problem: Glmm) -> Array:
-    """Entry of M^-1 for column a of a factor and column b of the same or an earlier factor, at every row."""
+def _local(by_m: Blocks, a: tuple[int, int], b: tuple[int, int], problem: Glmm) -> Array:
+    """Entry of C for column a of a factor and column b of the same or an earlier factor, at every row."""
     (f, i), (g, j) = a, b
     if f == 0:
-        return problem.at_rows(0, inverse.first[i, j])
+        return problem.at_rows(0, by_m.first[i, j])
     rows, parts = problem.products, problem.structure.dense_parts()
     start, _, levels = parts[f - 1]
     own = start + i * levels + rows.codes[f - 1]
     if g == 0:
-        return inverse.cross[j][rows.tile_level[None], own]
+        return by_m.cross[j][rows.tile_level[None], own]
     start, _, levels = parts[g - 1]
-    return inverse.dense[own, start + j * levels + rows.codes[g - 1]]
+    return by_m.dense[own, start + j * levels + rows.codes[g - 1]]
 
 
-class _ShapeTerms(NamedTuple):
+class ShapeTerms(NamedTuple):
     """First derivatives of `RowTerms` in every shape parameter, and second ones of l, l' and W in all pairs."""
 
     first: list[RowTerms]
     second: list[list[tuple[Array, Array, Array]]]
 
 
-def _by_shape(parameters: Array, point: Point, problem: Glmm) -> _ShapeTerms:
+def by_shape(parameters: Array, point: Point, problem: Glmm) -> ShapeTerms:
+    """Return derivatives in the shape parameters at the modes."""
     family, rows, shape = problem.structure.family, problem.products, problem.split(parameters)[2]
 
     def terms(at: Array) -> RowTerms:
@@ -205,17 +215,17 @@ def _by_shape(parameters: Array, point: Point, problem: Glmm) -> _ShapeTerms:
             both: RowTerms = jax.jvp(lambda at, k=k: moved(k, at), (shape,), (unit,))[1]
             line.append((both.value, both.d1, both.weight))
         second.append(line)
-    return _ShapeTerms(first, second)
+    return ShapeTerms(first, second)
 
 
-def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Movement:
+def tangents_of(point: Point, shapes: ShapeTerms, problem: Glmm) -> Movement:
     """How the modes and eta move with every parameter."""
     s, rows, terms = problem.structure, problem.products, point.terms
     places = theta_places(s.theta_map)
     by_theta = [rows.z[f][r] * problem.at_rows(f, point.effects[f][c]) for f, r, c in places]
     none = jnp.zeros_like(rows.y)
     fixed_u = jnp.concatenate([jnp.stack(by_theta), rows.x, *([none[None]] * s.family.n_shape)])
-    scores = terms.d2 * fixed_u
+    scores = terms.d2[None] * fixed_u
     for k, moved in enumerate(shapes.first):
         scores = scores.at[s.theta_map.n_theta + s.n_fixed + k].add(moved.d1)
     right = list(jax.vmap(lambda r: times_transposed(point.lams, problem.by_level(r)))(scores))
@@ -224,11 +234,11 @@ def _tangents(point: Point, shapes: _ShapeTerms, problem: Glmm) -> _Movement:
         right[f] = right[f].at[a, c].add(own[f][r])
     effects: Effects = jax.vmap(lambda one: solve(point.observed, one, s))(tuple(right))
     moved_eta = fixed_u + jax.vmap(lambda u: problem.rows_of(times(point.lams, u)))(effects)
-    return _Movement(fixed_u, effects, moved_eta)
+    return Movement(fixed_u, effects, moved_eta)
 
 
 def _gradient(
-    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Movement, problem: Glmm
+    point: Point, shapes: ShapeTerms, rows: Adjoint, tangents: Movement, problem: Glmm
 ) -> Float[Array, " parameters"]:
     terms, score = point.terms, problem.by_level(point.terms.d1)
     extra = [
@@ -236,37 +246,35 @@ def _gradient(
         for d_h, (f, r, c) in zip(rows.d_h, theta_places(problem.structure.theta_map), strict=True)
     ]
     extra += [jnp.zeros_like(extra[0])] * problem.structure.n_fixed
-    extra += [jnp.sum(-2 * own.value + own.weight * rows.h + own.d1 * rows.tau) for own in shapes.first]
+    extra += [jnp.sum(rows.density * own.value + own.weight * rows.h + own.d1 * rows.tau) for own in shapes.first]
     out: Array = jnp.einsum("prt,rt->p", tangents.fixed_u, rows.by_eta) + jnp.stack(extra)
     return out
 
 
-def _hessian(
-    point: Point, shapes: _ShapeTerms, rows: _Adjoint, tangents: _Movement, problem: Glmm
+def curvatures(
+    point: Point, shapes: ShapeTerms, rows: Adjoint, tangents: Movement, problem: Glmm
 ) -> Float[Array, "parameters parameters"]:
-    """Second derivatives of L along the tangents, up to their symmetric part."""
+    """Second derivatives along the tangents of L at fixed C and without |u|^2, up to their symmetric part."""
     terms, n = point.terms, problem.structure.n_parameters
     eta = tangents.eta.reshape(n, -1)
-    curvature = -2 * terms.d2 + terms.weight2 * rows.h + terms.d3 * rows.tau
+    curvature = rows.density * terms.d2 + terms.weight2 * rows.h + terms.d3 * rows.tau
     # what else moves with a parameter, times eta
     beside = [terms.weight1 * d_h + terms.d2 * d_tau for d_h, d_tau in zip(rows.d_h, rows.d_tau, strict=True)]
     beside += [jnp.zeros_like(rows.h)] * problem.structure.n_fixed
-    beside += [-2 * own.d1 + own.weight1 * rows.h + own.d2 * rows.tau for own in shapes.first]
+    beside += [rows.density * own.d1 + own.weight1 * rows.h + own.d2 * rows.tau for own in shapes.first]
     mixed = eta @ jnp.stack(beside).reshape(n, -1).T
     # eta is bilinear in Lambda and u
     slopes = problem.by_level(rows.by_eta)
     lines = [tangents.effects[f][:, c] @ slopes[f][r] for f, r, c in theta_places(problem.structure.theta_map)]
     bent = jnp.zeros((n, n), eta.dtype).at[: len(lines)].set(jnp.stack(lines))
-    moved = sum(jnp.einsum("aij,bij->ab", u, u) for u in tangents.effects)
-    white = jax.vmap(whitened, in_axes=(None, 0))(point.weights, _d_blocks(point, shapes, tangents, problem))
     twice = mixed + bent + _second(point, shapes, rows, problem)
-    return (eta * curvature.reshape(-1)) @ eta.T + 2 * moved - white @ white.T + twice + twice.T
+    return (eta * curvature.reshape(1, -1)) @ eta.T + twice + twice.T
 
 
-def _d_blocks(point: Point, shapes: _ShapeTerms, tangents: _Movement, problem: Glmm) -> Blocks:
+def d_blocks(point: Point, shapes: ShapeTerms, tangents: Movement, problem: Glmm) -> Blocks:
     """Derivatives of M in every parameter."""
     s = problem.structure
-    weights = point.terms.weight1 * tangents.eta
+    weights = point.terms.weight1[None] * tangents.eta
     for k, moved in enumerate(shapes.first):
         weights = weights.at[s.theta_map.n_theta + s.n_fixed + k].add(moved.weight)
 
@@ -279,7 +287,7 @@ def _d_blocks(point: Point, shapes: _ShapeTerms, tangents: _Movement, problem: G
     return out
 
 
-def _second(point: Point, shapes: _ShapeTerms, rows: _Adjoint, problem: Glmm) -> Float[Array, "parameters parameters"]:
+def _second(point: Point, shapes: ShapeTerms, rows: Adjoint, problem: Glmm) -> Float[Array, "parameters parameters"]:
     """Half of the second derivatives that do not pass through eta: of h in theta, and those of shape parameters."""
     s, places = problem.structure, theta_places(problem.structure.theta_map)
     out = jnp.zeros((s.n_parameters, s.n_parameters), rows.h.dtype)
@@ -291,7 +299,7 @@ def _second(point: Point, shapes: _ShapeTerms, rows: _Adjoint, problem: Glmm) ->
     shift = s.theta_map.n_theta + s.n_fixed
     for k, line in enumerate(shapes.second):
         for j, (value, d1, weight) in enumerate(line):
-            both = jnp.sum(-2 * value + weight * rows.h + d1 * rows.tau) / 2
+            both = jnp.sum(rows.density * value + weight * rows.h + d1 * rows.tau) / 2
             out = out.at[shift + k, shift + j].set(both).at[shift + j, shift + k].set(both)
         own = shapes.first[k]
         for a in range(len(places)):

@@ -64,16 +64,16 @@ def conditional_modes(
     alone = problem.structure.n_factors == 1
 
     def evaluate(effects: Effects) -> tuple[Array, Effects]:
-        """Value, of every level where there is one factor, and the Newton step."""
+        """Value, of every level where there is one factor, (1, levels) or (1, 1), and the Newton step."""
         rows, family = problem.products, problem.structure.family
         eta = fixed + problem.rows_of(times(lams, effects))
         value, d1, information = value_terms(family, rows.y, rows.weight, eta, shape)
         m = eliminate(plus_identity(scaled(lams, problem.weighted_squares(information), problem.structure)))
         score = times_transposed(lams, problem.by_level(d1))
         step = solve(m, tuple(s - u for s, u in zip(score, effects, strict=True)), problem.structure)
-        squares = [jnp.sum(u * u, axis=0) for u in effects]
+        squares = [jnp.sum(u * u, axis=0, keepdims=True) for u in effects]
         if alone:
-            return problem.first_levels(jnp.sum(value, axis=0)) - squares[0] / 2, step
+            return problem.first_levels(jnp.sum(value, axis=0, keepdims=True)) - squares[0] / 2, step
         return jnp.sum(value) - sum(jnp.sum(part) for part in squares) / 2, step
 
     def body(s: _State) -> _State:
@@ -94,7 +94,7 @@ def conditional_modes(
         return (s.size > STEP_TOL) & (s.evaluations < MAX_STEPS)
 
     dtype = fixed.dtype
-    lowest = jnp.full((problem.structure.n_levels[0],) if alone else (), -jnp.inf, dtype)
+    lowest = jnp.full((1, problem.structure.n_levels[0]) if alone else (), -jnp.inf, dtype)
     none = jax.tree.map(jnp.zeros_like, start)
     first = _State(start, lowest, none, jnp.ones_like(lowest), jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32))
     end = lax.while_loop(going, body, first)

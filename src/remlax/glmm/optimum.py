@@ -14,6 +14,7 @@ from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
 from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
 from .problem import Effects, Glmm, times_transposed, zero_effects
+from .quadrature import quadrature_derivatives, quadrature_deviance
 from .start import start
 
 
@@ -69,9 +70,11 @@ def fit(
     own = start(problem)
     first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
+    derivatives = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
+
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
-        found, moved = laplace_derivatives(point, at, problem)
+        found, moved = derivatives(point, at, problem)
         return found, _Prediction(at, point.effects, moved)
 
     zero = zero_effects(problem.structure, first.dtype)
@@ -84,7 +87,8 @@ def fit(
 def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
     """-2 log L at any parameters."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
-    return deviance(point, parameters, problem)
+    own = deviance if problem.structure.n_quad == 1 else quadrature_deviance
+    return own(point, parameters, problem)
 
 
 def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
@@ -130,4 +134,4 @@ def _fixed_information(point: Point, problem: Glmm) -> Array:
     solved: Effects = jax.vmap(lambda right: solve(point.weights, right, problem.structure))(columns)
     through = sum(jnp.einsum("aij,bij->ab", left, right) for left, right in zip(columns, solved, strict=True))
     x = rows.x.reshape(rows.x.shape[0], -1)
-    return (x * weight.reshape(-1)) @ x.T - through + jnp.diag(rows.padded)
+    return (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)

@@ -173,9 +173,9 @@ class Glmm:
     def by_level(self, rows: Float[Array, "rows tiles"]) -> Effects:
         """Z'r of rows r, per factor (q, levels)."""
         given, levels = self.products, self.structure.n_levels
-        out = [self.first_levels(jnp.sum(given.z[0] * rows, axis=1))]
+        out = [self.first_levels(jnp.sum(given.z[0] * rows[None], axis=1))]
         for z, codes, n in zip(given.z[1:], given.codes, levels[1:], strict=True):
-            out.append(_summed(z * rows, codes, n))
+            out.append(_summed(z * rows[None], codes, n))
         return tuple(out)
 
     def first_levels(self, tiles: Float[Array, "*c tiles"]) -> Float[Array, "*c levels"]:
@@ -186,12 +186,12 @@ class Glmm:
         """Z'WZ."""
         rows, s = self.products, self.structure
         z = rows.z[0]
-        first = self.first_levels(jnp.sum(z[:, None] * (z * weight)[None], axis=2))
+        first = self.first_levels(jnp.sum(z[:, None] * (z * weight[None])[None], axis=2))
         if not s.n_dense:
             q, levels = z.shape[0], s.n_levels[0]
             return Blocks(first, jnp.zeros((q, levels, 0), z.dtype), jnp.zeros((0, 0), z.dtype))
         cross = [
-            _pairs(z, rows.z[f] * weight, rows.tile_level[None], rows.codes[f - 1], s.n_levels[0], s.n_levels[f])
+            _pairs(z, rows.z[f] * weight[None], rows.tile_level[None], rows.codes[f - 1], s.n_levels[0], s.n_levels[f])
             for f in range(1, s.n_factors)
         ]
         return Blocks(first, jnp.concatenate(cross, axis=-1), self._dense_squares(weight))
@@ -202,12 +202,16 @@ class Glmm:
         grid: list[list[Array]] = [[] for _ in parts]
         for f, (_, q, n) in enumerate(parts):
             for g, (_, other_q, m) in enumerate(parts):
-                left, right = rows.z[f + 1], rows.z[g + 1] * weight
+                left, right = rows.z[f + 1], rows.z[g + 1] * weight[None]
                 if g < f:
                     block = grid[g][f].T
                 elif g == f:
                     own = _summed(left[:, None] * right[None], rows.codes[f], n)
-                    block = (own[:, :, :, None] * jnp.eye(n, dtype=own.dtype)).swapaxes(1, 2).reshape(q * n, q * n)
+                    block = (
+                        (own[:, :, :, None] * jnp.eye(n, dtype=own.dtype)[None, None])
+                        .swapaxes(1, 2)
+                        .reshape(q * n, q * n)
+                    )
                 else:
                     block = _pairs(left, right, rows.codes[f], rows.codes[g], n, m).reshape(q * n, other_q * m)
                 grid[f].append(block)

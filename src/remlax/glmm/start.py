@@ -52,7 +52,7 @@ def _scoring_step(eta: Array, shape: Array, problem: Glmm, *, first: bool) -> Ar
         weight = jnp.maximum(information, 1e-10 * rows.weight)
         working = eta - rows.offset + d1 / jnp.where(weight > 0, weight, 1.0)
     x = rows.x.reshape(rows.x.shape[0], -1)
-    weighted = x * weight.reshape(-1)
+    weighted = x * weight.reshape(1, -1)
     inverse = factor_inverse(weighted @ x.T + jnp.diag(rows.padded + 1e-8 * jnp.sum(weight)))[1]
     return inverse.T @ (inverse @ (weighted @ working.reshape(-1)))
 
