@@ -13,7 +13,7 @@ from ..engine.fit import fit, solve_batch
 from ..engine.shapes import host_leaf
 from ..kernels.inference import VarianceInformation, conditional_modes, solve, variance_information
 from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
+from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
@@ -122,6 +122,15 @@ class Fitted:
     def converged(self) -> np.ndarray:
         """Boolean (K,)."""
         return np.asarray(self.status == CONVERGED)
+
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set, in words."""
+        return STATUS_TEXT[int(self.status[k])]
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether thresholds take the place of the intercept."""
+        return False
 
     def relative_factor(self, term: int) -> np.ndarray:
         """Lambda of one term, (K, q, q)."""

@@ -71,6 +71,15 @@ class GlmmFitted(Fitted):
         """Distribution and link."""
         return self.structure.family
 
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set; why there is no maximum."""
+        return self.endless.get(k, super().verdict(k))
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Of an ordinal response."""
+        return self.family.name == "ordinal"
+
     @property
     def kind(self) -> str:
         """Family, link and approximation of the likelihood."""

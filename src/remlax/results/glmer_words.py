@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import shortened
 from ..fitting.glmm import GlmmFitted
-from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
 from ..glmm.families import Family
 from ..inference.coefficients import CoefficientInference
@@ -65,14 +64,9 @@ def approximation(fitted: GlmmFitted) -> str:
 
 def family_line(fitted: GlmmFitted) -> str:
     """Family and link as lme4 prints them, and which level is the event."""
-    family, levels = fitted.family, _levels(fitted)
+    family, levels = fitted.family, fitted.response.levels
     event = f"\nEvent: {levels[1]}" if family.name == "binomial" and levels else ""
     return f"Family: {DISTRIBUTIONS.get(family.name, family.name)} ({family.link}){event}"
-
-
-def _levels(fitted: GlmmFitted) -> tuple[str, ...]:
-    """Categories of the response; empty for numbers."""
-    return read_response(fitted.model.rows, fitted.family).levels
 
 
 # -- print-outs --------------------------------------------------------------------------------------------------
@@ -211,7 +205,7 @@ def glmm_pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInf
 
 
 def _event(fitted: GlmmFitted) -> list[str]:
-    levels = _levels(fitted)
+    levels = fitted.response.levels
     if fitted.family.name == "ordinal":
         return [f"The categories in their order are {shortened(levels)}"]
     return [f"The probability of {levels[1]!r} rather than {levels[0]!r} is modelled"] if levels else []

@@ -14,7 +14,6 @@ from .._version import __version__
 from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
-from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from ..predict.observations import model_columns
 from ..tables.coefficients import fit_table, pooled_table
@@ -76,7 +75,7 @@ def fit_report(fit: Selection) -> str:
 def fit_sentences(fit: Selection, first: list[str], tests: list[str]) -> str:
     """Put sentences about the model and its tests together with those about the data and the fit."""
     lost = fit.rows.n_dropped
-    status = STATUS_TEXT[int(fit.fitted.status[fit.k])]
+    status = fit.fitted.verdict(fit.k)
     sentences = [
         *first,
         f"The data have {_sizes(fit)}",
@@ -205,7 +204,7 @@ def _verdicts(fits: Selection) -> list[str]:
     singular = fits.singular
     out = ["All fits converged"] if not failed else []
     if failed:
-        each = shortened(f"{label[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
+        each = shortened(f"{label[k]} ({fits.fitted.verdict(k)})" for k in failed)
         out.append(f"{len(failed)} of {fits.n_sets + len(fits.dropped)} fits did not converge: imputation {each}")
     if fits.dropped:
         out.append(f"Left out of the pooled model: imputation {shortened(fits.left_out)}")

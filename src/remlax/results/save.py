@@ -108,6 +108,7 @@ def _glmm_tree(fitted: GlmmFitted) -> Tree:
     return {
         "family": {"name": family.name, "link": family.link, "expected": family.expected},
         "n_quad": fitted.structure.n_quad,
+        "endless": [[int(k), reason] for k, reason in fitted.endless.items()],
         "opt": opt._asdict(),
         "effects": [
             {"modes": modes[..., :n], "variances": variances[..., :n], "moved": moved[:, used, :, :n]}
@@ -145,14 +146,15 @@ def stack_from_tree(tree: Tree) -> Fitted:
             raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
         if rows.own_response:
             rows = replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
-        if family is None:
-            model = assemble(rows, reml=tree["reml"])
-        else:
-            model = assemble_glmm(rows, read_response(rows, family), tree["n_quad"])
+        response = None if family is None else read_response(rows, family)
+        model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
     _check_same(_fingerprint(model), tree["model"])
-    if family is None:
+    if response is None:
         return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model))
-    return GlmmFitted(model=model, optimizer=optimizer, **_glmm_estimates(tree, model))
+    endless = {int(k): str(reason) for k, reason in tree["endless"]}
+    return GlmmFitted(
+        model=model, optimizer=optimizer, response=response, endless=endless, **_glmm_estimates(tree, model)
+    )
 
 
 def _own_response(given: Any, rows: ModelRows) -> np.ndarray:

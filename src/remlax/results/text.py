@@ -121,7 +121,7 @@ def verdict(fits: Selection, *, full: bool) -> str:
     if fits.dropped:
         lines.append("left out because they failed: " + shortened(fits.left_out))
     failed = [k for k in fits.which if not fits.fitted.converged[k]]
-    lines.extend(f"imputation {label[k]}: {STATUS_TEXT[int(fits.fitted.status[k])]}" for k in failed[:MAX_NAMED])
+    lines.extend(f"imputation {label[k]}: {fits.fitted.verdict(k)}" for k in failed[:MAX_NAMED])
     if len(failed) > MAX_NAMED:
         lines.append(f"and {len(failed) - MAX_NAMED} more that did not converge")
     if fits.singular:
