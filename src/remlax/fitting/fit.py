@@ -24,7 +24,7 @@ from .unseen import depend_on_unseen
 
 
 @dataclass(frozen=True)
-class ModeSearch:
+class Modes:
     """Conditional modes of one term over all data sets: modes (K, levels, q), variances (K, levels, q, q)."""
 
     modes: np.ndarray
@@ -158,7 +158,7 @@ class Fitted:
         return float(solve_batch(one, self.model.inner_theta(theta[None])).value[0])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         # they depend on theta and beta only: one program serves REML and ML
         found = run(conditional_modes, self.model.batch.with_reml(True), self.inner, self.gamma)
@@ -167,7 +167,7 @@ class Fitted:
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.asarray(modes)[:, :levels]) * self.model.y_scale[:, None, None]
             spread = unit.variances(np.asarray(variances)[:, :levels])
-            out.append(ModeSearch(user, spread * self.sigma[:, None, None, None] ** 2))
+            out.append(Modes(user, spread * self.sigma[:, None, None, None] ** 2))
         return tuple(out)
 
     @cached_property
@@ -178,11 +178,11 @@ class Fitted:
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
 
-    def modes(self, term: int) -> ModeSearch:
+    def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
         layout = self.model.layout.terms[term]
         both, cols = self.factor_modes[layout.factor], layout.columns
-        return ModeSearch(both.modes[:, :, cols], both.variances[:, :, cols, cols])
+        return Modes(both.modes[:, :, cols], both.variances[:, :, cols, cols])
 
     def fitted_values(self, k: int, *, random: bool = True) -> np.ndarray:
         """X beta (+ Z b) + offset of one data set, in row order."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..design.build import ModelRows
 from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
+from ..engine.conditioning import SUSPICIOUS_LOSS
 from ..engine.shapes import host_leaf
 from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
@@ -24,7 +25,7 @@ from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
 from .find_redundancy import find_redundancies
-from .fit import Fitted, ModeSearch
+from .fit import Fitted, Modes
 from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
 from .no_maximum import without_maximum
@@ -51,7 +52,7 @@ class GlmmFitted(Fitted):
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
     description : Description
-        ModeSearch and their derivatives, inside.
+        Modes and their derivatives, inside.
     """
 
     shape: np.ndarray
@@ -145,14 +146,14 @@ class GlmmFitted(Fitted):
         return self.at(k, theta, self.beta[k])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         out = []
         found = zip(self.description.modes, self.description.variances, strict=True)
         for f, (modes, variances) in enumerate(found):
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
-            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
         return tuple(out)
 
 
@@ -174,12 +175,8 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     layout = make_layout(rows, reml=False)
     check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
-    keep = independent_columns(rows, rows.x)
-    if response.family.name == "ordinal":
-        # the thresholds are its intercepts
-        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
+    keep, inverse = _fixed_columns(rows, response)
     x = rows.x.select(keep.tolist())
-    inverse = _rotations(x, rows)
     structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
     problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
@@ -195,15 +192,52 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     )
 
 
-def _rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
-    """What makes the columns of X orthogonal with unit root mean square, (K, p, p)."""
+def _fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, np.ndarray]:
+    """Which fixed columns are in the model, and what makes them orthogonal with unit root mean square, (K, p, p)."""
+    keep = np.arange(len(rows.fixed.names))
+    inverse = _cholesky_rotations(rows.x, rows)
+    if inverse is None:
+        keep = independent_columns(rows, rows.x)
+        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
+    if response.family.name == "ordinal":
+        # the thresholds are its intercepts
+        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
+        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
+    p = len(keep)
+    return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
+
+
+def _sets(x: RowMatrix, rows: ModelRows) -> range:
+    """Data sets whose fixed columns differ; one where none do."""
+    return range(rows.n_sets if x.differs else 1)
+
+
+def _cholesky_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray | None:
+    """By Cholesky factors of the cross-products; None where these cannot tell whether the columns are independent."""
+    grams = np.stack([own.T @ own for own in (x.of(k) for k in _sets(x, rows))])
+    n = np.array([rows.n_rows(k) for k in _sets(x, rows)], dtype=float)
+    size = np.sqrt(np.einsum("kii->ki", grams))
+    if not (size > 0).all():
+        return None
+    try:
+        factor = np.linalg.cholesky(grams / size[:, :, None] / size[:, None, :])
+    except np.linalg.LinAlgError:
+        return None
+    inverse = np.linalg.inv(factor).swapaxes(1, 2)
+    if np.max(np.linalg.norm(inverse, axis=1), initial=0.0) > SUSPICIOUS_LOSS:
+        return None
+    out: np.ndarray = inverse / size[:, :, None] * np.sqrt(n)[:, None, None]
+    return out
+
+
+def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
+    """By QR of the rows."""
     p = len(x.place)
-    sets = range(rows.n_sets) if x.differs else [0]
-    out = np.zeros((len(sets), p, p))
-    for k in sets:
+    out = np.zeros((len(_sets(x, rows)), p, p))
+    for k in _sets(x, rows) if p else ():
         own = x.of(k)
-        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own)) if p else 0.0
-    return np.array(np.broadcast_to(out, (rows.n_sets, p, p)))
+        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own))
+    return out
 
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
@@ -295,11 +329,13 @@ def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndar
 
 def _inverse(matrices: np.ndarray) -> np.ndarray:
     """Inverses of symmetric matrices (K, n, n) without directions in which they are flat; NaN where not finite."""
-    out = np.full_like(matrices, np.nan)
-    for k in np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2))):
-        size = np.sqrt(np.abs(np.diagonal(matrices[k])) + 1e-300)
-        values, vectors = np.linalg.eigh(matrices[k] / size[:, None] / size)
-        kept = np.abs(values) > FLAT * np.max(np.abs(values), initial=0.0)
-        half = vectors[:, kept] / size[:, None]
-        out[k] = (half / values[kept]) @ half.T
+    finite = np.isfinite(matrices).all(axis=(1, 2))
+    size = np.sqrt(np.abs(np.einsum("kii->ki", matrices)) + 1e-300)
+    scaled = matrices / size[:, :, None] / size[:, None, :]
+    values, vectors = np.linalg.eigh(np.where(finite[:, None, None], scaled, 0.0))
+    kept = np.abs(values) > FLAT * np.max(np.abs(values), axis=1, initial=0.0)[:, None]
+    inverses = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    half = vectors / size[:, :, None]
+    out: np.ndarray = (half * inverses[:, None]) @ half.swapaxes(1, 2)
+    out[~finite] = np.nan
     return out

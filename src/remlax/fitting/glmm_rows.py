@@ -16,7 +16,7 @@ from .layout import SMALL_WORK, Layout
 from .responses.response import GlmmResponse
 
 # rows of a tile that are tried; a tile costs about as much as this many rows more
-TILES = (4, 8, 16, 32)
+TILES = tuple(range(4, 33, 2))
 TILE_COST = 4
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ..kernels.criterion import Derivatives
@@ -258,17 +259,19 @@ def curvatures(
     terms, n = point.terms, problem.structure.n_parameters
     eta = tangents.eta.reshape(n, -1)
     curvature = rows.density * terms.d2 + terms.weight2 * rows.h + terms.d3 * rows.tau
-    # what else moves with a parameter, times eta
+    # what else moves with theta and with shape parameters, times eta
     beside = [terms.weight1 * d_h + terms.d2 * d_tau for d_h, d_tau in zip(rows.d_h, rows.d_tau, strict=True)]
-    beside += [jnp.zeros_like(rows.h)] * problem.structure.n_fixed
     beside += [rows.density * own.d1 + own.weight1 * rows.h + own.d2 * rows.tau for own in shapes.first]
-    mixed = eta @ jnp.stack(beside).reshape(n, -1).T
+    d = problem.structure.theta_map.n_theta
+    places = np.r_[np.arange(d), np.arange(d + problem.structure.n_fixed, n)]
+    half = (eta * (curvature / 2).reshape(1, -1)) @ eta.T
+    half = half.at[places].add(jnp.stack(beside).reshape(len(places), -1) @ eta.T)
     # eta is bilinear in Lambda and u
     slopes = problem.by_level(rows.by_eta)
     lines = [tangents.effects[f][:, c] @ slopes[f][r] for f, r, c in theta_places(problem.structure.theta_map)]
     bent = jnp.zeros((n, n), eta.dtype).at[: len(lines)].set(jnp.stack(lines))
-    twice = mixed + bent + _second(point, shapes, rows, problem)
-    return (eta * curvature.reshape(1, -1)) @ eta.T + twice + twice.T
+    half = half + bent + _second(point, shapes, rows, problem)
+    return half + half.T
 
 
 def d_blocks(point: Point, shapes: ShapeTerms, tangents: Movement, problem: Glmm) -> Blocks:

@@ -11,7 +11,7 @@ from ..shapes import Float
 from .families import Family, expected_information, value_terms
 from .problem import Glmm
 
-SCORING_STEPS = 3
+SCORING_STEPS = 2
 # SDs of random effects to start from, for columns of Z of unit root mean square
 LEAST_SD, MOST_SD = 0.1, 2.0
 # sizes and shapes to start from

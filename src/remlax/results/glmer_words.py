@@ -232,13 +232,6 @@ class GlmerFitWords(LmerFit):
         return glmm_fit_parts(self.selection)
 
 
-class GlmerFitListWords(LmerFitList):
-    """What prints several fits."""
-
-    def _shown(self, most: int) -> Summary:
-        return glmm_fits_text(self.selection, most)
-
-
 class PooledGlmerWords(PooledLmer):
     """What prints and reports the pooled model."""
 
@@ -250,3 +243,12 @@ class PooledGlmerWords(PooledLmer):
 
     def _report_parts(self) -> ModelParts:
         return glmm_pooled_parts(self.selection, self.rubin, self.df_rule)
+
+
+class GlmerFitListWords(LmerFitList):
+    """What prints several fits."""
+
+    _pooled = PooledGlmerWords
+
+    def _shown(self, most: int) -> Summary:
+        return glmm_fits_text(self.selection, most)
