@@ -118,6 +118,10 @@ class Fitted:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(k)
 
+    def curvature(self, k: int) -> np.ndarray:
+        """Hessian of the criterion of one data set at its optimum, in internal units."""
+        return np.asarray(self.opt.hess[k])
+
     @property
     def converged(self) -> np.ndarray:
         """Boolean (K,)."""

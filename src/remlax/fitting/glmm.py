@@ -30,8 +30,9 @@ from .glmm_rows import glmm_batch, glmm_structure
 from .layout import make_layout
 from .no_maximum import without_maximum
 from .redundancy import Redundancies
+from .responses.distribution import Distribution, inverse_link
 from .responses.nodes import check_nodes
-from .responses.response import GlmmResponse, read_response
+from .responses.response import GlmmResponse
 
 # factors on the theta of the start, for fits that failed
 SPREADS = (0.2, 3.0, 0.05)
@@ -81,6 +82,17 @@ class GlmmFitted(Fitted):
         """Of an ordinal response."""
         return self.family.name == "ordinal"
 
+    def distribution(self, k: int) -> Distribution:
+        """Distribution of the rows of one data set given their means."""
+        own = self.response
+        trials = None if own.trials is None else own.trials.of(k)
+        return Distribution(self.family, self.shape[k], own.weight.of(k), trials)
+
+    def means(self, k: int, *, random: bool = True) -> np.ndarray:
+        """Means of the rows of one data set given the modes; of an ordinal response the linear predictors."""
+        eta = self.fitted_values(k, random=random)
+        return eta if self.family.name == "ordinal" else inverse_link(self.family.link, eta).mean
+
     @property
     def kind(self) -> str:
         """Family, link and approximation of the likelihood."""
@@ -92,11 +104,11 @@ class GlmmFitted(Fitted):
         """No: the family decides the variance of the response."""
         return False
 
-    @cached_property
-    def shape_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    @property
+    def shape_names(self) -> tuple[str, ...]:
         """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
         if self.family.name == "ordinal":
-            return read_response(self.model.rows, self.family).shape_names
+            return self.response.shape_names
         return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
 
     @cached_property
@@ -120,13 +132,20 @@ class GlmmFitted(Fitted):
         """Coefficients, theta and shape parameters of one data set."""
         return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape - self.redundancies.n_lost(k)
 
+    def curvature(self, k: int) -> np.ndarray:
+        """Hessian of -2 log L of one data set in theta, coefficients and shape parameters, in internal units."""
+        used = _without_padding(self.structure, len(self.model.keep))
+        return np.asarray(np.asarray(self.opt.hess[k])[np.ix_(used, used)])
+
     def of_sets(self, which: np.ndarray) -> GlmmFitted:
         """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
         arrays: dict[str, Any] = {
             name: part[which] for name, part in vars(self).items() if isinstance(part, np.ndarray)
         }
         opt, description = jax.tree.map(lambda part: np.asarray(part)[which], (self.opt, self.description))
-        return replace(self, model=self.model.of_sets(which), opt=opt, description=description, **arrays)
+        endless = {i: self.endless[k] for i, k in enumerate(which.tolist()) if k in self.endless}
+        own = {"opt": opt, "description": description, "endless": endless}
+        return replace(self, model=self.model.of_sets(which), **own, **arrays)
 
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
@@ -161,6 +180,12 @@ def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, 
     """Parameters inside, with padded coefficients of zero."""
     padding = np.zeros((len(gamma), structure.n_fixed - gamma.shape[1]))
     return np.concatenate([theta, gamma, padding, shape], axis=1)
+
+
+def _without_padding(structure: GlmmStructure, p: int) -> np.ndarray:
+    """Places of theta, of p coefficients and of the shape parameters."""
+    d = structure.theta_map.n_theta
+    return np.asarray(np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)])
 
 
 def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
@@ -287,7 +312,7 @@ def described(
     sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
-    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    used = _without_padding(structure, p)
     joint = _inverse(hess[:, used][:, :, used] / 2)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)

@@ -70,11 +70,9 @@ def fit(
     own = start(problem)
     first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
-    derivatives = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
-
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
-        found, moved = derivatives(point, at, problem)
+        found, moved = _derivatives(point, at, problem)
         return found, _Prediction(at, point.effects, moved)
 
     zero = zero_effects(problem.structure, first.dtype)
@@ -94,7 +92,12 @@ def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float
 def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
     """-2 log L at any parameters, with its gradient and Hessian."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
-    return laplace_derivatives(point, parameters, problem)[0]
+    return _derivatives(point, parameters, problem)[0]
+
+
+def _derivatives(point: Point, parameters: Array, problem: Glmm) -> tuple[Derivatives, Effects]:
+    own = laplace_derivatives if problem.structure.n_quad == 1 else quadrature_derivatives
+    return own(point, parameters, problem)
 
 
 def _describe(end: _Prediction, problem: Glmm) -> Description:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -57,4 +58,6 @@ def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Us
         found = GivenDf(fits.vcov, np.full(fitted.beta.shape[1], float(values)), "residual df n - npar")
     else:
         found = coefficient_inference(fits, ddf)  # type: ignore[assignment]
+        if fits.n_sets == 1 and np.isposinf(found.values).all():
+            found = replace(found, rule="infinite df")
     return found if use == "hessian" else GivenDf(fitted.vcov_rx[fits.index], found.values, found.rule)

@@ -15,7 +15,8 @@ from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.coefficients import Ddf
+from ..inference.glmm import inference_of
 from ..inference.profile import ProfileTable, profile
 from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
@@ -147,7 +148,7 @@ def _check_fits(fits: Selection) -> None:
 def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """Limits from standard errors: on the log, Fisher-z and natural scales."""
     out = parameter_frame(fit.fitted)
-    fixed = fit_table(fit, coefficient_inference(fit, ddf), conf_level)
+    fixed = fit_table(fit, inference_of(fit, ddf), conf_level)
     random = ran_pars_table(fit, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])

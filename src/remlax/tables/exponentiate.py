@@ -33,11 +33,16 @@ def exponentiated(table: pd.DataFrame, link: str) -> pd.DataFrame:
     DataError
         Coefficients of the link are no logarithms.
     """
-    if link not in RATIOS:
-        raise DataError(f"exponentiate=True: coefficients of link={link!r} are no logarithms of ratios")
+    require_ratios(link)
     out = table.copy()
     out["estimate"] = np.exp(table["estimate"])
     out["std_error"] = out["estimate"] * table["std_error"]
     for limit in ("conf_low", "conf_high"):
         out[limit] = np.exp(table[limit])
     return out
+
+
+def require_ratios(link: str) -> None:
+    """Refuse links whose coefficients are no logarithms."""
+    if link not in RATIOS:
+        raise DataError(f"exponentiate=True: coefficients of link={link!r} are no logarithms of ratios")
