@@ -53,7 +53,7 @@ def model_parts(fits: Selection, fixed: pd.DataFrame, level: float, fmi: np.ndar
     with quiet(PoolingWarning):
         # said in the notes of the table
         random = ran_pars_table(fits, level, "sdcor")
-        shares = _shares(fits, level) if fits.fitted.has_sigma else {}
+        shares = _shares(fits, level)
     notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
     if fits.n_sets > 1:
         random["estimate"] = random["estimate"].fillna(random["mean_sd"]).fillna(random["mean_cor"])
