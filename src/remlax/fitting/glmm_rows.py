@@ -39,13 +39,10 @@ class Tiles:
     level: np.ndarray
 
 
-def tile_height(counts: Sequence[np.ndarray]) -> int:
-    """Rows of a tile that waste the least on padding, from the numbers of rows by level of every data set."""
-
-    def cost(height: int) -> int:
-        return sum((height + TILE_COST) * int(np.sum(-(-count // height))) for count in counts)
-
-    return min(TILES, key=cost)
+def tile_shape(counts: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Rows and number of tiles, padded, that waste the least, from the numbers of rows by level of every data set."""
+    shapes = [(height, bucket(max(int(np.sum(-(-count // height))) for count in counts), 8)) for height in TILES]
+    return min(shapes, key=lambda shape: (shape[0] + TILE_COST) * shape[1])
 
 
 def make_tiles(codes: np.ndarray, height: int, n_tiles: int) -> Tiles:
@@ -168,8 +165,5 @@ def _row_array(column: np.ndarray, rows: ModelRows) -> RowArray:
 def _cells(rows: ModelRows, layout: Layout) -> _Cells:
     first = rows.factor_rows[layout.factor_source[0]]
     sets = [0] if first.offsets is None else range(rows.n_sets)
-    counts = [np.bincount(first.of(k), minlength=1) for k in sets]
-    height = tile_height(counts)
-    most = max(int(np.sum(-(-count // height))) for count in counts)
-    n_tiles = bucket(most, 16, 1 if rows.n_sets * most <= SMALL_WORK else 4)
+    height, n_tiles = tile_shape([np.bincount(first.of(k), minlength=1) for k in sets])
     return _Cells(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)
