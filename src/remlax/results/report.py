@@ -27,6 +27,11 @@ from .table_words import span_of
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
 ZERO_SD = 1e-6  # of the residual SD, or of the linear predictor's unit
+# residual variances of generalised models, by the method of the tables of shares
+RESIDUALS = {
+    "latent response": "the residual variance is that of the latent response given its linear predictor",
+    "trigamma": "the residual variance is that of the logarithm of the response, by the trigamma function",
+}
 SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
@@ -53,8 +58,8 @@ def model_parts(fits: Selection, fixed: pd.DataFrame, level: float, fmi: np.ndar
     with quiet(PoolingWarning):
         # said in the notes of the table
         random = ran_pars_table(fits, level, "sdcor")
-        shares = _shares(fits, level)
-    notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
+        shares, notes = _shares(fits, level)
+    notes = [*notes, *dropped_note(fits), *mark(random, fits).attrs["notes"]]
     if fits.n_sets > 1:
         random["estimate"] = random["estimate"].fillna(random["mean_sd"]).fillna(random["mean_cor"])
     facts = shares | _counts(fits)
@@ -162,9 +167,12 @@ def _shown(shares: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"label": shares.iloc[:, 0], "kind": shares.iloc[:, 1], "estimate": estimate})
 
 
-def _shares(fits: Selection, level: float) -> dict[str, str | float]:
+def _shares(fits: Selection, level: float) -> tuple[dict[str, str | float], list[str]]:
+    """Shares of variance, and in a note what the residual variance of a generalised model is."""
     found = [share_table(measure(fits), fits, level) for measure in (icc_estimates, nakagawa_estimates)]
-    return _share_facts(*map(_shown, found))
+    methods = dict.fromkeys(str(name) for table in found if "method" in table for name in table["method"])
+    notes = [f"ICC and R\N{SUPERSCRIPT TWO}: {RESIDUALS.get(name, name)}" for name in methods]
+    return _share_facts(*map(_shown, found)), notes
 
 
 def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:

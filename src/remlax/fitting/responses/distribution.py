@@ -83,7 +83,7 @@ class Distribution:
         lower, upper = np.concatenate([ends, below], axis=1), np.concatenate([below, ends + 1], axis=1)
         # in the upper half of the scale differences of what lies above lose fewer digits
         after, before = np.concatenate([above, ends], axis=1), np.concatenate([ends + 1, above], axis=1)
-        return np.where(lower < 0.5, upper - lower, before - after)
+        return np.asarray(np.where(lower < 0.5, upper - lower, before - after))
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
         """Variance of a response of weight 1."""
