@@ -26,7 +26,7 @@ from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
 from .find_redundancy import find_redundancies
 from .fit import Fitted, Modes
-from .glmm_rows import glmm_batch, glmm_structure
+from .glmm_rows import glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
 from .redundancy import Redundancies
@@ -202,9 +202,10 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     columns, units = random_columns(rows, layout)
     keep, inverse = _fixed_columns(rows, response)
     x = rows.x.select(keep.tolist())
-    structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)
+    cells = make_cells(rows, layout)
+    structure = glmm_structure(rows, layout, cells, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
-    problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
+    problem = glmm_batch(rows, layout, cells, structure, (x, columns, scales), inverse, response)
     return Assembled(
         rows=rows,
         layout=layout,
