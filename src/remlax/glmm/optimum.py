@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -93,6 +94,14 @@ def derivatives_at(parameters: Float[Array, " parameters"], problem: Glmm) -> De
     """-2 log L at any parameters, with its gradient and Hessian."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)
     return _derivatives(point, parameters, problem)[0]
+
+
+def predictor_at(
+    y: Float[Array, "rows tiles"], parameters: Float[Array, " parameters"], problem: Glmm
+) -> Float[Array, "rows tiles"]:
+    """Linear predictor of every row at the modes that another response has."""
+    of_response = replace(problem, products=replace(problem.products, y=y))
+    return at_modes(parameters, zero_effects(problem.structure, parameters.dtype), of_response).eta
 
 
 def _derivatives(point: Point, parameters: Array, problem: Glmm) -> tuple[Derivatives, Effects]:

@@ -13,6 +13,8 @@ import pandas as pd
 from ..errors import DataError
 from ..inference.coefficients import Ddf
 from ..inference.glmm import Use, glmm_fitted, glmm_inference
+from ..inference.glmm_checks import dispersion_table, zeros_table
+from ..tables.checks import checks, fresh_seed
 from ..tables.confint import NO_PROFILE, ConfintMethod, confint_tables
 from ..tables.constraints import Constraints
 from ..tables.result_table import ResultTable
@@ -126,6 +128,81 @@ class GlmerTests(LmerFit):
         DataError
         """
         raise DataError(NO_PROFILE)
+
+    def check_dispersion(self, *, n_sims: int = 500, seed: int | None = None) -> pd.DataFrame:
+        """Does the response vary more than the family allows.
+
+        Parameters
+        ----------
+        n_sims : int, default 500
+            Responses drawn from the fit, with new random effects.
+        seed : int, optional
+            The same seed gives the same p-value.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row: ``statistic`` (Pearson's sum of squares, given the conditional modes); ``df`` (rows less
+            parameters); ``dispersion`` (their ratio); ``expected`` (mean ratio of the draws); ``p_value`` (share of
+            draws with a sum as large).
+
+        Raises
+        ------
+        DataError
+            0/1 and ordinal responses, in which overdispersion cannot be seen.
+
+        Notes
+        -----
+        The ratio is below 1 where the modes follow the data, so that the draws say what it should be: each draw has
+        modes of its own, at the estimates of the parameters.
+
+        References
+        ----------
+        Bolker, B. M. et al. (2009). Trends Ecol. Evol. 24, 127-135.
+        Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge, ch. 4.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy().assign(n=lambda d: (d["Reaction"] // 50).astype(int))
+        >>> fit = rx.glmer("n ~ Days + (1 | Subject)", data, "poisson")
+        >>> fit.check_dispersion(n_sims=50, seed=1)["df"].tolist()
+        [177]
+        """
+        checks.whole(n_sims, "n_sims=", 2)
+        return self._marked(dispersion_table(self.selection, n_sims, fresh_seed(seed)))
+
+    def check_zeros(self, *, n_sims: int = 500, seed: int | None = None) -> pd.DataFrame:
+        """Are there more zeros, or fewer, than the model expects.
+
+        Parameters
+        ----------
+        n_sims : int, default 500
+            Responses drawn from the fit, with new random effects.
+        seed : int, optional
+            The same seed gives the same numbers.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row: ``observed`` zeros, ``expected`` ones (mean over the draws), their ``ratio``, and ``p_value``
+            (twice the smaller share of draws with as many or as few).
+
+        Raises
+        ------
+        DataError
+            0/1, ordinal and gamma responses.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy().assign(n=lambda d: (d["Reaction"] // 50).astype(int))
+        >>> fit = rx.glmer("n ~ Days + (1 | Subject)", data, "poisson")
+        >>> fit.check_zeros(n_sims=50, seed=1)["observed"].tolist()
+        [0]
+        """
+        checks.whole(n_sims, "n_sims=", 2)
+        return self._marked(zeros_table(self.selection, n_sims, fresh_seed(seed)))
 
     def glance(self) -> pd.DataFrame:
         """One row of facts: family, link, log-likelihood, AIC, BIC, n, convergence, singularity."""

@@ -9,7 +9,7 @@ import scipy
 from ..fitting.selection import Selection
 from ..inference.shape_parameters import shape_parameters
 from ..pooling import pool_transformed
-from .pooled_columns import transformed_columns
+from .coefficients import transformed_columns
 
 # group of these rows
 RESPONSE = "Response"

@@ -20,7 +20,7 @@ from ..inference.nesting import null_model
 from ..inference.variance_shares import VarianceShares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import checks, fresh_seed
-from .pooled_columns import transformed_columns
+from .coefficients import transformed_columns
 
 
 @dataclass(frozen=True, eq=False)

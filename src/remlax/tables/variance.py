@@ -14,7 +14,7 @@ from ..fitting.selection import Selection
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, pool_scalars, pool_transformed
 from .checks import checks
-from .pooled_columns import rubin_columns, transformed_columns
+from .coefficients import rubin_columns, transformed_columns
 from .shape import shape_rows
 from .varcorr import term_labels
 
