@@ -34,7 +34,13 @@ def exponentiated(table: pd.DataFrame, link: str) -> pd.DataFrame:
         Coefficients of the link are no logarithms.
     """
     require_ratios(link)
+    return as_ratios(table)
+
+
+def as_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Exponentiate estimates and limits, which are logarithms of ratios."""
     out = table.copy()
+    out.attrs = table.attrs
     out["estimate"] = np.exp(table["estimate"])
     out["std_error"] = out["estimate"] * table["std_error"]
     for limit in ("conf_low", "conf_high"):
