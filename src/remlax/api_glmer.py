@@ -104,6 +104,7 @@ def glmer(
     >>> data = rx.datasets.hsb().assign(high=lambda d: d["mathach"] > 15)
     >>> fit = rx.glmer("high ~ ses + (1 | schid)", data)
     >>> fit.fixef().round(3).to_dict()
+    {'Intercept': -0.449, 'ses': 0.715}
     """
     mesh = device_mesh(device)
     kind, parsed = _read(formula, family, link, information, contrasts)

@@ -26,7 +26,7 @@ from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
 from .find_redundancy import find_redundancies
-from .fit import Fitted, ModeSearch
+from .fit import Fitted, Modes
 from .glmm_rows import glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
@@ -54,7 +54,7 @@ class GlmmFitted(Fitted):
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
     description : Description
-        ModeSearch and their derivatives, inside.
+        Modes and their derivatives, inside.
     """
 
     shape: np.ndarray
@@ -73,6 +73,15 @@ class GlmmFitted(Fitted):
     def family(self) -> Family:
         """Distribution and link."""
         return self.structure.family
+
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set; why there is no maximum."""
+        return self.endless.get(k, super().verdict(k))
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Of an ordinal response."""
+        return self.family.name == "ordinal"
 
     def distribution(self, k: int) -> Distribution:
         """Distribution of the rows of one data set given their means."""
@@ -157,14 +166,14 @@ class GlmmFitted(Fitted):
         return self.at(k, theta, self.beta[k])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         out = []
         found = zip(self.description.modes, self.description.variances, strict=True)
         for f, (modes, variances) in enumerate(found):
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
-            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
         return tuple(out)
 
 

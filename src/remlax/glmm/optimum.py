@@ -28,7 +28,7 @@ class _Prediction(NamedTuple):
     moved: Effects
 
     def modes(self, parameters: Array) -> Effects:
-        """ModeSearch at other parameters, to first order."""
+        """Modes at other parameters, to first order."""
         step = parameters - self.at
         return tuple(u + jnp.einsum("a,aij->ij", step, d) for u, d in zip(self.effects, self.moved, strict=True))
 

@@ -504,4 +504,4 @@ class LmerFit(MarginalEffects, UnknownNames):
         return fit_parts(self.selection)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFit", {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}
+        return type(self).__name__, {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}

@@ -488,7 +488,7 @@ class PooledLmer(MarginalEffects, UnknownNames):
         return pooled_parts(self.selection, self.rubin, self.df_rule)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "PooledLmer", {
+        return type(self).__name__, {
             "stack": stack_tree(self.selection.fitted),
             "lanes": list(self.selection.which),
             "dropped": list(self.selection.dropped),

@@ -6,8 +6,23 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..glmm.families import Family
 
 RATIOS = ("logit", "log", "cloglog")
+RATIO_WORDS = {
+    "binomial": "odds ratios",
+    "ordinal": "cumulative odds ratios",
+    "poisson": "rate ratios",
+    "negative-binomial": "rate ratios",
+    "gamma": "ratios of means",
+}
+
+
+def ratio_words(family: Family) -> str:
+    """What exponentiated coefficients are; empty where they are no ratios."""
+    if family.link not in RATIOS:
+        return ""
+    return "hazard ratios" if family.link == "cloglog" else RATIO_WORDS[family.name]
 
 
 def exponentiated(table: pd.DataFrame, link: str) -> pd.DataFrame:
