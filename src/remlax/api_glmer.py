@@ -26,6 +26,7 @@ from .fitting.responses.response import read_response
 from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton
+from .names import GLMM_ARGUMENTS, explains_arguments
 from .results.glmer import GlmerFit, GlmerFitList
 
 # data sets without a maximum that have a warning of their own
@@ -34,6 +35,7 @@ MOST_SAID = 3
 _log = logging.getLogger(__name__)
 
 
+@explains_arguments(GLMM_ARGUMENTS)
 def glmer(
     formula: str,
     data: pd.DataFrame,
@@ -122,6 +124,7 @@ def glmer(
     return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, optimizer, mesh)))
 
 
+@explains_arguments(GLMM_ARGUMENTS)
 def glmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],

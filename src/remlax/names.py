@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
-from .errors import UnknownNameError
+from .errors import UnknownArgumentError, UnknownNameError
 
 _GLM = "rx.glmer(formula, data, family), with family 'binomial', 'poisson', 'negative-binomial', 'gamma' or 'ordinal'"
 _PER_FIT = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
@@ -73,6 +74,40 @@ NAMES = {
     "ampute": "rx.sim.ampute(frame, prop)",
     "simsum sim.bias sim.coverage zip_plot": "rx.sim.performance(results, truth) or rx.sim.zip_plot(results, truth)",
 }
+
+
+# arguments of lme4's functions
+ARGUMENTS = {
+    "REML": "use reml=",
+    "family": "use rx.glmer or rx.glmer_list",
+    "na_action": "rows with missing cells are left out, with a warning",
+    "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
+}
+GLMM_ARGUMENTS = ARGUMENTS | {
+    "nAGQ": "use n_quad=",
+    "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
+}
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def explains_arguments(hints: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function say what arguments of other programs are called here."""
+    known = {name: hint for names, hint in hints.items() for name in names.split()}
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        own = inspect.signature(function).parameters
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name in known and name not in own:
+                    raise UnknownArgumentError(f"{function.__name__} has no argument {name!r}: {known[name]}")
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def _key(name: str) -> str:

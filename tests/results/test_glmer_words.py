@@ -6,12 +6,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import glmer_cases as cases
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 
+import glmer_cases as cases
 import remlax as rx
 from remlax.errors import DataError
 from remlax.fitting.glmm import GlmmFitted

@@ -85,7 +85,7 @@ def _with_categories(rows: ModelRows, y: np.ndarray, levels: tuple[str, ...], *,
     return replace(rows, data=ImputedData(tuple(frames), rows.labels))
 
 
-def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray | pd.Categorical]:
+def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray] | list[pd.Categorical[str]]:
     """Drawn responses (n_sims, n) as a data frame holds them: categories by name, or numbers."""
     levels, ordered = fitted.response.levels, fitted.family.name == "ordinal"
     if not levels:
