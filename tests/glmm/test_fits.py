@@ -41,6 +41,13 @@ def test_a_batch_of_data_sets_is_as_many_fits() -> None:
         np.testing.assert_allclose(alone.ranef()["g"], one.ranef()["g"], rtol=1e-7, atol=1e-9)
 
 
+def test_lbfgs_ends_where_newton_does() -> None:
+    other = rx.glmer_list(FORMULA, [draw(seed) for seed in range(4)], optimizer=rx.LBFGS())
+    np.testing.assert_allclose(other.selection.theta, fits().selection.theta, rtol=1e-6)
+    np.testing.assert_allclose(other.fixef(), fits().fixef(), rtol=1e-6)
+    assert (other.convergence()["iterations"] > 0).all()
+
+
 def test_rows_and_units_may_change() -> None:
     data, one = draw(0), fits()[0]
     order = np.random.default_rng(1).permutation(len(data))

@@ -19,6 +19,7 @@ from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
+from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
@@ -266,7 +267,7 @@ def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
     return out
 
 
-def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
@@ -277,11 +278,16 @@ def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> Glm
     return described(model, response, optimizer, *best)
 
 
-def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
+def _fit_once(
+    batch: Batch, optimizer: LBFGS | Newton, spread: float, *, some: bool = False
+) -> tuple[Optimum, Description]:
     structure = cast(GlmmStructure, batch.structure)
+    newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
-    limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
-    return run(fit, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+    arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
+    if isinstance(optimizer, Newton):
+        return run(fit, batch, *arguments, some=some)
+    return run(fit, batch, *arguments, some=some, options=optimizer)
 
 
 Ends = tuple[Optimum, Description]
@@ -303,7 +309,7 @@ def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
 
 
 def described(
-    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+    model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton, opt: Optimum, description: Description
 ) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)

@@ -142,7 +142,7 @@ class Averages:
                 for fit in self.fits.each
             ]
             label = {"difference": f"{high} - {low}", "ratio": f"{high} / {low}"}.get(kind, f"odds {high} / {low}")
-            each = [_compared(*pair, kind) for pair in pairs]
+            each = [_compared(before, after, kind) for before, after in pairs]
             table = self._table({"term": name, "contrast": label}, each)
             tables.append(table if kind == "difference" else as_ratios(table))
         return self._joined(tables)
@@ -211,7 +211,7 @@ def _has_probabilities(fits: Selection) -> bool:
     return isinstance(fits.fitted, GlmmFitted) and fits.fitted.family.name in ("binomial", "ordinal")
 
 
-def _with_value(frame: pd.DataFrame, name: str, value: object) -> pd.DataFrame:
+def _with_value(frame: pd.DataFrame, name: str, value: Any) -> pd.DataFrame:
     """The frame with one value of a variable in all rows, of the type that its column has."""
     column = frame[name]
     if isinstance(column.dtype, pd.CategoricalDtype):

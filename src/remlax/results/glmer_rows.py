@@ -28,6 +28,7 @@ from ..tables.coefficients import Combinations
 from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
 from ..tables.exponentiate import require_ratios
 from ..tables.reference_grid import At, Weights
+from .fit import LmerFit
 from .marginal import GlmerMarginal
 
 
@@ -305,13 +306,13 @@ class GlmerRows(GlmerMarginal):
         raise DataError("sub_boot() is of linear mixed models: use rx.bootstrap(fit), which draws responses")
 
 
-class GlmerFitRows(GlmerRows):
+class GlmerFitRows(GlmerRows, LmerFit):
     """What is of one fit."""
 
     def _inference(self) -> tuple[CoefficientInference, float]:
         return glmm_inference(self.selection), 0.95
 
-    def emmeans(
+    def emmeans(  # type: ignore[override]
         self,
         specs: str | Sequence[str],
         *,

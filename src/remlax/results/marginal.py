@@ -104,7 +104,7 @@ class MarginalEffects(ModelResult):
 class GlmerMarginal(MarginalEffects):
     """The same of generalised linear mixed models, at a level of the random effects."""
 
-    def slopes(  # type: ignore[override]
+    def slopes(
         self, variables: str | Sequence[str], *, level: GlmmLevel = "average", conf_level: float | None = None
     ) -> ResultTable:
         """Average marginal effects: derivatives of the expected response in variables, averaged over the rows.
@@ -147,7 +147,7 @@ class GlmerMarginal(MarginalEffects):
         """
         return result_table(self._marked(self._averages(level, conf_level).slopes(variables)))
 
-    def comparisons(  # type: ignore[override]
+    def comparisons(
         self,
         contrasts: Contrasts,
         *,
