@@ -31,7 +31,7 @@ from .glmm_rows import glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
 from .redundancy import Redundancies
-from .responses.distribution import Distribution, inverse_link
+from .responses.distribution import RowDistribution, inverse_link
 from .responses.nodes import check_nodes
 from .responses.response import GlmmResponse
 
@@ -83,11 +83,11 @@ class GlmmFitted(Fitted):
         """Of an ordinal response."""
         return self.family.name == "ordinal"
 
-    def distribution(self, k: int) -> Distribution:
+    def distribution(self, k: int) -> RowDistribution:
         """Distribution of the rows of one data set given their means."""
         own = self.response
         trials = None if own.trials is None else own.trials.of(k)
-        return Distribution(self.family, self.shape[k], own.weight.of(k), trials)
+        return RowDistribution(self.family, self.shape[k], own.weight.of(k), trials)
 
     def means(self, k: int, *, random: bool = True) -> np.ndarray:
         """Means of the rows of one data set given the modes; of an ordinal response the linear predictors."""

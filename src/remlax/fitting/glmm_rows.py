@@ -73,7 +73,7 @@ def make_tiles(codes: np.ndarray, height: int, n_tiles: int) -> Tiles:
 
 
 @dataclass(frozen=True)
-class Cells:
+class TilesOfSets:
     """Tiles of every data set, or of one where all have the same groups, and the arrays that they make of rows."""
 
     each: tuple[Tiles, ...]
@@ -107,7 +107,7 @@ class Cells:
 
 
 def glmm_structure(
-    rows: ModelRows, layout: Layout, cells: Cells, n_fixed: int, family: Family, n_quad: int
+    rows: ModelRows, layout: Layout, cells: TilesOfSets, n_fixed: int, family: Family, n_quad: int
 ) -> GlmmStructure:
     """Return the compile key, its sizes padded."""
     small = rows.n_sets * sum(f.n_levels for f in layout.factors) <= SMALL_WORK
@@ -123,7 +123,7 @@ def glmm_structure(
 def glmm_batch(
     rows: ModelRows,
     layout: Layout,
-    cells: Cells,
+    cells: TilesOfSets,
     structure: GlmmStructure,
     columns: tuple[RowMatrix, Sequence[RowMatrix], Sequence[np.ndarray]],
     inverse: np.ndarray,
@@ -135,7 +135,7 @@ def glmm_batch(
     ----------
     rows : ModelRows
     layout : Layout
-    cells : Cells
+    cells : TilesOfSets
     structure : GlmmStructure
     columns : tuple
         Fixed columns in the model, columns of every term inside in the layout's order, and the scales of every factor.
@@ -177,9 +177,9 @@ def _row_array(column: np.ndarray, rows: ModelRows) -> RowArray:
     return RowArray(column, None if len(column) < rows.offsets[-1] else rows.offsets)
 
 
-def make_cells(rows: ModelRows, layout: Layout) -> Cells:
+def make_cells(rows: ModelRows, layout: Layout) -> TilesOfSets:
     """Cut the rows of all data sets into tiles."""
     first = rows.factor_rows[layout.factor_source[0]]
     sets = [0] if first.offsets is None else range(rows.n_sets)
     height, n_tiles = tile_shape([np.bincount(first.of(k), minlength=1) for k in sets])
-    return Cells(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)
+    return TilesOfSets(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)

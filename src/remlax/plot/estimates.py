@@ -13,8 +13,8 @@ from ..checks import Checks
 from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
-from ..results.table_words import term_words
 from ..tables.exponentiate import exponentiated
+from ..tables.printing import term_words
 from ..tables.varcorr import varcorr_frame
 from ..tables.variance import TOO_WIDE
 from .marks import (
@@ -82,7 +82,7 @@ def forest(
     ['minority', 'ses']
     """
     fits = selection_of(model)
-    table = model.tidy("fixed").reset_index(drop=True)
+    table: pd.DataFrame = model.tidy("fixed").reset_index(drop=True)
     keep = np.flatnonzero((table["term"] != "Intercept") | intercept)
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
 from ..predict.observations import model_frames, used_as_number
-from ..predict.prediction import Interval, predict_table
+from ..predict.prediction import predict_table
 from ..results import GlmerFit, LmerFit, PooledGlmer, PooledLmer
 from ..tables.exponentiate import ratio_words
 
@@ -61,7 +61,7 @@ def level_of(model: Model) -> float:
 def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float | None) -> pd.DataFrame:
     """Predictions for rows of new data, with limits where a level is given; NaN where there is none."""
     fits = selection_of(model)
-    interval: Interval | None = None if conf_level is None else "confidence"
+    interval: Literal["confidence"] | None = None if conf_level is None else "confidence"
     level_of_limits = 0.95 if conf_level is None else conf_level
     if isinstance(model, GlmerFit | PooledGlmer):
         if family_of(model) == "ordinal":

@@ -17,8 +17,7 @@ from ..names import UnknownNames
 from ..tables.checks import checks
 from ..tables.constraints import MANY
 from ..tables.exponentiate import exponentiated
-from ..tables.printing import INFINITE_DF
-from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
+from ..tables.printing import INFINITE_DF, MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 Errors = Literal["se", "ci"]
 PART = "Part"

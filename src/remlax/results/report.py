@@ -18,12 +18,11 @@ from ..pooling import RubinPool
 from ..predict.observations import model_columns
 from ..tables.coefficients import fit_table, pooled_table
 from ..tables.notes import dropped_note, mark, redundancy_notes
-from ..tables.printing import span
+from ..tables.printing import span, span_of
 from ..tables.shares import icc_estimates, nakagawa_estimates, share_table
 from ..tables.varcorr import level_counts, term_labels
 from ..tables.variance import ran_pars_table
 from .model_table import ModelParts
-from .table_words import span_of
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
 ZERO_SD = 1e-6  # of the residual SD, or of the linear predictor's unit

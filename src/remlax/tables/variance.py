@@ -11,14 +11,16 @@ import scipy
 from ..errors import PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
+from ..inference.shape_parameters import shape_parameters
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
 from ..pooling import FISHER_Z, LOG, pool_scalars, pool_transformed
 from .checks import checks
 from .coefficients import rubin_columns, transformed_columns
-from .shape import shape_rows
 from .varcorr import term_labels
 
 Scales = Literal["sdcor", "vcov"]
+# group of the rows of shape parameters of the response
+RESPONSE = "Response"
 # standard error of log(SD) from which an interval of the SD says nothing: its ends differ by a factor of 2,500
 NEAR_ZERO = 2.0
 # the same of a table: the standard error of the SD is as large as the SD, and its limits differ by a factor of 50
@@ -190,3 +192,31 @@ def _say_boundary(table: pd.DataFrame, names: list[str], boundary: np.ndarray, f
         )
         warn(text, PoolingWarning)
         table.attrs["notes"] = [*table.attrs.get("notes", []), text]
+
+
+# -- shape parameters of the response -----------------------------------------------------------------------------
+
+
+def shape_rows(fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Size, shape or thresholds: estimate, standard error and limits from their scale; empty where there are none."""
+    names = fits.fitted.shape_names
+    if not names:
+        return pd.DataFrame()
+    found = shape_parameters(fits)
+    table = pd.DataFrame({"group": RESPONSE, "term": names})
+    if fits.n_sets > 1:
+        pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=names)
+        return pd.concat([table, transformed_columns(pooled)], axis=1).assign(n_boundary=0)
+    phi, error = found.scale.forward(found.value[0]), np.sqrt(found.variance[0])
+    half = scipy.special.ndtri((1 + conf_level) / 2) * error
+    return table.assign(
+        estimate=found.value[0],
+        std_error=found.scale.inverse_derivative(phi) * error,
+        conf_low=found.scale.inverse(phi - half),
+        conf_high=found.scale.inverse(phi + half),
+    )
+
+
+def shape_values(fits: Selection) -> np.ndarray:
+    """Estimates of the shape parameters, (K, s)."""
+    return shape_parameters(fits).value if fits.fitted.shape_names else np.zeros((fits.n_sets, 0))

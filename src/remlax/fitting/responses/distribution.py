@@ -51,7 +51,7 @@ def link_of(link: str, mean: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Distribution:
+class RowDistribution:
     """Distribution of the rows of one data set given their means.
 
     Parameters
