@@ -35,9 +35,10 @@ def fits() -> rx.LmerFitList:
         ("isSingular", "'isSingular'; use fit.is_singular$"),
         ("with_", r"'with_'; use rx\.lmer_list"),
         ("lmerModList", r"'lmerModList'; use rx\.lmer_list\(formula, data\)"),
-        ("glmer", "'glmer'; not here: remlax fits linear models; use lme4's glmer or glmmTMB in R, or bambi in Python"),
-        ("glmerModList", "'glmerModList'; not here: remlax fits linear models"),
-        ("logit", "'logit'; not here: remlax fits linear models"),
+        ("glmerModList", r"'glmerModList'; use rx\.glmer_list\(formula, frames, family\)$"),
+        ("glmmTMB", r"'glmmTMB'; use rx\.glmer\(formula, data, family\), with family 'binomial', 'poisson'"),
+        ("logit", r"'logit'; use rx\.glmer\(formula, data, family\)"),
+        ("clmm", r"'clmm'; use rx\.glmer\(formula, data, family\)"),
         ("blmer", "'blmer'; not here: models have no priors; use blme or brms in R, or bambi in Python"),
         ("superFactor", r"'superFactor'; use new_levels='mean' or 'draw' of fit\.predict_interval\(new\)"),
         ("mice", r"'mice'; use rx\.impute\.joint"),
@@ -217,3 +218,18 @@ def test_means_do_not_take_a_formula() -> None:
     fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy())
     with pytest.raises(rx.errors.DataError, match=r"'~ Days' is a formula: name variables, as in emmeans"):
         fit.emmeans("~ Days")
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "said"),
+    [
+        (rx.lmer, {"REML": False}, "lmer has no argument 'REML': use reml="),
+        (rx.lmer_list, {"family": "poisson"}, "lmer_list has no argument 'family': use rx.glmer"),
+        (rx.glmer, {"nAGQ": 9}, "glmer has no argument 'nAGQ': use n_quad="),
+        (rx.glmer_list, {"reml": True}, "reml= is for linear mixed models"),
+    ],
+)
+def test_arguments_of_other_programs(function: Callable[..., object], given: dict[str, object], said: str) -> None:
+    with pytest.raises(rx.errors.UnknownArgumentError, match=said) as caught:
+        function("y ~ x + (1 | g)", None, **given)
+    assert isinstance(caught.value, TypeError)

@@ -40,6 +40,7 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
+from .names import ARGUMENTS, explains_arguments
 from .results import LmerFit, LmerFitList
 from .tables.notes import redundancy_notes
 
@@ -48,6 +49,7 @@ Optimizer = LBFGS | Newton
 _log = logging.getLogger(__name__)
 
 
+@explains_arguments(ARGUMENTS)
 def lmer(
     formula: str,
     data: pd.DataFrame,
@@ -145,6 +147,7 @@ def lmer(
     return LmerFit(Selection.all_of(fitted))
 
 
+@explains_arguments(ARGUMENTS)
 def lmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],
@@ -279,7 +282,7 @@ def _warn_two_values(rows: ModelRows) -> None:
             return
     warn(
         f"the response {rows.formula.response!r} has two values ({low:g} and {high:g}) and is fitted as a number, by a "
-        "linear probability model: for a logistic mixed model use lme4's glmer or glmmTMB in R, or bambi in Python",
+        "linear probability model: for a logistic mixed model use rx.glmer or rx.glmer_list",
         TwoValuedResponseWarning,
     )
 

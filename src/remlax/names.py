@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
-from .errors import UnknownNameError
+from .errors import UnknownArgumentError, UnknownNameError
 
-_NO_GLM = "not here: remlax fits linear models; use lme4's glmer or glmmTMB in R, or bambi in Python, for others"
+_GLM = "rx.glmer(formula, data, family), with family 'binomial', 'poisson', 'negative-binomial', 'gamma' or 'ordinal'"
 _PER_FIT = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
 # those of one kind of object or of one module alone stand after its name and a dot
 NAMES = {
     "lmerModList with data.with data.fit": "rx.lmer_list(formula, data)",
     "mixed MixedLM smf update fit": "rx.lmer(formula, data), which returns the fit",
-    "glm logit": _NO_GLM,  # and every name with glm in it
+    "glm logit probit clmm polr": _GLM,  # and every name with glm in it
+    "glmerModList": "rx.glmer_list(formula, frames, family)",
     "blmer blmerModList brm": "not here: models have no priors; use blme or brms in R, or bambi in Python",
     "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",
     "pool combine": "fits.pool(), where fits = rx.lmer_list(formula, frames)",
@@ -74,6 +76,40 @@ NAMES = {
 }
 
 
+# arguments of lme4's functions
+ARGUMENTS = {
+    "REML": "use reml=",
+    "family": "use rx.glmer or rx.glmer_list",
+    "na_action": "rows with missing cells are left out, with a warning",
+    "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
+}
+GLMM_ARGUMENTS = ARGUMENTS | {
+    "nAGQ": "use n_quad=",
+    "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
+}
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def explains_arguments(hints: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function say what arguments of other programs are called here."""
+    known = {name: hint for names, hint in hints.items() for name in names.split()}
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        own = inspect.signature(function).parameters
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name in known and name not in own:
+                    raise UnknownArgumentError(f"{function.__name__} has no argument {name!r}: {known[name]}")
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
 def _key(name: str) -> str:
     return name.lower().replace("_", "")
 
@@ -82,7 +118,7 @@ _HINTS = {_key(name): hint for names, hint in NAMES.items() for name in names.sp
 
 
 def _hint(name: str, where: str = "") -> str:
-    return _HINTS.get(where + ("glm" if "glm" in name.lower() else _key(name)), "")
+    return _HINTS.get(where + _key(name), _HINTS["glm"] if "glm" in name.lower() and not where else "")
 
 
 def _of_fit(name: str, *kinds: type) -> str:

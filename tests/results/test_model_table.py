@@ -25,7 +25,7 @@ from remlax.errors import ConvergenceWarning, DataError, MissingExtraError, Pool
 from remlax.fitting.selection import Selection
 from remlax.kernels.newton import MAX_ITER
 from remlax.results.model_table import ModelTable
-from remlax.results.table_words import decimals, interval, number, p_text, span_of, stars_of, term_words
+from remlax.tables.printing import decimals, interval, number, p_text, span_of, stars_of, term_words
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage{booktabs, caption, longtable, colortbl, array}

@@ -24,24 +24,25 @@ ROUNDING = 1e4 * np.finfo(float).eps
 Products = dict[tuple[int, int], np.ndarray]
 
 
-def find_redundancies(model: Assembled) -> Redundancies:
+def find_redundancies(model: Assembled, *, has_sigma: bool = True) -> Redundancies:
     """Find the undetermined directions of all data sets.
 
-    Rows are read where the cross-products of the stack leave a doubt, and of crossed factors.
+    Rows are read where the cross-products of the stack leave a doubt, of crossed factors, and where there are no
+    cross-products: in generalised models, which have no residual variance (``has_sigma=False``).
     """
     rows, n = model.rows, model.rows.n_sets
     shared = [f.offsets is None for f in rows.factor_rows] + [not term.rows.differs for term in rows.terms]
     shared.append(rows.weights is None or rows.weights.offsets is None)
     which = np.arange(1 if all(shared) else n)
     each: list[Redundancy | None] = [None] * n
-    for k in _suspects(model, which):
-        each[k] = _redundancy(model, int(k))
+    for k in _suspects(model, which, stacked=has_sigma):
+        each[k] = _redundancy(model, int(k), has_sigma=has_sigma)
     if all(shared):
         each = each[:1] * n
-    return Redundancies(model.layout, tuple(add_unseen(model, each)))
+    return Redundancies(model.layout, tuple(add_unseen(model, each)), has_sigma)
 
 
-def _suspects(model: Assembled, which: np.ndarray) -> np.ndarray:
+def _suspects(model: Assembled, which: np.ndarray, *, stacked: bool) -> np.ndarray:
     """Data sets whose rows have to be read."""
     rows, structure = model.rows, model.layout.structure
     effects = sum(len(term.names) * rows.factors[term.factor].n_levels for term in rows.terms)
@@ -50,7 +51,7 @@ def _suspects(model: Assembled, which: np.ndarray) -> np.ndarray:
         return which
     if structure.q == (1,):
         return which[:0]
-    if not structure.n_dense:
+    if stacked and not structure.n_dense:
         least = _least(model, *_stack_products(model, which), np.asarray(model.batch.problem.products.n_obs)[which])
     elif all(f.offsets is None for f in rows.factor_rows):
         least = _least(model, *_sample_products(model, which))
@@ -173,7 +174,7 @@ def _gram(
     return out, np.where(scale > 0, scale, 1.0)
 
 
-def _redundancy(model: Assembled, k: int) -> Redundancy | None:
+def _redundancy(model: Assembled, k: int, *, has_sigma: bool) -> Redundancy | None:
     """Undetermined directions of one data set, from its rows."""
     n = model.rows.n_rows(k)
     columns, root = _orthonormal(model, k)
@@ -181,9 +182,11 @@ def _redundancy(model: Assembled, k: int) -> Redundancy | None:
     gram, scale = _gram(
         model.layout.structure.theta_map, products, [(z.T @ z)[None] for z in columns], np.array([float(n)])
     )
-    size, vectors = np.linalg.eigh(gram[0] / (scale[0][:, None] * scale[0]))
+    used = len(scale[0]) - (not has_sigma)
+    size, vectors = np.linalg.eigh((gram[0] / (scale[0][:, None] * scale[0]))[:used, :used])
     lost = int(np.count_nonzero(size < TIED))
-    return Redundancy(root / scale[0], vectors[:, :lost], lost, ROUNDING / size[lost]) if lost else None
+    null = np.concatenate([vectors[:, :lost], np.zeros((len(scale[0]) - used, lost))])
+    return Redundancy(root / scale[0], null, lost, ROUNDING / size[lost]) if lost else None
 
 
 def _orthonormal(model: Assembled, k: int) -> tuple[list[np.ndarray], np.ndarray]:

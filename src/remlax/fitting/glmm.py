@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,18 +14,24 @@ from ..design.build import ModelRows
 from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
 from ..engine.conditioning import SUSPICIOUS_LOSS
+from ..engine.shapes import host_leaf
 from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
+from ..kernels.inference import VarianceInformation
+from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
-from .fit import Fitted, ModeSearch
-from .glmm_rows import glmm_batch, glmm_structure
+from .find_redundancy import find_redundancies
+from .fit import Fitted, Modes
+from .glmm_rows import glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
+from .redundancy import Redundancies
+from .responses.distribution import RowDistribution, inverse_link
 from .responses.nodes import check_nodes
 from .responses.response import GlmmResponse
 
@@ -48,7 +54,7 @@ class GlmmFitted(Fitted):
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
     description : Description
-        ModeSearch and their derivatives, inside.
+        Modes and their derivatives, inside.
     """
 
     shape: np.ndarray
@@ -68,13 +74,85 @@ class GlmmFitted(Fitted):
         """Distribution and link."""
         return self.structure.family
 
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set; why there is no maximum."""
+        return self.endless.get(k, super().verdict(k))
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Of an ordinal response."""
+        return self.family.name == "ordinal"
+
+    def distribution(self, k: int) -> RowDistribution:
+        """Distribution of the rows of one data set given their means."""
+        own = self.response
+        trials = None if own.trials is None else own.trials.of(k)
+        return RowDistribution(self.family, self.shape[k], own.weight.of(k), trials)
+
+    def means(self, k: int, *, random: bool = True) -> np.ndarray:
+        """Means of the rows of one data set given the modes; of an ordinal response the linear predictors."""
+        eta = self.fitted_values(k, random=random)
+        return eta if self.family.name == "ordinal" else inverse_link(self.family.link, eta).mean
+
+    @property
+    def kind(self) -> str:
+        """Family, link and approximation of the likelihood."""
+        family, information = self.family, "expected" if self.family.expected else "observed"
+        return f"{family.name} with {family.link} link, n_quad={self.structure.n_quad}, {information} information"
+
+    @property
+    def has_sigma(self) -> bool:
+        """No: the family decides the variance of the response."""
+        return False
+
+    @property
+    def shape_names(self) -> tuple[str, ...]:
+        """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
+        if self.family.name == "ordinal":
+            return self.response.shape_names
+        return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
+
+    @cached_property
+    def redundancies(self) -> Redundancies:
+        """Variances and covariances that leave the distribution of the linear predictor as it is."""
+        return find_redundancies(self.model, has_sigma=False)
+
+    @cached_property
+    def information(self) -> VarianceInformation:
+        """Information about theta; none about sigma, which is known, and no derivatives of vcov(beta): NaN."""
+        n, d, p = self.n_sets, self.theta_map.n_theta, len(self.model.keep)
+        hess = np.zeros((n, d + 1, d + 1))
+        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d])
+        return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
+
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
         """None: the response tells every coefficient."""
         return np.zeros(len(self.model.keep) if contrasts is None else len(contrasts), bool)
 
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and shape parameters of one data set."""
-        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape
+        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape - self.redundancies.n_lost(k)
+
+    def curvature(self, k: int) -> np.ndarray:
+        """Hessian of -2 log L of one data set in theta, coefficients and shape parameters, in internal units."""
+        used = _without_padding(self.structure, len(self.model.keep))
+        return np.asarray(np.asarray(self.opt.hess[k])[np.ix_(used, used)])
+
+    def of_sets(self, which: np.ndarray) -> GlmmFitted:
+        """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
+        arrays: dict[str, Any] = {
+            name: part[which] for name, part in vars(self).items() if isinstance(part, np.ndarray)
+        }
+        opt, description = jax.tree.map(lambda part: np.asarray(part)[which], (self.opt, self.description))
+        endless = {i: self.endless[k] for i, k in enumerate(which.tolist()) if k in self.endless}
+        own = {"opt": opt, "description": description, "endless": endless}
+        return replace(self, model=self.model.of_sets(which), **own, **arrays)
+
+    def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
+        gamma = np.linalg.solve(self.model.inverse, (beta - self.model.ols)[:, :, None])[:, :, 0]
+        n = self.n_sets
+        return _parameters(self.structure, np.tile(theta, (n, 1)), gamma, np.tile(shape, (n, 1)))
 
     def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
         """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""
@@ -88,14 +166,14 @@ class GlmmFitted(Fitted):
         return self.at(k, theta, self.beta[k])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         out = []
         found = zip(self.description.modes, self.description.variances, strict=True)
         for f, (modes, variances) in enumerate(found):
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
-            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
         return tuple(out)
 
 
@@ -103,6 +181,12 @@ def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, 
     """Parameters inside, with padded coefficients of zero."""
     padding = np.zeros((len(gamma), structure.n_fixed - gamma.shape[1]))
     return np.concatenate([theta, gamma, padding, shape], axis=1)
+
+
+def _without_padding(structure: GlmmStructure, p: int) -> np.ndarray:
+    """Places of theta, of p coefficients and of the shape parameters."""
+    d = structure.theta_map.n_theta
+    return np.asarray(np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)])
 
 
 def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
@@ -119,9 +203,10 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     columns, units = random_columns(rows, layout)
     keep, inverse = _fixed_columns(rows, response)
     x = rows.x.select(keep.tolist())
-    structure = glmm_structure(rows, layout, len(keep), response.family, n_quad)
+    cells = make_cells(rows, layout)
+    structure = glmm_structure(rows, layout, cells, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
-    problem = glmm_batch(rows, layout, structure, (x, columns, scales), inverse, response)
+    problem = glmm_batch(rows, layout, cells, structure, (x, columns, scales), inverse, response)
     return Assembled(
         rows=rows,
         layout=layout,
@@ -182,7 +267,7 @@ def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
     return out
 
 
-def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
@@ -193,11 +278,16 @@ def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> Glm
     return described(model, response, optimizer, *best)
 
 
-def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
+def _fit_once(
+    batch: Batch, optimizer: LBFGS | Newton, spread: float, *, some: bool = False
+) -> tuple[Optimum, Description]:
     structure = cast(GlmmStructure, batch.structure)
+    newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
-    limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
-    return run(fit, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+    arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
+    if isinstance(optimizer, Newton):
+        return run(fit, batch, *arguments, some=some)
+    return run(fit, batch, *arguments, some=some, options=optimizer)
 
 
 Ends = tuple[Optimum, Description]
@@ -219,7 +309,7 @@ def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
 
 
 def described(
-    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+    model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton, opt: Optimum, description: Description
 ) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
@@ -229,7 +319,7 @@ def described(
     sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
-    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    used = _without_padding(structure, p)
     joint = _inverse(hess[:, used][:, :, used] / 2)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)

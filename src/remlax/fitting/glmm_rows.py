@@ -73,7 +73,7 @@ def make_tiles(codes: np.ndarray, height: int, n_tiles: int) -> Tiles:
 
 
 @dataclass(frozen=True)
-class _Cells:
+class TilesOfSets:
     """Tiles of every data set, or of one where all have the same groups, and the arrays that they make of rows."""
 
     each: tuple[Tiles, ...]
@@ -81,6 +81,16 @@ class _Cells:
 
     def tiles(self, k: int) -> Tiles:
         return self.each[k if len(self.each) > 1 else 0]
+
+    def aligned(self, n_levels: int) -> bool:
+        """Whether tile t holds level t, in every data set."""
+        levels = np.arange(n_levels)
+        return all(
+            len(tiles.level) >= n_levels
+            and np.array_equal(tiles.level[:n_levels], levels)
+            and not tiles.filled[:, n_levels:].any()
+            for tiles in self.each
+        )
 
     def of(self, column: RowArray, dtype: type = np.float64) -> np.ndarray:
         """One column as (K, R, T)."""
@@ -96,19 +106,24 @@ class _Cells:
         return out
 
 
-def glmm_structure(rows: ModelRows, layout: Layout, n_fixed: int, family: Family, n_quad: int) -> GlmmStructure:
+def glmm_structure(
+    rows: ModelRows, layout: Layout, cells: TilesOfSets, n_fixed: int, family: Family, n_quad: int
+) -> GlmmStructure:
     """Return the compile key, its sizes padded."""
     small = rows.n_sets * sum(f.n_levels for f in layout.factors) <= SMALL_WORK
     first, *rest = layout.factors
     n_levels = [bucket(first.n_levels, 64, 0.5) if small else bucket(first.n_levels, 4)]
     n_levels += [bucket(f.n_levels, 8, 2) for f in rest]
     padded = bucket(n_fixed, 4, 1) if small else bucket(n_fixed)
-    return GlmmStructure(layout.structure.theta_map, tuple(n_levels), padded, family, n_quad)
+    if aligned := cells.aligned(first.n_levels):
+        n_levels[0] = cells.each[0].row.shape[1]
+    return GlmmStructure(layout.structure.theta_map, tuple(n_levels), padded, family, n_quad, aligned)
 
 
 def glmm_batch(
     rows: ModelRows,
     layout: Layout,
+    cells: TilesOfSets,
     structure: GlmmStructure,
     columns: tuple[RowMatrix, Sequence[RowMatrix], Sequence[np.ndarray]],
     inverse: np.ndarray,
@@ -120,6 +135,7 @@ def glmm_batch(
     ----------
     rows : ModelRows
     layout : Layout
+    cells : TilesOfSets
     structure : GlmmStructure
     columns : tuple
         Fixed columns in the model, columns of every term inside in the layout's order, and the scales of every factor.
@@ -127,7 +143,6 @@ def glmm_batch(
         What rotates the fixed columns.
     response : GlmmResponse
     """
-    cells = _cells(rows, layout)
     x, terms, scales = columns
     n_sets, p = rows.n_sets, inverse.shape[1]
     shape = (n_sets, *cells.each[0].row.shape)
@@ -162,8 +177,9 @@ def _row_array(column: np.ndarray, rows: ModelRows) -> RowArray:
     return RowArray(column, None if len(column) < rows.offsets[-1] else rows.offsets)
 
 
-def _cells(rows: ModelRows, layout: Layout) -> _Cells:
+def make_cells(rows: ModelRows, layout: Layout) -> TilesOfSets:
+    """Cut the rows of all data sets into tiles."""
     first = rows.factor_rows[layout.factor_source[0]]
     sets = [0] if first.offsets is None else range(rows.n_sets)
     height, n_tiles = tile_shape([np.bincount(first.of(k), minlength=1) for k in sets])
-    return _Cells(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)
+    return TilesOfSets(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)

@@ -75,10 +75,14 @@ def parameter_places(layout: Layout) -> list[tuple[int, int, int, tuple[int, ...
 
 @dataclass(frozen=True, eq=False)
 class Redundancies:
-    """Undetermined directions of every data set; None where there are none."""
+    """Undetermined directions of every data set; None where there are none.
+
+    ``has_sigma``: whether the residual SD is a parameter; where it is not, its variance is known.
+    """
 
     layout: Layout
     each: tuple[Redundancy | None, ...]
+    has_sigma: bool = True
 
     def of_terms(self, which: Sequence[int] | np.ndarray) -> list[Redundancy | None]:
         """Directions that leave V as it is, each once that several of some data sets share."""
@@ -118,10 +122,12 @@ class Redundancies:
         Returns
         -------
         tuple of ndarray of bool (K, r)
-            In the order of `parameter_places`; sigma comes last.
+            In the order of `parameter_places`; sigma comes last, where it is one.
         """
         gone = self.undetermined(which)
-        entries = [places for *_, places in parameter_places(self.layout)] + [(gone.shape[1] - 1,)]
+        entries = [places for *_, places in parameter_places(self.layout)]
+        if self.has_sigma:
+            entries.append((gone.shape[1] - 1,))
         return np.stack([gone[:, places].any(axis=1) for places in entries], axis=1), gone[:, [e[-1] for e in entries]]
 
     def effects(self, which: Sequence[int] | np.ndarray, factor: int) -> np.ndarray:

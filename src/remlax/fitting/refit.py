@@ -20,7 +20,9 @@ from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
 from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
+from .glmm import GlmmFitted
 from .memory import check_room
+from .responses.refits import draw_from, refit_glmm
 from .selection import Selection
 
 # a residual below this share of the response is rounding error
@@ -90,28 +92,39 @@ def draw_responses(
     truth = own if truth is None else truth
     mean = fit.fitted.fitted_values(fit.k, random=given_modes)
     mean = mean + model.rows.x.of(fit.k)[:, model.keep] @ (truth.beta - own.beta)
-    layout, z = model.layout, z_matrices(model, fit.k)
+    z = z_matrices(model, fit.k)
     widths = [0 if given_modes else part.shape[1] for part in z]
     numbers = 3 * int(n_sims) * (sum(widths) + len(mean))
     check_room(numbers, f"{n_sims} responses of {len(mean)} rows", "draw fewer (n_sims)")
+    if isinstance(fit.fitted, GlmmFitted):
+        own_rng = rng.spawn(n_sims)
+        eta = np.tile(mean, (n_sims, 1))
+        _add_effects(eta, model, z, np.stack([each.standard_normal(sum(widths)) for each in own_rng]), truth)
+        return draw_from(fit.fitted, fit.k, eta, own_rng)
     drawn = rng.standard_normal((n_sims, sum(widths) + len(mean)))
     noise = drawn[:, sum(widths) :] * truth.sigma
     if model.rows.weights is not None:
         noise = noise / np.sqrt(model.rows.weights.of(fit.k))
     out = mean + noise
-    start = 0
-    for f, width in enumerate(widths):
-        if width:
-            q = layout.structure.q[f]
-            root = np.zeros((q, q))
-            for t, term in enumerate(layout.terms):
-                if term.factor == f:
-                    inside = model.units[f].inside[term.columns, term.columns]
-                    root[term.columns, term.columns] = inside @ truth.roots[t]
-            effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
-            out += (z[f] @ effects.reshape(n_sims, width).T).T
-            start += width
+    _add_effects(out, model, z, drawn[:, : sum(widths)], truth)
     return np.asarray(out)
+
+
+def _add_effects(
+    out: np.ndarray, model: Assembled, z: list[scipy.sparse.csr_array], drawn: np.ndarray, truth: Truth
+) -> None:
+    """Add Z b to rows (n_sims, n), b from standard normal numbers (n_sims, effects), or nothing without them."""
+    layout, n_sims, start = model.layout, len(out), 0
+    for f, part in enumerate(z if drawn.shape[1] else []):
+        q, width = layout.structure.q[f], part.shape[1]
+        root = np.zeros((q, q))
+        for t, term in enumerate(layout.terms):
+            if term.factor == f:
+                inside = model.units[f].inside[term.columns, term.columns]
+                root[term.columns, term.columns] = inside @ truth.roots[t]
+        effects = drawn[:, start : start + width].reshape(-1, q) @ root.T
+        out += (part @ effects.reshape(n_sims, width).T).T
+        start += width
 
 
 def refit_to(
@@ -148,6 +161,10 @@ def refit_to(
         explains without remainder.
     """
     y = _checked(responses, fit.rows.n_rows(fit.k))
+    if isinstance(fit.fitted, GlmmFitted):
+        if weights is not None:
+            raise DataError("weights= of refits are for linear mixed models: fit the model again with other weights")
+        return refit_glmm(fit.fitted, _repeated_rows(fit.rows, fit.k, y), y, k=fit.k)
     model = with_responses(fit.model, fit.k, y)
     if weights is not None:
         model = _with_weights(model, weights)

@@ -40,14 +40,15 @@ from .problem import (
 class Point(NamedTuple):
     """One data set at its modes.
 
-    lams: Lambda per factor; effects: modes u; eta (R, T); terms: derivatives of the log-density; squares: Z'WZ;
-    weights: M eliminated; observed: the same of the observed information; found: whether the modes were.
+    lams: Lambda per factor; effects: modes u; eta (R, T); terms: derivatives of the log-density; score: Z'l'; squares:
+    Z'WZ; weights: M eliminated; observed: the same of the observed information; found: whether the modes were.
     """
 
     lams: tuple[Array, ...]
     effects: Effects
     eta: Array
     terms: RowTerms
+    score: Effects
     squares: Blocks
     weights: LaplaceFactor
     observed: LaplaceFactor
@@ -69,12 +70,12 @@ def point_at(parameters: Float[Array, " parameters"], effects: Effects, found: A
     lams = structure.theta_map.factors(theta)
     eta = problem.fixed_rows(beta) + problem.rows_of(times(lams, effects))
     terms = row_terms(structure.family, rows.y, rows.weight, eta, shape)
-    squares = problem.weighted_squares(terms.weight)
+    score, squares, _ = problem.sums(terms.d1, terms.weight, terms.value)
     weights = observed = eliminate(plus_identity(scaled(lams, squares, structure)))
     if structure.family.expected and not structure.family.canonical:
         own = problem.weighted_squares(-terms.d2)
         observed = eliminate(plus_identity(scaled(lams, own, structure)))
-    return Point(lams, effects, eta, terms, squares, weights, observed, found)
+    return Point(lams, effects, eta, terms, score, squares, weights, observed, found)
 
 
 def deviance(point: Point, parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
@@ -230,7 +231,7 @@ def tangents_of(point: Point, shapes: ShapeTerms, problem: Glmm) -> Movement:
     for k, moved in enumerate(shapes.first):
         scores = scores.at[s.theta_map.n_theta + s.n_fixed + k].add(moved.d1)
     right = list(jax.vmap(lambda r: times_transposed(point.lams, problem.by_level(r)))(scores))
-    own = problem.by_level(terms.d1)
+    own = point.score
     for a, (f, r, c) in enumerate(places):
         right[f] = right[f].at[a, c].add(own[f][r])
     effects: Effects = jax.vmap(lambda one: solve(point.observed, one, s))(tuple(right))
@@ -241,7 +242,7 @@ def tangents_of(point: Point, shapes: ShapeTerms, problem: Glmm) -> Movement:
 def _gradient(
     point: Point, shapes: ShapeTerms, rows: Adjoint, tangents: Movement, problem: Glmm
 ) -> Float[Array, " parameters"]:
-    terms, score = point.terms, problem.by_level(point.terms.d1)
+    terms, score = point.terms, point.score
     extra = [
         jnp.sum(terms.weight * d_h) + score[f][r] @ rows.t[f][c]
         for d_h, (f, r, c) in zip(rows.d_h, theta_places(problem.structure.theta_map), strict=True)

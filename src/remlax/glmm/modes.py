@@ -68,13 +68,14 @@ def conditional_modes(
         rows, family = problem.products, problem.structure.family
         eta = fixed + problem.rows_of(times(lams, effects))
         value, d1, information = value_terms(family, rows.y, rows.weight, eta, shape)
-        m = eliminate(plus_identity(scaled(lams, problem.weighted_squares(information), problem.structure)))
-        score = times_transposed(lams, problem.by_level(d1))
+        sums, own, values = problem.sums(d1, information, value)
+        m = eliminate(plus_identity(scaled(lams, own, problem.structure)))
+        score = times_transposed(lams, sums)
         step = solve(m, tuple(s - u for s, u in zip(score, effects, strict=True)), problem.structure)
         squares = [jnp.sum(u * u, axis=0, keepdims=True) for u in effects]
         if alone:
-            return problem.first_levels(jnp.sum(value, axis=0, keepdims=True)) - squares[0] / 2, step
-        return jnp.sum(value) - sum(jnp.sum(part) for part in squares) / 2, step
+            return values[None] - squares[0] / 2, step
+        return jnp.sum(values) - sum(jnp.sum(part) for part in squares) / 2, step
 
     def body(s: _State) -> _State:
         trial = tuple(u + s.length * step for u, step in zip(s.effects, s.step, strict=True))

@@ -49,6 +49,8 @@ class GlmmStructure:
     family : Family
     n_quad : int, default 1
         Points of adaptive Gauss-Hermite quadrature per column; 1 is the Laplace approximation.
+    aligned : bool, default False
+        Tile t holds all rows of level t of the first factor, in every data set.
     """
 
     theta_map: ThetaMap
@@ -56,6 +58,7 @@ class GlmmStructure:
     n_fixed: int
     family: Family
     n_quad: int = 1
+    aligned: bool = False
 
     @property
     def q(self) -> tuple[int, ...]:
@@ -161,32 +164,57 @@ class Glmm:
     def rows_of(self, effects: Effects) -> Float[Array, "rows tiles"]:
         """Z b of effects b, per factor (q, levels)."""
         rows = self.products
-        out = jnp.sum(rows.z[0] * effects[0][:, None, rows.tile_level], axis=0)
+        out = jnp.sum(rows.z[0] * self._at_tiles(effects[0])[:, None], axis=0)
         for z, codes, own in zip(rows.z[1:], rows.codes, effects[1:], strict=True):
             out = out + jnp.sum(z * own[:, codes], axis=0)
         return out
 
     def at_rows(self, factor: int, values: Float[Array, " levels"]) -> Float[Array, "_rows tiles"]:
         """Values of the levels of one factor at every row, (1, T) for the first factor."""
-        return values[self.products.tile_level][None] if factor == 0 else values[self.products.codes[factor - 1]]
+        return self._at_tiles(values)[None] if factor == 0 else values[self.products.codes[factor - 1]]
+
+    def _at_tiles(self, values: Float[Array, "*c levels"]) -> Float[Array, "*c tiles"]:
+        return values if self.structure.aligned else values[..., self.products.tile_level]
 
     def by_level(self, rows: Float[Array, "rows tiles"]) -> Effects:
         """Z'r of rows r, per factor (q, levels)."""
+        return (self.first_levels(jnp.sum(self.products.z[0] * rows[None], axis=1)), *self._other_levels(rows))
+
+    def _other_levels(self, rows: Float[Array, "rows tiles"]) -> list[Array]:
+        """Z'r of all factors but the first."""
         given, levels = self.products, self.structure.n_levels
-        out = [self.first_levels(jnp.sum(given.z[0] * rows[None], axis=1))]
-        for z, codes, n in zip(given.z[1:], given.codes, levels[1:], strict=True):
-            out.append(_summed(z * rows[None], codes, n))
-        return tuple(out)
+        return [
+            _summed(z * rows[None], codes, n) for z, codes, n in zip(given.z[1:], given.codes, levels[1:], strict=True)
+        ]
 
     def first_levels(self, tiles: Float[Array, "*c tiles"]) -> Float[Array, "*c levels"]:
         """Sums of tiles (..., T) over the levels of the first factor."""
+        if self.structure.aligned:
+            return tiles
         return _summed(tiles[..., None, :], self.products.tile_level[None], self.structure.n_levels[0])
 
     def weighted_squares(self, weight: Float[Array, "rows tiles"]) -> Blocks:
         """Z'WZ."""
+        z = self.products.z[0]
+        return self._squares(self.first_levels(jnp.sum(z[:, None] * (z * weight[None])[None], axis=2)), weight)
+
+    def sums(
+        self, score: Float[Array, "rows tiles"], weight: Float[Array, "rows tiles"], value: Float[Array, "rows tiles"]
+    ) -> tuple[Effects, Blocks, Float[Array, " levels"]]:
+        """Z's, Z'WZ, and the sums of v over the levels of the first factor, which are found for all at once."""
+        z = self.products.z[0]
+        q = z.shape[0]
+        columns = jnp.concatenate(
+            [value[None], z * score[None], (z[:, None] * z[None]).reshape(q * q, *score.shape) * weight[None]]
+        )
+        found = self.first_levels(jnp.sum(columns, axis=1))
+        first, squares = found[1 : q + 1], found[q + 1 :].reshape(q, q, -1)
+        return (first, *self._other_levels(score)), self._squares(squares, weight), found[0]
+
+    def _squares(self, first: Float[Array, "q q levels"], weight: Float[Array, "rows tiles"]) -> Blocks:
+        """Z'WZ with the blocks of the first factor."""
         rows, s = self.products, self.structure
         z = rows.z[0]
-        first = self.first_levels(jnp.sum(z[:, None] * (z * weight[None])[None], axis=2))
         if not s.n_dense:
             q, levels = z.shape[0], s.n_levels[0]
             return Blocks(first, jnp.zeros((q, levels, 0), z.dtype), jnp.zeros((0, 0), z.dtype))

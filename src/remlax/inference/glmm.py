@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..checks import Checks
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
-from .coefficients import CoefficientInference, GivenDf, coefficient_inference
+from .coefficients import CoefficientInference, Ddf, GivenDf, coefficient_inference
 
 Use = Literal["hessian", "rx"]
 
@@ -21,6 +22,13 @@ def glmm_fitted(fits: Selection) -> GlmmFitted:
     """Return the fits as those of a generalised linear mixed model."""
     assert isinstance(fits.fitted, GlmmFitted)
     return fits.fitted
+
+
+def inference_of(fits: Selection, ddf: Ddf | npt.ArrayLike | None = None) -> CoefficientInference:
+    """Inference about the coefficients of any model: Satterthwaite's df by default, z of generalised models."""
+    if isinstance(fits.fitted, GlmmFitted):
+        return glmm_inference(fits, math.inf if ddf is None else ddf)
+    return coefficient_inference(fits, "satterthwaite" if ddf is None else ddf)
 
 
 def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Use = "hessian") -> CoefficientInference:
@@ -50,4 +58,6 @@ def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Us
         found = GivenDf(fits.vcov, np.full(fitted.beta.shape[1], float(values)), "residual df n - npar")
     else:
         found = coefficient_inference(fits, ddf)  # type: ignore[assignment]
+        if fits.n_sets == 1 and np.isposinf(found.values).all():
+            found = replace(found, rule="infinite df")
     return found if use == "hessian" else GivenDf(fitted.vcov_rx[fits.index], found.values, found.rule)

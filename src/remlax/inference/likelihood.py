@@ -12,17 +12,17 @@ from ..engine.batch import run
 from ..errors import FitError
 from ..fitting.assemble import Assembled
 from ..fitting.fit import Fitted, fit_assembled
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..kernels.criterion import LOG_2PI
 from ..kernels.inference import Bordered, bordered_derivatives
 from ..kernels.newton import Optimum
 from ..kernels.theta import lower_root
+from .glmm_likelihood import FAR_FROM_ZERO, NEAR_ZERO, NOT_FOUND, glmm_loglik_at, glmm_stacked_loglik
 
 # gradient norm at which the common optimum counts as found, in coordinates of unit curvature: its square is the
 # deviance still to go
 COMMON_TOL = 1e-4
-# diagonal entries of theta (of unit columns) that are looked at twice, and where the second look starts
-NEAR_ZERO, FAR_FROM_ZERO = 1e-3, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,8 @@ def maximum_likelihood(fits: Selection) -> Fitted:
 
     The rows of the model are still those of the whole batch and may not be read.
     """
+    if isinstance(fits.fitted, GlmmFitted):
+        return fits.fitted.of_sets(fits.index)
     model = fits.model
     structure = replace(model.layout.structure, reml=False)
     part = model.of_sets(fits.index)
@@ -59,6 +61,14 @@ def mean_parameters(fits: Fitted) -> Common:
         lam = fits.inner_factor(t) * fits.sigma[:, None, None]
         theta[term.theta] = lower_root((lam @ lam.swapaxes(1, 2)).mean(axis=0))[row, col] / sigma
     return Common(fits.beta.mean(axis=0), theta, sigma)
+
+
+def loglik_at_means(fits: Fitted) -> np.ndarray:
+    """Log-likelihood of every data set at the means of the parameters, (K,), which D3 asks for."""
+    at = mean_parameters(fits)
+    if isinstance(fits, GlmmFitted):
+        return glmm_loglik_at(fits, at.theta, at.beta, fits.shape.mean(axis=0))
+    return loglik_at(fits, at)
 
 
 def loglik_at(fits: Fitted, at: Common) -> np.ndarray:
@@ -124,6 +134,8 @@ def stacked_loglik(fits: Fitted) -> float:
     FitError
         The optimiser did not get there.
     """
+    if isinstance(fits, GlmmFitted):
+        return glmm_stacked_loglik(fits, mean_parameters(fits).theta)
     model, products, p = fits.model, fits.model.batch.problem.products, fits.beta.shape[1]
     basis, n = CommonBasis.of(model), float(np.sum(products.n_obs))
     constant = float(np.sum(products.constant_ml)) + n * (1 + LOG_2PI - np.log(n) + 2 * np.log(basis.scale))
@@ -163,7 +175,5 @@ def _minimize(
 
     optimum = scipy.optimize.minimize(shifted, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-5})
     if not (np.isfinite(optimum.fun) and np.linalg.norm(optimum.jac) < COMMON_TOL):
-        raise FitError(
-            "the fit of all data sets at common parameters (D4) did not converge: use D3, or D2 with use='likelihood'"
-        )
+        raise FitError(NOT_FOUND)
     return start + axes @ optimum.x, first + float(optimum.fun)

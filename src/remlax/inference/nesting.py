@@ -93,6 +93,17 @@ def compare(large: Selection, small: Selection) -> Difference:
     )
 
 
+def check_same_kind(models: Sequence[Selection]) -> None:
+    """Raise DataError for likelihoods that cannot be compared."""
+    first = models[0].fitted.kind
+    for other in models[1:]:
+        if other.fitted.kind != first:
+            raise DataError(
+                f"the models are of different kinds ({first}; {other.fitted.kind}): a test needs the same "
+                "family, link, n_quad and information; compare others by aic"
+            )
+
+
 def check_same_data(one: Selection, other: Selection) -> None:
     """Raise DataError for models of different data sets."""
     if one.n_sets != other.n_sets:

@@ -69,8 +69,9 @@ def variance_parameters(fits: Selection) -> VarianceParameters:
         for a, b in combinations(range(term.q), 2):
             pairs.append((t, a, b))
             columns.append(_correlation(own, a, b, sigma, width))
-    pairs.append((-1, 0, 0))
-    columns.append(_residual(sigma, n, width))
+    if fits.fitted.has_sigma:
+        pairs.append((-1, 0, 0))
+        columns.append(_residual(sigma, n, width))
     sdcor, vcov, boundary, jacobian, cov_jacobian, cov_boundary = (
         np.stack(part, axis=1) for part in zip(*columns, strict=True)
     )

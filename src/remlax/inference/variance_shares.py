@@ -30,15 +30,17 @@ class VarianceShares:
     random: np.ndarray  # whole factors, (K, g)
     intercept: np.ndarray  # their intercepts
     residual: np.ndarray  # (K,)
-    # derivatives in (beta, theta inside, log sigma), s = p + d + 1: (K, s) or (K, g, s)
+    # derivatives in (beta, theta inside, log sigma), s = p + d + 1: (K, s) or (K, g, s). Generalised models have the
+    # logarithm of their shape parameter, or nothing, in place of log sigma
     d_fixed: np.ndarray
     d_random: np.ndarray
     d_intercept: np.ndarray
     d_residual: np.ndarray
-    covariance: np.ndarray  # of (beta, theta inside, log sigma), (K, s, s); beta and the others are independent
+    covariance: np.ndarray  # of (beta, theta inside, log sigma), (K, s, s)
     # linear functions of the entries of the covariance matrices and sigma^2, (K, g, d + 1)
     random_phi: np.ndarray
     intercept_phi: np.ndarray
+    method: str = ""  # what the residual variance of a generalised model is
 
     def variance_of(self, jacobian: np.ndarray) -> np.ndarray:
         """Sampling variances (K, r) of functions with derivatives (K, r, s)."""

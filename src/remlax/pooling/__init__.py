@@ -13,10 +13,11 @@ from .montecarlo import (
 )
 from .multiparameter import PooledTest, d1, d2, wald_statistics
 from .rubin import PooledColumns, RubinPool, ScalarPool, linear, pool_rubin, pool_scalars
-from .scales import FISHER_Z, LOG, LOGIT, R_SQUARED, REDUCTION, Scale, TransformedPool, pool_transformed
+from .scales import FISHER_Z, IDENTITY, LOG, LOGIT, R_SQUARED, REDUCTION, Scale, TransformedPool, pool_transformed
 
 __all__ = [
     "FISHER_Z",
+    "IDENTITY",
     "LOG",
     "LOGIT",
     "REDUCTION",

@@ -64,6 +64,8 @@ R_SQUARED = Scale(
     0.0,
     1.0,
 )
+#: Thresholds, as they are.
+IDENTITY = Scale("identity", np.positive, np.positive, np.ones_like, np.ones_like, -inf, inf)
 #: Proportional reductions of a variance, 1 - s1 / s0, from -inf to 1: the logarithm of the ratio, with its sign.
 REDUCTION = Scale(
     "log_ratio",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,11 +11,13 @@ import pandas as pd
 
 from ..engine.batch import run
 from ..errors import DataError
+from ..fitting.glmm import GlmmFitted
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..kernels.posterior import Draws, draw, draw_rows
 from ..progress import progress
 from ..tables.checks import check_draws, checks, fresh_seed
+from .glmm_draws import draw_glmm, glmm_row_draws
 from .known_terms import IgnoredTerms, adjusted_rows
 from .levels import choose_effects
 from .newdata import PredictionRows
@@ -34,7 +36,10 @@ CHUNK_DRAWS = 20_000_000
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """Which draws of predictions are made, and how they are summarised, as of ``LmerFit.predict_interval``."""
+    """Which draws of predictions are made, and how they are summarised, as of ``LmerFit.predict_interval``.
+
+    inverse: what takes them to another scale, such as an inverse link.
+    """
 
     n_sims: int
     seed: int | None
@@ -46,6 +51,7 @@ class DrawOptions:
     return_draws: bool = False
     ignore_fixed_terms: IgnoredTerms = None
     fix_intercept_variance: bool = False
+    inverse: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for name, literal in (("which", Which), ("stat", Stat), ("draws", DrawsFrom)):
@@ -88,6 +94,8 @@ def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
     model, k = fits.model, fits.index
     _check_room(fits, n_sims)
+    if isinstance(fits.fitted, GlmmFitted):
+        return draw_glmm(fits, n_sims, fresh_seed(seed))
     keys = raw_keys(fresh_seed(seed), fits.which, 0)
     found = run(draw, model.batch.take(k), keys, fits.inner, lapack=True, n_sims=n_sims, joint=True)
     scale = model.y_scale[k]
@@ -137,6 +145,9 @@ def row_draws(
     batch, scale = model.batch.take(k), model.y_scale[k]
     means = estimate_parts(fits, rows)
     shift = centre_spread(means)
+    if isinstance(fits.fitted, GlmmFitted):
+        yield from glmm_row_draws(fits, rows, n_sims, seed, shift, joint=draws == "joint")
+        return
     weights = np.stack([rows.frame(i).weights for i in range(len(k))])
     size = max(1, CHUNK_DRAWS // (len(k) * n_sims * (2 + len(model.layout.factors))))
     static: dict[str, Any] = {"n_sims": n_sims, "n_new": tuple(map(len, rows.new)), "joint": draws == "joint"}
@@ -212,6 +223,8 @@ def _totals(fits: Selection, rows: PredictionRows, options: DrawOptions) -> Iter
             total = values[:, parts].sum(axis=1)
             if options.residual:
                 total += values[:, -1]
+            if options.inverse is not None:
+                total = options.inverse(total)
             if 0 in parts:
                 total[:, :, lost[part]] = np.nan
             yield name, part, total
@@ -256,16 +269,26 @@ def summary_columns(draws: np.ndarray, conf_level: float) -> dict[str, np.ndarra
     }
 
 
-def sim_fixef_table(fits: Selection, n_sims: int, seed: int | None, conf_level: float) -> pd.DataFrame:
+def sim_fixef_table(
+    fits: Selection, n_sims: int, seed: int | None, conf_level: float, *, exponentiate: bool = False
+) -> pd.DataFrame:
     """Summaries of draws of the coefficients; see ``LmerFit.sim_fixef``."""
     check_draws(n_sims, conf_level)
     beta = pooled_draws(fits, n_sims, seed).beta
+    if exponentiate:
+        beta = np.exp(beta)
     columns = summary_columns(beta.reshape(-1, beta.shape[2]), conf_level)
     return pd.DataFrame({"term": fits.model.fixed_names, **columns})
 
 
 def sim_ranef_table(
-    fits: Selection, group: str | None, n_sims: int, seed: int | None, conf_level: float
+    fits: Selection,
+    group: str | None,
+    n_sims: int,
+    seed: int | None,
+    conf_level: float,
+    *,
+    exponentiate: bool = False,
 ) -> pd.DataFrame:
     """Summaries of draws of the random effects; see ``LmerFit.sim_ranef``."""
     check_draws(n_sims, conf_level)
@@ -274,6 +297,7 @@ def sim_ranef_table(
     parts = []
     for effect in chosen:
         values = draws[effect.factor][:, :, effect.column]
+        values = np.exp(values) if exponentiate else values
         columns = summary_columns(values.reshape(-1, values.shape[2]), conf_level)
         if fits.fitted.redundancies.effects(fits.which, effect.factor)[effect.column]:
             columns |= {name: np.full(len(effect.levels), np.nan) for name in ("sd", "conf_low", "conf_high")}

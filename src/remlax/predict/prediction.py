@@ -10,12 +10,16 @@ import pandas as pd
 
 from ..engine.batch import run
 from ..engine.shapes import bucket, host_leaf
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
+from ..inference.glmm import glmm_fitted
 from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.posterior import Rows, row_variance
 from ..progress import progress
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
+from .glmm_error import new_level_variance, row_variances
+from .mean_response import linear
 from .newdata import FrameRows, PredictionRows
 from .redundant_rows import warn_redundant_rows
 from .undetermined import blank, warn_undetermined
@@ -62,6 +66,8 @@ def estimates(fits: Selection, rows: PredictionRows) -> np.ndarray:
 
 def linear_predictor(fits: Selection, rows: PredictionRows) -> LinearPredictor:
     """Predictions with the variance of their error (Henderson 1975) and its derivatives."""
+    if isinstance(fits.fitted, GlmmFitted):
+        return _glmm_predictor(fits, rows)
     model, k = fits.model, fits.index
     sigma = fits.fitted.sigma[k]
     scale = model.y_scale[k]
@@ -84,6 +90,19 @@ def linear_predictor(fits: Selection, rows: PredictionRows) -> LinearPredictor:
         gradient=np.concatenate(gradients, axis=1),
         residual=sigma[:, None] ** 2 / weights,
     )
+
+
+def _glmm_predictor(fits: Selection, rows: PredictionRows) -> LinearPredictor:
+    """Linear predictors of generalised linear mixed models, whose variance counts all parameters."""
+    fitted, estimate = glmm_fitted(fits), estimates(fits, rows)
+    no_theta = np.zeros((rows.n_rows, fitted.theta_map.n_theta))
+    variance = [
+        row_variances(fitted, k, rows.frame(i), linear(estimate[i], fitted.shape[k]), no_theta)[:, 0]
+        + new_level_variance(fitted, k, rows.frame(i))
+        for i, k in enumerate(fits.which)
+    ]
+    zero = np.zeros_like(estimate)
+    return LinearPredictor(estimate, np.stack(variance), np.zeros((*zero.shape, 1 + fitted.theta_map.n_theta)), zero)
 
 
 def chunk_rows(fits: Selection) -> int:

@@ -51,14 +51,14 @@ def augment_table(fits: Selection, *, per_imputation: bool = False) -> pd.DataFr
         "hat": hat,
         "cooks_d": cooks,
     }
-    out = _data_columns(fits, list(values))
+    out = data_columns(fits, list(values))
     each = {name: each.mean(axis=0) for name, each in values.items()}
     if per_imputation:
         each |= {f"{name}_{v}": values[name][i] for name in ("fitted", "residual") for i, v in enumerate(fits.labels)}
     return pd.concat([out, pd.DataFrame(each, index=out.index)], axis=1)
 
 
-def _data_columns(fits: Selection, taken: Sequence[str]) -> pd.DataFrame:
+def data_columns(fits: Selection, taken: Sequence[str]) -> pd.DataFrame:
     """The model's data columns, those that are the same in all data sets."""
     data = fits.rows.data
     assert data is not None  # every fit keeps its data
@@ -73,15 +73,15 @@ def _data_columns(fits: Selection, taken: Sequence[str]) -> pd.DataFrame:
 
 def fitted_series(fits: Selection) -> pd.Series[float]:
     """Fitted values, means over several fits; see ``LmerFit.fitted``."""
-    return _row_means(fits, [fits.fitted.fitted_values(k) for k in fits.which], "fitted")
+    return row_means(fits, [fits.fitted.fitted_values(k) for k in fits.which], "fitted")
 
 
 def residual_series(fits: Selection, type_: ResidualType) -> pd.Series[float]:
     """Residuals, means over several fits; see ``LmerFit.residuals``."""
-    return _row_means(fits, [residual_values(fit, type_) for fit in fits.each], "residual")
+    return row_means(fits, [residual_values(fit, type_) for fit in fits.each], "residual")
 
 
-def _row_means(fits: Selection, each: list[np.ndarray], name: str) -> pd.Series[float]:
+def row_means(fits: Selection, each: list[np.ndarray], name: str) -> pd.Series[float]:
     require_same_rows(fits)
     means: np.ndarray = np.mean(each, axis=0)
     return pd.Series(means, index=fits.rows.index[fits.which[0]], name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy.typing as npt
@@ -9,7 +10,8 @@ import pandas as pd
 
 from ..errors import DataError
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.coefficients import Ddf
+from ..inference.glmm import inference_of
 from ..tables.comparisons import Ariv, Method, Options, Use, compare_fits, compare_lists
 from ..tables.hypotheses import term_tests
 from ..tables.result_table import ResultTable, result_table
@@ -28,16 +30,16 @@ def anova(
     method: Method = "D1",
     use: Use = "wald",
     ariv: Ariv = "default",
-    dfcom: Ddf | npt.ArrayLike = "satterthwaite",
+    dfcom: Ddf | npt.ArrayLike | None = None,
     on_failure: OnFailure = "raise",
 ) -> ResultTable:
     """Test the terms of one model, or compare nested models of the same data.
 
     Parameters
     ----------
-    model : LmerFit, LmerFitList or PooledLmer
+    model : LmerFit, LmerFitList or PooledLmer, or GlmerFit, GlmerFitList or PooledGlmer
         Alone: each of its terms is tested, adjusted for all others (type III, as lmerTest's ``anova``).
-    null, *more : LmerFit or LmerFitList, optional
+    null, *more : fits, or lists of fits, optional
         Two or more fits, or lists of fits of the same imputations, in any order: by number of parameters, each is the
         null hypothesis of the next. For single fits the test is that of the likelihood ratio, as lme4's ``anova``, and
         the options below say nothing.
@@ -51,9 +53,10 @@ def anova(
     ariv : {"default", "positive", "robust"}, default "default"
         For D3 and D4: how the relative increase in variance is estimated; ``"positive"`` replaces a negative one by 0;
         ``"robust"`` (D4) takes it from the larger model.
-    dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), default "satterthwaite"
+    dfcom : {"satterthwaite", "kenward-roger", "residual"}, float or array_like (p,), optional
         For D1: complete-data degrees of freedom, as in `LmerFitList.pool`; ``math.inf`` as mitml has it. For the terms
-        of one fit: denominator degrees of freedom, as in `LmerFit.test`. A pooled model has its own.
+        of one fit: denominator degrees of freedom, as in `LmerFit.test`. Satterthwaite's by default, ``math.inf`` for
+        generalised linear mixed models. A pooled model has its own.
     on_failure : {"raise", "warn", "drop"}, default "raise"
         What to do when a fit of one of the models did not converge, as in `LmerFitList.pool`.
 
@@ -150,11 +153,12 @@ def _anova_terms(model: object, options: Options) -> pd.DataFrame:
             f"method={options.method!r} with use={options.use!r} compares two models: give the smaller one as well"
         )
     if isinstance(model, LmerFit):
-        return term_tests(model.selection, coefficient_inference(model.selection, options.dfcom))
+        return term_tests(model.selection, inference_of(model.selection, options.dfcom))
     if isinstance(model, LmerFitList):
-        model = model.pool(options.dfcom, on_failure=options.on_failure)
+        default = "satterthwaite" if model.selection.fitted.has_sigma else math.inf
+        model = model.pool(default if options.dfcom is None else options.dfcom, on_failure=options.on_failure)
     elif not isinstance(model, PooledLmer):
         raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")
-    elif not (isinstance(options.dfcom, str) and options.dfcom == "satterthwaite"):
+    elif options.dfcom is not None:
         raise DataError("a pooled model has its degrees of freedom already: give dfcom= to pool()")
     return term_tests(model.selection, model.within, "D1" if options.method == "D1" else "D2")

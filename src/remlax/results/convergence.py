@@ -19,11 +19,12 @@ class OptSummary:
     ----------
     optimizer : str
     theta0, theta : ndarray (d,)
-        Start and optimum, lme4's order and scale.
+        Start and optimum, lme4's order and scale. The start of a generalised model is found by its program: NaN.
     criterion : float
-        REML criterion or ML deviance.
+        REML criterion or ML deviance; -2 log-likelihood of a generalised model.
     gradient_norm : float
-        Largest absolute derivative at the optimum, over all coordinates of the scaled theta.
+        Largest absolute derivative at the optimum, over all coordinates of the scaled theta; of a generalised model
+        also over those of coefficients and shape parameters.
     decrement : float
         Newton decrement g'H^-1 g in units of deviance: how far above its minimum the quadratic model of the criterion
         stands. Converged means at most 1e-8. The last step is not evaluated where Newton's convergence is quadratic
@@ -34,8 +35,9 @@ class OptSummary:
     starts : int
         Starting points tried.
     status : str
-        ``converged``, ``iteration limit``, ``saddle point``, ``not finite``, or ``no residual variance``: the random
-        effects explain the response, exactly or to so few digits that standard errors would be wrong.
+        ``converged``, ``iteration limit``, ``saddle point``, ``not finite``, ``no residual variance``: the random
+        effects explain the response, exactly or to so few digits that standard errors would be wrong; or ``no
+        maximum``: the likelihood of a generalised model rises without end.
     """
 
     optimizer: str
@@ -53,11 +55,11 @@ class OptSummary:
 
 def opt_summary(fit: Selection) -> OptSummary:
     """Summarise the optimisation of one data set."""
-    hess = fit.fitted.opt.hess[fit.k]
+    hess = fit.fitted.curvature(fit.k)
     size = np.linalg.eigvalsh(hess) if np.isfinite(hess).all() else np.array([np.nan])
     return OptSummary(
         optimizer=type(fit.fitted.optimizer).__name__,
-        theta0=fit.model.outer_theta(fit.fitted.theta_map.start()[None])[0],
+        theta0=_start(fit),
         theta=np.array(fit.fitted.theta[fit.k]),
         criterion=float(fit.fitted.criterion[fit.k]),
         gradient_norm=float(np.max(np.abs(fit.fitted.opt.grad[fit.k]))),
@@ -68,6 +70,12 @@ def opt_summary(fit: Selection) -> OptSummary:
         starts=int(fit.fitted.opt.starts[fit.k]),
         status=STATUS_TEXT[int(fit.fitted.status[fit.k])],
     )
+
+
+def _start(fit: Selection) -> np.ndarray:
+    if not fit.fitted.has_sigma:
+        return np.full(fit.fitted.theta_map.n_theta, np.nan)
+    return np.asarray(fit.model.outer_theta(fit.fitted.theta_map.start()[None])[0])
 
 
 def convergence_table(fits: Selection) -> pd.DataFrame:

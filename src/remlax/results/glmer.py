@@ -23,13 +23,15 @@ from ..tables.usable import OnFailure, choose_fits
 from ..tables.varcorr import vcov_frame
 from ..tables.variance import Scales
 from .fit import LmerFit
-from .fits import LmerFitList
-from .pooled import PooledLmer, pool_selection
+from .glmer_rows import GlmerFitRows, PooledGlmerRows
+from .glmer_tests import GlmerListTests, GlmerTests, PooledGlmerTests
+from .glmer_words import GlmerFitListWords, GlmerFitWords, PooledGlmerWords
+from .pooled import pool_selection
 from .result import Effects
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFit(LmerFit):
+class GlmerFit(GlmerFitRows, GlmerTests, GlmerFitWords):
     """A generalised linear mixed model fitted to one data set.
 
     Made by `glmer`, or taken from a `GlmerFitList`. What it has in common with `LmerFit` has the same name.
@@ -151,7 +153,7 @@ def _finite(given: npt.ArrayLike | None, default: np.ndarray, name: str, order: 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFitList(LmerFitList):
+class GlmerFitList(GlmerListTests, GlmerFitListWords):
     """K fits of one generalised linear mixed model, made by `glmer_list`; a sequence of `GlmerFit`."""
 
     _element: ClassVar[type[LmerFit]] = GlmerFit
@@ -204,7 +206,7 @@ class GlmerFitList(LmerFitList):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledGlmer(PooledLmer):
+class PooledGlmer(PooledGlmerRows, PooledGlmerTests, PooledGlmerWords):
     """K generalised linear mixed models pooled by Rubin's rules; made by ``fits.pool()``."""
 
     def _like(self, fits: Selection) -> PooledGlmer:

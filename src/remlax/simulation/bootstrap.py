@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..checks import Checks
 from ..errors import DataError
+from ..fitting.glmm import GlmmFitted
 from ..fitting.redundancy import parameter_places
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
@@ -20,7 +21,8 @@ from ..results import LmerFit, LmerFitList
 from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes
 from ..tables.varcorr import term_labels
-from .responses import check_fit, check_sims
+from ..tables.variance import shape_values
+from .responses import check_fit, check_sims, list_of
 
 checks = Checks()
 
@@ -114,7 +116,7 @@ def bootstrap(
 
     Parameters
     ----------
-    fits : LmerFit or LmerFitList
+    fits : LmerFit, LmerFitList, GlmerFit or GlmerFitList
         One fit, or one per imputation.
     n_sims : int, default 200
         Draws per fit; all refits of a fit are one batch.
@@ -173,7 +175,9 @@ def bootstrap(
         raise DataError(
             "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
         )
-    several = fits if isinstance(fits, LmerFitList) else LmerFitList(fits.selection)
+    if resample is not None and isinstance(fits.selection.fitted, GlmmFitted):
+        raise DataError("resample= is for linear mixed models: a generalised one is refitted to other responses only")
+    several = fits if isinstance(fits, LmerFitList) else list_of(fits.selection)
     refuse_other_outcomes(several.selection)
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
@@ -188,7 +192,7 @@ def bootstrap(
                 clusters = find_clusters(fit.selection, resample)
                 draws = draw_resamples(fit.selection, clusters, n_sims, rng)
                 fitted, good = fit_resamples(fit.selection, clusters, draws)
-            found = _checked(compute(LmerFitList(Selection.all_of(fitted))), fitted.n_sets)
+            found = _checked(compute(list_of(Selection.all_of(fitted))), fitted.n_sets)
             found.loc[~fitted.converged] = np.nan
             parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
             tell(1)
@@ -209,15 +213,16 @@ def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
     layout, terms = chosen.model.layout, term_labels(chosen.fitted)
     lost, _ = chosen.fitted.redundancies.parameters(chosen.which)
     out = []
-    for (t, a, b, _), gone in zip(parameter_places(layout), np.asarray(lost.any(axis=0))[:-1], strict=True):
+    places = parameter_places(layout)
+    for (t, a, b, _), gone in zip(places, np.asarray(lost.any(axis=0))[: len(places)], strict=True):
         names = layout.terms[t].names
         if gone:
             out.append(f"sd__{names[a]}|{terms[t]}" if a == b else f"cor__{names[a]}.{names[b]}|{terms[t]}")
-    return (*out, "sigma") if lost[:, -1].any() else tuple(out)
+    return (*out, "sigma") if lost[:, len(places) :].any() else tuple(out)
 
 
 def estimates_of(fits: LmerFitList) -> pd.DataFrame:
-    """Coefficients, SDs, correlations and the residual SD: one row per fit."""
+    """Coefficients, SDs, correlations, the residual SD and shape parameters: one row per fit."""
     table = fits.varcorr()
     names = []
     for group, first, second in zip(table["group"], table["var1"], table["var2"], strict=True):
@@ -227,7 +232,8 @@ def estimates_of(fits: LmerFitList) -> pd.DataFrame:
             names.append(f"sd__{first}|{group}" if pd.isna(second) else f"cor__{first}.{second}|{group}")
     per_fit = len(table) // len(fits)
     wide = pd.DataFrame(table["sdcor"].to_numpy().reshape(len(fits), per_fit), columns=names[:per_fit])
-    return pd.concat([fits.fixef().reset_index(drop=True), wide], axis=1)
+    shape = pd.DataFrame(shape_values(fits.selection), columns=list(fits.selection.fitted.shape_names))
+    return pd.concat([fits.fixef().reset_index(drop=True), wide, shape], axis=1)
 
 
 def _checked(found: pd.DataFrame, rows: int) -> pd.DataFrame:

@@ -15,10 +15,12 @@ from ..design.columns import require_columns
 from ..design.evaluate import evaluate
 from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
+from ..fitting.glmm import GlmmFitted
 from ..fitting.record import record
 from ..fitting.refit import draw_responses, refit_to
+from ..fitting.responses.refits import response_codes, response_columns
 from ..fitting.selection import Selection
-from ..results import LmerFit, LmerFitList
+from ..results import GlmerFitList, LmerFit, LmerFitList
 from .truth import Fixef, Varcorr, read_truth
 
 checks = Checks()
@@ -35,9 +37,12 @@ def simulate(
 ) -> pd.DataFrame:
     """Draw responses from a fitted model: y = X beta + offset + Z b + e (lme4: ``simulate``).
 
+    Of a generalised linear mixed model random effects are drawn first, and then responses from their distribution:
+    counts, positive numbers, successes of ``cbind(k, n - k)``, proportions, or categories as the data have them.
+
     Parameters
     ----------
-    fit : LmerFit
+    fit : LmerFit or GlmerFit
     n_sims : int, default 1
     seed : int, optional
         The same seed gives the same draws; the first ones do not depend on ``n_sims``.
@@ -85,8 +90,11 @@ def simulate(
     rng = np.random.default_rng(seed)
     truth = read_truth(fit.selection, fixef, varcorr, given_modes=given_modes)
     drawn = draw_responses(fit.selection, n_sims, rng, given_modes=given_modes, truth=truth)
-    index = fit.selection.rows.index[fit.selection.k]
-    return pd.DataFrame(drawn.T, index=index, columns=[f"sim_{s + 1}" for s in range(n_sims)])
+    index, fitted = fit.selection.rows.index[fit.selection.k], fit.selection.fitted
+    names = [f"sim_{s + 1}" for s in range(n_sims)]
+    if isinstance(fitted, GlmmFitted):
+        return pd.DataFrame(dict(zip(names, response_columns(fitted, drawn), strict=True)), index=index)
+    return pd.DataFrame(drawn.T, index=index, columns=names)
 
 
 def refit(
@@ -98,11 +106,11 @@ def refit(
     """Fit the same model to other responses, all at once (lme4: ``refit``).
 
     Rows, columns and offset stay as they are, and weights unless others are given: only the cross-products with the
-    response are formed anew.
+    response are formed anew. Refits of a generalised linear mixed model start anew, all in one batch.
 
     Parameters
     ----------
-    fit : LmerFit
+    fit : LmerFit or GlmerFit
     ys : DataFrame (n, n_sims), Series (n,) or array_like
         Responses in columns, such as `simulate` returns, in the order of the rows of the fit; the offset not
         subtracted.
@@ -135,13 +143,20 @@ def refit(
     {'Intercept': 502.81, 'Days': 20.935}
     """
     check_fit(fit, "refit")
-    responses = _by_refit(fit, ys, "the responses", "y")
-    fitted = refit_to(fit.selection, responses, weights=_refit_weights(fit, weights))
-    record(fitted)
-    failed = [str(k + 1) for k in np.flatnonzero(~fitted.converged)]
+    fitted = fit.selection.fitted
+    given = response_codes(fitted, ys) if isinstance(fitted, GlmmFitted) else ys
+    responses = _by_refit(fit, given, "the responses", "y")
+    again = refit_to(fit.selection, responses, weights=_refit_weights(fit, weights))
+    record(again)
+    failed = [str(k + 1) for k in np.flatnonzero(~again.converged)]
     if failed:
         warn(f"the fit did not converge to response {shortened(failed)}: see convergence()", ConvergenceWarning)
-    return LmerFitList(Selection.all_of(fitted))
+    return list_of(Selection.all_of(again))
+
+
+def list_of(fits: Selection) -> LmerFitList:
+    """Fits as the list that they are, of linear or of generalised linear mixed models."""
+    return GlmerFitList(fits) if isinstance(fits.fitted, GlmmFitted) else LmerFitList(fits)
 
 
 def _by_refit(fit: LmerFit, given: object, what: str, name: str) -> np.ndarray:

@@ -39,6 +39,8 @@ def read_truth(fit: Selection, fixef: Fixef | None, varcorr: Varcorr | None, *, 
             given, residual = _from_table(fit.fitted, varcorr)
         else:
             given, residual = _from_mapping(fit.fitted, varcorr)
+        if residual is not None and not fit.fitted.has_sigma:
+            raise DataError(f"varcorr= names {RESIDUAL!r}, which a generalised linear mixed model does not have")
         if given and given_modes:
             raise DataError(
                 f"given_modes=True keeps the random effects of {next(iter(given))!r} as they are: varcorr= can name "

@@ -11,8 +11,7 @@ import pandas as pd
 
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
-from ..pooling import RubinPool, ScalarPool, pool_rubin, pool_scalars
-from ..pooling.rubin import PooledColumns
+from ..pooling import PooledColumns, RubinPool, ScalarPool, TransformedPool, pool_rubin, pool_scalars
 from ..pooling.tails import t_quantile, t_two_sided
 from .checks import checks
 from .constraints import Linear
@@ -80,6 +79,32 @@ def pool_columns(pool: RubinPool | ScalarPool) -> dict[str, np.ndarray]:
     columns = {name: _diagonal(getattr(pool, "lambda_" if name == "lambda" else name)).copy() for name in names}
     lost = np.isnan(pool.std_error)
     return columns | {name: np.where(lost, np.nan, columns[name]) for name in ("ubar", "t", "dfcom")}
+
+
+def transformed_columns(pooled: TransformedPool) -> pd.DataFrame:
+    """What is known of parameters that were pooled on a transformed scale, one row each."""
+    z = pooled.transformed
+    return pd.DataFrame(
+        {
+            "estimate": pooled.estimate,
+            "std_error": pooled.std_error,
+            "conf_low": pooled.conf_low,
+            "conf_high": pooled.conf_high,
+            "scale": pooled.scale,
+            **rubin_columns(z),
+            "scaled_estimate": z.estimate,
+            "scaled_se": z.std_error,
+            "ubar": pooled.ubar,
+            "b": pooled.b,
+            "t": pooled.t,
+            "n_used": pooled.m_used,
+        }
+    )
+
+
+def rubin_columns(z: PooledColumns) -> dict[str, np.ndarray]:
+    """What Rubin's rules say about each parameter."""
+    return {"df": z.df, "riv": z.riv, "lambda": z.lambda_, "fmi": z.fmi}
 
 
 def _diagonal(values: np.ndarray) -> np.ndarray:

@@ -14,10 +14,18 @@ import pandas as pd
 from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.coefficients import Ddf
+from ..inference.glmm import inference_of
 from ..inference.kenward_roger import boundary_covariance
-from ..inference.likelihood import loglik_at, maximum_likelihood, mean_parameters, stacked_loglik
-from ..inference.nesting import Difference, compare, identified_parameters, lacking_contrasts, order_models
+from ..inference.likelihood import loglik_at_means, maximum_likelihood, stacked_loglik
+from ..inference.nesting import (
+    Difference,
+    check_same_kind,
+    compare,
+    identified_parameters,
+    lacking_contrasts,
+    order_models,
+)
 from ..pooling import PooledTest, at_boundary, chibar_p_value, chibar_weights, d2, d3, d4
 from ..pooling.boundary import mixture_words
 from .checks import checks
@@ -46,7 +54,7 @@ class Options:
     method: Method
     use: Use
     ariv: Ariv
-    dfcom: Ddf | npt.ArrayLike
+    dfcom: Ddf | npt.ArrayLike | None
     on_failure: OnFailure
 
     def __post_init__(self) -> None:
@@ -105,6 +113,7 @@ def compare_lists(models: Sequence[Selection], options: Options) -> pd.DataFrame
 
 def _ordered(models: Sequence[Selection]) -> tuple[list[Selection], list[Difference]]:
     """Order models by their number of parameters and say what each has more than the one before."""
+    check_same_kind(models)
     parts = sorted(models, key=identified_parameters)
     return parts, [compare(*order_models(large, small)) for small, large in pairwise(parts)]
 
@@ -133,7 +142,7 @@ def _wald(large: Selection, small: Selection, options: Options) -> PooledTest:
     """D1, or D2 of Wald statistics, of the coefficients that the smaller model lacks."""
     contrasts = lacking_contrasts(large, small)
     linear = Linear(contrasts, np.zeros(len(contrasts)), [f"contrast {i + 1}" for i in range(len(contrasts))])
-    within = coefficient_inference(large, options.dfcom)
+    within = inference_of(large, options.dfcom)
     if options.method == "D1":
         return pooled_wald(large, within, linear, "D1")
     return replace(pooled_wald(large, within, linear, "D2"), method="D2 (Wald)")
@@ -146,7 +155,7 @@ def _likelihood(large: Fitted, small: Fitted, k: int, n_parameters: int, options
     if options.method == "D2":
         return replace(d2(2 * (own[0] - own[1]), k), method="D2 (likelihood)")
     if options.method == "D3":
-        common = [loglik_at(fits, mean_parameters(fits)) for fits in (large, small)]
+        common = [loglik_at_means(fits) for fits in (large, small)]
         return d3(2 * (own[0] - own[1]), 2 * (common[0] - common[1]), k, ariv=truncation)
     common_max = stacked_loglik(large), stacked_loglik(small)
     robust = options.ariv == "robust"
@@ -197,7 +206,7 @@ def _boundary_weights(large: Selection, small: Selection, difference: Difference
     m = difference.n_variances
     if m == 1:
         return np.full(2, 0.5)
-    if not m or difference.redundant:
+    if not m or difference.redundant or not large.fitted.has_sigma:
         return None
     found = boundary_covariance(large, small)
     return None if found is None else np.mean([chibar_weights(one) for one in found], axis=0)

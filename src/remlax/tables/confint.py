@@ -15,15 +15,20 @@ from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
-from ..inference.coefficients import Ddf, coefficient_inference
+from ..inference.coefficients import Ddf
+from ..inference.glmm import inference_of
 from ..inference.profile import ProfileTable, profile
 from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
 from .coefficients import fit_table
 from .notes import redundancy_notes
 from .varcorr import term_labels
-from .variance import ran_pars_table
+from .variance import RESPONSE, ran_pars_table, shape_values
 
+NO_PROFILE = (
+    "profiles are for linear mixed models: use confint('wald') or confint('boot'), or test a term with "
+    "rx.anova(fit, smaller_fit)"
+)
 ConfintMethod = Literal["wald", "profile", "boot"]
 
 # simulated responses held at once
@@ -89,12 +94,14 @@ class Profile:
 
 
 def parameter_frame(fitted: Fitted) -> pd.DataFrame:
-    """``effect group term`` of SDs and correlations per term, the residual SD, and the coefficients."""
+    """``effect group term`` of SDs and correlations per term, the residual SD, shape parameters and coefficients."""
     rows = []
     for label, term in zip(term_labels(fitted), fitted.model.layout.terms, strict=True):
         rows += [(label, f"sd__{name}") for name in term.names]
         rows += [(label, f"cor__{a}.{b}") for a, b in combinations(term.names, 2)]
-    rows.append(("Residual", "sd__Observation"))
+    if fitted.has_sigma:
+        rows.append(("Residual", "sd__Observation"))
+    rows += [(RESPONSE, name) for name in fitted.shape_names]
     frame = pd.DataFrame(rows, columns=["group", "term"])
     fixed = pd.DataFrame({"group": "", "term": fitted.model.fixed_names})
     out = pd.concat([frame, fixed], ignore_index=True)
@@ -114,11 +121,14 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
                 np.clip(covariance[:, a, b] / (size[:, a] * size[:, b]), -1, 1)
                 for a, b in combinations(range(term.q), 2)
             ]
-    return np.stack([*out, fitted.sigma, *fitted.beta.T], axis=1)
+    sigma = [fitted.sigma] if fitted.has_sigma else []
+    return np.stack([*out, *sigma, *shape_values(Selection.all_of(fitted)).T, *fitted.beta.T], axis=1)
 
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one batch."""
+    if not fits.fitted.has_sigma:
+        raise DataError(NO_PROFILE)
     checks.level(conf_level)
     _check_fits(fits)
     labels, out = parameter_frame(fits.fitted), []
@@ -143,7 +153,7 @@ def _check_fits(fits: Selection) -> None:
 def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
     """Limits from standard errors: on the log, Fisher-z and natural scales."""
     out = parameter_frame(fit.fitted)
-    fixed = fit_table(fit, coefficient_inference(fit, ddf), conf_level)
+    fixed = fit_table(fit, inference_of(fit, ddf), conf_level)
     random = ran_pars_table(fit, conf_level, "sdcor")
     for name in ("estimate", "conf_low", "conf_high"):
         out[name] = np.concatenate([random[name].to_numpy(), fixed[name].to_numpy()])
@@ -175,7 +185,7 @@ def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
     lost, _ = fit.fitted.redundancies.parameters([fit.k])
-    unknown = np.append(lost[0], fit.unknown_variance())
+    unknown = np.concatenate([lost[0], [False] * len(fit.fitted.shape_names), fit.unknown_variance()])
     out.loc[np.flatnonzero(unknown), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
     out.attrs |= {"notes": redundancy_notes(fit), "n_sims": n_sims, "n_failed": failed, "n_singular": singular}

@@ -15,11 +15,12 @@ from ..fitting.redundancy import entry_places
 from ..fitting.redundant_terms import redundant_terms
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
+from ..inference.glmm_shares import shares_of_variance
 from ..inference.nesting import null_model
-from ..inference.variance_shares import VarianceShares, variance_shares
+from ..inference.variance_shares import VarianceShares
 from ..pooling import LOGIT, R_SQUARED, REDUCTION, Scale, pool_transformed
 from .checks import checks, fresh_seed
-from .variance import transformed_columns
+from .coefficients import transformed_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def icc_estimates(fits: Selection) -> ShareEstimates:
     On the logit scale: logit(t / (t + rest)) = log t - log rest.
     Factors whose terms repeat each other have one together.
     """
-    found = variance_shares(fits)
+    found = shares_of_variance(fits)
     total, d_total, phi_total = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
     first, d_first, phi_first = (part.sum(axis=1) for part in (found.intercept, found.d_intercept, found.intercept_phi))
     labels, parts, phi = [], [], []
@@ -65,8 +66,11 @@ def icc_estimates(fits: Selection) -> ShareEstimates:
 
 
 def nakagawa_estimates(fits: Selection) -> ShareEstimates:
-    """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them."""
-    found = variance_shares(fits)
+    """Marginal and conditional R2 of Nakagawa and Schielzeth (2013), with random slopes as Johnson (2014) has them.
+
+    Those of generalised models are of Nakagawa, Johnson and Schielzeth (2017).
+    """
+    found = shares_of_variance(fits)
     total, d_total, phi = (part.sum(axis=1) for part in (found.random, found.d_random, found.random_phi))
     marginal = (found.fixed, found.d_fixed, total + found.residual, d_total + found.d_residual)
     conditional = (found.fixed + total, found.d_fixed + d_total, found.residual, found.d_residual)
@@ -119,6 +123,8 @@ def _estimates(
     slope = scale.derivative(np.where(inside, value, 0.5))
     variance = np.where(inside & ~lost, found.variance_of(jacobian) * slope**2, np.nan)
     names = [f"{what} {' '.join(map(str, row))}" for row in labels.to_numpy()]
+    if found.method:
+        labels = labels.assign(method=found.method)
     return ShareEstimates(labels, names, np.where(lost, np.nan, value), variance, scale, lost)
 
 

@@ -74,7 +74,8 @@ def varcorr_frame(fits: Selection) -> pd.DataFrame:
             _rows(fits, label, names[a], names[b], cov[:, a, b], cor[:, a, b])
             for a, b in combinations(range(term.q), 2)
         ]
-    parts.append(_rows(fits, "Residual", None, None, fits.sigma**2, fits.sigma))
+    if fits.fitted.has_sigma:
+        parts.append(_rows(fits, "Residual", None, None, fits.sigma**2, fits.sigma))
     order = np.concatenate([np.arange(fits.n_sets) * len(parts) + j for j in range(len(parts))])
     stacked = pd.concat(parts, ignore_index=True)
     return stacked.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)

@@ -11,12 +11,16 @@ import scipy
 from ..errors import PoolingWarning, quiet, shortened, warn
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
+from ..inference.shape_parameters import shape_parameters
 from ..inference.variance_parameters import VarianceParameters, variance_parameters
-from ..pooling import FISHER_Z, LOG, PooledColumns, TransformedPool, pool_scalars, pool_transformed
+from ..pooling import FISHER_Z, LOG, pool_scalars, pool_transformed
 from .checks import checks
+from .coefficients import rubin_columns, transformed_columns
 from .varcorr import term_labels
 
 Scales = Literal["sdcor", "vcov"]
+# group of the rows of shape parameters of the response
+RESPONSE = "Response"
 # standard error of log(SD) from which an interval of the SD says nothing: its ends differ by a factor of 2,500
 NEAR_ZERO = 2.0
 # the same of a table: the standard error of the SD is as large as the SD, and its limits differ by a factor of 50
@@ -25,7 +29,7 @@ WIDE = (
     "the standard error of {} is as large as the estimate or larger, so that the limits, made on the log scale, are of "
     "no use"
 )
-WIDE_FIT = f"{WIDE}; confint('profile') has limits that can be used"
+WIDE_FIT = f"{WIDE}; confint('{{}}') has limits that can be used"
 WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
@@ -43,10 +47,16 @@ def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Sca
 
 
 def ran_pars_table(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
-    """Variance parameters of one fit, or pooled; see ``PooledLmer.tidy``."""
+    """Variance parameters, and shape parameters of the response, of one fit or pooled; see ``PooledLmer.tidy``."""
     checks.choice(scales, Scales, "scales=")
     checks.level(conf_level)
-    return (_of_fit if fits.n_sets == 1 else _pooled)(fits, conf_level, scales)
+    table = (_of_fit if fits.n_sets == 1 else _pooled)(fits, conf_level, scales)
+    rows = shape_rows(fits, conf_level)
+    if not len(rows):
+        return table
+    attrs, table = table.attrs, pd.concat([table, rows], ignore_index=True)
+    table.attrs = attrs
+    return table
 
 
 def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
@@ -73,7 +83,7 @@ def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
         table[name] = np.where(np.isnan(error), np.nan, limit)
     wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
     if wide.any():
-        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide))]
+        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide), "profile" if fit.fitted.has_sigma else "boot")]
     return table
 
 
@@ -121,31 +131,6 @@ def _pooled(fits: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
     return out
 
 
-def transformed_columns(pooled: TransformedPool) -> pd.DataFrame:
-    """What is known of parameters that were pooled on a transformed scale, one row each."""
-    z = pooled.transformed
-    return pd.DataFrame(
-        {
-            "estimate": pooled.estimate,
-            "std_error": pooled.std_error,
-            "conf_low": pooled.conf_low,
-            "conf_high": pooled.conf_high,
-            "scale": pooled.scale,
-            **_rubin(z),
-            "scaled_estimate": z.estimate,
-            "scaled_se": z.std_error,
-            "ubar": pooled.ubar,
-            "b": pooled.b,
-            "t": pooled.t,
-            "n_used": pooled.m_used,
-        }
-    )
-
-
-def _rubin(z: PooledColumns) -> dict[str, np.ndarray]:
-    return {"df": z.df, "riv": z.riv, "lambda": z.lambda_, "fmi": z.fmi}
-
-
 def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters, conf_level: float) -> pd.DataFrame:
     """Variances as squares of the pooled SDs; covariances pooled as they are."""
     out, is_sd = table.copy(), found.is_sd
@@ -168,7 +153,12 @@ def _as_variances(table: pd.DataFrame, fitted: Fitted, found: VarianceParameters
         )
         limits = [unit * float(v[0]) for v in (pool.estimate, pool.std_error, pool.conf_low, pool.conf_high)]
         parts = [unit * unit * float(v[0]) for v in (pool.ubar, pool.b, pool.t)]
-        out.loc[j, names + scaled] = [*limits, *(float(v[0]) for v in _rubin(pool).values()), *limits[:2], *parts]
+        out.loc[j, names + scaled] = [
+            *limits,
+            *(float(v[0]) for v in rubin_columns(pool).values()),
+            *limits[:2],
+            *parts,
+        ]
     return out
 
 
@@ -202,3 +192,31 @@ def _say_boundary(table: pd.DataFrame, names: list[str], boundary: np.ndarray, f
         )
         warn(text, PoolingWarning)
         table.attrs["notes"] = [*table.attrs.get("notes", []), text]
+
+
+# -- shape parameters of the response -----------------------------------------------------------------------------
+
+
+def shape_rows(fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Size, shape or thresholds: estimate, standard error and limits from their scale; empty where there are none."""
+    names = fits.fitted.shape_names
+    if not names:
+        return pd.DataFrame()
+    found = shape_parameters(fits)
+    table = pd.DataFrame({"group": RESPONSE, "term": names})
+    if fits.n_sets > 1:
+        pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=names)
+        return pd.concat([table, transformed_columns(pooled)], axis=1).assign(n_boundary=0)
+    phi, error = found.scale.forward(found.value[0]), np.sqrt(found.variance[0])
+    half = scipy.special.ndtri((1 + conf_level) / 2) * error
+    return table.assign(
+        estimate=found.value[0],
+        std_error=found.scale.inverse_derivative(phi) * error,
+        conf_low=found.scale.inverse(phi - half),
+        conf_high=found.scale.inverse(phi + half),
+    )
+
+
+def shape_values(fits: Selection) -> np.ndarray:
+    """Estimates of the shape parameters, (K, s)."""
+    return shape_parameters(fits).value if fits.fitted.shape_names else np.zeros((fits.n_sets, 0))
