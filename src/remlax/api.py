@@ -40,7 +40,6 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
-from .names import ARGUMENTS, explains_arguments
 from .results import LmerFit, LmerFitList
 from .tables.notes import redundancy_notes
 
@@ -49,7 +48,6 @@ Optimizer = LBFGS | Newton
 _log = logging.getLogger(__name__)
 
 
-@explains_arguments(ARGUMENTS)
 def lmer(
     formula: str,
     data: pd.DataFrame,
@@ -147,7 +145,6 @@ def lmer(
     return LmerFit(Selection.all_of(fitted))
 
 
-@explains_arguments(ARGUMENTS)
 def lmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],

@@ -26,7 +26,7 @@ from .fitting.responses.response import read_response
 from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton
-from .names import GLMM_ARGUMENTS, explains_arguments
+from .names import GLMM_ARGUMENTS, refuse_arguments
 from .results.glmer import GlmerFit, GlmerFitList
 
 # data sets without a maximum that have a warning of their own
@@ -35,7 +35,6 @@ MOST_SAID = 3
 _log = logging.getLogger(__name__)
 
 
-@explains_arguments(GLMM_ARGUMENTS)
 def glmer(
     formula: str,
     data: pd.DataFrame,
@@ -49,6 +48,7 @@ def glmer(
     contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
+    **others: object,
 ) -> GlmerFit:
     """Fit a generalised linear mixed model to one data frame by maximum likelihood.
 
@@ -81,6 +81,8 @@ def glmer(
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same estimates.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
         As in `lmer`.
+    **others
+        None: arguments of lme4's glmer are refused, with what they are called here.
 
     Returns
     -------
@@ -108,6 +110,7 @@ def glmer(
     >>> fit.fixef().round(3).to_dict()
     {'Intercept': -0.449, 'ses': 0.715}
     """
+    refuse_arguments("glmer", others, GLMM_ARGUMENTS)
     mesh = device_mesh(device)
     kind, parsed = _read(formula, family, link, information, contrasts)
     frame, kept = complete_rows(data, parsed, weights, offset)
@@ -124,7 +127,6 @@ def glmer(
     return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, optimizer, mesh)))
 
 
-@explains_arguments(GLMM_ARGUMENTS)
 def glmer_list(
     formula: str,
     datasets: ImputedData | Iterable[pd.DataFrame] | Mapping[object, pd.DataFrame],
@@ -138,6 +140,7 @@ def glmer_list(
     contrasts: Contrasts | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
+    **others: object,
 ) -> GlmerFitList:
     """Fit one generalised linear mixed model to several data sets at once.
 
@@ -148,7 +151,7 @@ def glmer_list(
     datasets : ImputedData, or list or dict of pandas.DataFrame
         K data sets with the same columns; rows and groups may differ. No row is ever left out: a missing cell is an
         error.
-    family, link, n_quad, information, contrasts, optimizer, device
+    family, link, n_quad, information, contrasts, optimizer, device, **others
         As in `glmer`.
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
@@ -174,6 +177,7 @@ def glmer_list(
     >>> len(fits), fits.fixef().shape
     (5, (5, 2))
     """
+    refuse_arguments("glmer_list", others, GLMM_ARGUMENTS)
     mesh = device_mesh(device)
     kind, parsed = _read(formula, family, link, information, contrasts)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)

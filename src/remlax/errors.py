@@ -64,10 +64,6 @@ class UnknownNameError(RemlaxError, AttributeError):
     """There is no such name; the message says what other packages' names are called here."""
 
 
-class UnknownArgumentError(RemlaxError, TypeError):
-    """A function was given an argument that has another name here, or that it does not have."""
-
-
 class RemlaxWarning(UserWarning):
     """Base class of every warning that remlax emits."""
 

@@ -7,10 +7,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from .errors import UnknownArgumentError, UnknownNameError
+from .errors import UnknownNameError
 
 _GLM = "rx.glmer(formula, data, family), with family 'binomial', 'poisson', 'negative-binomial', 'gamma' or 'ordinal'"
 _PER_FIT = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
@@ -76,38 +75,20 @@ NAMES = {
 }
 
 
-# arguments of lme4's functions
-ARGUMENTS = {
-    "REML": "use reml=",
-    "family": "use rx.glmer or rx.glmer_list",
-    "na_action": "rows with missing cells are left out, with a warning",
-    "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
-}
-GLMM_ARGUMENTS = ARGUMENTS | {
+# arguments of lme4's glmer, which have other names or no sense here
+GLMM_ARGUMENTS = {
     "nAGQ": "use n_quad=",
     "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
+    "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
 }
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def explains_arguments(hints: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function say what arguments of other programs are called here."""
+def refuse_arguments(function: str, given: Iterable[str], hints: Mapping[str, str]) -> None:
+    """Raise TypeError for arguments that a function does not have, with what they are called here."""
     known = {name: hint for names, hint in hints.items() for name in names.split()}
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        own = inspect.signature(function).parameters
-
-        @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in kwargs:
-                if name in known and name not in own:
-                    raise UnknownArgumentError(f"{function.__name__} has no argument {name!r}: {known[name]}")
-            return function(*args, **kwargs)
-
-        return call
-
-    return decorate
+    for name in given:
+        said = f": {known[name]}" if name in known else ""
+        raise TypeError(f"{function}() has no argument {name!r}{said}")
 
 
 def _key(name: str) -> str:
