@@ -1,4 +1,4 @@
-"""Fit linear mixed models to many data sets at once by REML in JAX, and pool them.
+"""Fit linear and generalised linear mixed models to many data sets at once in JAX, and pool them.
 
 The subpackages ``impute`` (missing data) and ``sim`` (simulation studies) are imported when they are first used, as in
 ``rx.impute.emb(data)``.

@@ -279,7 +279,7 @@ def _warn_two_values(rows: ModelRows) -> None:
             return
     warn(
         f"the response {rows.formula.response!r} has two values ({low:g} and {high:g}) and is fitted as a number, by a "
-        "linear probability model: for a logistic mixed model use lme4's glmer or glmmTMB in R, or bambi in Python",
+        "linear probability model: for a logistic mixed model use rx.glmer or rx.glmer_list",
         TwoValuedResponseWarning,
     )
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .errors import UnknownNameError
 
-_NO_GLM = "not here: remlax fits linear models; use lme4's glmer or glmmTMB in R, or bambi in Python, for others"
+_GLM = "rx.glmer(formula, data, family), with family 'binomial', 'poisson', 'negative-binomial', 'gamma' or 'ordinal'"
 _PER_FIT = "not pooled: fits.glance() has one per data set; rx.anova(fits, smaller_fits, method='D4') compares models"
 # those of one kind of object or of one module alone stand after its name and a dot
 NAMES = {
     "lmerModList with data.with data.fit": "rx.lmer_list(formula, data)",
     "mixed MixedLM smf update fit": "rx.lmer(formula, data), which returns the fit",
-    "glm logit": _NO_GLM,  # and every name with glm in it
+    "glm logit probit clmm polr": _GLM,  # and every name with glm in it
+    "glmerModList": "rx.glmer_list(formula, frames, family)",
     "blmer blmerModList brm": "not here: models have no priors; use blme or brms in R, or bambi in Python",
     "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",
     "pool combine": "fits.pool(), where fits = rx.lmer_list(formula, frames)",
@@ -82,7 +83,7 @@ _HINTS = {_key(name): hint for names, hint in NAMES.items() for name in names.sp
 
 
 def _hint(name: str, where: str = "") -> str:
-    return _HINTS.get(where + ("glm" if "glm" in name.lower() else _key(name)), "")
+    return _HINTS.get(where + _key(name), _HINTS["glm"] if "glm" in name.lower() and not where else "")
 
 
 def _of_fit(name: str, *kinds: type) -> str:

@@ -55,3 +55,11 @@ def fit(name: str) -> rx.GlmerFit:
     """Fit one of `FORMULAS`."""
     formula, family, link = FORMULAS[name]
     return rx.glmer(formula, frame(), family, link=link)
+
+
+@cache
+def fits() -> rx.GlmerFitList:
+    """Fits to three data sets whose predictor x differs."""
+    rng = np.random.default_rng(7)
+    sets = [frame().assign(x=frame()["x"] + 0.3 * rng.normal(size=len(frame()))) for _ in range(3)]
+    return rx.glmer_list("y ~ x + f + (1 | g)", sets)

@@ -87,7 +87,11 @@ def dense_deviance(
     return float(-2 * density(eta).sum() + u @ u + logdet)
 
 
-@pytest.mark.parametrize("name", CASES)
+# these compile for long, and their parts are compared in test_quadrature as well
+SLOW = ("cloglog", "thresholds")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES])
 def test_deviance_and_derivatives(name: str) -> None:
     family, q, levels = CASES[name]
     rows = make_rows(family, q, levels)

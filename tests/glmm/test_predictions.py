@@ -8,8 +8,11 @@ import pytest
 from row_fits import fit, frame
 from scipy import integrate, stats
 
+import remlax as rx
 from remlax.errors import DataError
-from remlax.predict.mean_response import averaged
+from remlax.predict.glmm_error import covariance_of, row_gradients
+from remlax.predict.mean_response import averaged, linear
+from remlax.predict.newdata import include_level, rows_of_fit
 
 INVERSE = {
     "logit": lambda e: 1 / (1 + np.exp(-e)),
@@ -203,3 +206,50 @@ def test_what_has_no_meaning_is_refused() -> None:
         fit("ordinal").predict(level="average", scale="link")
     with pytest.raises(DataError, match="scale="):
         fit("binary").predict(scale="odds")
+
+
+# glmmTMB 1.1.5, predict(m, se.fit = TRUE, type = "link") of rows 1 to 3, then of rows 1 and 2 in a new group
+GLMMTMB = {
+    "binary": (
+        [-0.558037976959, -1.632888187557, -0.201316381633, -0.2294438469, -1.3042940575],
+        [0.650778900648, 0.735510753474, 0.629580360123, 1.27263994369, 1.29233105208],
+    ),
+    "negative-binomial": (
+        [0.781298422469, 0.520200975569, 1.057960050764, 0.690742778752, 0.429645331852],
+        [0.225592637550, 0.239562940371, 0.217084203308, 0.337305779233, 0.346566211824],
+    ),
+    "poisson": (
+        [0.570792286665, 0.421335590366, 0.729158189696, 0.499513179137, 0.216830573169],
+        [0.270946350872, 0.347743613650, 0.209462946632, 0.499971802630, 0.590427385287],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GLMMTMB)
+def test_errors_are_those_of_glmmtmb(name: str) -> None:
+    known = fit(name).predict(frame().head(3), scale="link", interval="confidence")
+    new = fit(name).predict(frame().head(2).assign(g="?"), scale="link", interval="confidence", new_levels="draw")
+    both = pd.concat([known, new])
+    np.testing.assert_allclose(both["estimate"], GLMMTMB[name][0], rtol=1e-5)
+    np.testing.assert_allclose(both["std_error"], GLMMTMB[name][1], rtol=1e-5)
+
+
+def test_errors_of_crossed_factors_are_those_of_dense_matrices() -> None:
+    n = len(frame())
+    rng, item = np.random.default_rng(3), np.tile(np.arange(8), n // 8)
+    chance = INVERSE["logit"](frame()["x"] / 2 + rng.normal(size=8)[item] + rng.normal(size=20)[np.arange(n) // 10])
+    data = frame().assign(item=[f"i{j}" for j in item], z=(rng.random(n) < chance).astype(int))
+    found = rx.glmer("z ~ x + (1 | g) + (1 | item)", data)
+    fitted, sd = found.selection.fitted, found.varcorr().set_index("group")["sdcor"]
+    z = np.concatenate([pd.get_dummies(data[name]).to_numpy(float) * sd[name] for name in ("g", "item")], axis=1)
+    mean = found.fitted().to_numpy()
+    m = z.T @ ((mean * (1 - mean))[:, None] * z) + np.eye(z.shape[1])
+    frame_rows = rows_of_fit(found.selection, include_level(fitted, "group")).frame(0)
+    by = linear(np.zeros(n), fitted.shape[0])
+    given = row_gradients(fitted, frame_rows, by, np.zeros((n, 2)), slice(0, n)).effects
+    through = covariance_of(fitted, 0, given)
+    own = sum(np.einsum("jlq,jlq->j", left, right) for left, right in zip(given, through, strict=True))
+    np.testing.assert_allclose(own, np.einsum("ri,ri->r", z, np.linalg.solve(m, z.T).T), rtol=1e-8)
+    drawn = found.predict_interval(data.head(3), n_sims=10_000, seed=1, scale="link", return_draws=True)
+    table = found.predict(data.head(3), scale="link", interval="confidence")
+    np.testing.assert_allclose(drawn.std(axis=1), table["std_error"], rtol=0.04)

@@ -13,7 +13,7 @@ from ..engine.fit import fit, solve_batch
 from ..engine.shapes import host_leaf
 from ..kernels.inference import VarianceInformation, conditional_modes, solve, variance_information
 from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, Newton, Optimum
+from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
@@ -24,7 +24,7 @@ from .unseen import depend_on_unseen
 
 
 @dataclass(frozen=True)
-class ModeSearch:
+class Modes:
     """Conditional modes of one term over all data sets: modes (K, levels, q), variances (K, levels, q, q)."""
 
     modes: np.ndarray
@@ -127,6 +127,15 @@ class Fitted:
         """Boolean (K,)."""
         return np.asarray(self.status == CONVERGED)
 
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set, in words."""
+        return STATUS_TEXT[int(self.status[k])]
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether thresholds take the place of the intercept."""
+        return False
+
     def relative_factor(self, term: int) -> np.ndarray:
         """Lambda of one term, (K, q, q)."""
         return self._factor(term, self.theta)
@@ -153,7 +162,7 @@ class Fitted:
         return float(solve_batch(one, self.model.inner_theta(theta[None])).value[0])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         # they depend on theta and beta only: one program serves REML and ML
         found = run(conditional_modes, self.model.batch.with_reml(True), self.inner, self.gamma)
@@ -162,7 +171,7 @@ class Fitted:
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.asarray(modes)[:, :levels]) * self.model.y_scale[:, None, None]
             spread = unit.variances(np.asarray(variances)[:, :levels])
-            out.append(ModeSearch(user, spread * self.sigma[:, None, None, None] ** 2))
+            out.append(Modes(user, spread * self.sigma[:, None, None, None] ** 2))
         return tuple(out)
 
     @cached_property
@@ -173,11 +182,11 @@ class Fitted:
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
 
-    def modes(self, term: int) -> ModeSearch:
+    def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
         layout = self.model.layout.terms[term]
         both, cols = self.factor_modes[layout.factor], layout.columns
-        return ModeSearch(both.modes[:, :, cols], both.variances[:, :, cols, cols])
+        return Modes(both.modes[:, :, cols], both.variances[:, :, cols, cols])
 
     def fitted_values(self, k: int, *, random: bool = True) -> np.ndarray:
         """X beta (+ Z b) + offset of one data set, in row order."""

@@ -19,13 +19,14 @@ from ..glmm.families import Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
+from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes, independent_columns
 from .find_redundancy import find_redundancies
-from .fit import Fitted, ModeSearch
+from .fit import Fitted, Modes
 from .glmm_rows import glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
@@ -53,7 +54,7 @@ class GlmmFitted(Fitted):
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
     description : Description
-        ModeSearch and their derivatives, inside.
+        Modes and their derivatives, inside.
     """
 
     shape: np.ndarray
@@ -72,6 +73,15 @@ class GlmmFitted(Fitted):
     def family(self) -> Family:
         """Distribution and link."""
         return self.structure.family
+
+    def verdict(self, k: int) -> str:
+        """What became of the fit of one data set; why there is no maximum."""
+        return self.endless.get(k, super().verdict(k))
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Of an ordinal response."""
+        return self.family.name == "ordinal"
 
     def distribution(self, k: int) -> Distribution:
         """Distribution of the rows of one data set given their means."""
@@ -156,14 +166,14 @@ class GlmmFitted(Fitted):
         return self.at(k, theta, self.beta[k])
 
     @cached_property
-    def factor_modes(self) -> tuple[ModeSearch, ...]:
+    def factor_modes(self) -> tuple[Modes, ...]:
         """Conditional modes and variances per factor (elimination order), all terms of the factor together."""
         out = []
         found = zip(self.description.modes, self.description.variances, strict=True)
         for f, (modes, variances) in enumerate(found):
             levels, unit = self.model.layout.factors[f].n_levels, self.model.units[f]
             user = unit.effects(np.moveaxis(np.asarray(modes)[:, :, :levels], 1, 2))
-            out.append(ModeSearch(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
+            out.append(Modes(user, unit.variances(np.moveaxis(np.asarray(variances)[..., :levels], 3, 1))))
         return tuple(out)
 
 
@@ -257,7 +267,7 @@ def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
     return out
 
 
-def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> GlmmFitted:
+def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Optimise all data sets jointly, those that failed again from other starts."""
     best = _fit_once(model.batch, optimizer, 1.0)
     for spread in SPREADS:
@@ -268,11 +278,16 @@ def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: Newton) -> Glm
     return described(model, response, optimizer, *best)
 
 
-def _fit_once(batch: Batch, optimizer: Newton, spread: float, *, some: bool = False) -> tuple[Optimum, Description]:
+def _fit_once(
+    batch: Batch, optimizer: LBFGS | Newton, spread: float, *, some: bool = False
+) -> tuple[Optimum, Description]:
     structure = cast(GlmmStructure, batch.structure)
+    newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
-    limit = np.full(batch.n_sets, optimizer.max_iter, np.int32)
-    return run(fit, batch, start, np.full(batch.n_sets, spread), limit, some=some)
+    arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
+    if isinstance(optimizer, Newton):
+        return run(fit, batch, *arguments, some=some)
+    return run(fit, batch, *arguments, some=some, options=optimizer)
 
 
 Ends = tuple[Optimum, Description]
@@ -294,7 +309,7 @@ def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
 
 
 def described(
-    model: Assembled, response: GlmmResponse, optimizer: Newton, opt: Optimum, description: Description
+    model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton, opt: Optimum, description: Description
 ) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..kernels.criterion import Derivatives
-from ..kernels.newton import Optimum, minimise
+from ..kernels.lbfgs import LBFGS, run_jaxopt
+from ..kernels.newton import NewtonState, Optimum, minimise
 from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
 from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
@@ -27,7 +28,7 @@ class _Prediction(NamedTuple):
     moved: Effects
 
     def modes(self, parameters: Array) -> Effects:
-        """ModeSearch at other parameters, to first order."""
+        """Modes at other parameters, to first order."""
         step = parameters - self.at
         return tuple(u + jnp.einsum("a,aij->ij", step, d) for u, d in zip(self.effects, self.moved, strict=True))
 
@@ -47,7 +48,11 @@ class Description(NamedTuple):
 
 
 def fit(
-    parameters: Float[Array, " parameters"], spread: Float[Array, ""], max_iter: Int[Array, ""], problem: Glmm
+    parameters: Float[Array, " parameters"],
+    spread: Float[Array, ""],
+    max_iter: Int[Array, ""],
+    problem: Glmm,
+    options: LBFGS | None = None,
 ) -> tuple[Optimum, Description]:
     """Minimise -2 log L; every search for modes begins where the last one predicts them.
 
@@ -60,6 +65,8 @@ def fit(
     max_iter : Array, integer scalar
         Evaluations allowed.
     problem : Glmm
+    options : LBFGS, optional
+        jaxopt's L-BFGS makes the first step, and Newton steps certify where it ends.
 
     Returns
     -------
@@ -76,10 +83,18 @@ def fit(
         found, moved = _derivatives(point, at, problem)
         return found, _Prediction(at, point.effects, moved)
 
+    def value_and_grad(at: Array) -> tuple[Array, Array]:
+        found = derivatives_at(at, problem)
+        return found.value, found.grad
+
+    def leap(s: NewtonState, at_start: Array) -> tuple[Array, Array, Array]:
+        assert options is not None
+        return run_jaxopt(s, at_start, value_and_grad, options)
+
     zero = zero_effects(problem.structure, first.dtype)
     still = tuple(jnp.zeros((len(first), *u.shape), u.dtype) for u in zero)
     carry = _Prediction(first, zero, still)
-    optimum, end = minimise(first, evaluate, max_iter, carry=carry, look=True)
+    optimum, end = minimise(first, evaluate, max_iter, None if options is None else leap, carry, look=True)
     return optimum, _describe(end, problem)
 
 

@@ -23,7 +23,7 @@ from .dense import (
     scale_parts,
     times_lambda,
 )
-from .posterior import DenseElimination, LaplaceFactor
+from .posterior import DenseElimination, Elimination
 from .problem import Border, CrossProducts, Expansion, Problem, own_effects, repeat_zy
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
             out.append(jnp.where((row == col), square, square / 2))
         return tuple(out)
 
-    def eliminate(self, theta: Float[Array, " d"]) -> LaplaceFactor:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """See `Problem`."""
         lams, products = self.structure.theta_map.factors(theta), self.products
         half = level_roots(products.zz[0], lams[0])
@@ -220,7 +220,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
         dense_half = times_lambda(root, tuple(lam.T for lam in lams[1:]), self.structure)
         return DenseElimination((half,), (solved,), dense_half, root @ parts.right)
 
-    def through(self, rows: Rows, found: LaplaceFactor, out: RowMoments) -> RowMoments:
+    def through(self, rows: Rows, found: Elimination, out: RowMoments) -> RowMoments:
         """See `Problem`."""
         assert isinstance(found, DenseElimination)  # what `eliminate` returns
         half = jnp.moveaxis(found.half[0], 2, 0)[rows.codes[0]]
@@ -244,7 +244,7 @@ class Crossed(Problem[CrossedStructure, CrossedProducts]):
 
     def draw_effects(
         self,
-        found: LaplaceFactor,
+        found: Elimination,
         weight: Float[Array, "sims w"],
         scale: Float[Array, " sims"],
         noise: tuple[Float[Array, "sims _q _levels"], ...],

@@ -77,7 +77,7 @@ def conditional_modes(
 
     Returns
     -------
-    ModeSearch
+    Modes
         In units of the scaled response and scaled Z columns; the caller scales back.
     """
     v = jnp.concatenate([-gamma, jnp.ones(1, gamma.dtype)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -89,14 +90,14 @@ def lbfgs(
         return criterion.derivatives(t, problem), carry
 
     def leap(s: NewtonState, first: Array) -> tuple[Array, Array, Array]:
-        return _run_jaxopt(s, first, problem, options, criterion)
+        return run_jaxopt(s, first, lambda t: criterion.value_and_grad(t, problem), options)
 
     start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
     return minimise(start, evaluate, max_iter, leap)[0]
 
 
-def _run_jaxopt(
-    s: NewtonState, first: Array, problem: Problem[Any, Any], options: LBFGS, criterion: Criterion
+def run_jaxopt(
+    s: NewtonState, first: Array, value_and_grad: Callable[[Array], tuple[Array, Array]], options: LBFGS
 ) -> tuple[Array, Array, Array]:
     """Step (d,) to where L-BFGS ends, the decrement as it is there by its own coordinates, and iterations."""
     root = preconditioner(s.hess)
@@ -106,7 +107,7 @@ def _run_jaxopt(
     root = root * jnp.sqrt(jnp.minimum(1.0, allowed / jnp.where(size > 0, size, 1.0)))
 
     def fun(phi: Array) -> tuple[Array, Array]:
-        value, grad = criterion.value_and_grad(s.theta + root @ phi, problem)
+        value, grad = value_and_grad(s.theta + root @ phi)
         return value - s.value, root.T @ grad
 
     solver = load_jaxopt().LBFGS(fun, value_and_grad=True, stepsize=1.0, history_size=HISTORY)

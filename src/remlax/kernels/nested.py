@@ -15,7 +15,7 @@ from jax import Array
 from ..shapes import Float, Int
 from .blocks import apply_levels, eliminate_levels, eliminate_near, level_roots, sum_by_level
 from .nested_derivatives import Stage, nested_derivatives
-from .posterior import LaplaceFactor
+from .posterior import Elimination
 from .problem import Border, CrossProducts, Expansion, Problem, Structure, own_effects, repeat_zy
 from .theta import mapped_factors, reversed_columns
 
@@ -120,7 +120,7 @@ class Nested(Problem[Structure, CrossProducts]):
         """See `Problem`."""
         return tuple(jnp.moveaxis(part + jnp.swapaxes(part, 0, 1), 2, 0) / 2 for part in by_zz)
 
-    def eliminate(self, theta: Float[Array, " d"]) -> LaplaceFactor:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """See `Problem`."""
         zz, zr = list(self.products.zz), list(self.products.zr)
         halves: list[Array] = []
@@ -129,9 +129,9 @@ class Nested(Problem[Structure, CrossProducts]):
             halves.append(level_roots(zz[f], lam))
             solved.append(jnp.einsum("kil,kjl,jrl->irl", halves[f], halves[f], zr[f]))
             self._update(zz, zr, f, solved[f])
-        return LaplaceFactor(tuple(halves), tuple(solved))
+        return Elimination(tuple(halves), tuple(solved))
 
-    def through(self, rows: Rows, found: LaplaceFactor, out: RowMoments) -> RowMoments:
+    def through(self, rows: Rows, found: Elimination, out: RowMoments) -> RowMoments:
         """See `Problem`."""
         waiting: list[list[tuple[Array, Array]]] = [[(c, z)] for c, z in zip(rows.codes, rows.z, strict=True)]
         for f in range(self.structure.n_factors):
@@ -152,7 +152,7 @@ class Nested(Problem[Structure, CrossProducts]):
 
     def draw_effects(
         self,
-        found: LaplaceFactor,
+        found: Elimination,
         weight: Float[Array, "sims w"],
         scale: Float[Array, " sims"],
         noise: tuple[Float[Array, "sims _q _levels"], ...],

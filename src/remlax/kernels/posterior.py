@@ -21,7 +21,7 @@ from .problem import Problem, Structure
 
 
 @dataclass(frozen=True)
-class LaplaceFactor:
+class Elimination:
     """How every random effect depends on coarser ones and on W = [X y].
 
     half : tuple of Array (q, q, L)
@@ -35,7 +35,7 @@ class LaplaceFactor:
 
 
 @dataclass(frozen=True)
-class DenseElimination(LaplaceFactor):
+class DenseElimination(Elimination):
     """The same with a dense block.
 
     dense_half : Array (n, n)

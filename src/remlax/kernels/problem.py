@@ -56,7 +56,7 @@ class Expansion(NamedTuple):
 
 
 if TYPE_CHECKING:
-    from .posterior import LaplaceFactor, RowMoments, Rows
+    from .posterior import Elimination, RowMoments, Rows
 
 
 @dataclass(frozen=True)
@@ -252,17 +252,17 @@ class Problem(ABC, Generic[S, P]):
         """Cut derivatives in Z'Z into levels, made symmetric: (levels, q, q) per factor."""
 
     @abstractmethod
-    def eliminate(self, theta: Float[Array, " d"]) -> LaplaceFactor:
+    def eliminate(self, theta: Float[Array, " d"]) -> Elimination:
         """Eliminate the random effects as `marginal` does, and keep what going back needs."""
 
     @abstractmethod
-    def through(self, rows: Rows, found: LaplaceFactor, out: RowMoments) -> RowMoments:
+    def through(self, rows: Rows, found: Elimination, out: RowMoments) -> RowMoments:
         """Carry predictions x'gamma + z'b through the elimination of b."""
 
     @abstractmethod
     def draw_effects(
         self,
-        found: LaplaceFactor,
+        found: Elimination,
         weight: Float[Array, "sims w"],
         scale: Float[Array, " sims"],
         noise: tuple[Float[Array, "sims _q _levels"], ...],
@@ -271,7 +271,7 @@ class Problem(ABC, Generic[S, P]):
 
         Parameters
         ----------
-        found : LaplaceFactor
+        found : Elimination
         weight : Array (S, w)
             (-gamma, 1).
         scale : Array (S,)
@@ -324,7 +324,7 @@ def repeat_zy(zr: Array, zy: np.ndarray) -> Array:
     return cast(Array, whole)
 
 
-def own_effects(found: LaplaceFactor, weight: Array, scale: Array, noise: tuple[Array, ...]) -> list[Array]:
+def own_effects(found: Elimination, weight: Array, scale: Array, noise: tuple[Array, ...]) -> list[Array]:
     """Draws of the effects of eliminated factors, what the other factors take from them not taken off yet."""
     return [
         jnp.einsum("iwl,sw->sil", solved[:, -weight.shape[1] :], weight)

@@ -14,6 +14,7 @@ from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..results import LmerFitList, PooledLmer
 from ..results.table_words import term_words
+from ..tables.exponentiate import exponentiated
 from ..tables.varcorr import varcorr_frame
 from ..tables.variance import TOO_WIDE
 from .marks import (
@@ -30,7 +31,7 @@ from .marks import (
     plain,
     row_ticks,
 )
-from .model import Model, level_of, pooled_only, selection_of
+from .model import Model, level_of, pooled_only, ratios_of, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,15 +48,22 @@ MEASURES = {
 
 
 def forest(
-    model: Model, *, intercept: bool = False, labels: Mapping[str, str] | None = None, ax: Axes | None = None
+    model: Model,
+    *,
+    intercept: bool = False,
+    exponentiate: bool = False,
+    labels: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the fixed effects with their confidence intervals; pooled, each imputation's estimate as a faint mark.
 
     Parameters
     ----------
-    model : LmerFit or PooledLmer
+    model : LmerFit, PooledLmer, GlmerFit or PooledGlmer
     intercept : bool, default False
         Draw the intercept as well; it is often on another scale.
+    exponentiate : bool, default False
+        Odds ratios (logit), rate ratios or ratios of means (log) of a generalised model, on a logarithmic axis.
     labels : dict, optional
         Words for terms (``"sex[T.m]"``) or variables (``"sex"``), as in `model_table`.
     ax : matplotlib Axes, optional
@@ -64,7 +72,7 @@ def forest(
     Raises
     ------
     DataError
-        Not a fit, or a model without coefficients to draw.
+        Not a fit, a model without coefficients to draw, or coefficients that are no logarithms of ratios.
 
     Examples
     --------
@@ -78,11 +86,18 @@ def forest(
     keep = np.flatnonzero((table["term"] != "Intercept") | intercept)
     if not len(keep):
         raise DataError("the model has no coefficient besides the intercept: use intercept=True")
-    each = fits.beta[:, keep]
+    each, ratios = fits.beta[:, keep], ""
+    if exponentiate:
+        ratios, link = ratios_of(model)
+        table, each = exponentiated(table, link), np.exp(each)
     words = check_labels(labels, [*table["term"], *variables(fits.rows.formula.fixed_tree)])
     ax = _intervals(table.iloc[keep], [term_words(term, words) for term in table["term"].iloc[keep]], each, ax)
-    ax.axvline(0, color="black", linewidth=0.8, zorder=0)
-    ax.set_xlabel(f"Coefficient ({level_of(model):.0%} CI)")
+    ax.axvline(1 if exponentiate else 0, color="black", linewidth=0.8, zorder=0)
+    ax.set_xlabel(f"{ratios or 'Coefficient'} ({level_of(model):.0%} CI)")
+    if exponentiate:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("{x:g}")
     return ax
 
 
@@ -90,6 +105,8 @@ def variance_components(
     model: Model, *, kind: Component = "sd", labels: Mapping[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the standard deviations of the random effects and the residual, or their correlations, with intervals.
+
+    A generalised model has no residual; its random effects are on the scale of the link.
 
     A component on the boundary, or not identified, has no interval and is drawn hollow, and so is one whose
     interval says nothing (its standard error is as large as itself); faint marks are the imputations.

@@ -9,11 +9,13 @@ import pandas as pd
 
 from ..design.syntax import variables
 from ..errors import DataError, RankDeficientWarning, quiet, warn
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
 from ..predict.observations import model_frames, used_as_number
 from ..predict.prediction import Interval, predict_table
-from ..results import LmerFit, PooledLmer
+from ..results import GlmerFit, LmerFit, PooledGlmer, PooledLmer
+from ..tables.exponentiate import ratio_words
 
 Model: TypeAlias = LmerFit | PooledLmer
 
@@ -25,6 +27,22 @@ def selection_of(model: Model) -> Selection:
     raise DataError(
         f"a figure shows one fit or a pooled model, not a {type(model).__name__}: use fits.pool() or fits[0]"
     )
+
+
+def family_of(model: Model) -> str:
+    """Family of a generalised model; empty for a linear one."""
+    fitted = selection_of(model).fitted
+    return fitted.family.name if isinstance(fitted, GlmmFitted) else ""
+
+
+def ratios_of(model: Model) -> tuple[str, str]:
+    """What exponentiated coefficients are, with a capital, and the link; DataError where they are no ratios."""
+    fitted = selection_of(model).fitted
+    words = ratio_words(fitted.family) if isinstance(fitted, GlmmFitted) else ""
+    if not isinstance(fitted, GlmmFitted) or not words:
+        raise DataError("exponentiate=True is for generalised models with a logit, log or cloglog link")
+    words = words.replace("ratios", "ratio")
+    return words[0].upper() + words[1:], fitted.family.link
 
 
 def pooled_only(model: Model, what: str) -> PooledLmer:
@@ -43,10 +61,17 @@ def level_of(model: Model) -> float:
 def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float | None) -> pd.DataFrame:
     """Predictions for rows of new data, with limits where a level is given; NaN where there is none."""
     fits = selection_of(model)
-    rows = read_newdata(fits, frame, include_level(fits.fitted, level), "error")
-    _check_points(rows)
     interval: Interval | None = None if conf_level is None else "confidence"
     level_of_limits = 0.95 if conf_level is None else conf_level
+    if isinstance(model, GlmerFit | PooledGlmer):
+        if family_of(model) == "ordinal":
+            raise DataError(
+                "the figure shows one mean, and an ordinal response has a probability for every category: draw those "
+                "that predict(newdata, level='population', interval='confidence') gives"
+            )
+        return model.predict(frame, level=level, interval=interval, conf_level=level_of_limits)
+    rows = read_newdata(fits, frame, include_level(fits.fitted, level), "error")
+    _check_points(rows)
     with quiet(RankDeficientWarning):
         return predict_table(fits, rows, interval, level_of_limits, model._dfcom)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import scipy
 
+from ..errors import DataError
+from ..inference.glmm import glmm_fitted
+from ..predict.glmm_residuals import GlmmResidualType, glmm_residual_values
 from ..predict.residuals import ResidualType, residual_values
 from .marks import ACCENT, FAINT, MAIN, axes, legend
-from .model import Model, normal_scores, selection_of
+from .model import Model, family_of, normal_scores, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMES = {
+    "deviance": "Deviance residual",
+    "quantile": "Quantile residual",
     "response": "Residual",
     "pearson": "Pearson residual",
     "scaled": "Scaled residual",
@@ -22,15 +27,23 @@ NAMES = {
 }
 
 
-def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | None = None) -> Axes:  # noqa: A002 (R's name)
+def residual_fitted(
+    model: Model,
+    *,
+    type: ResidualType | GlmmResidualType = "pearson",  # noqa: A002 (R's name)
+    ax: Axes | None = None,
+) -> Axes:
     """Draw residuals against fitted values, with their mean along the fitted values.
+
+    Single residuals of a binary response say little: look at the means in bins, or at quantile residuals.
 
     Parameters
     ----------
-    model : LmerFit or PooledLmer
+    model : LmerFit, PooledLmer, GlmerFit or PooledGlmer
         Of a pooled model the residuals of all imputations are drawn, and a mean for each.
-    type : {"pearson", "response", "scaled", "marginal"}, default "pearson"
-        As `LmerFit.residuals`.
+    type : {"pearson", "response", "scaled", "marginal", "deviance", "quantile"}, default "pearson"
+        As `LmerFit.residuals`, or as `GlmerFit.residuals`. An ordinal response has ``"quantile"`` alone, against the
+        linear predictor.
     ax : matplotlib Axes, optional
         Axes to draw on, which are returned; new ones by default.
 
@@ -55,6 +68,8 @@ def residual_fitted(model: Model, *, type: ResidualType = "pearson", ax: Axes | 
 def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the root of the absolute scaled residuals against fitted values: does the spread depend on the mean?
 
+    Of a generalised model they are quantile residuals, which have one spread where the model holds.
+
     Parameters
     ----------
     model, ax
@@ -72,9 +87,10 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     >>> rx.plot.scale_location(fit).get_xlabel()
     'Fitted value'
     """
-    sets = [(x, np.sqrt(np.abs(y))) for x, y in _sets(model, "scaled")]
+    kind = _standard(model)
+    sets = [(x, np.sqrt(np.abs(y))) for x, y in _sets(model, kind)]
     ax = _along_fitted(model, sets, ax)
-    ax.set_ylabel("√|scaled residual|")
+    ax.set_ylabel(f"√|{kind} residual|")
     ax.set_ylim(bottom=0)
     return ax
 
@@ -82,11 +98,13 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
 def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against normal quantiles.
 
-    Residuals are standardised. The band holds each of n independent normal numbers with probability 95 %.
+    Residuals are standardised. Those of a generalised model are quantile residuals (Dunn and Smyth 1996), which are
+    standard normal where it holds, and are drawn as they are. The band holds each of n independent normal numbers with
+    probability 95 %.
 
     Parameters
     ----------
-    model : LmerFit or PooledLmer
+    model : LmerFit, PooledLmer, GlmerFit or PooledGlmer
         Of a pooled model the mean over the imputations is drawn, and a faint line for each.
     ax : matplotlib Axes, optional
         Axes to draw on, which are returned; new ones by default.
@@ -103,11 +121,13 @@ def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     >>> rx.plot.qq_residuals(fit).get_xlabel()
     'Standard normal quantile'
     """
-    sets = [y for _, y in _sets(model, "scaled")]
+    kind = _standard(model)
+    sets = [y for _, y in _sets(model, kind)]
+    sets = sets if kind == "quantile" else [(y - y.mean()) / y.std() for y in sets]
     n = min(map(len, sets))
     prob = normal_scores(n)
     score = scipy.stats.norm.ppf(prob)
-    each = np.stack([np.quantile((y - y.mean()) / y.std(), prob, method="hazen") for y in sets])
+    each = np.stack([np.quantile(y, prob, method="hazen") for y in sets])
     rank = np.arange(1, n + 1)
     low, high = (scipy.stats.norm.ppf(scipy.stats.beta.ppf(p, rank, n + 1 - rank)) for p in (0.025, 0.975))
     ax = axes(ax)
@@ -116,13 +136,26 @@ def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     if len(sets) > 1:
         ax.plot(score, each.T, color=FAINT, linewidth=0.7, zorder=2)
     ax.plot(score, each.mean(axis=0), "o", color=MAIN, markersize=2.4, rasterized=True, zorder=3)
-    ax.set(xlabel="Standard normal quantile", ylabel="Standardised residual")
+    ax.set(
+        xlabel="Standard normal quantile", ylabel="Quantile residual" if kind == "quantile" else "Standardised residual"
+    )
     return ax
 
 
-def _sets(model: Model, type_: ResidualType) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fitted values and residuals of every imputation."""
+def _standard(model: Model) -> ResidualType | GlmmResidualType:
+    """Residuals that have one distribution where the model holds."""
+    return "quantile" if family_of(model) else "scaled"
+
+
+def _sets(model: Model, type_: ResidualType | GlmmResidualType) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fitted values and residuals of every imputation; a figure drawn twice is the same."""
     fits = selection_of(model)
+    if family_of(model):
+        chosen = cast(GlmmResidualType, type_)
+        return [(glmm_fitted(one).means(one.k), glmm_residual_values(one, chosen, one.k)) for one in fits.each]
+    if type_ in ("deviance", "quantile"):
+        raise DataError(f"type={type_!r} is of generalised models: use 'pearson', 'response', 'scaled' or 'marginal'")
+    type_ = cast(ResidualType, type_)
     return [(fits.fitted.fitted_values(one.k), residual_values(one, type_)) for one in fits.each]
 
 

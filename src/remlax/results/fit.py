@@ -27,15 +27,16 @@ from ..tables.shares import icc_table, r2_table
 from ..tables.varcorr import level_counts, vcov_frame
 from ..tables.variance import Scales
 from .convergence import OptSummary, opt_summary
+from .marginal import MarginalEffects
 from .model_table import ModelParts
 from .report import fit_parts, fit_report
-from .result import Effects, ModelResult
+from .result import Effects
 from .save import stack_tree
 from .text import Form, fit_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerFit(ModelResult, UnknownNames):
+class LmerFit(MarginalEffects, UnknownNames):
     """A linear mixed model fitted to one data set.
 
     Made by `lmer`, or taken from an `LmerFitList`.
@@ -53,6 +54,9 @@ class LmerFit(ModelResult, UnknownNames):
 
     def _within(self, ddf: Ddf | npt.ArrayLike, vcov: Vcov, cluster: str | None) -> CoefficientInference:
         return coefficient_inference(self.selection, ddf, vcov, cluster)
+
+    def _inference(self) -> tuple[CoefficientInference, float]:
+        return coefficient_inference(self.selection, "satterthwaite"), 0.95
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
@@ -500,4 +504,4 @@ class LmerFit(ModelResult, UnknownNames):
         return fit_parts(self.selection)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFit", {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}
+        return type(self).__name__, {"stack": stack_tree(self.selection.fitted), "lane": self.selection.k}

@@ -142,7 +142,7 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
         return pool_selection(used, coefficient_inference(used, dfcom, vcov, cluster), conf_level)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "LmerFitList", {"stack": stack_tree(self.selection.fitted), "lanes": list(self.selection.which)}
+        return type(self).__name__, {"stack": stack_tree(self.selection.fitted), "lanes": list(self.selection.which)}
 
     def confint(
         self,
@@ -176,10 +176,13 @@ class LmerFitList(Sequence[LmerFit], Result, UnknownNames):
 
     def summary(self) -> Summary:
         """Print criterion, residual SD, coefficients and verdict of every fit."""
-        return fits_text(self.selection, len(self))
+        return self._shown(len(self))
+
+    def _shown(self, most: int) -> Summary:
+        return fits_text(self.selection, most)
 
     def __repr__(self) -> str:
-        return str(fits_text(self.selection, MOST_SHOWN))
+        return str(self._shown(MOST_SHOWN))
 
     def _repr_html_(self) -> str:
-        return fits_text(self.selection, MOST_SHOWN)._repr_html_()
+        return self._shown(MOST_SHOWN)._repr_html_()

@@ -25,12 +25,13 @@ from ..tables.variance import Scales
 from .fit import LmerFit
 from .glmer_rows import GlmerFitRows, PooledGlmerRows
 from .glmer_tests import GlmerListTests, GlmerTests, PooledGlmerTests
+from .glmer_words import GlmerFitListWords, GlmerFitWords, PooledGlmerWords
 from .pooled import pool_selection
 from .result import Effects
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFit(GlmerFitRows, GlmerTests):
+class GlmerFit(GlmerFitRows, GlmerTests, GlmerFitWords):
     """A generalised linear mixed model fitted to one data set.
 
     Made by `glmer`, or taken from a `GlmerFitList`. What it has in common with `LmerFit` has the same name.
@@ -152,7 +153,7 @@ def _finite(given: npt.ArrayLike | None, default: np.ndarray, name: str, order: 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GlmerFitList(GlmerListTests):
+class GlmerFitList(GlmerListTests, GlmerFitListWords):
     """K fits of one generalised linear mixed model, made by `glmer_list`; a sequence of `GlmerFit`."""
 
     _element: ClassVar[type[LmerFit]] = GlmerFit
@@ -205,7 +206,7 @@ class GlmerFitList(GlmerListTests):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledGlmer(PooledGlmerRows, PooledGlmerTests):
+class PooledGlmer(PooledGlmerRows, PooledGlmerTests, PooledGlmerWords):
     """K generalised linear mixed models pooled by Rubin's rules; made by ``fits.pool()``."""
 
     def _like(self, fits: Selection) -> PooledGlmer:

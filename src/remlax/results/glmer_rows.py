@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..errors import DataError
 from ..fitting.responses.distribution import inverse_link
-from ..inference.glmm import glmm_fitted
+from ..inference.coefficients import CoefficientInference
+from ..inference.glmm import glmm_fitted, glmm_inference
 from ..predict.draws import DrawOptions, DrawsFrom, Stat, Which, sim_fixef_table, sim_ranef_table, simulated_rows
 from ..predict.glmm_prediction import GlmmLevel, PredictionScale, expected_rows, glmm_predict_table
 from ..predict.glmm_residuals import (
@@ -22,11 +24,15 @@ from ..predict.glmm_residuals import (
 )
 from ..predict.newdata import Level, NewData, NewLevels
 from ..tables.checks import checks
+from ..tables.coefficients import Combinations
+from ..tables.emmeans import EstimatedMeans, Scale, estimated_means
 from ..tables.exponentiate import require_ratios
-from .result import ModelResult
+from ..tables.reference_grid import At, Weights
+from .fit import LmerFit
+from .marginal import GlmerMarginal
 
 
-class GlmerRows(ModelResult):
+class GlmerRows(GlmerMarginal):
     """Predictions, residuals and draws of generalised linear mixed models; pooled, they count the imputations."""
 
     @property
@@ -300,8 +306,46 @@ class GlmerRows(ModelResult):
         raise DataError("sub_boot() is of linear mixed models: use rx.bootstrap(fit), which draws responses")
 
 
-class GlmerFitRows(GlmerRows):
+class GlmerFitRows(GlmerRows, LmerFit):
     """What is of one fit."""
+
+    def _inference(self) -> tuple[CoefficientInference, float]:
+        return glmm_inference(self.selection), 0.95
+
+    def emmeans(  # type: ignore[override]
+        self,
+        specs: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: At | None = None,
+        weights: Weights = "equal",
+        type: Scale = "model",  # noqa: A002
+        conf_level: float = 0.95,
+        ddf: float | npt.ArrayLike = math.inf,
+    ) -> EstimatedMeans:
+        """Estimated marginal means over a reference grid, as R's emmeans.
+
+        Parameters
+        ----------
+        specs, by, at, weights, conf_level
+            As in `LmerFit.emmeans`.
+        type : {"model", "response"}, default "model"
+            The scale of the link, or means transformed back from it, of a group whose random effects are zero; their
+            ``differences()`` are ratios of odds (logit) or of means (log).
+        ddf : float or array_like (p,), default inf
+            Degrees of freedom; ``math.inf`` for z tests.
+
+        Returns
+        -------
+        EstimatedMeans
+
+        Raises
+        ------
+        DataError
+            As `LmerFit.emmeans`; ``type="response"`` of an ordinal response.
+        """
+        combos = Combinations(self.selection, glmm_inference(self.selection, ddf), conf_level)
+        return estimated_means(combos, specs, by, at, weights, type)
 
     def augment(self) -> pd.DataFrame:
         """Data with fitted values and residuals.

@@ -15,18 +15,13 @@ from ..inference.coefficients import Ddf
 from ..inference.glmm import Use, glmm_fitted, glmm_inference
 from ..inference.glmm_checks import dispersion_table, zeros_table
 from ..tables.checks import checks, fresh_seed
-from ..tables.confint import ConfintMethod, confint_tables
+from ..tables.confint import NO_PROFILE, ConfintMethod, confint_tables
 from ..tables.constraints import Constraints
 from ..tables.result_table import ResultTable
 from ..tables.shares import icc_table, r2_table
 from .fit import LmerFit
 from .fits import LmerFitList
 from .pooled import PooledLmer
-
-NO_PROFILE = (
-    "profiles are for linear mixed models: use confint('wald') or confint('boot'), or test a term with "
-    "rx.anova(fit, smaller_fit)"
-)
 
 
 class GlmerTests(LmerFit):

@@ -10,16 +10,23 @@ import numpy as np
 
 from ..data.archive import Archive, damaged, read_archive
 from ..errors import FileFormatError
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
 from ..tables.coefficients import known_pool
 from .fit import LmerFit
 from .fits import LmerFitList
+from .glmer import GlmerFit, GlmerFitList, PooledGlmer
 from .pooled import PooledLmer
 from .save import stack_from_tree, within_from_tree
 
 Saved = LmerFit | LmerFitList | PooledLmer
+# classes of results of linear models, and of generalised ones
+CLASSES: dict[bool, tuple[type[LmerFit], type[LmerFitList], type[PooledLmer]]] = {
+    False: (LmerFit, LmerFitList, PooledLmer),
+    True: (GlmerFit, GlmerFitList, PooledGlmer),
+}
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -31,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
 
     Returns
     -------
-    LmerFit, LmerFitList or PooledLmer
+    LmerFit, LmerFitList or PooledLmer; GlmerFit, GlmerFitList or PooledGlmer
         It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
 
     Raises
@@ -68,20 +75,21 @@ def load(path: str | os.PathLike[str]) -> Saved:
 def _build(archive: Archive) -> Saved:
     content = archive.content
     fitted = stack_from_tree(content["stack"])
-    if archive.kind == "LmerFit":
-        return LmerFit(Selection(fitted, _indices([content["lane"]], fitted.n_sets)))
+    one, several, pooled = CLASSES[isinstance(fitted, GlmmFitted)]
+    if archive.kind == one.__name__:
+        return one(Selection(fitted, _indices([content["lane"]], fitted.n_sets)))
     if not content["lanes"]:
         raise IndexError("no data set is named")
-    dropped = content["dropped"] if archive.kind == "PooledLmer" else ()
+    dropped = content["dropped"] if archive.kind == pooled.__name__ else ()
     fits = Selection(fitted, _indices(content["lanes"], fitted.n_sets), _indices(dropped, fitted.n_sets))
-    if archive.kind == "LmerFitList":
-        return LmerFitList(fits)
-    if archive.kind == "PooledLmer":
+    if archive.kind == several.__name__:
+        return several(fits)
+    if archive.kind == pooled.__name__:
         within = within_from_tree(content["within"], fits)
         if not isinstance(within, Satterthwaite):
             within.df(np.eye(fitted.beta.shape[1]))  # fails here, if ever
         rubin = pool_rubin(fits.beta, within.vcov, dfcom=content["dfcom"], conf_level=content["conf_level"])
-        return PooledLmer(fits, known_pool(rubin, fits.unknown_variance()), within)
+        return pooled(fits, known_pool(rubin, fits.unknown_variance()), within)
     raise FileFormatError(f"it holds a {archive.kind!r}, which this remlax does not know: update remlax")
 
 

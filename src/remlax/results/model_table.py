@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,8 @@ from ..errors import DataError, MissingExtraError, shortened
 from ..names import UnknownNames
 from ..tables.checks import checks
 from ..tables.constraints import MANY
+from ..tables.exponentiate import exponentiated
+from ..tables.printing import INFINITE_DF
 from .table_words import MINUS, decimals, interval, number, p_text, stars_of, term_words
 
 Errors = Literal["se", "ci"]
@@ -53,15 +55,25 @@ class ModelParts:
         What must not be overlooked.
     variables : tuple of str
         Columns of the data that the model uses.
+    link : str
+    ratios : str
+        What exponentiated coefficients are, such as ``odds ratios``; empty where they are no ratios.
     """
 
     fixed: pd.DataFrame
     random: pd.DataFrame
     facts: dict[str, str | float]
     conf_level: float
-    method: str
+    method: str = ""
     notes: list[str] = field(default_factory=list)
     variables: tuple[str, ...] = ()
+    link: str = "identity"
+    ratios: str = ""
+
+    def exponentiated(self) -> ModelParts:
+        """The same with exponentiated coefficients, and a note that says what they are."""
+        note = f"coefficients are exponentiated: {self.ratios}, with standard errors by the delta method"
+        return replace(self, fixed=exponentiated(self.fixed, self.link), notes=[note, *self.notes])
 
 
 class Reportable(Protocol):
@@ -187,12 +199,21 @@ def _pipes(cells: Iterable[str]) -> str:
 # -- one model ---------------------------------------------------------------------------------------------------
 
 
-def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
-    """Lay out one model: estimate, SE, limits, df, t, p and (pooled) FMI in columns."""
+def one_model(
+    parts: ModelParts,
+    labels: Mapping[str, str] | None,
+    digits: int,
+    title: str | None = None,
+    *,
+    exponentiate: bool = False,
+) -> ModelTable:
+    """Lay out one model: estimate, SE, limits, df, t (or z), p and (pooled) FMI in columns."""
+    parts = parts.exponentiated() if exponentiate else parts
     words = _checked(labels, digits, [parts])
     pooled = "fmi" in parts.fixed
     limits = f"{100 * parts.conf_level:g}% CI"
-    columns = ["Estimate", "SE", limits, "df", "t", "p", *(["FMI"] if pooled else [])]
+    tests = ["df", "t"] if pooled or np.isfinite(parts.fixed["df"]).any() else ["z"]
+    columns = ["Estimate", "SE", limits, *tests, "p", *(["FMI"] if pooled else [])]
     common, rows = _places(parts, digits), []
     for part, name, row in _entries(parts, words):
         if part == MODEL:
@@ -200,7 +221,8 @@ def one_model(parts: ModelParts, labels: Mapping[str, str] | None, digits: int, 
         else:
             cells = _estimate_cells(row, common) if row.get("identified", True) else [NOT_IDENTIFIED]
         if part == FIXED:
-            cells += [number(row["df"], 1), number(row["statistic"], 2), p_text(row["p_value"])]
+            df = row["df"] if row["df"] <= INFINITE_DF else np.inf
+            cells += [number(df, 1)] * (len(tests) - 1) + [number(row["statistic"], 2), p_text(row["p_value"])]
             cells += [number(row["fmi"], 2)] if pooled else []
         rows.append([part, name, *cells, *[""] * (len(columns) - len(cells))])
     notes = (f"{parts.method}.", *map(_sentence, parts.notes))
@@ -285,6 +307,7 @@ def model_table(
     *,
     errors: Errors = "se",
     stars: bool = False,
+    exponentiate: bool = False,
     labels: Mapping[str, str] | None = None,
     digits: int = 2,
     title: str | None = None,
@@ -293,12 +316,15 @@ def model_table(
 
     Parameters
     ----------
-    models : list or dict of LmerFit or PooledLmer
+    models : list or dict of LmerFit, PooledLmer, GlmerFit or PooledGlmer
         The keys of a dict head the columns; those of a list are ``Model 1``, ``Model 2``, ...
     errors : {"se", "ci"}, default "se"
         Standard errors in parentheses, or confidence limits in brackets, behind the estimates.
     stars : bool, default False
         Mark p < 0.05, 0.01 and 0.001 by stars, explained in a note.
+    exponentiate : bool, default False
+        Coefficients of generalised models as odds ratios (logit), rate ratios or ratios of means (log), with standard
+        errors by the delta method; those of linear models stay as they are.
     labels : dict, optional
         Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
     digits : int, default 2
@@ -315,7 +341,7 @@ def model_table(
     ------
     DataError
         Something is not a fit or a pooled model; an option is not known; labels has a name that no model has; the
-        models have limits of different levels.
+        models have limits of different levels; no model has coefficients that can be exponentiated.
 
     Examples
     --------
@@ -330,6 +356,8 @@ def model_table(
     checks.choice(errors, Errors, "errors=")
     each = _named(models)
     found = {name: model._report_parts() for name, model in each.items()}
+    if exponentiate:
+        found = _exponentiated(found)
     words = _checked(labels, digits, found.values())
     levels = sorted({parts.conf_level for parts in found.values()})
     if errors == "ci" and len(levels) > 1:
@@ -342,6 +370,15 @@ def model_table(
     rows = sorted(dict.fromkeys(key for column in columns.values() for key in column), key=_place)
     cells = [[*key, *(column.get(key, "") for column in columns.values())] for key in rows]
     return ModelTable(pd.DataFrame(cells, columns=[PART, ROW, *columns]), _notes(found, errors, stars=stars), title)
+
+
+def _exponentiated(found: dict[str, ModelParts]) -> dict[str, ModelParts]:
+    """Exponentiate the coefficients of those models where they are logarithms of ratios."""
+    if not any(parts.ratios for parts in found.values()):
+        raise DataError(
+            "exponentiate=True is for generalised models with a logit, log or cloglog link: none of these is one"
+        )
+    return {name: parts.exponentiated() if parts.ratios else parts for name, parts in found.items()}
 
 
 def _named(models: Sequence[Reportable] | Mapping[str, Reportable]) -> dict[str, Reportable]:

@@ -29,9 +29,10 @@ from ..tables.result_table import ResultTable
 from ..tables.shares import icc_table, r2_table
 from ..tables.varcorr import vcov_frame
 from ..tables.variance import Scales
+from .marginal import MarginalEffects
 from .model_table import ModelParts
 from .report import pooled_parts, pooled_report
-from .result import Effects, ModelResult
+from .result import Effects
 from .save import stack_tree, within_tree
 from .text import Form, pooled_text
 
@@ -39,7 +40,7 @@ Component = Literal["total", "within", "between"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledLmer(ModelResult, UnknownNames):
+class PooledLmer(MarginalEffects, UnknownNames):
     """K fits pooled by Rubin's rules; made by ``fits.pool()``.
 
     Parameters
@@ -60,6 +61,9 @@ class PooledLmer(ModelResult, UnknownNames):
     def _like(self, fits: Selection) -> PooledLmer:
         dfcom = self.rubin.dfcom if isinstance(self.within, GivenDf) else "satterthwaite"
         return pool_selection(fits, coefficient_inference(fits, dfcom), self.rubin.conf_level)
+
+    def _inference(self) -> tuple[CoefficientInference, float]:
+        return self.within, self.conf_level
 
     @property
     def n_imputations(self) -> int:
@@ -484,7 +488,7 @@ class PooledLmer(ModelResult, UnknownNames):
         return pooled_parts(self.selection, self.rubin, self.df_rule)
 
     def _content(self) -> tuple[str, dict[str, Any]]:
-        return "PooledLmer", {
+        return type(self).__name__, {
             "stack": stack_tree(self.selection.fitted),
             "lanes": list(self.selection.which),
             "dropped": list(self.selection.dropped),

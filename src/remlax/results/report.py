@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from itertools import combinations
 
 import jax
@@ -13,7 +14,6 @@ from .._version import __version__
 from ..errors import PoolingWarning, quiet, shortened
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference, coefficient_inference
-from ..kernels.newton import STATUS_TEXT
 from ..pooling import RubinPool
 from ..predict.observations import model_columns
 from ..tables.coefficients import fit_table, pooled_table
@@ -26,49 +26,66 @@ from .model_table import ModelParts
 from .table_words import span_of
 
 ESTIMATOR = {True: "restricted maximum likelihood (REML)", False: "maximum likelihood (ML)"}
-ZERO_SD = 1e-6  # of the residual SD
+ZERO_SD = 1e-6  # of the residual SD, or of the linear predictor's unit
+# residual variances of generalised models, by the method of the tables of shares
+RESIDUALS = {
+    "latent response": "the residual variance is that of the latent response given its linear predictor",
+    "trigamma": "the residual variance is that of the logarithm of the response, by the trigamma function",
+}
 SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
 def fit_parts(fit: Selection) -> ModelParts:
     """Numbers of the printed table of one fit."""
     within = coefficient_inference(fit, "satterthwaite")
-    return _parts(fit, fit_table(fit, within, 0.95), 0.95, "", within.rule)
+    return _with_method(fit, model_parts(fit, fit_table(fit, within, 0.95), 0.95), "", within.rule)
 
 
 def pooled_parts(fits: Selection, rubin: RubinPool, df_rule: str) -> ModelParts:
     """Numbers of the printed table of the pooled model."""
     how = " in each imputed data set and pooled by Rubin's rules"
-    parts = _parts(fits, pooled_table(fits.model.fixed_names, rubin), float(rubin.conf_level), how, df_rule)
-    known = [float(v) for v in rubin.fmi if not np.isnan(v)]
-    parts.facts["Imputations"] = str(fits.n_sets)
-    parts.facts["FMI of the coefficients"] = span_of(known, 2) if known else ""
-    return parts
+    parts = model_parts(fits, pooled_table(fits.model.fixed_names, rubin), float(rubin.conf_level), rubin.fmi)
+    return _with_method(fits, parts, how, df_rule)
 
 
-def _parts(fits: Selection, fixed: pd.DataFrame, level: float, how: str, rule: str) -> ModelParts:
+def _with_method(fits: Selection, parts: ModelParts, how: str, rule: str) -> ModelParts:
+    method = f"Estimated by {ESTIMATOR[fits.fitted.reml]}{how}; {rule.replace('df', 'degrees of freedom')}"
+    return replace(parts, method=method)
+
+
+def model_parts(fits: Selection, fixed: pd.DataFrame, level: float, fmi: np.ndarray | None = None) -> ModelParts:
+    """Numbers of the printed table of a model whose coefficients have the table ``fixed``; fmi (p,) of a pooled one."""
     with quiet(PoolingWarning):
         # said in the notes of the table
         random = ran_pars_table(fits, level, "sdcor")
-        found = [share_table(measure(fits), fits, level) for measure in (icc_estimates, nakagawa_estimates)]
-    notes = [*dropped_note(fits), *mark(random, fits).attrs["notes"]]
+        shares, notes = _shares(fits, level)
+    notes = [*notes, *dropped_note(fits), *mark(random, fits).attrs["notes"]]
     if fits.n_sets > 1:
         random["estimate"] = random["estimate"].fillna(random["mean_sd"]).fillna(random["mean_cor"])
-    facts = _share_facts(*map(_shown, found)) | _counts(fits)
-    method = f"Estimated by {ESTIMATOR[fits.fitted.reml]}{how}; {rule.replace('df', 'degrees of freedom')}"
+    facts = shares | _counts(fits)
+    if fmi is not None:
+        known = [float(v) for v in fmi if not np.isnan(v)]
+        facts |= {"Imputations": str(fits.n_sets), "FMI of the coefficients": span_of(known, 2) if known else ""}
     variables = tuple(model_columns(fits.fitted))
-    return ModelParts(fixed, _random(fits, random), facts, level, method, notes, variables)
+    return ModelParts(fixed, _random(fits, random), facts, level, notes=notes, variables=variables)
 
 
 def fit_report(fit: Selection) -> str:
     """Facts about one fit for a methods section; see ``LmerFit.report``."""
+    first = f"The linear mixed model {fit.rows.formula.text} was fitted by {ESTIMATOR[fit.fitted.reml]}"
+    tests = "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom"
+    return fit_sentences(fit, [first], [tests])
+
+
+def fit_sentences(fit: Selection, first: list[str], tests: list[str]) -> str:
+    """Put sentences about the model and its tests together with those about the data and the fit."""
     lost = fit.rows.n_dropped
-    status = STATUS_TEXT[int(fit.fitted.status[fit.k])]
+    status = fit.fitted.verdict(fit.k)
     sentences = [
-        f"The linear mixed model {fit.rows.formula.text} was fitted by {ESTIMATOR[fit.fitted.reml]}",
+        *first,
         f"The data have {_sizes(fit)}",
         *([f"{lost} rows with missing cells were left out"] if lost else []),
-        "Tests and confidence limits of the coefficients use Satterthwaite's degrees of freedom",
+        *tests,
         "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
         f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
         *map(_capital, [*dropped_note(fit), *redundancy_notes(fit)]),
@@ -79,12 +96,28 @@ def fit_report(fit: Selection) -> str:
 
 def pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInference, df_rule: str) -> str:
     """Facts about the pooled model for a methods section; see ``PooledLmer.report``."""
-    sentences = [
+    first = (
         f"The linear mixed model {fits.rows.formula.text} was fitted by {ESTIMATOR[fits.fitted.reml]} to each of "
-        f"{fits.n_sets + len(fits.dropped)} imputed data sets",
+        f"{fits.n_sets + len(fits.dropped)} imputed data sets"
+    )
+    return pooled_sentences(fits, rubin, within, df_rule, [first], [])
+
+
+def pooled_sentences(
+    fits: Selection,
+    rubin: RubinPool,
+    within: CoefficientInference,
+    df_rule: str,
+    first: list[str],
+    meaning: list[str],
+) -> str:
+    """Put sentences about the model and its coefficients together with those about data, pooling and fits."""
+    sentences = [
+        *first,
         f"The data sets have {_sizes(fits)}",
         "Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); "
         f"{_df_words(within, df_rule)}",
+        *meaning,
         f"Confidence limits have level {rubin.conf_level:g}",
     ]
     fmi = rubin.fmi[~np.isnan(rubin.fmi)]
@@ -116,11 +149,15 @@ def _random(fits: Selection, table: pd.DataFrame) -> pd.DataFrame:
         groups += [label if (name, term.group) in known else term.group for name in own]
         names += own
     columns = ["estimate", "std_error", "conf_low", "conf_high"]
-    out = pd.DataFrame({"kind": [*kinds, "residual"], "names": [*names, ()], "group": [*groups, ""]})
+    if fits.fitted.has_sigma:
+        kinds, names, groups = [*kinds, "residual"], [*names, ()], [*groups, ""]
+    out = pd.DataFrame({"kind": kinds, "names": names, "group": groups})
     out["identified"] = np.logical_not(fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0))
-    out = pd.concat([out, table[columns].reset_index(drop=True)], axis=1)
+    # shape parameters of the response come after them
+    out = pd.concat([out, table[columns].reset_index(drop=True).iloc[: len(out)]], axis=1)
     # rounding error around the boundary, where there is no standard error
-    zero = (out["kind"] == "sd") & out["std_error"].isna() & (out["estimate"] < ZERO_SD * out["estimate"].iloc[-1])
+    scale = 1.0 if not fits.fitted.has_sigma else out["estimate"].iloc[-1]
+    zero = (out["kind"] == "sd") & out["std_error"].isna() & (out["estimate"] < ZERO_SD * scale)
     return out.assign(estimate=out["estimate"].mask(zero, 0.0))
 
 
@@ -128,6 +165,14 @@ def _shown(shares: pd.DataFrame) -> pd.DataFrame:
     """Two label columns and the estimate; the plain mean where fewer than two imputations are off the boundary."""
     estimate = shares["estimate"].fillna(shares["mean"]) if "mean" in shares else shares["estimate"]
     return pd.DataFrame({"label": shares.iloc[:, 0], "kind": shares.iloc[:, 1], "estimate": estimate})
+
+
+def _shares(fits: Selection, level: float) -> tuple[dict[str, str | float], list[str]]:
+    """Shares of variance, and in a note what the residual variance of a generalised model is."""
+    found = [share_table(measure(fits), fits, level) for measure in (icc_estimates, nakagawa_estimates)]
+    methods = dict.fromkeys(str(name) for table in found if "method" in table for name in table["method"])
+    notes = [f"ICC and R\N{SUPERSCRIPT TWO}: {RESIDUALS.get(name, name)}" for name in methods]
+    return _share_facts(*map(_shown, found)), notes
 
 
 def _share_facts(icc: pd.DataFrame, r2: pd.DataFrame) -> dict[str, str | float]:
@@ -167,7 +212,7 @@ def _verdicts(fits: Selection) -> list[str]:
     singular = fits.singular
     out = ["All fits converged"] if not failed else []
     if failed:
-        each = shortened(f"{label[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
+        each = shortened(f"{label[k]} ({fits.fitted.verdict(k)})" for k in failed)
         out.append(f"{len(failed)} of {fits.n_sets + len(fits.dropped)} fits did not converge: imputation {each}")
     if fits.dropped:
         out.append(f"Left out of the pooled model: imputation {shortened(fits.left_out)}")

@@ -447,7 +447,9 @@ class ModelResult(Result, MerTools):
     def _repr_html_(self) -> str:
         return self._text("print")._repr_html_()
 
-    def to_frame(self, *, labels: Mapping[str, str] | None = None, digits: int = 2) -> pd.DataFrame:
+    def to_frame(
+        self, *, labels: Mapping[str, str] | None = None, digits: int = 2, exponentiate: bool = False
+    ) -> pd.DataFrame:
         """Table of the model as it is printed: texts, indexed by part and row.
 
         Parameters
@@ -456,18 +458,22 @@ class ModelResult(Result, MerTools):
             Words for terms (``"sex[T.m]"``), variables (``"sex"``) and grouping factors.
         digits : int, default 2
             Least number of decimals; more are shown where the standard error has fewer than two significant digits.
+        exponentiate : bool, default False
+            Coefficients of a generalised model as odds ratios (logit), rate ratios or ratios of means (log), with
+            standard errors by the delta method.
 
         Returns
         -------
         pandas.DataFrame
             Columns ``Estimate``, ``SE``, ``95% CI``, ``df``, ``t``, ``p``, of a pooled model also ``FMI`` (fraction of
-            missing information); ``attrs["notes"]`` holds the notes below the table.
+            missing information), of a generalised model of one data set ``z`` in place of ``df`` and ``t``;
+            ``attrs["notes"]`` holds the notes below the table.
 
         Raises
         ------
         DataError
-            labels is not a dict of texts or has a name that the model does not have, or digits is not a number from 0
-            to 6.
+            labels is not a dict of texts or has a name that the model does not have; digits is not a number from 0 to
+            6; coefficients are no logarithms of ratios.
 
         Examples
         --------
@@ -476,15 +482,29 @@ class ModelResult(Result, MerTools):
         >>> fit.to_frame().loc["Fixed effects", ["Estimate", "95% CI"]].values.tolist()
         [['251.41', '[231.23, 271.58]'], ['10.47', '[8.88, 12.06]']]
         """
-        return one_model(self._report_parts(), labels, digits, None).to_frame()
+        return self._table(labels, digits, None, exponentiate=exponentiate).to_frame()
 
-    def to_markdown(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
+    def to_markdown(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        digits: int = 2,
+        title: str | None = None,
+        exponentiate: bool = False,
+    ) -> str:
         """Table of the model in Markdown; see `to_frame`."""
-        return self._table(labels, digits, title).to_markdown()
+        return self._table(labels, digits, title, exponentiate=exponentiate).to_markdown()
 
-    def to_html(self, *, labels: Mapping[str, str] | None = None, digits: int = 2, title: str | None = None) -> str:
+    def to_html(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        digits: int = 2,
+        title: str | None = None,
+        exponentiate: bool = False,
+    ) -> str:
         """Table of the model in HTML; see `to_frame`. Needs great_tables."""
-        return self._table(labels, digits, title).to_html()
+        return self._table(labels, digits, title, exponentiate=exponentiate).to_html()
 
     def to_latex(
         self,
@@ -492,13 +512,16 @@ class ModelResult(Result, MerTools):
         labels: Mapping[str, str] | None = None,
         digits: int = 2,
         title: str | None = None,
+        exponentiate: bool = False,
         label: str | None = None,
     ) -> str:
         r"""Table of the model in LaTeX; see `to_frame` and `ModelTable.to_latex`. Needs great_tables.
 
         The preamble needs ``\usepackage{booktabs, caption, longtable, colortbl, array}``.
         """
-        return self._table(labels, digits, title).to_latex(label=label)
+        return self._table(labels, digits, title, exponentiate=exponentiate).to_latex(label=label)
 
-    def _table(self, labels: Mapping[str, str] | None, digits: int, title: str | None) -> ModelTable:
-        return one_model(self._report_parts(), labels, digits, title)
+    def _table(
+        self, labels: Mapping[str, str] | None, digits: int, title: str | None, *, exponentiate: bool
+    ) -> ModelTable:
+        return one_model(self._report_parts(), labels, digits, title, exponentiate=exponentiate)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..data.columns import imputed_from_tree, imputed_tree
-from ..design.build import RowInput, needed_columns, read_rows, require_model_columns
+from ..design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
 from ..design.formula import parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
@@ -18,7 +18,13 @@ from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet, sh
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
+from ..fitting.glmm import GlmmFitted, assemble_glmm
+from ..fitting.responses.family import read_family
+from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
+from ..glmm.families import Family
+from ..glmm.optimum import Description
+from ..glmm.problem import GlmmStructure
 from ..inference.coefficients import (
     ClusterRobust,
     CoefficientInference,
@@ -40,12 +46,15 @@ AXES = {
     "value": "k", "grad": "kd", "hess": "kdd", "decrement": "k", "evaluations": "k", "iterations": "k", "starts": "k",
     "cov": "kpp", "adjusted": "kpp", "moved": "krpp", "weights": "krr",
     "scores": "jp", "hat": "jpp", "spread": "jpp", "bread": "pp", "inverse": "pp",
-    "values": "p", "response": "n",
+    "values": "p", "shape": "ks", "joint": "kmm", "vcov_rx": "kpp", "information": "kpp",
 }  # fmt: skip
 KINDS = {
     **dict.fromkeys(("status", "evaluations", "iterations", "starts"), (np.int32, np.int64)),
     "singular": (np.bool_,),
 }
+# those of a generalised model: m parameters and s of them for the shape; of each factor q columns and l levels
+GLMM_ESTIMATES = ("shape", "joint", "vcov_rx")
+EFFECTS = {"modes": "kql", "variances": "kqql", "moved": "kmql"}
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
 Tree = dict[str, Any]
 
@@ -69,7 +78,8 @@ def _tree(fitted: Fitted) -> Tree:
     rows = fitted.model.rows
     assert rows.data is not None  # every fit keeps its data
     given = {"weights": rows.given_weights, "offset": rows.given_offset}
-    return {
+    names = (*ESTIMATES, "inner", *(GLMM_ESTIMATES if isinstance(fitted, GlmmFitted) else ()))
+    tree = {
         "formula": rows.formula.text,
         "contrasts": contrasts_tree(rows.formula.contrasts),
         "reml": fitted.reml,
@@ -80,10 +90,42 @@ def _tree(fitted: Fitted) -> Tree:
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
         "opt": fitted.opt._asdict(),
-        "estimates": {name: getattr(fitted, name) for name in (*ESTIMATES, "inner")}
+        "estimates": {name: getattr(fitted, name) for name in names}
         | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
         "model": _fingerprint(fitted.model),
     }
+    return tree | _glmm_tree(fitted) if isinstance(fitted, GlmmFitted) else tree
+
+
+def _glmm_tree(fitted: GlmmFitted) -> Tree:
+    """Family, and where the optima are described, without padding."""
+    family, used, found = fitted.family, _used(fitted.model), fitted.description
+    sizes = [factor.n_levels for factor in fitted.model.layout.factors]
+    p = len(fitted.model.keep)
+    opt = fitted.opt._replace(
+        theta=fitted.opt.theta[:, used], grad=fitted.opt.grad[:, used], hess=fitted.opt.hess[:, used][:, :, used]
+    )
+    return {
+        "family": {"name": family.name, "link": family.link, "expected": family.expected},
+        "n_quad": fitted.structure.n_quad,
+        "endless": [[int(k), reason] for k, reason in fitted.endless.items()],
+        "opt": opt._asdict(),
+        "effects": [
+            {"modes": modes[..., :n], "variances": variances[..., :n], "moved": moved[:, used, :, :n]}
+            for modes, variances, moved, n in zip(
+                *(map(np.asarray, part) for part in (found.modes, found.variances, found.moved)), sizes, strict=True
+            )
+        ],
+        "information": np.asarray(found.information)[:, :p, :p],
+    }
+
+
+def _used(model: Assembled) -> np.ndarray:
+    """Places of the parameters of a generalised model that are no padding."""
+    structure = cast(GlmmStructure, model.batch.structure)
+    first = structure.theta_map.n_theta
+    behind = first + structure.n_fixed
+    return np.concatenate([np.arange(first + len(model.keep)), np.arange(behind, structure.n_parameters)])
 
 
 def stack_from_tree(tree: Tree) -> Fitted:
@@ -92,19 +134,40 @@ def stack_from_tree(tree: Tree) -> Fitted:
     check_options(tree["reml"], optimizer)
     with quiet(RankDeficientWarning):
         # said when the model was fitted
-        formula = replace(parse_formula(tree["formula"]), contrasts=contrasts_from_tree(tree.get("contrasts", {})))
+        family = _family(tree["family"]) if "family" in tree else None
+        formula = parse_formula(tree["formula"], counts=family is not None)
+        formula = replace(formula, contrasts=contrasts_from_tree(tree.get("contrasts", {})))
         data = imputed_from_tree(tree["data"])
         require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
         given = {name: tree[name] for name in ("weights", "offset", "n_dropped")}
-        rows = replace(read_rows(formula, data, **given), refitted=tree.get("refitted", False))
+        rows = read_rows(formula, data, any_response=family is not None, **given)
+        rows = replace(rows, refitted=tree.get("refitted", False))
         if rows.refitted and rows.labels != tuple(range(1, rows.n_sets + 1)):
             raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
         if rows.own_response:
-            response = _read(tree, ("response",), {"n": int(rows.offsets[-1])})["response"]
-            rows = replace(rows, y=RowArray(response, rows.offsets))
-        model = assemble(rows, reml=tree["reml"])
+            rows = replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
+        response = None if family is None else read_response(rows, family)
+        model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
     _check_same(_fingerprint(model), tree["model"])
-    structure = model.layout.structure
+    if response is None:
+        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model))
+    endless = {int(k): str(reason) for k, reason in tree["endless"]}
+    return GlmmFitted(
+        model=model, optimizer=optimizer, response=response, endless=endless, **_glmm_estimates(tree, model)
+    )
+
+
+def _own_response(given: Any, rows: ModelRows) -> np.ndarray:
+    """Response of refits, (n,), or (n, 2) for successes and failures."""
+    response = np.asarray(given)
+    if response.dtype != np.float64 or response.shape != (int(rows.offsets[-1]), *rows.y.values.shape[1:]):
+        raise ValueError(f"'response' of {response.dtype} and shape {response.shape} is not of this model")
+    return response
+
+
+def _estimates(tree: Tree, model: Assembled) -> Tree:
+    """Read what a fit of a linear mixed model holds besides its model."""
+    rows, structure = model.rows, model.layout.structure
     sizes = {"k": rows.n_sets, "p": len(model.keep), "d": structure.theta_map.n_theta}
     estimates = _read(tree["estimates"], ESTIMATES, sizes)
     # files of version 0.1 have padding behind gamma, and theta of the user's columns only
@@ -118,15 +181,61 @@ def stack_from_tree(tree: Tree) -> Fitted:
         # the columns inside of refits were scaled over all data sets of the fit, of which the file has one
         estimates["inner"] = model.inner_theta(estimates["theta"])
     found = _read(tree["opt"], Optimum._fields, sizes)
-    opt = Optimum(**{name: host_leaf(value) for name, value in found.items()})
-    return Fitted(model=model, optimizer=optimizer, opt=opt, **estimates)
+    return {"opt": Optimum(**{name: host_leaf(value) for name, value in found.items()}), **estimates}
 
 
-def _read(tree: Tree, names: Sequence[str], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+def _family(tree: Tree) -> Family:
+    """Read family and link as callers name them."""
+    own = read_family(tree["name"], tree["link"])
+    return replace(own, expected=bool(tree["expected"]))
+
+
+def _glmm_estimates(tree: Tree, model: Assembled) -> Tree:
+    """Read what a fit of a generalised linear mixed model holds besides its model."""
+    structure, used, layout = cast(GlmmStructure, model.batch.structure), _used(model), model.layout
+    p, m = len(model.keep), len(used)
+    sizes = {"k": model.rows.n_sets, "p": p, "d": structure.theta_map.n_theta, "w": p, "m": m}
+    sizes["s"] = structure.family.n_shape
+    out: Tree = _read(tree["estimates"], (*ESTIMATES, "inner", *GLMM_ESTIMATES), sizes)
+    out["gamma"] = np.pad(out["gamma"], ((0, 0), (0, structure.n_fixed - p)))
+    found = _read(tree["opt"], Optimum._fields, {"k": sizes["k"], "d": m})
+    whole = structure.n_parameters
+    for name, axes in (("theta", (1,)), ("grad", (1,)), ("hess", (1, 2))):
+        found[name] = _spread(found[name], used, whole, axes)
+    rest = np.setdiff1d(np.arange(whole), used)
+    found["hess"][:, rest, rest] = 2.0  # what padded coefficients have
+    out["opt"] = Optimum(**{name: host_leaf(value) for name, value in found.items()})
+    each = []
+    for of, q, factor, n in zip(tree["effects"], structure.q, layout.factors, structure.n_levels, strict=True):
+        own = _read(of, tuple(EFFECTS), {"k": sizes["k"], "m": m, "q": q, "l": factor.n_levels}, EFFECTS)
+        own = {name: _spread(value, np.arange(factor.n_levels), n, (-1,)) for name, value in own.items()}
+        each.append(own | {"moved": _spread(own["moved"], used, whole, (1,))})
+    information = _spread(
+        _read(tree, ("information",), dict(sizes))["information"], np.arange(p), structure.n_fixed, (1, 2)
+    )
+    information[:, range(p, structure.n_fixed), range(p, structure.n_fixed)] = 1.0
+    effects = {name: tuple(host_leaf(own[name]) for own in each) for name in EFFECTS}
+    out["description"] = Description(information=host_leaf(information), **effects)
+    return out
+
+
+def _spread(values: np.ndarray, places: np.ndarray, size: int, axes: Sequence[int]) -> np.ndarray:
+    """Put values at places of longer axes, among zeros."""
+    for axis in axes:
+        moved = np.moveaxis(values, axis, 0)
+        out = np.zeros((size, *moved.shape[1:]))
+        out[places] = moved
+        values = np.moveaxis(out, 0, axis)
+    return values
+
+
+def _read(
+    tree: Tree, names: Sequence[str], sizes: dict[str, int], axes_of: Mapping[str, str] = AXES
+) -> dict[str, np.ndarray]:
     """Read arrays whose axes have the sizes; sizes that are not given are found, and must then agree."""
     out: dict[str, np.ndarray] = {}
     for name in names:
-        array, axes = np.asarray(tree[name]), AXES[name]
+        array, axes = np.asarray(tree[name]), axes_of[name]
         wanted = tuple(sizes.setdefault(a, n) for a, n in zip(axes, array.shape, strict=False))
         if array.dtype not in KINDS.get(name, (np.float64,)) or array.ndim != len(axes) or array.shape != wanted:
             raise ValueError(f"{name!r} of {array.dtype} and shape {array.shape} is not of this model")

@@ -53,10 +53,16 @@ def _fit_fixed_block(fit: Selection, form: Form) -> str:
     if tests:  # the short form prints no df, and finding them compiles a program
         columns |= _test_columns(fit_table(fit, within, 0.95))
     text = "Fixed effects" + (" (Satterthwaite df):\n" if tests else ":\n") + block(columns)
-    if form == "summary" and 1 < len(terms) <= 20:
-        known = known_covariance(fit.fitted.vcov[fit.k], fit.unknown_variance())
-        text += "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(known, terms))
-    return text
+    return text + (correlations_block(fit) if form == "summary" else "")
+
+
+def correlations_block(fit: Selection) -> str:
+    """Correlations of the coefficients, where there are several but not too many."""
+    terms = fit.model.fixed_names
+    if not 1 < len(terms) <= 20:
+        return ""
+    known = known_covariance(fit.fitted.vcov[fit.k], fit.unknown_variance())
+    return "\n\nCorrelation of fixed effects:\n" + cor_frame(vcov_frame(known, terms))
 
 
 def _test_columns(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -71,7 +77,7 @@ def _test_columns(table: pd.DataFrame) -> dict[str, list[str]]:
 def pooled_text(fits: Selection, pool: RubinPool, df_rule: str, form: Form) -> Summary:
     """Text of ``summary()``, or of ``print()`` and ``display()``, which are shorter."""
     full, criterion = form == "summary", fits.fitted.criterion[fits.index]
-    groups = groups_line(span(np.array(fits.n_rows)), _ngrps(fits))
+    groups = groups_line(span(np.array(fits.n_rows)), group_counts(fits))
     parts = [
         *_head(
             fits,
@@ -79,13 +85,14 @@ def pooled_text(fits: Selection, pool: RubinPool, df_rule: str, form: Form) -> S
             f"{criterion.min():.2f} to {criterion.max():.2f}",
         ),
         f"Random effects (means over the fits):\n{random_effects_block(mean_varcorr(fits))}\n{groups}",
-        _pooled_fixed_block(fits.model.fixed_names, pool, df_rule, full=full),
-        _verdict(fits, full=full),
+        pooled_fixed_block(fits.model.fixed_names, pool, df_rule, full=full),
+        verdict(fits, full=full),
     ]
     return Summary("\n\n".join(parts))
 
 
-def _ngrps(fits: Selection) -> dict[str, str]:
+def group_counts(fits: Selection) -> dict[str, str]:
+    """Levels of each grouping factor, as ranges where the data sets differ."""
     layout, out = fits.model.layout, {}
     for f in dict.fromkeys(term.factor for term in layout.terms):
         codes = fits.rows.factor_rows[layout.factor_source[f]]
@@ -94,7 +101,8 @@ def _ngrps(fits: Selection) -> dict[str, str]:
     return out
 
 
-def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: bool) -> str:
+def pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: bool) -> str:
+    """Pooled coefficients; with ``full`` also their tests and what is missing of their information."""
     if not terms:
         return "No fixed effects"
     columns = {"": terms, "Estimate": significant(r.estimate), "Std. Error": significant(r.std_error)}
@@ -105,20 +113,22 @@ def _pooled_fixed_block(terms: list[str], r: RubinPool, df_rule: str, *, full: b
     return "Fixed effects" + (f" ({df_rule}):\n" if full else ":\n") + block(columns)
 
 
-def _verdict(fits: Selection, *, full: bool) -> str:
+def verdict(fits: Selection, *, full: bool) -> str:
+    """Say which fits of the pooled model converged, failed, were left out or are singular."""
     label = fits.rows.labels
     good = [k for k in fits.which if fits.fitted.converged[k]]
     lines = [f"Imputations: {fits.n_sets} pooled, {len(good)} converged"]
     if fits.dropped:
         lines.append("left out because they failed: " + shortened(fits.left_out))
     failed = [k for k in fits.which if not fits.fitted.converged[k]]
-    lines.extend(f"imputation {label[k]}: {STATUS_TEXT[int(fits.fitted.status[k])]}" for k in failed[:MAX_NAMED])
+    lines.extend(f"imputation {label[k]}: {fits.fitted.verdict(k)}" for k in failed[:MAX_NAMED])
     if len(failed) > MAX_NAMED:
         lines.append(f"and {len(failed) - MAX_NAMED} more that did not converge")
     if fits.singular:
         lines.append("singular fits: imputation " + shortened(fits.singular))
         if full:
-            lines.append("their degrees of freedom leave out the variance parameters on the boundary")
+            what = "degrees of freedom" if fits.fitted.has_sigma else "standard errors"
+            lines.append(f"their {what} leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
     return "\n".join([*lines, *dropped_note(fits), *redundancy_notes(fits)])
@@ -143,20 +153,21 @@ def cor_frame(vcov: pd.DataFrame) -> str:
 
 def fits_text(fits: Selection, most: int) -> Summary:
     """Text about the first of several fits, and how many there are."""
-    shown = fits.take(fits.which[:most])
+    shown, title = fits.take(fits.which[:most]), f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
+    criterion = [f"{v:.2f}" for v in shown.fitted.criterion[shown.index]]
+    return list_text(fits, shown, title, {"criterion": criterion, "sigma": significant(shown.sigma)})
+
+
+def list_text(fits: Selection, shown: Selection, title: str, first: dict[str, list[str]]) -> Summary:
+    """Text about several fits of which some are shown: columns in front, coefficients and verdicts."""
     k = shown.index
-    columns = {
-        "imp": [str(v) for v in shown.labels],
-        "criterion": [f"{v:.2f}" for v in fits.fitted.criterion[k]],
-        "sigma": significant(shown.sigma),
-    }
+    columns = {"imp": [str(v) for v in shown.labels], **first}
     for name, values in zip(fits.model.fixed_names, shown.beta.T, strict=True):
         columns[name] = significant(values)
     columns["status"] = [
         STATUS_TEXT[int(s)] + (", singular" if g else "")
         for s, g in zip(fits.fitted.status[k], fits.fitted.singular[k], strict=True)
     ]
-    title = f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
     more = [f"and {fits.n_sets - shown.n_sets} more"] if shown.n_sets < fits.n_sets else []
     found = "\n".join([block(columns), *more])
     return Summary("\n\n".join([title, found, *dropped_note(fits), *redundancy_notes(fits)]))

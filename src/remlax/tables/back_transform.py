@@ -14,6 +14,8 @@ from ..design.evaluate import FrameEvaluator, evaluate
 from ..design.functions import numeric
 from ..design.tree import Binary, Call, Group, Name, Node, Sum, columns_in
 from ..errors import DataError
+from ..fitting.glmm import GlmmFitted
+from ..fitting.responses.distribution import inverse_link
 from ..fitting.selection import Selection
 
 Array = npt.NDArray[np.float64]
@@ -75,11 +77,15 @@ class BackTransform:
         The response as the formula has it, and the column.
     steps : tuple of Step
         From the outermost function inwards.
+    ratio : str
+        What exponentiated differences are ratios of, where the response is the link of a mean: ``"odds"``, ``"means"``,
+        or nothing.
     """
 
     response: str
     column: str
     steps: tuple[Step, ...]
+    ratio: str = ""
 
     def table(self, table: pd.DataFrame) -> pd.DataFrame:
         """Transform estimates and limits, and standard errors by the delta method."""
@@ -102,6 +108,8 @@ class BackTransform:
 
 def back_transform(fits: Selection) -> BackTransform | None:
     """Find the way back from the response of a model; None where the response is a column of the data."""
+    if isinstance(fits.fitted, GlmmFitted):
+        return _from_link(fits.fitted)
     rows = fits.rows
     text = rows.formula.response
     if rows.data is None or text in rows.data.frames[0].columns:
@@ -123,6 +131,22 @@ def back_transform(fits: Selection) -> BackTransform | None:
             )
         node = found[1]
     return BackTransform(text, node.id, tuple(steps)) if steps else None
+
+
+def _from_link(fitted: GlmmFitted) -> BackTransform:
+    """The way back from the link of a generalised linear mixed model."""
+    family, response = fitted.family, fitted.model.rows.formula.response
+    if family.name == "ordinal":
+        raise DataError(
+            "type='response': an ordinal response has a probability for every category, which predict() gives"
+        )
+
+    def step(eta: Array) -> tuple[Array, Array]:
+        found = inverse_link(family.link, eta)
+        return found.mean, found.d1
+
+    ratio = {"logit": "odds", "log": "means"}.get(family.link, "")
+    return BackTransform(f"{family.link}({response})", response, (step,), ratio)
 
 
 def _step(node: Node) -> tuple[list[Step], Node, bool] | None:

@@ -26,6 +26,10 @@ from .shape import RESPONSE, shape_values
 from .varcorr import term_labels
 from .variance import ran_pars_table
 
+NO_PROFILE = (
+    "profiles are for linear mixed models: use confint('wald') or confint('boot'), or test a term with "
+    "rx.anova(fit, smaller_fit)"
+)
 ConfintMethod = Literal["wald", "profile", "boot"]
 
 # simulated responses held at once
@@ -124,6 +128,8 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one batch."""
+    if not fits.fitted.has_sigma:
+        raise DataError(NO_PROFILE)
     checks.level(conf_level)
     _check_fits(fits)
     labels, out = parameter_frame(fits.fitted), []

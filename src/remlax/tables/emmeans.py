@@ -17,6 +17,7 @@ from ..pooling import Adjustment, adjust_p_values, dunnett_p_value, tukey_p_valu
 from .back_transform import BackTransform, back_transform
 from .checks import checks
 from .coefficients import Combinations
+from .exponentiate import as_ratios
 from .notes import mark
 from .printing import Summary
 from .reference_grid import At, Grid, Weights, make_grid, shown
@@ -83,7 +84,8 @@ class EstimatedMeans(UnknownNames):
         pandas.DataFrame
             ``by`` columns, ``contrast``, then the columns of ``contrast()`` and ``p_adjusted``. Limits are those of
             single comparisons. A difference that the data do not determine is NaN, and the adjustment does not count
-            it. Differences are on the scale of the model, also of means that are transformed back.
+            it. Differences are on the scale of the model, also of means that are transformed back; but those of means
+            that were transformed back from a logit or log link are ratios of odds or of means, ``a / b``.
 
         Raises
         ------
@@ -115,7 +117,11 @@ class EstimatedMeans(UnknownNames):
             parts.append(self._compare(np.array([pair[::-1] if reverse else pair for pair in pairs]), method))
         table = pd.concat(parts, ignore_index=True)
         table.attrs = dict(self.means.attrs)
-        if self._back:
+        if self._back and self._back.ratio:
+            table = as_ratios(table)
+            note = f"ratios of {self._back.ratio}, from differences on the scale of the model, {self._back.response}"
+            table.attrs["notes"] = [*table.attrs["notes"], note]
+        elif self._back:
             note = f"differences are on the scale of the model, {self._back.response}"
             table.attrs["notes"] = [*table.attrs["notes"], note]
         return result_table(table)
@@ -147,7 +153,8 @@ class EstimatedMeans(UnknownNames):
         """Differences of pairs (r, 2) of means within a level of ``by``."""
         names, rows = self._grid.labels, self._grid.rows
         matrix = self._ties.reduced(rows[pairs[:, 0]] - rows[pairs[:, 1]])
-        table = self._combinations.table(matrix, [f"{names[a]} - {names[b]}" for a, b in pairs])
+        sign = "/" if self._back and self._back.ratio else "-"
+        table = self._combinations.table(matrix, [f"{names[a]} {sign} {names[b]}" for a, b in pairs])
         table = table.rename(columns={"term": "contrast"})
         after = list(table.columns).index("p_value") + 1
         table.insert(after, "p_adjusted", self._adjusted(table, matrix, pairs, method))

@@ -21,7 +21,7 @@ COLUMNS = ("estimate", "std_error", "conf_low", "conf_high", "df", *RUBIN[:-1])
 
 @dataclass(frozen=True)
 class FactorModes:
-    """ModeSearch of one grouping factor: values (K, levels, q) and the variances of their errors (K, levels, q).
+    """Modes of one grouping factor: values (K, levels, q) and the variances of their errors (K, levels, q).
 
     ``lost`` (q,): columns whose variances are not identified, so that the modes are not either.
     """
@@ -44,7 +44,7 @@ class FactorModes:
 
 
 def find_modes(fits: Selection, *, coefficients: bool, uncertainty: Uncertainty) -> Iterator[FactorModes]:
-    """ModeSearch of every grouping factor in lme4's order, with the variances that were asked for."""
+    """Modes of every grouping factor in lme4's order, with the variances that were asked for."""
     checks.choice(uncertainty, Uncertainty, "uncertainty=")
     index, plain = fits.index, uncertainty == "conditional" and not coefficients
     full = None if plain else error_variances(fits.take(index), coefficients=coefficients)
@@ -60,7 +60,7 @@ def find_modes(fits: Selection, *, coefficients: bool, uncertainty: Uncertainty)
 
 
 def modes_table(fits: Selection, conf_level: float, *, coefficients: bool, uncertainty: Uncertainty) -> pd.DataFrame:
-    """ModeSearch with standard errors and limits, normal ones of one fit, by Rubin's rules of several."""
+    """Modes with standard errors and limits, normal ones of one fit, by Rubin's rules of several."""
     parts, n = [], fits.n_sets
     for part in find_modes(fits, coefficients=coefficients, uncertainty=uncertainty):
         found = estimate_table(part.values.reshape(n, -1), part.variances.reshape(n, -1), np.inf, conf_level)

@@ -14,7 +14,6 @@ from ..fitting.assemble import z_columns
 from ..fitting.redundancy import Redundancy, entry_places, parameter_places
 from ..fitting.redundant_terms import RedundantTerms, group_width, redundant_terms, superfluous
 from ..fitting.selection import Selection
-from ..kernels.newton import STATUS_TEXT
 from .varcorr import term_labels
 
 
@@ -38,6 +37,8 @@ def redundancy_notes(fits: Selection) -> list[str]:
 def dropped_note(fits: Selection) -> list[str]:
     """Name the fixed-effect columns that are not in the model; empty where all are."""
     names = fits.model.dropped_names
+    if fits.fitted.has_thresholds:
+        names = [name for name in names if name != "Intercept"]
     what = "it" if len(names) == 1 else "them"
     return [f"left out, as other columns determine {what}: {shortened(names)}"] if names else []
 
@@ -196,10 +197,11 @@ def fit_notes(fit: Selection) -> list[str]:
     """Say what a reader of the tables must know: no convergence, a singular fit and what follows from it."""
     notes = []
     if not fit.fitted.converged[fit.k]:
-        notes.append(f"NOT CONVERGED: {STATUS_TEXT[int(fit.fitted.status[fit.k])]}; do not use these estimates")
+        notes.append(f"NOT CONVERGED: {fit.fitted.verdict(fit.k)}; do not use these estimates")
     if fit.fitted.singular[fit.k]:
+        what = "degrees of freedom and standard errors" if fit.fitted.has_sigma else "standard errors"
         notes.append(
-            "singular fit: a variance is estimated as 0 or a correlation as +-1; degrees of freedom and standard "
-            "errors of the other parameters leave out those on the boundary"
+            f"singular fit: a variance is estimated as 0 or a correlation as +-1; {what} of the other parameters leave "
+            "out those on the boundary"
         )
     return [*notes, *redundancy_notes(fit)]

@@ -10,7 +10,6 @@ import numpy as np
 from ..checks import Checks
 from ..errors import ConvergenceWarning, PoolingError, shortened, warn
 from ..fitting.selection import Selection
-from ..kernels.newton import STATUS_TEXT
 
 OnFailure = Literal["raise", "warn", "drop"]
 
@@ -23,7 +22,7 @@ def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Se
     failed = [k for k in fits.which if not converged[k]]
     used, left_out = fits.which, list[int]()
     if failed:
-        names = shortened(f"{fits.rows.labels[k]} ({STATUS_TEXT[int(fits.fitted.status[k])]})" for k in failed)
+        names = shortened(f"{fits.rows.labels[k]} ({fits.fitted.verdict(k)})" for k in failed)
         if on_failure == "raise":
             raise PoolingError(
                 f"the {what} failed in imputation {names}: look at fits.convergence(), or use on_failure='drop' or "

@@ -79,20 +79,20 @@ def _with_categories(rows: ModelRows, y: np.ndarray, levels: tuple[str, ...], *,
     if name not in first or pd.api.types.is_numeric_dtype(first[name]):
         return rows
     frames = [
-        first.assign(**{name: pd.Categorical.from_codes(own.astype(int), pd.Index(levels), ordered=ordered)})
+        first.assign(**{name: pd.Categorical.from_codes(own.astype(np.int64), pd.Index(levels), ordered=ordered)})
         for own in y
     ]
     return replace(rows, data=ImputedData(tuple(frames), rows.labels))
 
 
-def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray | pd.Categorical[str]]:
+def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray | pd.Categorical]:
     """Drawn responses (n_sims, n) as a data frame holds them: categories by name, or numbers."""
     levels, ordered = fitted.response.levels, fitted.family.name == "ordinal"
     if not levels:
         return list(drawn)
     if fitted.model.rows.levels is None:
         return list(np.array([float(name) for name in levels])[drawn.astype(int)])
-    return [pd.Categorical.from_codes(own.astype(int), pd.Index(levels), ordered=ordered) for own in drawn]
+    return [pd.Categorical.from_codes(own.astype(np.int64), pd.Index(levels), ordered=ordered) for own in drawn]
 
 
 def response_codes(fitted: GlmmFitted, given: object) -> object:

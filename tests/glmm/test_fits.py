@@ -1,0 +1,108 @@
+"""Fits of generalised linear mixed models: a batch, verdicts where there is no maximum, and lowering for a GPU."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import cache
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from jax import export
+
+import remlax as rx
+from remlax.engine.batch import mapped
+from remlax.errors import ConvergenceWarning, DataError
+from remlax.glmm.optimum import fit
+
+FORMULA = "y ~ x + (1 | g)"
+
+
+def draw(seed: int, intercept: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)
+    eta = intercept + 0.6 * x + 0.8 * rng.normal(size=12)[g]
+    return pd.DataFrame({"y": (rng.random(72) < 1 / (1 + np.exp(-eta))).astype(int), "x": x, "g": g})
+
+
+@cache
+def fits() -> rx.GlmerFitList:
+    return rx.glmer_list(FORMULA, [draw(seed) for seed in range(4)])
+
+
+def test_a_batch_of_data_sets_is_as_many_fits() -> None:
+    for k, one in enumerate(fits()):
+        alone = rx.glmer(FORMULA, draw(k))
+        np.testing.assert_allclose(alone.criterion(), one.criterion(), rtol=1e-12)
+        np.testing.assert_allclose(alone.fixef(), one.fixef(), rtol=1e-8)
+        np.testing.assert_allclose(alone.vcov(), one.vcov(), rtol=1e-7)
+        np.testing.assert_allclose(alone.ranef()["g"], one.ranef()["g"], rtol=1e-7, atol=1e-9)
+
+
+def test_lbfgs_ends_where_newton_does() -> None:
+    other = rx.glmer_list(FORMULA, [draw(seed) for seed in range(4)], optimizer=rx.LBFGS())
+    np.testing.assert_allclose(other.selection.theta, fits().selection.theta, rtol=1e-6)
+    np.testing.assert_allclose(other.fixef(), fits().fixef(), rtol=1e-6)
+    assert (other.convergence()["iterations"] > 0).all()
+
+
+def test_rows_and_units_may_change() -> None:
+    data, one = draw(0), fits()[0]
+    order = np.random.default_rng(1).permutation(len(data))
+    other = rx.glmer(FORMULA, data.iloc[order].assign(x=lambda d: 1000 + 10 * d["x"]).reset_index(drop=True))
+    assert other.criterion() == pytest.approx(one.criterion(), rel=1e-12)
+    assert other.fixef()["x"] * 10 == pytest.approx(one.fixef()["x"], rel=1e-7)
+
+
+def test_criterion_is_lowest_at_the_estimates() -> None:
+    one = fits()[0]
+    theta, beta = one.theta, one.fixef().to_numpy()
+    assert one.criterion(theta=theta, beta=beta) == pytest.approx(one.criterion(), rel=1e-12)
+    for step in ([0.05, 0, 0], [0, 0.05, 0], [0, 0, -0.05]):
+        assert one.criterion(theta=theta + step[:1], beta=beta + step[1:]) > one.criterion()
+    with pytest.raises(DataError, match="theta must hold 1 finite numbers"):
+        one.criterion(theta=[1.0, 2.0])
+
+
+def test_a_data_set_without_a_maximum_is_no_converged_fit() -> None:
+    constant, separated, good = draw(0).assign(y=1), draw(1).assign(y=lambda d: (d["x"] > 0).astype(int)), draw(2)
+    levels = draw(3).assign(y=lambda d: (d["g"] % 2 == 0).astype(int))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = rx.glmer_list(FORMULA, [constant, separated, good, levels])
+    said = [str(one.message) for one in caught if issubclass(one.category, ConvergenceWarning)]
+    assert found.convergence()["status"].tolist() == ["no maximum", "no maximum", "converged", "no maximum"]
+    assert any("the response is constant in data set 1" in text for text in said)
+    assert any("separates the outcome in data set 2" in text for text in said)
+    assert any("all but determine the outcome in data set 4" in text for text in said)
+    # the others are as if alone
+    assert found[2].criterion() == pytest.approx(rx.glmer(FORMULA, good).criterion(), rel=1e-12)
+    with pytest.raises(rx.RemlaxError):
+        found.pool()
+
+
+def test_few_events_do_not_disturb_the_others() -> None:
+    rare = [draw(seed, -5.0) for seed in range(12)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = rx.glmer_list(FORMULA, rare)
+    ok = found.convergence()["converged"].to_numpy()
+    assert not ok[[frame["y"].sum() == 0 for frame in rare]].any()
+    assert np.abs(found.fixef().to_numpy()[ok]).max(initial=0.0) < 50
+
+
+def test_lowers_for_cuda_without_callback() -> None:
+    batch = fits().selection.model.batch
+    n, p = batch.n_sets, batch.structure.n_parameters  # type: ignore[attr-defined]
+    arguments = (np.full((n, p), np.nan), np.ones(n), np.full(n, 100, np.int32)), batch.problem
+    with jax.enable_x64(True):
+        module = export.export(mapped(fit), platforms=["cuda"])(*arguments).mlir_module()
+    # without the names of the Python functions that it came from
+    module = re.sub(r" loc\(#?[^)]*\)|^#loc.*\n", "", module, flags=re.MULTILINE)
+    assert not re.findall(r"custom_call @(\w+)", module)
+    assert "callback" not in module
+    assert "f32" not in module
+    # Newton, the search for modes, and loops over columns of small matrices
+    assert module.count("stablehlo.while") <= 4
