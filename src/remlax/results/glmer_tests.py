@@ -154,7 +154,8 @@ class GlmerTests(LmerFit):
         Notes
         -----
         The ratio is below 1 where the modes follow the data, so that the draws say what it should be: each draw has
-        modes of its own, at the estimates of the parameters.
+        modes of its own, at the estimates of the parameters. Where a size or a shape is estimated, it has followed the
+        data as well, and the p-value is too large.
 
         References
         ----------
@@ -192,6 +193,10 @@ class GlmerTests(LmerFit):
         ------
         DataError
             0/1, ordinal and gamma responses.
+
+        Notes
+        -----
+        The draws are at the estimates, which have followed the data: the p-value is too large.
 
         Examples
         --------
