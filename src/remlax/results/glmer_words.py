@@ -17,8 +17,8 @@ from ..tables.coefficients import fit_table, pooled_table, standard_errors
 from ..tables.exponentiate import ratio_words
 from ..tables.notes import dropped_note, fit_notes
 from ..tables.printing import Summary, block, groups_line, p_value, random_effects_block, significant, span
-from ..tables.shape import shape_rows
 from ..tables.varcorr import level_counts, mean_varcorr, varcorr_frame
+from ..tables.variance import shape_rows
 from .fit import LmerFit
 from .fits import LmerFitList
 from .model_table import ModelParts

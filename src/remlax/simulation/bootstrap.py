@@ -19,9 +19,9 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
 from ..tables.notes import redundancy_notes
-from ..tables.shape import shape_values
 from ..tables.usable import refuse_other_outcomes
 from ..tables.varcorr import term_labels
+from ..tables.variance import shape_values
 from .responses import check_fit, check_sims, list_of
 
 checks = Checks()

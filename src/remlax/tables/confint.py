@@ -22,9 +22,8 @@ from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
 from .coefficients import fit_table
 from .notes import redundancy_notes
-from .shape import RESPONSE, shape_values
 from .varcorr import term_labels
-from .variance import ran_pars_table
+from .variance import RESPONSE, ran_pars_table, shape_values
 
 NO_PROFILE = (
     "profiles are for linear mixed models: use confint('wald') or confint('boot'), or test a term with "
