@@ -228,11 +228,12 @@ class GlmerTests(LmerFit):
 
         Examples
         --------
+        >>> import math
         >>> import remlax as rx
         >>> data = rx.datasets.hsb().assign(high=lambda d: d["mathach"] > 15)
         >>> fit = rx.glmer("high ~ ses + (1 | schid)", data)
         >>> variance = fit.varcorr()["vcov"][0]
-        >>> abs(fit.icc()["estimate"][0] - variance / (variance + np.pi**2 / 3)) < 1e-12
+        >>> bool(abs(fit.icc()["estimate"][0] - variance / (variance + math.pi**2 / 3)) < 1e-12)
         True
         """
         return self._marked(icc_table(self.selection, conf_level))

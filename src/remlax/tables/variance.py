@@ -31,6 +31,8 @@ WIDE = (
 )
 WIDE_FIT = f"{WIDE}; confint('{{}}') has limits that can be used"
 WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
+# group of the rows of shape parameters
+RESPONSE = "Response"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
@@ -57,6 +59,31 @@ def ran_pars_table(fits: Selection, conf_level: float, scales: Scales) -> pd.Dat
     attrs, table = table.attrs, pd.concat([table, rows], ignore_index=True)
     table.attrs = attrs
     return table
+
+
+def shape_rows(fits: Selection, conf_level: float) -> pd.DataFrame:
+    """Size, shape or thresholds: estimate, standard error and limits from their scale; empty where there are none."""
+    names = fits.fitted.shape_names
+    if not names:
+        return pd.DataFrame()
+    found = shape_parameters(fits)
+    table = pd.DataFrame({"group": RESPONSE, "term": names})
+    if fits.n_sets > 1:
+        pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=names)
+        return pd.concat([table, transformed_columns(pooled)], axis=1).assign(n_boundary=0)
+    phi, error = found.scale.forward(found.value[0]), np.sqrt(found.variance[0])
+    half = scipy.special.ndtri((1 + conf_level) / 2) * error
+    return table.assign(
+        estimate=found.value[0],
+        std_error=found.scale.inverse_derivative(phi) * error,
+        conf_low=found.scale.inverse(phi - half),
+        conf_high=found.scale.inverse(phi + half),
+    )
+
+
+def shape_values(fits: Selection) -> np.ndarray:
+    """Estimates of the shape parameters, (K, s)."""
+    return shape_parameters(fits).value if fits.fitted.shape_names else np.zeros((fits.n_sets, 0))
 
 
 def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
