@@ -63,7 +63,7 @@ def test_undetermined_parameters_are_those_of_the_dense_covariance(random, redun
 
 
 def test_rows_are_read_where_terms_may_repeat_each_other_only(monkeypatch):
-    def never(*_: object) -> None:
+    def never(*_: object, **__: object) -> None:
         raise AssertionError("rows were read")
 
     monkeypatch.setattr(find_redundancy, "_redundancy", never)
