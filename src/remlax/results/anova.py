@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy.typing as npt
@@ -28,7 +29,7 @@ def anova(
     null: Model | None = None,
     *more: Model,
     method: Method = "D1",
-    use: Use = "wald",
+    use: Use | None = None,
     ariv: Ariv = "default",
     dfcom: Ddf | npt.ArrayLike | None = None,
     on_failure: OnFailure = "raise",
@@ -48,8 +49,8 @@ def anova(
         statistics of the imputations. D3 compares likelihoods at the parameters' means over the imputations
         (coefficients, covariance matrices of the random effects, residual variance), D4 at the best common parameters,
         which do not depend on the parametrisation.
-    use : {"wald", "likelihood"}, default "wald"
-        For D2: Wald statistics, or likelihood ratios.
+    use : {"wald", "likelihood"}, optional
+        For D2: Wald statistics (the default for linear models), or likelihood ratios (for generalised ones).
     ariv : {"default", "positive", "robust"}, default "default"
         For D3 and D4: how the relative increase in variance is estimated; ``"positive"`` replaces a negative one by 0;
         ``"robust"`` (D4) takes it from the larger model.
@@ -138,7 +139,10 @@ def anova(
             f"anova compares two fits or two lists of fits, not {' and '.join(type(one).__name__ for one in models)}: "
             "give the lists from which pooled models were made"
         )
-    return result_table(compare_lists([_selection(one) for one in models], options))
+    selections = [_selection(one) for one in models]
+    if use is None and not selections[0].fitted.has_sigma:
+        options = replace(options, use="likelihood")
+    return result_table(compare_lists(selections, options))
 
 
 def _selection(model: object) -> Selection:

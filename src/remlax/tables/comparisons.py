@@ -52,14 +52,15 @@ class Options:
     """Options of pooled comparisons, as of `anova`."""
 
     method: Method
-    use: Use
+    use: Use | None
     ariv: Ariv
     dfcom: Ddf | npt.ArrayLike | None
     on_failure: OnFailure
 
     def __post_init__(self) -> None:
         for name, literal in (("method", Method), ("use", Use), ("ariv", Ariv)):
-            checks.choice(getattr(self, name), literal, f"{name}=")
+            if getattr(self, name) is not None:
+                checks.choice(getattr(self, name), literal, f"{name}=")
         method, ariv = self.method, self.ariv
         if ariv != "default" and (method in ("D1", "D2") or (method == "D3" and ariv == "robust")):
             raise DataError(f"ariv={ariv!r} is not defined for {method}: 'positive' is for D3 and D4, 'robust' for D4")
@@ -67,7 +68,7 @@ class Options:
     @property
     def wald(self) -> bool:
         """Whether coefficients are compared, not likelihoods."""
-        return self.method == "D1" or (self.method == "D2" and self.use == "wald")
+        return self.method == "D1" or (self.method == "D2" and self.use != "likelihood")
 
 
 @dataclass(frozen=True)
