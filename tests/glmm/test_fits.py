@@ -48,6 +48,16 @@ def test_lbfgs_ends_where_newton_does() -> None:
     assert (other.convergence()["iterations"] > 0).all()
 
 
+def test_successes_and_failures_are_proportions_with_trials() -> None:
+    rng = np.random.default_rng(5)
+    data = draw(0).assign(n=rng.integers(1, 6, 72))
+    data["k"] = rng.binomial(data["n"], 0.4)
+    both = rx.glmer("cbind(k, n - k) ~ x + (1 | g)", data)
+    share = rx.glmer("share ~ x + (1 | g)", data.assign(share=data["k"] / data["n"]), weights="n")
+    assert both.criterion() == pytest.approx(share.criterion(), rel=1e-12)
+    np.testing.assert_allclose(both.fixef(), share.fixef(), rtol=1e-8)
+
+
 def test_rows_and_units_may_change() -> None:
     data, one = draw(0), fits()[0]
     order = np.random.default_rng(1).permutation(len(data))

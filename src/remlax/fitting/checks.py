@@ -44,7 +44,8 @@ def check_magnitudes(rows: ModelRows) -> None:
     ------
     DataError
     """
-    columns = [(f"the response {rows.formula.response!r}", rows.y.values)]
+    # one column, or successes and failures
+    columns = [(f"the response {rows.formula.response!r}", y) for y in np.atleast_2d(rows.y.values.T)]
     columns += [
         (f"the fixed-effects column {name!r}", column)
         for name, column in zip(rows.fixed.names, rows.x.columns(), strict=True)
