@@ -15,7 +15,7 @@ from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
 from ..engine.conditioning import SUSPICIOUS_LOSS
 from ..engine.shapes import host_leaf
-from ..glmm.families import Family
+from ..glmm.families import MOST_LOG_SIZE, Family
 from ..glmm.optimum import Description, deviance_at, fit
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
@@ -39,6 +39,10 @@ from .responses.response import GlmmResponse
 SPREADS = (0.2, 3.0, 0.05)
 # eigenvalue of the Hessian, relative to its largest, of a direction in which the criterion does not change
 FLAT = 1e-9
+# share of such a direction that may be of other parameters, and the least eigenvalue that is believed
+OUTSIDE, LEAST_VALUE = 1e-3, 1e-15
+# logarithm of a size that cannot be told from infinity
+LARGE_LOG_SIZE = MOST_LOG_SIZE - 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,7 +126,7 @@ class GlmmFitted(Fitted):
         """Information about theta; none about sigma, which is known, and no derivatives of vcov(beta): NaN."""
         n, d, p = self.n_sets, self.theta_map.n_theta, len(self.model.keep)
         hess = np.zeros((n, d + 1, d + 1))
-        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d])
+        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d], d)
         return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
 
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
@@ -320,12 +324,14 @@ def described(
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
     used = _without_padding(structure, p)
-    joint = _inverse(hess[:, used][:, :, used] / 2)
+    joint = _inverse(hess[:, used][:, :, used] / 2, d)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
+    shape = parameters[:, d + structure.n_fixed :]
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
-    errors = np.sqrt(np.einsum("kii->ki", joint)[:, d : d + p])
+    variances = np.einsum("kii->ki", joint)[:, d : None if structure.family.name == "ordinal" else d + p]
+    errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
     endless = without_maximum(model, response, opt, errors)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
@@ -343,8 +349,8 @@ def described(
         log_l2=none,
         log_rx2=none,
         status=status,
-        singular=on_boundary(theta, structure.theta_map),
-        shape=parameters[:, d + structure.n_fixed :],
+        singular=on_boundary(theta, structure.theta_map) | endless_size(structure.family, shape),
+        shape=shape,
         joint=joint,
         vcov_rx=rx,
         description=description._replace(moved=cast(Any, moved)),
@@ -353,20 +359,32 @@ def described(
     )
 
 
+def endless_size(family: Family, shape: np.ndarray) -> np.ndarray:
+    """Data sets (K,) in which a negative binomial size went to infinity: there is no overdispersion."""
+    if family.name != "negative-binomial":
+        return np.zeros(len(shape), bool)
+    return np.asarray(shape[:, 0] > LARGE_LOG_SIZE)
+
+
 def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndarray]:
     """Theta in its canonical form, and the signs (K, d) that take it there; 1 where its columns were rotated."""
     out = canonical_theta(theta, theta_map)
     return out, np.where(np.isclose(out, -theta, rtol=1e-12, atol=0.0) & (theta != 0), -1.0, 1.0)
 
 
-def _inverse(matrices: np.ndarray) -> np.ndarray:
-    """Inverses of symmetric matrices (K, n, n) without directions in which they are flat; NaN where not finite."""
+def _inverse(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
+    """Inverses of symmetric matrices (K, n, n); NaN where not finite.
+
+    Directions among the first ``n_theta`` parameters in which the matrix is flat, as where a covariance matrix is zero
+    and its factor may turn, are left out. In others a small eigenvalue means a large variance.
+    """
     finite = np.isfinite(matrices).all(axis=(1, 2))
     size = np.sqrt(np.abs(np.einsum("kii->ki", matrices)) + 1e-300)
     scaled = matrices / size[:, :, None] / size[:, None, :]
     values, vectors = np.linalg.eigh(np.where(finite[:, None, None], scaled, 0.0))
-    kept = np.abs(values) > FLAT * np.max(np.abs(values), axis=1, initial=0.0)[:, None]
-    inverses = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    flat = np.abs(values) <= FLAT * np.max(np.abs(values), axis=1, initial=0.0)[:, None]
+    flat &= np.linalg.norm(vectors[:, n_theta:], axis=1) < OUTSIDE
+    inverses = np.where(flat, 0.0, 1 / np.where(np.abs(values) > LEAST_VALUE, values, LEAST_VALUE))
     half = vectors / size[:, :, None]
     out: np.ndarray = (half * inverses[:, None]) @ half.swapaxes(1, 2)
     out[~finite] = np.nan

@@ -24,6 +24,8 @@ from .responses.separation import find_separation
 LARGE_ERROR, LARGE_SD = 2.0, 6.0
 # SDs beyond which a maximum is one of the Laplace approximation alone: the likelihood is flat there
 HOPELESS_SD = 20.0
+# logarithm of a gamma shape, one over the squared coefficient of variation, that only rounding keeps finite
+LARGE_LOG_SHAPE = float(np.log(1e10))
 # factors on theta and on all coefficients where -2 log L is looked at again
 FAR = (10.0, 100.0)
 
@@ -38,14 +40,16 @@ def without_maximum(model: Assembled, response: GlmmResponse, opt: Optimum, erro
     opt : Optimum
         ``theta`` holds all parameters inside.
     errors : ndarray (K, p)
-        Standard errors of the coefficients inside.
+        Standard errors of the coefficients inside, and of the thresholds of an ordinal response.
     """
     d = model.layout.structure.theta_map.n_theta
     failed = np.asarray(opt.status) != CONVERGED
     sds = np.max(np.abs(np.nan_to_num(np.asarray(opt.theta)[:, :d])), axis=1, initial=0.0)
     wide = sds > LARGE_SD
     far = failed | ~(np.max(errors, axis=1, initial=0.0) < LARGE_ERROR)  # NaN is suspicious
-    found = {k: reason for k in np.flatnonzero(far | wide).tolist() if (reason := _separated(model, response, k))}
+    found = _exact(model, response, np.asarray(opt.theta))
+    suspects = np.flatnonzero(far | wide | _lacks_category(model, response)).tolist()
+    found |= {k: reason for k in suspects if k not in found and (reason := _separated(model, response, k))}
     rest = np.array([k for k in np.flatnonzero(failed | wide).tolist() if k not in found], dtype=int)
     if len(rest):
         for k in rest[(sds[rest] > HOPELESS_SD) | _falls_without_end(model, opt, rest)].tolist():
@@ -55,6 +59,24 @@ def without_maximum(model: Assembled, response: GlmmResponse, opt: Optimum, erro
                 "penalised fit (blme::bglmer)"
             )
     return found
+
+
+def _exact(model: Assembled, response: GlmmResponse, parameters: np.ndarray) -> dict[int, str]:
+    """Gamma responses that are explained without error, so that their shape goes to infinity."""
+    if response.family.name != "gamma":
+        return {}
+    return {
+        k: f"the model explains the response {_where(model, k)} exactly: its shape goes to infinity"
+        for k in np.flatnonzero(~(parameters[:, -1] < LARGE_LOG_SHAPE)).tolist()
+    }
+
+
+def _lacks_category(model: Assembled, response: GlmmResponse) -> np.ndarray:
+    """Data sets (K,) in which a category of an ordinal response does not occur."""
+    n_sets = model.rows.n_sets
+    if response.family.name != "ordinal":
+        return np.zeros(n_sets, bool)
+    return np.array([len(np.unique(response.y.of(k))) < len(response.levels) for k in range(n_sets)])
 
 
 def _where(model: Assembled, k: int) -> str:

@@ -18,6 +18,9 @@ from jax.scipy.special import gammaln, log_ndtr, ndtr
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # beyond this a complementary log-log model has probabilities of 0 and 1 to all digits
 CLOGLOG_LIMIT = 300.0
+# sizes from which Stirling's series has all digits
+STIRLING_FROM = 200.0
+MOST_LOG_SIZE = 14.0
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,26 @@ def _poisson(family: Family, y: Array, eta: Array, shape: Array) -> Array:
 
 
 def _negative_binomial(family: Family, y: Array, eta: Array, shape: Array) -> Array:
-    log_size = shape[0]
+    # beyond this the density is Poisson's to all digits that its derivative in the size has
+    log_size = jnp.minimum(shape[0], MOST_LOG_SIZE)
     size = jnp.exp(log_size)
     # log(mu / (size + mu)) and log(size / (size + mu)) without a difference of large numbers
-    of_shape = gammaln(y + size) - gammaln(size)
+    of_shape = _log_rising(size, y)
     return of_shape - size * jax.nn.softplus(eta - log_size) - y * jax.nn.softplus(log_size - eta)
+
+
+def _log_rising(size: Array, y: Array) -> Array:
+    """Log Gamma(size + y) - log Gamma(size), by the difference of Stirling's series where Gamma is large."""
+    large = size > STIRLING_FROM
+    safe = jnp.where(large, size, STIRLING_FROM)
+
+    def series(x: Array) -> Array:
+        return (1 / 12 - (1 / 360 - 1 / 1260 / x**2) / x**2) / x
+
+    total = safe + y
+    stirling = (total - 0.5) * jnp.log1p(y / safe) + y * (jnp.log(safe) - 1) + series(total) - series(safe)
+    small = jnp.where(large, STIRLING_FROM, size)
+    return jnp.where(large, stirling, gammaln(y + small) - gammaln(small))
 
 
 def _gamma(family: Family, y: Array, eta: Array, shape: Array) -> Array:

@@ -34,6 +34,8 @@ def _first_eta(problem: Glmm) -> Array:
     family, rows = problem.structure.family, problem.products
     if family.name == "ordinal":
         return jnp.zeros_like(rows.y)
+    if family.name == "gamma":
+        return jnp.log(jnp.where(rows.y > 0, rows.y, 1.0))
     if family.link == "log":
         return jnp.log(rows.y + 0.1)
     pulled = (rows.weight * rows.y + 0.5) / (rows.weight + 1.0)

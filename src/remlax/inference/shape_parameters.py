@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..fitting.glmm import endless_size
 from ..fitting.selection import Selection
 from ..pooling import IDENTITY, LOG, Scale
 from .glmm import glmm_fitted
@@ -25,6 +26,8 @@ def shape_parameters(fits: Selection) -> ShapeParameters:
     fitted = glmm_fitted(fits)
     own, s = fitted.shape[fits.index], fitted.family.n_shape
     variance = np.diagonal(fitted.joint[fits.index], axis1=1, axis2=2)[:, -s:]
+    # on the boundary there is no standard error
+    variance = np.where(endless_size(fitted.family, own)[:, None], np.nan, variance)
     if fitted.family.name == "ordinal":
         return ShapeParameters(own, variance, IDENTITY)
     return ShapeParameters(np.exp(own), variance, LOG)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...errors import DesignError
 
 # nodes of one column whose weights double precision holds, and nodes of a level: 25 a column for two columns
@@ -31,6 +33,8 @@ def check_nodes(n_quad: int, q: int, groups: Sequence[str]) -> None:
     --------
     >>> check_nodes(9, 1, ["herd"])
     """
+    if isinstance(n_quad, bool) or not isinstance(n_quad, int | np.integer):
+        raise DesignError(f"n_quad={n_quad!r} must be a whole number of quadrature nodes")
     if n_quad == 1:
         return
     if not 1 <= n_quad <= MOST_NODES:

@@ -16,6 +16,8 @@ from ...glmm.families import Family
 
 # how far successes may be from whole numbers, for proportions that were rounded
 ROUNDED = 1e-6
+# categories of an ordinal response: each has a threshold, and every pair of them second derivatives
+MOST_CATEGORIES = 12
 BINOMIAL = "family='binomial' needs 0/1, two levels, cbind(k, n - k), or proportions with weights="
 
 
@@ -217,6 +219,11 @@ def _ordinal(given: _Given) -> GlmmResponse:
         )
     if len(names) < 2:
         raise DataError(f"family='ordinal' needs two categories or more; {given.name} has one ({names[0]})")
+    if len(names) > MOST_CATEGORIES:
+        raise DataError(
+            f"family='ordinal' takes at most {MOST_CATEGORIES} categories; {given.name} has {len(names)} "
+            f"({shortened(names)}): merge some into an ordered pandas.Categorical, or take another family for a number"
+        )
     family = replace(given.family, n_shape=len(names) - 1)
     return replace(given, family=family).response(y, given.prior, np.zeros_like(y), levels=names)
 
