@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -25,6 +26,14 @@ def draw(seed: int, intercept: float = 0.0) -> pd.DataFrame:
     g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)
     eta = intercept + 0.6 * x + 0.8 * rng.normal(size=12)[g]
     return pd.DataFrame({"y": (rng.random(72) < 1 / (1 + np.exp(-eta))).astype(int), "x": x, "g": g})
+
+
+def warned(call: Callable[[], rx.GlmerFit]) -> tuple[rx.GlmerFit, list[str]]:
+    """What a call returns, and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = call()
+    return found, [str(one.message) for one in caught]
 
 
 @cache
@@ -116,3 +125,39 @@ def test_lowers_for_cuda_without_callback() -> None:
     assert "f32" not in module
     # Newton, the search for modes, and loops over columns of small matrices
     assert module.count("stablehlo.while") <= 4
+
+
+def test_counts_without_overdispersion_have_poissons_estimates() -> None:
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)
+    mean = np.exp(1 + 0.3 * x + 0.5 * rng.normal(size=12)[g])
+    # less variable than Poisson counts
+    data = pd.DataFrame({"y": np.round(mean).astype(int), "x": x, "g": g})
+    poisson = rx.glmer(FORMULA, data, "poisson")
+    found, said = warned(lambda: rx.glmer(FORMULA, data, "negative-binomial"))
+    assert any("the size goes to infinity" in text for text in said)
+    assert found.converged
+    assert found.is_singular
+    # a size of a million is not yet infinity
+    assert found.criterion() == pytest.approx(poisson.criterion(), abs=1e-3)
+    np.testing.assert_allclose(found.fixef(), poisson.fixef(), atol=1e-4)
+    np.testing.assert_allclose(found.vcov(), poisson.vcov(), rtol=1e-3)
+    assert np.isnan(found.tidy("ran_pars").set_index("term").loc["size", "std_error"])
+
+
+def test_separated_counts_have_no_maximum() -> None:
+    data = draw(0).assign(f=np.tile(["a", "b", "c"], 24), y=np.random.default_rng(1).poisson(2.0, 72))
+    zeros = data.assign(y=np.where(data["f"] == "c", 0, data["y"]))
+    found, said = warned(lambda: rx.glmer("y ~ f + (1 | g)", zeros, "poisson"))
+    assert any("separates the outcome in data set 1: " in text and "f[T.c]" in text for text in said)
+    assert found.opt.status == "no maximum"
+
+
+def test_the_unit_of_a_gamma_response_is_its_intercept() -> None:
+    rng = np.random.default_rng(3)
+    data = draw(0).assign(y=rng.gamma(3.0, size=72))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, other = (rx.glmer(FORMULA, data.assign(y=unit * data["y"]), "gamma") for unit in (1.0, 1e-4))
+    np.testing.assert_allclose(other.fixef() - one.fixef(), [np.log(1e-4), 0.0], atol=1e-6)
+    assert other.dispersion == pytest.approx(one.dispersion, rel=1e-6)

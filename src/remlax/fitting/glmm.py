@@ -379,7 +379,8 @@ def _inverse(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
     and its factor may turn, are left out. In others a small eigenvalue means a large variance.
     """
     finite = np.isfinite(matrices).all(axis=(1, 2))
-    size = np.sqrt(np.abs(np.einsum("kii->ki", matrices)) + 1e-300)
+    size = np.sqrt(np.abs(np.einsum("kii->ki", matrices)))
+    size[~(size > 0)] = 1.0
     scaled = matrices / size[:, :, None] / size[:, None, :]
     values, vectors = np.linalg.eigh(np.where(finite[:, None, None], scaled, 0.0))
     flat = np.abs(values) <= FLAT * np.max(np.abs(values), axis=1, initial=0.0)[:, None]
