@@ -13,7 +13,7 @@ import pytest
 
 import glmer_cases as cases
 import remlax as rx
-from remlax.errors import DataError
+from remlax.errors import DataError, UnknownNameError
 from remlax.fitting.glmm import GlmmFitted
 from remlax.fitting.selection import Selection
 from remlax.kernels.newton import NO_MAXIMUM
@@ -55,6 +55,13 @@ def test_shape_parameters_are_printed() -> None:
     assert " low|middle " in text
     assert " middle|high " in text
     assert "left out" not in text  # the intercept is no column that others determine
+
+
+def test_hints_name_the_functions_of_generalised_models() -> None:
+    with pytest.raises(DataError, match=r"use rx\.glmer_list\(formula, data\)"):
+        rx.glmer("y ~ x + (1 | g)", cases.imputed())  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match=r"use fits\.pool\(\), where fits = rx\.glmer_list\(formula, frames\)"):
+        cases.logistic()[0].pool()  # type: ignore[attr-defined]
 
 
 def test_what_has_no_maximum_is_said_with_its_reason() -> None:

@@ -222,6 +222,8 @@ def _ratios(family: Family) -> list[str]:
 class GlmerFitWords(LmerFit):
     """What prints and reports one fit."""
 
+    _fitted_by = "rx.glmer"
+
     def _text(self, form: Form) -> Summary:
         return glmm_fit_text(self.selection, form)
 
@@ -234,6 +236,8 @@ class GlmerFitWords(LmerFit):
 
 class PooledGlmerWords(PooledLmer):
     """What prints and reports the pooled model."""
+
+    _fitted_by = "rx.glmer"
 
     def _text(self, form: Form) -> Summary:
         return glmm_pooled_text(self.selection, self.rubin, self.df_rule, form)
@@ -248,6 +252,7 @@ class PooledGlmerWords(PooledLmer):
 class GlmerFitListWords(LmerFitList):
     """What prints several fits."""
 
+    _fitted_by = "rx.glmer"
     _pooled = PooledGlmerWords
 
     def _shown(self, most: int) -> Summary:
