@@ -66,5 +66,6 @@ def test_random_effects_and_imputations() -> None:
     assert component_label("Response", "size", long=True) == "size"
     assert component_label("Response", "low|middle", long=True) == "low|middle"
     assert component_label("Response", "sd__x", long=True) == "SD x | Response"
+    assert rx.plot.impact(pooled, n_sims=20).get_ylabel() == "linear predictor, logit link (95% CI)"
     with pytest.raises(DataError, match="profiles are for linear mixed models"):
         rx.plot.zeta(pooled)
