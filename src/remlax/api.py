@@ -228,18 +228,19 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh
 
 
 def complete_rows(
-    data: pd.DataFrame, formula: MixedFormula, weights: RowInput, offset: RowInput
+    data: pd.DataFrame, formula: MixedFormula, weights: RowInput, offset: RowInput, function: str = "rx.lmer"
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Leave out rows with missing cells and say how many; the mask is None where nothing is missing."""
     if _holds_frames(data):
-        raise DataError("data holds several data sets: use rx.lmer_list(formula, data), or give one DataFrame")
+        raise DataError(f"data holds several data sets: use {function}_list(formula, data), or give one DataFrame")
     check_frame(data, "data")
     columns = require_model_columns(formula, data, weights, offset)
     numbers = stacked(data, columns)
     if numbers is not None:
         warn(
-            f"column {numbers!r} numbers imputations: rx.lmer takes all rows for one data set, and standard errors "
-            "will be too small; use rx.lmer_list(formula, rx.read_imputations(data)), or the rows of one imputation",
+            f"column {numbers!r} numbers imputations: {function} takes all rows for one data set, and standard errors "
+            f"will be too small; use {function}_list(formula, rx.read_imputations(data)), or the rows of one "
+            "imputation",
             DataWarning,
         )
     if not any(n_missing(frame_array(data, cast(int, data.columns.get_loc(name)))) for name in columns):
@@ -254,7 +255,7 @@ def complete_rows(
 
 
 def _holds_frames(data: object) -> bool:
-    """Tell whether this is a list, dict or ImputedData of data frames, which is for lmer_list."""
+    """Tell whether this is a list, dict or ImputedData of data frames, which is for lmer_list or glmer_list."""
     members = data.values() if isinstance(data, dict) else data
     known = isinstance(data, dict | list | tuple | ImputedData)
     return known and any(isinstance(member, pd.DataFrame) for member in cast(Iterable[object], members))

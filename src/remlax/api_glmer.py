@@ -114,7 +114,7 @@ def glmer(
     refuse_arguments("glmer", others, GLMM_ARGUMENTS)
     mesh = device_mesh(device)
     kind, parsed = _read(formula, family, link, information, contrasts)
-    frame, kept = complete_rows(data, parsed, weights, offset)
+    frame, kept = complete_rows(data, parsed, weights, offset, "rx.glmer")
     for what, given in (("weights", weights), ("offset", offset)):
         check_order(given, data.index, what)
     rows = read_rows(

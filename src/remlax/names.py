@@ -136,6 +136,7 @@ class UnknownNames:
     _called: ClassVar[str] = "fit"  # what messages call the object
     _element: ClassVar[type] = object  # what a list holds
     _pooled: ClassVar[type] = object  # what a list is pooled to
+    _fitted_by: ClassVar[str] = "rx.lmer"
     _each: ClassVar[str] = "each of its fits has: [fit.{0} for fit in fits]"
 
     @classmethod
@@ -150,7 +151,7 @@ class UnknownNames:
                 return f"{cls._called}.pool().{name}"
             return f"{cls._called}[0].{name}" if hasattr(cls._element, name) else call[0]
 
-        return re.sub(r"\bfit\.(\w+)", put, hint)
+        return re.sub(r"\bfit\.(\w+)", put, hint.replace("rx.lmer", cls._fitted_by))
 
     # hidden from type checkers, for which it would make every name exist
     if not TYPE_CHECKING:

@@ -134,6 +134,7 @@ def test_means_are_transformed_back_and_compared_as_ratios() -> None:
     np.testing.assert_allclose(ratios["conf_high"], np.exp(differences["conf_high"]), rtol=1e-12)
     np.testing.assert_allclose(ratios["p_adjusted"], differences["p_adjusted"], rtol=1e-12)
     assert "ratios of odds" in ratios.attrs["notes"][-1]
+    assert ", transformed back from the logit link\n" in str(response)
     with pytest.raises(DataError, match="probability for every category"):
         fit("ordinal").emmeans("x", at={"x": [0, 1]}, type="response")
     assert fits().pool().emmeans("f", type="response").means["estimate"].between(0, 1).all()

@@ -9,6 +9,7 @@ import pytest
 import glmer_cases as cases
 import remlax as rx
 from remlax.errors import DataError
+from remlax.plot.estimates import component_label
 
 mpl.use("Agg")
 
@@ -62,5 +63,9 @@ def test_random_effects_and_imputations() -> None:
     assert labels == ["Intercept | g"]
     rx.plot.trace(pooled, "x")
     rx.plot.missing_information(pooled)
+    assert component_label("Response", "size", long=True) == "size"
+    assert component_label("Response", "low|middle", long=True) == "low|middle"
+    assert component_label("Response", "sd__x", long=True) == "SD x | Response"
+    assert rx.plot.impact(pooled, n_sims=20).get_ylabel() == "linear predictor, logit link (95% CI)"
     with pytest.raises(DataError, match="profiles are for linear mixed models"):
         rx.plot.zeta(pooled)

@@ -13,7 +13,8 @@ import pytest
 
 import glmer_cases as cases
 import remlax as rx
-from remlax.errors import DataError
+from remlax.design.formula import parse_formula
+from remlax.errors import DataError, UnknownNameError
 from remlax.fitting.glmm import GlmmFitted
 from remlax.fitting.selection import Selection
 from remlax.kernels.newton import NO_MAXIMUM
@@ -55,6 +56,30 @@ def test_shape_parameters_are_printed() -> None:
     assert " low|middle " in text
     assert " middle|high " in text
     assert "left out" not in text  # the intercept is no column that others determine
+
+
+def test_hints_name_the_functions_of_generalised_models() -> None:
+    with pytest.raises(DataError, match=r"use rx\.glmer_list\(formula, data\)"):
+        rx.glmer("y ~ x + (1 | g)", cases.imputed())  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match=r"use fits\.pool\(\), where fits = rx\.glmer_list\(formula, frames\)"):
+        cases.logistic()[0].pool()  # type: ignore[attr-defined]
+
+
+def test_weights_and_offset_are_named() -> None:
+    fitted = cases.counts().selection.fitted
+
+    def having(formula: str, **given: Any) -> rx.GlmerFit:
+        rows = replace(fitted.model.rows, formula=parse_formula(formula), **given)
+        return rx.GlmerFit(Selection.all_of(replace(fitted, model=replace(fitted.model, rows=rows))))
+
+    plain = "n ~ x + (1 | g)"
+    named = having(plain, given_weights="w", given_offset="loge")
+    assert f"\nFormula: {plain}\nWeights: w\nOffset: loge\n\n" in repr(named)
+    assert "The weights of the rows are w. The linear predictor has the offset loge. The data have" in named.report()
+    both = having("n ~ x + offset(log(e)) + (1 | g)", given_offset=np.zeros(200))
+    assert "\nOffset: log(e) + an array\n\n" in repr(both)
+    assert "Offset" not in repr(cases.counts())
+    assert "Weights" not in repr(cases.counts())
 
 
 def test_what_has_no_maximum_is_said_with_its_reason() -> None:

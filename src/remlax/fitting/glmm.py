@@ -100,9 +100,10 @@ class GlmmFitted(Fitted):
 
     @property
     def kind(self) -> str:
-        """Family, link and approximation of the likelihood."""
+        """Family, link and approximation of the likelihood; the information where it makes a difference."""
         family, information = self.family, "expected" if self.family.expected else "observed"
-        return f"{family.name} with {family.link} link, n_quad={self.structure.n_quad}, {information} information"
+        kind = f"{family.name} with {family.link} link, n_quad={self.structure.n_quad}"
+        return kind if family.canonical else f"{kind}, {information} information"
 
     @property
     def has_sigma(self) -> bool:

@@ -37,9 +37,10 @@ def dispersion_table(fit: Selection, n_sims: int, seed: int) -> pd.DataFrame:
 def zeros_table(fit: Selection, n_sims: int, seed: int) -> pd.DataFrame:
     """Observed and expected numbers of zeros, and a simulated p-value; see ``check_zeros``."""
     fitted, k = glmm_fitted(fit), fit.k
-    _require_number(fitted, k)
-    if fitted.family.name == "gamma":
-        raise DataError("a gamma response has no zeros")
+    if fitted.family.name in ("gamma", "ordinal"):
+        raise DataError(f"{'a gamma' if fitted.family.name == 'gamma' else 'an ordinal'} response has no zeros")
+    if _is_binary(fitted, k):
+        raise DataError("zeros of a 0/1 response are what the model fits: there is nothing to check")
     observed = int(np.sum(fitted.response.y.of(k) == 0))
     drawn = np.sum(_drawn(fit, n_sims, seed) == 0, axis=1)
     fewer, more = int(np.sum(drawn <= observed)), int(np.sum(drawn >= observed))
@@ -60,9 +61,13 @@ def _require_number(fitted: GlmmFitted, k: int) -> None:
     """Refuse responses that are the same however much they vary."""
     if fitted.family.name == "ordinal":
         raise DataError("overdispersion cannot be seen in categories of one trial each")
-    trials = fitted.response.trials
-    if fitted.family.name == "binomial" and (trials is None or (trials.of(k) <= 1).all()):
+    if _is_binary(fitted, k):
         raise DataError("overdispersion cannot be seen in 0/1 responses")
+
+
+def _is_binary(fitted: GlmmFitted, k: int) -> bool:
+    trials = fitted.response.trials
+    return fitted.family.name == "binomial" and (trials is None or bool((trials.of(k) <= 1).all()))
 
 
 def _pearson(fitted: GlmmFitted, k: int, y: np.ndarray, mean: np.ndarray) -> np.ndarray:

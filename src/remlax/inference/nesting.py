@@ -100,7 +100,7 @@ def check_same_kind(models: Sequence[Selection]) -> None:
         if other.fitted.kind != first:
             raise DataError(
                 f"the models are of different kinds ({first}; {other.fitted.kind}): a test needs the same "
-                "family, link, n_quad and information; compare others by aic"
+                "family, link, n_quad and information"
             )
 
 

@@ -16,7 +16,7 @@ from ..results import LmerFitList, PooledLmer
 from ..tables.exponentiate import exponentiated
 from ..tables.printing import term_words
 from ..tables.varcorr import varcorr_frame
-from ..tables.variance import TOO_WIDE
+from ..tables.variance import RESPONSE, TOO_WIDE
 from .marks import (
     ACCENT,
     COLOURS,
@@ -276,11 +276,13 @@ def _varcorr_values(each: pd.DataFrame, row: pd.Series) -> np.ndarray:
 
 
 def component_label(group: str, term: str, *, long: bool = False, words: Mapping[str, str] | None = None) -> str:
-    """Words for sd__x of a group: x | group; with ``long`` what it is in front."""
+    """Words for sd__x of a group: x | group; with ``long`` what it is in front; shape parameters by their names."""
     kind, _, name = term.partition("__")
     known = words or {}
     if group == "Residual":
         return "SD residual" if long else known.get(group, group)
+    if group == RESPONSE and kind not in ("sd", "cor"):  # a grouping factor may have that name
+        return known.get(term, term)
     head = f"{'SD' if kind == 'sd' else 'cor'} " if long else ""
     names = name.split(".", 1) if kind == "cor" else [name]
     spoken = ", ".join(term_words(one, known) if known else one for one in names)

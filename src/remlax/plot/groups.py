@@ -12,7 +12,7 @@ import scipy
 from ..errors import DataError
 from ..predict.levels import choose_effect
 from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, interval_bars, legend, plain, row_ticks
-from .model import Model, level_of, normal_scores, response, selection_of
+from .model import Model, level_of, normal_scores, predictor_words, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,7 +188,7 @@ def impact(
     edges = zip(bins["percentile_low"], bins["percentile_high"], strict=True)
     ax.set_xticks(list(place.values()), [f"{low:.0f} to {high:.0f}" for low, high in edges])
     ax.set_xlabel(plain(f"Percentile of {effect.group} by {effect.term}"))
-    ax.set_ylabel(plain(f"{response(model)} ({level_of(model):.0%} CI)"))
+    ax.set_ylabel(plain(f"{predictor_words(model)} ({level_of(model):.0%} CI)"))
     ax.set_xlim(-0.5, len(place) - 0.5)
     legend(ax, above=True)
     return ax

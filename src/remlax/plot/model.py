@@ -113,6 +113,12 @@ def response(model: Model) -> str:
     return selection_of(model).rows.formula.response
 
 
+def predictor_words(model: Model) -> str:
+    """The response, or what stands for it on the scale of the link."""
+    fitted = selection_of(model).fitted
+    return f"linear predictor, {fitted.family.link} link" if isinstance(fitted, GlmmFitted) else response(model)
+
+
 def normal_scores(n: int) -> np.ndarray:
     """Probabilities (i - 0.5) / n of n sorted values."""
     return (np.arange(n) + 0.5) / n

@@ -69,6 +69,24 @@ def family_line(fitted: GlmmFitted) -> str:
     return f"Family: {DISTRIBUTIONS.get(family.name, family.name)} ({family.link}){event}"
 
 
+def given_rows(fits: Selection) -> dict[str, str]:
+    """Weights and offset, where the model has them: the expression, or that they are an array."""
+    rows = fits.rows
+    offsets = [*rows.formula.offsets, *([] if rows.given_offset is None else [rows.given_offset])]
+    given = {"Weights": [] if rows.given_weights is None else [rows.given_weights], "Offset": offsets}
+    return {
+        what: " + ".join(one if isinstance(one, str) else "an array" for one in parts)
+        for what, parts in given.items()
+        if parts
+    }
+
+
+def _model_lines(fits: Selection) -> str:
+    """Family, formula, and what else the rows have, a line each."""
+    lines = [family_line(glmm_fitted(fits)), f"Formula: {fits.formula}"]
+    return "\n".join([*lines, *(f"{what}: {given}" for what, given in given_rows(fits).items())])
+
+
 # -- print-outs --------------------------------------------------------------------------------------------------
 
 
@@ -91,7 +109,7 @@ def glmm_fit_text(fit: Selection, form: Form) -> Summary:
 def _head(fits: Selection, to: str, criterion: str) -> list[str]:
     fitted = glmm_fitted(fits)
     title = f"Generalised linear mixed model fit by maximum likelihood ({approximation(fitted)}){to}"
-    return [f"{title}\n{family_line(fitted)}\nFormula: {fits.formula}", f"-2 log L: {criterion}"]
+    return [f"{title}\n{_model_lines(fits)}", f"-2 log L: {criterion}"]
 
 
 def _fixed_block(fit: Selection, form: Form) -> str:
@@ -148,7 +166,7 @@ def glmm_fits_text(fits: Selection, most: int) -> Summary:
     first = {"-2 log L": [f"{v:.2f}" for v in fitted.criterion[shown.index]]}
     if fitted.family.name in ("negative-binomial", "gamma"):
         first[SHAPES[fitted.family.name].lower()] = significant(np.exp(fitted.shape[shown.index, 0]))
-    return list_text(fits, shown, f"{title}\n{family_line(fitted)}\nFormula: {fits.formula}", first)
+    return list_text(fits, shown, f"{title}\n{_model_lines(fits)}", first)
 
 
 # -- reports -----------------------------------------------------------------------------------------------------
@@ -191,7 +209,7 @@ def glmm_fit_report(fit: Selection) -> str:
         f"The {model_name(fitted.family)} {fit.rows.formula.text} was fitted by maximum likelihood "
         f"({approximation(fitted)})"
     )
-    return fit_sentences(fit, [first, *_event(fitted)], [f"Coefficients have {WALD}", *_ratios(fitted.family)])
+    return fit_sentences(fit, [first, *_data_sentences(fit)], [f"Coefficients have {WALD}", *_ratios(fitted.family)])
 
 
 def glmm_pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInference, df_rule: str) -> str:
@@ -201,7 +219,13 @@ def glmm_pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInf
         f"The {model_name(fitted.family)} {fits.rows.formula.text} was fitted by maximum likelihood "
         f"({approximation(fitted)}) to each of {fits.n_sets + len(fits.dropped)} imputed data sets"
     )
-    return pooled_sentences(fits, rubin, within, df_rule, [first, *_event(fitted)], _ratios(fitted.family))
+    return pooled_sentences(fits, rubin, within, df_rule, [first, *_data_sentences(fits)], _ratios(fitted.family))
+
+
+def _data_sentences(fits: Selection) -> list[str]:
+    """Categories or event, weights and offset."""
+    words = {"Weights": "The weights of the rows are", "Offset": "The linear predictor has the offset"}
+    return [*_event(glmm_fitted(fits)), *(f"{words[what]} {given}" for what, given in given_rows(fits).items())]
 
 
 def _event(fitted: GlmmFitted) -> list[str]:
@@ -222,6 +246,8 @@ def _ratios(family: Family) -> list[str]:
 class GlmerFitWords(LmerFit):
     """What prints and reports one fit."""
 
+    _fitted_by = "rx.glmer"
+
     def _text(self, form: Form) -> Summary:
         return glmm_fit_text(self.selection, form)
 
@@ -234,6 +260,8 @@ class GlmerFitWords(LmerFit):
 
 class PooledGlmerWords(PooledLmer):
     """What prints and reports the pooled model."""
+
+    _fitted_by = "rx.glmer"
 
     def _text(self, form: Form) -> Summary:
         return glmm_pooled_text(self.selection, self.rubin, self.df_rule, form)
@@ -248,6 +276,7 @@ class PooledGlmerWords(PooledLmer):
 class GlmerFitListWords(LmerFitList):
     """What prints several fits."""
 
+    _fitted_by = "rx.glmer"
     _pooled = PooledGlmerWords
 
     def _shown(self, most: int) -> Summary:

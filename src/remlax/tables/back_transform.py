@@ -74,7 +74,7 @@ class BackTransform:
     Parameters
     ----------
     response, column : str
-        The response as the formula has it, and the column.
+        The response as the formula has it, or the link of its mean; and the column.
     steps : tuple of Step
         From the outermost function inwards.
     ratio : str
@@ -146,7 +146,7 @@ def _from_link(fitted: GlmmFitted) -> BackTransform:
         return found.mean, found.d1
 
     ratio = {"logit": "odds", "log": "means"}.get(family.link, "")
-    return BackTransform(f"{family.link}({response})", response, (step,), ratio)
+    return BackTransform(f"the {family.link} link", response, (step,), ratio)
 
 
 def _step(node: Node) -> tuple[list[Step], Node, bool] | None:

@@ -31,8 +31,6 @@ WIDE = (
 )
 WIDE_FIT = f"{WIDE}; confint('{{}}') has limits that can be used"
 WIDE_POOLED = f"{WIDE}; the column mean_sd has the plain mean"
-# group of the rows of shape parameters
-RESPONSE = "Response"
 KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
