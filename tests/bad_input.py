@@ -1736,6 +1736,13 @@ MORE: list[Case] = [
         "anova compares two fits or two lists of fits, not PooledLmer and PooledLmer: give the lists from",
     ),
     (
+        "slopes: unknown variable",
+        of(fit, "slopes", "q"),
+        DataError,
+        "'q' is no variable of the fixed part; they are 'x', 'f'",
+    ),
+    ("slopes: factor", of(fit, "slopes", "f"), DataError, "'f' is no number, and has no slope: use comparisons('f')"),
+    (
         "emmeans: unknown factor",
         of(fit, "emmeans", "q"),
         DataError,

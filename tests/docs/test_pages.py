@@ -13,7 +13,7 @@ import pytest
 import remlax as rx
 from page_blocks import Block, blocks, difference, run
 
-NAME = re.compile(r"\b(rx|fit|fits|pooled)\.((?:(?:plot|impute|sim)\.)?[A-Za-z]\w*)")
+NAME = re.compile(r"(?<![-\w])(rx|fit|fits|pooled)\.((?:(?:plot|impute|sim)\.)?[A-Za-z]\w*)")
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}

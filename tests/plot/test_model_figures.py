@@ -215,7 +215,7 @@ def test_residual_figures_draw_the_residuals():
     assert np.allclose(qq[:, 0], stats.norm.ppf((np.arange(180) + 0.5) / 180))
     modes = _points(plot.qq_modes(fit, term="Days"))
     assert np.allclose(modes[:, 1], np.sort(fit.ranef()["Subject"]["Days"]))
-    with pytest.raises(DataError, match="type='deviance' is not known"):
+    with pytest.raises(DataError, match="type='deviance' is of generalised models"):
         plot.residual_fitted(fit, type="deviance")
 
 

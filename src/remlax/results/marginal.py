@@ -96,7 +96,7 @@ class MarginalEffects(ModelResult):
         >>> import remlax as rx
         >>> fit = rx.lmer("mathach ~ ses * female + (1 | schid)", rx.datasets.hsb())
         >>> fit.comparisons({"ses": (-1, 1)})[["contrast", "estimate"]].round(2).values.tolist()
-        [['1 - -1', 4.7]]
+        [['1 - -1', 4.72]]
         """
         return result_table(self._marked(self._averages("population", conf_level).comparisons(contrasts, comparison)))
 
