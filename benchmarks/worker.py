@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ def mixedlm(task: Task) -> Callable[[pd.DataFrame], Fit]:
 
 def glmm(task: Task) -> Callable[[pd.DataFrame], Fit]:
     """With Satterthwaite's degrees of freedom, as it comes."""
+    # not the script of that name beside this one
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
     import glmm as peer
 
     def fit(frame: pd.DataFrame) -> Fit:
@@ -108,7 +111,7 @@ def remlax(task: Task) -> Callable[[list[pd.DataFrame]], list[Fit]]:
     """All data sets in one call."""
     import remlax as rx
 
-    if len(task["frames"]) == 1:
+    if len(task["frames"]) == 1 and not task["family"]:
 
         def one(frames: list[pd.DataFrame]) -> list[Fit]:
             fit = rx.lmer(task["formula"], frames[0])
@@ -119,9 +122,9 @@ def remlax(task: Task) -> Callable[[list[pd.DataFrame]], list[Fit]]:
 
     def generalised(frames: list[pd.DataFrame]) -> list[Fit]:
         if len(frames) == 1:
-            one = rx.glmer(task["formula"], frames[0], task["family"])
-            one.tidy("fixed")
-            return [(one.criterion(), one.converged, None)]
+            fit = rx.glmer(task["formula"], frames[0], task["family"])
+            fit.tidy("fixed")
+            return [(fit.criterion(), fit.converged, None)]
         fits = rx.glmer_list(task["formula"], frames, task["family"])
         if task["table"]:
             fits.pool().tidy("fixed")
