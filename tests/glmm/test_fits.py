@@ -161,3 +161,9 @@ def test_the_unit_of_a_gamma_response_is_its_intercept() -> None:
         one, other = (rx.glmer(FORMULA, data.assign(y=unit * data["y"]), "gamma") for unit in (1.0, 1e-4))
     np.testing.assert_allclose(other.fixef() - one.fixef(), [np.log(1e-4), 0.0], atol=1e-6)
     assert other.dispersion == pytest.approx(one.dispersion, rel=1e-6)
+
+
+def test_each_coefficient_may_have_degrees_of_freedom_of_its_own() -> None:
+    pooled = fits().pool(dfcom=[20.0, 40.0])
+    assert pooled.tidy("fixed")["dfcom"].tolist() == [20.0, 40.0]
+    assert fits()[0].tidy("fixed", ddf=np.array([20.0, 40.0]))["df"].tolist() == [20.0, 40.0]

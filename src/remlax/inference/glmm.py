@@ -47,7 +47,7 @@ def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Us
     DataError
     """
     Checks().choice(use, Use, "use=")
-    if ddf in ("satterthwaite", "kenward-roger"):
+    if isinstance(ddf, str) and ddf in ("satterthwaite", "kenward-roger"):
         raise DataError(
             f"ddf={ddf!r} is for linear mixed models: tests of a generalised one are Wald z (ddf=math.inf) or "
             "likelihood ratios (rx.anova(fits, smaller_fits, method='D4'))"
