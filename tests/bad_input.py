@@ -1667,7 +1667,7 @@ MORE: list[Case] = [
         "anova: likelihood tests of terms",
         lambda: rx.anova(fits(), method="D3"),
         DataError,
-        "method='D3' with use='wald' compares two models: give the smaller one as well",
+        "method='D3' compares two models: give the smaller one as well",
     ),
     (
         "anova: terms of a pooled model with other df",
@@ -1741,7 +1741,7 @@ MORE: list[Case] = [
         DataError,
         "'q' is no variable of the fixed part; they are 'x', 'f'",
     ),
-    ("slopes: factor", of(fit, "slopes", "f"), DataError, "'f' is no number, and has no slope: use comparisons('f')"),
+    ("slopes: factor", of(fit, "slopes", "f"), DataError, r"'f' is no number, and has no slope: use comparisons\('f'\)"),
     (
         "emmeans: unknown factor",
         of(fit, "emmeans", "q"),

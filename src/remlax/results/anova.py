@@ -153,9 +153,8 @@ def _selection(model: object) -> Selection:
 def _anova_terms(model: object, options: Options) -> pd.DataFrame:
     """Test every term of one model."""
     if not options.wald:
-        raise DataError(
-            f"method={options.method!r} with use={options.use!r} compares two models: give the smaller one as well"
-        )
+        given = f"method={options.method!r}" + ("" if options.use is None else f" with use={options.use!r}")
+        raise DataError(f"{given} compares two models: give the smaller one as well")
     if isinstance(model, LmerFit):
         return term_tests(model.selection, inference_of(model.selection, options.dfcom))
     if isinstance(model, LmerFitList):
