@@ -32,6 +32,9 @@ jax.monitoring.register_event_duration_secs_listener(
 if workload == "hsb":
     frames = list(rx.datasets.hsb_imputed().frames)[:5]
     formula = "mathach ~ ses + meanses + (1 | schid)"
+elif workload == "binary":
+    frames = [d.assign(high=(d["mathach"] > 13).astype(int)) for d in list(rx.datasets.hsb_imputed().frames)[:5]]
+    formula = "high ~ ses + meanses + (1 | schid)"
 elif workload == "growth":
     from structures import growth
     frames, formula = [growth()], "math ~ year + (1 + year | school/child)"
@@ -43,7 +46,9 @@ else:
         frames, formula = [ratings(Path(folder))], "y ~ service + (1 | s) + (1 | d)"
 compiled.clear()
 start = time.perf_counter()
-if len(frames) > 1:
+if workload == "binary":
+    rx.glmer_list(formula, frames, "binomial").pool().tidy("fixed")
+elif len(frames) > 1:
     rx.lmer_list(formula, frames).pool().tidy("fixed")
 else:
     rx.lmer(formula, frames[0]).tidy("fixed")
@@ -57,7 +62,12 @@ if workload == "hsb":
 print(json.dumps({"unit": unit, "import": imported, "first": first, "programs": programs,
                   "more": len(compiled) - programs}))
 """
-WORKLOADS = {"hsb": "hsb, K = 5, pooled table", "growth": "growth, three levels", "ratings": "ratings, crossed"}
+WORKLOADS = {
+    "hsb": "hsb, K = 5, pooled table",
+    "binary": "hsb, binary outcome, K = 5, pooled table",
+    "growth": "growth, three levels",
+    "ratings": "ratings, crossed",
+}
 HERE = Path(__file__).resolve().parent
 
 
