@@ -162,11 +162,11 @@ def test_errors_of_probabilities_are_by_the_delta_method_over_thresholds() -> No
     table = found.predict(rows, level="population", interval="confidence")
 
     def probabilities(parameters: np.ndarray) -> np.ndarray:
-        eta = rows["x"].to_numpy() * fitted.model.inverse[0, 0, 0] * parameters[0]
+        eta = (rows["x"].to_numpy() - fitted.centre[0, 0]) * fitted.model.inverse[0, 0, 0] * parameters[0]
         below = INVERSE["logit"](parameters[1:] - eta[:, None])
         return np.diff(below, axis=1, prepend=0, append=1).reshape(-1)
 
-    at = np.r_[fitted.beta[0] / fitted.model.inverse[0, 0], fitted.shape[0]]
+    at = np.r_[fitted.beta[0] / fitted.model.inverse[0, 0], fitted.inner_shape(0)]
     np.testing.assert_allclose(table["estimate"], probabilities(at), rtol=1e-10)
     step = 1e-5
     gradient = np.stack(
