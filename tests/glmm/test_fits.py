@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import row_fits
 from jax import export
 
 import remlax as rx
-import row_fits
 from remlax.engine.batch import mapped
 from remlax.errors import ConvergenceWarning, DataError, DesignError
 from remlax.glmm.optimum import fit

@@ -206,7 +206,7 @@ def fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, 
         keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
         x = rows.x.select(keep.tolist())
         if any(constant_of(x.of(k)) is not None for k in _sets(x, rows)):
-            raise DesignError("an ordinal response has thresholds in place of an intercept: leave '0 +' out of the formula")
+            raise DesignError("an ordinal response has thresholds in place of an intercept: leave '0 +' out")
         inverse = _qr_rotations(x.minus(centre_of(x, response.family)), rows)
     p = len(keep)
     return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
