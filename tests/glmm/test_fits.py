@@ -101,6 +101,14 @@ def test_a_data_set_without_a_maximum_is_no_converged_fit() -> None:
     assert found[2].criterion() == pytest.approx(rx.glmer(FORMULA, good).criterion(), rel=1e-12)
     with pytest.raises(rx.RemlaxError):
         found.pool()
+    # what rests on such a fit says so, and only that
+    for call in (found[1].predict, lambda: rx.simulate(found[1], seed=1), lambda: found[1].slopes("x")):
+        with pytest.warns(ConvergenceWarning, match="imputation 2 did not converge: a linear predictor separates"):
+            call()
+    with pytest.raises(DataError, match="the fit of imputation 2 did not converge: it cannot be simulated from"):
+        rx.bootstrap(found[1], 2)
+    found[2].predict()
+    rx.simulate(found[2], seed=1)
 
 
 def test_few_events_do_not_disturb_the_others() -> None:

@@ -17,6 +17,7 @@ from ..inference.glmm import glmm_fitted
 from ..pooling.tails import t_quantile
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
+from ..tables.usable import warn_unconverged
 from .glmm_error import new_level_variance, row_variances, spread_of
 from .mean_response import MeanResponse, average_link, linear, mean_response
 from .newdata import Level, NewData, NewLevels, PredictionRows, include_level, read_newdata
@@ -80,6 +81,7 @@ def glmm_predict_table(
     ordinal = fitted.family.name == "ordinal"
     if ordinal and scale == "link" and expected.over is not None:
         raise DataError("level='average' averages probabilities: for an ordinal response use scale='response'")
+    warn_unconverged(fits, "predict")
     warn_undetermined(rows.undetermined, rows.index)
     warn_redundant_rows(fits, rows)
     by_category = ordinal and scale == "response"

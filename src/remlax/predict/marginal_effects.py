@@ -20,6 +20,7 @@ from ..inference.coefficients import CoefficientInference
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
 from ..tables.exponentiate import as_ratios
+from ..tables.usable import warn_unconverged
 from .glmm_error import Gradients, added, error_variance, mean_gradients
 from .glmm_prediction import GlmmLevel, expected_rows
 from .mean_response import mean_response
@@ -112,6 +113,7 @@ class Averages:
 
     def slopes(self, variables: str | Sequence[str]) -> pd.DataFrame:
         """Mean derivatives of the expected response; see ``LmerFit.slopes``."""
+        warn_unconverged(self.fits, "slopes")
         means = means_at(self.level)
 
         def slope(fit: Selection, name: str) -> MeanPrediction:
@@ -133,6 +135,7 @@ class Averages:
     def comparisons(self, contrasts: Contrasts, kind: Comparison) -> pd.DataFrame:
         """Differences or ratios of mean expected responses; see ``LmerFit.comparisons``."""
         checks.choice(kind, Comparison, "comparison=")
+        warn_unconverged(self.fits, "comparisons")
         means, tables = means_at(self.level), []
         if kind == "odds-ratio" and not _has_probabilities(self.fits):
             raise DataError("comparison='odds-ratio' needs a binomial or an ordinal response")
