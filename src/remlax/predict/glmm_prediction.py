@@ -49,15 +49,22 @@ class ExpectedRows:
 
 
 def expected_rows(
-    fits: Selection, newdata: NewData, level: GlmmLevel, re_formula: str | None, new_levels: NewLevels
+    fits: Selection,
+    newdata: NewData,
+    level: GlmmLevel,
+    re_formula: str | None,
+    new_levels: NewLevels,
+    given_offset: np.ndarray | None = None,
 ) -> ExpectedRows:
     """Read the rows to predict; ``level="average"`` needs no grouping columns."""
     if level == "average" and re_formula is None:
-        rows = read_newdata(fits, newdata, include_level(fits.fitted, "population"), new_levels)
-        return ExpectedRows(rows, read_newdata(fits, newdata, include_level(fits.fitted, "group"), "draw"))
+        rows = read_newdata(fits, newdata, include_level(fits.fitted, "population"), new_levels, given_offset)
+        over = read_newdata(fits, newdata, include_level(fits.fitted, "group"), "draw", given_offset)
+        return ExpectedRows(rows, over)
     if level == "average":
         raise DataError(f"level='average' and re_formula={re_formula!r} say which random effects take part: give one")
-    return ExpectedRows(read_newdata(fits, newdata, include_level(fits.fitted, level, re_formula), new_levels), None)
+    include = include_level(fits.fitted, level, re_formula)
+    return ExpectedRows(read_newdata(fits, newdata, include, new_levels, given_offset), None)
 
 
 def glmm_predict_table(
