@@ -40,6 +40,7 @@ from .simulation.keys import keys as keys
 from .simulation.laws import Distribution as Distribution
 from .simulation.laws import Drawn as Drawn
 from .simulation.measures import performance as performance
+from .simulation.outcomes import Outcome as Outcome
 from .simulation.mechanisms import Amputation as Amputation
 from .simulation.mechanisms import DropOut as DropOut
 from .studies.cli import main as main
