@@ -139,12 +139,14 @@ class OutcomeShape(NamedTuple):
 
     family: Family
     trials: bool
+    levels: tuple[str, ...]
 
 
 def outcome_shape(outcome: Outcome) -> OutcomeShape:
     """The part of an outcome that compiled code is made for."""
     n_shape = len(outcome.parameters)
-    return OutcomeShape(Family(outcome.family, str(outcome.link), n_shape=n_shape), outcome.trials is not None)
+    family = Family(outcome.family, str(outcome.link), n_shape=n_shape)
+    return OutcomeShape(family, outcome.trials is not None, tuple(outcome.levels))
 
 
 def outcome_numbers(outcome: Outcome | None) -> NDArray[np.float64]:
@@ -178,7 +180,7 @@ def draw_outcome(key: jax.Array, eta: jax.Array, numbers: jax.Array, shape: Outc
     if family.name in ("gamma", "negative-binomial"):
         mu = mu * jax.random.gamma(for_rates, own[0], eta.shape, dtype) / own[0]
     if family.name == "gamma":
-        return jnp.maximum(mu, jnp.finfo(dtype).tiny)
+        return jnp.maximum(mu, np.finfo(dtype).tiny)
     held = mu <= MOST_MEAN  # infinity and NaN are not
     counts = jax.random.poisson(for_rows, jnp.where(held, mu, jnp.zeros_like(mu)), eta.shape, jnp.int32)
     return jnp.where(held, counts.astype(dtype), jnp.full((), jnp.nan, dtype))
