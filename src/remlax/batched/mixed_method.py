@@ -6,7 +6,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from ..errors import SimulationError
 from ..fitting.responses.family import read_family
 from ..glmm.families import Family
 from ..simulation.design import MultilevelDesign
+from ..simulation.fingerprint import LATER
 from ..simulation.layout import DesignShape, structure_of
 from ..simulation.measures import STATUSES
 from .array_model import ArrayModel, Groups, read_model
@@ -47,8 +48,8 @@ class MixedModelMethod:
         REML or maximum likelihood, of a linear mixed model.
     dfcom
         Complete-data degrees of freedom, as of ``pool``: "satterthwaite" (mean over the imputations), "residual"
-        (n - p; with a family n less all parameters), or a number, such as ``math.inf`` for Rubin's (1987) rules. By
-        default "satterthwaite", and ``math.inf`` for a generalised linear mixed model.
+        (n - p; with a family n less all parameters), or a number, such as ``math.inf`` for Rubin's (1987) rules. A
+        generalised linear mixed model has no Satterthwaite df: there "satterthwaite" is ``math.inf``.
 
     Notes
     -----
@@ -58,11 +59,11 @@ class MixedModelMethod:
     """
 
     model: str | None = None
-    family: str | None = None
-    link: str | None = None
-    n_quad: int = 1
+    family: str | None = field(default=None, metadata=LATER)
+    link: str | None = field(default=None, metadata=LATER)
+    n_quad: int = field(default=1, metadata=LATER)
     reml: bool = True
-    dfcom: Ddf | None = None
+    dfcom: Ddf = "satterthwaite"
 
     def __post_init__(self) -> None:
         if self.model is not None:
@@ -71,8 +72,6 @@ class MixedModelMethod:
         checks.whole(self.n_quad, "n_quad=")
         if self.family is not None and not _is_gaussian(self.family):
             read_family(self.family, self.link)
-        if self.dfcom is None:
-            return
         named = isinstance(self.dfcom, str) and self.dfcom in ("satterthwaite", "residual")
         number = isinstance(self.dfcom, int | float | np.number) and not isinstance(self.dfcom, bool)
         if not named and not (number and float(self.dfcom) > 0):
@@ -127,13 +126,9 @@ class MixedModelMethod:
                 raise SimulationError(
                     "link= and n_quad= are for generalised linear mixed models: give family=, or the design an outcome."
                 )
-            return None, "satterthwaite" if self.dfcom is None else self.dfcom
-        if self.dfcom == "satterthwaite":
-            raise SimulationError(
-                "dfcom='satterthwaite' is for linear mixed models: leave it out, or use 'residual' or a number."
-            )
+            return None, self.dfcom
         link = outcome.link if self.link is None and self.family is None and outcome is not None else self.link
-        return read_family(name, link), math.inf if self.dfcom is None else self.dfcom
+        return read_family(name, link), math.inf if self.dfcom == "satterthwaite" else self.dfcom
 
     def _cluster(self, batch: BatchData) -> str:
         """Grouping factor of the imputation model, if it has one."""

@@ -302,7 +302,8 @@ def _fit_once(
 
 def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
     old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
-    better = is_better(old[0], other[0])
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        better = is_better(old[0], other[0])
     kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
     kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..checks import Checks
 from ..errors import SimulationError
 from .covariates import ROUNDING, Covariate, effect_columns
+from .fingerprint import LATER
 from .laws import Distribution, Drawn
 from .outcomes import TRIALS, Outcome
 
@@ -176,7 +177,7 @@ class MultilevelDesign:
     covariates: Sequence[Covariate] = ()
     error: Distribution = field(default_factory=Distribution)
     response: str = "y"
-    outcome: Outcome | None = None
+    outcome: Outcome | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, kind in (("factors", Factor), ("random", RandomTerm), ("covariates", Covariate)):
