@@ -124,7 +124,12 @@ NESTED = {
             marks=pytest.mark.slow,
         ),
         (design(sim.Outcome(link="cloglog", trials=6)), "cbind(y, trials - y)", {}),
-        (design(sim.Outcome("poisson"), **NESTED), "y ~ x + offset(x / 4) + (1 | school / class)", {}),
+        pytest.param(
+            design(sim.Outcome("poisson"), **NESTED),
+            "y ~ x + offset(x / 4) + (1 | school / class)",
+            {},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(design(sim.Outcome("gamma", shape=3.0)), "y", {}, marks=pytest.mark.slow),
         pytest.param(design(sim.Outcome()), "y ~ x + (1 + x | g)", {}, marks=pytest.mark.slow),
         pytest.param(design(sim.Outcome()), "y", {"n_quad": 5}, marks=pytest.mark.slow),
