@@ -54,20 +54,23 @@ class GlmmSets(NamedTuple):
     """R x K data sets, their axes joined.
 
     rows: with a leading axis of data sets, but for what all share; back (m, p, p): coefficients from those inside;
-    pivot (m,): the least of the fixed columns; scales, means: per factor (m, q), of the columns of Z.
+    centre (m, p): what was taken from the columns of an ordinal response, whose thresholds take it up, or zero; pivot
+    (m,): the least of the fixed columns; scales, means: per factor (m, q), of the columns of Z.
     """
 
     rows: GlmmRows
     back: Array
+    centre: Array
     pivot: Array
     scales: tuple[Array, ...]
     means: tuple[Array, ...]
 
 
 class _Fits(NamedTuple):
-    """R x K fits inside (m, ...): estimates, variances of the user's coefficients, and verdicts."""
+    """R x K fits (m, ...): optima inside, the user's coefficients, their variances, shape parameters, and verdicts."""
 
     optimum: Optimum
+    beta: np.ndarray
     variance: np.ndarray
     shape: np.ndarray
     usable: np.ndarray
@@ -168,11 +171,12 @@ def _data_set(
     def cells(column: Array) -> Array:
         return jnp.where(tiles.filled, jnp.where(present, column, zero)[tiles.row], zero)
 
-    x = model.fixed_of(own)
-    mean = far_means(x, present, model.constants)
-    x = jnp.where(present[:, None], x - mean[None], zero)
+    x, ordinal = model.fixed_of(own), model.family.name == "ordinal"
     n_obs = jnp.sum(present.astype(y.dtype))
-    inverse, pivot = _rotation(x, present, n_obs, ordinal=model.family.name == "ordinal")
+    far = far_means(x, present, model.constants)
+    mean = jnp.sum(jnp.where(present[:, None], x, zero), axis=0) / n_obs if ordinal else far
+    x = jnp.where(present[:, None], x - mean[None], zero)
+    inverse, pivot = _rotation(x, present, n_obs, ordinal=ordinal)
     rotated, p = x @ inverse, x.shape[1]
     padded = np.arange(model.glmm.n_fixed) >= p
     fixed = [cells(rotated[:, j]) if j < p else jnp.zeros(tiles.row.shape, y.dtype) for j in range(len(padded))]
@@ -190,7 +194,8 @@ def _data_set(
         n_obs=n_obs,
         constant=zero,
     )
-    return GlmmSets(rows, not_centred(mean, model.constants) @ inverse, pivot, scales, means)
+    back, centre = not_centred(far, model.constants) @ inverse, mean if ordinal else jnp.zeros_like(mean)
+    return GlmmSets(rows, back, centre, pivot, scales, means)
 
 
 def _rotation(x: Array, present: Array, n_obs: Array, *, ordinal: bool) -> tuple[Array, Array]:
@@ -226,13 +231,15 @@ def _described(batch: Batch, sets: GlmmSets, optimum: Optimum, model: GlmmModel,
     own = np.einsum("mii->mi", joint)[:, d : None if model.family.name == "ordinal" else d + p]
     errors = np.sqrt(np.where(own >= 0, own, np.nan))
     shape = parameters[:, d + structure.n_fixed :]
+    beta = np.einsum("mij,mj->mi", back, parameters[:, d : d + p])
+    moved = shape + np.sum(np.asarray(sets.centre) * beta, axis=1, keepdims=True)
     readable = (np.asarray(sets.pivot) > ALIASED_PIVOT) & np.isfinite(np.asarray(sets.rows.weight)).all(axis=(1, 2))
     endless = _judged(batch, back, optimum, errors, np.flatnonzero(readable), model, n_imputations)
     usable = readable & np.isfinite(np.asarray(optimum.value)) & np.isfinite(parameters).all(axis=1)
     usable[list(endless)] = False
     singular = on_boundary(canonical_theta(parameters[:, :d], theta_map), theta_map)
-    outside = shape if model.family.name == "ordinal" else np.exp(shape)
-    return _Fits(optimum, variance, outside, usable, singular | endless_size(model.family, shape), endless)
+    outside = moved if model.family.name == "ordinal" else np.exp(shape)
+    return _Fits(optimum, beta, variance, outside, usable, singular | endless_size(model.family, shape), endless)
 
 
 def _judged(
@@ -265,7 +272,7 @@ def _pool(sets: GlmmSets, fits: _Fits, model: GlmmModel, analysis: Analysis) -> 
     k, options = analysis.treatment.sets, analysis.options
     d, p = model.glmm.theta_map.n_theta, len(model.names)
     parameters = np.asarray(fits.optimum.theta)
-    beta = np.einsum("mij,mj->mi", np.asarray(sets.back), parameters[:, d : d + p])
+    beta = fits.beta
     residual = np.asarray(sets.rows.n_obs) - p - d - model.family.n_shape
     dfcom = residual.reshape(-1, k).mean(axis=1) if options.dfcom is None else np.full(len(beta) // k, options.dfcom)
     pooled, means = _pooled(
