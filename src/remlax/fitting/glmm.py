@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -11,9 +11,7 @@ import jax
 import numpy as np
 
 from ..design.build import ModelRows
-from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
-from ..engine.conditioning import SUSPICIOUS_LOSS
 from ..engine.shapes import host_leaf
 from ..glmm.families import MOST_LOG_SIZE, Family
 from ..glmm.optimum import Description, deviance_at, fit
@@ -24,12 +22,12 @@ from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
-from .checks import check_levels, check_magnitudes, independent_columns
+from .checks import check_levels, check_magnitudes
 from .find_redundancy import find_redundancies
 from .fit import Fitted, Modes
-from .glmm_rows import glmm_batch, glmm_structure, make_cells
+from .glmm_rows import centre_of, fixed_columns, glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
-from .no_maximum import without_maximum
+from .no_maximum import JudgedSets, without_maximum
 from .redundancy import Redundancies
 from .responses.distribution import RowDistribution, inverse_link
 from .responses.nodes import check_nodes
@@ -41,6 +39,8 @@ SPREADS = (0.2, 3.0, 0.05)
 FLAT = 1e-9
 # share of such a direction that may be of other parameters, and the least eigenvalue that is believed
 OUTSIDE, LEAST_VALUE = 1e-3, 1e-15
+# an optimum, and what there is beside it: a Description or nothing
+Ends = tuple[Optimum, Any]
 # logarithm of a size that cannot be told from infinity
 LARGE_LOG_SIZE = MOST_LOG_SIZE - 0.5
 
@@ -55,8 +55,11 @@ class GlmmFitted(Fitted):
         Shape parameters: log size, log shape, or thresholds.
     joint : ndarray (K, d + p + s, d + p + s)
         Covariance matrix of theta inside, coefficients inside and shape parameters, from the Hessian.
+        Thresholds are those of the centred columns.
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
+    centre : ndarray (K, p)
+        What is taken from the fixed columns inside: their means where thresholds take it up, otherwise zero.
     description : Description
         Modes and their derivatives, inside.
     """
@@ -64,6 +67,7 @@ class GlmmFitted(Fitted):
     shape: np.ndarray
     joint: np.ndarray
     vcov_rx: np.ndarray
+    centre: np.ndarray
     description: Description
     response: GlmmResponse
     endless: Mapping[int, str]
@@ -86,6 +90,10 @@ class GlmmFitted(Fitted):
     def has_thresholds(self) -> bool:
         """Of an ordinal response."""
         return self.family.name == "ordinal"
+
+    def inner_shape(self, k: int) -> np.ndarray:
+        """Shape parameters (s,) of one data set inside: thresholds of the centred columns."""
+        return np.asarray(self.shape[k] - self.centre[k] @ self.beta[k])
 
     def distribution(self, k: int) -> RowDistribution:
         """Distribution of the rows of one data set given their means."""
@@ -112,10 +120,8 @@ class GlmmFitted(Fitted):
 
     @property
     def shape_names(self) -> tuple[str, ...]:
-        """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
-        if self.family.name == "ordinal":
-            return self.response.shape_names
-        return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
+        """Names of the shape parameters."""
+        return self.response.shape_names
 
     @cached_property
     def redundancies(self) -> Redundancies:
@@ -127,7 +133,7 @@ class GlmmFitted(Fitted):
         """Information about theta; none about sigma, which is known, and no derivatives of vcov(beta): NaN."""
         n, d, p = self.n_sets, self.theta_map.n_theta, len(self.model.keep)
         hess = np.zeros((n, d + 1, d + 1))
-        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d], d)
+        hess[:, :d, :d] = 2 * inverse_information(self.joint[:, :d, :d], d)
         return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
 
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
@@ -156,14 +162,16 @@ class GlmmFitted(Fitted):
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
         gamma = np.linalg.solve(self.model.inverse, (beta - self.model.ols)[:, :, None])[:, :, 0]
-        n = self.n_sets
-        return _parameters(self.structure, np.tile(theta, (n, 1)), gamma, np.tile(shape, (n, 1)))
+        return _parameters(
+            self.structure, np.tile(theta, (self.n_sets, 1)), gamma, shape - (self.centre @ beta)[:, None]
+        )
 
     def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
         """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""
         model = self.model
         gamma = np.linalg.solve(model.inverse[k], beta - model.ols[k])
-        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], self.shape[k][None])
+        shape = self.shape[k] - self.centre[k] @ beta
+        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], shape[None])
         return float(run(deviance_at, model.batch.take(np.array([k])), parameters)[0])
 
     def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
@@ -206,8 +214,9 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     layout = make_layout(rows, reml=False)
     check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
-    keep, inverse = _fixed_columns(rows, response)
+    keep, inverse = fixed_columns(rows, response)
     x = rows.x.select(keep.tolist())
+    x = x.minus(centre_of(x, response.family))
     cells = make_cells(rows, layout)
     structure = glmm_structure(rows, layout, cells, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
@@ -224,83 +233,38 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     )
 
 
-def _fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, np.ndarray]:
-    """Which fixed columns are in the model, and what makes them orthogonal with unit root mean square, (K, p, p)."""
-    keep = np.arange(len(rows.fixed.names))
-    inverse = _cholesky_rotations(rows.x, rows)
-    if inverse is None:
-        keep = independent_columns(rows, rows.x)
-        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
-    if response.family.name == "ordinal":
-        # the thresholds are its intercepts
-        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
-        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
-    p = len(keep)
-    return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
-
-
-def _sets(x: RowMatrix, rows: ModelRows) -> range:
-    """Data sets whose fixed columns differ; one where none do."""
-    return range(rows.n_sets if x.differs else 1)
-
-
-def _cholesky_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray | None:
-    """By Cholesky factors of the cross-products; None where these cannot tell whether the columns are independent."""
-    grams = np.stack([own.T @ own for own in (x.of(k) for k in _sets(x, rows))])
-    n = np.array([rows.n_rows(k) for k in _sets(x, rows)], dtype=float)
-    size = np.sqrt(np.einsum("kii->ki", grams))
-    if not (size > 0).all():
-        return None
-    try:
-        factor = np.linalg.cholesky(grams / size[:, :, None] / size[:, None, :])
-    except np.linalg.LinAlgError:
-        return None
-    inverse = np.linalg.inv(factor).swapaxes(1, 2)
-    if np.max(np.linalg.norm(inverse, axis=1), initial=0.0) > SUSPICIOUS_LOSS:
-        return None
-    out: np.ndarray = inverse / size[:, :, None] * np.sqrt(n)[:, None, None]
-    return out
-
-
-def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
-    """By QR of the rows."""
-    p = len(x.place)
-    out = np.zeros((len(_sets(x, rows)), p, p))
-    for k in _sets(x, rows) if p else ():
-        own = x.of(k)
-        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own))
-    return out
-
-
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
-    """Optimise all data sets jointly, those that failed again from other starts."""
-    best = _fit_once(model.batch, optimizer, 1.0)
+    """Fit all data sets, and express what was found in the user's units."""
+    return described(model, response, optimizer, *optimised(model.batch, optimizer))
+
+
+def optimised(batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit) -> Ends:
+    """Optimise all data sets jointly, those that failed again from other starts; ``kernel`` takes what `fit` does."""
+    best = _fit_once(batch, optimizer, 1.0, kernel)
     for spread in SPREADS:
         which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
         if not len(which):
             break
-        best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
-    return described(model, response, optimizer, *best)
+        best = _take_better(best, which, _fit_once(batch.take(which), optimizer, spread, kernel, some=True))
+    return best
 
 
 def _fit_once(
-    batch: Batch, optimizer: LBFGS | Newton, spread: float, *, some: bool = False
-) -> tuple[Optimum, Description]:
+    batch: Batch, optimizer: LBFGS | Newton, spread: float, kernel: Callable[..., Ends], *, some: bool = False
+) -> Ends:
     structure = cast(GlmmStructure, batch.structure)
     newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
     arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
     if isinstance(optimizer, Newton):
-        return run(fit, batch, *arguments, some=some)
-    return run(fit, batch, *arguments, some=some, options=optimizer)
-
-
-Ends = tuple[Optimum, Description]
+        return run(kernel, batch, *arguments, some=some)
+    return run(kernel, batch, *arguments, some=some, options=optimizer)
 
 
 def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
     old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
-    better = is_better(old[0], other[0])
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        better = is_better(old[0], other[0])
     kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
     kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
 
@@ -325,15 +289,24 @@ def described(
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
     used = _without_padding(structure, p)
-    joint = _inverse(hess[:, used][:, :, used] / 2, d)
+    joint = inverse_information(hess[:, used][:, :, used] / 2, d)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
-    rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
-    shape = parameters[:, d + structure.n_fixed :]
+    rx = np.einsum(
+        "kia,kab,kjb->kij", inverse, inverse_information(np.asarray(description.information)[:, :p, :p]), inverse
+    )
+    beta = np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p])
+    centre = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
+    shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
     variances = np.einsum("kii->ki", joint)[:, d : None if structure.family.name == "ordinal" else d + p]
     errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
-    endless = without_maximum(model, response, opt, errors)
+
+    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
+
+    sets = JudgedSets(model.batch, tuple(model.fixed_names), response.levels, model.rows.labels, own_rows)
+    endless = without_maximum(sets, opt, errors)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
@@ -342,7 +315,7 @@ def described(
         opt=opt,
         theta=model.outer_theta(theta),
         inner=theta,
-        beta=np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p]),
+        beta=beta,
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=np.ones(len(value)),
         criterion=value,
@@ -354,6 +327,7 @@ def described(
         shape=shape,
         joint=joint,
         vcov_rx=rx,
+        centre=centre,
         description=description._replace(moved=cast(Any, moved)),
         response=response,
         endless=endless,
@@ -373,7 +347,7 @@ def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndar
     return out, np.where(np.isclose(out, -theta, rtol=1e-12, atol=0.0) & (theta != 0), -1.0, 1.0)
 
 
-def _inverse(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
+def inverse_information(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
     """Inverses of symmetric matrices (K, n, n); NaN where not finite.
 
     Directions among the first ``n_theta`` parameters in which the matrix is flat, as where a covariance matrix is zero
