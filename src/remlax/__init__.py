@@ -15,6 +15,7 @@ from .api import lmer as lmer
 from .api import lmer_list as lmer_list
 from .api_glmer import glmer as glmer
 from .api_glmer import glmer_list as glmer_list
+from .api_many import lmer_many as lmer_many
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -26,6 +27,7 @@ from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
 from .kernels.lbfgs import LBFGS as LBFGS
 from .kernels.newton import Newton as Newton
+from .many.result import LmerMany as LmerMany
 from .names import unknown_in as _unknown_in
 from .results import GlmerFit as GlmerFit
 from .results import GlmerFitList as GlmerFitList
@@ -50,6 +52,7 @@ __all__ = [
     "ImputedData",
     "LmerFit",
     "LmerFitList",
+    "LmerMany",
     "ModelTable",
     "Newton",
     "PooledGlmer",
@@ -72,6 +75,7 @@ __all__ = [
     "impute",
     "lmer",
     "lmer_list",
+    "lmer_many",
     "load",
     "model_table",
     "plot",

@@ -1,0 +1,357 @@
+"""LmerMany: one linear mixed model fitted to many responses, and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..checks import Checks
+from ..errors import DataError
+from ..fitting.selection import Selection
+from ..names import UnknownNames
+from ..results.fit import LmerFit
+from ..tables.constraints import Constraints, Linear, read_constraints
+from ..tables.printing import Summary
+from ..tables.result_table import ResultTable
+from ..tables.varcorr import layout_labels
+from .design import ManySource
+from .estimates import VERDICTS, ResponseFits
+from .fit import SharedDesign
+from .moderated import ModeratedMany, ResidualDf, moderated
+from .shares import variance_shares
+from .tables import failed, joint_tests, long_table, notes, statuses, t_tests, variance_parameters
+from .text import many_text
+
+ManyEffects = Literal["fixed", "ran_pars"]
+checks = Checks()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LmerMany(UnknownNames):
+    """A linear mixed model fitted to many responses that share a design; made by `lmer_many`.
+
+    Tables are in the order of the responses. A response whose fit failed has NaN in them, and the column ``status``
+    says why; a singular fit is one of the others, with ``status`` "singular".
+
+    Parameters
+    ----------
+    design : tuple of SharedDesign
+        What the responses share: one design, or one for each imputation.
+    names : pandas.Index (G,)
+    fits : tuple of ResponseFits
+        The fits to each of these designs.
+    source : ManySource
+        Formula, data and responses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import remlax as rx
+    >>> data = rx.datasets.sleepstudy()
+    >>> responses = data[["Reaction"]].assign(log=np.log(data["Reaction"]))
+    >>> many = rx.lmer_many("~ Days + (1 + Days | Subject)", data, responses=responses)
+    >>> many.fixef().round(3).loc["Reaction"].to_dict()
+    {'Intercept': 251.405, 'Days': 10.467}
+    """
+
+    design: tuple[SharedDesign, ...]
+    names: pd.Index
+    fits: tuple[ResponseFits, ...]
+    source: ManySource
+    _element: ClassVar[type] = LmerFit
+    _called: ClassVar[str] = "many"
+    _fitted_by: ClassVar[str] = "rx.lmer_many"
+    _each: ClassVar[str] = "the fit of one response has: many[name].{0}"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[object]:
+        """Names of the responses, as of a dict."""
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: object) -> LmerFit:
+        """Fit one response by itself, with all that a single fit has.
+
+        Raises
+        ------
+        DataError
+            There is no such response, it cannot be fitted, its values are not kept, or the data are imputed.
+        """
+        try:
+            known = name in self.names
+        except TypeError:
+            known = False
+        if not known:
+            near = get_close_matches(str(name), list(map(str, self.names)), n=2)
+            said = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; many.names has them all"
+            raise DataError(f"no response is called {name!r}{said}")
+        return LmerFit(Selection.all_of(self.source.fit_one(self.names, name, reml=self.design[0].reml)))
+
+    # -- facts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> str:
+        """The model formula, without a response."""
+        return self.source.text
+
+    @property
+    def reml(self) -> bool:
+        """Whether REML was used."""
+        return self.design[0].reml
+
+    @property
+    def n_imputations(self) -> int:
+        """Number of imputations of the design; 1 for a single data frame."""
+        return len(self.fits)
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of the coefficients."""
+        return self.design[0].model.fixed_names
+
+    @property
+    def status(self) -> pd.Series:
+        """What became of every response: "converged", "singular", or why it has no estimates."""
+        return pd.Series(statuses(self.fits), index=self._index, name="status")
+
+    @property
+    def _index(self) -> pd.Index:
+        return self.names.rename("response")
+
+    # -- estimates ---------------------------------------------------------------------------------------------------
+
+    def fixef(self) -> pd.DataFrame:
+        """Coefficients: a row per response, a column per coefficient (G, p); means over imputations."""
+        beta = np.mean([fit.beta for fit in self.fits], axis=0)
+        beta[failed(self.fits)] = np.nan
+        return pd.DataFrame(beta, index=self._index, columns=self.terms)
+
+    @property
+    def sigma(self) -> pd.Series:
+        """Residual standard deviations (G,), the mean over imputations."""
+        sigma = np.where(failed(self.fits), np.nan, np.mean([fit.sigma for fit in self.fits], axis=0))
+        return pd.Series(sigma, index=self._index, name="sigma")
+
+    def tidy(self, effects: ManyEffects = "fixed") -> ResultTable:
+        """Estimates of all responses as one long table.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars"}, default "fixed"
+            Coefficients with t tests; SDs and correlations of the random effects and the residual.
+
+        Returns
+        -------
+        ResultTable
+            ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with
+            Satterthwaite's degrees of freedom, and p-values adjusted over the responses, within each term, by the
+            method of Benjamini and Hochberg (`scipy.stats.false_discovery_control`). With imputed data estimates are
+            pooled by Rubin's rules, and there are ``riv lambda fmi`` as well. Of ``"ran_pars"``:
+            ``response group term estimate status``; means over imputations.
+
+        References
+        ----------
+        Benjamini, Y. and Hochberg, Y. (1995). J. R. Stat. Soc. B 57, 289-300.
+        """
+        checks.choice(effects, ManyEffects, "effects=")
+        if effects == "fixed":
+            return long_table(self.names, self.terms, t_tests(self.fits, np.eye(len(self.terms))), self.fits)
+        table = self._parameters()
+        var1, var2 = table.pop("var1"), table.pop("var2")
+        names = np.where(var1.isna(), "sd__Observation", "sd__" + var1.astype(str))
+        pairs = "cor__" + var1.astype(str) + "." + var2.astype(str)
+        table.insert(2, "term", np.where(var2.isna(), names, pairs))
+        return table.drop(columns="vcov").rename(columns={"sdcor": "estimate"})
+
+    def varcorr(self) -> ResultTable:
+        """Variance components: ``response group var1 var2 vcov sdcor status``, means over imputations."""
+        return self._parameters()
+
+    def _parameters(self) -> ResultTable:
+        model = self.design[0].model
+        groups = layout_labels(model.layout)
+        found = [variance_parameters(fit, model.layout.terms, groups) for fit in self.fits]
+        labels = found[0][0]
+        columns = {
+            "vcov": np.mean([part[1] for part in found], axis=0),
+            "sdcor": np.mean([part[2] for part in found], axis=0),
+        }
+        table = long_table(self.names, [group for group, _, _ in labels], columns, self.fits, by="group")
+        at = np.tile(np.arange(len(labels)), len(self))
+        for i, (name, part) in enumerate((("var1", 1), ("var2", 2)), start=2):
+            table.insert(i, name, np.array([label[part] for label in labels], dtype=object)[at])
+        return table
+
+    def varcorr_shares(self) -> pd.DataFrame:
+        """Shares of variance of every fixed term, every random term and the residual: rows add to 1.
+
+        The variance of a fixed term is that of its part of the linear predictor over the rows; those of several terms
+        are scaled to add to the variance of the whole fixed part. The variance of a random term is the mean of
+        z'Sigma z over the rows: that of the intercept where it has nothing else.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per response, a column per term and ``Residual``; means over imputations.
+
+        References
+        ----------
+        Hoffman, G. E. and Schadt, E. E. (2016). BMC Bioinformatics 17, 483: variancePartition.
+        Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
+        """
+        parts = [variance_shares(design, fit) for design, fit in zip(self.design, self.fits, strict=True)]
+        labels, shares = parts[0][0], np.mean([part[1] for part in parts], axis=0)
+        shares[failed(self.fits)] = np.nan
+        return pd.DataFrame(shares, index=self._index, columns=labels)
+
+    def convergence(self) -> pd.DataFrame:
+        """How every optimisation went; with imputed data a row per response and imputation."""
+        tables = []
+        for label, fit in zip(self.source.labels, self.fits, strict=True):
+            table = pd.DataFrame(
+                {
+                    "converged": fit.converged,
+                    "status": statuses([fit]).map(lambda name: name if name != "singular" else VERDICTS[0]),
+                    "singular": fit.singular,
+                    "criterion": fit.criterion,
+                    "decrement": fit.decrement,
+                    "gradient_norm": fit.gradient,
+                    "evaluations": fit.evaluations,
+                    "starts": fit.starts,
+                },
+                index=self._index,
+            )
+            if self.n_imputations > 1:
+                table.insert(0, "imp", cast(Any, label))
+            tables.append(table)
+        return pd.concat(tables)
+
+    def glance(self) -> pd.DataFrame:
+        """One row of facts per response: ``nobs sigma loglik criterion aic bic status``; means over imputations."""
+        lost, p = failed(self.fits), len(self.terms)
+        criterion = np.where(lost, np.nan, np.mean([fit.criterion for fit in self.fits], axis=0))
+        n_parameters, nobs = p + self.fits[0].theta.shape[1] + 1, self.fits[0].n_obs
+        columns = {
+            "nobs": nobs,
+            "sigma": self.sigma.to_numpy(),
+            "loglik": -criterion / 2,
+            "criterion": criterion,
+            "aic": criterion + 2 * n_parameters,
+            "bic": criterion + np.log(np.maximum(nobs, 1)) * n_parameters,
+            "status": statuses(self.fits),
+        }
+        return pd.DataFrame(columns, index=self._index)
+
+    # -- tests -------------------------------------------------------------------------------------------------------
+
+    def _linear(self, given: Constraints, q0: npt.ArrayLike | None, names: Sequence[str] | None = None) -> Linear:
+        model = self.design[0].model
+        return read_constraints(
+            given, model.fixed_names, q0, names, terms=model.term_names, dropped=model.dropped_names
+        )
+
+    def contrast(
+        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
+    ) -> ResultTable:
+        """Linear combinations of the coefficients of every response, with t tests.
+
+        Parameters
+        ----------
+        L : str, list of str, dict, DataFrame or array_like (r, p)
+            As `LmerFit.contrast`: ``"a - b"``, or a matrix.
+        q0 : float or array_like (r,), optional
+            Values to test against; 0 by default.
+        names : list of str, optional
+            Labels of the rows.
+
+        Returns
+        -------
+        ResultTable
+            A row per response and combination, with the columns of `tidy`.
+
+        Raises
+        ------
+        FormulaError
+        """
+        linear = self._linear(L, q0, names)
+        return long_table(self.names, linear.labels, t_tests(self.fits, linear.matrix, linear.null), self.fits)
+
+    def test(self, L: Constraints, q0: npt.ArrayLike | None = None) -> ResultTable:
+        """F test of a joint hypothesis about the coefficients of every response.
+
+        Parameters
+        ----------
+        L : str, list of str, dict, DataFrame or array_like (r, p)
+            As `LmerFit.test`: ``"f"`` for all coefficients of a factor, ``"a = b = 0"``, or a matrix.
+        q0 : float or array_like (r,), optional
+
+        Returns
+        -------
+        ResultTable
+            ``response hypothesis statistic df1 df2 p_value p_adjusted status``, a row per response. The denominator
+            degrees of freedom are Satterthwaite's; with imputed data the test is D1 (Li, Raghunathan and Rubin 1991).
+
+        Raises
+        ------
+        FormulaError, DataError
+        """
+        linear = self._linear(L, q0)
+        written = "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
+        return long_table(self.names, [written], joint_tests(self.fits, linear), self.fits, by="hypothesis")
+
+    def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:
+        """Moderate the residual variances: shrink them towards a common one, as limma does.
+
+        The prior is estimated from the residual variances of all responses with n - p degrees of freedom each
+        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD.
+
+        Parameters
+        ----------
+        df : {"satterthwaite", "residual"}, default "satterthwaite"
+            Degrees of freedom of the t statistics before those of the prior are added: Satterthwaite's of each
+            coefficient, or n - p, with limma's bound (`ModeratedMany.df_total`).
+
+        Returns
+        -------
+        ModeratedMany
+
+        Raises
+        ------
+        DataError
+            No response has a fit, or the data are imputed.
+
+        References
+        ----------
+        Smyth, G. K. (2004). Stat. Appl. Genet. Mol. Biol. 3, 3.
+        """
+        checks.choice(df, ResidualDf, "df=")
+        if self.n_imputations > 1:
+            raise DataError("moderate() is for one data set: variances of imputed data are not moderated")
+        return moderated(self, df)
+
+    # -- print-outs --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _notes(self) -> list[str]:
+        return notes(self.fits)
+
+    def summary(self) -> Summary:
+        """Print formula, sizes, and how many fits are singular or failed."""
+        return many_text(self)
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
