@@ -55,7 +55,7 @@ class ModeratedMany(UnknownNames):
     def df_total(self) -> pd.Series:
         """Degrees of freedom n - p with those of the prior, at most the sum of all n - p, as limma has them."""
         own = self.df_residual
-        return np.minimum(own + self.df_prior, own.sum()).rename("df_total")
+        return (own + self.df_prior).clip(upper=own.sum()).rename("df_total")
 
     def tidy(self, effects: Literal["fixed"] = "fixed") -> ResultTable:
         """Coefficients of all responses with moderated t tests, as `LmerMany.tidy` has them.
