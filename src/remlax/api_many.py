@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,13 @@ import pandas as pd
 from .api import complete_rows, kept_rows, warn_formula
 from .checks import Checks
 from .data import ImputedData
-from .design.build import RowInput, check_order, read_rows
+from .design.build import RowInput, check_order, read_rows, require_model_columns
+from .design.congenial import warn_uncongenial
 from .errors import DataError
 from .fitting.checks import check_options
 from .kernels.newton import Newton
-from .many.design import ManySource, parse_right_side, with_stand_in
-from .many.fit import SharedDesign
+from .many.design import ManySource, parse_right_side, set_rows, with_stand_in
+from .many.fit import assembled
 from .many.responses import Responses, read_responses
 from .many.result import LmerMany
 from .progress import progress
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 def lmer_many(
     formula: str,
-    data: pd.DataFrame,
+    data: pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame],
     responses: pd.DataFrame | npt.ArrayLike,
     *,
     names: Sequence[object] | None = None,
@@ -47,8 +48,10 @@ def lmer_many(
     ----------
     formula : str
         lme4 syntax without a response: ``"~ age + batch + (1 | donor)"``.
-    data : pandas.DataFrame
-        The design, n rows. Rows with missing cells in the model's variables are left out, with a warning.
+    data : pandas.DataFrame, ImputedData, or list or dict of pandas.DataFrame
+        The design, n rows. Rows with missing cells in the model's variables are left out, with a warning. Of an imputed
+        design, K frames with the same rows, every response is fitted K times, and tables are pooled by Rubin's rules;
+        there no cell may be missing.
     responses : DataFrame (n, G) or array_like (n, G)
         A column per response, in the order of the rows of the data. Where a cell is missing, this response goes
         without the row.
@@ -75,6 +78,7 @@ def lmer_many(
         Responses or weights that are no numbers or have the wrong shape, or names that are not unique.
     DesignError
         The model is not identified, whatever the response.
+        Or not by all imputations alike.
     ModelSizeError
         The results do not fit in memory.
 
@@ -102,40 +106,62 @@ def lmer_many(
     """
     check_options(reml, Newton())
     start = time.perf_counter()
-    source, own_weights = _read(formula, data, responses, names, weights)
-    assert source.responses is not None
-    design = SharedDesign.of(source.rows[0], reml=reml)
-    design.warn_redundant()
+    source = _read(formula, data, responses, names, weights)
+    designs = assembled(source.rows, reml=reml)
     n_responses = len(source.responses.names)
-    design.check_memory(n_responses)
-    size = design.block_size() if block_size is None else checks.whole(block_size, "block_size=")
-    fits = design.none(n_responses)
-    with progress(n_responses, "fit") as advance:
+    designs[0].check_memory(n_responses, len(designs))
+    size = designs[0].block_size() if block_size is None else checks.whole(block_size, "block_size=")
+    fits = tuple(design.none(n_responses) for design in designs)
+    with progress(n_responses * len(designs), "fit") as advance:
         for first in range(0, n_responses, size):
             which = np.arange(first, min(first + size, n_responses))
-            given = None if own_weights is None else own_weights.block(which, source.kept)
-            fits.put(which, design.fit(source.responses.block(which, source.kept), given))
-            advance(len(which))
-    seconds = time.perf_counter() - start
-    _log.info("%d responses fitted in %.2f s: %d converged", n_responses, seconds, int(fits.converged.sum()))
-    return LmerMany((design,), source.responses.names, (fits,), source)
+            y = source.responses.block(which, source.kept)
+            given = None if source.weights is None else source.weights.block(which, source.kept)
+            for design, found in zip(designs, fits, strict=True):
+                found.put(which, design.fit(y, given))
+                advance(len(which))
+    seconds, converged = time.perf_counter() - start, sum(int(found.converged.sum()) for found in fits)
+    _log.info(
+        "%d fits to %d responses in %.2f s: %d converged", len(fits) * n_responses, n_responses, seconds, converged
+    )
+    return LmerMany(designs, source.responses.names, fits, source)
 
 
-def _read(
-    formula: str, data: pd.DataFrame, responses: object, names: Sequence[object] | None, weights: object
-) -> tuple[ManySource, Responses | None]:
+def _read(formula: str, data: object, responses: object, names: Sequence[object] | None, weights: object) -> ManySource:
     """Read design, responses and weights of each response."""
     parsed = parse_right_side(formula)
     warn_formula(parsed)
     each = _of_each(weights)
     shared: RowInput = None if each else weights  # type: ignore[assignment]
-    frame, kept = complete_rows(with_stand_in(data), parsed, shared, None, "rx.lmer_many")
-    check_order(shared, data.index, "weights")
-    found = read_responses(responses, names, data.index)
-    own = _weights(weights, found, data.index) if each else None
-    n_dropped = 0 if kept is None else int((~kept).sum())
-    rows = read_rows(parsed, ImputedData((frame,), (1,)), weights=kept_rows(shared, kept), n_dropped=n_dropped)
-    return ManySource(f"~ {parsed.right_tree.text}", (rows,), found, own, kept), own
+    kept = None
+    if isinstance(data, pd.DataFrame):
+        index = data.index
+        frame, kept = complete_rows(with_stand_in(data), parsed, shared, None, "rx.lmer_many")
+        check_order(shared, index, "weights")
+        n_dropped = 0 if kept is None else int((~kept).sum())
+        given = kept_rows(shared, kept)
+        rows = read_rows(parsed, ImputedData((frame,), (1,)), weights=given, n_dropped=n_dropped)
+    else:
+        sets = _imputed(data)
+        index = sets.frames[0].index
+        sets.check_complete(require_model_columns(parsed, sets.frames[0], shared))
+        rows = read_rows(parsed, sets, weights=shared)
+        warn_uncongenial(parsed, sets)
+    found = read_responses(responses, names, index)
+    own = _weights(weights, found, index) if each else None
+    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
+    return ManySource(f"~ {parsed.right_tree.text}", each_set, found, own, kept)
+
+
+def _imputed(given: object) -> ImputedData:
+    """Imputations of the design, with numbers in the place of the response; they have the same rows."""
+    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(given)  # type: ignore[arg-type]
+    sizes = {len(frame) for frame in data.frames}
+    if len(sizes) > 1:
+        raise DataError(
+            f"the imputations have {min(sizes)} to {max(sizes)} rows: responses belong to rows that all of them have"
+        )
+    return data.map(with_stand_in)
 
 
 def _of_each(weights: object) -> bool:

@@ -216,3 +216,39 @@ def test_a_design_that_identifies_no_variance_says_so():
     data = design().assign(g2=design()["g"])
     with pytest.warns(rx.IdentifiabilityWarning):
         rx.lmer_many("~ x + (1 | g) + (1 | g2)", data, draw(2, 2))
+
+
+def test_an_imputed_design_is_pooled_for_every_response():
+    rng, every_fourth = np.random.default_rng(3), np.arange(60) % 4 == 0
+    frames = [design().assign(x=design()["x"] + 0.3 * rng.normal(size=60) * every_fourth) for _ in range(4)]
+    responses = draw(3, 6).assign(y5=1.0)
+    responses.iloc[3, 4] = np.nan
+    many = rx.lmer_many(FORMULA, frames, responses)
+    hypotheses = ["x = 0", "f[T.v] = 0"]
+    table, joint = many.tidy(), many.test(hypotheses)
+    contrast = many.contrast({"sum": "x + f[T.v]"})
+    for name in ("y0", "y4"):
+        there = responses[name].notna()
+        own = [frame.assign(**{name: responses[name]})[there] for frame in frames]
+        pooled = rx.lmer_list(f"{name} {FORMULA}", own).pool()
+        columns = ["estimate", "std_error", "statistic", "df", "p_value", "riv", "lambda", "fmi"]
+        ours = table[table["response"] == name].reset_index(drop=True)
+        assert_allclose(ours[columns], pooled.tidy()[columns], rtol=1e-6)
+        one = contrast[contrast["response"] == name].reset_index(drop=True)
+        assert_allclose(one[columns], pooled.contrast({"sum": "x + f[T.v]"})[columns], rtol=1e-6)
+        test, ours = pooled.test(hypotheses), joint[joint["response"] == name].reset_index(drop=True)
+        columns = ["statistic", "df1", "df2", "p_value", "riv"]
+        assert_allclose(ours[columns], test[columns].astype(float), rtol=1e-6)
+        assert_allclose(many.fixef().loc[name], pooled.fixef(), rtol=1e-6)
+    assert table.loc[table["response"] == "y5", "riv"].isna().all()
+    assert many.n_imputations == 4
+    assert "Imputations of the design: 4, pooled by Rubin's rules" in str(many)
+    assert len(many.convergence()) == 24
+    with pytest.raises(DataError, match=r"many\['y0'\] is for one data set"):
+        many["y0"]
+    with pytest.raises(DataError, match="variances of imputed data are not moderated"):
+        many.moderate()
+    with pytest.raises(DataError, match="the imputations have 59 to 60 rows"):
+        rx.lmer_many(FORMULA, [frames[0], frames[1].iloc[1:]], responses)
+    with pytest.raises(rx.errors.DesignError, match=r"'x' is determined by the others in some imputations"):
+        rx.lmer_many(FORMULA, [frames[0], frames[1].assign(x=1.0)], responses)

@@ -46,23 +46,31 @@ def with_stand_in(data: pd.DataFrame) -> pd.DataFrame:
     return data.assign(**{STAND_IN.strip("`"): stand_in(len(data))}) if isinstance(data, pd.DataFrame) else data
 
 
+def set_rows(rows: ModelRows, k: int) -> ModelRows:
+    """Rows of one data set of several, with the numbers in the place of its response."""
+    one = rows_of_responses(rows, rows.y.of(k)[None], None, k=k)
+    data = None if rows.data is None else ImputedData((rows.data.frames[k],), (rows.labels[k],))
+    return replace(one, labels=(rows.labels[k],), index=(rows.index[k],), data=data)
+
+
 def rows_of_responses(
-    rows: ModelRows, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None = None
+    rows: ModelRows, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None = None, k: int = 0
 ) -> ModelRows:
     """Rows of a design with responses (m, n), one data set each.
 
     Parameters
     ----------
     rows : ModelRows
-        Of one data set.
     y : ndarray (m, n)
     used : ndarray of bool (m, n), optional
         Rows that each response has; all of them unless given.
     weights : ndarray (m, n), optional
         Weights of each, in the place of those of the rows.
+    k : int, default 0
+        Data set of the rows whose design it is.
     """
     m, n = y.shape
-    own = rows.weights.of(0) if rows.weights is not None else None
+    own = rows.weights.of(k) if rows.weights is not None else None
     if used is None:
         at, sizes = np.tile(np.arange(n), m), np.full(m, n)
     else:
@@ -76,13 +84,13 @@ def rows_of_responses(
         return values.reshape(-1) if used is None else values[used]
 
     def matrix(given: RowMatrix) -> RowMatrix:
-        whole = given.of(0)
+        whole = given.of(k)
         if used is None:
             return RowMatrix.of_all(whole, offsets)
         place = tuple((True, j) for j in range(whole.shape[1]))
         return RowMatrix(np.empty((0, 0)), tuple(whole[at, j] for j in range(whole.shape[1])), place, offsets)
 
-    codes = tuple(stacked(f.of(0)) for f in rows.factor_rows)
+    codes = tuple(stacked(f.of(k)) for f in rows.factor_rows)
     weighted = None if own is None else stacked(own)
     return replace(
         rows,
@@ -94,7 +102,7 @@ def rows_of_responses(
         factors=tuple(replace(f, codes=c.values) for f, c in zip(rows.factors, codes, strict=True)),
         factor_rows=codes,
         weights=weighted if weights is None else RowArray(chosen(weights), offsets),
-        offset=None if rows.offset is None else stacked(rows.offset.of(0)),
+        offset=None if rows.offset is None else stacked(rows.offset.of(k)),
         index=(pd.RangeIndex(0),) * m,
         data=None,
         given_weights=None,
@@ -113,8 +121,7 @@ class ManySource:
         The formula, without a response.
     rows : tuple of ModelRows
         The design of each imputation, in the rows of the data that are in the model.
-    responses : Responses, optional
-        None where they were read in blocks and not kept.
+    responses : Responses
     weights : Responses, optional
         Weights of each response.
     kept : ndarray of bool, optional
@@ -123,7 +130,7 @@ class ManySource:
 
     text: str
     rows: tuple[ModelRows, ...]
-    responses: Responses | None = None
+    responses: Responses
     weights: Responses | None = None
     kept: np.ndarray | None = None
 
@@ -143,8 +150,6 @@ class ManySource:
             raise DataError(
                 f"many[{name!r}] is for one data set: fit the response to the imputed data with rx.lmer_list"
             )
-        if self.responses is None:
-            raise DataError(f"the values of {name!r} were read in a block and are not kept: fit it with rx.lmer")
         rows, at = self.rows[0], np.array([names.get_loc(name)])
         y = self.responses.block(at, self.kept)
         weights = None if self.weights is None else self.weights.block(at, self.kept)

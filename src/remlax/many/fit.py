@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -166,6 +166,27 @@ class SharedDesign:
             ]
             return ResponseFits.joined(parts)
         return ResponseFits.of(_fitted(model), self.model.keep)
+
+
+def assembled(rows: Sequence[ModelRows], *, reml: bool) -> tuple[SharedDesign, ...]:
+    """Assemble the design of every imputation, which must have the same coefficients.
+
+    Raises
+    ------
+    DesignError, DataError, ModelSizeError
+    """
+    designs = [SharedDesign.of(rows[0], reml=reml)]
+    designs[0].warn_redundant()
+    for one in rows[1:]:
+        with quiet(RankDeficientWarning):
+            designs.append(SharedDesign.of(one, reml=reml))
+        here, first = (set(design.model.fixed_names) for design in (designs[-1], designs[0]))
+        if here != first:
+            raise DesignError(
+                f"the fixed-effect column {min(here ^ first)!r} is determined by the others in some imputations "
+                f"({rows[0].labels[0]} or {one.labels[0]}) but not in all: leave the term out or merge its categories"
+            )
+    return tuple(designs)
 
 
 def _fitted(model: Assembled) -> Fitted:

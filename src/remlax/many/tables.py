@@ -13,7 +13,7 @@ import scipy
 from ..fitting.layout import TermLayout
 from ..inference.satterthwaite import SAME_DF, matched_df
 from ..pooling import d1
-from ..pooling.rubin import barnard_rubin_df, ratio
+from ..pooling.rubin import barnard_rubin_df, center, ratio
 from ..pooling.tails import f_upper, t_two_sided
 from ..tables.constraints import Linear
 from ..tables.hypotheses import check_rank
@@ -46,7 +46,8 @@ def notes(fits: Fits) -> list[str]:
     singular, n = int((np.asarray(status) == SINGULAR).sum()), len(status)
     out = []
     if singular:
-        out.append(f"{singular} of {n} fits are singular: a variance is estimated as 0 or a correlation as +-1")
+        what = "a variance is estimated as 0 or a correlation as +-1"
+        out.append(f"{singular} of {n} responses have a singular fit: {what}")
     if lost:
         counts = pd.Series(np.asarray(status)[failed(fits)]).value_counts()
         why = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -98,16 +99,17 @@ def with_tests(
 def t_tests(fits: Fits, matrix: np.ndarray, null: np.ndarray | float = 0.0) -> dict[str, np.ndarray]:
     """Columns of contrasts (r, p), (G, r): estimates with t tests, pooled by Rubin's rules over imputations."""
     found = [fit.combinations(matrix) for fit in fits]
-    estimate, variance, df = (np.stack(part) for part in zip(*found, strict=True))
     if len(fits) == 1:
-        return with_tests(estimate[0], np.sqrt(variance[0]), df[0], failed(fits), null)
+        ((estimate, variance, df),) = found
+        return with_tests(estimate, np.sqrt(variance), df, failed(fits), null)
+    estimate, variance, df = (np.stack(part, axis=1) for part in zip(*found, strict=True))
     m = len(fits)
-    mean, within = estimate.mean(axis=0), variance.mean(axis=0)
-    between = estimate.var(axis=0, ddof=1)
-    extra = (1 + 1 / m) * between
+    mean, deviations = center(estimate)
+    within = variance.mean(axis=1)
+    extra = (1 + 1 / m) * (deviations**2).sum(axis=1) / (m - 1)
     total = within + extra
     share, rest = ratio(extra, total, 0.0), ratio(within, total, 1.0)
-    pooled_df = barnard_rubin_df(m, share, rest, df.mean(axis=0))
+    pooled_df = barnard_rubin_df(m, share, rest, df.mean(axis=1))
     fmi = share + 2 / (pooled_df + 3) * rest
     columns = with_tests(mean, np.sqrt(total), pooled_df, failed(fits), null)
     return {**columns, "riv": ratio(extra, within, np.inf), "lambda": share, "fmi": fmi}
