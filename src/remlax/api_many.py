@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +23,10 @@ from .fitting.checks import check_options
 from .kernels.newton import Newton
 from .many.design import ManySource, parse_right_side, set_rows, with_stand_in
 from .many.fit import assembled
-from .many.responses import Responses, read_responses
+from .many.folder import BlockFolder
+from .many.responses import Responses, is_annotated, read_blocks, read_responses
 from .many.result import LmerMany
-from .progress import progress
+from .many.run import Block, fit_blocks
 
 checks = Checks()
 _log = logging.getLogger(__name__)
@@ -32,12 +35,13 @@ _log = logging.getLogger(__name__)
 def lmer_many(
     formula: str,
     data: pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame],
-    responses: pd.DataFrame | npt.ArrayLike,
+    responses: pd.DataFrame | npt.ArrayLike | Iterator[pd.DataFrame | npt.ArrayLike] | Any = None,
     *,
     names: Sequence[object] | None = None,
     reml: bool = True,
     weights: RowInput | pd.DataFrame = None,
     block_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
 ) -> LmerMany:
     """Fit one linear mixed model to many responses that share a design: genes, voxels, sensors, items.
 
@@ -52,9 +56,10 @@ def lmer_many(
         The design, n rows. Rows with missing cells in the model's variables are left out, with a warning. Of an imputed
         design, K frames with the same rows, every response is fitted K times, and tables are pooled by Rubin's rules;
         there no cell may be missing.
-    responses : DataFrame (n, G) or array_like (n, G)
+    responses : DataFrame, array_like, scipy.sparse matrix or AnnData (n, G), or an iterator of these
         A column per response, in the order of the rows of the data. Where a cell is missing, this response goes
-        without the row.
+        without the row. An iterator gives blocks of responses, all rows of each, which need not fit in memory together.
+        Of an AnnData ``X`` and ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
     names : sequence of length G, optional
         What the responses are called; the columns of a DataFrame, or numbers from 0, unless given.
     reml : bool, default True
@@ -65,6 +70,9 @@ def lmer_many(
         response goes without the row.
     block_size : int, optional
         Responses that are worked on at once; chosen for the size of the cache unless given.
+    out : path-like, optional
+        A folder for the fits, a file for each block: a run that was stopped goes on where it was, if it is called again
+        with the same design, responses and `block_size`.
 
     Returns
     -------
@@ -106,29 +114,37 @@ def lmer_many(
     """
     check_options(reml, Newton())
     start = time.perf_counter()
-    source = _read(formula, data, responses, names, weights)
+    if is_annotated(data):
+        responses, data = data if responses is None else responses, cast(Any, data).obs
+    if responses is None:
+        raise DataError("responses= is missing: give a DataFrame or an array with a column for each response")
+    source, given = _read(formula, data, responses, names, weights)
     designs = assembled(source.rows, reml=reml)
-    n_responses = len(source.responses.names)
-    designs[0].check_memory(n_responses, len(designs))
     size = designs[0].block_size() if block_size is None else checks.whole(block_size, "block_size=")
-    fits = tuple(design.none(n_responses) for design in designs)
-    with progress(n_responses * len(designs), "fit") as advance:
-        for first in range(0, n_responses, size):
-            which = np.arange(first, min(first + size, n_responses))
-            y = source.responses.block(which, source.kept)
-            given = None if source.weights is None else source.weights.block(which, source.kept)
-            for design, found in zip(designs, fits, strict=True):
-                found.put(which, design.fit(y, given))
-                advance(len(which))
-    seconds, converged = time.perf_counter() - start, sum(int(found.converged.sum()) for found in fits)
-    _log.info(
-        "%d fits to %d responses in %.2f s: %d converged", len(fits) * n_responses, n_responses, seconds, converged
-    )
-    return LmerMany(designs, source.responses.names, fits, source)
+    total = len(names) if source.responses is None and names is not None else None
+    total = total if source.responses is None else len(source.responses)
+    designs[0].check_memory(total or 0, len(designs))
+    folder = None if out is None else BlockFolder.at(out, source.text, source.rows, reml=reml)
+    found, fits = fit_blocks(designs, _cut(given, source.weights, size), source.kept, total, folder)
+    seconds, converged = time.perf_counter() - start, sum(int(fit.converged.sum()) for fit in fits)
+    _log.info("%d responses x %d fitted in %.2f s: %d converged", len(found), len(fits), seconds, converged)
+    return LmerMany(designs, found, fits, source)
 
 
-def _read(formula: str, data: object, responses: object, names: Sequence[object] | None, weights: object) -> ManySource:
-    """Read design, responses and weights of each response."""
+def _cut(blocks: Iterable[Responses], weights: Responses | None, size: int) -> Iterator[Block]:
+    """Blocks of at most so many responses, with the weights of each."""
+    for block in blocks:
+        cut = block.pieces(size)
+        if weights is None:
+            yield from ((piece, None) for piece in cut)
+        else:
+            yield from zip(cut, weights.pieces(size), strict=True)
+
+
+def _read(
+    formula: str, data: object, responses: object, names: Sequence[object] | None, weights: object
+) -> tuple[ManySource, Iterable[Responses]]:
+    """Read design and weights of each response; responses come in one block or as many as there are."""
     parsed = parse_right_side(formula)
     warn_formula(parsed)
     each = _of_each(weights)
@@ -139,18 +155,23 @@ def _read(formula: str, data: object, responses: object, names: Sequence[object]
         frame, kept = complete_rows(with_stand_in(data), parsed, shared, None, "rx.lmer_many")
         check_order(shared, index, "weights")
         n_dropped = 0 if kept is None else int((~kept).sum())
-        given = kept_rows(shared, kept)
-        rows = read_rows(parsed, ImputedData((frame,), (1,)), weights=given, n_dropped=n_dropped)
+        of_kept = kept_rows(shared, kept)
+        rows = read_rows(parsed, ImputedData((frame,), (1,)), weights=of_kept, n_dropped=n_dropped)
     else:
         sets = _imputed(data)
         index = sets.frames[0].index
         sets.check_complete(require_model_columns(parsed, sets.frames[0], shared))
         rows = read_rows(parsed, sets, weights=shared)
         warn_uncongenial(parsed, sets)
+    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
+    text = f"~ {parsed.right_tree.text}"
+    if isinstance(responses, Iterator):
+        if each:
+            raise DataError("weights= of each response need responses= as one frame or array, not in blocks")
+        return ManySource(text, each_set, None, None, kept), read_blocks(responses, names, index)
     found = read_responses(responses, names, index)
     own = _weights(weights, found, index) if each else None
-    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
-    return ManySource(f"~ {parsed.right_tree.text}", each_set, found, own, kept)
+    return ManySource(text, each_set, found, own, kept), [found]
 
 
 def _imputed(given: object) -> ImputedData:

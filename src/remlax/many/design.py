@@ -121,7 +121,8 @@ class ManySource:
         The formula, without a response.
     rows : tuple of ModelRows
         The design of each imputation, in the rows of the data that are in the model.
-    responses : Responses
+    responses : Responses or None
+        None where they were read in blocks, and are not kept.
     weights : Responses, optional
         Weights of each response.
     kept : ndarray of bool, optional
@@ -130,7 +131,7 @@ class ManySource:
 
     text: str
     rows: tuple[ModelRows, ...]
-    responses: Responses
+    responses: Responses | None
     weights: Responses | None = None
     kept: np.ndarray | None = None
 
@@ -150,6 +151,8 @@ class ManySource:
             raise DataError(
                 f"many[{name!r}] is for one data set: fit the response to the imputed data with rx.lmer_list"
             )
+        if self.responses is None:
+            raise DataError(f"the values of {name!r} were read in a block and are not kept: fit it with rx.lmer")
         rows, at = self.rows[0], np.array([names.get_loc(name)])
         y = self.responses.block(at, self.kept)
         weights = None if self.weights is None else self.weights.block(at, self.kept)

@@ -1,16 +1,17 @@
-"""Reading many responses: columns of a frame or of an array."""
+"""Reading many responses: columns of a frame, of an array or a sparse matrix, of an AnnData, or of blocks of these."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from ..data.checks import other_order
-from ..errors import DataError, shortened
+from ..errors import DataError, about, shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,17 +21,33 @@ class Responses:
     Parameters
     ----------
     names : pandas.Index (G,)
-    values : ndarray (n, G)
+    values : ndarray (n, G) or scipy.sparse array
         Numbers; NaN where a cell is missing. Shares memory with what the caller gave where it can.
     """
 
     names: pd.Index
-    values: np.ndarray
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     def block(self, which: slice | np.ndarray, kept: np.ndarray | None) -> np.ndarray:
         """Some responses as rows (m, n) of double precision, at the rows of the data that are in the model."""
-        part = self.values[:, which] if kept is None else self.values[kept][:, which]
-        return np.ascontiguousarray(part.T, dtype=np.float64)
+        part: Any = self.values[:, which]
+        if scipy.sparse.issparse(part):
+            part = part.toarray()
+        return np.ascontiguousarray((part if kept is None else part[kept]).T, dtype=np.float64)
+
+    def pieces(self, size: int) -> Iterator[Responses]:
+        """At most so many of them at a time."""
+        for first in range(0, len(self), size):
+            part = slice(first, first + size)
+            yield Responses(self.names[part], self.values[:, part])
+
+
+def is_annotated(given: object) -> bool:
+    """Whether this is like an AnnData: a matrix X with names of its columns and a frame about its rows."""
+    return all(hasattr(given, name) for name in ("X", "var_names", "obs"))
 
 
 def read_responses(
@@ -40,7 +57,7 @@ def read_responses(
 
     Parameters
     ----------
-    given : DataFrame (n, G) or array_like (n, G)
+    given : DataFrame (n, G), array_like (n, G), scipy.sparse matrix (n, G) or AnnData
     names : sequence, optional
     index : pandas.Index
         Rows of the data.
@@ -51,11 +68,15 @@ def read_responses(
     ------
     DataError
     """
+    if is_annotated(given):
+        annotated = cast(Any, given)
+        _check_rows(annotated.obs.index, index, what)
+        names = annotated.var_names if names is None else names
+        given = annotated.X
     if isinstance(given, pd.Series):
         given = given.to_frame()
     if isinstance(given, pd.DataFrame):
-        if other_order(given.index, index):
-            raise DataError(f"the rows of {what} stand in another order than those of the data: sort both by index")
+        _check_rows(given.index, index, what)
         found: pd.Index = given.columns
         values = _frame_values(given, what)
     else:
@@ -66,10 +87,45 @@ def read_responses(
             f"{what} has the shape {values.shape}: it needs a row for each of the {len(index)} rows of the data, "
             "and a column for each response"
         )
-    if len(values) != len(index):
+    if values.shape[0] != len(index):
         turned = f": each stands in a column, so transpose {what[:-1]}" if values.shape[1] == len(index) else ""
-        raise DataError(f"{what} has {len(values)} rows for {len(index)} rows of the data{turned}")
+        raise DataError(f"{what} has {values.shape[0]} rows for {len(index)} rows of the data{turned}")
     return Responses(_names(names, found), values)
+
+
+def read_blocks(blocks: Iterable[object], names: Sequence[object] | None, index: pd.Index) -> Iterator[Responses]:
+    """Check responses block by block; numbers go on from the block before.
+
+    Raises
+    ------
+    DataError
+        As `read_responses`, or there are more or fewer names than responses, or a name comes twice.
+    """
+    known = None if names is None else _names(names, pd.RangeIndex(len(names)))
+    done, seen = 0, set[object]()
+    for number, block in enumerate(blocks, start=1):
+        with about(f"block {number}"):
+            found = read_responses(block, None, index)
+            part = found.names
+            if known is not None:
+                part = known[done : done + len(found)]
+                if len(part) < len(found):
+                    raise DataError(f"names= has {len(known)} names, and there are more responses: give one each")
+            elif isinstance(part, pd.RangeIndex):
+                part = part + done
+            twice = part[part.isin(seen)]
+            if len(twice):
+                raise DataError(f"a response of another block is called {twice[0]!r} too; rename one, or give names=")
+        seen |= set(part)
+        done += len(part)
+        yield Responses(part, found.values)
+    if known is not None and done < len(known):
+        raise DataError(f"names= has {len(known)} names for {done} responses: give one each")
+
+
+def _check_rows(given: pd.Index, index: pd.Index, what: str) -> None:
+    if other_order(given, index):
+        raise DataError(f"the rows of {what} stand in another order than those of the data: sort both by index")
 
 
 def _frame_values(frame: pd.DataFrame, what: str) -> np.ndarray:
@@ -89,15 +145,18 @@ def _is_real(dtype: Any) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
 
 
-def _array_values(given: object, what: str) -> np.ndarray:
-    try:
-        values = np.asarray(given)
-    except ValueError:
-        raise DataError(f"{what} must be a DataFrame, or an array of numbers with a column per response") from None
+def _array_values(given: object, what: str) -> Any:
+    if scipy.sparse.issparse(given):
+        values: Any = scipy.sparse.csc_array(cast(Any, given))  # blocks are columns
+    else:
+        try:
+            values = np.asarray(given)
+        except ValueError:
+            values = np.array("")
     if values.dtype.kind not in "fiub":
         raise DataError(
-            f"{what} is an array of type {values.dtype}: give a DataFrame or an array of numbers with a row for each "
-            "row of the data and a column for each response"
+            f"{what} is {type(given).__name__} of type {values.dtype}: give a DataFrame, an array or a scipy.sparse "
+            "matrix of numbers with a row for each row of the data and a column for each response"
         )
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..checks import Checks
-from ..errors import DataError
+from ..data.archive import replaced
+from ..errors import DataError, MissingExtraError
 from ..fitting.selection import Selection
 from ..names import UnknownNames
 from ..results.fit import LmerFit
@@ -309,6 +311,30 @@ class LmerMany(UnknownNames):
         linear = self._linear(L, q0)
         written = "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
         return long_table(self.names, [written], joint_tests(self.fits, linear), self.fits, by="hypothesis")
+
+    def to_parquet(self, path: str | os.PathLike[str], effects: ManyEffects = "fixed") -> None:
+        """Write the table of `tidy` to a Parquet file.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced.
+        effects : {"fixed", "ran_pars"}, default "fixed"
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        MissingExtraError
+            pyarrow is not installed.
+        """
+        table = pd.DataFrame(self.tidy(effects))
+        table.attrs = {}
+        with replaced(path) as temporary:
+            try:
+                table.to_parquet(temporary, index=False)
+            except ImportError as error:
+                raise MissingExtraError("Parquet files are written by pyarrow: pip install remlax[io]") from error
 
     def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:
         """Moderate the residual variances: shrink them towards a common one, as limma does.
