@@ -35,7 +35,7 @@ class Responses:
         """Some responses as rows (m, n) of double precision, at the rows of the data that are in the model."""
         part: Any = self.values[:, which]
         if scipy.sparse.issparse(part):
-            part = part.toarray()
+            part = cast(Any, part).toarray()
         return np.ascontiguousarray((part if kept is None else part[kept]).T, dtype=np.float64)
 
     def pieces(self, size: int) -> Iterator[Responses]:
