@@ -122,7 +122,7 @@ def test_a_response_that_cannot_be_fitted_is_marked():
     assert_allclose(table.loc[~lost, "p_adjusted"], rest["p_adjusted"], rtol=1e-7)
     text = str(many)
     assert "Converged: 3 of 8" in text
-    assert "5 of 8 responses have no estimates" in text
+    assert "Without estimates: 5 of 8 (no values 1, " in text
     assert many.fixef().loc["y0"].isna().all()
     assert np.isnan(many.sigma["y1"])
     assert many.moderate().s2_post.isna().sum() == 5
@@ -180,7 +180,7 @@ def test_print_out_and_names():
     assert repr(pickle.loads(pickle.dumps(many))) == repr(copy.deepcopy(many)) == text
     with pytest.raises(rx.errors.UnknownNameError, match=r"use tidy"):
         _ = many.tidi
-    assert many.tidy().notes == [line for line in text.splitlines() if "singular" in line]
+    assert many.tidy().notes == [line for line in text.splitlines() if "Singular" in line]
 
 
 def refused(message: str, **given: object) -> None:

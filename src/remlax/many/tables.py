@@ -46,12 +46,11 @@ def notes(fits: Fits) -> list[str]:
     singular, n = int((np.asarray(status) == SINGULAR).sum()), len(status)
     out = []
     if singular:
-        what = "a variance is estimated as 0 or a correlation as +-1"
-        out.append(f"{singular} of {n} responses have a singular fit: {what}")
+        out.append(f"Singular: {singular} of {n} (a variance is estimated as 0 or a correlation as +-1)")
     if lost:
         counts = pd.Series(np.asarray(status)[failed(fits)]).value_counts()
         why = ", ".join(f"{name} {count}" for name, count in counts.items())
-        out.append(f"{lost} of {n} responses have no estimates ({why})")
+        out.append(f"Without estimates: {lost} of {n} ({why})")
     return out
 
 
