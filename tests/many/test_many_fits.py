@@ -196,7 +196,7 @@ def test_bad_input_is_refused():
     refused("each stands in a column, so transpose responses", responses=y.T.to_numpy())
     refused("stand in another order", responses=y.iloc[::-1])
     refused("must hold numbers: 'y1' is of another type", responses=y.assign(y1="a"))
-    refused("is an array of type", responses=np.array([["a"]] * 60))
+    refused("holds values of type", responses=np.array([["a"]] * 60))
     refused(r"has the shape \(60, 0\)", responses=y[[]])
     refused("two responses have one name: 'y0'", responses=pd.concat([y, y[["y0"]]], axis=1))
     refused("names= has 2 names for 3 responses", names=["a", "b"])

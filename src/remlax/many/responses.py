@@ -155,8 +155,8 @@ def _array_values(given: object, what: str) -> Any:
             values = np.array("")
     if values.dtype.kind not in "fiub":
         raise DataError(
-            f"{what} is {type(given).__name__} of type {values.dtype}: give a DataFrame, an array or a scipy.sparse "
-            "matrix of numbers with a row for each row of the data and a column for each response"
+            f"{what} holds values of type {values.dtype}: give numbers, as a DataFrame, an array or a scipy.sparse matrix "
+            "with a row for each row of the data and a column for each response"
         )
     return values
 
