@@ -21,7 +21,7 @@ from .design.congenial import warn_uncongenial
 from .errors import DataError
 from .fitting.checks import check_options
 from .kernels.newton import Newton
-from .many.design import ManySource, parse_right_side, set_rows, with_stand_in
+from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
 from .many.responses import Responses, is_annotated, read_blocks, read_responses
@@ -118,8 +118,9 @@ def lmer_many(
         responses, data = data if responses is None else responses, cast(Any, data).obs
     if responses is None:
         raise DataError("responses= is missing: give a DataFrame or an array with a column for each response")
-    source, given = _read(formula, data, responses, names, weights)
-    designs = assembled(source.rows, reml=reml)
+    with without_stand_in():
+        source, given = _read(formula, data, responses, names, weights)
+        designs = assembled(source.rows, reml=reml)
     size = designs[0].block_size() if block_size is None else checks.whole(block_size, "block_size=")
     total = len(names) if source.responses is None and names is not None else None
     total = total if source.responses is None else len(source.responses)

@@ -192,6 +192,12 @@ def refused(message: str, **given: object) -> None:
 def test_bad_input_is_refused():
     y = draw(1, 3)
     refused("has the response 'y': responses come from responses=", formula=f"y {FORMULA}")
+    refused("has no '~': write '~ x", formula=FORMULA[2:])
+    refused("cannot read '~ x': it has no random term", formula="~ x")
+    refused(
+        "'q' in the formula is not a column of the data; the columns are 'x', 'f', 'g', 'b', 'h', 'w'$",
+        formula="~ q + (1 | g)",
+    )
     refused("has 59 rows for 60 rows of the data", responses=y.iloc[1:])
     refused("each stands in a column, so transpose responses", responses=y.T.to_numpy())
     refused("stand in another order", responses=y.iloc[::-1])
@@ -252,3 +258,23 @@ def test_an_imputed_design_is_pooled_for_every_response():
         rx.lmer_many(FORMULA, [frames[0], frames[1].iloc[1:]], responses)
     with pytest.raises(rx.errors.DesignError, match=r"'x' is determined by the others in some imputations"):
         rx.lmer_many(FORMULA, [frames[0], frames[1].assign(x=1.0)], responses)
+
+
+def test_models_without_coefficients_and_with_an_offset():
+    responses = draw(12, 3) - 10
+    for formula in ("~ 0 + (1 | g)", "~ x + offset(2 * w) + (1 | g)"):
+        many = rx.lmer_many(formula, design(), responses)
+        for name in responses:
+            close(alone(formula, name, responses), many, name)
+    assert len(rx.lmer_many("~ 0 + (1 | g)", design(), responses).tidy()) == 0
+
+
+def test_names_that_formulas_would_have_to_quote():
+    responses = draw(13, 3).set_axis(["HLA-A", "a`b", "x"], axis=1).assign(flat=0.0)
+    many = rx.lmer_many(FORMULA, design(), responses)
+    for name in ("HLA-A", "a`b"):
+        close(many[name], many, name)
+    with pytest.raises(DataError, match="has the name of a column of the formula"):
+        many["x"]
+    with pytest.raises(DataError, match="'flat' cannot be fitted: constant response"):
+        many["flat"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from ..data.imputed import ImputedData
 from ..design.build import ModelRows
 from ..design.formula import MixedFormula, parse_formula
 from ..design.rows import RowArray, RowMatrix
-from ..errors import DataError, FormulaError
+from ..design.tree import Name
+from ..errors import DataError, FormulaError, RemlaxError
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
 from ..kernels.newton import Newton
@@ -29,11 +31,23 @@ def parse_right_side(text: str) -> MixedFormula:
     ------
     FormulaError
     """
+    if isinstance(text, str) and text.strip() and "~" not in text:
+        raise FormulaError(f"the formula {text!r} has no '~': write '~ {text.strip()}'")
     if isinstance(text, str) and (left := text.partition("~")[0].strip()):
         raise FormulaError(
             f"the formula {text!r} has the response {left!r}: responses come from responses=, so begin it with '~'"
         )
     return parse_formula(f"{STAND_IN} {text}" if isinstance(text, str) and text.strip() else text)
+
+
+@contextmanager
+def without_stand_in() -> Iterator[None]:
+    """Leave the stand-in out of what errors say of the formula and of the columns of the data."""
+    try:
+        yield
+    except RemlaxError as error:
+        said = str(error).replace(f"{STAND_IN} ~", "~").replace(f", {STAND_IN.strip('`')!r}", "")
+        raise type(error)(said) from None
 
 
 def stand_in(n: int) -> np.ndarray:
@@ -166,8 +180,7 @@ class ManySource:
         assert rows.data is not None
         if not used.any():
             raise DataError(f"the response {name!r} has no values")
-        tree = parse_formula(f"`{name}` ~ (1 | g)").response_tree
-        formula = replace(rows.formula, response_tree=tree)
+        formula = replace(rows.formula, response_tree=Name(name))
         right = rows.formula.variables[1:]
         if name in right:
             raise DataError(f"the response {name!r} has the name of a column of the formula: rename one of them")

@@ -14,6 +14,7 @@ from ..kernels.newton import CONVERGED, STATUS_TEXT
 
 # why a response has no fit at all
 NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE = 10, 11, 12, 13, 14
+UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE))
 VERDICTS = {
     **STATUS_TEXT,
     NO_VALUES: "no values",

@@ -132,11 +132,11 @@ class OneVariance:
         """(X'V^-1 X)^-1 (m, p, p), coefficients (m, p) and the derivative of the first in theta."""
         p, t = len(self.zx), (theta**2)[:, None]
         share = 1 / (1 + t * self.squares)
-        pairs = (self.zx[:, None] * self.zx).reshape(p * p, -1)
-        m = np.eye(p) - ((t * share) @ pairs.T).reshape(-1, p, p)
+        pairs = (self.zx[:, None] * self.zx).reshape(p * p, len(self.squares))
+        m = np.eye(p) - ((t * share) @ pairs.T).reshape(len(theta), p, p)
         cov = np.linalg.inv(m)
         gamma = cov @ (found.wy[:, :-1] - (t * share * found.zy[0][:, :, 0]) @ self.zx.T)[:, :, None]
-        d_m = (-2 * theta[:, None] * share**2 @ pairs.T).reshape(-1, p, p)
+        d_m = (-2 * theta[:, None] * share**2 @ pairs.T).reshape(len(theta), p, p)
         return cov, gamma[:, :, 0], -cov @ d_m @ cov
 
 

@@ -155,7 +155,7 @@ def _array_values(given: object, what: str) -> Any:
             values = np.array("")
     if values.dtype.kind not in "fiub":
         raise DataError(
-            f"{what} holds values of type {values.dtype}: give numbers, as a DataFrame, an array or a scipy.sparse matrix "
+            f"{what} holds values of type {values.dtype}: give numbers, as a DataFrame, array or scipy.sparse matrix "
             "with a row for each row of the data and a column for each response"
         )
     return values

@@ -24,7 +24,7 @@ from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
 from .design import ManySource
-from .estimates import VERDICTS, ResponseFits
+from .estimates import UNFITTED, VERDICTS, ResponseFits
 from .fit import SharedDesign
 from .moderated import ModeratedMany, ResidualDf, moderated
 from .shares import variance_shares
@@ -98,6 +98,9 @@ class LmerMany(UnknownNames):
             near = get_close_matches(str(name), list(map(str, self.names)), n=2)
             said = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; many.names has them all"
             raise DataError(f"no response is called {name!r}{said}")
+        status = int(np.max([fit.status[self.names.get_loc(name)] for fit in self.fits]))
+        if status in UNFITTED:
+            raise DataError(f"the response {name!r} cannot be fitted: {VERDICTS[status]}")
         return LmerFit(Selection.all_of(self.source.fit_one(self.names, name, reml=self.design[0].reml)))
 
     # -- facts -------------------------------------------------------------------------------------------------------

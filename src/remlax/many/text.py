@@ -18,7 +18,7 @@ def many_text(many: LmerMany) -> Summary:
     how = "REML" if many.reml else "maximum likelihood"
     names = ", ".join(map(str, many.names[:3])) + (", ..." if len(many) > 3 else "")
     lines = [
-        f"Linear mixed model fit by {how} to {len(many)} responses ({names})",
+        f"Linear mixed model fit by {how} to {len(many)} response{'s' * (len(many) > 1)} ({names})",
         f"Formula: {many.formula}",
     ]
     if many.n_imputations > 1:
