@@ -171,6 +171,18 @@ def test_contrasts_and_tests_are_those_of_a_fit():
         many.contrast("sex")
 
 
+def test_terms_are_tested_as_those_of_a_fit():
+    many = many_genes()
+    table = many.anova()
+    assert table["term"].iloc[:3].tolist() == ["age", "dose", "batch"]
+    for name in ("gene01", "gene12"):
+        own, ours = rx.anova(many[name]), table[table["response"] == name].reset_index(drop=True)
+        for column in ("statistic", "df1", "df2", "p_value"):
+            assert_allclose(ours[column], own[column], rtol=1e-5)
+    batch = table[table["term"] == "batch"].reset_index(drop=True)
+    assert_allclose(batch["statistic"], many.test("batch")["statistic"], rtol=1e-8)
+
+
 def test_print_out_and_names():
     many = many_genes()
     text = repr(many)

@@ -19,7 +19,7 @@ from .moderation import fit_prior, squeezed
 from .tables import failed, long_table, with_tests
 
 if TYPE_CHECKING:
-    from .result import LmerMany
+    from .base import ManyTests
 
 ResidualDf = Literal["satterthwaite", "residual"]
 
@@ -30,7 +30,7 @@ class ModeratedMany(UnknownNames):
 
     Parameters
     ----------
-    many : LmerMany
+    many : ManyTests
     s2_prior, df_prior : float
         Prior variance and its degrees of freedom d0; infinite where all responses share one variance.
     s2_post : Series (G,)
@@ -39,7 +39,7 @@ class ModeratedMany(UnknownNames):
         Degrees of freedom to which d0 is added.
     """
 
-    many: LmerMany
+    many: ManyTests
     s2_prior: float
     df_prior: float
     s2_post: pd.Series
@@ -96,12 +96,12 @@ class ModeratedMany(UnknownNames):
         return str(Summary(f"{len(self.many)} responses of {self.many.formula}\n{self._said()}"))
 
 
-def _residual_df(many: LmerMany) -> np.ndarray:
+def _residual_df(many: ManyTests) -> np.ndarray:
     (fit,) = many.fits
     return np.asarray(fit.n_obs - np.isfinite(fit.beta).sum(axis=1), dtype=np.float64)
 
 
-def moderated(many: LmerMany, df: ResidualDf) -> ModeratedMany:
+def moderated(many: ManyTests, df: ResidualDf) -> ModeratedMany:
     """Estimate the prior from all responses that have a fit."""
     (fit,) = many.fits
     used = ~failed(many.fits)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ..checks import Checks
 from ..data.archive import replaced
 from ..errors import DataError, MissingExtraError
 from ..fitting.selection import Selection
-from ..names import UnknownNames
 from ..results.fit import LmerFit
-from ..tables.constraints import Constraints, Linear, read_constraints
 from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
-from .design import ManySource
-from .estimates import UNFITTED, VERDICTS, ResponseFits
-from .fit import SharedDesign
-from .moderated import ModeratedMany, ResidualDf, moderated
+from .base import ManyTests
+from .estimates import UNFITTED, VERDICTS
 from .shares import variance_shares
-from .tables import failed, joint_tests, long_table, notes, statuses, t_tests, variance_parameters
+from .tables import failed, long_table, notes, statuses, t_tests, variance_parameters
 from .text import many_text
 
 ManyEffects = Literal["fixed", "ran_pars"]
@@ -36,7 +31,7 @@ checks = Checks()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmerMany(UnknownNames):
+class LmerMany(ManyTests):
     """A linear mixed model fitted to many responses that share a design; made by `lmer_many`.
 
     Tables are in the order of the responses. A response whose fit failed has NaN in them, and the column ``status``
@@ -62,18 +57,6 @@ class LmerMany(UnknownNames):
     >>> many.fixef().round(3).loc["Reaction"].to_dict()
     {'Intercept': 251.405, 'Days': 10.467}
     """
-
-    design: tuple[SharedDesign, ...]
-    names: pd.Index
-    fits: tuple[ResponseFits, ...]
-    source: ManySource
-    _element: ClassVar[type] = LmerFit
-    _called: ClassVar[str] = "many"
-    _fitted_by: ClassVar[str] = "rx.lmer_many"
-    _each: ClassVar[str] = "the fit of one response has: many[name].{0}"
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __iter__(self) -> Iterator[object]:
         """Names of the responses, as of a dict."""
@@ -102,37 +85,6 @@ class LmerMany(UnknownNames):
         if status in UNFITTED:
             raise DataError(f"the response {name!r} cannot be fitted: {VERDICTS[status]}")
         return LmerFit(Selection.all_of(self.source.fit_one(self.names, name, reml=self.design[0].reml)))
-
-    # -- facts -------------------------------------------------------------------------------------------------------
-
-    @property
-    def formula(self) -> str:
-        """The model formula, without a response."""
-        return self.source.text
-
-    @property
-    def reml(self) -> bool:
-        """Whether REML was used."""
-        return self.design[0].reml
-
-    @property
-    def n_imputations(self) -> int:
-        """Number of imputations of the design; 1 for a single data frame."""
-        return len(self.fits)
-
-    @property
-    def terms(self) -> list[str]:
-        """Names of the coefficients."""
-        return self.design[0].model.fixed_names
-
-    @property
-    def status(self) -> pd.Series:
-        """What became of every response: "converged", "singular", or why it has no estimates."""
-        return pd.Series(statuses(self.fits), index=self._index, name="status")
-
-    @property
-    def _index(self) -> pd.Index:
-        return self.names.rename("response")
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
@@ -258,63 +210,6 @@ class LmerMany(UnknownNames):
         }
         return pd.DataFrame(columns, index=self._index)
 
-    # -- tests -------------------------------------------------------------------------------------------------------
-
-    def _linear(self, given: Constraints, q0: npt.ArrayLike | None, names: Sequence[str] | None = None) -> Linear:
-        model = self.design[0].model
-        return read_constraints(
-            given, model.fixed_names, q0, names, terms=model.term_names, dropped=model.dropped_names
-        )
-
-    def contrast(
-        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
-    ) -> ResultTable:
-        """Linear combinations of the coefficients of every response, with t tests.
-
-        Parameters
-        ----------
-        L : str, list of str, dict, DataFrame or array_like (r, p)
-            As `LmerFit.contrast`: ``"a - b"``, or a matrix.
-        q0 : float or array_like (r,), optional
-            Values to test against; 0 by default.
-        names : list of str, optional
-            Labels of the rows.
-
-        Returns
-        -------
-        ResultTable
-            A row per response and combination, with the columns of `tidy`.
-
-        Raises
-        ------
-        FormulaError
-        """
-        linear = self._linear(L, q0, names)
-        return long_table(self.names, linear.labels, t_tests(self.fits, linear.matrix, linear.null), self.fits)
-
-    def test(self, L: Constraints, q0: npt.ArrayLike | None = None) -> ResultTable:
-        """F test of a joint hypothesis about the coefficients of every response.
-
-        Parameters
-        ----------
-        L : str, list of str, dict, DataFrame or array_like (r, p)
-            As `LmerFit.test`: ``"f"`` for all coefficients of a factor, ``"a = b = 0"``, or a matrix.
-        q0 : float or array_like (r,), optional
-
-        Returns
-        -------
-        ResultTable
-            ``response hypothesis statistic df1 df2 p_value p_adjusted status``, a row per response. The denominator
-            degrees of freedom are Satterthwaite's; with imputed data the test is D1 (Li, Raghunathan and Rubin 1991).
-
-        Raises
-        ------
-        FormulaError, DataError
-        """
-        linear = self._linear(L, q0)
-        written = "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
-        return long_table(self.names, [written], joint_tests(self.fits, linear), self.fits, by="hypothesis")
-
     def to_parquet(self, path: str | os.PathLike[str], effects: ManyEffects = "fixed") -> None:
         """Write the table of `tidy` to a Parquet file.
 
@@ -338,36 +233,6 @@ class LmerMany(UnknownNames):
                 table.to_parquet(temporary, index=False)
             except ImportError as error:
                 raise MissingExtraError("Parquet files are written by pyarrow: pip install remlax[io]") from error
-
-    def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:
-        """Moderate the residual variances: shrink them towards a common one, as limma does.
-
-        The prior is estimated from the residual variances of all responses with n - p degrees of freedom each
-        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD.
-
-        Parameters
-        ----------
-        df : {"satterthwaite", "residual"}, default "satterthwaite"
-            Degrees of freedom of the t statistics before those of the prior are added: Satterthwaite's of each
-            coefficient, or n - p, with limma's bound (`ModeratedMany.df_total`).
-
-        Returns
-        -------
-        ModeratedMany
-
-        Raises
-        ------
-        DataError
-            No response has a fit, or the data are imputed.
-
-        References
-        ----------
-        Smyth, G. K. (2004). Stat. Appl. Genet. Mol. Biol. 3, 3.
-        """
-        checks.choice(df, ResidualDf, "df=")
-        if self.n_imputations > 1:
-            raise DataError("moderate() is for one data set: variances of imputed data are not moderated")
-        return moderated(self, df)
 
     # -- print-outs --------------------------------------------------------------------------------------------------
 

@@ -135,6 +135,12 @@ def variance_parameters(
     return labels, np.stack([*covariances, fits.sigma**2], axis=1), np.stack([*scaled, fits.sigma], axis=1)
 
 
+def term_tests(fits: Fits, terms: Sequence[Linear]) -> dict[str, np.ndarray]:
+    """Columns (G, t) of `joint_tests` of several hypotheses."""
+    found = [joint_tests(fits, linear) for linear in terms]
+    return {name: np.concatenate([one[name] for one in found], axis=1) for name in found[0]}
+
+
 def joint_tests(fits: Fits, linear: Linear) -> dict[str, np.ndarray]:
     """Columns (G, 1) of F tests that all contrasts have their values; D1 over imputations."""
     check_rank(linear)
