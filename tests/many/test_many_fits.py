@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from numpy.testing import assert_allclose
 
 import remlax as rx
@@ -290,3 +291,38 @@ def test_names_that_formulas_would_have_to_quote():
         many["x"]
     with pytest.raises(DataError, match="'flat' cannot be fitted: constant response"):
         many["flat"]
+
+
+def least_squares_reml(x: np.ndarray, y: np.ndarray) -> float:
+    """-2 log REML likelihood of least squares (Harville 1974)."""
+    n, p = x.shape
+    residual = y - x @ np.linalg.lstsq(x, y)[0]
+    return (n - p) * (1 + np.log(2 * np.pi * residual @ residual / (n - p))) + np.linalg.slogdet(x.T @ x)[1]
+
+
+def test_a_random_term_against_none():
+    responses = draw(14, 5, missing=0.02).assign(y4=2.0)
+    many = rx.lmer_many(FORMULA, design(), responses)
+    table = many.random_tests()
+    assert table["term"].unique().tolist() == ["(1 | g)"]
+    assert table.notes[0] == "p-values of (1 | g): 0.5 chi2(1), 0.5 chi2(0)"
+    for i, name in enumerate(["y0", "y1", "y2", "y3"]):
+        there = responses[name].notna().to_numpy()
+        x = np.column_stack([np.ones(60), design()["x"], design()["f"] == "v"])[there]
+        statistic = least_squares_reml(x, responses[name].to_numpy()[there]) - many.glance().loc[name, "criterion"]
+        assert_allclose(table["statistic"][i], max(statistic, 0.0), atol=1e-8)
+        p = 0.5 * scipy.stats.chi2.sf(statistic, 1) if statistic > 1e-8 else 1.0
+        assert_allclose(table["p_value"][i], p, atol=1e-8)
+    assert np.isnan(table["statistic"][4])
+
+
+@pytest.mark.slow
+def test_random_terms_against_smaller_models():
+    responses, both = draw(15, 3), "~ x + (1 + x | g) + (1 | h)"
+    many = rx.lmer_many(both, design(), responses)
+    table = many.random_tests().set_index(["response", "term"])
+    for term, smaller, k in (("(1 | h)", "~ x + (1 + x | g)", 1), ("(1 + x | g)", "~ x + (1 | h)", 3)):
+        for name in responses:
+            statistic = alone(smaller, name, responses).criterion() - alone(both, name, responses).criterion()
+            assert_allclose(table.loc[(name, term), "statistic"], max(statistic, 0.0), atol=1e-7)
+            assert table.loc[(name, term), "df"] == k

@@ -21,8 +21,9 @@ from .design import ManySource
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .moderated import ModeratedMany, ResidualDf, moderated
-from .permutation import Scheme, permutation_table, read_exchange
-from .tables import joint_tests, long_table, statuses, t_tests, term_tests
+from .permutation import Scheme, permutation_table, read_exchange, refits
+from .random_terms import laws, ratio_columns, without_term
+from .tables import adjusted, failed, joint_tests, long_table, statuses, t_tests, term_tests
 
 checks = Checks()
 
@@ -156,6 +157,44 @@ class ManyTests(UnknownNames):
         there = {term: linear for term, linear in terms.items() if linear is not None}
         table = long_table(self.names, list(there), term_tests(self.fits, list(there.values())), self.fits)
         table.attrs["notes"] += notes
+        return table
+
+    def random_tests(self) -> ResultTable:
+        """Likelihood-ratio test of every random term, for every response: the model without it against this one.
+
+        Both models have the same fixed part and are compared by the criterion of the fits, REML or ML, as lmerTest's
+        ``ranova`` does.
+
+        Returns
+        -------
+        ResultTable
+            ``response term statistic df p_value p_adjusted status``, p-values adjusted over the responses within each
+            term. Of a term with one column the p-value is from the 50:50 mixture of chi-square with 0 and 1 degrees of
+            freedom, since a variance is zero under the null hypothesis; of a term with several from chi-square with as
+            many as it has parameters, which is conservative. ``notes`` names them.
+
+        Raises
+        ------
+        DataError
+            The data are imputed, or the responses were read in blocks.
+
+        References
+        ----------
+        Self, S. G. and Liang, K.-Y. (1987). JASA 82, 605-610.
+        """
+        if self.n_imputations > 1:
+            raise DataError("random_tests() is for one data set, not for an imputed design")
+        (design,), (fits,) = self.design, self.fits
+        terms, lost = design.model.layout.terms, failed(self.fits)
+        smaller = [refits(self)(without_term(design, term)) for term in terms]
+        lost |= ~np.all([fit.converged for fit in smaller], axis=0)
+        criteria = np.stack([fit.criterion for fit in smaller], axis=1)
+        columns = ratio_columns(terms, fits.criterion, criteria, lost)
+        columns["p_adjusted"] = adjusted(columns["p_value"])
+        texts = [f"({design.rows.formula.random[term.source].lhs} | {term.group})" for term in terms]
+        table = long_table(self.names, texts, columns, self.fits)
+        said = [f"p-values of {text}: {law}" for text, law in zip(texts, laws(terms), strict=True)]
+        table.attrs["notes"] = [*said, *table.attrs["notes"]]
         return table
 
     def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:

@@ -94,6 +94,10 @@ class SharedDesign:
         """Room for so many fits."""
         return ResponseFits.none(n, len(self.model.keep), self.model.layout.structure.theta_map.n_theta)
 
+    def estimates(self, model: Assembled, keep: np.ndarray) -> ResponseFits:
+        """Fit a batch; ``keep`` are the coefficients in the tables."""
+        return ResponseFits.of(_fitted(model), keep)
+
     def fit(self, y: np.ndarray, weights: np.ndarray | None = None) -> ResponseFits:
         """Fit responses (m, n), NaN where a cell is missing, perhaps with weights (m, n) of their own.
 
@@ -126,7 +130,7 @@ class SharedDesign:
         rows = rows_of_responses(self.rows, stand_in(len(pattern))[None], pattern[None])
         try:
             with quiet(RankDeficientWarning):
-                part = SharedDesign.of(rows, reml=self.reml)
+                part = type(self)(rows, assemble(rows, reml=self.reml))
         except (DesignError, DataError):
             return self._without(y, pattern)
         return part._fit_whole(np.ascontiguousarray(y[:, pattern]), self.model.keep)
@@ -147,7 +151,7 @@ class SharedDesign:
         if len(which) and self.one_variance is not None and len(keep) == len(self.model.keep):
             out.put(which, self.one_variance.fit(found))
         elif len(which):
-            out.put(which, ResponseFits.of(_fitted(with_products(self.model, 0, y[which], found)), keep))
+            out.put(which, self.estimates(with_products(self.model, 0, y[which], found), keep))
         return out
 
     def _fit_own(self, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None) -> ResponseFits:
@@ -165,7 +169,7 @@ class SharedDesign:
                 for part in (slice(half), slice(half, None))
             ]
             return ResponseFits.joined(parts)
-        return ResponseFits.of(_fitted(model), self.model.keep)
+        return self.estimates(model, self.model.keep)
 
 
 def assembled(rows: Sequence[ModelRows], *, reml: bool) -> tuple[SharedDesign, ...]:

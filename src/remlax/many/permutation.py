@@ -132,10 +132,12 @@ def permutation_table(
     (design,), (fits,) = many.design, many.fits
     observed = _statistics(fits, linear)
     counts = _Counts.of(np.where(failed(many.fits)[:, None], np.inf, np.abs(observed)))
-    refit = _refits(many, exchange, rng)
+    by_sign = exchange.scheme == "signs"
+    refit = refits(many, (lambda: exchange.signs(rng)) if by_sign else (lambda: 1.0))
     with progress(n_permutations, "permutation") as advance:
         for _ in range(n_permutations):
-            counts.add(np.abs(_statistics(refit(design), linear)))
+            own = design if by_sign else _permuted_design(design, exchange, rng)
+            counts.add(np.abs(_statistics(refit(own), linear)))
             advance(1)
     estimate, variance, _ = fits.combinations(linear.matrix)
     columns = {
@@ -148,11 +150,13 @@ def permutation_table(
     return long_table(many.names, linear.labels, columns, many.fits)
 
 
-def _refits(many: ManyTests, exchange: Exchange, rng: np.random.Generator) -> Callable[[SharedDesign], ResponseFits]:
-    """Make the function that fits all responses to the next permutation."""
+def refits(
+    many: ManyTests, sign: Callable[[], np.ndarray | float] = lambda: 1.0
+) -> Callable[[SharedDesign], ResponseFits]:
+    """Make the function that fits all responses, perhaps with other signs each time, to other designs."""
     source = many.source
     if source.responses is None:
-        raise DataError("the responses were read in blocks and are not kept: permutations need them")
+        raise DataError("the responses were read in blocks and are not kept: this needs them")
     size = many.design[0].block_size()
     pieces = list(source.responses.pieces(size))
     weights: list[Responses | None] = [None] * len(pieces)
@@ -160,13 +164,10 @@ def _refits(many: ManyTests, exchange: Exchange, rng: np.random.Generator) -> Ca
         weights = list(source.weights.pieces(size))
 
     def refit(design: SharedDesign) -> ResponseFits:
-        by_sign = exchange.scheme == "signs"
-        sign = exchange.signs(rng) if by_sign else 1.0
-        own = design if by_sign else _permuted_design(design, exchange, rng)
-        parts = []
+        own, parts = sign(), []
         for piece, given in zip(pieces, weights, strict=True):
-            y = piece.block(slice(None), source.kept) * sign
-            parts.append(own.fit(y, None if given is None else given.block(slice(None), source.kept)))
+            y = piece.block(slice(None), source.kept) * own
+            parts.append(design.fit(y, None if given is None else given.block(slice(None), source.kept)))
         return ResponseFits.joined(parts)
 
     return refit
