@@ -43,6 +43,18 @@ RESULTS = pd.DataFrame(
 
 PUBLIC: list[Case] = [
     (
+        "lmer_many: rows",
+        lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((59, 2))),
+        DataError,
+        r"responses= has 59 rows for 60 rows of the data",
+    ),
+    (
+        "lmer_many: responses in rows",
+        lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((2, 60))),
+        DataError,
+        r"each stands in a column, so transpose responses",
+    ),
+    (
         "scale_score: unknown item",
         lambda: impute.scale_score(["x", "q"])(base()),
         ImputationError,
