@@ -1741,7 +1741,12 @@ MORE: list[Case] = [
         DataError,
         "'q' is no variable of the fixed part; they are 'x', 'f'",
     ),
-    ("slopes: factor", of(fit, "slopes", "f"), DataError, r"'f' is no number, and has no slope: use comparisons\('f'\)"),
+    (
+        "slopes: factor",
+        of(fit, "slopes", "f"),
+        DataError,
+        r"'f' is no number, and has no slope: use comparisons\('f'\)",
+    ),
     (
         "emmeans: unknown factor",
         of(fit, "emmeans", "q"),

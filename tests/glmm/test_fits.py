@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import row_fits
 from jax import export
 
 import remlax as rx
 from remlax.engine.batch import mapped
-from remlax.errors import ConvergenceWarning, DataError
+from remlax.errors import ConvergenceWarning, DataError, DesignError
 from remlax.glmm.optimum import fit
 
 FORMULA = "y ~ x + (1 | g)"
@@ -100,6 +101,14 @@ def test_a_data_set_without_a_maximum_is_no_converged_fit() -> None:
     assert found[2].criterion() == pytest.approx(rx.glmer(FORMULA, good).criterion(), rel=1e-12)
     with pytest.raises(rx.RemlaxError):
         found.pool()
+    # what rests on such a fit says so, and only that
+    for call in (found[1].predict, lambda: rx.simulate(found[1], seed=1), lambda: found[1].slopes("x")):
+        with pytest.warns(ConvergenceWarning, match="imputation 2 did not converge: a linear predictor separates"):
+            call()
+    with pytest.raises(DataError, match="the fit of imputation 2 did not converge: it cannot be simulated from"):
+        rx.bootstrap(found[1], 2)
+    found[2].predict()
+    rx.simulate(found[2], seed=1)
 
 
 def test_few_events_do_not_disturb_the_others() -> None:
@@ -167,3 +176,27 @@ def test_each_coefficient_may_have_degrees_of_freedom_of_its_own() -> None:
     pooled = fits().pool(dfcom=[20.0, 40.0])
     assert pooled.tidy("fixed")["dfcom"].tolist() == [20.0, 40.0]
     assert fits()[0].tidy("fixed", ddf=np.array([20.0, 40.0]))["df"].tolist() == [20.0, 40.0]
+
+
+def test_thresholds_take_up_what_is_added_to_a_predictor() -> None:
+    near, far = row_fits.fit("ordinal"), 1e5
+    data = row_fits.frame().assign(x=lambda d: d["x"] + far)
+    found = rx.glmer("grade ~ x + (1 | g)", data, "ordinal")
+    assert found.converged
+    assert found.criterion() == pytest.approx(near.criterion(), abs=1e-8)
+    np.testing.assert_allclose(found.fixef(), near.fixef(), rtol=1e-9)
+    np.testing.assert_allclose(found.vcov(), near.vcov(), rtol=1e-8)
+    ours, theirs = (one.tidy("ran_pars").set_index("term").loc["low|fair":] for one in (near, found))
+    np.testing.assert_allclose(theirs["estimate"] - far * found.fixef()["x"], ours["estimate"], atol=1e-8)
+    # all but the error of the slope vanishes beside 1e5 times it
+    np.testing.assert_allclose(theirs["std_error"], far * np.sqrt(found.vcov().iloc[0, 0]), rtol=1e-4)
+    a = near.predict(row_fits.frame().head(3), interval="confidence")
+    b = found.predict(data.head(3), interval="confidence")
+    np.testing.assert_allclose(b[["estimate", "std_error"]], a[["estimate", "std_error"]], rtol=1e-8)
+    at = {"theta": found.theta, "beta": found.fixef().to_numpy()}
+    assert found.criterion(**at) == pytest.approx(near.criterion(), abs=1e-8)
+
+
+def test_columns_that_make_a_constant_are_refused_beside_thresholds() -> None:
+    with pytest.raises(DesignError, match=r"has thresholds in place of an intercept: leave '0 \+' out"):
+        rx.glmer("grade ~ 0 + f + (1 | g)", row_fits.frame(), "ordinal")

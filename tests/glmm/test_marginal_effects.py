@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import reference_models
 from row_fits import fit, fits, frame
 
 import remlax as rx
@@ -138,3 +140,16 @@ def test_means_are_transformed_back_and_compared_as_ratios() -> None:
     with pytest.raises(DataError, match="probability for every category"):
         fit("ordinal").emmeans("x", at={"x": [0, 1]}, type="response")
     assert fits().pool().emmeans("f", type="response").means["estimate"].between(0, 1).all()
+
+
+def test_an_offset_may_be_an_array() -> None:
+    data, column = reference_models.frame("glmm_counts_nested"), reference_models.counts()
+    array = rx.glmer("count ~ x + season + (1 | site)", data, "negative-binomial", offset=data["logexp"].to_numpy())
+    tables = [(fit.slopes("x"), fit.comparisons("season", comparison="ratio")) for fit in (column, array)]
+    for one, other in zip(*tables, strict=True):
+        pd.testing.assert_frame_equal(other, one, rtol=1e-9)
+    linear = [
+        rx.lmer("count ~ x + (1 | site)", data, offset=given).comparisons({"x": (0, 1)})
+        for given in ("logexp", data["logexp"].to_numpy())
+    ]
+    pd.testing.assert_frame_equal(*linear)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,9 @@ from scipy import integrate, stats
 
 import remlax as rx
 from remlax.errors import DataError
+from remlax.fitting.responses.distribution import inverse_link
 from remlax.predict.glmm_error import covariance_of, row_gradients
-from remlax.predict.mean_response import averaged, linear
+from remlax.predict.mean_response import averaged, averaged_on_link, linear
 from remlax.predict.newdata import include_level, rows_of_fit
 
 INVERSE = {
@@ -39,6 +42,41 @@ def test_averages_over_random_effects_are_integrals(link: str, spread: float) ->
         by_spread = (mean(eta, spread + step) - mean(eta, spread - step)) / (2 * step)
         assert found.d1[0] == pytest.approx(by_eta, rel=2e-5)
         assert found.d2[0] == pytest.approx(by_spread, rel=2e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("link", INVERSE)
+def test_links_of_averages_are_finite_where_the_averages_round_to_one(link: str) -> None:
+    eta, spread = np.array([-1.2, 0.4, 1.1]), np.array([0.3, 1.5, 0.8])
+    plain, found = averaged(link, eta, spread), averaged_on_link(link, eta, spread)
+    slope = inverse_link(link, found.mean).d1
+    np.testing.assert_allclose(inverse_link(link, found.mean).mean, plain.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.d1 * slope, plain.d1, rtol=1e-12)
+    np.testing.assert_allclose(found.d2 * slope, plain.d2, rtol=1e-10, atol=1e-14)
+    if link in ("logit", "cloglog"):
+        # far in a tail the inverse link is the exponential function
+        low = averaged_on_link(link, np.array([-60.0]), np.array([1.5]))
+        np.testing.assert_allclose([low.mean[0], low.d1[0], low.d2[0]], [-60 + 0.75, 1.0, 0.5], rtol=1e-9)
+    if link == "logit":
+        high = averaged_on_link(link, np.array([60.0]), np.array([1.5]))
+        np.testing.assert_allclose([high.mean[0], high.d1[0], high.d2[0]], [60 - 0.75, 1.0, -0.5], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["binary", "ordinal"])
+@pytest.mark.parametrize("level", ["average", "population"])
+def test_limits_are_finite_far_from_the_data(name: str, level: Literal["average", "population"]) -> None:
+    found = fit(name)
+    reach = 60 / found.fixef()["x"]
+    new = pd.DataFrame({"x": [-20 * reach, -reach, reach, 20 * reach], "f": "a"})
+    table = found.predict(new, level=level, interval="confidence")
+    limits = table[["conf_low", "estimate", "conf_high"]].to_numpy()
+    assert np.isfinite(limits).all()
+    assert (np.diff(limits, axis=1) >= 0).all()
+    near = limits.reshape(4, -1, 3)[1, -1]  # an event, or the last category, 60 down: by its logarithm
+    if level == "population" and name == "binary":
+        z = stats.norm.ppf(0.975) * found.predict(new, level=level, scale="link", interval="confidence")["std_error"][1]
+        np.testing.assert_allclose(np.log(near), np.log(near[1]) + np.array([-z, 0.0, z]), rtol=1e-9)
+    assert 0 < near[0] < near[1] < near[2] < 1e-10
 
 
 def test_predictions_are_the_fitted_values() -> None:
@@ -162,11 +200,11 @@ def test_errors_of_probabilities_are_by_the_delta_method_over_thresholds() -> No
     table = found.predict(rows, level="population", interval="confidence")
 
     def probabilities(parameters: np.ndarray) -> np.ndarray:
-        eta = rows["x"].to_numpy() * fitted.model.inverse[0, 0, 0] * parameters[0]
+        eta = (rows["x"].to_numpy() - fitted.centre[0, 0]) * fitted.model.inverse[0, 0, 0] * parameters[0]
         below = INVERSE["logit"](parameters[1:] - eta[:, None])
         return np.diff(below, axis=1, prepend=0, append=1).reshape(-1)
 
-    at = np.r_[fitted.beta[0] / fitted.model.inverse[0, 0], fitted.shape[0]]
+    at = np.r_[fitted.beta[0] / fitted.model.inverse[0, 0], fitted.inner_shape(0)]
     np.testing.assert_allclose(table["estimate"], probabilities(at), rtol=1e-10)
     step = 1e-5
     gradient = np.stack(

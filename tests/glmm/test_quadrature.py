@@ -19,9 +19,9 @@ from scipy import special, stats
 from remlax.errors import DesignError
 from remlax.fitting.responses.nodes import check_nodes
 from remlax.glmm.families import Family
-from remlax.glmm.laplace import LaplaceDeviance, at_modes
+from remlax.glmm.laplace import at_modes, laplace_derivatives
 from remlax.glmm.problem import Glmm, GlmmRows, GlmmStructure, zero_effects
-from remlax.glmm.quadrature import QuadratureDeviance, node_grid, quadrature_deviance
+from remlax.glmm.quadrature import node_grid, quadrature_derivatives, quadrature_deviance
 from remlax.kernels.theta import ThetaMap
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference" / "next"
@@ -143,8 +143,12 @@ class Drawn:
 
 @cache
 def compiled_for(structure: GlmmStructure, laplace: bool) -> Callable[[np.ndarray, GlmmRows], tuple]:
-    criterion = LaplaceDeviance() if laplace else QuadratureDeviance()
-    return jax.jit(lambda at, rows: criterion.derivatives(at, Glmm(structure, rows)))
+    def found(at: jax.Array, rows: GlmmRows) -> tuple:
+        problem = Glmm(structure, rows)
+        point = at_modes(at, zero_effects(structure, at.dtype), problem)
+        return (laplace_derivatives if laplace else quadrature_derivatives)(point, at, problem)[0]
+
+    return jax.jit(found)
 
 
 def derivatives(at: np.ndarray, problem: Glmm, *, laplace: bool = False) -> tuple:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,6 +77,25 @@ def test_refits_are_the_fits_of_the_new_responses() -> None:
     other = rx.glmer("y ~ x + f + (1 | g)", frame().assign(y=drawn["sim_2"]))
     np.testing.assert_allclose(again[1].fixef(), other.fixef(), rtol=1e-6)
     assert again[1].criterion() == pytest.approx(other.criterion(), rel=1e-10)
+
+
+@pytest.mark.parametrize("as_numbers", [False, True])
+def test_files_keep_refits_to_categories(tmp_path: Path, as_numbers: bool) -> None:
+    found, data = fit("ordinal"), frame()
+    if as_numbers:
+        data = data.assign(grade=data["grade"].cat.codes + 1.0)
+        found = rx.glmer("grade ~ x + (1 | g)", data, "ordinal")
+    drawn = rx.simulate(found, 2, seed=3)
+    again = rx.refit(found, drawn)
+    again.save(tmp_path / "refits.remlax")
+    loaded = rx.load(tmp_path / "refits.remlax")
+    assert isinstance(loaded, rx.GlmerFitList)
+    pd.testing.assert_frame_equal(loaded.fixef(), again.fixef())
+    for one in (again[1], loaded[1]):
+        assert one.augment()["grade"].tolist() == drawn["sim_2"].tolist()
+        pd.testing.assert_frame_equal(rx.simulate(one, 2, seed=1), rx.simulate(again[1], 2, seed=1))
+        assert rx.simulate(one, 1, seed=1)["sim_1"].dtype == data["grade"].dtype
+        assert one.predict().equals(again[1].predict())
 
 
 def test_what_is_no_response_of_the_family_is_refused() -> None:

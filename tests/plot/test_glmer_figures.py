@@ -9,6 +9,7 @@ import pytest
 import glmer_cases as cases
 import remlax as rx
 from remlax.errors import DataError
+from remlax.fitting.selection import Selection
 from remlax.plot.estimates import component_label
 
 mpl.use("Agg")
@@ -62,7 +63,10 @@ def test_random_effects_and_imputations() -> None:
     labels = [text.get_text() for text in rx.plot.variance_components(pooled).get_yticklabels()]
     assert labels == ["Intercept | g"]
     rx.plot.trace(pooled, "x")
-    rx.plot.missing_information(pooled)
+    twice = rx.GlmerFitList(Selection(cases.counts().selection.fitted, (0, 0))).pool()
+    for model, legend in ((pooled, ["fixed effects", "variances"]), (twice, ["fixed effects", "variances", "size"])):
+        ax = rx.plot.missing_information(model)
+        assert ax.get_legend_handles_labels()[1] == legend
     assert component_label("Response", "size", long=True) == "size"
     assert component_label("Response", "low|middle", long=True) == "low|middle"
     assert component_label("Response", "sd__x", long=True) == "SD x | Response"

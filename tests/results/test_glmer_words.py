@@ -18,6 +18,7 @@ from remlax.errors import DataError, UnknownNameError
 from remlax.fitting.glmm import GlmmFitted
 from remlax.fitting.selection import Selection
 from remlax.kernels.newton import NO_MAXIMUM
+from remlax.tables.printing import MINUS
 
 
 def test_summary_has_the_parts_of_lme4() -> None:
@@ -128,7 +129,12 @@ def test_tables_of_one_model() -> None:
     assert cell["95% CI"] == f"[{expected.loc['x', 'conf_low']:.3f}, {expected.loc['x', 'conf_high']:.3f}]"
     assert any("odds ratios" in note for note in ratios.attrs["notes"])
     assert cases.counts().to_frame().loc[("Model", "Size"), "Estimate"] == f"{cases.counts().dispersion:.2f}"
-    assert ("Model", "Threshold low|middle") in cases.ordinal().to_frame().index
+    for found, name in ((cases.counts(), "Size"), (cases.ordinal(), "Threshold low|middle")):
+        shape = found.tidy("ran_pars").query("group == 'Response'").iloc[0]
+        cell, side = found.to_frame().loc[("Model", name)], rx.model_table([found], errors="ci").to_frame()
+        assert float(cell["SE"]) == pytest.approx(shape["std_error"], abs=0.005)
+        assert cell["95% CI"] == f"[{shape['conf_low']:.2f}, {shape['conf_high']:.2f}]".replace("-", MINUS)
+        assert side.loc[("Model", name)].iloc[0] == f"{cell['Estimate']} {cell['95% CI']}"
 
 
 def test_linear_and_generalised_models_side_by_side() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import remlax as rx
 from fitted_cases import fit_case, fits_case
+from remlax.tables.printing import significant
 from remlax.tables.result_table import result_table, table_text
 
 MAIN = ["estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high"]
@@ -145,3 +146,13 @@ def test_tables_remain_data_frames(pooled: rx.PooledLmer) -> None:
     assert table._repr_html_() == pd.DataFrame(table)._repr_html_()
     empty = result_table(pd.DataFrame({"term": [], "estimate": []}))
     assert repr(empty) == repr(pd.DataFrame(empty))
+
+
+def test_every_number_shows_two_significant_digits() -> None:
+    assert significant(np.array([2568216.0, 0.1603, 0.0])) == ["2568216", "0.16", "0"]
+    assert significant(np.array([12.6, 0.0004, -1e-14])) == ["12.60", "0.00040", "-1.0e-14"]
+    assert significant(np.array([12.6, 2.399])) == ["12.600", "2.399"]
+    table = pd.DataFrame({"term": list("ab"), "estimate": [62512.0, 1.193], "std_error": [15939.0, 3.269]})
+    assert [line.split() for line in table_text(table).splitlines()[1:]] == [
+        ["a", "62512", "15939"], ["b", "1.19", "3.27"]
+    ]  # fmt: skip

@@ -96,6 +96,18 @@ class RowMatrix:
         """Some of the columns; memory is shared."""
         return RowMatrix(self.shared, self.own, tuple(self.place[j] for j in which), self.offsets)
 
+    def minus(self, centre: np.ndarray) -> RowMatrix:
+        """Columns less a number (K, p) each; of columns that all data sets share that of the first."""
+        if not centre.any():
+            return self
+        shared, own = np.array(self.shared), list(self.own)
+        for j, (differs, at) in enumerate(self.place):
+            if differs:
+                own[at] = own[at] - np.repeat(centre[:, j], np.diff(self.offsets))
+            else:
+                shared[:, at] -= centre[0, j]
+        return RowMatrix(shared, tuple(own), self.place, self.offsets)
+
     @property
     def differs(self) -> bool:
         """Whether any column differs between data sets."""

@@ -70,7 +70,7 @@ class Ties:
         rounding = ROUNDING * (np.abs(own) + np.abs(kept) @ np.abs(self.weights))
         # 1 and more far from the data
         length = 1 + np.linalg.norm(kept @ self.inverse, axis=1, keepdims=True)
-        varies = np.where(self.shares > 0, self.shares, np.inf).min(axis=0)
+        varies = np.where(self.shares > 0, self.shares, np.inf).min(axis=0, initial=np.inf)
         unit = np.maximum(ESTIMABLE_TOL * np.where(self.empty, 0.0, varies), 2 * self.slack)
         allowed = np.where(self.empty, 0.0, np.maximum(unit * length, rounding))
         return np.asarray(np.where(np.abs(gap) > allowed, gap, 0.0))

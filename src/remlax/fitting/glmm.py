@@ -11,9 +11,7 @@ import jax
 import numpy as np
 
 from ..design.build import ModelRows
-from ..design.rows import RowMatrix
 from ..engine.batch import Batch, run
-from ..engine.conditioning import SUSPICIOUS_LOSS
 from ..engine.shapes import host_leaf
 from ..glmm.families import MOST_LOG_SIZE, Family
 from ..glmm.optimum import Description, deviance_at, fit
@@ -24,10 +22,10 @@ from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, random_columns
-from .checks import check_levels, check_magnitudes, independent_columns
+from .checks import check_levels, check_magnitudes
 from .find_redundancy import find_redundancies
 from .fit import Fitted, Modes
-from .glmm_rows import glmm_batch, glmm_structure, make_cells
+from .glmm_rows import centre_of, fixed_columns, glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
 from .no_maximum import without_maximum
 from .redundancy import Redundancies
@@ -55,8 +53,11 @@ class GlmmFitted(Fitted):
         Shape parameters: log size, log shape, or thresholds.
     joint : ndarray (K, d + p + s, d + p + s)
         Covariance matrix of theta inside, coefficients inside and shape parameters, from the Hessian.
+        Thresholds are those of the centred columns.
     vcov_rx : ndarray (K, p, p)
         Covariance matrix of the coefficients given theta, as lme4's RX has it.
+    centre : ndarray (K, p)
+        What is taken from the fixed columns inside: their means where thresholds take it up, otherwise zero.
     description : Description
         Modes and their derivatives, inside.
     """
@@ -64,6 +65,7 @@ class GlmmFitted(Fitted):
     shape: np.ndarray
     joint: np.ndarray
     vcov_rx: np.ndarray
+    centre: np.ndarray
     description: Description
     response: GlmmResponse
     endless: Mapping[int, str]
@@ -86,6 +88,10 @@ class GlmmFitted(Fitted):
     def has_thresholds(self) -> bool:
         """Of an ordinal response."""
         return self.family.name == "ordinal"
+
+    def inner_shape(self, k: int) -> np.ndarray:
+        """Shape parameters (s,) of one data set inside: thresholds of the centred columns."""
+        return np.asarray(self.shape[k] - self.centre[k] @ self.beta[k])
 
     def distribution(self, k: int) -> RowDistribution:
         """Distribution of the rows of one data set given their means."""
@@ -156,14 +162,16 @@ class GlmmFitted(Fitted):
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
         gamma = np.linalg.solve(self.model.inverse, (beta - self.model.ols)[:, :, None])[:, :, 0]
-        n = self.n_sets
-        return _parameters(self.structure, np.tile(theta, (n, 1)), gamma, np.tile(shape, (n, 1)))
+        return _parameters(
+            self.structure, np.tile(theta, (self.n_sets, 1)), gamma, shape - (self.centre @ beta)[:, None]
+        )
 
     def at(self, k: int, theta: np.ndarray, beta: np.ndarray) -> float:
         """-2 log L of one data set at theta (d,) and coefficients (p,) in the user's order and scale."""
         model = self.model
         gamma = np.linalg.solve(model.inverse[k], beta - model.ols[k])
-        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], self.shape[k][None])
+        shape = self.shape[k] - self.centre[k] @ beta
+        parameters = _parameters(self.structure, model.inner_theta(theta[None]), gamma[None], shape[None])
         return float(run(deviance_at, model.batch.take(np.array([k])), parameters)[0])
 
     def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
@@ -206,8 +214,9 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
     layout = make_layout(rows, reml=False)
     check_nodes(n_quad, layout.structure.q[0], [factor.label for factor in layout.factors])
     columns, units = random_columns(rows, layout)
-    keep, inverse = _fixed_columns(rows, response)
+    keep, inverse = fixed_columns(rows, response)
     x = rows.x.select(keep.tolist())
+    x = x.minus(centre_of(x, response.family))
     cells = make_cells(rows, layout)
     structure = glmm_structure(rows, layout, cells, len(keep), response.family, n_quad)
     scales = [unit.scale for unit in units]
@@ -222,54 +231,6 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
         ols=np.zeros(inverse.shape[:2]),
         y_scale=np.ones(rows.n_sets),
     )
-
-
-def _fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, np.ndarray]:
-    """Which fixed columns are in the model, and what makes them orthogonal with unit root mean square, (K, p, p)."""
-    keep = np.arange(len(rows.fixed.names))
-    inverse = _cholesky_rotations(rows.x, rows)
-    if inverse is None:
-        keep = independent_columns(rows, rows.x)
-        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
-    if response.family.name == "ordinal":
-        # the thresholds are its intercepts
-        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
-        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
-    p = len(keep)
-    return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
-
-
-def _sets(x: RowMatrix, rows: ModelRows) -> range:
-    """Data sets whose fixed columns differ; one where none do."""
-    return range(rows.n_sets if x.differs else 1)
-
-
-def _cholesky_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray | None:
-    """By Cholesky factors of the cross-products; None where these cannot tell whether the columns are independent."""
-    grams = np.stack([own.T @ own for own in (x.of(k) for k in _sets(x, rows))])
-    n = np.array([rows.n_rows(k) for k in _sets(x, rows)], dtype=float)
-    size = np.sqrt(np.einsum("kii->ki", grams))
-    if not (size > 0).all():
-        return None
-    try:
-        factor = np.linalg.cholesky(grams / size[:, :, None] / size[:, None, :])
-    except np.linalg.LinAlgError:
-        return None
-    inverse = np.linalg.inv(factor).swapaxes(1, 2)
-    if np.max(np.linalg.norm(inverse, axis=1), initial=0.0) > SUSPICIOUS_LOSS:
-        return None
-    out: np.ndarray = inverse / size[:, :, None] * np.sqrt(n)[:, None, None]
-    return out
-
-
-def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
-    """By QR of the rows."""
-    p = len(x.place)
-    out = np.zeros((len(_sets(x, rows)), p, p))
-    for k in _sets(x, rows) if p else ():
-        own = x.of(k)
-        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own))
-    return out
 
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
@@ -329,7 +290,9 @@ def described(
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
-    shape = parameters[:, d + structure.n_fixed :]
+    beta = np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p])
+    centre = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
+    shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
     variances = np.einsum("kii->ki", joint)[:, d : None if structure.family.name == "ordinal" else d + p]
     errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
@@ -342,7 +305,7 @@ def described(
         opt=opt,
         theta=model.outer_theta(theta),
         inner=theta,
-        beta=np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p]),
+        beta=beta,
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=np.ones(len(value)),
         criterion=value,
@@ -354,6 +317,7 @@ def described(
         shape=shape,
         joint=joint,
         vcov_rx=rx,
+        centre=centre,
         description=description._replace(moved=cast(Any, moved)),
         response=response,
         endless=endless,

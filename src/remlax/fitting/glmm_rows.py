@@ -9,11 +9,15 @@ import numpy as np
 
 from ..design.build import ModelRows
 from ..design.rows import RowArray, RowMatrix
+from ..engine.conditioning import SUSPICIOUS_LOSS
 from ..engine.shapes import bucket, host_leaf
+from ..errors import DesignError
 from ..glmm.families import Family
 from ..glmm.problem import Glmm, GlmmRows, GlmmStructure
+from .checks import independent_columns
 from .layout import SMALL_WORK, Layout
 from .responses.response import GlmmResponse
+from .units import constant_of
 
 # rows of a tile that are tried; a tile costs about as much as this many rows more
 TILES = tuple(range(4, 33, 2))
@@ -183,3 +187,67 @@ def make_cells(rows: ModelRows, layout: Layout) -> TilesOfSets:
     sets = [0] if first.offsets is None else range(rows.n_sets)
     height, n_tiles = tile_shape([np.bincount(first.of(k), minlength=1) for k in sets])
     return TilesOfSets(tuple(make_tiles(first.of(k), height, n_tiles) for k in sets), rows.n_sets)
+
+
+def fixed_columns(rows: ModelRows, response: GlmmResponse) -> tuple[np.ndarray, np.ndarray]:
+    """Which fixed columns are in the model, and what makes them orthogonal with unit root mean square, (K, p, p).
+
+    Raises
+    ------
+    DesignError
+    """
+    keep = np.arange(len(rows.fixed.names))
+    inverse = _cholesky_rotations(rows.x, rows)
+    if inverse is None:
+        keep = independent_columns(rows, rows.x)
+        inverse = _qr_rotations(rows.x.select(keep.tolist()), rows)
+    if response.family.name == "ordinal":
+        # the thresholds are its intercepts
+        keep = np.array([j for j in keep if rows.fixed.names[j] != "Intercept"], dtype=int)
+        x = rows.x.select(keep.tolist())
+        if any(constant_of(x.of(k)) is not None for k in _sets(x, rows)):
+            raise DesignError("an ordinal response has thresholds in place of an intercept: leave '0 +' out")
+        inverse = _qr_rotations(x.minus(centre_of(x, response.family)), rows)
+    p = len(keep)
+    return keep, np.array(np.broadcast_to(inverse, (rows.n_sets, p, p)))
+
+
+def centre_of(x: RowMatrix, family: Family) -> np.ndarray:
+    """Means (K, p) of the fixed columns where thresholds take them up; zero of other families."""
+    n_sets, p = len(x.offsets) - 1, len(x.place)
+    if family.name != "ordinal":
+        return np.zeros((n_sets, p))
+    return np.stack([x.of(k).mean(axis=0) for k in range(n_sets)])
+
+
+def _sets(x: RowMatrix, rows: ModelRows) -> range:
+    """Data sets whose fixed columns differ; one where none do."""
+    return range(rows.n_sets if x.differs else 1)
+
+
+def _cholesky_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray | None:
+    """By Cholesky factors of the cross-products; None where these cannot tell whether the columns are independent."""
+    grams = np.stack([own.T @ own for own in (x.of(k) for k in _sets(x, rows))])
+    n = np.array([rows.n_rows(k) for k in _sets(x, rows)], dtype=float)
+    size = np.sqrt(np.einsum("kii->ki", grams))
+    if not (size > 0).all():
+        return None
+    try:
+        factor = np.linalg.cholesky(grams / size[:, :, None] / size[:, None, :])
+    except np.linalg.LinAlgError:
+        return None
+    inverse = np.linalg.inv(factor).swapaxes(1, 2)
+    if np.max(np.linalg.norm(inverse, axis=1), initial=0.0) > SUSPICIOUS_LOSS:
+        return None
+    out: np.ndarray = inverse / size[:, :, None] * np.sqrt(n)[:, None, None]
+    return out
+
+
+def _qr_rotations(x: RowMatrix, rows: ModelRows) -> np.ndarray:
+    """By QR of the rows."""
+    p = len(x.place)
+    out = np.zeros((len(_sets(x, rows)), p, p))
+    for k in _sets(x, rows) if p else ():
+        own = x.of(k)
+        out[k] = np.linalg.inv(np.linalg.qr(own, mode="r")) * np.sqrt(len(own))
+    return out

@@ -129,7 +129,7 @@ def centring(matrix: RowMatrix, square: np.ndarray) -> tuple[np.ndarray | None, 
             far[j], noise = True, max(noise, float(np.finfo(float).eps * abs(mean[j]) / sd))
     if not far.any():
         return None, 0.0
-    one = _constant(matrix.select(np.flatnonzero(~far).tolist()).of(0))
+    one = constant_of(matrix.select(np.flatnonzero(~far).tolist()).of(0))
     if one is None:
         return None, 0.0
     turn = np.eye(len(columns))
@@ -162,7 +162,7 @@ def turned_term(matrix: RowMatrix, unit: Units, columns: slice) -> RowMatrix:
     return matrix if unit.turn is None else turned(matrix, unit.turn[columns, columns])
 
 
-def _constant(columns: np.ndarray) -> np.ndarray | None:
+def constant_of(columns: np.ndarray) -> np.ndarray | None:
     """Coefficients (q,) that make the columns (n, q) a constant one; None where there are none."""
     if not columns.shape[1]:
         return None

@@ -11,7 +11,6 @@ J. Stat. Softw. 70(5), section 2). log|M| enters L's second derivatives by tr(M^
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -33,7 +32,6 @@ from .problem import (
     theta_tangents,
     times,
     times_transposed,
-    zero_effects,
 )
 
 
@@ -86,16 +84,6 @@ def deviance(point: Point, parameters: Float[Array, " parameters"], problem: Glm
     held = jnp.sum(problem.products.padded * beta * beta)
     value = -2 * jnp.sum(point.terms.value) + squares + point.weights.logdet + problem.products.constant + held
     return jnp.where(point.found, value, jnp.inf)
-
-
-@dataclass(frozen=True)
-class LaplaceDeviance:
-    """-2 log L by the Laplace approximation, as a criterion of (theta, beta, shape)."""
-
-    def derivatives(self, at: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
-        """Value, gradient and Hessian."""
-        point = at_modes(at, zero_effects(problem.structure, at.dtype), problem)
-        return laplace_derivatives(point, at, problem)[0]
 
 
 class Movement(NamedTuple):

@@ -18,7 +18,6 @@ diagonal, dL = L P(F) and dK = -K P(F)'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -37,7 +36,6 @@ from .laplace import (
     Point,
     ShapeTerms,
     adjoint,
-    at_modes,
     by_shape,
     curvatures,
     d_blocks,
@@ -45,17 +43,7 @@ from .laplace import (
     padding,
     tangents_of,
 )
-from .problem import Blocks, Effects, Glmm, theta_places, theta_tangents, zero_effects
-
-
-@dataclass(frozen=True)
-class QuadratureDeviance:
-    """-2 log L by adaptive Gauss-Hermite quadrature, as a criterion of (theta, beta, shape)."""
-
-    def derivatives(self, at: Float[Array, " parameters"], problem: Glmm) -> Derivatives:
-        """Value, gradient and Hessian."""
-        point = at_modes(at, zero_effects(problem.structure, at.dtype), problem)
-        return quadrature_derivatives(point, at, problem)[0]
+from .problem import Blocks, Effects, Glmm, theta_places, theta_tangents
 
 
 class NodeGrid(NamedTuple):

@@ -41,8 +41,9 @@ def glmm_stacked_loglik(fits: GlmmFitted, theta: np.ndarray) -> float:
     """
     d = len(theta)
     # coordinates of the first data set: those of others are a matrix times them
-    common = np.linalg.solve(fits.model.inverse[0], fits.beta.mean(axis=0))
-    start = np.concatenate([theta, common, fits.shape.mean(axis=0)])
+    beta = fits.beta.mean(axis=0)
+    common = np.linalg.solve(fits.model.inverse[0], beta)
+    start = np.concatenate([theta, common, fits.shape.mean(axis=0) - fits.centre[0] @ beta])
     total = _sum_over_sets(fits)
     found, best = _newton(total, start)
     diagonal = np.flatnonzero(fits.theta_map.diagonal)
@@ -55,11 +56,12 @@ def glmm_stacked_loglik(fits: GlmmFitted, theta: np.ndarray) -> float:
 
 
 def _sum_over_sets(fits: GlmmFitted) -> Sum:
-    """-2 log L summed over the data sets with its derivatives in (theta, coefficients of the first set, shape)."""
+    """-2 log L summed over the data sets with its derivatives in (theta, coefficients and shape of the first set)."""
     structure, inverse = fits.structure, fits.model.inverse
     d, p, padded, s = structure.theta_map.n_theta, inverse.shape[1], structure.n_fixed, structure.family.n_shape
     change = np.zeros((fits.n_sets, structure.n_parameters, d + p + s))
     change[:, :d, :d], change[:, d + padded :, d + p :] = np.eye(d), np.eye(s)
+    change[:, d + padded :, d : d + p] = ((fits.centre[0] - fits.centre) @ inverse[0])[:, None]
     change[:, d : d + p, d : d + p] = np.linalg.solve(inverse, np.broadcast_to(inverse[0], inverse.shape))
 
     def total(at: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fitting.glmm import endless_size
+from ..fitting.glmm import GlmmFitted, endless_size
 from ..fitting.selection import Selection
 from ..pooling import IDENTITY, LOG, Scale
 from .glmm import glmm_fitted
@@ -24,10 +24,18 @@ class ShapeParameters:
 def shape_parameters(fits: Selection) -> ShapeParameters:
     """Sizes and shapes, whose logarithms the models are fitted in, or thresholds as they are."""
     fitted = glmm_fitted(fits)
-    own, s = fitted.shape[fits.index], fitted.family.n_shape
-    variance = np.diagonal(fitted.joint[fits.index], axis1=1, axis2=2)[:, -s:]
+    own = fitted.shape[fits.index]
+    variance = np.stack([_variances(fitted, k) for k in fits.which])
     # on the boundary there is no standard error
     variance = np.where(endless_size(fitted.family, own)[:, None], np.nan, variance)
     if fitted.family.name == "ordinal":
         return ShapeParameters(own, variance, IDENTITY)
     return ShapeParameters(np.exp(own), variance, LOG)
+
+
+def _variances(fitted: GlmmFitted, k: int) -> np.ndarray:
+    """Sampling variances (s,) of the shape parameters of one data set, thresholds those of the user's columns."""
+    d, p = fitted.theta_map.n_theta, len(fitted.model.keep)
+    by = np.eye(len(fitted.joint[k]))[d + p :]
+    by[:, d : d + p] = fitted.centre[k] @ fitted.model.inverse[k]
+    return np.asarray(np.einsum("sa,ab,sb->s", by, fitted.joint[k], by))

@@ -214,7 +214,7 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
 
 
 def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes | None = None) -> Axes:
-    """Draw what the missing data cost every estimate: coefficients, then variance parameters.
+    """Draw what the missing data cost every estimate: coefficients, then variance parameters, then size or thresholds.
 
     Parameters
     ----------
@@ -243,11 +243,15 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     labels = [*(term_words(term, {}) for term in fixed["term"]), *(component_label(g, t, long=True) for g, t in pairs)]
     values = np.concatenate([fixed[measure], variance[measure]])
     ax = axes(ax, size=_size(labels))
-    place, n = np.arange(len(labels)), len(fixed)
-    for part, colour, words in ((slice(n), MAIN, "fixed effects"), (slice(n, None), COLOURS[4], "variances")):
-        ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
     fits = selection_of(pooled)
-    lost = np.append(np.zeros(n, bool), fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0))
+    place, shapes = np.arange(len(labels)), fits.fitted.shape_names
+    n, end = len(fixed), len(labels) - len(shapes)
+    last = "thresholds" if fits.fitted.has_thresholds else "".join(shapes)
+    parts = [(slice(n), MAIN, "fixed effects"), (slice(n, end), COLOURS[4], "variances")]
+    for part, colour, words in [*parts, (slice(end, None), COLOURS[2], last)][: 3 if shapes else 2]:
+        ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
+    lost = np.zeros(len(labels), bool)
+    lost[n:end] = fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0)
     for number in np.flatnonzero(np.isnan(values)):
         words = " not identified" if lost[number] else " on the boundary"
         ax.text(0, float(number), words, va="center", fontsize="small", color="0.35")

@@ -69,7 +69,9 @@ def mode_tangents(fitted: GlmmFitted, k: int) -> tuple[np.ndarray, ...]:
 
 def directions(fitted: GlmmFitted, k: int, given: Gradients) -> np.ndarray:
     """Derivatives in the parameters of `GlmmFitted.joint`, those through the modes included, (J, parameters)."""
-    out = np.concatenate([given.theta, given.beta @ fitted.model.inverse[k], given.shape], axis=1)
+    # thresholds inside leave out what the coefficients make of the means of the columns
+    beta = given.beta + given.shape.sum(axis=1, keepdims=True) * fitted.centre[k]
+    out = np.concatenate([given.theta, beta @ fitted.model.inverse[k], given.shape], axis=1)
     for moved, own in zip(mode_tangents(fitted, k), given.effects, strict=True):
         out += own.reshape(len(own), -1) @ moved.reshape(len(moved), -1).T
     return out
@@ -96,7 +98,7 @@ def covariance_of(fitted: GlmmFitted, k: int, given: tuple[np.ndarray, ...]) -> 
         padded = np.zeros((1, size, own.shape[2], levels))
         padded[0, :n, :, : own.shape[1]] = (own @ unit.outside).swapaxes(1, 2)
         inside.append(padded)
-    parameters = np.concatenate([fitted.inner[k], fitted.gamma[k], fitted.shape[k]])[None]
+    parameters = np.concatenate([fitted.inner[k], fitted.gamma[k], fitted.inner_shape(k)])[None]
     found: Any = run(covariance_times, model.batch.take(np.array([k])), parameters, tuple(inside))
     return tuple(
         unit.effects(np.asarray(part)[0, :n, :, : own.shape[1]].swapaxes(1, 2))

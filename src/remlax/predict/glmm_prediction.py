@@ -17,8 +17,9 @@ from ..inference.glmm import glmm_fitted
 from ..pooling.tails import t_quantile
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
+from ..tables.usable import warn_unconverged
 from .glmm_error import new_level_variance, row_variances, spread_of
-from .mean_response import MeanResponse, linear, mean_response, on_link
+from .mean_response import MeanResponse, average_link, linear, mean_response
 from .newdata import Level, NewData, NewLevels, PredictionRows, include_level, read_newdata
 from .prediction import COLUMNS, estimates
 from .redundant_rows import warn_redundant_rows
@@ -48,15 +49,22 @@ class ExpectedRows:
 
 
 def expected_rows(
-    fits: Selection, newdata: NewData, level: GlmmLevel, re_formula: str | None, new_levels: NewLevels
+    fits: Selection,
+    newdata: NewData,
+    level: GlmmLevel,
+    re_formula: str | None,
+    new_levels: NewLevels,
+    given_offset: np.ndarray | None = None,
 ) -> ExpectedRows:
     """Read the rows to predict; ``level="average"`` needs no grouping columns."""
     if level == "average" and re_formula is None:
-        rows = read_newdata(fits, newdata, include_level(fits.fitted, "population"), new_levels)
-        return ExpectedRows(rows, read_newdata(fits, newdata, include_level(fits.fitted, "group"), "draw"))
+        rows = read_newdata(fits, newdata, include_level(fits.fitted, "population"), new_levels, given_offset)
+        over = read_newdata(fits, newdata, include_level(fits.fitted, "group"), "draw", given_offset)
+        return ExpectedRows(rows, over)
     if level == "average":
         raise DataError(f"level='average' and re_formula={re_formula!r} say which random effects take part: give one")
-    return ExpectedRows(read_newdata(fits, newdata, include_level(fits.fitted, level, re_formula), new_levels), None)
+    include = include_level(fits.fitted, level, re_formula)
+    return ExpectedRows(read_newdata(fits, newdata, include, new_levels, given_offset), None)
 
 
 def glmm_predict_table(
@@ -80,13 +88,14 @@ def glmm_predict_table(
     ordinal = fitted.family.name == "ordinal"
     if ordinal and scale == "link" and expected.over is not None:
         raise DataError("level='average' averages probabilities: for an ordinal response use scale='response'")
+    warn_unconverged(fits, "predict")
     warn_undetermined(rows.undetermined, rows.index)
     warn_redundant_rows(fits, rows)
     by_category = ordinal and scale == "response"
     values, variances = _quantities(fits, expected, by_category, interval is not None)
     table = _table(values, variances, dfcom, conf_level)
     if by_category:
-        table = _probability_limits(table, conf_level)
+        table = _probability_limits(table, len(fitted.response.levels), conf_level)
     elif scale == "response":
         table = _on_response(table, fitted.family.link)
     names = fitted.response.levels if by_category else ()
@@ -118,7 +127,7 @@ def _quantity(
         return mean_response(fitted.family, eta, shape, spread)
     if spread is None:
         return linear(eta, shape)
-    return on_link(fitted.family.link, mean_response(fitted.family, eta, shape, spread))
+    return average_link(fitted.family.link, eta, shape, spread)
 
 
 def _table(values: np.ndarray, variances: np.ndarray | None, dfcom: float, conf_level: float) -> pd.DataFrame:
@@ -140,18 +149,20 @@ def _on_response(table: pd.DataFrame, link: str) -> pd.DataFrame:
     return out
 
 
-def _probability_limits(table: pd.DataFrame, conf_level: float) -> pd.DataFrame:
+def _probability_limits(table: pd.DataFrame, n_categories: int, conf_level: float) -> pd.DataFrame:
     """Limits of probabilities on the logit scale."""
     if "std_error" not in table:
         return table
     out = table.copy()
     p = table["estimate"].to_numpy()
+    # the other categories: 1 - p has no digits near 1
+    rest = (p.reshape(-1, n_categories) @ (1 - np.eye(n_categories))).reshape(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = t_quantile(conf_level, table["df"].to_numpy()) * table["std_error"].to_numpy() / (p * (1 - p))
-        out["conf_low"], out["conf_high"] = (
-            special.expit(special.logit(p) - half),
-            special.expit(special.logit(p) + half),
-        )
+        half = t_quantile(conf_level, table["df"].to_numpy()) * table["std_error"].to_numpy() / (p * rest)
+        logit = np.log(p) - np.log(rest)
+    certain = (p == 0) | (rest == 0)
+    for limit, at in (("conf_low", logit - half), ("conf_high", logit + half)):
+        out[limit] = np.where(certain, p, special.expit(at))
     return out
 
 

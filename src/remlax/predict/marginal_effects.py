@@ -20,10 +20,11 @@ from ..inference.coefficients import CoefficientInference
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
 from ..tables.exponentiate import as_ratios
+from ..tables.usable import warn_unconverged
 from .glmm_error import Gradients, added, error_variance, mean_gradients
 from .glmm_prediction import GlmmLevel, expected_rows
 from .mean_response import mean_response
-from .newdata import include_level, read_newdata
+from .newdata import array_offset, include_level, read_newdata
 from .observations import model_columns
 from .undetermined import warn_undetermined
 
@@ -61,7 +62,7 @@ def means_at(level: GlmmLevel) -> Means:
     """How mean predictions are made: at a level of the random effects, or of the fixed part of a linear model."""
 
     def linear(fit: Selection, frame: pd.DataFrame) -> MeanPrediction:
-        rows = read_newdata(fit, frame, include_level(fit.fitted, "population"), "error")
+        rows = read_newdata(fit, frame, include_level(fit.fitted, "population"), "error", array_offset(fit))
         _require_determined(rows.undetermined, rows.index)
         own = rows.frame(0)
         value = np.array([np.mean(own.x @ fit.fitted.beta[fit.k] + own.offset)])
@@ -70,7 +71,7 @@ def means_at(level: GlmmLevel) -> Means:
     def generalised(fit: Selection, frame: pd.DataFrame) -> MeanPrediction:
         fitted = fit.fitted
         assert isinstance(fitted, GlmmFitted)
-        expected = expected_rows(fit, frame, level, None, "error")
+        expected = expected_rows(fit, frame, level, None, "error", array_offset(fit))
         _require_determined(expected.rows.undetermined, expected.rows.index)
         spread, d_spread = expected.spread(fit, 0)
         by = mean_response(fitted.family, expected.eta(fit)[0], fitted.shape[fit.k], spread)
@@ -112,6 +113,7 @@ class Averages:
 
     def slopes(self, variables: str | Sequence[str]) -> pd.DataFrame:
         """Mean derivatives of the expected response; see ``LmerFit.slopes``."""
+        warn_unconverged(self.fits, "slopes")
         means = means_at(self.level)
 
         def slope(fit: Selection, name: str) -> MeanPrediction:
@@ -133,6 +135,7 @@ class Averages:
     def comparisons(self, contrasts: Contrasts, kind: Comparison) -> pd.DataFrame:
         """Differences or ratios of mean expected responses; see ``LmerFit.comparisons``."""
         checks.choice(kind, Comparison, "comparison=")
+        warn_unconverged(self.fits, "comparisons")
         means, tables = means_at(self.level), []
         if kind == "odds-ratio" and not _has_probabilities(self.fits):
             raise DataError("comparison='odds-ratio' needs a binomial or an ordinal response")

@@ -6,8 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
-from ..fitting.responses.distribution import MeanTerms, inverse_link, link_of
+from ..fitting.responses.distribution import MOST, MeanTerms, between_cuts, inverse_link
 from ..glmm.families import Family
 
 # nodes of the Gauss-Hermite rule of an average over random effects
@@ -79,7 +80,8 @@ def _mean(link: str, eta: np.ndarray, spread: np.ndarray | None) -> MeanTerms:
 
 def _categories(link: str, eta: np.ndarray, shape: np.ndarray, spread: np.ndarray | None) -> MeanResponse:
     """Probabilities of categories: differences of those of all categories up to each."""
-    below = _mean(link, shape - eta[:, None], None if spread is None else spread[:, None])
+    every = None if spread is None else spread[:, None]
+    below, above = _mean(link, shape - eta[:, None], every), _mean(link, eta[:, None] - shape, every)
     n_cuts = len(shape)
 
     def between(cumulative: np.ndarray, last: float) -> np.ndarray:
@@ -89,15 +91,53 @@ def _categories(link: str, eta: np.ndarray, shape: np.ndarray, spread: np.ndarra
     cut = np.arange(n_cuts)
     d_shape[:, cut, cut] = below.d1
     d_shape[:, cut + 1, cut] = -below.d1
-    value = np.maximum(between(below.mean, 1.0), 0.0)
-    return MeanResponse(value, -between(below.d1, 0.0), between(below.d2, 0.0), d_shape)
+    return MeanResponse(between_cuts(below.mean, above.mean), -between(below.d1, 0.0), between(below.d2, 0.0), d_shape)
 
 
-def on_link(link: str, found: MeanResponse) -> MeanResponse:
-    """Link of expected responses (R, 1), and its derivatives."""
-    eta = link_of(link, found.value)
-    slope = inverse_link(link, eta).d1
-    return MeanResponse(eta, found.d_eta / slope, found.d_spread / slope, found.d_shape / slope[..., None])
+def averaged_on_link(link: str, eta: np.ndarray, spread: np.ndarray) -> MeanTerms:
+    """Link of E h(eta + sqrt(v) N), and its derivatives in eta and in v; finite where the mean rounds to 0 or 1.
+
+    Parameters
+    ----------
+    link : str
+    eta, spread : ndarray (R,)
+        Linear predictor and variance v of the random effects.
+    """
+    if link == "log":
+        return MeanTerms(eta + spread / 2, np.ones_like(eta), np.full_like(eta, 0.5))
+    if link == "probit":
+        size = np.sqrt(1 + spread)
+        return MeanTerms(eta / size, 1 / size, -eta / (2 * size**3))
+    # logit: of the smaller of the two probabilities; cloglog: of no event, whose logarithm is minus the rate
+    sign = np.where(eta > 0, -1.0, 1.0) if link == "logit" else np.ones_like(eta)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+    at = sign[:, None] * (eta[:, None] + np.sqrt(spread)[:, None] * nodes)
+    if link == "cloglog":
+        return _cloglog_average(at, weights / math.sqrt(2 * math.pi))
+    logs = special.log_expit(at) + np.log(weights / math.sqrt(2 * math.pi))
+    log_mean = special.logsumexp(logs, axis=1)
+    share, rest = np.exp(logs - log_mean[:, None]), -np.expm1(log_mean)
+    d1 = np.sum(share * special.expit(-at), axis=1)
+    d2 = np.sum(share * special.expit(-at) * (1 - 2 * special.expit(at)), axis=1)
+    return MeanTerms(sign * (log_mean - np.log(rest)), d1 / rest, sign * d2 / (2 * rest))
+
+
+def _cloglog_average(at: np.ndarray, weights: np.ndarray) -> MeanTerms:
+    """Link of the mean of a complementary log-log model, from its linear predictors at the nodes (R, nodes)."""
+    rate = np.exp(np.minimum(at, MOST))
+    none = special.logsumexp(-rate, axis=1, b=weights)
+    mean = -np.expm1(-rate) @ weights
+    # few events: their probability; most of them: that of none
+    few = none > -0.5
+    total = np.where(few, -np.log1p(-np.where(few, mean, 0.0)), -none)
+    share = np.exp(-rate - none[:, None]) * weights * rate
+    return MeanTerms(np.log(total), np.sum(share, axis=1) / total, np.sum(share * (1 - rate), axis=1) / (2 * total))
+
+
+def average_link(link: str, eta: np.ndarray, shape: np.ndarray, spread: np.ndarray) -> MeanResponse:
+    """The link of expected responses that are averaged over random effects as a quantity."""
+    value, d_eta, d_spread = (part[:, None] for part in averaged_on_link(link, eta, spread))
+    return MeanResponse(value, d_eta, d_spread, np.zeros((len(eta), 1, len(shape))))
 
 
 def linear(eta: np.ndarray, shape: np.ndarray) -> MeanResponse:

@@ -153,13 +153,33 @@ def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
     return PredictionRows(tuple(frames), first, ((),) * len(layout.factors))
 
 
-def read_newdata(fits: Selection, newdata: NewData, include: list[np.ndarray], new_levels: NewLevels) -> PredictionRows:
-    """Evaluate the model's formula on new data, or take the rows of the fit; ``include`` is that of `include_level`."""
+def array_offset(fit: Selection) -> np.ndarray | None:
+    """Offset (n,) of the rows of one fit that was given as an array; None where there is none."""
+    rows, given = fit.rows, fit.rows.given_offset
+    if given is None or isinstance(given, str):
+        return None
+    assert rows.data is not None  # every fit keeps its data
+    assert rows.offset is not None
+    frame = rows.data.frames[fit.k]
+    return np.asarray(rows.offset.of(fit.k) - sum(evaluate(e, frame, what="offset") for e in rows.formula.offset_trees))
+
+
+def read_newdata(
+    fits: Selection,
+    newdata: NewData,
+    include: list[np.ndarray],
+    new_levels: NewLevels,
+    given_offset: np.ndarray | None = None,
+) -> PredictionRows:
+    """Evaluate the model's formula on new data, or take the rows of the fit.
+
+    ``include`` is that of `include_level`; ``given_offset`` (n,) takes the place of an offset that was an array.
+    """
     checks.choice(new_levels, NewLevels, "new_levels=")
     if newdata is None:
         return rows_of_fit(fits, include)
     frames, labels = _frames(fits, newdata)
-    reader = _Reader(fits.fitted, include, new_levels)
+    reader = _Reader(fits.fitted, include, new_levels, given_offset)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
     new = tuple(tuple(names) for names in reader.new)
     return PredictionRows(read, frames[0].index, new, undetermined_rows(fits.model.ties, reader.broken, labels))
@@ -227,8 +247,10 @@ def _by_label(
 class _Reader:
     """Reads frames one after the other and numbers the new levels that they bring."""
 
-    def __init__(self, fitted: Fitted, include: list[np.ndarray], new_levels: NewLevels) -> None:
-        self.fitted, self.include, self.new_levels = fitted, include, new_levels
+    def __init__(
+        self, fitted: Fitted, include: list[np.ndarray], new_levels: NewLevels, given_offset: np.ndarray | None
+    ) -> None:
+        self.fitted, self.include, self.new_levels, self.given_offset = fitted, include, new_levels, given_offset
         self.masks = _factor_masks(fitted, include)
         self.variables = fitted.model.rows.formula.variables
         self.known = [{name: i for i, name in enumerate(f.levels)} for f in fitted.model.layout.factors]
@@ -317,12 +339,12 @@ class _Reader:
         expressions: list[Expression] = list(rows.formula.offset_trees)
         if isinstance(rows.given_offset, str):
             expressions.append(rows.given_offset)
-        elif rows.given_offset is not None:
+        elif rows.given_offset is not None and self.given_offset is None:
             raise DataError(
                 "the fit has an offset that was given as an array, which new rows do not have: fit again with "
                 "offset= naming a column"
             )
-        total = np.zeros(len(frame))
+        total = np.zeros(len(frame)) if self.given_offset is None else self.given_offset
         for expr in expressions:
             shown = expr if isinstance(expr, str) else expr.text
             self.require(frame, variables(expr), f"the offset {shown!r}", where)

@@ -18,6 +18,7 @@ from ..kernels.posterior import Rows, row_variance
 from ..progress import progress
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
+from ..tables.usable import warn_unconverged
 from .glmm_error import new_level_variance, row_variances
 from .mean_response import linear
 from .newdata import FrameRows, PredictionRows
@@ -182,6 +183,7 @@ def predict_table(
     """Table of predictions, pooled of several fits; see ``LmerFit.predict``. ``dfcom=None`` takes Satterthwaite's."""
     checks.choice(interval, Literal[None, "confidence", "prediction"], "interval=")
     checks.level(conf_level)
+    warn_unconverged(fits, "predict")
     warn_undetermined(rows.undetermined, rows.index)
     warn_redundant_rows(fits, rows)
     if interval is None:

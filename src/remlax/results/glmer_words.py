@@ -189,17 +189,11 @@ def _glmm_parts(fits: Selection, parts: ModelParts, how: str, rule: str) -> Mode
     fitted, table = glmm_fitted(fits), shape_rows(fits, parts.conf_level)
     family = fitted.family
     what = "Threshold" if family.name == "ordinal" else SHAPES.get(family.name, "")
-    shapes: dict[str, str | float] = (
-        {
-            f"{what} {term}" if family.name == "ordinal" else what: float(value)
-            for term, value in table[["term", "estimate"]].to_numpy()
-        }
-        if len(table)
-        else {}
-    )
+    if len(table):
+        table["name"] = [f"{what} {term}" if family.name == "ordinal" else what for term in table["term"]]
     name = model_name(family)
     method = f"{name[0].upper()}{name[1:]} estimated by maximum likelihood ({approximation(fitted)}){how}; {rule}"
-    return replace(parts, facts=shapes | parts.facts, method=method, link=family.link, ratios=ratio_words(family))
+    return replace(parts, shape=table, method=method, link=family.link, ratios=ratio_words(family))
 
 
 def glmm_fit_report(fit: Selection) -> str:

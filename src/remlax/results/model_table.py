@@ -57,6 +57,8 @@ class ModelParts:
     link : str
     ratios : str
         What exponentiated coefficients are, such as ``odds ratios``; empty where they are no ratios.
+    shape : DataFrame
+        Shape parameters of the response: ``name estimate std_error conf_low conf_high``; empty where there are none.
     """
 
     fixed: pd.DataFrame
@@ -68,6 +70,7 @@ class ModelParts:
     variables: tuple[str, ...] = ()
     link: str = "identity"
     ratios: str = ""
+    shape: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def exponentiated(self) -> ModelParts:
         """The same with exponentiated coefficients, and a note that says what they are."""
@@ -215,7 +218,7 @@ def one_model(
     columns = ["Estimate", "SE", limits, *tests, "p", *(["FMI"] if pooled else [])]
     common, rows = _places(parts, digits), []
     for part, name, row in _entries(parts, words):
-        if part == MODEL:
+        if not isinstance(row, pd.Series):
             cells = [_fact_text(row, digits)]
         else:
             cells = _estimate_cells(row, common) if row.get("identified", True) else [NOT_IDENTIFIED]
@@ -234,6 +237,8 @@ def _entries(parts: ModelParts, words: Mapping[str, str]) -> Iterator[tuple[str,
         yield FIXED, term_words(row["term"], words), row
     for _, row in parts.random.iterrows():
         yield RANDOM, _random_words(row, words), row
+    for _, row in parts.shape.iterrows():
+        yield MODEL, row["name"], row
     for name, value in parts.facts.items():
         kind, colon, group = name.partition(": ")
         yield MODEL, f"{kind}{colon}{words.get(group, group)}", value
@@ -407,8 +412,8 @@ def _row_places(models: Iterable[ModelParts], labels: Mapping[str, str], digits:
     """Decimals of every row, the same in all models."""
     models = list(models)
     common, out = max(_places(parts, digits) for parts in models), dict[str, int]()
-    for part, name, row in (entry for parts in models for entry in _entries(parts, labels)):
-        if part != MODEL:
+    for _, name, row in (entry for parts in models for entry in _entries(parts, labels)):
+        if isinstance(row, pd.Series):
             out[name] = max(out.get(name, common), decimals(row["std_error"], row["estimate"], common))
     return out
 
@@ -421,7 +426,7 @@ def _column(
     for part, name, row in _entries(parts, labels):
         if (part, name) in out:
             raise DataError(f"two rows of one model are both called {name!r}: give them different labels")
-        if part == MODEL:
+        if not isinstance(row, pd.Series):
             out[part, name] = _fact_text(row, digits)
         elif row.get("identified", True):
             mark = stars_of(row["p_value"]) if stars and part == FIXED else ""

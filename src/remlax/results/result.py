@@ -275,6 +275,8 @@ class ModelResult(Result, MerTools):
 
         Warns
         -----
+        ConvergenceWarning
+            The fit did not converge.
         RankDeficientWarning
             The data of the fit do not determine the fixed part of a row, which is NaN: columns that others determine
             there stand in another relation in newdata, or no row of the data is in its combination of categories.

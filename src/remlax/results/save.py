@@ -19,6 +19,7 @@ from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
 from ..fitting.glmm import GlmmFitted, assemble_glmm
+from ..fitting.glmm_rows import centre_of
 from ..fitting.responses.family import read_family
 from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
@@ -198,6 +199,7 @@ def _glmm_estimates(tree: Tree, model: Assembled) -> Tree:
     sizes["s"] = structure.family.n_shape
     out: Tree = _read(tree["estimates"], (*ESTIMATES, "inner", *GLMM_ESTIMATES), sizes)
     out["gamma"] = np.pad(out["gamma"], ((0, 0), (0, structure.n_fixed - p)))
+    out["centre"] = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
     found = _read(tree["opt"], Optimum._fields, {"k": sizes["k"], "d": m})
     whole = structure.n_parameters
     for name, axes in (("theta", (1,)), ("grad", (1,)), ("hess", (1, 2))):

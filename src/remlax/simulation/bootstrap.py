@@ -19,7 +19,7 @@ from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList
 from ..tables.notes import redundancy_notes
-from ..tables.usable import refuse_other_outcomes
+from ..tables.usable import refuse_other_outcomes, require_converged
 from ..tables.varcorr import term_labels
 from ..tables.variance import shape_values
 from .responses import check_fit, check_sims, list_of
@@ -140,8 +140,8 @@ def bootstrap(
     Raises
     ------
     DataError
-        Fewer than two draws, or the statistic does not have one row per fit; resample names no grouping factor, or
-        grouping factors are crossed.
+        Fewer than two draws, or the statistic does not have one row per fit; a fit that responses would be drawn from
+        did not converge; resample names no grouping factor, or grouping factors are crossed.
     PoolingError
         Refits to different outcomes, which are not imputations.
 
@@ -179,6 +179,8 @@ def bootstrap(
         raise DataError("resample= is for linear mixed models: a generalised one is refitted to other responses only")
     several = fits if isinstance(fits, LmerFitList) else list_of(fits.selection)
     refuse_other_outcomes(several.selection)
+    if resample is None:
+        require_converged(several.selection, "cannot be simulated from")
     compute = estimates_of if statistic is None else statistic
     own = _checked(compute(several), len(several))
     parts = []

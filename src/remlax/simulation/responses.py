@@ -21,6 +21,7 @@ from ..fitting.refit import draw_responses, refit_to
 from ..fitting.responses.refits import response_codes, response_columns
 from ..fitting.selection import Selection
 from ..results import GlmerFitList, LmerFit, LmerFitList
+from ..tables.usable import warn_unconverged
 from .truth import Fixef, Varcorr, read_truth
 
 checks = Checks()
@@ -69,6 +70,10 @@ def simulate(
         ``n_sims`` is less than 1; a name is no coefficient or grouping factor; a value is no number, SD or covariance
         matrix; ``vcov`` and ``sdcor`` of a frame do not agree; varcorr names effects that ``given_modes`` keeps.
 
+    Warns
+    -----
+    ConvergenceWarning
+
     See Also
     --------
     refit
@@ -87,6 +92,7 @@ def simulate(
     """
     check_fit(fit, "simulate")
     check_sims(n_sims, 1, seed)
+    warn_unconverged(fit.selection, "simulate")
     rng = np.random.default_rng(seed)
     truth = read_truth(fit.selection, fixef, varcorr, given_modes=given_modes)
     drawn = draw_responses(fit.selection, n_sims, rng, given_modes=given_modes, truth=truth)

@@ -22,6 +22,7 @@ from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
 from .coefficients import fit_table
 from .notes import redundancy_notes
+from .usable import require_converged
 from .varcorr import term_labels
 from .variance import RESPONSE, ran_pars_table, shape_values
 
@@ -130,7 +131,7 @@ def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     if not fits.fitted.has_sigma:
         raise DataError(NO_PROFILE)
     checks.level(conf_level)
-    _check_fits(fits)
+    require_converged(fits, "has no profile and cannot be simulated from")
     labels, out = parameter_frame(fits.fitted), []
     for fit, tables in zip(fits.each, profile(fits, conf_level), strict=True):
         parts = [
@@ -141,13 +142,6 @@ def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
         notes = tuple(redundancy_notes(fit))
         out.append(Profile(pd.concat(parts, ignore_index=True), estimates, conf_level, tuple(tables), notes))
     return out
-
-
-def _check_fits(fits: Selection) -> None:
-    failed = [k for k in fits.which if not fits.fitted.converged[k]]
-    if failed:
-        where = f" of imputation {fits.rows.labels[failed[0]]}" if fits.fitted.n_sets > 1 else ""
-        raise DataError(f"the fit{where} did not converge: it has no profile and cannot be simulated from")
 
 
 def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> pd.DataFrame:
@@ -164,7 +158,7 @@ def wald_limits(fit: Selection, conf_level: float, ddf: Ddf | npt.ArrayLike) -> 
 def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None) -> pd.DataFrame:
     """Percentiles of the estimates from responses drawn from the fit."""
     check_draws(n_sims, conf_level)
-    _check_fits(fit)
+    require_converged(fit, "has no profile and cannot be simulated from")
     seed = fresh_seed(seed)
     rng = np.random.default_rng(seed)
     chunk = max(1, CHUNK_RESPONSES // fit.rows.n_rows(fit.k))

@@ -47,7 +47,10 @@ class Summary(UnknownNames):
 
 
 def significant(values: np.ndarray, digits: int = 4) -> list[str]:
-    """Print a column with enough decimals for ``digits`` significant ones in its smallest value, as R does."""
+    """Print a column with enough decimals for ``digits`` significant ones in its smallest value, as R does.
+
+    A number that these decimals leave less than two significant digits of has decimals of its own.
+    """
     values = np.asarray(values, dtype=float)
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(finite):
@@ -58,7 +61,15 @@ def significant(values: np.ndarray, digits: int = 4) -> list[str]:
     if largest > 7 or largest < -digits:
         return [_one(v, f".{digits - 1}e") for v in values]
     decimals = min(max(digits - 1 - smallest, 0), 8)
-    return [_one(v, f".{decimals}f") for v in values]
+    return [_one(v, _own_spec(v, decimals)) for v in values]
+
+
+def _own_spec(value: float, decimals: int) -> str:
+    """Format of a number in a column of so many decimals."""
+    if not np.isfinite(value) or value == 0 or abs(value) >= 10.0 ** (1 - decimals):
+        return f".{decimals}f"
+    own = 1 - int(np.floor(np.log10(abs(value))))
+    return f".{own}f" if own <= 8 else ".1e"
 
 
 def _one(value: float, spec: str) -> str:

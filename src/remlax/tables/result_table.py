@@ -197,14 +197,23 @@ def _cells(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _common_decimals(table: pd.DataFrame) -> list[int | None]:
-    """Decimals of estimates, errors and limits, the same in all rows; None where they would show nothing."""
+    """Decimals of estimates, errors and limits, the same in all rows but those that would show less than two digits.
+
+    None for an error too small for decimals.
+    """
     size = table["std_error"] if "std_error" in table else table.get("estimate", pd.Series(dtype=float))
     if size.dtype.kind != "f":
         return [0] * len(table)
     values = size.to_numpy()
     places = _decimals(values, DIGITS)
-    nothing = (np.abs(values) < 0.5 * 10.0**-places) & (values != 0)
-    return [None if lost else places for lost in nothing] or [0] * len(table)
+    lost = (np.abs(values) < 10.0 ** (1 - places)) & (values != 0)
+    return [_own_decimals(value) if own else places for value, own in zip(values, lost, strict=True)]
+
+
+def _own_decimals(value: float) -> int | None:
+    """Decimals that show the significant digits of one number, unless they would be too many."""
+    own = max(0, DIGITS - 1 - int(np.floor(np.log10(abs(value)))))
+    return own if own <= MOST_DECIMALS else None
 
 
 def _decimals(values: np.ndarray, digits: int) -> int:

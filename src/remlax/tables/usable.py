@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..checks import Checks
-from ..errors import ConvergenceWarning, PoolingError, shortened, warn
+from ..errors import ConvergenceWarning, DataError, PoolingError, shortened, warn
 from ..fitting.selection import Selection
 
 OnFailure = Literal["raise", "warn", "drop"]
@@ -40,6 +40,22 @@ def choose_fits(fits: Selection, on_failure: OnFailure, what: str = "fit") -> Se
             "a single fit has its own tidy() and summary()"
         )
     return fits.take(used, left_out)
+
+
+def require_converged(fits: Selection, consequence: str) -> None:
+    """Refuse fits that did not converge or have no maximum, with what they cannot do."""
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    if failed:
+        where = f" of imputation {fits.rows.labels[failed[0]]}" if fits.fitted.n_sets > 1 else ""
+        raise DataError(f"the fit{where} did not converge: it {consequence}")
+
+
+def warn_unconverged(fits: Selection, what: str) -> None:
+    """Warn that numbers rest on fits that did not converge or have no maximum."""
+    failed = [k for k in fits.which if not fits.fitted.converged[k]]
+    if failed:
+        where = f" of imputation {shortened(fits.named(failed))}" if fits.fitted.n_sets > 1 else ""
+        warn(f"{what}: the fit{where} did not converge: {fits.fitted.verdict(failed[0])}", ConvergenceWarning)
 
 
 def refuse_other_outcomes(fits: Selection) -> None:

@@ -40,14 +40,13 @@ def inverse_link(link: str, eta: np.ndarray) -> MeanTerms:
     return MeanTerms(mean, slope, slope * (1 - 2 * mean))
 
 
-def link_of(link: str, mean: np.ndarray) -> np.ndarray:
-    """Linear predictor of a mean."""
-    with np.errstate(divide="ignore"):
-        if link == "log":
-            return np.asarray(np.log(mean))
-        if link == "probit":
-            return np.asarray(special.ndtri(mean))
-        return np.asarray(np.log(-np.log1p(-mean)) if link == "cloglog" else special.logit(mean))
+def between_cuts(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Probabilities of categories (n, s + 1) from those of being below and above each of the s thresholds, (n, s)."""
+    ends = np.zeros((len(below), 1))
+    lower, upper = np.concatenate([ends, below], axis=1), np.concatenate([below, ends + 1], axis=1)
+    # in the upper half of the scale differences of what lies above lose fewer digits
+    after, before = np.concatenate([above, ends], axis=1), np.concatenate([ends + 1, above], axis=1)
+    return np.asarray(np.maximum(np.where(lower < 0.5, upper - lower, before - after), 0.0))
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,7 @@ class RowDistribution:
         """Probabilities of the categories of an ordinal response, (n, categories)."""
         below = inverse_link(self.family.link, self.shape - eta[:, None]).mean
         above = inverse_link(self.family.link, eta[:, None] - self.shape).mean
-        ends = np.zeros((len(eta), 1))
-        lower, upper = np.concatenate([ends, below], axis=1), np.concatenate([below, ends + 1], axis=1)
-        # in the upper half of the scale differences of what lies above lose fewer digits
-        after, before = np.concatenate([above, ends], axis=1), np.concatenate([ends + 1, above], axis=1)
-        return np.asarray(np.where(lower < 0.5, upper - lower, before - after))
+        return between_cuts(below, above)
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
         """Variance of a response of weight 1."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -61,28 +61,25 @@ def refit_glmm(fitted: GlmmFitted, rows: ModelRows, y: np.ndarray, *, k: int) ->
         pairs = np.stack([y, failures], axis=2).reshape(-1, 2)
         rows = replace(rows, y=RowArray(pairs, rows.offsets))
     elif response.levels:
-        ordered = fitted.family.name == "ordinal"
-        rows = replace(rows, levels=ResponseLevels(response.levels, ordered))
         if not (np.isin(y, np.arange(len(response.levels)))).all():
             raise DataError(f"a response has other categories than {shortened(map(repr, response.levels))}")
-        rows = _with_categories(rows, y, response.levels, ordered=ordered)
+        rows = replace(rows, levels=ResponseLevels(response.levels, fitted.family.name == "ordinal"))
     found = read_response(rows, fitted.family)
+    if response.levels:
+        rows = _with_categories(fitted, rows, y)
     model = assemble_glmm(rows, found, fitted.structure.n_quad)
     return fit_glmm(model, found, cast(Newton, fitted.optimizer))
 
 
-def _with_categories(rows: ModelRows, y: np.ndarray, levels: tuple[str, ...], *, ordered: bool) -> ModelRows:
-    """Rows whose data sets hold the categories in place of their codes."""
-    data, name = rows.data, rows.formula.response
-    assert data is not None  # every fit keeps its data
-    first = data.frames[0]
-    if name not in first or pd.api.types.is_numeric_dtype(first[name]):
+def _with_categories(fitted: GlmmFitted, rows: ModelRows, y: np.ndarray) -> ModelRows:
+    """Rows whose data sets hold the categories, or ordered numbers, in place of their codes (n_sims, n)."""
+    columns = response_columns(fitted, y)
+    if fitted.model.rows.levels is None:
+        rows = replace(rows, levels=None, y=RowArray(np.concatenate(columns), rows.offsets))
+    if rows.own_response:
         return rows
-    frames = [
-        first.assign(**{name: pd.Categorical.from_codes(own.astype(np.int64), pd.Index(levels), ordered=ordered)})
-        for own in y
-    ]
-    return replace(rows, data=ImputedData(tuple(frames), rows.labels))
+    assert rows.data is not None  # every fit keeps its data
+    return replace(rows, data=ImputedData(replace(cast(Any, rows.data.frames), y=columns), rows.labels))
 
 
 def response_columns(fitted: GlmmFitted, drawn: np.ndarray) -> list[np.ndarray] | list[pd.Categorical[str]]:
