@@ -30,7 +30,8 @@ def _of_term(table: pd.DataFrame, term: str | None, columns: list[str]) -> pd.Da
     if term is not None and term not in terms:
         raise DataError(f"term={term!r} is not in the table, which has {shortened(map(repr, terms))}")
     rows = table if term is None else table[table["term"] == term]
-    return rows.loc[np.isfinite(rows["p_value"])]
+    found: pd.DataFrame = rows.loc[np.isfinite(rows["p_value"])]
+    return found
 
 
 def volcano(
