@@ -21,6 +21,7 @@ from .design.congenial import warn_uncongenial
 from .errors import DataError
 from .fitting.checks import check_options
 from .kernels.newton import Newton
+from .many.cluster import Cluster
 from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
@@ -42,6 +43,7 @@ def lmer_many(
     weights: RowInput | pd.DataFrame = None,
     block_size: int | None = None,
     out: str | os.PathLike[str] | None = None,
+    client: Any = None,
 ) -> LmerMany:
     """Fit one linear mixed model to many responses that share a design: genes, voxels, sensors, items.
 
@@ -73,6 +75,8 @@ def lmer_many(
     out : path-like, optional
         A folder for the fits, a file for each block: a run that was stopped goes on where it was, if it is called again
         with the same design, responses and `block_size`.
+    client : distributed.Client, optional
+        Its workers, here or on a cluster, fit the blocks. A block whose worker dies is given to another one.
 
     Returns
     -------
@@ -89,6 +93,10 @@ def lmer_many(
         Or not by all imputations alike.
     ModelSizeError
         The results do not fit in memory.
+    FitError
+        A block of responses kills the worker of a cluster every time.
+    MissingExtraError
+        dask.distributed, for ``client=``, is not installed.
 
     Warns
     -----
@@ -126,7 +134,8 @@ def lmer_many(
     total = total if source.responses is None else len(source.responses)
     designs[0].check_memory(total or 0, len(designs))
     folder = None if out is None else BlockFolder.at(out, source.text, source.rows, reml=reml)
-    found, fits = fit_blocks(designs, _cut(given, source.weights, size), source.kept, total, folder)
+    cluster = None if client is None else Cluster(client, designs)
+    found, fits = fit_blocks(designs, _cut(given, source.weights, size), source.kept, total, folder, cluster)
     seconds, converged = time.perf_counter() - start, sum(int(fit.converged.sum()) for fit in fits)
     _log.info("%d responses x %d fitted in %.2f s: %d converged", len(found), len(fits), seconds, converged)
     return LmerMany(designs, found, fits, source)

@@ -231,6 +231,7 @@ def test_bad_input_is_refused():
         many_genes().moderate().tidy("ran_pars")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_design_that_identifies_no_variance_says_so():
     data = design().assign(g2=design()["g"])
     with pytest.warns(rx.IdentifiabilityWarning):
