@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 BENCHMARKS ?=
+# each process of the tests keeps to one core: threads of OpenBLAS that wait for each other would take those of the others
+ONE_CORE := OPENBLAS_NUM_THREADS=1
 QUICK_COMPILE := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 BIN := $(VENV)/bin
@@ -25,10 +27,10 @@ demo: $(RUNTIME)
 # programs are compiled without LLVM's optimiser here, which halves the time; test-slow, demo and benchmarks compile as users do;
 # each process gets its folders in one piece, which share programs, and who is done takes tests from the other's end
 test: $(DEVELOP)
-	XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal
+	$(ONE_CORE) XLA_FLAGS="$(QUICK_COMPILE)" $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 test-slow: $(DEVELOP)
-	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
+	$(ONE_CORE) $(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
 
 stress: $(DEVELOP)
 	$(BIN)/python tests/stress.py docs/stress.md

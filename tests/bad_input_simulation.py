@@ -11,7 +11,7 @@ from bad_input import Case, base
 from bad_input_public import RESULTS, TABLE, design
 from remlax import sim
 from remlax.batched import batch
-from remlax.errors import DataError, FileFormatError, ModelSizeError, SimulationError
+from remlax.errors import DataError, DesignError, FileFormatError, ModelSizeError, SimulationError
 from remlax.simulation import rows
 
 
@@ -110,6 +110,111 @@ SIMULATION: list[Case] = [
         SimulationError,
         r"Covariate 'x' is constant in 's': icc= names factors above that, and 'g' is none\.",
     ),
+    (
+        "Outcome: family",
+        lambda: sim.Outcome("weibull"),
+        SimulationError,
+        r"Outcome: family='weibull' is not known: use 'binomial', .*\.",
+    ),
+    (
+        "Outcome: link",
+        lambda: sim.Outcome("poisson", link="probit"),
+        SimulationError,
+        r"Outcome: family='poisson' has no link 'probit': use 'log'\.",
+    ),
+    (
+        "Outcome: Gaussian",
+        lambda: sim.Outcome("gaussian"),
+        SimulationError,
+        r"A Gaussian response needs no outcome=: give the SD of its errors, sigma=\.",
+    ),
+    (
+        "Outcome: size of another family",
+        lambda: sim.Outcome("poisson", size=2.0),
+        SimulationError,
+        r"Outcome 'poisson' has no size=, which is one of family='negative-binomial'\.",
+    ),
+    (
+        "Outcome: no size",
+        lambda: sim.Outcome("negative-binomial"),
+        SimulationError,
+        r"Outcome 'negative-binomial' needs size=, as in variance mu \+ mu\^2 / size\.",
+    ),
+    (
+        "Outcome: no thresholds",
+        lambda: sim.Outcome("ordinal"),
+        SimulationError,
+        r"Outcome 'ordinal' needs thresholds=, one fewer than there are categories\.",
+    ),
+    (
+        "Outcome: shape",
+        lambda: sim.Outcome("gamma", shape=-1),
+        SimulationError,
+        r"Outcome 'gamma': shape=-1 must be",
+    ),
+    (
+        "Outcome: trials",
+        lambda: sim.Outcome(trials=0),
+        SimulationError,
+        "Outcome 'binomial': trials=0 must be a whole number of at least 1",
+    ),
+    (
+        "Outcome: order of thresholds",
+        lambda: sim.Outcome("ordinal", thresholds=[1.0, 0.0]),
+        SimulationError,
+        r"Outcome 'ordinal': thresholds= are increasing numbers, at most 11, got \(1\.0, 0\.0\)\.",
+    ),
+    (
+        "Outcome: names of categories",
+        lambda: sim.Outcome("ordinal", thresholds=[1.0], levels=["a"]),
+        SimulationError,
+        r"Outcome 'ordinal': 1 thresholds separate 2 categories; levels= needs as many different names, got \['a'\]\.",
+    ),
+    (
+        "Outcome: categories of a count",
+        lambda: sim.Outcome("poisson", levels=["a"]),
+        SimulationError,
+        r"Outcome 'poisson' has no levels=, which are those of family='ordinal'\.",
+    ),
+    (
+        "MultilevelDesign: no SD of the errors",
+        lambda: design(sigma=None),
+        SimulationError,
+        r"A Gaussian response needs sigma=, the SD of its errors; others have an outcome=\.",
+    ),
+    (
+        "MultilevelDesign: errors of an outcome",
+        lambda: design(outcome=sim.Outcome("poisson")),
+        SimulationError,
+        r"An outcome of family 'poisson' has no errors: leave out sigma= and error=\.",
+    ),
+    (
+        "MultilevelDesign: outcome",
+        lambda: design(sigma=None, outcome="poisson"),
+        SimulationError,
+        r"outcome='poisson' must be .*Outcome\('binomial'\) or the like",
+    ),
+    (
+        "MultilevelDesign: intercept and thresholds",
+        lambda: design(sigma=None, outcome=sim.Outcome("ordinal", thresholds=[0.0])),
+        SimulationError,
+        r"An ordinal outcome has thresholds in the place of an intercept: leave it out of beta=\.",
+    ),
+    (
+        "design_from_formula: failures",
+        lambda: sim.design_from_formula(
+            "cbind(y, n - y) ~ 1 + (1 | g)",
+            beta=[0.0],
+            sd={"g": [1.0]},
+            factors=[sim.Factor("g", 3)],
+            size=2,
+            outcome=sim.Outcome(trials=3),
+        ),
+        SimulationError,
+        r"A design draws successes, .* in the column 'trials': write cbind\(y, trials - y\)\.",
+    ),
+    ("EMB: n_quad", lambda: sim.EMB(n_quad=0), SimulationError, "n_quad=0 must be a whole number of at least 1"),
+    ("EMB: family", lambda: sim.EMB(family="weibull"), DesignError, "family='weibull' is not known"),
     (
         "Factor: levels",
         lambda: sim.Factor("g", 0),

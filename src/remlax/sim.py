@@ -42,6 +42,7 @@ from .simulation.laws import Drawn as Drawn
 from .simulation.measures import performance as performance
 from .simulation.mechanisms import Amputation as Amputation
 from .simulation.mechanisms import DropOut as DropOut
+from .simulation.outcomes import Outcome as Outcome
 from .studies.cli import main as main
 from .studies.planning import n_needed as n_needed
 from .studies.planning import n_needed_from as n_needed_from

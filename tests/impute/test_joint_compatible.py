@@ -27,7 +27,7 @@ from remlax.impute.joint_run import JointPrior, run_sweeps, start
 from remlax.impute.kernels.compatible import (
     CompatibleState,
     Monomials,
-    Outcome,
+    OutcomeArrays,
     compatible_sweep,
     outcome_design,
     outcome_mean,
@@ -110,7 +110,7 @@ def test_sweeps_keep_the_prior() -> None:
             False,
             upper,
         )
-        outcome = Outcome(
+        outcome = OutcomeArrays(
             jnp.zeros(n), jnp.asarray(rng.random(n) < 0.2), jnp.asarray(fixed), jnp.asarray(random),
             jnp.zeros((n, 1)), jnp.arange(n), jnp.asarray(cluster), jax.tree.map(jnp.asarray, outcome_law),
         )  # fmt: skip

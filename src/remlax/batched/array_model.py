@@ -17,7 +17,7 @@ from ..design.build import ModelRows, needed_columns, read_rows, require_model_c
 from ..design.formula import parse_formula
 from ..design.rows import RowMatrix
 from ..design.syntax import variables
-from ..design.tree import Node
+from ..design.tree import Call, Node
 from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
 from ..engine.pairs import Meetings
 from ..engine.programs import float64
@@ -128,10 +128,28 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     RemlaxError
         As of `remlax.lmer`: the formula cannot be read, or the model is not identified.
     """
-    parsed = parse_formula(formula)
+    reading = read_template(design, formula, reml=reml)
+    return reading.model, reading.groups
+
+
+class Reading(NamedTuple):
+    """A model with the groups that all data sets share, and the rows and the layout that they were read from."""
+
+    model: ArrayModel
+    groups: Groups
+    rows: ModelRows
+    layout: Layout
+
+
+def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_response: bool = False) -> Reading:
+    """Do what `read_model` does; with ``any_response`` for a generalised linear mixed model.
+
+    Of ``cbind(successes, failures)`` the response is the successes.
+    """
+    parsed = parse_formula(formula, counts=any_response)
     frame = _template(design)
     require_model_columns(parsed, frame)
-    rows = read_rows(parsed, ImputedData.from_frames([frame]))
+    rows = read_rows(parsed, ImputedData.from_frames([frame]), any_response=any_response)
     check_groups(rows)
     _check_factors(design, rows)
     names = rows.fixed.names
@@ -153,7 +171,7 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
     model = ArrayModel(
         names=names,
         parameters=parameters,
-        response=_checked(parsed.response_tree),
+        response=_checked(counted(parsed.response_tree)[0]),
         offsets=tuple(_checked(tree) for tree in parsed.offset_trees),
         fixed=fixed,
         constants=_constants(fixed, 0),
@@ -166,7 +184,12 @@ def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[A
         tuple(host_leaf(part[:size]) for part in of_factor) for of_factor, size in zip(layout.index, exact, strict=True)
     )
     _compare(model, rows, layout, frame)
-    return model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors)
+    return Reading(model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors), rows, layout)
+
+
+def counted(response: Node) -> tuple[Node, ...]:
+    """Successes and failures of a response of both; otherwise the response."""
+    return response.args if isinstance(response, Call) and response.func == "cbind" else (response,)
 
 
 def _template(design: MultilevelDesign) -> pd.DataFrame:
@@ -277,7 +300,8 @@ def _compare(model: ArrayModel, rows: ModelRows, layout: Layout, frame: pd.DataF
         found = [model.fixed_of(arrays), *model.random_of(arrays)]
         y = np.asarray(model.response_of(arrays))
     offset = 0.0 if rows.offset is None else rows.offset.values
-    known = [rows.x.values, *z_columns(rows, layout, 0), (rows.y.values - offset)[:, None]]
+    own = rows.y.values.reshape(len(y), -1)[:, 0] - offset
+    known = [rows.x.values, *z_columns(rows, layout, 0), own[:, None]]
     for ours, theirs in zip([*map(np.asarray, found), y[:, None]], known, strict=True):
         if not np.allclose(ours, theirs, rtol=AGREEMENT, atol=AGREEMENT):
             raise SimulationError(

@@ -16,6 +16,8 @@ from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
 from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
+from .glmm_model import GlmmModel, TiledRows
+from .glmm_pipeline import analyse_glmm, compile_glmm_ahead
 from .pipeline import (
     Analysis,
     AnalysisOptions,
@@ -41,14 +43,19 @@ class Job(NamedTuple):
     """
 
     columns: ReplicationColumns
-    groups: Groups
+    groups: Groups | TiledRows
     analysis: Analysis
     threads: int
     size: int
 
 
 def make_job(
-    columns: ReplicationColumns, groups: Groups, model: ArrayModel, treatment: Treatment, dfcom: Ddf, full: int
+    columns: ReplicationColumns,
+    groups: Groups | TiledRows,
+    model: ArrayModel,
+    treatment: Treatment,
+    dfcom: Ddf,
+    full: int,
 ) -> Job:
     """A job in chunks that suit a ``full`` batch of the same study: a last, smaller one is filled up."""
     r, n = columns.rows.shape
@@ -76,17 +83,20 @@ def threads_of(model: ArrayModel) -> int:
 def programs(keys: Any, job: Job) -> list[Future[Any]]:
     """The compiled programs for one chunk of a batch, begun."""
     own, columns = jax.tree.map(lambda leaf: shape_of(leaf, job.size), (keys, job.columns))
-    return compile_ahead(own, columns, job.groups, job.analysis)
+    begin: Any = compile_glmm_ahead if isinstance(job.analysis.model, GlmmModel) else compile_ahead
+    begun: list[Future[Any]] = begin(own, columns, job.groups, job.analysis)
+    return begun
 
 
 def in_chunks(keys: jax.Array, job: Job) -> Findings:
     """Run the compiled program on chunks of replications: one per thread, or one for all devices."""
     r = job.columns.rows.shape[0]
     devices = tuple(jax.local_devices())
-    if len(devices) > 1:
-        program = partial(analyse_on, analysis=job.analysis, devices=devices)
-    else:
-        program = partial(analyse, analysis=job.analysis)
+    several: dict[str, Any] = {"devices": devices} if len(devices) > 1 else {}
+    lmm: Any = analyse_on if several else analyse
+    one: Any = analyse_glmm if isinstance(job.analysis.model, GlmmModel) else lmm
+    program = partial(one, analysis=job.analysis, **several)
+    if not several:
         for compiled in programs(keys, job):
             compiled.result()
     whole = job.size * len(devices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..design.syntax import variables
 from ..engine.conditioning import aliased_columns
 from ..errors import SimulationError
 from ..simulation.design import MultilevelDesign
+from ..simulation.outcomes import TRIALS
 from .array_columns import Product, array_products, categories_of
 
 EXAMPLE_ROWS = 400
@@ -38,7 +39,22 @@ def example_frame(design: MultilevelDesign) -> pd.DataFrame:
         else:
             columns[c.name] = codes if c.name in categories else rng.normal(c.mean, c.sd or 1.0, EXAMPLE_ROWS)
     groups = {factor.name: np.arange(EXAMPLE_ROWS) % 20 for factor in design.factors}
-    return pd.DataFrame(groups | columns | {design.response: rng.normal(size=EXAMPLE_ROWS)})
+    beside = {} if design.outcome is None or design.outcome.trials is None else {TRIALS: design.outcome.trials}
+    return pd.DataFrame(groups | columns | {design.response: rng.normal(size=EXAMPLE_ROWS)} | beside)
+
+
+def without_trials(design: MultilevelDesign, columns: Sequence[str]) -> list[str]:
+    """Columns of an analysis model that an imputation model may have: the number of trials is the same in all rows."""
+    return [name for name in columns if name != TRIALS or design.outcome is None]
+
+
+def check_outcome(design: MultilevelDesign, imputed: Collection[str], method: str) -> None:
+    """Refuse to impute an outcome that is not Gaussian by a normal model."""
+    if design.outcome is not None and design.response in imputed:
+        raise SimulationError(
+            f"Column {design.response!r} is a {design.outcome.family} outcome with missing cells, and {method} imputes "
+            "continuous columns: leave such rows out by CompleteCases, or impute them in a function of yours."
+        )
 
 
 def term_products(

@@ -16,7 +16,7 @@ from ..simulation.layout import layout_of, structure_of
 from .array_columns import product_names
 from .array_model import ArrayModel
 from .batch import BatchData
-from .imputation_terms import split_of, term_products
+from .imputation_terms import check_outcome, split_of, term_products, without_trials
 from .mixed_method import MixedModelMethod as MixedModelMethod
 from .pipeline import Treatment
 from .treatments import EmbTreatment, JointTreatment, Listwise, Whole
@@ -34,6 +34,8 @@ class CompleteData(MixedModelMethod):
     --------
     >>> CompleteData(model="y ~ x + (1 | g)").reml
     True
+    >>> CompleteData(model="y ~ x + (1 | g)", family="poisson").n_quad
+    1
     """
 
     def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
@@ -100,7 +102,8 @@ class EMB(MixedModelMethod):
 
     def _names(self, design: MultilevelDesign, columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Columns that enter as they are, and terms of complete ones."""
-        given = [name for name in columns if name != self.by] if self.columns is None else self.columns
+        used = without_trials(design, columns)
+        given = [name for name in used if name != self.by] if self.columns is None else self.columns
         plain = {design.response, *(c.name for c in design.covariates if not c.levels)}
         return tuple(name for name in given if name in plain), tuple(name for name in given if name not in plain)
 
@@ -123,6 +126,7 @@ class EMB(MixedModelMethod):
             raise SimulationError(f"by= and columns= both name {self.by!r}: within a level it has one value.")
         _check_left(model, batch.mask, numbers, "columns=")
         incomplete = tuple(name for name in numbers if name in batch.mask)
+        check_outcome(batch.design, incomplete, "EMB")
         if not incomplete:
             return Whole()
         if len(incomplete) > MOST_INCOMPLETE:
@@ -217,7 +221,7 @@ class Joint(MixedModelMethod):
 
     def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
         cluster = self._cluster(batch)
-        targets, fixed = self._terms(model.columns, batch.mask)
+        targets, fixed = self._terms(without_trials(batch.design, model.columns), batch.mask)
         known = tuple(batch.complete.columns)
         checks.known(targets, known, "targets=")
         _check_left(model, batch.mask, targets, "targets=")
@@ -227,6 +231,7 @@ class Joint(MixedModelMethod):
             for what, terms in (("fixed=", fixed), ("random=", self.random))
         }
         lost = tuple(name for name in targets if name in batch.mask)
+        check_outcome(batch.design, lost, "Joint")
         if not lost:
             return Whole()
         for covariate in batch.design.covariates:
@@ -246,7 +251,7 @@ class Joint(MixedModelMethod):
     def imputation_model(
         self, design: MultilevelDesign, columns: Sequence[str], incomplete: Collection[str]
     ) -> ImputationModel | None:
-        targets, fixed = self._terms(columns, incomplete)
+        targets, fixed = self._terms(without_trials(design, columns), incomplete)
         imputed = tuple(name for name in targets if name in incomplete)
         cluster = self.cluster or design.factors[0].name
         return (

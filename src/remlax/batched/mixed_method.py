@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,12 +16,16 @@ from ..checks import Checks
 from ..data.imputation_model import ImputationModel
 from ..design.congenial import Lacking
 from ..errors import SimulationError
+from ..fitting.responses.family import read_family
+from ..glmm.families import Family
 from ..simulation.design import MultilevelDesign
+from ..simulation.fingerprint import LATER
 from ..simulation.layout import DesignShape, structure_of
 from ..simulation.measures import STATUSES
 from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, make_job, programs
+from .glmm_model import GlmmModel, TiledRows, read_glmm
 from .pipeline import Analysis, Findings, ReplicationColumns, Treatment
 
 checks = Checks(SimulationError)
@@ -28,25 +33,35 @@ checks = Checks(SimulationError)
 
 @dataclass(frozen=True, kw_only=True)
 class MixedModelMethod:
-    """Fits the study's model to every (completed) data set of a replication by REML, and pools.
+    """Fits the study's model to every (completed) data set of a replication, and pools.
 
     Parameters
     ----------
     model
         A formula; that of the study if None.
+    family, link
+        Distribution of the response, as of `remlax.glmer`; by default those of the design's ``outcome``, or "gaussian"
+        without one, which is a linear mixed model.
+    n_quad
+        Points of adaptive Gauss-Hermite quadrature of a generalised linear mixed model; 1 is the Laplace approximation.
     reml
-        REML or maximum likelihood.
+        REML or maximum likelihood, of a linear mixed model.
     dfcom
-        Complete-data degrees of freedom, as of ``pool``: "satterthwaite" (mean over the imputations),
-        "residual" (n - p), or a number, such as ``math.inf`` for Rubin's (1987) rules.
+        Complete-data degrees of freedom, as of ``pool``: "satterthwaite" (mean over the imputations), "residual"
+        (n - p; with a family n less all parameters), or a number, such as ``math.inf`` for Rubin's (1987) rules. A
+        generalised linear mixed model has no Satterthwaite df: there "satterthwaite" is ``math.inf``.
 
     Notes
     -----
-    Terms are the names of the coefficients (``Intercept``, ``x``, ``x:w``) and of the variance parameters
-    (``sd__Intercept|g``, ``cor__Intercept.x|g``, ``sigma``), which have no standard errors.
+    Terms are the names of the coefficients (``Intercept``, ``x``, ``x:w``) and of the other parameters
+    (``sd__Intercept|g``, ``cor__Intercept.x|g``, ``sigma``; with a family ``size``, ``shape`` or thresholds such as
+    ``low|high`` in the place of ``sigma``), which have no standard errors.
     """
 
     model: str | None = None
+    family: str | None = field(default=None, metadata=LATER)
+    link: str | None = field(default=None, metadata=LATER)
+    n_quad: int = field(default=1, metadata=LATER)
     reml: bool = True
     dfcom: Ddf = "satterthwaite"
 
@@ -54,6 +69,9 @@ class MixedModelMethod:
         if self.model is not None:
             checks.text(self.model, "model=")
         checks.flag(self.reml, "reml=")
+        checks.whole(self.n_quad, "n_quad=")
+        if self.family is not None and not _is_gaussian(self.family):
+            read_family(self.family, self.link)
         named = isinstance(self.dfcom, str) and self.dfcom in ("satterthwaite", "residual")
         number = isinstance(self.dfcom, int | float | np.number) and not isinstance(self.dfcom, bool)
         if not named and not (number and float(self.dfcom) > 0):
@@ -81,7 +99,14 @@ class MixedModelMethod:
         formula = self.model or batch.model
         if formula is None:
             raise SimulationError("A batched method needs a model: Study(model=...) or model= of the method.")
-        model, groups = _cached_model(structure_of(batch.design), _Design(batch.design), formula, self.reml)
+        family, dfcom = self._kind(batch.design)
+        shape, design = structure_of(batch.design), _Design(batch.design)
+        model: ArrayModel
+        groups: Groups | TiledRows
+        if family is None:
+            model, groups = _cached_model(shape, design, formula, self.reml)
+        else:
+            model, groups = _cached_glmm(shape, design, formula, family, self.n_quad)
         treatment = self._treatment(batch, model)
         names = dict.fromkeys((*model.columns, *getattr(treatment, "columns", ())))
         columns = ReplicationColumns(
@@ -90,7 +115,20 @@ class MixedModelMethod:
             batch.complete.weights,
             batch.complete.codes[self._cluster(batch)],
         )
-        return make_job(columns, groups, model, treatment, self.dfcom, batch.full)
+        return make_job(columns, groups, model, treatment, dfcom, batch.full)
+
+    def _kind(self, design: MultilevelDesign) -> tuple[Family | None, Ddf]:
+        """Family of the model, None for a linear mixed model, and complete-data degrees of freedom."""
+        outcome = design.outcome
+        name = self.family or (None if outcome is None else outcome.family)
+        if name is None or _is_gaussian(name):
+            if self.link is not None or self.n_quad != 1:
+                raise SimulationError(
+                    "link= and n_quad= are for generalised linear mixed models: give family=, or the design an outcome."
+                )
+            return None, self.dfcom
+        link = outcome.link if self.link is None and self.family is None and outcome is not None else self.link
+        return read_family(name, link), math.inf if self.dfcom == "satterthwaite" else self.dfcom
 
     def _cluster(self, batch: BatchData) -> str:
         """Grouping factor of the imputation model, if it has one."""
@@ -132,13 +170,25 @@ def _cached_model(structure: DesignShape, design: _Design, formula: str, reml: b
     return read_model(design.design, formula, reml=reml)
 
 
+@functools.lru_cache(maxsize=64)
+def _cached_glmm(
+    structure: DesignShape, design: _Design, formula: str, family: Family, n_quad: int
+) -> tuple[GlmmModel, TiledRows]:
+    return read_glmm(design.design, formula, family, n_quad)
+
+
+def _is_gaussian(family: object) -> bool:
+    return isinstance(family, str) and family.lower() == "gaussian"
+
+
 def _rows(found: Findings, analysis: Analysis) -> BatchRows:
     model, sets = analysis.model, analysis.treatment.sets
     nothing = np.full(found.parameters.shape, np.nan)
     pooled = found.pooled
     status = np.zeros(len(found.unusable), dtype=np.int64)
     nonconverged = np.asarray(found.unconverged) + np.asarray(found.exact)
-    for name, counts in (("singular", found.singular), ("nonconverged", nonconverged), ("failed", found.unusable)):
+    failed = np.asarray(found.unusable) + (0 if found.endless is None else np.asarray(found.endless))
+    for name, counts in (("singular", found.singular), ("nonconverged", nonconverged), ("failed", failed)):
         status[np.asarray(counts) > 0] = STATUSES.index(name)
     return BatchRows(
         terms=[*model.names, *model.parameters],
@@ -159,6 +209,7 @@ def _beside(left: Any, right: Any) -> np.ndarray:
 def _messages(found: Findings, sets: int) -> list[str]:
     """What went wrong in each replication; empty where nothing did."""
     texts = (
+        (() if found.endless is None else found.endless, "no maximum"),
         (found.unusable, "no estimates (imputation or fit failed, or the model is not identified)"),
         (found.unconverged, "not converged"),
         (found.exact, "no residual variance"),
@@ -168,5 +219,7 @@ def _messages(found: Findings, sets: int) -> list[str]:
     for counts, text in texts:
         for i in np.flatnonzero(np.asarray(counts)):
             said = text if sets == 1 else f"{text} in {counts[i]} of {sets} imputations"
+            if text == "no maximum":
+                said = f"{said}: {found.reasons[i]}"
             out[i] = f"{out[i]}; {said}" if out[i] else said
     return out

@@ -84,9 +84,9 @@ class Analysis(NamedTuple):
 class Findings(NamedTuple):
     """Findings of R replications.
 
-    pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD;
-    evaluations (R,): the most of any fit; unusable, unconverged, exact (without residual variance), singular (R,): how
-    many of the K fits were so.
+    pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD (or size,
+    shape, thresholds); evaluations (R,): the most of any fit; unusable, unconverged, exact (without residual variance),
+    singular, endless (without a maximum) (R,): how many of the K fits were so; reasons (R,): why the first is endless.
     """
 
     pooled: Pooled
@@ -96,6 +96,8 @@ class Findings(NamedTuple):
     unconverged: Array
     exact: Array
     singular: Array
+    endless: Any = None
+    reasons: Any = None
 
 
 def analyse(keys: Array, columns: ReplicationColumns, groups: Groups, analysis: Analysis) -> Findings:
@@ -145,14 +147,19 @@ def analyse_on(
 
     The devices run for themselves: none waits for the slowest fit of another.
     """
+    found: Findings = on_devices(functools.partial(analyse, analysis=analysis), devices)(keys, columns, groups)
+    return found
+
+
+def on_devices(function: Callable[..., Any], devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+    """Share the replications of a function of (keys, columns, groups) among devices."""
     mesh = Mesh(np.array(devices), ("replications",))
     spec: Callable[..., PartitionSpec] = PartitionSpec  # JAX gives it no types
     own, whole = spec("replications"), spec()
-
-    share = functools.partial(analyse, analysis=analysis)
-    sharded = jax.shard_map(share, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False)
-    found: Findings = sharded(keys, columns, groups)
-    return found
+    shared: Callable[..., Any] = jax.shard_map(
+        function, mesh=mesh, in_specs=(own, own, whole), out_specs=own, check_vma=False
+    )
+    return shared
 
 
 class DataSets(NamedTuple):
@@ -223,20 +230,11 @@ def _products(
     completed = treatment.complete(key, columns)
     shared, present = columns.values, completed.rows
 
-    def far(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
-        z = model.random_of({**shared, **imputed})
-        return tuple(far_means(part, present, ones) for part, ones in zip(z, model.shape.constants, strict=True))
-
-    def centred(own: Mapping[str, Array]) -> tuple[Array, ...]:
-        return tuple(part - mean[None] for part, mean in zip(model.random_of(own), means, strict=True))
-
-    def random(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
-        z = centred({**shared, **imputed})
-        return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
+    scales, means = random_units(completed, shared, model)
 
     def one(imputed: Mapping[str, Array]) -> RowProducts:
         own = {**shared, **imputed}
-        z = tuple(part / scale[None] for part, scale in zip(centred(own), scales, strict=True))
+        z = inner_columns(model.random_of(own), scales, means)
         x = model.fixed_of(own)
         mean = far_means(x, present, model.constants)
         found = row_products(
@@ -246,14 +244,35 @@ def _products(
         rotation = rotation._replace(inverse=back @ rotation.inverse, ols=back @ rotation.ols)
         return found._replace(rotation=rotation)
 
+    products: RowProducts = jax.vmap(lambda imputed, _: one(imputed))(completed.imputed, completed.n_sets)
+    return products, (scales, means)
+
+
+def random_units(completed: Completed, shared: Mapping[str, Array], model: ArrayModel) -> Units:
+    """Scales and means of the columns of Z, the same for the K data sets of a replication."""
+    present = completed.rows
+
+    def far(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
+        z = model.random_of({**shared, **imputed})
+        return tuple(far_means(part, present, ones) for part, ones in zip(z, model.shape.constants, strict=True))
+
+    def random(imputed: Mapping[str, Array], _: Array) -> tuple[Array, ...]:
+        columns = model.random_of({**shared, **imputed})
+        z = [part - mean[None] for part, mean in zip(columns, means, strict=True)]
+        return tuple(jnp.sum(jnp.where(present[:, None], part, 0.0) ** 2, axis=0) for part in z)
+
     # any constants serve: those of all K data sets are the same, as the scales are
     means = tuple(jnp.mean(part, axis=0) for part in jax.vmap(far)(completed.imputed, completed.n_sets))
     squares = jax.vmap(random)(completed.imputed, completed.n_sets)
     rows = jnp.sum(present.astype(squares[0].dtype))
     scales = tuple(jnp.sqrt(jnp.mean(part, axis=0) / rows) for part in squares)
-    scales = tuple(jnp.where(scale > 0, scale, jnp.ones_like(scale)) for scale in scales)
-    products: RowProducts = jax.vmap(lambda imputed, _: one(imputed))(completed.imputed, completed.n_sets)
-    return products, (scales, means)
+    return tuple(jnp.where(scale > 0, scale, jnp.ones_like(scale)) for scale in scales), means
+
+
+def inner_columns(z: tuple[Array, ...], scales: tuple[Array, ...], means: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Columns of Z (n, q) per factor without their means and divided by their scales."""
+    parts = zip(z, scales, means, strict=True)
+    return tuple((part - mean[None]) / scale[None] for part, scale, mean in parts)
 
 
 def far_means(columns: Array, present: Array, constants: tuple[int, ...]) -> Array:
@@ -283,6 +302,11 @@ def not_centred(means: Array, constants: tuple[int, ...]) -> Array:
 
 def _parameters(found: Estimates, means: tuple[Array, ...], model: ModelShape) -> Array:
     """SDs, correlations and the residual SD of every data set, (m, r)."""
+    return jnp.stack([*random_parameters(found.roots, means, model), found.sigma], axis=1)
+
+
+def random_parameters(roots: tuple[Array, ...], means: tuple[Array, ...], model: ModelShape) -> list[Array]:
+    """SDs and correlations, (m,) each, from roots of the covariances of the columns without their means (m, q, q)."""
 
     def outside(root: Array, mean: Array, ones: tuple[int, ...]) -> Array:
         turned = not_centred(mean, ones) @ root
@@ -290,7 +314,7 @@ def _parameters(found: Estimates, means: tuple[Array, ...], model: ModelShape) -
 
     covariance = [
         jax.vmap(functools.partial(outside, ones=ones))(root, mean)
-        for root, mean, ones in zip(found.roots, means, model.constants, strict=True)
+        for root, mean, ones in zip(roots, means, model.constants, strict=True)
     ]
     out = []
     for f, i, j in model.pairs:
@@ -299,7 +323,7 @@ def _parameters(found: Estimates, means: tuple[Array, ...], model: ModelShape) -
             out.append(jnp.sqrt(own[:, i, i]))
         else:
             out.append(own[:, i, j] / jnp.sqrt(own[:, i, i] * own[:, j, j]))
-    return jnp.stack([*out, found.sigma], axis=1)
+    return out
 
 
 def _pool(optimum: Optimum, found: Estimates, parameters: Array, pivots: Array, options: AnalysisOptions) -> Findings:

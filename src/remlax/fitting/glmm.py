@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -27,7 +27,7 @@ from .find_redundancy import find_redundancies
 from .fit import Fitted, Modes
 from .glmm_rows import centre_of, fixed_columns, glmm_batch, glmm_structure, make_cells
 from .layout import make_layout
-from .no_maximum import without_maximum
+from .no_maximum import JudgedSets, without_maximum
 from .redundancy import Redundancies
 from .responses.distribution import RowDistribution, inverse_link
 from .responses.nodes import check_nodes
@@ -39,6 +39,8 @@ SPREADS = (0.2, 3.0, 0.05)
 FLAT = 1e-9
 # share of such a direction that may be of other parameters, and the least eigenvalue that is believed
 OUTSIDE, LEAST_VALUE = 1e-3, 1e-15
+# an optimum, and what there is beside it: a Description or nothing
+Ends = tuple[Optimum, Any]
 # logarithm of a size that cannot be told from infinity
 LARGE_LOG_SIZE = MOST_LOG_SIZE - 0.5
 
@@ -118,10 +120,8 @@ class GlmmFitted(Fitted):
 
     @property
     def shape_names(self) -> tuple[str, ...]:
-        """Size of a negative binomial response, shape of a gamma one, or thresholds of an ordinal one."""
-        if self.family.name == "ordinal":
-            return self.response.shape_names
-        return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
+        """Names of the shape parameters."""
+        return self.response.shape_names
 
     @cached_property
     def redundancies(self) -> Redundancies:
@@ -133,7 +133,7 @@ class GlmmFitted(Fitted):
         """Information about theta; none about sigma, which is known, and no derivatives of vcov(beta): NaN."""
         n, d, p = self.n_sets, self.theta_map.n_theta, len(self.model.keep)
         hess = np.zeros((n, d + 1, d + 1))
-        hess[:, :d, :d] = 2 * _inverse(self.joint[:, :d, :d], d)
+        hess[:, :d, :d] = 2 * inverse_information(self.joint[:, :d, :d], d)
         return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
 
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
@@ -234,34 +234,37 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
 
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
-    """Optimise all data sets jointly, those that failed again from other starts."""
-    best = _fit_once(model.batch, optimizer, 1.0)
+    """Fit all data sets, and express what was found in the user's units."""
+    return described(model, response, optimizer, *optimised(model.batch, optimizer))
+
+
+def optimised(batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit) -> Ends:
+    """Optimise all data sets jointly, those that failed again from other starts; ``kernel`` takes what `fit` does."""
+    best = _fit_once(batch, optimizer, 1.0, kernel)
     for spread in SPREADS:
         which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
         if not len(which):
             break
-        best = _take_better(best, which, _fit_once(model.batch.take(which), optimizer, spread, some=True))
-    return described(model, response, optimizer, *best)
+        best = _take_better(best, which, _fit_once(batch.take(which), optimizer, spread, kernel, some=True))
+    return best
 
 
 def _fit_once(
-    batch: Batch, optimizer: LBFGS | Newton, spread: float, *, some: bool = False
-) -> tuple[Optimum, Description]:
+    batch: Batch, optimizer: LBFGS | Newton, spread: float, kernel: Callable[..., Ends], *, some: bool = False
+) -> Ends:
     structure = cast(GlmmStructure, batch.structure)
     newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
     arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
     if isinstance(optimizer, Newton):
-        return run(fit, batch, *arguments, some=some)
-    return run(fit, batch, *arguments, some=some, options=optimizer)
-
-
-Ends = tuple[Optimum, Description]
+        return run(kernel, batch, *arguments, some=some)
+    return run(kernel, batch, *arguments, some=some, options=optimizer)
 
 
 def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
     old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
-    better = is_better(old[0], other[0])
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        better = is_better(old[0], other[0])
     kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
     kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
 
@@ -286,17 +289,24 @@ def described(
     hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
     moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
     used = _without_padding(structure, p)
-    joint = _inverse(hess[:, used][:, :, used] / 2, d)
+    joint = inverse_information(hess[:, used][:, :, used] / 2, d)
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
-    rx = np.einsum("kia,kab,kjb->kij", inverse, _inverse(np.asarray(description.information)[:, :p, :p]), inverse)
+    rx = np.einsum(
+        "kia,kab,kjb->kij", inverse, inverse_information(np.asarray(description.information)[:, :p, :p]), inverse
+    )
     beta = np.einsum("kij,kj->ki", inverse, parameters[:, d : d + p])
     centre = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
     shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
     variances = np.einsum("kii->ki", joint)[:, d : None if structure.family.name == "ordinal" else d + p]
     errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
-    endless = without_maximum(model, response, opt, errors)
+
+    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
+
+    sets = JudgedSets(model.batch, tuple(model.fixed_names), response.levels, model.rows.labels, own_rows)
+    endless = without_maximum(sets, opt, errors)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
@@ -337,7 +347,7 @@ def _signed(theta: np.ndarray, theta_map: ThetaMap) -> tuple[np.ndarray, np.ndar
     return out, np.where(np.isclose(out, -theta, rtol=1e-12, atol=0.0) & (theta != 0), -1.0, 1.0)
 
 
-def _inverse(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
+def inverse_information(matrices: np.ndarray, n_theta: int = 0) -> np.ndarray:
     """Inverses of symmetric matrices (K, n, n); NaN where not finite.
 
     Directions among the first ``n_theta`` parameters in which the matrix is flat, as where a covariance matrix is zero

@@ -98,6 +98,13 @@ def fit(
     return optimum, _describe(end, problem)
 
 
+def optimum_alone(
+    parameters: Float[Array, " parameters"], spread: Float[Array, ""], max_iter: Int[Array, ""], problem: Glmm
+) -> tuple[Optimum, tuple[()]]:
+    """Fit as `fit` does, without a description of where the fit ended."""
+    return fit(parameters, spread, max_iter, problem)[0], ()
+
+
 def deviance_at(parameters: Float[Array, " parameters"], problem: Glmm) -> Float[Array, ""]:
     """-2 log L at any parameters."""
     point = at_modes(parameters, zero_effects(problem.structure, parameters.dtype), problem)

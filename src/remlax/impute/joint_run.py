@@ -24,7 +24,7 @@ from .arguments import checks
 from .columns import ColumnCode, FloatArray, fill, slots
 from .joint_model import JointModel, Targets
 from .joint_outcome import OutcomeModel, outcome_values
-from .kernels.compatible import CompatibleState, Monomials, Outcome
+from .kernels.compatible import CompatibleState, Monomials, OutcomeArrays
 from .kernels.draws import KnownCells
 from .kernels.joint import JointState
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
@@ -125,7 +125,7 @@ class Chains:
     rows: npt.NDArray[np.intp]
     done: int
     burn: int
-    outcome: Outcome | None
+    outcome: OutcomeArrays | None
     terms: Monomials
 
     @property
@@ -219,7 +219,7 @@ def start(
         base = seeded(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
         cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
-        outcome: Outcome | None = None
+        outcome: OutcomeArrays | None = None
         terms = Monomials((), ())
         if model.outcome is not None:
             outcome = _load_outcome(model.outcome, model, rows, len(data.y), prior)
@@ -230,7 +230,7 @@ def start(
 
 def _load_outcome(
     own: OutcomeModel, model: JointModel, rows: npt.NDArray[np.intp], size: int, prior: JointPrior
-) -> Outcome:
+) -> OutcomeArrays:
     """Arrays of the outcome's model; its priors have identity scales as far as those of `prior` are matrices."""
     n, q = len(own.y), own.random.shape[1]
     places = np.full(size, n)
@@ -240,7 +240,7 @@ def _load_outcome(
     cluster = model.cluster.astype(np.int32)
     host = (np.nan_to_num(own.y), np.isnan(own.y), own.fixed, own.random, own.targets, places, cluster)
     arrays: tuple[Array, Array, Array, Array, Array, Array, Array] = jax.tree.map(jnp.asarray, host)
-    return Outcome(*arrays, priors=law.arrays(1, q))
+    return OutcomeArrays(*arrays, priors=law.arrays(1, q))
 
 
 def run_sweeps(chains: Chains, sweeps: int, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ..checks import Checks
 from ..errors import SimulationError
 from .covariates import ROUNDING, Covariate, effect_columns
+from .fingerprint import LATER
 from .laws import Distribution, Drawn
+from .outcomes import TRIALS, Outcome
 
 checks = Checks(SimulationError)
 
@@ -124,7 +126,7 @@ class RandomTerm:
 
 @dataclass(frozen=True)
 class MultilevelDesign:
-    """Multilevel data: y = X beta + Z b + e.
+    """Multilevel data: y = X beta + Z b + e, or an outcome that is not Gaussian, given X beta + Z b.
 
     Parameters
     ----------
@@ -137,13 +139,15 @@ class MultilevelDesign:
     random
         Random effects.
     sigma
-        SD of the errors.
+        SD of the errors; left out where there is an ``outcome``.
     covariates
         Covariates.
     error
         Law of the errors.
     response
         Column of y.
+    outcome
+        Distribution of a binary outcome, a count, a positive amount or ordered categories; None: Gaussian.
 
     Raises
     ------
@@ -158,16 +162,22 @@ class MultilevelDesign:
     ...     random=[RandomTerm("school", {"1": 0.6})], sigma=1.0, covariates=[Covariate("x")])
     >>> design.n_rows
     300
+    >>> from remlax.simulation.outcomes import Outcome
+    >>> counts = MultilevelDesign(
+    ...     [Factor("school", 30)], 10, {"1": 0.5}, [RandomTerm("school", {"1": 0.6})], outcome=Outcome("poisson"))
+    >>> counts.outcome.link
+    'log'
     """
 
     factors: Sequence[Factor]
     size: int | Drawn
     beta: Mapping[str, float]
     random: Sequence[RandomTerm]
-    sigma: float
+    sigma: float | None = None
     covariates: Sequence[Covariate] = ()
     error: Distribution = field(default_factory=Distribution)
     response: str = "y"
+    outcome: Outcome | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, kind in (("factors", Factor), ("random", RandomTerm), ("covariates", Covariate)):
@@ -214,7 +224,8 @@ def _check(design: MultilevelDesign) -> None:
     names = [factor.name for factor in design.factors]
     columns = [covariate.name for covariate in design.covariates]
     dummies = [name for covariate in design.covariates for name in covariate.dummies]
-    _no_twins([*names, *columns, *dummies, checks.text(design.response, "response=")], "Column")
+    own = [checks.text(design.response, "response="), *_check_outcome(design)]
+    _no_twins([*names, *columns, *dummies, *own], "Column")
     _no_twins([f"{term} of {part.factor}" for part in design.random for term in part.sd], "The random effect")
     _check_count(design.size, "size=, the number of rows of every cell,")
     for i, factor in enumerate(design.factors):
@@ -231,8 +242,23 @@ def _check(design: MultilevelDesign) -> None:
                 raise SimulationError(f"Term {term!r}: {covariate.name!r} has levels; name their effects, {named}.")
         checks.known(columns_of(term), effect_columns(design.covariates), f"Term {term!r}", "covariates")
     checks.known([part.factor for part in design.random], names, "A random term")
-    checks.number(design.sigma, "sigma=", 0)
+
+
+def _check_outcome(design: MultilevelDesign) -> list[str]:
+    """Check what the response is given the linear predictor; columns that stand beside it."""
     checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")
+    outcome = design.outcome
+    if outcome is None:
+        if design.sigma is None:
+            raise SimulationError("A Gaussian response needs sigma=, the SD of its errors; others have an outcome=.")
+        checks.number(design.sigma, "sigma=", 0)
+        return []
+    checks.a(outcome, Outcome, "outcome=", "Outcome('binomial') or the like")
+    if design.sigma is not None or design.error != Distribution():
+        raise SimulationError(f"An outcome of family {outcome.family!r} has no errors: leave out sigma= and error=.")
+    if outcome.family == "ordinal" and INTERCEPT in design.beta:
+        raise SimulationError("An ordinal outcome has thresholds in the place of an intercept: leave it out of beta=.")
+    return [] if outcome.trials is None else [TRIALS]
 
 
 def _check_covariate(covariate: Covariate, design: MultilevelDesign) -> None:

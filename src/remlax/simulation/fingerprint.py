@@ -26,6 +26,9 @@ import pandas as pd
 
 from ..errors import SimulationError
 
+# of dataclass fields that version 0.1 did not have: at their default they leave hashes as they were
+LATER = {"later": True}
+
 
 def canonical_json(value: object) -> str:
     """Write a value as JSON in one and only one way; a SimulationError if it has no stable form or holds NaN.
@@ -159,7 +162,8 @@ def _number(value: float, met: _Met) -> int | float | str:
 def _object(value: Any, met: _Met) -> dict[str, Any]:
     """A dataclass, code, or any object with attributes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _plain(getattr(value, field.name), met) for field in dataclasses.fields(value)}
+        own = [field for field in dataclasses.fields(value) if not _unused(field, getattr(value, field.name))]
+        fields = {field.name: _plain(getattr(value, field.name), met) for field in own}
         return {"type": type(value).__qualname__, "fields": fields, **_class(type(value), met)}
     if isinstance(value, functools.partial):
         return {"partial": _plain([value.func, value.args, value.keywords], met)}
@@ -176,6 +180,11 @@ def _object(value: Any, met: _Met) -> dict[str, Any]:
     if hasattr(value, "__dict__"):
         return {"type": type(value).__qualname__, "fields": _plain(vars(value), met), **_class(type(value), met)}
     raise SimulationError(f"{value!r} has no stable form; use numbers, strings, lists, dicts or dataclasses.")
+
+
+def _unused(field: dataclasses.Field[Any], value: object) -> bool:
+    """Whether a field is a later one, and has its default."""
+    return "later" in field.metadata and value == field.default
 
 
 def _class(kind: type, met: _Met) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from ..checks import Checks
-from ..design.formula import parse_formula
+from ..design.formula import MixedFormula, parse_formula
 from ..design.model_matrix import model_matrix
-from ..design.tree import Expression
+from ..design.tree import Call, Expression, Name
 from ..errors import SimulationError
 from .covariates import Covariate, effect_columns
 from .design import Factor, MultilevelDesign, RandomTerm
 from .laws import Distribution, Drawn
+from .outcomes import TRIALS, Outcome
 
 checks = Checks(SimulationError)
 
@@ -27,25 +28,28 @@ def design_from_formula(
     *,
     beta: Values,
     sd: Mapping[str, Values],
-    sigma: float,
+    sigma: float | None = None,
     factors: Sequence[Factor],
     size: int | Drawn,
     covariates: Sequence[Covariate] = (),
     correlation: Mapping[str, float | Sequence[Sequence[float]]] | None = None,
     distribution: Mapping[str, Distribution] | None = None,
     error: Distribution | None = None,
+    outcome: Outcome | None = None,
 ) -> MultilevelDesign:
     """Describe multilevel data by a formula and its parameters.
 
     Parameters
     ----------
     formula
-        Such as ``"y ~ x * w + (1 + x | g)"``: covariates and their products.
+        Such as ``"y ~ x * w + (1 + x | g)"``: covariates and their products; with trials
+        ``"cbind(y, trials - y) ~ x + (1 | g)"``.
     beta
-        Fixed effects, by term or in the order of the coefficients; "Intercept" names the intercept.
+        Fixed effects, by term or in the order of the coefficients; "Intercept" names the intercept, which an ordinal
+        outcome does not have.
     sd
         {grouping factor: SDs of its random effects}, by term or in order.
-    sigma, factors, size, covariates, error
+    sigma, factors, size, covariates, error, outcome
         As of `MultilevelDesign`.
     correlation, distribution
         By grouping factor, as of `RandomTerm`.
@@ -65,7 +69,7 @@ def design_from_formula(
     >>> design.beta, design.random[0].sd
     ({'(Intercept)': 1.0, 'x': 0.5}, {'(Intercept)': 0.6, 'x': 0.3})
     """
-    parsed = parse_formula(formula)
+    parsed = parse_formula(formula, counts=True)
     if parsed.offsets:
         raise SimulationError("A design has no offset: leave it out of the formula.")
     for covariate in checks.listed(covariates, "covariates=", "Covariate(...)"):
@@ -88,16 +92,33 @@ def design_from_formula(
                 (distribution or {}).get(name, Distribution()),
             )
         )
+    fixed = _terms(parsed.fixed_tree, frame, known)
+    if isinstance(outcome, Outcome) and outcome.family == "ordinal":
+        fixed = [name for name in fixed if name != "Intercept"]
     return MultilevelDesign(
         factors,
         size,
-        _named(beta, _terms(parsed.fixed_tree, frame, known), "beta="),
+        _named(beta, fixed, "beta="),
         random,
         sigma,
         covariates,
         Distribution() if error is None else error,
-        parsed.response,
+        _response(parsed),
+        outcome,
     )
+
+
+def _response(parsed: MixedFormula) -> str:
+    """Column of the response; of successes and failures that of the successes."""
+    match parsed.response_tree:
+        case Call("cbind", (Name(successes), failures), _) if failures.text == f"{TRIALS} - {successes}":
+            return successes
+        case Call("cbind"):
+            raise SimulationError(
+                f"A design draws successes, and has their number of trials in the column {TRIALS!r}: write "
+                f"cbind(y, {TRIALS} - y)."
+            )
+    return parsed.response
 
 
 def _example(covariates: Sequence[Covariate]) -> pd.DataFrame:

@@ -20,10 +20,12 @@ from ..fitting.memory import available_bytes, human_bytes
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import DesignRows, DesignShape, Values, layout_of, structure_of, values_of
+from .outcomes import COUNTS, TRIALS, draw_outcome
 
 checks = Checks(SimulationError)
 
 CHUNK = 32  # replications that a study makes at a time
+FOR_OUTCOME = 4  # of the parts of a key; a Gaussian design has four
 
 
 @partial(
@@ -39,7 +41,7 @@ class SimulatedData:
     ----------
     columns
         Covariates and response by name, (n,); 0 in rows that are padding. Of a covariate with levels: the place of
-        the row's level among them, from 0.
+        the row's level among them, from 0; so of an ordinal response.
     codes
         Level of each grouping factor by name, (n,) integers from 0; unique over parents for nested factors.
     weights
@@ -128,12 +130,13 @@ def simulate_frames(design: MultilevelDesign, replications: int = 1, *, seed: in
     -------
     list of DataFrame
         Columns: factors (integers from 0), covariates (those with levels as categories), response; no rows of
-        padding.
+        padding. Binary outcomes and counts are integers, ordinal ones ordered categories; a column ``trials`` stands
+        beside successes.
 
     Raises
     ------
     SimulationError
-        The seed is out of range.
+        The seed is out of range, or a count has no finite mean.
 
     Examples
     --------
@@ -172,14 +175,24 @@ def _check_keys(given: object, axes: int) -> None:
 
 def frames(data: SimulatedData, design: MultilevelDesign) -> Iterator[pd.DataFrame]:
     """Turn a batch of arrays into data frames, one per replication, without rows of padding."""
-    order = [*(f.name for f in design.factors), *(c.name for c in design.covariates), design.response]
+    outcome, response = design.outcome, design.response
+    beside = [TRIALS] if TRIALS in data.columns and outcome is not None else []
+    order = [*(f.name for f in design.factors), *(c.name for c in design.covariates), response, *beside]
     arrays = {name: np.asarray((data.codes | data.columns)[name]) for name in order}
     whole = {c.name for c in design.covariates if c.kind != "normal"} | set(data.codes)
     levels = {c.name: c.levels for c in design.covariates if c.levels}
+    if outcome is not None:
+        if not np.isfinite(arrays[response]).all():
+            raise SimulationError(f"Means of {response!r} are too large to draw counts: lower beta= or SDs.")
+        whole |= {response, *beside} if outcome.family in COUNTS else set()
+        levels |= {response: outcome.levels} if outcome.levels else {}
     for i, weights in enumerate(np.asarray(data.weights)):
         kept: dict[str, Any] = {name: x[i][weights > 0] for name, x in arrays.items()}
         kept |= {name: kept[name].astype(np.int64) for name in whole}
-        kept |= {name: pd.Categorical.from_codes(kept[name], pd.Index(own)) for name, own in levels.items()}
+        kept |= {
+            name: pd.Categorical.from_codes(kept[name].astype(np.int64), pd.Index(own), ordered=name == response)
+            for name, own in levels.items()
+        }
         yield pd.DataFrame(kept)
 
 
@@ -195,12 +208,19 @@ def _generate(key: jax.Array, values: Values, shape: DesignShape) -> SimulatedDa
     columns = _covariates(normals, values, codes, real, layout, shape)
     terms = columns | _dummies(columns, shape, dtype)
     effects = _effects(normals, gammas, values, layout, shape)
-    y = values.sigma * _standard(normals, gammas, (n, 1), shape.error, values.laws[-1])[:, 0]
+    if shape.outcome is None:
+        y = values.sigma * _standard(normals, gammas, (n, 1), shape.error, values.laws[-1])[:, 0]
+    else:
+        y = jnp.zeros(n, dtype)
     for term, beta in zip(shape.fixed, values.beta, strict=True):
         y = y + beta * _product(term, terms, n, dtype)
     for random, effect in zip(shape.random, effects, strict=True):
         for j, term in enumerate(random.terms):
             y = y + effect[codes[random.factor], j] * _product(term, terms, n, dtype)
+    if shape.outcome is not None:
+        y = draw_outcome(jax.random.fold_in(key, FOR_OUTCOME), y, values.outcome, shape.outcome)
+        if shape.outcome.trials:
+            columns = columns | {TRIALS: jnp.broadcast_to(values.outcome[-1], (n,))}
     columns = columns | {shape.response: y}
     return SimulatedData(
         columns={name: jnp.where(real, x, jnp.zeros((), dtype)) for name, x in columns.items()},
@@ -225,7 +245,7 @@ def _normals(key: jax.Array, layout: DesignRows, shape: DesignShape, dtype: jnp.
         for place in (*c.above, c.level)
     ]
     sizes += [layout.levels[r.factor] * len(r.terms) for r in shape.random if r.kind != "gamma"]
-    sizes += [n] * (shape.error != "gamma")
+    sizes += [n] * (shape.error != "gamma" and shape.outcome is None)
     draws = jax.random.normal(key, (sum(sizes),), dtype=dtype)
     return iter(jnp.split(draws, np.cumsum(sizes)))
 

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from .covariates import Covariate
 from .design import MultilevelDesign, columns_of, highest
 from .laws import Drawn
+from .outcomes import OutcomeShape, outcome_numbers, outcome_shape
 
 
 class FactorShape(NamedTuple):
@@ -58,6 +59,7 @@ class DesignShape(NamedTuple):
     random: tuple[RandomShape, ...]
     error: str
     response: str
+    outcome: OutcomeShape | None
 
 
 class Values(NamedTuple):
@@ -70,6 +72,7 @@ class Values(NamedTuple):
     roots: tuple[jax.Array, ...]  # (q, q) with root root' = covariance of the effects
     laws: tuple[jax.Array, ...]  # parameter of each term's law; last: the errors'
     sigma: jax.Array
+    outcome: jax.Array  # size, shape or thresholds, then trials; empty without an outcome
 
 
 def structure_of(design: MultilevelDesign) -> DesignShape:
@@ -95,6 +98,7 @@ def structure_of(design: MultilevelDesign) -> DesignShape:
         ),
         error=design.error.kind,
         response=design.response,
+        outcome=None if design.outcome is None else outcome_shape(design.outcome),
     )
 
 
@@ -115,7 +119,8 @@ def values_of(design: MultilevelDesign) -> Values:
         beta=tuple(array(value) for value in design.beta.values()),
         roots=tuple(array(_root(term.covariance)) for term in design.random),
         laws=tuple(array(1.0 if law.kind == "normal" else law.parameter) for law in laws),
-        sigma=array(design.sigma),
+        sigma=array(0.0 if design.sigma is None else design.sigma),
+        outcome=array(outcome_numbers(design.outcome)),
     )
 
 

@@ -29,6 +29,7 @@ from ..simulation.generate import CHUNK, SimulatedData, frames, generate_batch
 from ..simulation.keys import Stream, generator, keys
 from ..simulation.layout import layout_of, structure_of
 from ..simulation.mechanisms import Mechanism, Stack, mask_of
+from ..simulation.outcomes import TRIALS
 from ..simulation.rows import Record, failed_records, method_records, tidy_rows
 from .specification import Context, FrameAmputer, FrameGenerator, FrameMethod, StudySpec
 from .store import Block
@@ -175,7 +176,9 @@ def _masks(
     levels = layout_of(structure_of(design)).levels
     names = [factor.name for factor in design.factors]
     categorical = frozenset(covariate.name for covariate in design.covariates if covariate.levels)
-    stack = Stack(data.columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0, categorical)
+    # the number of trials is part of the design
+    columns = {name: x for name, x in data.columns.items() if name != TRIALS or design.outcome is None}
+    stack = Stack(columns, data.codes, dict(zip(names, levels, strict=True)), data.weights > 0, categorical)
     return mask_of(mechanisms, own, stack)
 
 

@@ -51,9 +51,9 @@ class GlmmResponse:
 
     @property
     def shape_names(self) -> tuple[str, ...]:
-        """Names of the thresholds of an ordinal response, as those of clmm in R: ``"low|middle"``."""
+        """Size (negative binomial), shape (gamma), or thresholds as clmm in R names them, ``"low|middle"``."""
         if self.family.name != "ordinal":
-            return ()
+            return {"negative-binomial": ("size",), "gamma": ("shape",)}.get(self.family.name, ())
         return tuple(f"{below}|{above}" for below, above in pairwise(self.levels))
 
 

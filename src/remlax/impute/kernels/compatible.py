@@ -30,7 +30,7 @@ class Monomials(NamedTuple):
     powers: tuple[tuple[int, ...], ...]
 
 
-class Outcome(NamedTuple):
+class OutcomeArrays(NamedTuple):
     """The outcome's model: y (n,) standardised, missing (n,), fixed (n, p, M) and random (n, q, M) coefficients of
     the monomials, targets (n, K), rows (k,) of the joint model's active rows (n or more: none), cluster (n,), priors.
     """
@@ -56,7 +56,7 @@ class CompatibleState(NamedTuple):
     psi: Array
 
 
-def start_outcome(key: Array, joint: JointState, outcome: Outcome) -> CompatibleState:
+def start_outcome(key: Array, joint: JointState, outcome: OutcomeArrays) -> CompatibleState:
     """Start of the outcome's model: missing cells are noise."""
     n_clusters, dtype = joint.random.shape[0], outcome.y.dtype
     p, q = outcome.fixed.shape[1], outcome.random.shape[1]
@@ -71,7 +71,7 @@ def start_outcome(key: Array, joint: JointState, outcome: Outcome) -> Compatible
     )
 
 
-def outcome_design(y: Array, outcome: Outcome, terms: Monomials) -> tuple[Array, Array]:
+def outcome_design(y: Array, outcome: OutcomeArrays, terms: Monomials) -> tuple[Array, Array]:
     """Fixed (n, p) and random (n, q) columns at the active rows' targets y (k, r)."""
     values = outcome.targets.at[outcome.rows].set(y[:, jnp.asarray(terms.columns)], mode="drop")
     columns = []
@@ -87,7 +87,7 @@ def outcome_design(y: Array, outcome: Outcome, terms: Monomials) -> tuple[Array,
 
 
 def draw_outcome_model(
-    key: Array, state: CompatibleState, x: Array, z: Array, outcome: Outcome
+    key: Array, state: CompatibleState, x: Array, z: Array, outcome: OutcomeArrays
 ) -> tuple[Array, Array, Array, Array]:
     """Draw coefficients, random effects, residual variance and Psi of the outcome given the covariates."""
     n_clusters, q = state.random.shape[0], z.shape[1]
@@ -119,7 +119,7 @@ def compatible_sweep(
     noise: SweepNoise,
     state: CompatibleState,
     data: JointData,
-    outcome: Outcome,
+    outcome: OutcomeArrays,
     spec: JointSpec,
     terms: Monomials,
     priors: JointPriors,

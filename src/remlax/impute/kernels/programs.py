@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ...engine.programs import program
-from .compatible import CompatibleState, Monomials, Outcome, compatible_sweep, outcome_parameters, start_outcome
+from .compatible import CompatibleState, Monomials, OutcomeArrays, compatible_sweep, outcome_parameters, start_outcome
 from .joint import JointState, SweepNoise, sweep
 from .joint_chain import OUTCOME_STREAM, parameters, run_chain, start_chain
 from .joint_data import JointData, JointPriors, JointSpec
@@ -19,7 +19,7 @@ State = JointState | CompatibleState
 def start_chains(
     keys: Array,
     data: JointData,
-    outcome: Outcome | None,
+    outcome: OutcomeArrays | None,
     cuts: tuple[Array, ...],
     cuts2: tuple[Array, ...],
     *,
@@ -39,7 +39,7 @@ def run_chains(
     keys: Array,
     states: State,
     data: JointData,
-    outcome: Outcome | None,
+    outcome: OutcomeArrays | None,
     priors: JointPriors,
     first: Array,
     count: Array,
