@@ -15,7 +15,6 @@ from .api import lmer as lmer
 from .api import lmer_list as lmer_list
 from .api_glmer import glmer as glmer
 from .api_glmer import glmer_list as glmer_list
-from .api_many import lmer_many as lmer_many
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -27,7 +26,6 @@ from .errors import RemlaxWarning as RemlaxWarning
 from .errors import SingularFitWarning as SingularFitWarning
 from .kernels.lbfgs import LBFGS as LBFGS
 from .kernels.newton import Newton as Newton
-from .many.result import LmerMany as LmerMany
 from .names import unknown_in as _unknown_in
 from .results import GlmerFit as GlmerFit
 from .results import GlmerFitList as GlmerFitList
@@ -94,9 +92,11 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
 _LAZY = {
+    "LmerMany": ".many.result",
     "bootstrap": ".simulation.bootstrap",
     "cluster_mean": ".impute",
     "impute": ".impute",
+    "lmer_many": ".api_many",
     "plot": ".plot",
     "read_imputations": ".data.readers",
     "refit": ".simulation.responses",
