@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.batch import Batch
 from ..engine.fit import fit
-from ..engine.shapes import host_leaf
+from ..engine.shapes import bucket, host_leaf
 from ..fitting.assemble import Assembled
 from ..fitting.find_redundancy import find_redundancies
 from ..fitting.refit import ResponseProducts
@@ -26,6 +26,8 @@ from .estimates import ResponseFits
 MOST_LEVELS = 1024
 # eigenvalues below the first share of the largest are zero; between the two rounding decides about them
 ZERO, DOUBTFUL = 1e-13, 1e-6
+# eigenvalues that a program has at least
+LEAST_SIZE = 16
 DEVIANCE = DiagonalDeviance()
 
 
@@ -67,15 +69,17 @@ class OneVariance:
         own = self.model.batch.one(0).products
         reml, n = self.model.layout.structure.reml, self.degrees
         constant = float(own.constant if reml else own.constant_ml) + n * (1 + LOG_2PI - np.log(n))
+        # programs serve again for other numbers of levels: an eigenvalue of zero without a square adds nothing
+        extra = bucket(len(self.values), LEAST_SIZE) - len(self.values)
         products = DiagonalProducts(
-            squares=host_leaf(squares),
+            squares=host_leaf(np.pad(squares, ((0, 0), (0, extra)))),
             ww=host_leaf(rest[:, None, None]),
             n_obs=host_leaf(np.full(len(zy), n)),
             constant=host_leaf(constant + n * 2 * np.log(found.scale)),
         )
-        structure = Structure(self.model.layout.structure.theta_map, (len(self.values),), 0, reml)
-        shares = self.values if reml else self.squares
-        index = Eigenvalues(host_leaf(self.values), host_leaf(shares))
+        structure = Structure(self.model.layout.structure.theta_map, (products.squares.shape[1],), 0, reml)
+        both = (self.values, self.values if reml else self.squares)
+        index = Eigenvalues(*(host_leaf(np.pad(values, (0, extra))) for values in both))
         batch = Batch(cast(Any, Diagonal(structure, products, index)))
         return self._solved(fit(batch, Newton(), cast(Any, DEVIANCE)), found, squares, rest, products)
 
