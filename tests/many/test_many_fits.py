@@ -327,3 +327,11 @@ def test_random_terms_against_smaller_models():
             statistic = alone(smaller, name, responses).criterion() - alone(both, name, responses).criterion()
             assert_allclose(table.loc[(name, term), "statistic"], max(statistic, 0.0), atol=1e-7)
             assert table.loc[(name, term), "df"] == k
+
+
+def test_a_predictor_drawn_with_a_common_seed_is_no_response() -> None:
+    donor = np.repeat(np.arange(20), 4)
+    for seed in (0, 1, 42):
+        data = pd.DataFrame({"x": np.random.default_rng(seed).standard_normal(80), "donor": donor})
+        y = np.random.default_rng(7).normal(size=(80, 2)) + np.random.default_rng(8).normal(size=(20, 2))[donor]
+        assert (rx.lmer_many("~ x + (1 | donor)", data, y).status == "converged").all()

@@ -51,8 +51,8 @@ def without_stand_in() -> Iterator[None]:
 
 
 def stand_in(n: int) -> np.ndarray:
-    """Numbers in the place of a response that no design explains."""
-    return np.random.default_rng(0).standard_normal(n)
+    """Numbers in the place of a response that no design explains: not of a seed that somebody draws predictors with."""
+    return np.random.default_rng(0x72656D6C6178).standard_normal(n)
 
 
 def with_stand_in(data: pd.DataFrame) -> pd.DataFrame:
