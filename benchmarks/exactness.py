@@ -30,7 +30,7 @@ LINEAR = {
 GENERALISED = {
     "deviance_at": "deviance at given parameters, relative",
     "deviance_at_lme4": "the same, lme4's own number",
-    "deviance_opt": "deviance at the optimum, absolute",
+    "deviance_opt": "deviance at the optimum above the reference, relative",
     "theta": "theta",
     "fixef": "fixed effects, in SEs",
     "se_hessian": "standard errors of the Hessian, relative",

@@ -53,6 +53,11 @@ R_CALLS = {
         "{{ f <- lmerModList({formula}, data = frames); invisible(modelFixedEff(f)); f }}",
     ),
     "glmer": ("", "lapply(frames, function(d) glmer({formula}, d, family = {family}))"),
+    # with Satterthwaite's degrees of freedom for every coefficient
+    "lmerTest": (
+        "library(lmerTest)",
+        "lapply(frames, function(d) {{ m <- lmerTest::lmer({formula}, d); invisible(coef(summary(m))); m }})",
+    ),
     # one design, the responses of the other data sets put into it
     "lme4::refit": (
         "",
@@ -159,7 +164,7 @@ def compare(workload: Workload, repeats: int, patience: float) -> list[dict[str,
             for tool in ("remlax", *workload.tools)
             if wants_r or tool not in R_CALLS
         }
-    reference = found.get("lme4") or found.get("glmer") or found.get("merTools") or {}
+    reference = found.get("lme4") or found.get("lmerTest") or found.get("glmer") or found.get("merTools") or {}
     oracle = reference.get("criteria")
     rows = [_row(workload, tool, answer, oracle) for tool, answer in found.items()]
     ranked = [r["seconds"] for r in rows[1:] if r["verdict"] == "ok"]

@@ -1742,6 +1742,12 @@ MORE: list[Case] = [
         "'q' is no variable of the fixed part; they are 'x', 'f'",
     ),
     (
+        "comparisons: one value",
+        of(fit, "comparisons", {"x": (1, 1)}),
+        DataError,
+        "the values to compare of 'x' are the same, 1: give two",
+    ),
+    (
         "slopes: factor",
         of(fit, "slopes", "f"),
         DataError,

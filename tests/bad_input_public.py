@@ -43,6 +43,36 @@ RESULTS = pd.DataFrame(
 
 PUBLIC: list[Case] = [
     (
+        "lmer_many: rows",
+        lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((59, 2))),
+        DataError,
+        r"responses= has 59 rows for 60 rows of the data",
+    ),
+    (
+        "volcano: terms",
+        lambda: plot.volcano(pd.DataFrame(columns=["response", "term", "estimate", "p_value", "p_adjusted"]), "x"),
+        DataError,
+        r"term='x' is not in the table",
+    ),
+    (
+        "p_value_histogram: several terms",
+        lambda: plot.p_value_histogram(pd.DataFrame({"term": ["x", "f"], "p_value": 0.5})),
+        DataError,
+        r"several terms: name one of 'x', 'f', term=",
+    ),
+    (
+        "variance_share_violins: no shares",
+        lambda: plot.variance_share_violins(pd.DataFrame({"Residual": [np.nan]})),
+        DataError,
+        "none has a fit",
+    ),
+    (
+        "lmer_many: responses in rows",
+        lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((2, 60))),
+        DataError,
+        r"each stands in a column, so transpose responses",
+    ),
+    (
         "scale_score: unknown item",
         lambda: impute.scale_score(["x", "q"])(base()),
         ImputationError,

@@ -12,7 +12,8 @@ import remlax as rx
 SCRIPT = """
 import sys
 import remlax as rx
-LATER = tuple(f"remlax.{room}" for room in ("impute", "plot", "simulation", "batched", "studies", "data.readers"))
+ROOMS = ("impute", "many", "plot", "simulation", "batched", "studies", "data.readers")
+LATER = tuple(f"remlax.{room}" for room in ROOMS)
 before = [m for m in sys.modules if m.startswith(LATER)]
 assert before == [], before
 # what only some calls need, and takes as long as the rest

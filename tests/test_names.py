@@ -73,7 +73,15 @@ def test_other_criteria_are_not_the_aic(fits: rx.LmerFitList, name: str) -> None
 def test_every_hint_names_what_exists(fits: rx.LmerFitList) -> None:
     owners = {"rx": rx, "fit": fits[0], "fits": fits, "pooled": fits.pool()}
     data = rx.ImputedData.from_frames([rx.datasets.dyestuff()] * 2)
-    places = {"pooled": fits.pool(), "data": data, "means": EstimatedMeans, "impute": impute, "plot": plot, "sim": sim}
+    places = {
+        "pooled": fits.pool(),
+        "data": data,
+        "means": EstimatedMeans,
+        "many": rx.LmerMany,
+        "impute": impute,
+        "plot": plot,
+        "sim": sim,
+    }
     named = [name for names in NAMES for name in names.lower().replace("_", "").split()]
     assert len(named) == len(set(named)) > 100
     found = 0

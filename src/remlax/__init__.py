@@ -50,6 +50,7 @@ __all__ = [
     "ImputedData",
     "LmerFit",
     "LmerFitList",
+    "LmerMany",
     "ModelTable",
     "Newton",
     "PooledGlmer",
@@ -72,6 +73,7 @@ __all__ = [
     "impute",
     "lmer",
     "lmer_list",
+    "lmer_many",
     "load",
     "model_table",
     "plot",
@@ -90,9 +92,11 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # Imported when first asked for: fits do not need them, and importing remlax stays cheap
 _LAZY = {
+    "LmerMany": ".many.result",
     "bootstrap": ".simulation.bootstrap",
     "cluster_mean": ".impute",
     "impute": ".impute",
+    "lmer_many": ".api_many",
     "plot": ".plot",
     "read_imputations": ".data.readers",
     "refit": ".simulation.responses",

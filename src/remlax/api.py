@@ -305,5 +305,11 @@ def warn_of_fits(fitted: Fitted) -> None:
         see = "fits.convergence()" if several else "fit.opt"
         warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
     if len(singular):
-        where = f" in imputation {shortened(labels[k] for k in singular)}" if several else ""
-        warn(f"singular fit{where}: a variance is estimated as 0 or a correlation as +-1", SingularFitWarning)
+        for text, which in _by_text({k: fitted.boundary(k) for k in map(int, singular)}):
+            where = f" in imputation {shortened(labels[k] for k in which)}" if several else ""
+            warn(f"singular fit{where}: {text}", SingularFitWarning)
+
+
+def _by_text(texts: Mapping[int, str]) -> list[tuple[str, list[int]]]:
+    """Data sets by what is said of them."""
+    return [(text, [k for k, own in texts.items() if own == text]) for text in dict.fromkeys(texts.values())]

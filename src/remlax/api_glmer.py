@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
@@ -18,9 +17,9 @@ from .design.congenial import warn_uncongenial
 from .design.formula import MixedFormula, parse_formula
 from .design.own_contrasts import Contrasts, read_contrasts
 from .engine.placement import Device, device_mesh
-from .errors import ConvergenceWarning, SingularFitWarning, shortened, warn
+from .errors import ConvergenceWarning, warn
 from .fitting.checks import check_options
-from .fitting.glmm import GlmmFitted, assemble_glmm, endless_size, fit_glmm
+from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
 from .fitting.record import record
 from .fitting.responses.family import Information, read_family
 from .fitting.responses.response import read_response
@@ -210,13 +209,5 @@ def _fit(rows: ModelRows, family: Family, n_quad: int, optimizer: Optimizer | No
     record(fitted)
     for reason in list(fitted.endless.values())[:MOST_SAID]:
         warn(reason, ConvergenceWarning)
-    poisson = np.flatnonzero(endless_size(fitted.family, fitted.shape) & fitted.converged)
-    if len(poisson):
-        where = f" in imputation {shortened(rows.labels[k] for k in poisson)}" if fitted.n_sets > 1 else ""
-        warn(
-            f"no overdispersion{where}: the size goes to infinity, where the model is the Poisson model "
-            "(family='poisson')",
-            SingularFitWarning,
-        )
     warn_of_fits(fitted)
     return fitted

@@ -18,6 +18,9 @@ NAMES = {
     "lmerModList with data.with data.fit": "rx.lmer_list(formula, data)",
     "mixed MixedLM smf update fit": "rx.lmer(formula, data), which returns the fit",
     "glm logit probit clmm polr": _GLM,  # and every name with glm in it
+    "dream lmFit fitExtractVarPartModel BLMM FEMA lmeEEG": "rx.lmer_many(formula, data, responses)",
+    "eBayes topTable squeezeVar": "many.moderate().tidy('fixed'), where many = rx.lmer_many(formula, data, responses)",
+    "many.fitExtractVarPartModel many.calcVarPart": "many.varcorr_shares()",
     "glmerModList": "rx.glmer_list(formula, frames, family)",
     "blmer blmerModList brm": "not here: models have no priors; use blme or brms in R, or bambi in Python",
     "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",

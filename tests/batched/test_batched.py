@@ -192,6 +192,7 @@ def test_joint_is_lmer_list_pooled() -> None:
             same_fit(found, i, fits.pool().tidy("fixed"), each)
 
 
+@pytest.mark.slow
 def test_imputed_cells_are_missing_cells_and_categories_are_drawn(
     emb: tuple[BatchData, list[Any], BatchRows],
 ) -> None:

@@ -23,6 +23,7 @@ LAYOUT = doctest.NORMALIZE_WHITESPACE
 
 # these compile programs of their own, for a second or more
 SLOW = {
+    "remlax.api_many.lmer_many",
     "remlax.core",
     "remlax.impute.emb.emb",
     "remlax.impute.joint.joint",
@@ -30,6 +31,7 @@ SLOW = {
     "remlax.impute.kernels.joint_chain.joint_impute",
     "remlax.impute.overimpute.overimpute",
     "remlax.kernels.small.small_eigh",
+    "remlax.many.result.LmerMany",
     "remlax.plot.estimates.forest",
     "remlax.plot.groups.impact",
     "remlax.plot.predictions.effect",

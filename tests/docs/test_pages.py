@@ -20,8 +20,17 @@ FILES = {"docs/imputation-files.md": ["readers/mice_long.csv"]}
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks((ROOT / page).read_text(encoding="utf-8")))]
 
 
-# pages of studies and imputations, which take a minute each
-SLOW = {"docs/imputation.md", "docs/simulation.md", "docs/how-to/power.md"}
+# pages of studies and imputations, which take a minute each, and others with many shapes of models
+SLOW = {
+    "docs/imputation.md",
+    "docs/simulation.md",
+    "docs/how-to/power.md",
+    "docs/comparing-models.md",
+    "docs/how-to/visits.md",
+    "docs/how-to/singular-fit.md",
+    "docs/imputation-diagnostics.md",
+    "docs/inference.md",
+}
 
 
 @pytest.mark.parametrize(

@@ -144,14 +144,20 @@ def test_counts_without_overdispersion_have_poissons_estimates() -> None:
     data = pd.DataFrame({"y": np.round(mean).astype(int), "x": x, "g": g})
     poisson = rx.glmer(FORMULA, data, "poisson")
     found, said = warned(lambda: rx.glmer(FORMULA, data, "negative-binomial"))
-    assert any("the size goes to infinity" in text for text in said)
+    assert said == ["singular fit: the size is infinite (no overdispersion), which is the Poisson model"]
     assert found.converged
     assert found.is_singular
     # a size of a million is not yet infinity
     assert found.criterion() == pytest.approx(poisson.criterion(), abs=1e-3)
     np.testing.assert_allclose(found.fixef(), poisson.fixef(), atol=1e-4)
     np.testing.assert_allclose(found.vcov(), poisson.vcov(), rtol=1e-3)
-    assert np.isnan(found.tidy("ran_pars").set_index("term").loc["size", "std_error"])
+    size = found.tidy("ran_pars").set_index("term").loc["size"]
+    assert np.isinf(size["estimate"])
+    assert np.isnan(size["std_error"])
+    assert np.isinf(found.dispersion)
+    for text in (str(found.summary()), found.report(), *found.tidy().notes):
+        assert "the size is infinite" in text
+        assert "variance is estimated as 0" not in text
 
 
 def test_separated_counts_have_no_maximum() -> None:

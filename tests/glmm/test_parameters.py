@@ -11,6 +11,7 @@ from reference_models import binary, counts, counts_reference, frame, two_counts
 from scipy import stats
 
 import remlax as rx
+from glmer_cases import logistic, ordinal
 from remlax.errors import DataError, IdentifiabilityWarning
 
 Z = stats.norm.ppf(0.975)
@@ -120,3 +121,23 @@ def test_terms_that_repeat_each_other_are_named() -> None:
         fit = rx.glmer("count ~ x + (1 | site) + (1 | place)", data, "poisson")
     assert fit.n_parameters == 3
     assert fit.tidy("ran_pars")["std_error"].isna().all()
+
+
+@pytest.mark.parametrize("fit", [lambda: logistic()[0], ordinal], ids=["binary", "ordinal"])
+def test_coefficients_of_a_group_are_its_predictions_on_the_link_scale(fit: Callable[[], rx.GlmerFit]) -> None:
+    own = fit()
+    table = own.tidy("ran_coefs", conf_level=0.9)
+    table = table[(table["group"] == "g") & (table["term"] == "Intercept")]
+    new = pd.DataFrame({"g": table["level"], "x": 0.0, "item": 0})
+    found = own.predict(new, scale="link", level=["g"], interval="confidence", conf_level=0.9)
+    for column in ("estimate", "std_error", "conf_low", "conf_high"):
+        np.testing.assert_allclose(table[column], found[column], rtol=1e-9)
+
+
+def test_errors_of_modes_may_count_all_parameters() -> None:
+    own = logistic()[0]
+    known, total = (own.tidy("ran_vals", uncertainty=what)["std_error"] for what in ("conditional", "prediction"))
+    assert (total > known).all()
+    pooled = logistic().pool().tidy("ran_coefs").set_index("level")
+    each = np.stack([one.tidy("ran_coefs")["estimate"] for one in logistic()])
+    np.testing.assert_allclose(pooled["estimate"], each.mean(axis=0), rtol=1e-12)

@@ -468,7 +468,7 @@ def test_report_of_one_fit() -> None:
     odd = {"status": np.full_like(stack.status, MAX_ITER), "singular": np.ones_like(stack.singular), "model": model}
     text = rx.LmerFit(Selection(dataclasses.replace(stack, **odd), (2,))).report()
     assert "groups of ID. 3 rows with missing cells were left out. Tests" in text
-    assert "did not converge (iteration limit). It is singular (a variance of 0 or a correlation of +-1). Comp" in text
+    assert "(iteration limit). It is singular: a variance is estimated as 0 or a correlation as +-1. Comp" in text
 
 
 def test_report_names_the_rule_that_was_asked_for() -> None:
@@ -479,7 +479,7 @@ def test_report_names_the_rule_that_was_asked_for() -> None:
 
 
 def test_report_names_singular_failed_and_left_out_fits() -> None:
-    assert "1 of 4 pooled fits are singular (a variance of 0 or a correlation of +-1): imputation 1." in (
+    assert "1 of 4 pooled fits are singular (a variance is estimated as 0 or a correlation as +-1): imputation 1." in (
         odd_pooled().report()
     )
     _, fits = studentratings()

@@ -56,3 +56,18 @@ def test_jax_user(tmp_path):
 
 def test_gpu_batch(tmp_path):
     assert "converged 64" in run("gpu_batch.py", "64", folder=tmp_path)
+
+
+def test_many_genes(tmp_path):
+    said = run("many_genes.py", folder=tmp_path)
+    assert "Converged: 499 of 500" in said
+    assert "Without estimates: 1 of 500 (constant response 1)" in said
+    found = int(re.search(r"(\d+) genes answer", said)[1])
+    assert 20 <= found <= 53  # 50 do
+
+
+def test_sensors_and_times(tmp_path):
+    said = run("sensors_and_times.py", folder=tmp_path)
+    assert "Converged: 240 of 240" in said
+    # the effect is there in 3 sensors at 10 times
+    assert re.findall(r"^(\d)\s+400\s+760\s+10$", said, re.MULTILINE) == ["3", "4", "5"]

@@ -176,7 +176,8 @@ def test_of_many_fits_the_first_few_are_named() -> None:
     assert p.tidy().attrs["notes"] == [f"singular fits: {few}"]
     assert len(p.tidy().attrs["singular_imputations"]) == 20
     assert f"singular fits: {few}\n" in str(p.summary())
-    assert f"20 of 20 pooled fits are singular (a variance of 0 or a correlation of +-1): {few}." in p.report()
+    why = "a variance is estimated as 0 or a correlation as +-1"
+    assert f"20 of 20 pooled fits are singular ({why}): {few}." in p.report()
     with pytest.warns(PoolingWarning, match=rf"20 of 20 \({few}\)"):
         p.tidy("ran_pars")
     with pytest.warns(PoolingWarning, match=rf"20 of 20 \({few}\)"):

@@ -67,6 +67,7 @@ def test_logit_of_a_random_intercept_model():
     assert_allclose(row[["conf_low", "conf_high"]].astype(float), limits, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_random_slopes_against_dense_algebra():
     _, fit = fit_case("sleepstudy_corr")
     frame = load_case("sleepstudy_corr")[1][0]

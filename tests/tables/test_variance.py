@@ -49,6 +49,7 @@ def test_standard_errors_against_a_dense_hessian():
     assert table["term"].tolist() == ["sd__Intercept", "sd__Days", "cor__Intercept.Days", "sd__Observation"]
 
 
+@pytest.mark.slow
 def test_variances_and_covariances_against_a_dense_hessian():
     model = _sleepstudy_dense()
     _, fit = fit_case("sleepstudy_corr")

@@ -75,6 +75,7 @@ class _Fits(NamedTuple):
     shape: np.ndarray
     usable: np.ndarray
     singular: np.ndarray
+    poisson: np.ndarray
     endless: Mapping[int, str]
 
 
@@ -238,8 +239,10 @@ def _described(batch: Batch, sets: GlmmSets, optimum: Optimum, model: GlmmModel,
     usable = readable & np.isfinite(np.asarray(optimum.value)) & np.isfinite(parameters).all(axis=1)
     usable[list(endless)] = False
     singular = on_boundary(canonical_theta(parameters[:, :d], theta_map), theta_map)
-    outside = moved if model.family.name == "ordinal" else np.exp(shape)
-    return _Fits(optimum, beta, variance, outside, usable, singular | endless_size(model.family, shape), endless)
+    poisson = endless_size(model.family, shape)
+    # a mean over replications has no room for an infinite size
+    outside = moved if model.family.name == "ordinal" else np.where(poisson[:, None], np.nan, np.exp(shape))
+    return _Fits(optimum, beta, variance, outside, usable, singular, poisson, endless)
 
 
 def _judged(
@@ -300,6 +303,7 @@ def _pool(sets: GlmmSets, fits: _Fits, model: GlmmModel, analysis: Analysis) -> 
         exact=count(np.zeros(len(beta), bool)),
         singular=count(fits.usable & ~unconverged & fits.singular),
         endless=count(endless),
+        poisson=count(fits.usable & ~unconverged & fits.poisson),
         reasons=reasons,
     )
 

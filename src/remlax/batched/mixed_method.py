@@ -187,9 +187,14 @@ def _rows(found: Findings, analysis: Analysis) -> BatchRows:
     pooled = found.pooled
     status = np.zeros(len(found.unusable), dtype=np.int64)
     nonconverged = np.asarray(found.unconverged) + np.asarray(found.exact)
-    failed = np.asarray(found.unusable) + (0 if found.endless is None else np.asarray(found.endless))
-    for name, counts in (("singular", found.singular), ("nonconverged", nonconverged), ("failed", failed)):
-        status[np.asarray(counts) > 0] = STATUSES.index(name)
+    verdicts = (
+        ("singular", (found.singular, found.poisson)),
+        ("nonconverged", (nonconverged,)),
+        ("failed", (found.unusable, found.endless)),
+    )
+    for name, kinds in verdicts:
+        for counts in kinds:
+            status[np.flatnonzero(np.asarray(counts))] = STATUSES.index(name)
     return BatchRows(
         terms=[*model.names, *model.parameters],
         estimate=_beside(pooled.estimate, found.parameters),
@@ -209,11 +214,12 @@ def _beside(left: Any, right: Any) -> np.ndarray:
 def _messages(found: Findings, sets: int) -> list[str]:
     """What went wrong in each replication; empty where nothing did."""
     texts = (
-        (() if found.endless is None else found.endless, "no maximum"),
+        (found.endless, "no maximum"),
         (found.unusable, "no estimates (imputation or fit failed, or the model is not identified)"),
         (found.unconverged, "not converged"),
         (found.exact, "no residual variance"),
         (found.singular, "singular"),
+        (found.poisson, "no overdispersion, so that the size is infinite"),
     )
     out = [""] * len(found.unusable)
     for counts, text in texts:

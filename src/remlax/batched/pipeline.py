@@ -86,7 +86,8 @@ class Findings(NamedTuple):
 
     pooled: (R, p); parameters (R, r): means over the imputations of SDs, correlations and the residual SD (or size,
     shape, thresholds); evaluations (R,): the most of any fit; unusable, unconverged, exact (without residual variance),
-    singular, endless (without a maximum) (R,): how many of the K fits were so; reasons (R,): why the first is endless.
+    singular, endless (without a maximum), poisson (of infinite size) (R,): how many of the K fits were so;
+    reasons (R,): why the first is endless.
     """
 
     pooled: Pooled
@@ -96,8 +97,9 @@ class Findings(NamedTuple):
     unconverged: Array
     exact: Array
     singular: Array
-    endless: Any = None
-    reasons: Any = None
+    endless: Any = ()
+    poisson: Any = ()
+    reasons: Any = ()
 
 
 def analyse(keys: Array, columns: ReplicationColumns, groups: Groups, analysis: Analysis) -> Findings:

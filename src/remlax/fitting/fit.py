@@ -143,6 +143,10 @@ class Fitted:
         """What became of the fit of one data set, in words."""
         return STATUS_TEXT[int(self.status[k])]
 
+    def boundary(self, k: int) -> str:
+        """What a singular fit has on the boundary of the parameters, in words."""
+        return "a variance is estimated as 0 or a correlation as +-1"
+
     @property
     def has_thresholds(self) -> bool:
         """Whether thresholds take the place of the intercept."""

@@ -43,6 +43,7 @@ OUTSIDE, LEAST_VALUE = 1e-3, 1e-15
 Ends = tuple[Optimum, Any]
 # logarithm of a size that cannot be told from infinity
 LARGE_LOG_SIZE = MOST_LOG_SIZE - 0.5
+NO_OVERDISPERSION = "the size is infinite (no overdispersion), which is the Poisson model"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,6 +86,18 @@ class GlmmFitted(Fitted):
     def verdict(self, k: int) -> str:
         """What became of the fit of one data set; why there is no maximum."""
         return self.endless.get(k, super().verdict(k))
+
+    def boundary(self, k: int) -> str:
+        """What a singular fit has on the boundary of the parameters, in words."""
+        if not self.endless_size[k]:
+            return super().boundary(k)
+        both = on_boundary(self.inner[[k]], self.theta_map)[0]
+        return NO_OVERDISPERSION + (f", and {super().boundary(k)}" if both else "")
+
+    @cached_property
+    def endless_size(self) -> np.ndarray:
+        """Data sets (K,) in which a negative binomial size is infinite."""
+        return endless_size(self.family, self.shape)
 
     @property
     def has_thresholds(self) -> bool:

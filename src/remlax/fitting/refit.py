@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -198,25 +199,51 @@ def _with_weights(model: Assembled, weights: np.ndarray) -> Assembled:
     return assemble_as(model, replace(model.rows, weights=own, given_weights=given))
 
 
+class ResponseProducts(NamedTuple):
+    """Products of responses (m, n) with the design of one data set.
+
+    gamma (m, p): coordinates in the basis of X; scale (m,): size of the residuals; wy (m, p + 1): products of the
+    scaled residuals with the basis and with themselves; zy (m, levels, q) per factor: products with Z.
+    """
+
+    gamma: np.ndarray
+    scale: np.ndarray
+    wy: np.ndarray
+    zy: tuple[np.ndarray, ...]
+
+    def take(self, which: np.ndarray) -> ResponseProducts:
+        """Some of the responses."""
+        return ResponseProducts(
+            self.gamma[which], self.scale[which], self.wy[which], tuple(part[which] for part in self.zy)
+        )
+
+
 def with_responses(model: Assembled, k: int, y: np.ndarray) -> Assembled:
     """Replace the response of one data set by others (n_sims, n), one data set each; the design is shared."""
-    n_sims, n = y.shape
-    block = max(1, BLOCK_NUMBERS // n)
-    product = _products_of_responses(model, k)
-    blocks = [product(y[start : start + block]) for start in range(0, n_sims, block)]
-    gamma, scale, wy, *zy = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    exact = np.flatnonzero(~(scale > EXACT_FIT * np.sqrt(np.einsum("sn,sn->s", y, y) / n)))
+    found = products_of_responses(model, k, y)
+    exact = np.flatnonzero(explained_exactly(found, y))
     if len(exact):
         raise DataError(
-            f"the fixed part explains response {exact[0] + 1} of {n_sims} exactly: there is no residual variance to "
+            f"the fixed part explains response {exact[0] + 1} of {len(y)} exactly: there is no residual variance to "
             "estimate"
         )
+    return with_products(model, k, y, found)
+
+
+def explained_exactly(found: ResponseProducts, y: np.ndarray) -> np.ndarray:
+    """Whether the fixed part explains responses (m, n) but for rounding error, boolean (m,)."""
+    return np.asarray(~(found.scale > EXACT_FIT * np.sqrt(np.einsum("sn,sn->s", y, y) / y.shape[1])))
+
+
+def with_products(model: Assembled, k: int, y: np.ndarray, found: ResponseProducts) -> Assembled:
+    """Replace the response of one data set by others (n_sims, n), whose products are known."""
+    n_sims, scale = len(y), found.scale
     own, inverse, inner = model.batch.one(k), model.inverse[k], model.inner_inverse
     ww = np.repeat(np.asarray(own.products.ww)[None], n_sims, axis=0)
     ww[:, -1] = 0.0  # of padded columns
-    ww[:, -1, [*range(len(model.keep)), -1]] = wy
+    ww[:, -1, [*range(len(model.keep)), -1]] = found.wy
     ww[:, :, -1] = ww[:, -1]
-    products = replace(own.with_zy(zy), ww=host_leaf(ww), log_scale=host_leaf(2 * np.log(scale)))
+    products = replace(own.with_zy(found.zy), ww=host_leaf(ww), log_scale=host_leaf(2 * np.log(scale)))
     return replace(
         model,
         rows=_repeated_rows(model.rows, k, y),
@@ -224,17 +251,22 @@ def with_responses(model: Assembled, k: int, y: np.ndarray) -> Assembled:
         batch=model.batch.with_products(products),
         inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
         inner_inverse=None if inner is None else np.broadcast_to(inner[k], (n_sims, *inverse.shape)),
-        ols=gamma @ inverse.T,
+        ols=found.gamma @ inverse.T,
         y_scale=scale,
     )
 
 
-def _products_of_responses(model: Assembled, k: int) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
-    """Make the function that multiplies responses (m, n) by the design of one data set.
+def products_of_responses(model: Assembled, k: int, y: np.ndarray) -> ResponseProducts:
+    """Multiply responses (m, n) by the design of one data set, block by block."""
+    block = max(1, BLOCK_NUMBERS // y.shape[1])
+    product = _product(model, k)
+    blocks = [product(y[start : start + block]) for start in range(0, len(y), block)]
+    gamma, scale, wy, *zy = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return ResponseProducts(gamma, scale, wy, tuple(zy))
 
-    It returns their coordinates (m, p) in the basis of X, the scale (m,) of the residuals, and products of the scaled
-    residuals: with the basis and themselves (m, p + 1), then with Z of each factor (m, levels, q).
-    """
+
+def _product(model: Assembled, k: int) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Make the function from responses (m, n) to the parts of their `ResponseProducts`."""
     rows, z, widths = model.rows, z_matrices(model, k), model.layout.structure.q
     offset = 0.0 if rows.offset is None else rows.offset.of(k)
     root = np.ones(rows.n_rows(k)) if rows.weights is None else np.sqrt(rows.weights.of(k))
@@ -275,7 +307,9 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
 
     n_sims, n = y.shape
     offsets, labels = np.arange(n_sims + 1) * n, tuple(range(1, n_sims + 1))
-    assert rows.data is not None  # every fit keeps its data
+    data = None
+    if rows.data is not None:
+        data = ImputedData(RefitFrames(rows.data.frames[k], rows.formula.response, y), labels)
     return replace(
         rows,
         labels=labels,
@@ -287,7 +321,7 @@ def _repeated_rows(rows: ModelRows, k: int, y: np.ndarray) -> ModelRows:
         weights=None if rows.weights is None else one(rows.weights),
         offset=None if rows.offset is None else one(rows.offset),
         index=(rows.index[k],) * n_sims,
-        data=ImputedData(RefitFrames(rows.data.frames[k], rows.formula.response, y), labels),
+        data=data,
         given_weights=of_set(rows.given_weights, k),
         given_offset=of_set(rows.given_offset, k),
         refitted=True,

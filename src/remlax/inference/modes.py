@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..engine.batch import run
 from ..fitting.fit import Fitted
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..kernels.inference import prediction_variances
 
@@ -37,6 +40,8 @@ def error_variances(fits: Selection, *, coefficients: bool) -> list[np.ndarray]:
     list of ndarray (K, levels, q, q)
         One per grouping factor, in elimination order.
     """
+    if isinstance(fits.fitted, GlmmFitted):
+        return _of_glmm(fits.fitted, fits.which, coefficients=coefficients)
     model, structure = fits.model, fits.model.layout.structure
     select = []
     for f, q in enumerate(structure.q):
@@ -53,3 +58,27 @@ def error_variances(fits: Selection, *, coefficients: bool) -> list[np.ndarray]:
         user = model.units[f].variances(np.asarray(variance)[:, : model.layout.factors[f].n_levels])
         out.append(user * fits.fitted.sigma[fits.index, None, None, None] ** 2)
     return out
+
+
+def mode_tangents(fitted: GlmmFitted, k: int) -> tuple[np.ndarray, ...]:
+    """Derivatives of the modes in the parameters of `GlmmFitted.joint`, per factor (parameters, levels, q)."""
+    model, structure = fitted.model, fitted.structure
+    d, p = structure.theta_map.n_theta, len(model.keep)
+    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
+    return tuple(
+        unit.effects(np.asarray(moved)[k][used][:, :, : factor.n_levels].swapaxes(1, 2))
+        for moved, unit, factor in zip(fitted.description.moved, model.units, model.layout.factors, strict=True)
+    )
+
+
+def _of_glmm(fitted: GlmmFitted, which: Sequence[int], *, coefficients: bool) -> list[np.ndarray]:
+    """Variances of modes given all parameters, and what the errors of these make of them; see `predict.glmm_error`."""
+    d, p = fitted.theta_map.n_theta, len(fitted.model.keep)
+    out: list[list[np.ndarray]] = [[] for _ in fitted.model.units]
+    for k in which:
+        for f, moved in enumerate(mode_tangents(fitted, k)):
+            by = moved.transpose(1, 2, 0).copy()
+            if coefficients:
+                by[:, :, d : d + p] += coefficient_of_column(fitted, f) @ fitted.model.inverse[k]
+            out[f].append(fitted.factor_modes[f].variances[k] + by @ fitted.joint[k] @ by.swapaxes(1, 2))
+    return [np.stack(own) for own in out]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fitting.glmm import GlmmFitted, endless_size
+from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..pooling import IDENTITY, LOG, Scale
 from .glmm import glmm_fitted
@@ -14,7 +14,10 @@ from .glmm import glmm_fitted
 
 @dataclass(frozen=True, eq=False)
 class ShapeParameters:
-    """The s shape parameters of K data sets: values (K, s), and sampling variances (K, s) on the scale."""
+    """The s shape parameters of K data sets: values (K, s), and sampling variances (K, s) on the scale.
+
+    An infinite size has no variance.
+    """
 
     value: np.ndarray
     variance: np.ndarray
@@ -26,11 +29,10 @@ def shape_parameters(fits: Selection) -> ShapeParameters:
     fitted = glmm_fitted(fits)
     own = fitted.shape[fits.index]
     variance = np.stack([_variances(fitted, k) for k in fits.which])
-    # on the boundary there is no standard error
-    variance = np.where(endless_size(fitted.family, own)[:, None], np.nan, variance)
     if fitted.family.name == "ordinal":
         return ShapeParameters(own, variance, IDENTITY)
-    return ShapeParameters(np.exp(own), variance, LOG)
+    endless = fitted.endless_size[fits.index][:, None]
+    return ShapeParameters(np.where(endless, np.inf, np.exp(own)), np.where(endless, np.nan, variance), LOG)
 
 
 def _variances(fitted: GlmmFitted, k: int) -> np.ndarray:

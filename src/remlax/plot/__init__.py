@@ -19,6 +19,7 @@ from .imputation import (
 from .predictions import effect, spaghetti
 from .profiles import zeta
 from .residuals import qq_residuals, residual_fitted, scale_location
+from .responses import p_value_histogram, variance_share_violins, volcano
 
 __all__ = [
     "caterpillar",
@@ -32,6 +33,7 @@ __all__ = [
     "missing_information",
     "missing_map",
     "overimputation_plot",
+    "p_value_histogram",
     "qq_modes",
     "qq_residuals",
     "residual_fitted",
@@ -39,6 +41,8 @@ __all__ = [
     "spaghetti",
     "trace",
     "variance_components",
+    "variance_share_violins",
+    "volcano",
     "zeta",
 ]
 

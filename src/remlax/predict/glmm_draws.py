@@ -10,8 +10,9 @@ from ..fitting.glmm import GlmmFitted
 from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..inference.glmm import glmm_fitted
+from ..inference.modes import mode_tangents
 from ..kernels.posterior import Draws
-from .glmm_error import covariance_of, mode_tangents
+from .glmm_error import covariance_of
 from .newdata import PredictionRows
 
 # numbers of draws of rows held at once

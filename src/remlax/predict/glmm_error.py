@@ -17,6 +17,7 @@ from ..engine.batch import run
 from ..engine.shapes import bucket
 from ..fitting.glmm import GlmmFitted
 from ..glmm.covariance import covariance_times
+from ..inference.modes import mode_tangents
 from .mean_response import MeanResponse
 from .newdata import FrameRows
 
@@ -54,17 +55,6 @@ def added(each: Sequence[Gradients]) -> Gradients:
     effects = tuple(np.sum(parts, axis=0) for parts in zip(*(one.effects for one in each), strict=True))
     total = [np.sum([getattr(one, name) for one in each], axis=0) for name in ("beta", "theta", "shape")]
     return Gradients(total[0], effects, total[1], total[2])
-
-
-def mode_tangents(fitted: GlmmFitted, k: int) -> tuple[np.ndarray, ...]:
-    """Derivatives of the modes in the parameters of `GlmmFitted.joint`, per factor (parameters, levels, q)."""
-    model, structure = fitted.model, fitted.structure
-    d, p = structure.theta_map.n_theta, len(model.keep)
-    used = np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)]
-    return tuple(
-        unit.effects(np.asarray(moved)[k][used][:, :, : factor.n_levels].swapaxes(1, 2))
-        for moved, unit, factor in zip(fitted.description.moved, model.units, model.layout.factors, strict=True)
-    )
 
 
 def directions(fitted: GlmmFitted, k: int, given: Gradients) -> np.ndarray:

@@ -194,6 +194,8 @@ class Averages:
             for name, pair in contrasts.items():
                 if not isinstance(pair, tuple | list) or len(pair) != 2:
                     raise DataError(f"the values to compare of {name!r} must be a pair, (from, to), not {pair!r}")
+                if pair[0] == pair[1]:
+                    raise DataError(f"the values to compare of {name!r} are the same, {pair[0]!r}: give two")
             return [(name, pair[0], pair[1]) for name, pair in contrasts.items()]
         out = []
         for name in self._names(contrasts):

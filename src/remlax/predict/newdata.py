@@ -88,9 +88,10 @@ def include_level(fitted: Fitted, level: Level, re_formula: str | None = None) -
         if isinstance(level, float):
             raise DataError(f"level={level} would name random effects: a confidence level is conf_level={level}")
         if level not in ("population", "group"):
+            known = "'population', 'group'" + ("" if fitted.has_sigma else ", 'average'")
             raise DataError(
-                f"level={level!r} is not known: use 'population', 'group', a list of grouping factors or a formula of "
-                "random terms, such as '~(1 | g)'"
+                f"level={level!r} is not known: use {known}, a list of grouping factors or a formula of random terms, "
+                "such as '~(1 | g)'"
             )
         return [np.full(t.q, level == "group") for t in terms]
     groups = {t.group for t in terms}

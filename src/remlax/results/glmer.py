@@ -66,11 +66,12 @@ class GlmerFit(GlmerFitRows, GlmerTests, GlmerFitWords):
 
     @property
     def dispersion(self) -> float:
-        """Size of a negative binomial response, shape of a gamma one; 1 for others."""
+        """Size of a negative binomial response (inf without overdispersion), shape of a gamma one; 1 for others."""
         fitted = glmm_fitted(self.selection)
         if fitted.family.name not in ("negative-binomial", "gamma"):
             return 1.0
-        return float(np.exp(fitted.shape[self.selection.k, 0]))
+        k = self.selection.k
+        return math.inf if fitted.endless_size[k] else float(np.exp(fitted.shape[k, 0]))
 
     # -- criterion ---------------------------------------------------------------------------------------------------
 

@@ -137,7 +137,9 @@ def _shape_block(fits: Selection) -> list[str]:
         return []
     estimate, error = significant(table["estimate"].to_numpy()), significant(table["std_error"].to_numpy())
     if name != "ordinal":
-        return [f"{SHAPES[name]}: {estimate[0]} (Std. Error {error[0]})"]
+        known = f" (Std. Error {error[0]})" if np.isfinite(table["std_error"][0]) else ""
+        said = "".join(f" ({note})" for note in table.attrs.get("notes", []))
+        return [f"{SHAPES[name]}: {estimate[0] or 'not pooled'}{known}{said}"]
     return ["Thresholds:\n" + block({"": table["term"].tolist(), "Estimate": estimate, "Std. Error": error})]
 
 
@@ -203,7 +205,8 @@ def glmm_fit_report(fit: Selection) -> str:
         f"The {model_name(fitted.family)} {fit.rows.formula.text} was fitted by maximum likelihood "
         f"({approximation(fitted)})"
     )
-    return fit_sentences(fit, [first, *_data_sentences(fit)], [f"Coefficients have {WALD}", *_ratios(fitted.family)])
+    tests = [f"Coefficients have {WALD}", *_ratios(fitted.family)] if fit.model.fixed_names else []
+    return fit_sentences(fit, [first, *_data_sentences(fit)], tests)
 
 
 def glmm_pooled_report(fits: Selection, rubin: RubinPool, within: CoefficientInference, df_rule: str) -> str:

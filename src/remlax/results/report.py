@@ -31,7 +31,6 @@ RESIDUALS = {
     "latent response": "the residual variance is that of the latent response given its linear predictor",
     "trigamma": "the residual variance is that of the logarithm of the response, by the trigamma function",
 }
-SINGULAR = "(a variance of 0 or a correlation of +-1)"
 
 
 def fit_parts(fit: Selection) -> ModelParts:
@@ -86,7 +85,7 @@ def fit_sentences(fit: Selection, first: list[str], tests: list[str]) -> str:
         *([f"{lost} rows with missing cells were left out"] if lost else []),
         *tests,
         "The fit converged" if fit.fitted.converged[fit.k] else f"The fit did not converge ({status})",
-        f"It is singular {SINGULAR}" if fit.fitted.singular[fit.k] else "It is not singular",
+        f"It is singular: {fit.fitted.boundary(fit.k)}" if fit.fitted.singular[fit.k] else "It is not singular",
         *map(_capital, [*dropped_note(fit), *redundancy_notes(fit)]),
         _software(),
     ]
@@ -216,7 +215,8 @@ def _verdicts(fits: Selection) -> list[str]:
     if fits.dropped:
         out.append(f"Left out of the pooled model: imputation {shortened(fits.left_out)}")
     if singular:
-        text = f"{len(singular)} of {fits.n_sets} pooled fits are singular {SINGULAR}"
+        reasons = "; ".join(dict.fromkeys(fits.fitted.boundary(k) for k in fits.which if fits.fitted.singular[k]))
+        text = f"{len(singular)} of {fits.n_sets} pooled fits are singular ({reasons})"
         out.append(f"{text}: imputation {shortened(singular)}")
     else:
         out.append("No fit was singular")

@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ..design.build import ModelRows
 from ..errors import DataError, RankDeficientWarning, warn
+from ..fitting.assemble import Assembled
 from ..fitting.selection import Selection
 from ..inference.coefficients import CoefficientInference
 from ..pooling import PooledTest, d1, d2, wald_statistics
@@ -96,7 +98,9 @@ UNTESTED = {"hypothesis": "", "df1": 0, "method": "not estimable", "note": ""}
 
 def term_tests(fits: Selection, within: CoefficientInference, method: WaldMethod = "D1") -> pd.DataFrame:
     """Test every term: the columns of `wald_test`, with ``term``; one without a test has no degrees of freedom."""
-    terms, notes = _hypotheses(fits.each[0])
+    first = fits.each[0]
+    assert first.rows.data is not None  # every fit keeps its data
+    terms, notes = term_hypotheses(first.model, first.rows, first.rows.data.frames[first.k])
     rows = [None if linear is None else wald_test(fits, within, linear, method) for linear in terms.values()]
     like = next(row for row in rows if row is not None)
     none = pd.DataFrame([{name: UNTESTED.get(name, np.nan) for name in like.columns}])
@@ -107,11 +111,11 @@ def term_tests(fits: Selection, within: CoefficientInference, method: WaldMethod
     return table
 
 
-def _hypotheses(fit: Selection) -> tuple[dict[str, Linear | None], list[str]]:
+def term_hypotheses(
+    model: Assembled, rows: ModelRows, frame: pd.DataFrame
+) -> tuple[dict[str, Linear | None], list[str]]:
     """What is tested of each term, None where nothing can be; a sentence about terms that are not tested whole."""
-    model, rows = fit.model, fit.rows
-    assert rows.data is not None  # every fit keeps its data
-    whole = rows.fixed.term_contrasts(rows.data.frames[fit.k])
+    whole = rows.fixed.term_contrasts(frame)
     if not whole:
         raise DataError(
             f"{rows.formula.text} has no term besides the intercept: give a second model to compare it with"

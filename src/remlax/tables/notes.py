@@ -201,7 +201,7 @@ def fit_notes(fit: Selection) -> list[str]:
     if fit.fitted.singular[fit.k]:
         what = "degrees of freedom and standard errors" if fit.fitted.has_sigma else "standard errors"
         notes.append(
-            f"singular fit: a variance is estimated as 0 or a correlation as +-1; {what} of the other parameters leave "
-            "out those on the boundary"
+            f"singular fit: {fit.fitted.boundary(fit.k)}; {what} of the other parameters leave out those on the "
+            "boundary"
         )
     return [*notes, *redundancy_notes(fit)]

@@ -9,14 +9,20 @@ import pandas as pd
 
 from ..design.groups import GroupingFactor
 from ..fitting.fit import Fitted
+from ..fitting.layout import Layout
 from ..fitting.selection import Selection
 
 
 def term_labels(fitted: Fitted) -> list[str]:
     """Group labels of the terms, with lme4's suffixes where several terms share a factor: g, g.1."""
+    return layout_labels(fitted.model.layout)
+
+
+def layout_labels(layout: Layout) -> list[str]:
+    """`term_labels` of a layout."""
     seen: dict[str, int] = {}
     out = []
-    for term in fitted.model.layout.terms:
+    for term in layout.terms:
         count = seen.get(term.group, 0)
         out.append(term.group if not count else f"{term.group}.{count}")
         seen[term.group] = count + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -54,9 +55,14 @@ def ran_pars_table(fits: Selection, conf_level: float, scales: Scales) -> pd.Dat
     rows = shape_rows(fits, conf_level)
     if not len(rows):
         return table
-    attrs, table = table.attrs, pd.concat([table, rows], ignore_index=True)
+    attrs = table.attrs | {"notes": [*table.attrs.get("notes", []), *rows.attrs.get("notes", [])]}
+    table = pd.concat([table, rows], ignore_index=True)
     table.attrs = attrs
     return table
+
+
+# what a table says of sizes that are left out
+ENDLESS = "the size is infinite, without overdispersion, in {} of {} imputations, which are left out of the pooled size"
 
 
 def shape_rows(fits: Selection, conf_level: float) -> pd.DataFrame:
@@ -66,9 +72,15 @@ def shape_rows(fits: Selection, conf_level: float) -> pd.DataFrame:
         return pd.DataFrame()
     found = shape_parameters(fits)
     table = pd.DataFrame({"group": RESPONSE, "term": names})
+    endless = np.isinf(found.value)
     if fits.n_sets > 1:
-        pooled = pool_transformed(found.value, found.variance, found.scale, conf_level=conf_level, names=names)
-        return pd.concat([table, transformed_columns(pooled)], axis=1).assign(n_boundary=0)
+        values = np.where(endless, np.nan, found.value)
+        with quiet(PoolingWarning) if endless.any() else nullcontext():
+            pooled = pool_transformed(values, found.variance, found.scale, conf_level=conf_level, names=names)
+        out = pd.concat([table, transformed_columns(pooled)], axis=1).assign(n_boundary=endless.sum(axis=0))
+        if endless.any():
+            out.attrs["notes"] = [ENDLESS.format(int(endless.any(axis=1).sum()), fits.n_sets)]
+        return out
     phi, error = found.scale.forward(found.value[0]), np.sqrt(found.variance[0])
     half = scipy.special.ndtri((1 + conf_level) / 2) * error
     return table.assign(

@@ -1,0 +1,151 @@
+"""Estimates of one model for many responses, as arrays with a leading axis of responses, in the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from ..fitting.fit import Fitted
+from ..fitting.selection import Selection
+from ..inference.satterthwaite import matched_df, variance_covariance
+from ..kernels.newton import CONVERGED, STATUS_TEXT
+
+# why a response has no fit at all
+NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE = 10, 11, 12, 13, 14
+UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE))
+VERDICTS = {
+    **STATUS_TEXT,
+    NO_VALUES: "no values",
+    INFINITE: "infinite values",
+    CONSTANT: "constant response",
+    EXPLAINED: "explained exactly by the fixed part",
+    NOT_ESTIMABLE: "not estimable from its rows",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseFits:
+    """G fits of one model, each to a response of its own; NaN where there is none.
+
+    Parameters
+    ----------
+    beta : ndarray (G, p)
+    vcov : ndarray (G, p, p)
+        Rows and columns of coefficients whose variance is not identified are NaN.
+    d_cov : ndarray (G, p, p, d + 1)
+        Derivatives of vcov in theta (of the columns inside) and log sigma.
+    spread : ndarray (G, d + 1, d + 1)
+        Asymptotic covariance of these.
+    theta : ndarray (G, d)
+        In lme4's order and scale.
+    sigma, criterion, gradient, decrement : ndarray (G,)
+    n_obs, status, evaluations, starts : ndarray of int (G,)
+    singular : ndarray of bool (G,)
+    """
+
+    beta: np.ndarray
+    vcov: np.ndarray
+    d_cov: np.ndarray
+    spread: np.ndarray
+    theta: np.ndarray
+    sigma: np.ndarray
+    criterion: np.ndarray
+    gradient: np.ndarray
+    decrement: np.ndarray
+    n_obs: np.ndarray
+    status: np.ndarray
+    evaluations: np.ndarray
+    starts: np.ndarray
+    singular: np.ndarray
+
+    @classmethod
+    def none(cls, n: int, p: int, d: int) -> Self:
+        """Make room for n fits, of which none is there yet."""
+        number, whole = np.full(n, np.nan), np.zeros(n, np.int32)
+        return cls(
+            beta=np.full((n, p), np.nan),
+            vcov=np.full((n, p, p), np.nan),
+            d_cov=np.full((n, p, p, d + 1), np.nan),
+            spread=np.full((n, d + 1, d + 1), np.nan),
+            theta=np.full((n, d), np.nan),
+            sigma=number,
+            criterion=number.copy(),
+            gradient=number.copy(),
+            decrement=number.copy(),
+            n_obs=whole,
+            status=np.full(n, NO_VALUES, np.int32),
+            evaluations=whole.copy(),
+            starts=whole.copy(),
+            singular=np.zeros(n, bool),
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Fits of one block of responses after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    @classmethod
+    def of(cls, fitted: Fitted, keep: np.ndarray) -> Self:
+        """Take over the fits of a batch; ``keep`` are the coefficients that a fit may have, of the fixed part."""
+        fits, found = Selection.all_of(fitted), fitted.information
+        n, d = fitted.theta.shape
+        out = cls.none(n, len(keep), d)
+        here = np.flatnonzero(np.isin(keep, fitted.model.keep))
+        out.beta[:, here] = fitted.beta
+        out.vcov[:, here[:, None], here] = _known_covariances(fitted)
+        out.d_cov[:, here[:, None], here] = np.asarray(found.d_cov)
+        opt = fitted.opt
+        rest = {
+            "spread": variance_covariance(fits),
+            "theta": fitted.theta,
+            "sigma": fitted.sigma,
+            "criterion": fitted.criterion,
+            "gradient": np.max(np.abs(np.asarray(opt.grad)), axis=1),
+            "decrement": opt.decrement,
+            "n_obs": np.diff(fitted.model.rows.offsets),
+            "status": fitted.status,
+            "evaluations": opt.evaluations,
+            "starts": opt.starts,
+            "singular": fitted.singular,
+        }
+        for name, values in rest.items():
+            getattr(out, name)[:] = values
+        return out
+
+    def put(self, which: np.ndarray, part: ResponseFits) -> None:
+        """Enter the fits of some responses."""
+        for f in fields(self):
+            getattr(self, f.name)[which] = getattr(part, f.name)
+
+    def take(self, which: np.ndarray) -> Self:
+        """Fits of some responses."""
+        return type(self)(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Boolean (G,)."""
+        return np.asarray(self.status == CONVERGED)
+
+    def combinations(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Estimates, variances and Satterthwaite's degrees of freedom of contrasts (r, p), each (G, r)."""
+        # a coefficient that takes no part must not take its NaN there
+        used = np.flatnonzero((matrix != 0).any(axis=0))
+        rows, at = matrix[:, used], np.ix_(np.arange(len(self.beta)), used, used)
+        if len(used) == matrix.shape[1] and np.array_equal(rows, np.eye(len(used))):
+            variance = np.diagonal(self.vcov, axis1=1, axis2=2)
+            slope = np.moveaxis(np.diagonal(self.d_cov, axis1=1, axis2=2), 2, 1)
+            return self.beta, variance, matched_df(variance, slope, self.spread)
+        cov, d_cov = self.vcov[at], self.d_cov[at]
+        variance = np.einsum("ri,kij,rj->kr", rows, cov, rows)
+        slope = np.einsum("ri,kijt,rj->krt", rows, d_cov, rows)
+        return self.beta[:, used] @ rows.T, variance, matched_df(variance, slope, self.spread)
+
+
+def _known_covariances(fitted: Fitted) -> np.ndarray:
+    """Covariances of the coefficients (K, p, p), NaN where a variance is not identified."""
+    if all(found is None for found in fitted.redundancies.each):
+        return fitted.vcov
+    unknown = np.stack([fitted.unknown_variance((k,)) for k in range(fitted.n_sets)])
+    return np.where(unknown[:, :, None] | unknown[:, None], np.nan, fitted.vcov)

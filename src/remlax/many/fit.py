@@ -1,0 +1,220 @@
+"""Fit many responses: those with the same rows together, from shared cross-products; the others from their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..design.build import ModelRows
+from ..errors import DataError, DesignError, IdentifiabilityWarning, RankDeficientWarning, quiet, warn
+from ..fitting.assemble import Assembled, assemble
+from ..fitting.find_redundancy import find_redundancies
+from ..fitting.fit import Fitted, fit_assembled
+from ..fitting.memory import check_room
+from ..fitting.refit import explained_exactly, products_of_responses, with_products
+from ..fitting.selection import Selection
+from ..kernels.newton import Newton
+from ..tables.notes import redundancy_notes
+from .design import rows_of_responses, stand_in
+from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, ResponseFits
+from .one_variance import OneVariance, one_variance
+
+# responses with the same rows for which a design of their own is worth making
+ALIKE = 16
+# numbers of rows of responses that are worked on at once
+ROW_NUMBERS = 2**21
+# numbers of a block of responses and of what is made of them, and responses that it has at least
+BLOCK_NUMBERS, LEAST_BLOCK = 2**22, 256
+
+
+@dataclass(frozen=True, eq=False)
+class SharedDesign:
+    """A design of one data set, which fits any number of responses to all its rows.
+
+    Parameters
+    ----------
+    rows : ModelRows
+        With numbers in the place of the response.
+    model : Assembled
+        Of these rows.
+    """
+
+    rows: ModelRows
+    model: Assembled
+
+    @classmethod
+    def of(cls, rows: ModelRows, *, reml: bool) -> SharedDesign:
+        """Assemble a design.
+
+        Raises
+        ------
+        DesignError, DataError, ModelSizeError
+        """
+        return cls(rows, assemble(rows, reml=reml))
+
+    @property
+    def reml(self) -> bool:
+        """Whether the criterion is REML."""
+        return self.model.layout.structure.reml
+
+    @cached_property
+    def one_variance(self) -> OneVariance | None:
+        """The short way, for a model with one variance."""
+        return one_variance(self.model)
+
+    def block_size(self) -> int:
+        """Responses that are worked on at once."""
+        p, d = len(self.model.keep), self.model.layout.structure.theta_map.n_theta
+        layout = self.model.layout
+        levels = sum(f.n_levels * q for f, q in zip(layout.factors, layout.structure.q, strict=True))
+        each = self.model.rows.n_rows(0) + (levels + p * (d + 3)) * (p + 1)
+        return max(LEAST_BLOCK, BLOCK_NUMBERS // each)
+
+    def check_memory(self, n: int, n_imputations: int = 1) -> None:
+        """Refuse more fits than memory has room for.
+
+        Raises
+        ------
+        ModelSizeError
+        """
+        p, d = len(self.model.keep), self.model.layout.structure.theta_map.n_theta
+        each = p * (p * (d + 2) + 1) + (d + 1) * (d + 2) + 8
+        check_room(n * n_imputations * each, f"the fits of {n} responses", "fit fewer at a time")
+
+    def warn_redundant(self) -> None:
+        """Warn of variances that no response can identify."""
+        if find_redundancies(self.model).each[0] is not None:
+            for text in redundancy_notes(Selection.all_of(_fitted(self.model))):
+                warn(text, IdentifiabilityWarning)
+
+    def none(self, n: int) -> ResponseFits:
+        """Room for so many fits."""
+        return ResponseFits.none(n, len(self.model.keep), self.model.layout.structure.theta_map.n_theta)
+
+    def estimates(self, model: Assembled, keep: np.ndarray) -> ResponseFits:
+        """Fit a batch; ``keep`` are the coefficients in the tables."""
+        return ResponseFits.of(_fitted(model), keep)
+
+    def fit(self, y: np.ndarray, weights: np.ndarray | None = None) -> ResponseFits:
+        """Fit responses (m, n), NaN where a cell is missing, perhaps with weights (m, n) of their own.
+
+        A response that cannot be fitted has a status and no estimates.
+        """
+        out, used = self.none(len(y)), ~np.isnan(y)
+        if weights is not None:
+            used &= ~np.isnan(weights)
+        out.n_obs[:] = used.sum(axis=1)
+        out.status[:] = _unusable(y, used)
+        usable = out.status == 0
+        whole = used.all(axis=1)
+        if weights is None:
+            for pattern, which in _patterns(used, np.flatnonzero(usable), whole):
+                out.put(which, self._fit_alike(pattern, y[which]))
+            own = np.flatnonzero(usable & (out.status == 0) & np.isnan(out.sigma))
+        else:
+            own = np.flatnonzero(usable)
+        size = max(1, ROW_NUMBERS // (y.shape[1] * (len(self.model.keep) + 2)))
+        for start in range(0, len(own), size):
+            which = own[start : start + size]
+            given = None if weights is None else weights[which]
+            out.put(which, self._fit_own(y[which], None if whole[which].all() else used[which], given))
+        return out
+
+    def _fit_alike(self, pattern: np.ndarray, y: np.ndarray) -> ResponseFits:
+        """Fit responses that have the same rows (n,)."""
+        if pattern.all():
+            return self._fit_whole(y, self.model.keep)
+        rows = rows_of_responses(self.rows, stand_in(len(pattern))[None], pattern[None])
+        try:
+            with quiet(RankDeficientWarning):
+                part = type(self)(rows, assemble(rows, reml=self.reml))
+        except (DesignError, DataError):
+            return self._without(y, pattern)
+        return part._fit_whole(np.ascontiguousarray(y[:, pattern]), self.model.keep)
+
+    def _without(self, y: np.ndarray, used: np.ndarray) -> ResponseFits:
+        out = self.none(len(y))
+        out.status[:], out.n_obs[:] = NOT_ESTIMABLE, used.sum(axis=-1)
+        return out
+
+    def _fit_whole(self, y: np.ndarray, keep: np.ndarray) -> ResponseFits:
+        """Fit responses (m, n) without missing cells; ``keep`` are the coefficients in the tables."""
+        found = products_of_responses(self.model, 0, y)
+        out = ResponseFits.none(len(y), len(keep), self.model.layout.structure.theta_map.n_theta)
+        out.status[:], out.n_obs[:] = EXPLAINED, y.shape[1]
+        which = np.flatnonzero(~explained_exactly(found, y))
+        if len(which) < len(y):
+            found = found.take(which)
+        if len(which) and self.one_variance is not None and len(keep) == len(self.model.keep):
+            out.put(which, self.one_variance.fit(found))
+        elif len(which):
+            out.put(which, self.estimates(with_products(self.model, 0, y[which], found), keep))
+        return out
+
+    def _fit_own(self, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None) -> ResponseFits:
+        """Fit responses (m, n) each of which has rows or weights of its own; halves where one cannot be fitted."""
+        rows = rows_of_responses(self.rows, y, used, weights)
+        try:
+            with quiet(RankDeficientWarning):
+                model = assemble(rows, reml=self.reml)
+        except (DesignError, DataError):
+            if len(y) == 1:
+                return self._without(y, np.ones_like(y, bool) if used is None else used)
+            half = len(y) // 2
+            parts = [
+                self._fit_own(y[part], None if used is None else used[part], None if weights is None else weights[part])
+                for part in (slice(half), slice(half, None))
+            ]
+            return ResponseFits.joined(parts)
+        return self.estimates(model, self.model.keep)
+
+
+def assembled(rows: Sequence[ModelRows], *, reml: bool) -> tuple[SharedDesign, ...]:
+    """Assemble the design of every imputation, which must have the same coefficients.
+
+    Raises
+    ------
+    DesignError, DataError, ModelSizeError
+    """
+    designs = [SharedDesign.of(rows[0], reml=reml)]
+    designs[0].warn_redundant()
+    for one in rows[1:]:
+        with quiet(RankDeficientWarning):
+            designs.append(SharedDesign.of(one, reml=reml))
+        here, first = (set(design.model.fixed_names) for design in (designs[-1], designs[0]))
+        if here != first:
+            raise DesignError(
+                f"the fixed-effect column {min(here ^ first)!r} is determined by the others in some imputations "
+                f"({rows[0].labels[0]} or {one.labels[0]}) but not in all: leave the term out or merge its categories"
+            )
+    return tuple(designs)
+
+
+def _fitted(model: Assembled) -> Fitted:
+    return fit_assembled(model, Newton())
+
+
+def _unusable(y: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Why a response (m, n) cannot be fitted, 0 where it can."""
+    low, high = (edge(axis=1, where=used, initial=start) for edge, start in ((y.min, np.inf), (y.max, -np.inf)))
+    status = np.where(low == high, CONSTANT, 0)
+    status = np.where(np.isinf(low) | np.isinf(high), INFINITE, status)
+    return np.where(used.any(axis=1), status, NO_VALUES)
+
+
+def _patterns(used: np.ndarray, which: np.ndarray, whole: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows that many responses have, and which these are; responses with all rows come first, however few they are."""
+    all_rows = which[whole[which]]
+    if len(all_rows):
+        yield np.ones(used.shape[1], bool), all_rows
+    which = which[~whole[which]]
+    if not len(which):
+        return
+    packed = np.packbits(used[which], axis=1)
+    _, first, code, counts = np.unique(packed, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    code = code.reshape(-1)
+    for group in np.flatnonzero(counts >= ALIKE):
+        yield used[which[first[group]]], which[code == group]
