@@ -21,6 +21,11 @@ time is scaled. Peak memory is that of the whole process, interpreter and librar
 differs from lme4's by more than 0.001 in one of the fits is shown and not ranked; lme4::refit is such a tool, its
 criterion has a wrong constant.
 """
+# scripts of their own
+SCRIPTS = {
+    "glmm": "Generalised linear mixed models: `benchmarks/glmm.py`",
+    "many_responses": "Many responses with one design: `benchmarks/many_responses.py`",
+}
 COLUMNS = ("tool", "seconds", "times remlax", "first call", "calls", "fits timed", "peak MB", "verdict")
 
 
@@ -38,10 +43,9 @@ def extras(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {row[name]:.3g}" for name in names if name in row)
 
 
-def section(name: str, kept: dict[str, Any]) -> str:
+def section(words: str, kept: dict[str, Any]) -> str:
     """One workload: a table for each of its lines."""
     machine = kept["machine"]
-    words = (WORKLOADS[name].__doc__ or name).strip().rstrip(".")
     out = [f"## {words}\n"]
     where = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} at the end"
     out.append(f"{where}; {machine['date']}.\n")
@@ -66,7 +70,11 @@ def main() -> None:
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
             versions |= kept["versions"]
-            parts.append(section(name, kept))
+            parts.append(section((WORKLOADS[name].__doc__ or name).strip().rstrip("."), kept))
+    for name, words in SCRIPTS.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(section(words, json.loads(path.read_text(encoding="utf-8"))))
     parts.insert(1, "Versions: " + ", ".join(f"{tool} {version}" for tool, version in versions.items()) + ".\n")
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
