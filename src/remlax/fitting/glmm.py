@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -94,7 +94,7 @@ class GlmmFitted(Fitted):
         both = on_boundary(self.inner[[k]], self.theta_map)[0]
         return NO_OVERDISPERSION + (f", and {super().boundary(k)}" if both else "")
 
-    @cached_property
+    @property
     def endless_size(self) -> np.ndarray:
         """Data sets (K,) in which a negative binomial size is infinite."""
         return endless_size(self.family, self.shape)
@@ -165,7 +165,7 @@ class GlmmFitted(Fitted):
     def of_sets(self, which: np.ndarray) -> GlmmFitted:
         """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
         arrays: dict[str, Any] = {
-            name: part[which] for name, part in vars(self).items() if isinstance(part, np.ndarray)
+            own.name: part[which] for own in fields(self) if isinstance(part := getattr(self, own.name), np.ndarray)
         }
         opt, description = jax.tree.map(lambda part: np.asarray(part)[which], (self.opt, self.description))
         endless = {i: self.endless[k] for i, k in enumerate(which.tolist()) if k in self.endless}
