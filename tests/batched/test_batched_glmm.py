@@ -106,6 +106,17 @@ def test_complete_data_and_complete_cases_are_single_fits(counts: tuple[BatchDat
     assert found.terms == ["Intercept", "x", "sd__Intercept|g", "size"]
 
 
+def test_an_infinite_size_is_no_number_and_is_named() -> None:
+    batch, data = batch_of(design(sim.Outcome("negative-binomial", size=1e6)))
+    found = analysed(CompleteData(), batch)
+    fits = fitted([one.complete for one in data], "negative-binomial")
+    endless = np.isinf([fit.dispersion for fit in fits])
+    assert endless.any()
+    np.testing.assert_array_equal(np.isnan(found.estimate[:, -1]), endless)
+    np.testing.assert_array_equal(found.status, [1 if fit.is_singular else 0 for fit in fits])
+    assert [bool(found.message[i].count("the size is infinite")) for i in range(R)] == endless.tolist()
+
+
 NESTED = {
     "factors": [sim.Factor("school", 5), sim.Factor("class", 3, within="school")],
     "size": 5,

@@ -312,14 +312,7 @@ def described(
     centre = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
     shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
-    variances = np.einsum("kii->ki", joint)[:, d : None if structure.family.name == "ordinal" else d + p]
-    errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
-
-    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
-
-    sets = JudgedSets(model.batch, tuple(model.fixed_names), response.levels, model.rows.labels, own_rows)
-    endless = without_maximum(sets, opt, errors)
+    endless = _endless(model, response, opt, joint)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
@@ -345,6 +338,20 @@ def described(
         response=response,
         endless=endless,
     )
+
+
+def _endless(model: Assembled, response: GlmmResponse, opt: Optimum, joint: np.ndarray) -> dict[int, str]:
+    """Data sets without a maximum, with the reason."""
+    structure = cast(GlmmStructure, model.batch.structure)
+    d = structure.theta_map.n_theta
+    last = None if structure.family.name == "ordinal" else d + len(model.keep)
+    variances = np.einsum("kii->ki", joint)[:, d:last]
+
+    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
+
+    sets = JudgedSets(model.batch, tuple(model.fixed_names), response.levels, model.rows.labels, own_rows)
+    return without_maximum(sets, opt, np.sqrt(np.where(variances >= 0, variances, np.nan)))
 
 
 def endless_size(family: Family, shape: np.ndarray) -> np.ndarray:
