@@ -12,10 +12,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 
 from .api import complete_rows, kept_rows, warn_formula
 from .checks import Checks
 from .data import ImputedData
+from .data.checks import other_order
 from .design.build import RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .errors import DataError
@@ -25,7 +27,7 @@ from .many.cluster import Cluster
 from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
-from .many.responses import Responses, is_annotated, read_blocks, read_responses
+from .many.responses import Responses, is_annotated, listed, read_blocks, read_responses
 from .many.result import LmerMany
 from .many.run import Block, fit_blocks
 
@@ -121,6 +123,7 @@ def lmer_many(
     (100, (200, 9))
     """
     check_options(reml, Newton())
+    names = listed(names)
     start = time.perf_counter()
     if is_annotated(data):
         responses, data = data if responses is None else responses, cast(Any, data).obs
@@ -186,12 +189,22 @@ def _read(
 
 def _imputed(given: object) -> ImputedData:
     """Imputations of the design, with numbers in the place of the response; they have the same rows."""
-    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(given)  # type: ignore[arg-type]
+    if not isinstance(given, ImputedData | Mapping | Sequence):
+        raise DataError(
+            f"data is a {type(given).__name__}: give a pandas.DataFrame, or imputations as ImputedData or a list"
+        )
+    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(cast(Any, given))
     sizes = {len(frame) for frame in data.frames}
     if len(sizes) > 1:
         raise DataError(
             f"the imputations have {min(sizes)} to {max(sizes)} rows: responses belong to rows that all of them have"
         )
+    first = data.frames[0].index
+    for label, frame in zip(data.labels, data.frames, strict=True):
+        if other_order(frame.index, first):
+            raise DataError(
+                f"the rows of imputation {label} stand in another order than those of the first: sort all by index"
+            )
     return data.map(with_stand_in)
 
 
@@ -208,6 +221,8 @@ def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
         if given.columns.has_duplicates or set(given.columns) != set(responses.names):
             raise DataError("the columns of weights= have other names than the responses: give a column for each")
         given = given[responses.names]
+    if scipy.sparse.issparse(given):
+        raise DataError("weights= is sparse, and weights of 0 are not allowed: give a dense array")
     found = read_responses(given, None, index, "weights=")
     if found.values.shape != responses.values.shape:
         raise DataError(

@@ -17,7 +17,7 @@ from ..results.fit import LmerFit
 from ..tables.constraints import Constraints, Linear, read_constraints
 from ..tables.hypotheses import term_hypotheses
 from ..tables.result_table import ResultTable
-from .design import ManySource
+from .design import ManySource, without_stand_in
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .moderated import ModeratedMany, ResidualDf, moderated
@@ -39,7 +39,7 @@ class ManyTests(UnknownNames):
     _element: ClassVar[type] = LmerFit
     _called: ClassVar[str] = "many"
     _fitted_by: ClassVar[str] = "rx.lmer_many"
-    _each: ClassVar[str] = "the fit of one response has: many[name].{0}"
+    _each: ClassVar[str] = "many[name].{0}, of the fit of one response"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,7 +84,7 @@ class ManyTests(UnknownNames):
         )
 
     def contrast(
-        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
     ) -> ResultTable:
         """Linear combinations of the coefficients of every response, with t tests.
 
@@ -92,10 +92,10 @@ class ManyTests(UnknownNames):
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
             As `LmerFit.contrast`: ``"a - b"``, or a matrix.
-        q0 : float or array_like (r,), optional
-            Values to test against; 0 by default.
         names : list of str, optional
             Labels of the rows.
+        q0 : float or array_like (r,), optional
+            Values to test against; 0 by default.
 
         Returns
         -------
@@ -153,7 +153,8 @@ class ManyTests(UnknownNames):
         """
         design = self.design[0]
         assert design.rows.data is not None
-        terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
+        with without_stand_in():
+            terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
         there = {term: linear for term, linear in terms.items() if linear is not None}
         table = long_table(self.names, list(there), term_tests(self.fits, list(there.values())), self.fits)
         table.attrs["notes"] += notes

@@ -13,8 +13,8 @@ from ..inference.satterthwaite import matched_df, variance_covariance
 from ..kernels.newton import CONVERGED, STATUS_TEXT
 
 # why a response has no fit at all
-NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE = 10, 11, 12, 13, 14
-UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE))
+NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE, OUT_OF_RANGE = 10, 11, 12, 13, 14, 15
+UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE, OUT_OF_RANGE))
 VERDICTS = {
     **STATUS_TEXT,
     NO_VALUES: "no values",
@@ -22,6 +22,7 @@ VERDICTS = {
     CONSTANT: "constant response",
     EXPLAINED: "explained exactly by the fixed part",
     NOT_ESTIMABLE: "not estimable from its rows",
+    OUT_OF_RANGE: "too large or small for double precision",
 }
 
 
@@ -32,6 +33,7 @@ class ResponseFits:
     Parameters
     ----------
     beta : ndarray (G, p)
+        NaN where the rows of the response do not determine the coefficient, or only together with others.
     vcov : ndarray (G, p, p)
         Rows and columns of coefficients whose variance is not identified are NaN.
     d_cov : ndarray (G, p, p, d + 1)
@@ -41,7 +43,8 @@ class ResponseFits:
     theta : ndarray (G, d)
         In lme4's order and scale.
     sigma, criterion, gradient, decrement : ndarray (G,)
-    n_obs, status, evaluations, starts : ndarray of int (G,)
+    n_obs, rank, status, evaluations, starts : ndarray of int (G,)
+        Rows, and the rank of the fixed part in them; how the fit went.
     singular : ndarray of bool (G,)
     """
 
@@ -55,6 +58,7 @@ class ResponseFits:
     gradient: np.ndarray
     decrement: np.ndarray
     n_obs: np.ndarray
+    rank: np.ndarray
     status: np.ndarray
     evaluations: np.ndarray
     starts: np.ndarray
@@ -75,6 +79,7 @@ class ResponseFits:
             gradient=number.copy(),
             decrement=number.copy(),
             n_obs=whole,
+            rank=whole.copy(),
             status=np.full(n, NO_VALUES, np.int32),
             evaluations=whole.copy(),
             starts=whole.copy(),
@@ -96,6 +101,13 @@ class ResponseFits:
         out.beta[:, here] = fitted.beta
         out.vcov[:, here[:, None], here] = _known_covariances(fitted)
         out.d_cov[:, here[:, None], here] = np.asarray(found.d_cov)
+        # coefficients that depend on which of the columns no row tells apart is left out have no meaning
+        ties = fitted.model.ties
+        lost = np.isin(ties.dropped, keep)
+        tied = here[(ties.shares[:, lost] > 0).any(axis=1)]
+        out.beta[:, tied] = np.nan
+        out.vcov[:, tied], out.vcov[:, :, tied] = np.nan, np.nan
+        out.rank[:] = len(here)
         opt = fitted.opt
         rest = {
             "spread": variance_covariance(fits),

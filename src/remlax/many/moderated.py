@@ -67,7 +67,7 @@ class ModeratedMany(UnknownNames):
         return self._table(np.eye(len(self.many.terms)), self.many.terms, 0.0)
 
     def contrast(
-        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
     ) -> ResultTable:
         """Linear combinations of the coefficients with moderated t tests; see `LmerMany.contrast`."""
         linear = self.many._linear(L, q0, names)
@@ -98,7 +98,7 @@ class ModeratedMany(UnknownNames):
 
 def _residual_df(many: ManyTests) -> np.ndarray:
     (fit,) = many.fits
-    return np.asarray(fit.n_obs - np.isfinite(fit.beta).sum(axis=1), dtype=np.float64)
+    return np.asarray(fit.n_obs - fit.rank, dtype=np.float64)
 
 
 def moderated(many: ManyTests, df: ResidualDf) -> ModeratedMany:

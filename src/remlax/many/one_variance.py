@@ -124,7 +124,7 @@ class OneVariance:
         fits.criterion[:] = np.log1p(t * log_share).sum(axis=1) + n * np.log(r2) + products.constant
         fits.gradient[:] = np.abs(np.asarray(opt.grad)[:, 0])
         fits.decrement[:], fits.evaluations[:], fits.starts[:] = opt.decrement, opt.evaluations, opt.starts
-        fits.n_obs[:] = self.model.rows.n_rows(0)
+        fits.n_obs[:], fits.rank[:] = self.model.rows.n_rows(0), p
         largest = np.max(np.diagonal(cov, axis1=1, axis2=2), axis=1, initial=0.0)
         degenerate = (sigma2 < LEAST_VARIANCE) | (largest > 1 / LEAST_INFORMATION)
         status = np.where(degenerate, NO_RESIDUAL, np.asarray(opt.status))
