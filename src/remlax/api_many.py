@@ -61,8 +61,8 @@ def lmer_many(
         design, K frames with the same rows, every response is fitted K times, and tables are pooled by Rubin's rules;
         there no cell may be missing.
     responses : DataFrame, array_like, scipy.sparse matrix or AnnData (n, G), or an iterator of these
-        A column per response, in the order of the rows of the data. Where a cell is missing, this response goes
-        without the row. An iterator gives blocks of responses, all rows of each, which need not fit in memory together.
+        A column per response, in the order of the rows of the data. Where a cell is missing (NaN, or masked), this
+        response goes without the row; columns of the design such as ``scale(x)`` are made from all rows. An iterator gives blocks of responses, all rows of each, which need not fit in memory together.
         Of an AnnData ``X`` and ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
     names : sequence of length G, optional
         What the responses are called; the columns of a DataFrame, or numbers from 0, unless given.
