@@ -21,7 +21,7 @@ from .data.checks import other_order
 from .design.build import RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .errors import DataError
-from .fitting.checks import check_options
+from .fitting.checks import WEIGHT_MAGNITUDE, check_options
 from .kernels.newton import Newton
 from .many.cluster import Cluster
 from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
@@ -235,5 +235,11 @@ def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
         raise DataError(
             f"weights= holds values that are not positive and finite (first for {at!r}): make those cells NaN, and the "
             "response goes without these rows"
+        )
+    there = found.values[~np.isnan(found.values)]
+    if there.size and not (1 / WEIGHT_MAGNITUDE <= there.min() and there.max() <= WEIGHT_MAGNITUDE):
+        raise DataError(
+            f"weights= holds values from {there.min():.3g} to {there.max():.3g}, which double precision cannot hold "
+            "apart: change their unit, or make those of no account NaN"
         )
     return replace(found, names=responses.names)

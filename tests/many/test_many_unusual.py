@@ -92,6 +92,7 @@ def test_what_is_given_wrongly_is_named() -> None:
         ({"formula": ""}, "must be a text without a response"),
         ({"formula": None}, "must be a text without a response"),
         ({"weights": scipy.sparse.csr_array(np.ones((60, 4)))}, "give a dense array"),
+        ({"weights": np.full((60, 4), 1e-150)}, "holds values from 1e-150 to 1e-150, which double precision"),
         ({"out": 3}, "out=3 must be the path of a folder"),
     ):
         with pytest.raises((DataError, FormulaError), match=message):

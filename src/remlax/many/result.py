@@ -197,8 +197,9 @@ class LmerMany(ManyTests):
     def glance(self) -> pd.DataFrame:
         """One row of facts per response: ``nobs sigma loglik criterion aic bic status``; means over imputations."""
         lost, first = failed(self.fits), self.fits[0]
+        rank = np.mean([fit.rank for fit in self.fits], axis=0)
         criterion = np.where(lost, np.nan, np.mean([fit.criterion for fit in self.fits], axis=0))
-        n_parameters, nobs = first.rank + first.theta.shape[1] + 1, first.n_obs
+        n_parameters, nobs = rank + first.theta.shape[1] + 1, first.n_obs
         columns = {
             "nobs": nobs,
             "sigma": self.sigma.to_numpy(),
