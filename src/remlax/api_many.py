@@ -62,8 +62,9 @@ def lmer_many(
         there no cell may be missing.
     responses : DataFrame, array_like, scipy.sparse matrix or AnnData (n, G), or an iterator of these
         A column per response, in the order of the rows of the data. Where a cell is missing (NaN, or masked), this
-        response goes without the row; columns of the design such as ``scale(x)`` are made from all rows. An iterator gives blocks of responses, all rows of each, which need not fit in memory together.
-        Of an AnnData ``X`` and ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
+        response goes without the row; columns of the design such as ``scale(x)`` are made from all rows. An iterator
+        gives blocks of responses, all rows of each, which need not fit in memory together. Of an AnnData ``X`` and
+        ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
     names : sequence of length G, optional
         What the responses are called; the columns of a DataFrame, or numbers from 0, unless given.
     reml : bool, default True
@@ -89,7 +90,7 @@ def lmer_many(
     FormulaError
         The formula cannot be read, has a response, or names a column that is not there.
     DataError
-        Responses or weights that are no numbers or have the wrong shape, or names that are not unique.
+        Responses or weights that are no numbers, have the wrong shape or other rows, or names that are not unique.
     DesignError
         The model is not identified, whatever the response.
         Or not by all imputations alike.
@@ -237,7 +238,7 @@ def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
             "response goes without these rows"
         )
     there = found.values[~np.isnan(found.values)]
-    if there.size and not (1 / WEIGHT_MAGNITUDE <= there.min() and there.max() <= WEIGHT_MAGNITUDE):
+    if there.size and not (there.min() >= 1 / WEIGHT_MAGNITUDE and there.max() <= WEIGHT_MAGNITUDE):
         raise DataError(
             f"weights= holds values from {there.min():.3g} to {there.max():.3g}, which double precision cannot hold "
             "apart: change their unit, or make those of no account NaN"

@@ -246,7 +246,7 @@ class ManyTests(UnknownNames):
         Parameters
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
-            What is tested, as in `contrast`; each row has a maximum of its own.
+            What is tested, as in `contrast`: the effect of the column. Each row has a maximum of its own.
         column : str, optional
             Column of the data that is permuted with ``scheme="labels"``: its values are exchanged between groups where
             they are the same in each (patients and controls), and within groups otherwise (conditions).
@@ -263,11 +263,15 @@ class ManyTests(UnknownNames):
         ResultTable
             ``response term estimate std_error statistic p_value p_adjusted status``: ``p_value`` is the share of
             permutations, the data among them, with a statistic of the same response as large in size as the observed
-            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step).
+            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step). A response
+            without a statistic has none. ``notes`` says where few permutations differ.
 
         Raises
         ------
-        FormulaError, DataError
+        FormulaError
+        DataError
+            The column is not in the fixed part, or what is tested is not about it; there is nothing to exchange; the
+            data are imputed, or the responses were read in blocks.
 
         Notes
         -----

@@ -174,7 +174,7 @@ def _array_values(given: object, what: str) -> Any:
     if scipy.sparse.issparse(given):
         values: Any = scipy.sparse.csc_array(cast(Any, given))  # blocks are columns
     elif isinstance(given, np.ma.MaskedArray) and given.dtype.kind in NUMBERS:
-        values = given.astype(np.float64).filled(np.nan)
+        values = np.ma.filled(np.ma.asarray(given, dtype=np.float64), np.nan)
     else:
         if isinstance(given, list | tuple) and any(np.ndim(block) == 2 for block in given):
             raise DataError(f"{what} is a list of blocks: give an iterator of them, iter(blocks), or join them")
