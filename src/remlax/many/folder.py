@@ -49,7 +49,9 @@ class BlockFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"out={os.fspath(path)!r} is no folder, and cannot be made one: {error}") from None
-        digest = hashlib.blake2b(f"{text}\n{reml}".encode())
+        # files of a version with other contents are not those of this one
+        contents = " ".join(f.name for f in fields(ResponseFits))
+        digest = hashlib.blake2b(f"{text}\n{reml}\n{contents}".encode())
         for one in rows:
             parts = [one.x, *(term.rows for term in one.terms)]
             arrays = [part.of(0) for part in parts] + [codes.of(0) for codes in one.factor_rows]
