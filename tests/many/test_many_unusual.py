@@ -86,6 +86,7 @@ def test_what_is_given_wrongly_is_named() -> None:
         ({"responses": ["x", "w"]}, r"of columns of the data give data\[names\]"),
         ({"responses": y.astype(object)}, r"make them numbers, as astype\(float\) does"),
         ({"data": labelled, "responses": y.set_axis([f"s{i}" for i in range(1, 61)])}, "1 of 60, the first 's60'"),
+        ({"data": data.iloc[5:], "responses": y.iloc[3:58]}, "2 of 55, the first 3"),
         ({"data": None}, "data is a NoneType: give a pandas.DataFrame"),
         ({"data": data.to_numpy()}, "data is a ndarray: give a pandas.DataFrame"),
         ({"data": [data, data.iloc[::-1]]}, "the rows of imputation 2 stand in another order"),
@@ -98,6 +99,10 @@ def test_what_is_given_wrongly_is_named() -> None:
         with pytest.raises((DataError, FormulaError), match=message):
             rx.lmer_many(**{"formula": FORMULA, "data": data, "responses": y, **given})
     assert list(rx.lmer_many(FORMULA, labelled, y, names=(name for name in "abcd")).names) == list("abcd")
+    fresh = pd.DataFrame(y.to_numpy()[5:], columns=y.columns)
+    pd.testing.assert_frame_equal(
+        rx.lmer_many(FORMULA, data.iloc[5:], fresh).fixef(), rx.lmer_many(FORMULA, data.iloc[5:], y.iloc[5:]).fixef()
+    )
     with pytest.raises(DataError, match=r"^~ 1 \+ \(1 \| g\) has no term"):
         rx.lmer_many("~ 1 + (1 | g)", data, y).anova()
     with (

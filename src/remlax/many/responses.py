@@ -141,7 +141,8 @@ def read_blocks(blocks: Iterable[object], names: Sequence[object] | None, index:
 def _check_rows(given: pd.Index, index: pd.Index, what: str) -> None:
     if other_order(given, index):
         raise DataError(f"the rows of {what} stand in another order than those of the data: sort both by index")
-    numbered = isinstance(given, pd.RangeIndex) or isinstance(index, pd.RangeIndex)
+    # rows that are numbered from 0 have no labels of their own
+    numbered = any(isinstance(one, pd.RangeIndex) and one.start == 0 and one.step == 1 for one in (given, index))
     if numbered or len(given) != len(index) or not (given.is_unique and index.is_unique):
         return
     known = given.isin(index)
