@@ -10,6 +10,7 @@ import typing as _typing
 
 from . import core as core
 from . import errors as errors
+from . import priors as priors
 from ._version import __version__ as __version__
 from .api import lmer as lmer
 from .api import lmer_list as lmer_list
@@ -77,6 +78,7 @@ __all__ = [
     "load",
     "model_table",
     "plot",
+    "priors",
     "read_imputations",
     "refit",
     "show_versions",

@@ -40,6 +40,8 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
+from .priors import CovPrior
+from .priors.distributions import PriorName, read_cov_prior
 from .results import LmerFit, LmerFitList
 from .tables.notes import redundancy_notes
 
@@ -56,6 +58,7 @@ def lmer(
     weights: RowInput = None,
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
+    cov_prior: PriorName | CovPrior | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFit:
@@ -79,6 +82,11 @@ def lmer(
         a matrix with a row for each of its k levels and k - 1 columns. A DataFrame has the levels as its index and the
         names of the coefficients as its columns; the rows of an array are in the order of the levels. Or the name of
         contrasts, such as ``"contr.sum"``.
+    cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
+        Prior on the covariance matrix of every random term, relative to the residual variance, with the defaults of R's
+        blme; parameters are given as in ``rx.priors.Wishart(df=4.0)``. It keeps variances from being estimated as 0:
+        what is minimised is the criterion minus twice the log density. The fit's criterion, likelihood and AIC are
+        those at the penalised estimates, without the penalty; tests that compare likelihoods are refused.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -94,7 +102,7 @@ def lmer(
     FormulaError
         The formula cannot be read or names a column that is not there.
     DataError
-        The data cannot be used; the message names the column.
+        The data cannot be used; the message names the column. There is no such prior, or not for these random terms.
     DesignError
         The model is not identified.
     ModelSizeError
@@ -126,7 +134,7 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
-    mesh = device_mesh(device)
+    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     frame, kept = complete_rows(data, parsed, weights, offset)
@@ -141,7 +149,7 @@ def lmer(
         n_dropped=dropped,
     )
     _warn_two_values(rows)
-    fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
+    fitted = _fit(rows, reml=reml, prior=prior, optimizer=optimizer, mesh=mesh)
     return LmerFit(Selection.all_of(fitted))
 
 
@@ -153,6 +161,7 @@ def lmer_list(
     weights: RowInput = None,
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
+    cov_prior: PriorName | CovPrior | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFitList:
@@ -171,6 +180,8 @@ def lmer_list(
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
     contrasts : dict, optional
+        As in `lmer`.
+    cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
         As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
@@ -201,7 +212,7 @@ def lmer_list(
     >>> len(fits), fits.fixef().shape
     (5, (5, 2))
     """
-    mesh = device_mesh(device)
+    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
@@ -209,15 +220,17 @@ def lmer_list(
     rows = read_rows(parsed, data, weights=weights, offset=offset)
     _warn_two_values(rows)
     warn_uncongenial(parsed, data)
-    fitted = _fit(rows, reml=reml, optimizer=optimizer, mesh=mesh)
+    fitted = _fit(rows, reml=reml, prior=prior, optimizer=optimizer, mesh=mesh)
     return LmerFitList(Selection.all_of(fitted))
 
 
-def _fit(rows: ModelRows, *, reml: bool, optimizer: Optimizer | None, mesh: Mesh | None) -> Fitted:
+def _fit(
+    rows: ModelRows, *, reml: bool, prior: CovPrior | None, optimizer: Optimizer | None, mesh: Mesh | None
+) -> Fitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
     start = time.perf_counter()
-    model = assemble(rows, reml=reml)
+    model = assemble(rows, reml=reml).with_prior(prior)
     fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

@@ -27,6 +27,8 @@ from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton
 from .names import GLMM_ARGUMENTS, refuse_arguments
+from .priors import CovPrior
+from .priors.distributions import PriorName, read_cov_prior
 from .results.glmer import GlmerFit, GlmerFitList
 
 # data sets without a maximum that have a warning of their own
@@ -46,6 +48,7 @@ def glmer(
     offset: RowInput = None,
     information: Information | None = None,
     contrasts: Contrasts | None = None,
+    cov_prior: PriorName | CovPrior | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
     **others: object,
@@ -77,6 +80,9 @@ def glmer(
         default for binomial and Poisson responses) or the observed one (glmmTMB, clmm; the only one for others).
     contrasts : dict, optional
         As in `lmer`.
+    cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
+        Prior on the covariance matrix of every random term, as in `lmer` but not relative to a residual variance.
+        Standard errors come from the Hessian of the penalised -2 log L.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same estimates.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -111,7 +117,7 @@ def glmer(
     {'Intercept': -0.449, 'ses': 0.715}
     """
     refuse_arguments("glmer", others, GLMM_ARGUMENTS)
-    mesh = device_mesh(device)
+    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
     kind, parsed = _read(formula, family, link, information, contrasts)
     frame, kept = complete_rows(data, parsed, weights, offset, "rx.glmer")
     for what, given in (("weights", weights), ("offset", offset)):
@@ -124,7 +130,7 @@ def glmer(
         n_dropped=0 if kept is None else int((~kept).sum()),
         any_response=True,
     )
-    return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, optimizer, mesh)))
+    return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, prior=prior, optimizer=optimizer, mesh=mesh)))
 
 
 def glmer_list(
@@ -138,6 +144,7 @@ def glmer_list(
     offset: RowInput = None,
     information: Information | None = None,
     contrasts: Contrasts | None = None,
+    cov_prior: PriorName | CovPrior | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
     **others: object,
@@ -151,7 +158,7 @@ def glmer_list(
     datasets : ImputedData, or list or dict of pandas.DataFrame
         K data sets with the same columns; rows and groups may differ. No row is ever left out: a missing cell is an
         error.
-    family, link, n_quad, information, contrasts, optimizer, device, **others
+    family, link, n_quad, information, contrasts, cov_prior, optimizer, device, **others
         As in `glmer`.
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
@@ -178,13 +185,13 @@ def glmer_list(
     (5, (5, 2))
     """
     refuse_arguments("glmer_list", others, GLMM_ARGUMENTS)
-    mesh = device_mesh(device)
+    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
     kind, parsed = _read(formula, family, link, information, contrasts)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset, any_response=True)
     warn_uncongenial(parsed, data)
-    return GlmerFitList(Selection.all_of(_fit(rows, kind, n_quad, optimizer, mesh)))
+    return GlmerFitList(Selection.all_of(_fit(rows, kind, n_quad, prior=prior, optimizer=optimizer, mesh=mesh)))
 
 
 def _read(
@@ -196,12 +203,20 @@ def _read(
     return kind, parsed
 
 
-def _fit(rows: ModelRows, family: Family, n_quad: int, optimizer: Optimizer | None, mesh: Mesh | None) -> GlmmFitted:
+def _fit(
+    rows: ModelRows,
+    family: Family,
+    n_quad: int,
+    *,
+    prior: CovPrior | None,
+    optimizer: Optimizer | None,
+    mesh: Mesh | None,
+) -> GlmmFitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(False, chosen)
     start = time.perf_counter()
     response = read_response(rows, family)
-    model = assemble_glmm(rows, response, n_quad)
+    model = assemble_glmm(rows, response, n_quad).with_prior(prior, has_sigma=False)
     fitted = fit_glmm(replace(model, batch=replace(model.batch, mesh=mesh)), response, chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

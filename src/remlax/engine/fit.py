@@ -94,7 +94,7 @@ def _by_reversed_columns(batch: Batch, best: Optimum, criterion: Criterion) -> O
     if reverse is None:
         return best
     start = reversed_theta(np.asarray(best.theta)[which], theta_map)
-    there = _fit_once(part.with_products(reverse.products), start, Newton(), criterion, some=True)
+    there = _fit_once(part.with_products(reverse.products), start, Newton(), criterion.reversed(), some=True)
     other = _fit_once(part, reversed_theta(np.asarray(there.theta), theta_map), Newton(), criterion, some=True)
     return take_better(best, which, other)
 

@@ -15,6 +15,10 @@ from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
 from ..engine.stack import make_batch
 from ..errors import DataError
+from ..kernels.criterion import Criterion
+from ..kernels.newton import PROFILED
+from ..priors import CovPrior
+from ..priors.penalty import PenalisedDeviance, Penalty, TermPenalty
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
@@ -49,6 +53,9 @@ class Assembled:
         What centred the fixed-effects columns, where they were.
     inner_inverse : ndarray (K, p, p), optional
         ``inverse`` of the centred columns.
+    penalty : Penalty, optional
+        What a prior on the covariance matrices adds to the criterion.
+    prior : CovPrior, optional
     """
 
     rows: ModelRows
@@ -61,6 +68,35 @@ class Assembled:
     y_scale: np.ndarray
     fixed_turn: np.ndarray | None = None
     inner_inverse: np.ndarray | None = None
+    penalty: Penalty | None = None
+    prior: CovPrior | None = None
+
+    @property
+    def criterion(self) -> Criterion:
+        """What is minimised over theta inside."""
+        return PROFILED if self.penalty is None else PenalisedDeviance(self.penalty)
+
+    def with_prior(self, prior: CovPrior | None, *, has_sigma: bool = True) -> Assembled:
+        """Return the model with a prior on the covariance matrix of each term.
+
+        Raises
+        ------
+        DataError
+            The prior is not for such terms.
+        """
+        if prior is None:
+            return self
+        terms = []
+        for term in self.layout.terms:
+            text = f"({self.rows.formula.random[term.source].lhs} | {term.group})"
+            factors = prior.factors(term.q, text, has_sigma=has_sigma)
+            own = TermPenalty(term.factor, term.start, term.q, *factors)
+            if any(factors[1:]):
+                unit = self.units[term.factor]
+                outside, inside = (matrix[term.columns, term.columns] for matrix in (unit.outside, unit.inside))
+                own = replace(own, outside=_frozen(outside), inside=_frozen(inside))
+            terms.append(own)
+        return replace(self, prior=prior, penalty=Penalty(self.layout.structure.theta_map, tuple(terms)))
 
     @property
     def fixed_names(self) -> list[str]:
@@ -205,7 +241,12 @@ def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
     found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=turn is not None)
     if found is None:
         found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=True)
-    return _assembled(rows, model.layout, model.units, model.keep, found, turn)
+    out = _assembled(rows, model.layout, model.units, model.keep, found, turn)
+    return replace(out, penalty=model.penalty, prior=model.prior)
+
+
+def _frozen(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def _conditioned(

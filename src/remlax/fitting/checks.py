@@ -37,6 +37,19 @@ def check_options(reml: object, optimizer: object) -> None:
             raise DataError(f"tol={tol!r} of the optimizer must be a positive number")
 
 
+def refuse_prior(penalised: bool, what: str) -> None:
+    """Refuse what a fit with a prior on the covariance matrices does not have.
+
+    Raises
+    ------
+    DataError
+    """
+    if penalised:
+        raise DataError(
+            f"{what}, and a fit with a prior (cov_prior=) maximises a penalised one: fit the model without the prior"
+        )
+
+
 def check_magnitudes(rows: ModelRows) -> None:
     """Refuse columns whose squares leave the range of double precision.
 

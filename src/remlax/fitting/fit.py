@@ -19,13 +19,14 @@ from ..kernels.inference import (
     variance_information,
 )
 from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
+from ..kernels.newton import CONVERGED, NO_MAXIMUM, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
+from ..priors.penalty import penalty_hessian
 from .assemble import Assembled, z_columns
 from .find_redundancy import find_redundancies
 from .redundancy import Redundancies
-from .residual_variance import falls_without_end, too_few_digits
+from .residual_variance import falls_without_end, prior_pulls_without_end, too_few_digits
 from .unseen import depend_on_unseen
 
 # data sets up to which a dispatch costs more than the information that not every use of a fit asks for
@@ -58,7 +59,7 @@ class Fitted:
     vcov : ndarray (K, p, p)
     sigma : ndarray (K,)
     criterion : ndarray (K,)
-        REML criterion or ML deviance.
+        REML criterion or ML deviance, without the penalty of a prior.
     status : ndarray of int (K,)
     singular : ndarray of bool (K,)
     found_information : VarianceInformation, optional
@@ -148,6 +149,15 @@ class Fitted:
         return "a variance is estimated as 0 or a correlation as +-1"
 
     @property
+    def penalty_text(self) -> str:
+        """The prior that penalises the estimates, in words; empty without one."""
+        prior = self.model.prior
+        if prior is None:
+            return ""
+        relative = " relative to the residual variance" if self.has_sigma else ""
+        return f"{prior.text(has_sigma=self.has_sigma)} for the covariance matrix of each random term{relative}"
+
+    @property
     def has_thresholds(self) -> bool:
         """Whether thresholds take the place of the intercept."""
         return False
@@ -198,9 +208,17 @@ class Fitted:
             found = run(solve_with_information, self.model.batch, self.inner)[1]
         elif found is None:
             found = run(variance_information, self.model.batch, self.inner)
+        if self.model.penalty is not None:
+            found = found._replace(hess=self._penalised(np.array(found.hess)))
         p, inverse = len(self.model.keep), self.model.inverse
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
+
+    def _penalised(self, hess: np.ndarray) -> np.ndarray:
+        """Add the prior's second derivatives in theta to a Hessian (K, d + 1, d + 1)."""
+        d = self.theta_map.n_theta
+        hess[:, :d, :d] += run(penalty_hessian, self.model.batch, self.inner, penalty=self.model.penalty)
+        return host_leaf(hess)
 
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
@@ -228,7 +246,7 @@ def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     else:
         run_later(solve, model.batch.with_reml(True), theta)
         run_later(variance_information, model.batch, theta)
-    opt = fit(model.batch, optimizer)
+    opt = fit(model.batch, optimizer, model.criterion)
     return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
 
 
@@ -247,6 +265,7 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: n
     degenerate = too_few_digits(solution) | falls_without_end(model, opt)
     status = np.where(degenerate, NO_RESIDUAL, np.asarray(opt.status))
     status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), status, NOT_FINITE)
+    status = np.where(prior_pulls_without_end(model, opt), NO_MAXIMUM, status)
     return Fitted(
         model=model,
         optimizer=optimizer,

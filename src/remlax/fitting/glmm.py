@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, cast
@@ -248,30 +248,37 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Fit all data sets, and express what was found in the user's units."""
-    return described(model, response, optimizer, *optimised(model.batch, optimizer))
+    static: dict[str, Hashable] = {} if model.penalty is None else {"penalty": model.penalty}
+    return described(model, response, optimizer, *optimised(model.batch, optimizer, **static))
 
 
-def optimised(batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit) -> Ends:
+def optimised(batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit, **static: Hashable) -> Ends:
     """Optimise all data sets jointly, those that failed again from other starts; ``kernel`` takes what `fit` does."""
-    best = _fit_once(batch, optimizer, 1.0, kernel)
+    if isinstance(optimizer, LBFGS):
+        static = {**static, "options": optimizer}
+    best = _fit_once(batch, optimizer, 1.0, kernel, static)
     for spread in SPREADS:
         which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
         if not len(which):
             break
-        best = _take_better(best, which, _fit_once(batch.take(which), optimizer, spread, kernel, some=True))
+        best = _take_better(best, which, _fit_once(batch.take(which), optimizer, spread, kernel, static, some=True))
     return best
 
 
 def _fit_once(
-    batch: Batch, optimizer: LBFGS | Newton, spread: float, kernel: Callable[..., Ends], *, some: bool = False
+    batch: Batch,
+    optimizer: LBFGS | Newton,
+    spread: float,
+    kernel: Callable[..., Ends],
+    static: Mapping[str, Hashable],
+    *,
+    some: bool = False,
 ) -> Ends:
     structure = cast(GlmmStructure, batch.structure)
     newton = optimizer if isinstance(optimizer, Newton) else Newton()
     start = np.full((batch.n_sets, structure.n_parameters), np.nan)
     arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
-    if isinstance(optimizer, Newton):
-        return run(kernel, batch, *arguments, some=some)
-    return run(kernel, batch, *arguments, some=some, options=optimizer)
+    return run(kernel, batch, *arguments, some=some, **static)
 
 
 def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
@@ -324,7 +331,7 @@ def described(
         beta=beta,
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=np.ones(len(value)),
-        criterion=value,
+        criterion=value if model.penalty is None else value - model.penalty.value(parameters[:, :d]),
         gamma=parameters[:, d : d + structure.n_fixed],
         log_l2=none,
         log_rx2=none,
@@ -350,7 +357,8 @@ def _endless(model: Assembled, response: GlmmResponse, opt: Optimum, joint: np.n
     def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
 
-    sets = JudgedSets(model.batch, tuple(model.fixed_names), response.levels, model.rows.labels, own_rows)
+    names, labels = tuple(model.fixed_names), model.rows.labels
+    sets = JudgedSets(model.batch, names, response.levels, labels, own_rows, model.penalty)
     return without_maximum(sets, opt, np.sqrt(np.where(variances >= 0, variances, np.nan)))
 
 

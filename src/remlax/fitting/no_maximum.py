@@ -17,6 +17,7 @@ from ..engine.batch import Batch, run
 from ..glmm.optimum import deviance_at
 from ..glmm.problem import GlmmRows, GlmmStructure
 from ..kernels.newton import CONVERGED, Optimum
+from ..priors.penalty import Penalty
 from .responses.separation import find_separation
 
 # standard errors of coefficients of columns of unit root mean square, and SDs of such random effects, that ordinary
@@ -46,6 +47,8 @@ class JudgedSets:
         Of the data sets, for sentences.
     rows : callable
         From the number of a data set to its fixed columns (n, p), response (n,) and weights (n,).
+    penalty : Penalty, optional
+        What a prior adds to -2 log L.
     """
 
     batch: Batch
@@ -53,6 +56,7 @@ class JudgedSets:
     levels: tuple[str, ...]
     labels: Sequence[object]
     rows: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    penalty: Penalty | None = None
 
     @property
     def structure(self) -> GlmmStructure:
@@ -129,6 +133,9 @@ def _falls_without_end(sets: JudgedSets, opt: Optimum, which: np.ndarray) -> np.
     part = sets.batch.take(which)
     out = np.zeros(len(which), bool)
     for factor in FAR:
-        there = np.asarray(run(deviance_at, part, np.where(moved, factor * here, here), some=True))
+        far = np.where(moved, factor * here, here)
+        there = np.asarray(run(deviance_at, part, far, some=True))
+        if sets.penalty is not None:
+            there = there + sets.penalty.value(far[:, : sets.structure.theta_map.n_theta])
         out |= there <= value + 1e-6
     return out

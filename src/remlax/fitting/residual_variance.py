@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.fit import solve_batch
 from ..kernels.inference import LEAST_INFORMATION, LEAST_VARIANCE, Solution
-from ..kernels.newton import Optimum
+from ..kernels.newton import CONVERGED, Optimum
 from .assemble import Assembled
 
 # theta, for columns of Z of unit root mean square, that stands for infinity
@@ -33,8 +33,21 @@ def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
         return out
     for far in _far_away(model, np.asarray(opt.theta)):
         value = np.asarray(solve_batch(model.batch, far).value)
+        if model.penalty is not None:
+            value = value + model.penalty.value(far)
         out |= np.isfinite(value) & (value < opt.value - 1e-6)
     return out
+
+
+def prior_pulls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
+    """Find data sets in which theta went out of all bounds, boolean (K,).
+
+    A prior that grows with a variance, as an improper one does, outweighs the likelihood where it has few levels.
+    """
+    if model.penalty is None:
+        return np.zeros(model.rows.n_sets, bool)
+    far = np.max(np.abs(np.asarray(opt.theta)), axis=1) > FAR
+    return np.asarray(far & (np.asarray(opt.status) != CONVERGED))
 
 
 def _may_explain_all(model: Assembled) -> bool:

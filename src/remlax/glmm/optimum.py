@@ -12,6 +12,7 @@ from jax import Array
 from ..kernels.criterion import Derivatives
 from ..kernels.lbfgs import LBFGS, run_jaxopt
 from ..kernels.newton import NewtonState, Optimum, minimise
+from ..priors.penalty import Penalty, added
 from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
 from .laplace import Point, at_modes, deviance, laplace_derivatives, point_at
@@ -53,6 +54,7 @@ def fit(
     max_iter: Int[Array, ""],
     problem: Glmm,
     options: LBFGS | None = None,
+    penalty: Penalty | None = None,
 ) -> tuple[Optimum, Description]:
     """Minimise -2 log L; every search for modes begins where the last one predicts them.
 
@@ -67,6 +69,8 @@ def fit(
     problem : Glmm
     options : LBFGS, optional
         jaxopt's L-BFGS makes the first step, and Newton steps certify where it ends.
+    penalty : Penalty, optional
+        What a prior on theta adds to -2 log L.
 
     Returns
     -------
@@ -78,13 +82,16 @@ def fit(
     own = start(problem)
     first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
+    def penalised(found: Derivatives, at: Array) -> Derivatives:
+        return found if penalty is None else added(found, penalty.derivatives(at[:d]))
+
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
         found, moved = _derivatives(point, at, problem)
-        return found, _Prediction(at, point.effects, moved)
+        return penalised(found, at), _Prediction(at, point.effects, moved)
 
     def value_and_grad(at: Array) -> tuple[Array, Array]:
-        found = derivatives_at(at, problem)
+        found = penalised(derivatives_at(at, problem), at)
         return found.value, found.grad
 
     def leap(s: NewtonState, at_start: Array) -> tuple[Array, Array, Array]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
+from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
 from ..fitting.selection import Selection
@@ -45,7 +46,7 @@ def adjust(fits: Selection) -> Adjustment:
     Raises
     ------
     DataError
-        A fit by maximum likelihood.
+        A fit by maximum likelihood, or with a prior.
     ModelSizeError
         The second derivatives do not fit in memory.
     """
@@ -54,6 +55,7 @@ def adjust(fits: Selection) -> Adjustment:
             "Kenward-Roger's method is one for REML, and this model was fitted by maximum likelihood: fit it with "
             "reml=True, or use ddf='satterthwaite'"
         )
+    refuse_prior(fits.model.prior is not None, "Kenward-Roger's method is one for maxima of the REML likelihood")
     needed = needed_bytes(fits.fitted)
     if needed > available_bytes():
         size = fits.model.layout.structure.n_dense

@@ -11,6 +11,7 @@ import scipy
 from ..engine.batch import run
 from ..errors import FitError
 from ..fitting.assemble import Assembled
+from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
@@ -38,7 +39,13 @@ def maximum_likelihood(fits: Selection) -> Fitted:
     """Fit some data sets of a batch by maximum likelihood; fits that were made so are taken as they are.
 
     The rows of the model are still those of the whole batch and may not be read.
+
+    Raises
+    ------
+    DataError
+        The fits have a prior.
     """
+    refuse_prior(fits.model.prior is not None, "tests of likelihood ratios compare maximised likelihoods")
     if isinstance(fits.fitted, GlmmFitted):
         return fits.fitted.of_sets(fits.index)
     model = fits.model

@@ -229,7 +229,7 @@ def lacking_contrasts(large: Selection, small: Selection) -> np.ndarray:
 def null_model(fits: Selection) -> Fitted:
     """Fit an intercept and a random intercept per grouping factor to the data sets.
 
-    Response, weights, offset, criterion and optimizer are those of the model.
+    Response, weights, offset, criterion, prior and optimizer are those of the model.
     """
     rows = fits.rows
     assert rows.data is not None  # every fit keeps its data
@@ -238,7 +238,7 @@ def null_model(fits: Selection) -> Fitted:
     # what scale(y) means, for instance, was decided over all data sets
     own = [None if part is None else part.of_sets(fits.which) for part in (rows.weights, rows.offset)]
     read = replace(read, y=rows.y.of_sets(fits.which), weights=own[0], offset=own[1])
-    return fit_assembled(assemble(read, reml=fits.fitted.reml), fits.fitted.optimizer)
+    return fit_assembled(assemble(read, reml=fits.fitted.reml).with_prior(fits.model.prior), fits.fitted.optimizer)
 
 
 def null_formula(rows: ModelRows) -> str:

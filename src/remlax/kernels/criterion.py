@@ -41,6 +41,10 @@ class Criterion(Hashable, Protocol):
         """Value, gradient and Hessian."""
         ...
 
+    def reversed(self) -> Criterion:
+        """The same criterion where the columns of Z stand in the opposite order within every term."""
+        ...
+
 
 @dataclass(frozen=True)
 class ProfiledDeviance:
@@ -59,6 +63,10 @@ class ProfiledDeviance:
     def derivatives(self, at: Float[Array, " d"], problem: Problem[Any, Any]) -> Derivatives:
         """See `value_grad_hess`."""
         return value_grad_hess(at, problem)
+
+    def reversed(self) -> ProfiledDeviance:
+        """Itself: the problem knows its columns."""
+        return self
 
 
 def constant(problem: Problem[Any, Any]) -> Float[Array, ""]:

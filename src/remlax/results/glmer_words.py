@@ -24,7 +24,7 @@ from .fits import LmerFitList
 from .model_table import ModelParts
 from .pooled import PooledLmer
 from .report import fit_sentences, model_parts, pooled_sentences
-from .text import Form, correlations_block, group_counts, list_text, pooled_fixed_block, verdict
+from .text import Form, correlations_block, group_counts, list_text, pooled_fixed_block, prior_line, verdict
 
 # binomial and ordinal models by their link, others by their family
 MODELS = {
@@ -83,7 +83,7 @@ def given_rows(fits: Selection) -> dict[str, str]:
 
 def _model_lines(fits: Selection) -> str:
     """Family, formula, and what else the rows have, a line each."""
-    lines = [family_line(glmm_fitted(fits)), f"Formula: {fits.formula}"]
+    lines = [family_line(glmm_fitted(fits)), f"Formula: {fits.formula}", *prior_line(fits)]
     return "\n".join([*lines, *(f"{what}: {given}" for what, given in given_rows(fits).items())])
 
 

@@ -17,7 +17,7 @@ from ..inference.coefficients import CoefficientInference, coefficient_inference
 from ..pooling import RubinPool
 from ..predict.observations import model_columns
 from ..tables.coefficients import fit_table, pooled_table
-from ..tables.notes import dropped_note, mark, redundancy_notes
+from ..tables.notes import dropped_note, mark, prior_note, redundancy_notes
 from ..tables.printing import span, span_of
 from ..tables.shares import icc_estimates, nakagawa_estimates, share_table
 from ..tables.varcorr import level_counts, term_labels
@@ -57,7 +57,7 @@ def model_parts(fits: Selection, fixed: pd.DataFrame, level: float, fmi: np.ndar
         # said in the notes of the table
         random = ran_pars_table(fits, level, "sdcor")
         shares, notes = _shares(fits, level)
-    notes = [*notes, *dropped_note(fits), *mark(random, fits).attrs["notes"]]
+    notes = [*prior_note(fits), *notes, *dropped_note(fits), *mark(random, fits).attrs["notes"]]
     if fits.n_sets > 1:
         random["estimate"] = random["estimate"].fillna(random["mean_sd"]).fillna(random["mean_cor"])
     facts = shares | _counts(fits)
@@ -81,6 +81,7 @@ def fit_sentences(fit: Selection, first: list[str], tests: list[str]) -> str:
     status = fit.fitted.verdict(fit.k)
     sentences = [
         *first,
+        *map(_capital, prior_note(fit)),
         f"The data have {_sizes(fit)}",
         *([f"{lost} rows with missing cells were left out"] if lost else []),
         *tests,
@@ -112,6 +113,7 @@ def pooled_sentences(
     """Put sentences about the model and its coefficients together with those about data, pooling and fits."""
     sentences = [
         *first,
+        *map(_capital, prior_note(fits)),
         f"The data sets have {_sizes(fits)}",
         "Estimates and their covariance matrices were pooled by Rubin's rules (Rubin, 1987); "
         f"{_df_words(within, df_rule)}",

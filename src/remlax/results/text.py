@@ -37,7 +37,13 @@ def _head(fits: Selection, to: str, criterion: str) -> list[str]:
     """What was fitted, and the criterion at the optimum."""
     how, name = ("REML", "REML criterion") if fits.fitted.reml else ("maximum likelihood", "Deviance")
     title = f"Linear mixed model fit by {how}{to}\nFormula: {fits.formula}"
-    return [title, f"{name} at convergence: {criterion}"]
+    return ["\n".join([title, *prior_line(fits)]), f"{name} at convergence: {criterion}"]
+
+
+def prior_line(fits: Selection) -> list[str]:
+    """Say what penalises the estimates; empty without a prior."""
+    text = fits.fitted.penalty_text
+    return [f"Penalised by a prior (the criterion is without it): {text}"] if text else []
 
 
 def _fit_fixed_block(fit: Selection, form: Form) -> str:
@@ -153,7 +159,8 @@ def cor_frame(vcov: pd.DataFrame) -> str:
 
 def fits_text(fits: Selection, most: int) -> Summary:
     """Text about the first of several fits, and how many there are."""
-    shown, title = fits.take(fits.which[:most]), f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}"
+    title = "\n".join([f"{fits.n_sets} linear mixed models\nFormula: {fits.formula}", *prior_line(fits)])
+    shown = fits.take(fits.which[:most])
     criterion = [f"{v:.2f}" for v in shown.fitted.criterion[shown.index]]
     return list_text(fits, shown, title, {"criterion": criterion, "sigma": significant(shown.sigma)})
 

@@ -34,6 +34,12 @@ def redundancy_notes(fits: Selection) -> list[str]:
     ]
 
 
+def prior_note(fits: Selection) -> list[str]:
+    """Say that the estimates are penalised and by what; empty without a prior."""
+    text = fits.fitted.penalty_text
+    return [f"estimates are penalised by a prior: {text}"] if text else []
+
+
 def dropped_note(fits: Selection) -> list[str]:
     """Name the fixed-effect columns that are not in the model; empty where all are."""
     names = fits.model.dropped_names

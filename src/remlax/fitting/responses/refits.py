@@ -67,7 +67,7 @@ def refit_glmm(fitted: GlmmFitted, rows: ModelRows, y: np.ndarray, *, k: int) ->
     found = read_response(rows, fitted.family)
     if response.levels:
         rows = _with_categories(fitted, rows, y)
-    model = assemble_glmm(rows, found, fitted.structure.n_quad)
+    model = assemble_glmm(rows, found, fitted.structure.n_quad).with_prior(fitted.model.prior, has_sigma=False)
     return fit_glmm(model, found, cast(Newton, fitted.optimizer))
 
 
