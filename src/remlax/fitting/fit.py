@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jax import Array
 
 from ..engine.batch import run, run_later
 from ..engine.fit import fit, solve_batch
@@ -22,6 +23,7 @@ from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
+from ..priors.distributions import TOO_FEW_LEVELS
 from ..priors.penalty import penalty_hessian
 from .assemble import Assembled, z_columns
 from .find_redundancy import find_redundancies
@@ -142,7 +144,8 @@ class Fitted:
 
     def verdict(self, k: int) -> str:
         """What became of the fit of one data set, in words."""
-        return STATUS_TEXT[int(self.status[k])]
+        text = STATUS_TEXT[int(self.status[k])]
+        return f"{text}: {TOO_FEW_LEVELS}" if self.status[k] == NO_MAXIMUM else text
 
     def boundary(self, k: int) -> str:
         """What a singular fit has on the boundary of the parameters, in words."""
@@ -154,8 +157,8 @@ class Fitted:
         prior = self.model.prior
         if prior is None:
             return ""
-        relative = " relative to the residual variance" if self.has_sigma else ""
-        return f"{prior.text(has_sigma=self.has_sigma)} for the covariance matrix of each random term{relative}"
+        relative = ", relative to the residual variance" if self.has_sigma else ""
+        return prior.text(has_sigma=self.has_sigma) + relative
 
     @property
     def has_thresholds(self) -> bool:
@@ -209,16 +212,16 @@ class Fitted:
         elif found is None:
             found = run(variance_information, self.model.batch, self.inner)
         if self.model.penalty is not None:
-            found = found._replace(hess=self._penalised(np.array(found.hess)))
+            found = found._replace(hess=self._penalised(found.hess))
         p, inverse = len(self.model.keep), self.model.inverse
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
 
-    def _penalised(self, hess: np.ndarray) -> np.ndarray:
+    def _penalised(self, hess: Array) -> Array:
         """Add the prior's second derivatives in theta to a Hessian (K, d + 1, d + 1)."""
-        d = self.theta_map.n_theta
-        hess[:, :d, :d] += run(penalty_hessian, self.model.batch, self.inner, penalty=self.model.penalty)
-        return host_leaf(hess)
+        d, out = self.theta_map.n_theta, np.array(hess)
+        out[:, :d, :d] += run(penalty_hessian, self.model.batch, self.inner, penalty=self.model.penalty)
+        return host_leaf(out)
 
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, cast
@@ -21,6 +21,7 @@ from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
+from ..priors.penalty import Penalty
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes
 from .find_redundancy import find_redundancies
@@ -248,14 +249,16 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Fit all data sets, and express what was found in the user's units."""
-    static: dict[str, Hashable] = {} if model.penalty is None else {"penalty": model.penalty}
-    return described(model, response, optimizer, *optimised(model.batch, optimizer, **static))
+    return described(model, response, optimizer, *optimised(model.batch, optimizer, penalty=model.penalty))
 
 
-def optimised(batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit, **static: Hashable) -> Ends:
+def optimised(
+    batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit, *, penalty: Penalty | None = None
+) -> Ends:
     """Optimise all data sets jointly, those that failed again from other starts; ``kernel`` takes what `fit` does."""
+    static: dict[str, Any] = {} if penalty is None else {"penalty": penalty}
     if isinstance(optimizer, LBFGS):
-        static = {**static, "options": optimizer}
+        static["options"] = optimizer
     best = _fit_once(batch, optimizer, 1.0, kernel, static)
     for spread in SPREADS:
         which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
@@ -270,7 +273,7 @@ def _fit_once(
     optimizer: LBFGS | Newton,
     spread: float,
     kernel: Callable[..., Ends],
-    static: Mapping[str, Hashable],
+    static: Mapping[str, Any],
     *,
     some: bool = False,
 ) -> Ends:

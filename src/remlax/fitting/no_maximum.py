@@ -17,6 +17,7 @@ from ..engine.batch import Batch, run
 from ..glmm.optimum import deviance_at
 from ..glmm.problem import GlmmRows, GlmmStructure
 from ..kernels.newton import CONVERGED, Optimum
+from ..priors.distributions import TOO_FEW_LEVELS
 from ..priors.penalty import Penalty
 from .responses.separation import find_separation
 
@@ -89,13 +90,20 @@ def without_maximum(sets: JudgedSets, opt: Optimum, errors: np.ndarray) -> dict[
     found |= {k: reason for k in suspects if k not in found and (reason := _separated(sets, k))}
     rest = np.array([k for k in np.flatnonzero(failed | wide).tolist() if k not in found], dtype=int)
     if len(rest):
-        for k in rest[(sds[rest] > HOPELESS_SD) | _falls_without_end(sets, opt, rest)].tolist():
-            found[k] = (
-                f"the random effects all but determine the outcome {sets.where(k)}: their variance goes to "
-                f"infinity (SD {sds[k]:.3g} on the scale of the linear predictor); use fewer random terms, or a "
-                "penalised fit (blme::bglmer)"
-            )
+        hopeless = (sds[rest] > HOPELESS_SD) & (failed[rest] | (sets.penalty is None))
+        for k in rest[hopeless | _falls_without_end(sets, opt, rest)].tolist():
+            found[k] = _endless_variance(sets, k, sds[k])
     return found
+
+
+def _endless_variance(sets: JudgedSets, k: int, sd: float) -> str:
+    if sets.penalty is not None:
+        return f"the penalised likelihood {sets.where(k)} has no maximum: {TOO_FEW_LEVELS}"
+    return (
+        f"the random effects all but determine the outcome {sets.where(k)}: their variance goes to infinity (SD "
+        f"{sd:.3g} on the scale of the linear predictor); use fewer random terms, or a prior of finite scale, as in "
+        "cov_prior=rx.priors.Wishart(scale=10.0)"
+    )
 
 
 def _exact(sets: JudgedSets, parameters: np.ndarray) -> dict[int, str]:

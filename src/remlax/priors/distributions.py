@@ -12,6 +12,8 @@ from ..errors import DataError
 
 PriorName = Literal["wishart", "invwishart", "gamma"]
 PosteriorScale = Literal["sd", "var"]
+# why a prior that grows with the variances may leave no maximum
+TOO_FEW_LEVELS = "too few groups for a prior of infinite scale; give a finite one, as in rx.priors.Wishart(scale=10.0)"
 _checks = Checks()
 
 
@@ -57,7 +59,7 @@ class Wishart:
     >>> prior = rx.priors.Wishart(df=4.0)
     >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy(), cov_prior=prior)
     >>> round(float(fit.theta[0]), 4)
-    0.0
+    1.2948
     """
 
     df: float | None = None
@@ -107,7 +109,7 @@ class InverseWishart:
     >>> prior = rx.priors.InverseWishart(df=3.0, scale=1.0)
     >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy(), cov_prior=prior)
     >>> round(float(fit.theta[0]), 4)
-    0.0
+    1.0405
     """
 
     df: float | None = None
@@ -169,7 +171,7 @@ class Gamma:
     >>> prior = rx.priors.Gamma(shape=2.0, rate=0.5)
     >>> fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy(), cov_prior=prior)
     >>> round(float(fit.theta[0]), 4)
-    0.0
+    1.2156
     """
 
     shape: float = 2.5

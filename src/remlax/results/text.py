@@ -43,7 +43,8 @@ def _head(fits: Selection, to: str, criterion: str) -> list[str]:
 def prior_line(fits: Selection) -> list[str]:
     """Say what penalises the estimates; empty without a prior."""
     text = fits.fitted.penalty_text
-    return [f"Penalised by a prior (the criterion is without it): {text}"] if text else []
+    what = "Penalised by a prior on the covariance matrix of each random term (the criterion is without it)"
+    return [f"{what}:\n  {text}"] if text else []
 
 
 def _fit_fixed_block(fit: Selection, form: Form) -> str:
