@@ -52,7 +52,7 @@ GIVEN: dict[str, Callable[[], Any]] = {
 GIVEN |= dict.fromkeys(("loglik", "loglik0", "statistics", "pooled_statistics"), lambda: [1.0, 2.0])
 GIVEN |= dict.fromkeys(("stacked_loglik", "stacked_loglik0"), lambda: 1.0)
 ANOVA: dict[str, Callable[[], Any]] = {"model": fits, "null": smaller}
-GLMER: dict[str, Callable[[], Any]] = {"formula": lambda: "y ~ x + (1 | g)", "datasets": lambda: [base(), base()]}
+MODEL: dict[str, Callable[[], Any]] = {"formula": lambda: "y ~ x + (1 | g)", "datasets": lambda: [base(), base()]}
 # arguments that are read with some values of another only
 ALSO = {("tidy", "scales"): {"effects": "ran_pars"}, ("tidy", "uncertainty"): {"effects": "ran_vals"}}
 
@@ -98,7 +98,9 @@ def test_other_texts_are_refused(owner: str, name: str, argument: str, known: tu
     module = next((module for module in MODULES if module.__name__ == owner), None)
     function = getattr(OBJECTS[owner]() if module is None else module, name)
     parameters = inspect.signature(function).parameters.values()
-    known_calls = GIVEN | {"anova": ANOVA, "glmer": GLMER, "glmer_list": GLMER}.get(name, {})
+    known_calls = GIVEN | {"anova": ANOVA, **dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)}.get(
+        name, {}
+    )
     needed = [p.name for p in parameters if p.default is p.empty or p.name in ("columns", "newdata", "null")]
     given = {one: known_calls[one]() for one in needed if one in known_calls} | ALSO.get((name, argument), {})
     error, result = outcome(lambda: function(**given | {argument: "no such"}))
