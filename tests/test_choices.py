@@ -53,6 +53,7 @@ GIVEN |= dict.fromkeys(("loglik", "loglik0", "statistics", "pooled_statistics"),
 GIVEN |= dict.fromkeys(("stacked_loglik", "stacked_loglik0"), lambda: 1.0)
 ANOVA: dict[str, Callable[[], Any]] = {"model": fits, "null": smaller}
 MODEL: dict[str, Callable[[], Any]] = {"formula": lambda: "y ~ x + (1 | g)", "datasets": lambda: [base(), base()]}
+CALLS = {"anova": ANOVA} | dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)
 # arguments that are read with some values of another only
 ALSO = {("tidy", "scales"): {"effects": "ran_pars"}, ("tidy", "uncertainty"): {"effects": "ran_vals"}}
 
