@@ -22,7 +22,7 @@ from .errors import DataError
 from .fitting.checks import check_options
 from .kernels.newton import Newton
 from .many.cluster import Cluster
-from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
+from .many.design import ManySource, each_set, parse_right_side, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
 from .many.responses import Responses, is_annotated, read_blocks, read_responses
@@ -173,15 +173,14 @@ def _read(
         sets.check_complete(require_model_columns(parsed, sets.frames[0], shared))
         rows = read_rows(parsed, sets, weights=shared)
         warn_uncongenial(parsed, sets)
-    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
     text = f"~ {parsed.right_tree.text}"
     if isinstance(responses, Iterator):
         if given.of_each is not None:
             raise DataError("weights= of each response need responses= as one frame or array, not in blocks")
-        return ManySource(text, each_set, None, None, kept), read_blocks(responses, names, index)
+        return ManySource(text, each_set(rows), None, None, kept), read_blocks(responses, names, index)
     found = read_responses(responses, names, index)
     own = None if given.of_each is None else _weights(given.of_each, found, index)
-    return ManySource(text, each_set, found, own, kept), [found]
+    return ManySource(text, each_set(rows), found, own, kept), [found]
 
 
 def _imputed(given: ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]) -> ImputedData:

@@ -67,6 +67,11 @@ def set_rows(rows: ModelRows, k: int) -> ModelRows:
     return replace(one, labels=(rows.labels[k],), index=(rows.index[k],), data=data)
 
 
+def each_set(rows: ModelRows) -> tuple[ModelRows, ...]:
+    """Rows of every data set by itself."""
+    return (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
+
+
 def rows_of_responses(
     rows: ModelRows, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None = None, k: int = 0
 ) -> ModelRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -122,6 +123,15 @@ class ResponseFits:
     def take(self, which: np.ndarray) -> Self:
         """Fits of some responses."""
         return type(self)(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def tree(self) -> dict[str, np.ndarray]:
+        """Arrays by name, for files."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, np.ndarray]) -> Self:
+        """Take them from a file."""
+        return cls(**{f.name: np.asarray(tree[f.name]) for f in fields(cls)})
 
     @property
     def converged(self) -> np.ndarray:

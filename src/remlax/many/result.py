@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import Checks
-from ..data.archive import replaced
+from ..data.archive import replaced, write_archive
 from ..errors import DataError, MissingExtraError
 from ..fitting.selection import Selection
 from ..results.fit import LmerFit
@@ -21,6 +21,7 @@ from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
 from .base import ManyTests
+from .content import many_content
 from .estimates import UNFITTED, VERDICTS
 from .shares import variance_shares
 from .tables import failed, long_table, notes, statuses, t_tests, variance_parameters
@@ -233,6 +234,32 @@ class LmerMany(ManyTests):
                 table.to_parquet(temporary, index=False)
             except ImportError as error:
                 raise MissingExtraError("Parquet files are written by pyarrow: pip install remlax[io]") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fits, with design and responses, to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model, or a name, is of a type that a file cannot keep.
+
+        Warns
+        -----
+        DataWarning
+            A column that the model does not use is of such a type, and left out.
+
+        Notes
+        -----
+        Responses that were read in blocks are not in the file.
+        """
+        write_archive(path, "LmerMany", many_content(self.design, self.names, self.fits, self.source))
 
     # -- print-outs --------------------------------------------------------------------------------------------------
 
