@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,7 @@ def _values_tree(given: Responses | None) -> Tree | None:
         return None
     if not scipy.sparse.issparse(given.values):
         return {"values": np.asarray(given.values)}
-    columns = scipy.sparse.csc_array(given.values)
+    columns: Any = scipy.sparse.csc_array(cast(Any, given.values))
     return {"values": columns.data, "rows": columns.indices, "starts": columns.indptr, "n": columns.shape[0]}
 
 

@@ -159,6 +159,14 @@ class ManySource:
         """Labels of the imputations."""
         return [rows.labels[0] for rows in self.rows]
 
+    def numbers(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Values, weights of their own and known cells of responses that are kept, each (m, n)."""
+        assert self.responses is not None
+        y = self.responses.block(which, self.kept)
+        weights = None if self.weights is None else self.weights.block(which, self.kept)
+        used = ~np.isnan(y)
+        return y, weights, used if weights is None else used & ~np.isnan(weights)
+
     def fit_one(self, names: pd.Index, name: object, *, reml: bool) -> Fitted:
         """Fit one response by itself.
 
@@ -172,11 +180,9 @@ class ManySource:
             )
         if self.responses is None:
             raise DataError(f"the values of {name!r} were read in a block and are not kept: fit it with rx.lmer")
-        rows, at = self.rows[0], np.array([names.get_loc(name)])
-        y = self.responses.block(at, self.kept)
-        weights = None if self.weights is None else self.weights.block(at, self.kept)
-        used = ~np.isnan(y) if weights is None else ~(np.isnan(y) | np.isnan(weights))
-        return fit_assembled(assemble(self._rows_of(rows, str(name), y, used, weights), reml=reml), Newton())
+        y, weights, used = self.numbers(np.array([names.get_loc(name)]))
+        rows = self._rows_of(self.rows[0], str(name), y, used, weights)
+        return fit_assembled(assemble(rows, reml=reml), Newton())
 
     def _rows_of(
         self, rows: ModelRows, name: str, y: np.ndarray, used: np.ndarray, weights: np.ndarray | None

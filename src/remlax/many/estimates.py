@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from ..inference.satterthwaite import matched_df, variance_covariance
+from ..inference.satterthwaite import SAME_DF, matched_df, variance_covariance
 from ..kernels.newton import CONVERGED, STATUS_TEXT
 
 # why a response has no fit at all
@@ -151,6 +151,26 @@ class ResponseFits:
         variance = np.einsum("ri,kij,rj->kr", rows, cov, rows)
         slope = np.einsum("ri,kijt,rj->krt", rows, d_cov, rows)
         return self.beta[:, used] @ rows.T, variance, matched_df(variance, slope, self.spread)
+
+    def joint(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Covariances (G, q, q) of contrasts (q, p); denominator df of their F test and its factor, each (G,).
+
+        The degrees of freedom are those of `satterthwaite_joint_df`, and the factor is 1.
+        """
+        used = np.flatnonzero((matrix != 0).any(axis=0))
+        rows, at = matrix[:, used], np.ix_(np.arange(len(self.beta)), used, used)
+        covariance = np.asarray(rows @ self.vcov[at] @ rows.T)
+        there = np.isfinite(covariance).all(axis=(1, 2))
+        size, vectors = np.linalg.eigh(np.where(there[:, None, None], covariance, np.eye(len(matrix))))
+        turned = np.einsum("krm,ri->kmi", vectors, rows)
+        slope = np.einsum("kri,kijt,krj->krt", turned, self.d_cov[at], turned)
+        nu = matched_df(size, slope, self.spread)
+        same = (np.abs(np.diff(nu, axis=1)) < SAME_DF).all(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.sum(nu / (nu - 2), axis=1)
+            several = np.where((nu > 2).all(axis=1), 2 * mean / (mean - nu.shape[1]), 2.0)
+        df2 = np.where(same, nu.mean(axis=1), several)
+        return covariance, np.where(there & np.isfinite(nu).all(axis=1), df2, np.nan), np.ones(len(df2))
 
 
 def _known_covariances(fitted: Fitted) -> np.ndarray:

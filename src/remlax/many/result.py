@@ -20,7 +20,7 @@ from ..results.fit import LmerFit
 from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
-from .base import ManyTests
+from .base import ManyDdf, ManyTests
 from .content import many_content
 from .estimates import UNFITTED, VERDICTS
 from .shares import variance_shares
@@ -101,30 +101,42 @@ class LmerMany(ManyTests):
         sigma = np.where(failed(self.fits), np.nan, np.mean([fit.sigma for fit in self.fits], axis=0))
         return pd.Series(sigma, index=self._index, name="sigma")
 
-    def tidy(self, effects: ManyEffects = "fixed") -> ResultTable:
+    def tidy(self, effects: ManyEffects = "fixed", *, ddf: ManyDdf = "satterthwaite") -> ResultTable:
         """Estimates of all responses as one long table.
 
         Parameters
         ----------
         effects : {"fixed", "ran_pars"}, default "fixed"
             Coefficients with t tests; SDs and correlations of the random effects and the residual.
+        ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
+            Degrees of freedom of the coefficients. Kenward-Roger's come with an adjusted covariance and are defined
+            under REML; of responses that lack rows, they need the responses, not read in blocks.
 
         Returns
         -------
         ResultTable
-            ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with
-            Satterthwaite's degrees of freedom, and p-values adjusted over the responses, within each term, by the
-            method of Benjamini and Hochberg (`scipy.stats.false_discovery_control`). With imputed data estimates are
-            pooled by Rubin's rules, and there are ``riv lambda fmi`` as well. Of ``"ran_pars"``:
-            ``response group term estimate status``; means over imputations.
+            ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with p-values
+            adjusted over the responses, within each term, by the method of Benjamini and Hochberg
+            (`scipy.stats.false_discovery_control`). With imputed data estimates are pooled by Rubin's rules, and there
+            are ``riv lambda fmi`` as well. Of ``"ran_pars"``: ``response group term estimate status``; means over
+            imputations.
+
+        Raises
+        ------
+        DataError
+            Kenward-Roger's degrees of freedom of fits by maximum likelihood, or of responses that lack rows and were
+            read in blocks.
+        ModelSizeError
+            Their second derivatives do not fit in memory.
 
         References
         ----------
         Benjamini, Y. and Hochberg, Y. (1995). J. R. Stat. Soc. B 57, 289-300.
+        Kenward, M. G. and Roger, J. H. (1997). Biometrics 53, 983-997.
         """
         checks.choice(effects, ManyEffects, "effects=")
         if effects == "fixed":
-            return long_table(self.names, self.terms, t_tests(self.fits, np.eye(len(self.terms))), self.fits)
+            return long_table(self.names, self.terms, t_tests(self._tested(ddf), np.eye(len(self.terms))), self.fits)
         table = self._parameters()
         var1, var2 = table.pop("var1"), table.pop("var2")
         names = np.where(var1.isna(), "sd__Observation", "sd__" + var1.astype(str))
