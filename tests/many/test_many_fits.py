@@ -266,8 +266,6 @@ def test_an_imputed_design_is_pooled_for_every_response():
     assert len(many.convergence()) == 24
     with pytest.raises(DataError, match=r"many\['y0'\] is for one data set"):
         many["y0"]
-    with pytest.raises(DataError, match="variances of imputed data are not moderated"):
-        many.moderate()
     with pytest.raises(DataError, match="the imputations have 59 to 60 rows"):
         rx.lmer_many(FORMULA, [frames[0], frames[1].iloc[1:]], responses)
     with pytest.raises(rx.errors.DesignError, match=r"'x' is determined by the others in some imputations"):

@@ -225,17 +225,21 @@ class ManyTests(UnknownNames):
         table.attrs["notes"] = [*said, *table.attrs["notes"]]
         return table
 
-    def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:
+    def moderate(self, df: ResidualDf = "satterthwaite", *, robust: bool = False) -> ModeratedMany:
         """Moderate the residual variances: shrink them towards a common one, as limma does.
 
         The prior is estimated from the residual variances of all responses with n - p degrees of freedom each
-        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD.
+        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD. With an
+        imputed design every imputation has its prior and its moderated variances, and Rubin's rules pool what follows.
 
         Parameters
         ----------
         df : {"satterthwaite", "residual"}, default "satterthwaite"
             Degrees of freedom of the t statistics before those of the prior are added: Satterthwaite's of each
             coefficient, or n - p, with limma's bound (`ModeratedMany.df_total`).
+        robust : bool, default False
+            Estimate the prior without regard to outliers, responses with very large variances, and shrink these less:
+            their prior has fewer degrees of freedom (``limma::squeezeVar(robust = TRUE)``).
 
         Returns
         -------
@@ -244,16 +248,16 @@ class ManyTests(UnknownNames):
         Raises
         ------
         DataError
-            No response has a fit, or the data are imputed.
+            No response has a fit.
 
         References
         ----------
+        Phipson, B., Lee, S., Majewski, I. J., Alexander, W. S. and Smyth, G. K. (2016). Ann. Appl. Stat. 10, 946-963.
         Smyth, G. K. (2004). Stat. Appl. Genet. Mol. Biol. 3, 3.
         """
         checks.choice(df, ResidualDf, "df=")
-        if self.n_imputations > 1:
-            raise DataError("moderate() is for one data set: variances of imputed data are not moderated")
-        return moderated(self, df)
+        checks.flag(robust, "robust=")
+        return moderated(self, df, robust=robust)
 
     def permutation_test(
         self,

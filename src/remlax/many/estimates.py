@@ -44,6 +44,8 @@ class ResponseFits:
     sigma, criterion, gradient, decrement : ndarray (G,)
     n_obs, status, evaluations, starts : ndarray of int (G,)
     singular : ndarray of bool (G,)
+    average : ndarray (G,)
+        Mean of the response over its rows.
     """
 
     beta: np.ndarray
@@ -60,6 +62,7 @@ class ResponseFits:
     evaluations: np.ndarray
     starts: np.ndarray
     singular: np.ndarray
+    average: np.ndarray
 
     @classmethod
     def none(cls, n: int, p: int, d: int) -> Self:
@@ -80,6 +83,7 @@ class ResponseFits:
             evaluations=whole.copy(),
             starts=whole.copy(),
             singular=np.zeros(n, bool),
+            average=number.copy(),
         )
 
     @classmethod

@@ -120,6 +120,7 @@ class SharedDesign:
         for which in self.pieces(own):
             given = None if weights is None else weights[which]
             out.put(which, self._fit_own(y[which], None if whole[which].all() else used[which], given))
+        out.average[usable] = y[usable].mean(axis=1, where=used[usable])
         return out
 
     def pieces(self, own: np.ndarray) -> Iterator[np.ndarray]:
