@@ -264,6 +264,7 @@ def test_an_imputed_design_is_pooled_for_every_response():
     assert many.n_imputations == 4
     assert "Imputations of the design: 4, pooled by Rubin's rules" in str(many)
     assert len(many.convergence()) == 24
+    assert "std_error" not in many.tidy("ran_pars")
     with pytest.raises(DataError, match=r"many\['y0'\] is for one data set"):
         many["y0"]
     with pytest.raises(DataError, match="the imputations have 59 to 60 rows"):
@@ -333,3 +334,23 @@ def test_a_predictor_drawn_with_a_common_seed_is_no_response() -> None:
         data = pd.DataFrame({"x": np.random.default_rng(seed).standard_normal(80), "donor": donor})
         y = np.random.default_rng(7).normal(size=(80, 2)) + np.random.default_rng(8).normal(size=(20, 2))[donor]
         assert (rx.lmer_many("~ x + (1 | donor)", data, y).status == "converged").all()
+
+
+@pytest.mark.parametrize("formula", [FORMULA, pytest.param("~ x + (1 + x | g)", marks=pytest.mark.slow)])
+def test_standard_errors_of_variance_parameters(formula: str):
+    responses = pd.concat([draw(16, 3), draw(17, 1, missing=0.05).add_prefix("m")], axis=1).assign(flat=1.0)
+    responses["s"] = responses["y0"] - responses["y0"].groupby(design()["g"]).transform("mean")
+    many = rx.lmer_many(formula, design(), responses, weights="w")
+    for name in ("y0", "y1", "y2", "my0", "s"):
+        fit = alone(formula, name, responses, weights="w")
+        for scales in ("sdcor", "vcov"):
+            own, table = fit.tidy("ran_pars", scales=scales), many.tidy("ran_pars", scales=scales)
+            ours = table[table["response"] == name].reset_index(drop=True)
+            assert ours[["group", "term"]].equals(own[["group", "term"]])
+            tol = 1e-7 + 1000 * np.sqrt(max(fit.opt.decrement, 0.0))
+            assert_allclose(ours[["estimate", "std_error"]], own[["estimate", "std_error"]], rtol=tol, atol=tol)
+    none = many.tidy("ran_pars").query("response == 's'")["std_error"]
+    assert np.isnan(none.iloc[0]) == (formula == FORMULA)  # singular
+    assert none.iloc[-1] > 0
+    with pytest.raises(DataError, match="scales='sd'"):
+        many.tidy("ran_pars", scales="sd")  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
-from ..inference.satterthwaite import SAME_DF, matched_df, variance_covariance
+from ..inference.satterthwaite import SAME_DF, matched_df
+from ..inference.variance_parameters import variance_parameters
 from ..kernels.newton import CONVERGED, STATUS_TEXT
 
 # why a response has no fit at all
@@ -46,6 +47,9 @@ class ResponseFits:
     singular : ndarray of bool (G,)
     average : ndarray (G,)
         Mean of the response over its rows.
+    error, cov_error : ndarray (G, r)
+        Standard errors of the SDs and correlations, and of the variances and covariances, in the order of VarCorr with
+        the residual last; NaN on the boundary.
     """
 
     beta: np.ndarray
@@ -63,6 +67,8 @@ class ResponseFits:
     starts: np.ndarray
     singular: np.ndarray
     average: np.ndarray
+    error: np.ndarray
+    cov_error: np.ndarray
 
     @classmethod
     def none(cls, n: int, p: int, d: int) -> Self:
@@ -84,6 +90,8 @@ class ResponseFits:
             starts=whole.copy(),
             singular=np.zeros(n, bool),
             average=number.copy(),
+            error=np.full((n, d + 1), np.nan),
+            cov_error=np.full((n, d + 1), np.nan),
         )
 
     @classmethod
@@ -101,9 +109,9 @@ class ResponseFits:
         out.beta[:, here] = fitted.beta
         out.vcov[:, here[:, None], here] = _known_covariances(fitted)
         out.d_cov[:, here[:, None], here] = np.asarray(found.d_cov)
-        opt = fitted.opt
+        opt, variances = fitted.opt, variance_parameters(fits)
         rest = {
-            "spread": variance_covariance(fits),
+            "spread": variances.information,
             "theta": fitted.theta,
             "sigma": fitted.sigma,
             "criterion": fitted.criterion,
@@ -114,6 +122,8 @@ class ResponseFits:
             "evaluations": opt.evaluations,
             "starts": opt.starts,
             "singular": fitted.singular,
+            "error": variances.error(),
+            "cov_error": variances.covariance_error(),
         }
         for name, values in rest.items():
             getattr(out, name)[:] = values

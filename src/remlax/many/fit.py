@@ -82,7 +82,7 @@ class SharedDesign:
         ModelSizeError
         """
         p, d = len(self.model.keep), self.model.layout.structure.theta_map.n_theta
-        each = p * (p * (d + 2) + 1) + (d + 1) * (d + 2) + 8
+        each = p * (p * (d + 2) + 1) + (d + 1) * (d + 4) + 9
         check_room(n * n_imputations * each, f"the fits of {n} responses", "fit fewer at a time")
 
     def warn_redundant(self) -> None:

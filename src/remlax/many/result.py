@@ -20,6 +20,7 @@ from ..results.fit import LmerFit
 from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
+from ..tables.variance import KINDS, Scales
 from .base import ManyDdf, ManyTests
 from .content import many_content
 from .estimates import UNFITTED, VERDICTS
@@ -101,13 +102,19 @@ class LmerMany(ManyTests):
         sigma = np.where(failed(self.fits), np.nan, np.mean([fit.sigma for fit in self.fits], axis=0))
         return pd.Series(sigma, index=self._index, name="sigma")
 
-    def tidy(self, effects: ManyEffects = "fixed", *, ddf: ManyDdf = "satterthwaite") -> ResultTable:
+    def tidy(
+        self, effects: ManyEffects = "fixed", *, scales: Scales = "sdcor", ddf: ManyDdf = "satterthwaite"
+    ) -> ResultTable:
         """Estimates of all responses as one long table.
 
         Parameters
         ----------
         effects : {"fixed", "ran_pars"}, default "fixed"
             Coefficients with t tests; SDs and correlations of the random effects and the residual.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
+            Hessian of the unprofiled deviance by the delta method; on the boundary, and where a parameter is not
+            identified, they are NaN.
         ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
             Degrees of freedom of the coefficients. Kenward-Roger's come with an adjusted covariance and are defined
             under REML; of responses that lack rows, they need the responses, not read in blocks.
@@ -118,8 +125,8 @@ class LmerMany(ManyTests):
             ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with p-values
             adjusted over the responses, within each term, by the method of Benjamini and Hochberg
             (`scipy.stats.false_discovery_control`). With imputed data estimates are pooled by Rubin's rules, and there
-            are ``riv lambda fmi`` as well. Of ``"ran_pars"``: ``response group term estimate status``; means over
-            imputations.
+            are ``riv lambda fmi`` as well. Of ``"ran_pars"``: ``response group term estimate std_error status``;
+            with imputed data means over imputations, without standard errors.
 
         Raises
         ------
@@ -135,14 +142,19 @@ class LmerMany(ManyTests):
         Kenward, M. G. and Roger, J. H. (1997). Biometrics 53, 983-997.
         """
         checks.choice(effects, ManyEffects, "effects=")
+        checks.choice(scales, Scales, "scales=")
         if effects == "fixed":
             return long_table(self.names, self.terms, t_tests(self._tested(ddf), np.eye(len(self.terms))), self.fits)
-        table = self._parameters()
+        table, (diagonal, off) = self._parameters(), KINDS[scales]
         var1, var2 = table.pop("var1"), table.pop("var2")
-        names = np.where(var1.isna(), "sd__Observation", "sd__" + var1.astype(str))
-        pairs = "cor__" + var1.astype(str) + "." + var2.astype(str)
-        table.insert(2, "term", np.where(var2.isna(), names, pairs))
-        return table.drop(columns="vcov").rename(columns={"sdcor": "estimate"})
+        names = f"{diagonal}__" + var1.where(var1.notna(), "Observation").astype(str)
+        table.insert(2, "term", np.where(var2.isna(), names, f"{off}__" + var1.astype(str) + "." + var2.astype(str)))
+        table = table.rename(columns={scales: "estimate"}).drop(columns={"sdcor", "vcov"} - {scales})
+        if self.n_imputations == 1:
+            ((fit,), lost) = self.fits, failed(self.fits)
+            error = np.where(lost[:, None], np.nan, fit.error if scales == "sdcor" else fit.cov_error)
+            table.insert(4, "std_error", error.reshape(-1))
+        return table
 
     def varcorr(self) -> ResultTable:
         """Variance components: ``response group var1 var2 vcov sdcor status``, means over imputations."""
