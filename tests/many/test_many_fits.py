@@ -265,8 +265,12 @@ def test_an_imputed_design_is_pooled_for_every_response():
     assert "Imputations of the design: 4, pooled by Rubin's rules" in str(many)
     assert len(many.convergence()) == 24
     assert "std_error" not in many.tidy("ran_pars")
-    with pytest.raises(DataError, match=r"many\['y0'\] is for one data set"):
-        many["y0"]
+    own = many["y4"]
+    assert isinstance(own, rx.LmerFitList)
+    there = responses["y4"].notna()
+    one = rx.lmer_list(f"y4 {FORMULA}", [frame.assign(y4=responses["y4"])[there] for frame in frames])
+    pd.testing.assert_frame_equal(pd.DataFrame(own.pool().tidy()), pd.DataFrame(one.pool().tidy()))
+    assert list(own.pool().ranef()["g"].index) == list(one.pool().ranef()["g"].index)
     with pytest.raises(DataError, match="the imputations have 59 to 60 rows"):
         rx.lmer_many(FORMULA, [frames[0], frames[1].iloc[1:]], responses)
     with pytest.raises(rx.errors.DesignError, match=r"'x' is determined by the others in some imputations"):

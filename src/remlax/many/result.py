@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..checks import Checks
@@ -17,6 +18,7 @@ from ..data.archive import replaced, write_archive
 from ..errors import DataError, MissingExtraError
 from ..fitting.selection import Selection
 from ..results.fit import LmerFit
+from ..results.fits import LmerFitList
 from ..tables.printing import Summary
 from ..tables.result_table import ResultTable
 from ..tables.varcorr import layout_labels
@@ -28,6 +30,8 @@ from .shares import variance_shares
 from .tables import failed, long_table, notes, statuses, t_tests, variance_parameters
 from .text import many_text
 
+# relative difference of means that may come from single precision
+SINGLE = 1e-5
 ManyEffects = Literal["fixed", "ran_pars"]
 checks = Checks()
 
@@ -67,13 +71,27 @@ class LmerMany(ManyTests):
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    def __getitem__(self, name: object) -> LmerFit:
+    def __getitem__(self, name: object) -> LmerFit | LmerFitList:
+        """Fit one response by itself; `fit_one` without values."""
+        return self.fit_one(name)
+
+    def fit_one(self, name: object, values: npt.ArrayLike | None = None) -> LmerFit | LmerFitList:
         """Fit one response by itself, with all that a single fit has.
+
+        Parameters
+        ----------
+        name : label of a response
+        values : array_like (n,), optional
+            The response in the rows of the data, where responses were read in blocks and are not kept.
+
+        Returns
+        -------
+        LmerFit, or LmerFitList with an imputed design
 
         Raises
         ------
         DataError
-            There is no such response, it cannot be fitted, its values are not kept, or the data are imputed.
+            There is no such response, it cannot be fitted, its values are not kept, or they are not those given.
         """
         try:
             known = name in self.names
@@ -83,10 +101,31 @@ class LmerMany(ManyTests):
             near = get_close_matches(str(name), list(map(str, self.names)), n=2)
             said = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; many.names has them all"
             raise DataError(f"no response is called {name!r}{said}")
-        status = int(np.max([fit.status[self.names.get_loc(name)] for fit in self.fits]))
+        at = self.names.get_loc(name)
+        status = int(np.max([fit.status[at] for fit in self.fits]))
         if status in UNFITTED:
             raise DataError(f"the response {name!r} cannot be fitted: {VERDICTS[status]}")
-        return LmerFit(Selection.all_of(self.source.fit_one(self.names, name, reml=self.design[0].reml)))
+        source, names = self.source, self.names
+        if values is not None:
+            source = source.with_values(name, values)
+            names = pd.Index([name])
+            self._check_same(name, source.numbers(np.array([0]))[0][0])
+        fitted = Selection.all_of(source.fit_one(names, name, reml=self.reml))
+        return LmerFit(fitted) if self.n_imputations == 1 else LmerFitList(fitted)
+
+    def _check_same(self, name: object, y: np.ndarray) -> None:
+        """Refuse values of another response: the fits know how many rows there were and their mean."""
+        at, there = self.names.get_loc(name), y[~np.isnan(y)]
+        n, average = self.fits[0].n_obs[at], self.fits[0].average[at]
+        # values may have been read in single precision
+        if self.source.weights is None and not (
+            len(there) == n and abs(there.mean() - average) <= SINGLE * (abs(average) + there.std())
+        ):
+            found = f"{there.mean():.6g} over {len(there)} rows" if len(there) else "none"
+            raise DataError(
+                f"values= are not those of {name!r} that were fitted: their mean is {found}, and that of {name!r} was "
+                f"{average:.6g} over {n}"
+            )
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
