@@ -330,6 +330,20 @@ def test_random_terms_against_smaller_models():
             statistic = alone(smaller, name, responses).criterion() - alone(both, name, responses).criterion()
             assert_allclose(table.loc[(name, term), "statistic"], max(statistic, 0.0), atol=1e-7)
             assert table.loc[(name, term), "df"] == k
+    # by maximum likelihood it is the test that compares two fits, with its distribution
+    table = rx.lmer_many(both, design(), responses, reml=False).random_tests()
+    assert table.notes[:2] == [
+        "p-values of (1 + x | g): chi2(3), conservative",
+        "p-values of (1 | h): 0.5 chi2(1), 0.5 chi2(0)",
+    ]
+    for term, smaller in (("(1 | h)", "~ x + (1 + x | g)"), ("(1 + x | g)", "~ x + (1 | h)")):
+        for name in responses:
+            fits = (alone(formula, name, responses, reml=False) for formula in (both, smaller))
+            own = rx.anova(*fits).iloc[1]
+            ours = table.set_index(["response", "term"]).loc[(name, term)]
+            assert_allclose(ours["statistic"], own["statistic"], atol=1e-7)
+            assert ours["df"] == own["df"]
+            assert_allclose(ours["p_value"], own["p_value"], rtol=1e-4, atol=1e-7)
 
 
 def test_a_predictor_drawn_with_a_common_seed_is_no_response() -> None:
