@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 import remlax as rx
 from many_cases import FORMULA, design, draw, many_genes
 from remlax.errors import DataError
-from remlax.many.moderation import squeezed
-from remlax.many.robust_moderation import fit_prior_robustly, log_f_upper
+from remlax.many.moderation.prior import squeezed
+from remlax.many.moderation.robust import fit_prior_robustly, log_f_upper
 from remlax.pooling import pool_rubin
 
 P = (np.arange(40) + 0.5) / 40

@@ -9,7 +9,7 @@ import scipy.stats
 from numpy.testing import assert_allclose
 
 from many_cases import genes, many_genes, reference
-from remlax.many.moderation import fit_prior, inverse_trigamma, squeezed
+from remlax.many.moderation.prior import fit_prior, inverse_trigamma, squeezed
 
 
 def columns(table: dict[str, list[object]]) -> pd.DataFrame:

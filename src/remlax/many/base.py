@@ -18,11 +18,11 @@ from ..results.fit import LmerFit
 from ..tables.constraints import Constraints, Linear, read_constraints
 from ..tables.hypotheses import term_hypotheses
 from ..tables.result_table import ResultTable
-from .design import ManySource
+from .design import ManySource, without_stand_in
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .kenward_roger import KenwardRogerFits, kenward_roger_fits
-from .moderated import ModeratedMany, ResidualDf, moderated
+from .moderation.result import ModeratedMany, ResidualDf, moderated
 from .permutation import Scheme, permutation_table, read_exchange, refits
 from .random_terms import laws, ratio_columns, without_term
 from .tables import adjusted, failed, joint_tests, long_table, statuses, t_tests, term_tests
@@ -42,7 +42,7 @@ class ManyTests(UnknownNames):
     _element: ClassVar[type] = LmerFit
     _called: ClassVar[str] = "many"
     _fitted_by: ClassVar[str] = "rx.lmer_many"
-    _each: ClassVar[str] = "the fit of one response has: many[name].{0}"
+    _each: ClassVar[str] = "many[name].{0}, of the fit of one response"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -100,9 +100,9 @@ class ManyTests(UnknownNames):
     def contrast(
         self,
         L: Constraints,
-        q0: npt.ArrayLike | None = None,
-        *,
         names: Sequence[str] | None = None,
+        *,
+        q0: npt.ArrayLike | None = None,
         ddf: ManyDdf = "satterthwaite",
     ) -> ResultTable:
         """Linear combinations of the coefficients of every response, with t tests.
@@ -111,10 +111,10 @@ class ManyTests(UnknownNames):
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
             As `LmerFit.contrast`: ``"a - b"``, or a matrix.
-        q0 : float or array_like (r,), optional
-            Values to test against; 0 by default.
         names : list of str, optional
             Labels of the rows.
+        q0 : float or array_like (r,), optional
+            Values to test against; 0 by default.
         ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
             As in `tidy`.
 
@@ -181,7 +181,8 @@ class ManyTests(UnknownNames):
         """
         design = self.design[0]
         assert design.rows.data is not None
-        terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
+        with without_stand_in():
+            terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
         there = {term: linear for term, linear in terms.items() if linear is not None}
         table = long_table(self.names, list(there), term_tests(self._tested(ddf), list(there.values())), self.fits)
         table.attrs["notes"] += notes
@@ -277,7 +278,7 @@ class ManyTests(UnknownNames):
         Parameters
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
-            What is tested, as in `contrast`; each row has a maximum of its own.
+            What is tested, as in `contrast`: the effect of the column. Each row has a maximum of its own.
         column : str, optional
             Column of the data that is permuted with ``scheme="labels"``: its values are exchanged between groups where
             they are the same in each (patients and controls), and within groups otherwise (conditions).
@@ -294,11 +295,15 @@ class ManyTests(UnknownNames):
         ResultTable
             ``response term estimate std_error statistic p_value p_adjusted status``: ``p_value`` is the share of
             permutations, the data among them, with a statistic of the same response as large in size as the observed
-            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step).
+            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step). A response
+            without a statistic has none. ``notes`` says where few permutations differ.
 
         Raises
         ------
-        FormulaError, DataError
+        FormulaError
+        DataError
+            The column is not in the fixed part, or what is tested is not about it; there is nothing to exchange; the
+            data are imputed, or the responses were read in blocks.
 
         Notes
         -----

@@ -47,7 +47,7 @@ class Cluster:
     Raises
     ------
     DataError
-        Not a client.
+        Not a client, or one that is closed.
     MissingExtraError
         dask.distributed is not installed.
     """
@@ -59,6 +59,8 @@ class Cluster:
             raise MissingExtraError("client= needs dask.distributed: pip install remlax[dask]") from error
         if not hasattr(client, "get_executor"):
             raise DataError(f"client= must be a distributed.Client, not {client!r}")
+        if client.status != "running":
+            raise DataError(f"client= is {client.status}, and has no workers: make another distributed.Client")
         self._client = client
         self._designs = client.scatter(pickle.dumps(tuple(designs)), broadcast=True, hash=False)
 

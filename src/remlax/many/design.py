@@ -32,13 +32,15 @@ def parse_right_side(text: str) -> MixedFormula:
     ------
     FormulaError
     """
-    if isinstance(text, str) and text.strip() and "~" not in text:
+    if not isinstance(text, str) or not text.strip():
+        raise FormulaError(f"the formula {text!r} must be a text without a response, such as '~ x + (1 | g)'")
+    if "~" not in text:
         raise FormulaError(f"the formula {text!r} has no '~': write '~ {text.strip()}'")
-    if isinstance(text, str) and (left := text.partition("~")[0].strip()):
+    if left := text.partition("~")[0].strip():
         raise FormulaError(
             f"the formula {text!r} has the response {left!r}: responses come from responses=, so begin it with '~'"
         )
-    return parse_formula(f"{STAND_IN} {text}" if isinstance(text, str) and text.strip() else text)
+    return parse_formula(f"{STAND_IN} {text}")
 
 
 @contextmanager

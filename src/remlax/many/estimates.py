@@ -15,8 +15,8 @@ from ..inference.variance_parameters import variance_parameters
 from ..kernels.newton import CONVERGED, STATUS_TEXT
 
 # why a response has no fit at all
-NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE = 10, 11, 12, 13, 14
-UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE))
+NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE, OUT_OF_RANGE = 10, 11, 12, 13, 14, 15
+UNFITTED = frozenset((NO_VALUES, INFINITE, CONSTANT, EXPLAINED, NOT_ESTIMABLE, OUT_OF_RANGE))
 VERDICTS = {
     **STATUS_TEXT,
     NO_VALUES: "no values",
@@ -24,6 +24,7 @@ VERDICTS = {
     CONSTANT: "constant response",
     EXPLAINED: "explained exactly by the fixed part",
     NOT_ESTIMABLE: "not estimable from its rows",
+    OUT_OF_RANGE: "too large or small for double precision",
 }
 
 
@@ -34,6 +35,7 @@ class ResponseFits:
     Parameters
     ----------
     beta : ndarray (G, p)
+        NaN where the rows of the response do not determine the coefficient, or only together with others.
     vcov : ndarray (G, p, p)
         Rows and columns of coefficients whose variance is not identified are NaN.
     d_cov : ndarray (G, p, p, d + 1)
@@ -43,7 +45,8 @@ class ResponseFits:
     theta : ndarray (G, d)
         In lme4's order and scale.
     sigma, criterion, gradient, decrement : ndarray (G,)
-    n_obs, status, evaluations, starts : ndarray of int (G,)
+    n_obs, rank, status, evaluations, starts : ndarray of int (G,)
+        Rows, and the rank of the fixed part in them; how the fit went.
     singular : ndarray of bool (G,)
     average : ndarray (G,)
         Mean of the response over its rows.
@@ -62,6 +65,7 @@ class ResponseFits:
     gradient: np.ndarray
     decrement: np.ndarray
     n_obs: np.ndarray
+    rank: np.ndarray
     status: np.ndarray
     evaluations: np.ndarray
     starts: np.ndarray
@@ -85,6 +89,7 @@ class ResponseFits:
             gradient=number.copy(),
             decrement=number.copy(),
             n_obs=whole,
+            rank=whole.copy(),
             status=np.full(n, NO_VALUES, np.int32),
             evaluations=whole.copy(),
             starts=whole.copy(),
@@ -109,6 +114,13 @@ class ResponseFits:
         out.beta[:, here] = fitted.beta
         out.vcov[:, here[:, None], here] = _known_covariances(fitted)
         out.d_cov[:, here[:, None], here] = np.asarray(found.d_cov)
+        # coefficients that depend on which of the columns no row tells apart is left out have no meaning
+        ties = fitted.model.ties
+        lost = np.isin(ties.dropped, keep)
+        tied = here[(ties.shares[:, lost] > 0).any(axis=1)]
+        out.beta[:, tied] = np.nan
+        out.vcov[:, tied], out.vcov[:, :, tied] = np.nan, np.nan
+        out.rank[:] = len(here)
         opt, variances = fitted.opt, variance_parameters(fits)
         rest = {
             "spread": variances.information,
@@ -154,17 +166,20 @@ class ResponseFits:
 
     def combinations(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Estimates, variances and Satterthwaite's degrees of freedom of contrasts (r, p), each (G, r)."""
-        # a coefficient that takes no part must not take its NaN there
-        used = np.flatnonzero((matrix != 0).any(axis=0))
-        rows, at = matrix[:, used], np.ix_(np.arange(len(self.beta)), used, used)
-        if len(used) == matrix.shape[1] and np.array_equal(rows, np.eye(len(used))):
+        if np.array_equal(matrix, np.eye(self.beta.shape[1])):
             variance = np.diagonal(self.vcov, axis1=1, axis2=2)
             slope = np.moveaxis(np.diagonal(self.d_cov, axis1=1, axis2=2), 2, 1)
             return self.beta, variance, matched_df(variance, slope, self.spread)
-        cov, d_cov = self.vcov[at], self.d_cov[at]
-        variance = np.einsum("ri,kij,rj->kr", rows, cov, rows)
-        slope = np.einsum("ri,kijt,rj->krt", rows, d_cov, rows)
-        return self.beta[:, used] @ rows.T, variance, matched_df(variance, slope, self.spread)
+        estimate, variance, df = np.empty((3, len(self.beta), len(matrix)))
+        for i, row in enumerate(matrix):
+            # each by itself: a coefficient that takes no part must not take its NaN there
+            used = np.flatnonzero(row)
+            at, part = np.ix_(np.arange(len(self.beta)), used, used), row[used]
+            estimate[:, i] = self.beta[:, used] @ part
+            variance[:, i] = np.einsum("i,kij,j->k", part, self.vcov[at], part)
+            slope = np.einsum("i,kijt,j->kt", part, self.d_cov[at], part)
+            df[:, i] = matched_df(variance[:, i : i + 1], slope[:, None], self.spread)[:, 0]
+        return estimate, variance, df
 
     def joint(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Covariances (G, q, q) of contrasts (q, p); denominator df of their F test and its factor, each (G,).

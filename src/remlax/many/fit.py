@@ -11,7 +11,8 @@ import numpy as np
 
 from ..design.build import ModelRows
 from ..errors import DataError, DesignError, IdentifiabilityWarning, RankDeficientWarning, quiet, warn
-from ..fitting.assemble import Assembled, assemble
+from ..fitting.assemble import COEFFICIENT, Assembled, assemble
+from ..fitting.checks import MAGNITUDE
 from ..fitting.find_redundancy import find_redundancies
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
@@ -20,7 +21,7 @@ from ..fitting.selection import Selection
 from ..kernels.newton import Newton
 from ..tables.notes import redundancy_notes
 from .design import rows_of_responses, stand_in
-from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, ResponseFits
+from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, OUT_OF_RANGE, ResponseFits
 from .one_variance import OneVariance, one_variance
 
 # responses with the same rows for which a design of their own is worth making
@@ -156,7 +157,11 @@ class SharedDesign:
         found = products_of_responses(self.model, 0, y)
         out = ResponseFits.none(len(y), len(keep), self.model.layout.structure.theta_map.n_theta)
         out.status[:], out.n_obs[:] = EXPLAINED, y.shape[1]
-        which = np.flatnonzero(~explained_exactly(found, y))
+        size = np.abs(np.diagonal(self.model.inverse[0])) * found.scale[:, None]
+        beyond = ((size > COEFFICIENT) | (size < 1 / COEFFICIENT)).any(axis=1)
+        exact = explained_exactly(found, y)
+        out.status[beyond & ~exact] = OUT_OF_RANGE
+        which = np.flatnonzero(~exact & ~beyond)
         if len(which) < len(y):
             found = found.take(which)
         if len(which) and self.one_variance is not None and len(keep) == len(self.model.keep):
@@ -223,6 +228,8 @@ def _unusable(y: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Why a response (m, n) cannot be fitted, 0 where it can."""
     low, high = (edge(axis=1, where=used, initial=start) for edge, start in ((y.min, np.inf), (y.max, -np.inf)))
     status = np.where(low == high, CONSTANT, 0)
+    largest = np.maximum(-low, high)
+    status = np.where((largest > MAGNITUDE) | ((largest < 1 / MAGNITUDE) & (status == 0)), OUT_OF_RANGE, status)
     status = np.where(np.isinf(low) | np.isinf(high), INFINITE, status)
     return np.where(used.any(axis=1), status, NO_VALUES)
 

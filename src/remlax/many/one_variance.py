@@ -124,7 +124,7 @@ class OneVariance:
         fits.criterion[:] = np.log1p(t * log_share).sum(axis=1) + n * np.log(r2) + products.constant
         fits.gradient[:] = np.abs(np.asarray(opt.grad)[:, 0])
         fits.decrement[:], fits.evaluations[:], fits.starts[:] = opt.decrement, opt.evaluations, opt.starts
-        fits.n_obs[:] = self.model.rows.n_rows(0)
+        fits.n_obs[:], fits.rank[:] = self.model.rows.n_rows(0), p
         fits.singular[:] = on_boundary(theta[:, None], self.model.layout.structure.theta_map)
         # of log SD, and of log sigma, which is the last
         of_sd = np.stack([1 / np.where(fits.singular, np.nan, theta), np.ones(len(theta))], axis=1)

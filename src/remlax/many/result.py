@@ -260,9 +260,10 @@ class LmerMany(ManyTests):
 
     def glance(self) -> pd.DataFrame:
         """One row of facts per response: ``nobs sigma loglik criterion aic bic status``; means over imputations."""
-        lost, p = failed(self.fits), len(self.terms)
+        lost, first = failed(self.fits), self.fits[0]
+        rank = np.mean([fit.rank for fit in self.fits], axis=0)
         criterion = np.where(lost, np.nan, np.mean([fit.criterion for fit in self.fits], axis=0))
-        n_parameters, nobs = p + self.fits[0].theta.shape[1] + 1, self.fits[0].n_obs
+        n_parameters, nobs = rank + first.theta.shape[1] + 1, first.n_obs
         columns = {
             "nobs": nobs,
             "sigma": self.sigma.to_numpy(),
@@ -292,6 +293,8 @@ class LmerMany(ManyTests):
         """
         table = pd.DataFrame(self.tidy(effects))
         table.attrs = {}
+        if pd.api.types.infer_dtype(self.names) not in ("string", "integer"):
+            table["response"] = table["response"].astype(str)  # a column of a file has one type
         with replaced(path) as temporary:
             try:
                 table.to_parquet(temporary, index=False)

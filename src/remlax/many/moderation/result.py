@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..errors import DataError
-from ..names import UnknownNames
-from ..tables.constraints import Constraints
-from ..tables.printing import Summary
-from ..tables.result_table import ResultTable
-from .estimates import ResponseFits
-from .moderation import VariancePrior, fit_prior, squeezed
-from .robust_moderation import fit_prior_robustly
-from .tables import failed, long_table, statuses, t_tests
+from ...errors import DataError
+from ...names import UnknownNames
+from ...tables.constraints import Constraints
+from ...tables.printing import Summary
+from ...tables.result_table import ResultTable
+from ..estimates import ResponseFits
+from ..tables import failed, long_table, statuses, t_tests
+from .prior import VariancePrior, fit_prior, squeezed
+from .robust import fit_prior_robustly
 
 if TYPE_CHECKING:
-    from .base import ManyTests
+    from ..base import ManyTests
 
 ResidualDf = Literal["satterthwaite", "residual"]
 
@@ -131,7 +131,7 @@ class ModeratedMany(UnknownNames):
         return self._table(np.eye(len(self.many.terms)), self.many.terms, 0.0)
 
     def contrast(
-        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self, L: Constraints, names: Sequence[str] | None = None, *, q0: npt.ArrayLike | None = None
     ) -> ResultTable:
         """Linear combinations of the coefficients with moderated t tests; see `LmerMany.contrast`."""
         linear = self.many._linear(L, q0, names)
@@ -165,8 +165,7 @@ class ModeratedMany(UnknownNames):
 
 def _residual_df(fit: ResponseFits) -> np.ndarray:
     """N - p of every response, NaN where there is no fit."""
-    own = fit.n_obs - np.isfinite(fit.beta).sum(axis=1)
-    return np.where(fit.converged, own.astype(np.float64), np.nan)
+    return np.where(fit.converged, (fit.n_obs - fit.rank).astype(np.float64), np.nan)
 
 
 def _total_df(fit: ResponseFits, prior: VariancePrior) -> np.ndarray:

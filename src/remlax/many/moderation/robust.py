@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from .moderation import VariancePrior, fit_prior
+from .prior import VariancePrior, fit_prior
 
 # shares of the smallest and the largest log variances that are Winsorized
 LOW, HIGH = 0.05, 0.1
