@@ -118,6 +118,8 @@ def test_a_response_that_cannot_be_fitted_is_marked():
     own = alone("~ x + (1 | g)", "y5", responses).tidy().set_index("term")
     assert np.isnan(without.loc["f[T.v]", "estimate"])
     assert_allclose(without.loc[["Intercept", "x"], "df"], own["df"], rtol=1e-7)
+    both = many.contrast(["x", "x - f[T.v]"]).query("response == 'y5'")["std_error"]
+    assert_allclose(both, [own.loc["x", "std_error"], np.nan], rtol=1e-7)
     # those that can be are as if alone, and the adjustment counts them only
     rest = rx.lmer_many(FORMULA, design(), responses[["y5", "y6", "y7"]]).tidy()
     assert_allclose(table.loc[~lost, "p_adjusted"], rest["p_adjusted"], rtol=1e-7)
@@ -367,6 +369,7 @@ def test_standard_errors_of_variance_parameters(formula: str):
             assert ours[["group", "term"]].equals(own[["group", "term"]])
             tol = 1e-7 + 1000 * np.sqrt(max(fit.opt.decrement, 0.0))
             assert_allclose(ours[["estimate", "std_error"]], own[["estimate", "std_error"]], rtol=tol, atol=tol)
+    assert many.tidy("ran_pars").notes == many.tidy().notes
     none = many.tidy("ran_pars").query("response == 's'")["std_error"]
     assert np.isnan(none.iloc[0]) == (formula == FORMULA)  # singular
     assert none.iloc[-1] > 0

@@ -14,7 +14,7 @@ from ..data.columns import imputed_from_tree, imputed_tree, index_from_tree, ind
 from ..data.imputed import ImputedData
 from ..design.build import needed_columns, read_rows, require_model_columns
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
-from ..errors import RankDeficientWarning, quiet
+from ..errors import RankDeficientWarning, about, quiet
 from ..results.save import check_same, fingerprint
 from .design import ManySource, each_set, parse_right_side
 from .estimates import ResponseFits
@@ -34,6 +34,8 @@ def many_content(
     if not isinstance(weights, str):
         weights = [rows.weights.of(0) for rows in source.rows if rows.weights is not None] or None
     data = ImputedData(tuple(rows.data.frames[0] for rows in source.rows if rows.data), tuple(source.labels))
+    with about("the names of the responses"):
+        labels = index_tree(names)
     return {
         "formula": source.text,
         "contrasts": contrasts_tree(first.formula.contrasts),
@@ -42,7 +44,7 @@ def many_content(
         "weights": weights,
         "n_dropped": first.n_dropped,
         "kept": source.kept,
-        "names": index_tree(names),
+        "names": labels,
         "responses": _values_tree(source.responses),
         "own_weights": _values_tree(source.weights),
         "models": [fingerprint(one.model) for one in design],

@@ -20,7 +20,7 @@ from ..fitting.selection import Selection
 from ..results.fit import LmerFit
 from ..results.fits import LmerFitList
 from ..tables.printing import Summary
-from ..tables.result_table import ResultTable
+from ..tables.result_table import ResultTable, result_table
 from ..tables.varcorr import layout_labels
 from ..tables.variance import KINDS, Scales
 from .base import ManyDdf, ManyTests
@@ -193,7 +193,7 @@ class LmerMany(ManyTests):
             ((fit,), lost) = self.fits, failed(self.fits)
             error = np.where(lost[:, None], np.nan, fit.error if scales == "sdcor" else fit.cov_error)
             table.insert(4, "std_error", error.reshape(-1))
-        return table
+        return result_table(table)
 
     def varcorr(self) -> ResultTable:
         """Variance components: ``response group var1 var2 vcov sdcor status``, means over imputations."""
