@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +24,21 @@ from .errors import DataError
 from .fitting.checks import WEIGHT_MAGNITUDE, check_options
 from .kernels.newton import Newton
 from .many.cluster import Cluster
-from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
+from .many.design import ManySource, each_set, parse_right_side, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
 from .many.responses import Responses, is_annotated, listed, read_blocks, read_responses
 from .many.result import LmerMany
 from .many.run import Block, fit_blocks
 
+DesignInput = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]
 checks = Checks()
 _log = logging.getLogger(__name__)
 
 
 def lmer_many(
     formula: str,
-    data: pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame],
+    data: DesignInput,
     responses: pd.DataFrame | npt.ArrayLike | Iterator[pd.DataFrame | npt.ArrayLike] | Any = None,
     *,
     names: Sequence[object] | None = None,
@@ -156,14 +157,13 @@ def _cut(blocks: Iterable[Responses], weights: Responses | None, size: int) -> I
 
 
 def _read(
-    formula: str, data: object, responses: object, names: Sequence[object] | None, weights: object
+    formula: str, data: DesignInput, responses: object, names: Sequence[object] | None, weights: RowInput | pd.DataFrame
 ) -> tuple[ManySource, Iterable[Responses]]:
     """Read design and weights of each response; responses come in one block or as many as there are."""
     parsed = parse_right_side(formula)
     warn_formula(parsed)
-    each = _of_each(weights)
-    shared: RowInput = None if each else weights  # type: ignore[assignment]
-    kept = None
+    given = _GivenWeights.of(weights)
+    shared, kept = given.shared, None
     if isinstance(data, pd.DataFrame):
         index = data.index
         frame, kept = complete_rows(with_stand_in(data), parsed, shared, None, "rx.lmer_many")
@@ -177,24 +177,23 @@ def _read(
         sets.check_complete(require_model_columns(parsed, sets.frames[0], shared))
         rows = read_rows(parsed, sets, weights=shared)
         warn_uncongenial(parsed, sets)
-    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
     text = f"~ {parsed.right_tree.text}"
     if isinstance(responses, Iterator):
-        if each:
+        if given.of_each is not None:
             raise DataError("weights= of each response need responses= as one frame or array, not in blocks")
-        return ManySource(text, each_set, None, None, kept), read_blocks(responses, names, index)
+        return ManySource(text, each_set(rows), None, None, kept), read_blocks(responses, names, index)
     found = read_responses(responses, names, index)
-    own = _weights(weights, found, index) if each else None
-    return ManySource(text, each_set, found, own, kept), [found]
+    own = None if given.of_each is None else _weights(given.of_each, found, index)
+    return ManySource(text, each_set(rows), found, own, kept), [found]
 
 
-def _imputed(given: object) -> ImputedData:
+def _imputed(given: ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]) -> ImputedData:
     """Imputations of the design, with numbers in the place of the response; they have the same rows."""
     if not isinstance(given, ImputedData | Mapping | Sequence):
         raise DataError(
             f"data is a {type(given).__name__}: give a pandas.DataFrame, or imputations as ImputedData or a list"
         )
-    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(cast(Any, given))
+    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(given)
     sizes = {len(frame) for frame in data.frames}
     if len(sizes) > 1:
         raise DataError(
@@ -209,11 +208,20 @@ def _imputed(given: object) -> ImputedData:
     return data.map(with_stand_in)
 
 
-def _of_each(weights: object) -> bool:
-    """Whether these are weights of each response, not of all."""
-    if isinstance(weights, pd.DataFrame):
-        return True
-    return not (weights is None or isinstance(weights, str | pd.Series)) and np.ndim(weights) == 2  # type: ignore[arg-type]
+class _GivenWeights(NamedTuple):
+    """Weights that all responses share, or those of each; None where there are none."""
+
+    shared: RowInput
+    of_each: object
+
+    @classmethod
+    def of(cls, given: RowInput | pd.DataFrame) -> _GivenWeights:
+        """Tell the two apart by their shape."""
+        if isinstance(given, pd.DataFrame):
+            return cls(None, given)
+        if given is None or isinstance(given, str | pd.Series) or np.ndim(given) != 2:
+            return cls(given, None)
+        return cls(None, given)
 
 
 def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:

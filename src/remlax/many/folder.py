@@ -97,9 +97,9 @@ class BlockFolder:
                 f"{os.fspath(file)!r} holds fits of other responses, or of another design, weights or block_size=: "
                 "name another folder with out=, or empty this one"
             )
-        return tuple(ResponseFits(**{f.name: part[f.name] for f in fields(ResponseFits)}) for part in content["fits"])
+        return tuple(ResponseFits.from_tree(part) for part in content["fits"])
 
     def save(self, number: int, digest: str, fits: Sequence[ResponseFits]) -> None:
         """Write the fits of a block, whole or not at all."""
-        content = {"digest": digest, "fits": [{f.name: getattr(fit, f.name) for f in fields(fit)} for fit in fits]}
+        content = {"digest": digest, "fits": [fit.tree() for fit in fits]}
         write_archive(self._file(number), KIND, content)
