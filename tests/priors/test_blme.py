@@ -92,3 +92,13 @@ def test_other_priors_on_one_column(prior: rx.priors.CovPrior, theta: float) -> 
     """As above."""
     fit = rx.lmer("Reaction ~ Days + (1 | Subject)", rx.datasets.sleepstudy(), cov_prior=prior)
     np.testing.assert_allclose(fit.theta, [theta], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prior", "theta"),
+    [(rx.priors.InverseWishart(), 1.913688367), (rx.priors.Gamma(2.0, 0.5, posterior_scale="var"), 0.5163391031)],
+)
+def test_other_priors_of_a_generalised_model(prior: rx.priors.CovPrior, theta: float) -> None:
+    """Estimates of bglmer (blme 1.0-5) with tolPwrss = 1e-12, whose optimiser stops within 1e-5 of the minimum."""
+    fit = rx.glmer("z ~ x + (1 | school)", frame("blme_schools"), cov_prior=prior)
+    np.testing.assert_allclose(fit.theta, [theta], atol=1e-5)

@@ -115,9 +115,9 @@ def test_files_refits_and_the_bootstrap_keep_the_prior(tmp_path: Path) -> None:
     assert str(again) == str(fit)
     refit = rx.refit(fit, frames()[1][["y"]])
     np.testing.assert_allclose(refit[0].theta, fits()[1].theta, rtol=1e-6)
-    drawn = rx.bootstrap(fit, n_sims=8, seed=1)
-    sds = [name for name in drawn.replicates if str(name).startswith("sd__")]
-    assert drawn.replicates[sds].min().min() > 0.01
+    for resample in (None, "g"):
+        drawn = rx.bootstrap(fit, n_sims=8, seed=1, resample=resample).replicates
+        assert drawn.filter(like="sd__").min().min() > 0.01
 
 
 def test_print_outs_say_that_estimates_are_penalised() -> None:
@@ -176,6 +176,7 @@ def test_generalised_fits_of_a_batch_are_not_singular_either() -> None:
     alone = rx.glmer("z ~ x + (1 | g)", sets[2], cov_prior="wishart")
     np.testing.assert_allclose(found[2].theta, alone.theta, rtol=1e-6)
     assert "Penalised by a prior" in str(found[0])
+    assert "the Hessian of the penalised log-likelihood" in found[0].report()
     refit = rx.refit(found[0], sets[1][["z"]])
     np.testing.assert_allclose(refit[0].theta, found[1].theta, rtol=1e-5)
     null = rx.glmer_list("z ~ 1 + (1 | g)", sets, cov_prior="wishart")

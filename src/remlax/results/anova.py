@@ -86,8 +86,8 @@ def anova(
     ------
     DataError
         The models are not nested, were fitted to different data or to different numbers of data sets; an unknown
-        option; a Wald test of models that differ in the random part. One model: it has no term besides the intercept,
-        or the data determine nothing of any.
+        option; likelihoods of fits with a prior (``cov_prior=``); a Wald test of models that differ in the random part.
+        One model: it has no term besides the intercept, or the data determine nothing of any.
     PoolingError
         Fewer than two fits, or a failed fit under ``on_failure="raise"``.
 

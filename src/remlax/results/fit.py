@@ -85,7 +85,7 @@ class LmerFit(MarginalEffects, UnknownNames):
     # -- criterion ---------------------------------------------------------------------------------------------------
 
     def criterion(self, theta: npt.ArrayLike | None = None, reml: bool | None = None) -> float:
-        """REML criterion or ML deviance.
+        """REML criterion or ML deviance; with a prior (``cov_prior=``) without the penalty.
 
         Parameters
         ----------

@@ -39,7 +39,7 @@ MODELS = {
 }
 DISTRIBUTIONS = {"poisson": "Poisson", "negative-binomial": "negative binomial"}
 SHAPES = {"negative-binomial": "Size", "gamma": "Shape", "ordinal": "Thresholds"}
-WALD = "Wald tests with standard errors from the Hessian of the log-likelihood"
+WALD = "Wald tests with standard errors from the Hessian of the {}log-likelihood"
 
 
 # -- names -------------------------------------------------------------------------------------------------------
@@ -205,7 +205,8 @@ def glmm_fit_report(fit: Selection) -> str:
         f"The {model_name(fitted.family)} {fit.rows.formula.text} was fitted by maximum likelihood "
         f"({approximation(fitted)})"
     )
-    tests = [f"Coefficients have {WALD}", *_ratios(fitted.family)] if fit.model.fixed_names else []
+    wald = WALD.format("penalised " if fitted.penalty_text else "")
+    tests = [f"Coefficients have {wald}", *_ratios(fitted.family)] if fit.model.fixed_names else []
     return fit_sentences(fit, [first, *_data_sentences(fit)], tests)
 
 
