@@ -127,7 +127,7 @@ def lmer(
     1743.6283
     """
     mesh = device_mesh(device)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     frame, kept = complete_rows(data, parsed, weights, offset)
     for what, given in (("weights", weights), ("offset", offset)):
@@ -202,7 +202,7 @@ def lmer_list(
     (5, (5, 2))
     """
     mesh = device_mesh(device)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.batch import run
+from ..engine.shapes import host_leaf
 from ..errors import DataError, ModelSizeError
 from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
 from ..fitting.selection import Selection
-from ..kernels.inference import kenward_roger_parts
+from ..kernels.inference import KenwardRogerParts, kenward_roger_parts
+from ..kernels.structured.parameters import ParameterMap
 from .satterthwaite import matched_df, scaled_pinv
 
 
@@ -65,9 +67,12 @@ def adjust(fits: Selection) -> Adjustment:
         )
     model, p = fits.model, len(fits.model.keep)
     parts = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
+    parts = parts._replace(information=host_leaf(_seen(fits, np.asarray(parts.information))))
+    if model.layout.parameters is not None:
+        parts = _along(parts, fits, model.layout.parameters)
     sigma2 = (fits.sigma**2)[:, None, None]
     cov, moved = np.asarray(parts.cov)[:, :p, :p], np.asarray(parts.moved)[:, :, :p, :p]
-    weights = 2 * scaled_pinv(_seen(fits, np.asarray(parts.information)))
+    weights = 2 * scaled_pinv(np.asarray(parts.information))
     inner = weights[:, 1:, 1:]
     # sum over i, j of W_ij (Q_ij - P_i Phi P_j), between Phi on both sides; the scale takes no part
     quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(parts.second)[:, :, :, :p, :p]) / 2
@@ -93,6 +98,22 @@ def _seen(fits: Selection, information: np.ndarray) -> np.ndarray:
             # the residual variance, the last entry, comes first here
             seen[i, (entry + 1) % seen.shape[1]] = False
     return information * seen[:, :, None] * seen[:, None, :]
+
+
+def _along(parts: KenwardRogerParts, fits: Selection, parameters: ParameterMap) -> KenwardRogerParts:
+    """Pieces in the directions of the parameters, where V is no linear function of them.
+
+    What their second derivatives would add is left out: the adjustment is then the same whatever the parameters are.
+    """
+    ways = np.stack([parameters.covariance_slopes(psi) for psi in fits.fitted.psi[fits.index]])
+    with_scale = np.pad(ways, ((0, 0), (1, 0), (1, 0)))
+    with_scale[:, 0, 0] = 1.0
+    moved, second = np.asarray(parts.moved), np.asarray(parts.second)
+    return parts._replace(
+        moved=host_leaf(np.einsum("kra,krij->kaij", with_scale, moved)),
+        information=host_leaf(with_scale.swapaxes(1, 2) @ np.asarray(parts.information) @ with_scale),
+        second=host_leaf(np.einsum("kra,ksb,krsij->kabij", ways, ways, second, optimize=True)),
+    )
 
 
 def contrast_df(adjustment: Adjustment, contrasts: np.ndarray) -> np.ndarray:
@@ -155,7 +176,8 @@ def boundary_covariance(large: Selection, small: Selection) -> np.ndarray | None
             added.append(term.theta.start + 1)  # behind the scale of V
         else:
             return None
-    if kept or small.singular or needed_bytes(large.fitted) > available_bytes():
+    structured = large.model.layout.parameters or small.model.layout.parameters
+    if structured is not None or kept or small.singular or needed_bytes(large.fitted) > available_bytes():
         return None
     model = large.model
     parts = run(kenward_roger_parts, model.batch.take(large.index), model.inner_theta(theta))
