@@ -44,6 +44,8 @@ def _may_explain_all(model: Assembled) -> bool:
 
 def _far_away(model: Assembled, theta: np.ndarray) -> Iterator[np.ndarray]:
     """Move the SDs of each term far out, alone and with those of the other terms at some ratios."""
+    if model.layout.parameters is not None:  # a structure need not let several rows of a level be alike
+        yield theta * (FAR / np.maximum(np.abs(theta).max(axis=1, keepdims=True), 1.0))
     diagonal = model.layout.structure.theta_map.diagonal
     for term in model.layout.terms:
         own = np.zeros(len(diagonal), bool)

@@ -65,8 +65,8 @@ class StructuredInformation(NamedTuple):
     hess (d + 1, d + 1); jacobian (t + 1, d + 1).
     """
 
-    hess: Float[Array, "d+1 d+1"]
-    jacobian: Float[Array, "t+1 d+1"]
+    hess: Float[Array, "n n"]
+    jacobian: Float[Array, "m n"]
 
 
 def structured_information(

@@ -95,9 +95,9 @@ class CovarianceStructure:
         for _ in range(q - 1):
             powers.append(powers[-1] * rho)
         lag = np.abs(np.subtract.outer(np.arange(q), np.arange(q)))
-        below = xp.where(np.tri(q) > 0, xp.stack(powers, -1)[..., lag], 0.0)
+        below = xp.stack(powers, -1)[..., lag] * xp.tri(q, dtype=rho.dtype)
         first = np.arange(q) == 0
-        out: Thetas = below * xp.where(first, 1.0, xp.cos(angle)[..., None])[..., None, :]
+        out: Thetas = below * xp.where(first, xp.ones_like(rho)[..., None], xp.cos(angle)[..., None])[..., None, :]
         return out
 
     def _cs(self, angle: Thetas, q: int) -> Thetas:
@@ -105,17 +105,17 @@ class CovarianceStructure:
         xp, least = array_module(angle), self.least(q)
         sine, cosine = xp.sin(self._middle(q) + angle)[..., None], xp.cos(self._middle(q) + angle)[..., None]
         rho = least + (1 - least) * sine * sine
-        j = np.arange(q)
+        j = xp.arange(q, dtype=rho.dtype)
         before, here = 1 + (j - 1) * rho, 1 + j * rho
         rest = math.sqrt(1 - least) * cosine  # its square is 1 - rho
         # the last column ends where 1 + (q - 1) rho = (q - 1) (1 - least) sine^2
         last = math.sqrt((q - 1) * (1 - least)) * sine
-        inner = np.arange(q) < q - 1
-        root = xp.sqrt(xp.where(inner, here, 1.0))
-        diagonal = rest * xp.where(inner, root, last) / xp.sqrt(xp.where(j > 0, before, 1.0))
-        beneath = rho * rest / (root * xp.sqrt(xp.where(j > 0, before, 1.0)))
-        diagonal, beneath = xp.where(j > 0, diagonal, 1.0), xp.where(j > 0, beneath, rho)
-        out: Thetas = np.eye(q) * diagonal[..., None, :] + np.tri(q, k=-1) * beneath[..., None, :]
+        first, inner, one = np.arange(q) == 0, np.arange(q) < q - 1, xp.ones_like(before)
+        over, root = xp.sqrt(xp.where(first, one, before)), xp.sqrt(xp.where(inner, here, one))
+        diagonal = xp.where(first, one, rest * xp.where(inner, root, last) / over)
+        beneath = xp.where(first, rho, rho * rest / (root * over))
+        eye, below = xp.eye(q, dtype=rho.dtype), xp.tri(q, k=-1, dtype=rho.dtype)
+        out: Thetas = eye * diagonal[..., None, :] + below * beneath[..., None, :]
         return out
 
 
@@ -209,7 +209,7 @@ class ParameterMap:
                 out[at] = 0.0
         return tuple(out.tolist())
 
-    def theta(self, psi: Float[Thetas, "*k d"]) -> Float[Thetas, "*k t"]:
+    def theta(self, psi: Thetas) -> Thetas:
         """Theta (..., t) at psi (..., d), with JAX or NumPy."""
         xp, parts = array_module(psi), []
         for term in self.terms:
@@ -221,7 +221,7 @@ class ParameterMap:
                 if term.structure.has_correlation:
                     lam = sd[..., None] * term.structure.factor(own[..., n], term.q)
                 else:
-                    lam = (sd if n == term.q else xp.repeat(sd, term.q, -1))[..., None] * np.eye(term.q)
+                    lam = (sd if n == term.q else xp.repeat(sd, term.q, -1))[..., None] * xp.eye(term.q, dtype=psi.dtype)
                 own = lam[..., row, col]
             parts.append(own)
         out: Thetas = xp.concatenate(parts, -1)
