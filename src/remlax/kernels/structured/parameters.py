@@ -69,10 +69,13 @@ class CovarianceStructure:
     def folded(self, angle: Thetas, q: int) -> Thetas:
         """Angle of the same correlation between the limits."""
         xp = array_module(angle)
+        out: Thetas
         if self.kind == "ar1":
-            return xp.arctan2(xp.sin(angle), abs(xp.cos(angle)))
-        middle = self._middle(q)
-        return xp.arctan2(abs(xp.sin(middle + angle)), abs(xp.cos(middle + angle))) - middle
+            out = xp.arctan2(xp.sin(angle), abs(xp.cos(angle)))
+        else:
+            middle = self._middle(q)
+            out = xp.arctan2(abs(xp.sin(middle + angle)), abs(xp.cos(middle + angle))) - middle
+        return out
 
     def factor(self, angle: Thetas, q: int) -> Thetas:
         """Cholesky factor (..., q, q) of the correlation matrix at an angle (...), which is 0 for no correlation."""
