@@ -224,7 +224,9 @@ class ParameterMap:
                 if term.structure.has_correlation:
                     lam = sd[..., None] * term.structure.factor(own[..., n], term.q)
                 else:
-                    lam = (sd if n == term.q else xp.repeat(sd, term.q, -1))[..., None] * xp.eye(term.q, dtype=psi.dtype)
+                    lam = (sd if n == term.q else xp.repeat(sd, term.q, -1))[..., None] * xp.eye(
+                        term.q, dtype=psi.dtype
+                    )
                 own = lam[..., row, col]
             parts.append(own)
         out: Thetas = xp.concatenate(parts, -1)
