@@ -66,7 +66,8 @@ def lmer(
     Parameters
     ----------
     formula : str
-        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``.
+        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``. Random terms may have a covariance structure, as in lme4
+        2.0: ``cs(0 + f | g)``, ``diag(...)``, ``ar1(..., hom = FALSE)``.
     data : pandas.DataFrame
     reml : bool, default True
         REML or maximum likelihood.
