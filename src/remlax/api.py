@@ -69,7 +69,8 @@ def lmer(
     Parameters
     ----------
     formula : str
-        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``.
+        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``. Random terms may have a covariance structure, as in lme4
+        2.0: ``cs(0 + f | g)``, ``diag(...)``, ``ar1(..., hom = FALSE)``.
     data : pandas.DataFrame
     reml : bool, default True
         REML or maximum likelihood.
@@ -135,7 +136,7 @@ def lmer(
     1743.6283
     """
     mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     frame, kept = complete_rows(data, parsed, weights, offset)
     for what, given in (("weights", weights), ("offset", offset)):
@@ -213,7 +214,7 @@ def lmer_list(
     (5, (5, 2))
     """
     mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))

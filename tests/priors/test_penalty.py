@@ -33,13 +33,10 @@ SINGLE: dict[str, priors.CovPrior] = {
 }
 
 
-def frozen(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, matrix.tolist()))
-
-
 def term(prior: priors.CovPrior, factor: int, start: int, outside: np.ndarray) -> TermPenalty:
-    factors = prior.factors(len(outside), "(x | g)", has_sigma=True)
-    return TermPenalty(factor, start, len(outside), *factors, frozen(outside), frozen(np.linalg.inv(outside)))
+    q = len(outside)
+    factors = prior.factors(q, "(x | g)", has_sigma=True)
+    return TermPenalty.of((factor, start, q), factors, outside, np.linalg.inv(outside))
 
 
 def penalty(prior: priors.CovPrior) -> Penalty:

@@ -147,6 +147,13 @@ def test_what_needs_a_likelihood_is_refused(what: str, call: Callable[[], object
         call()
 
 
+def test_covariance_structures_have_no_prior() -> None:
+    with pytest.raises(DataError, match=r"^cov_prior= is for random terms with any covariance matrix"):
+        rx.lmer("y ~ x + diag(1 + x | g)", frames()[0], cov_prior="wishart")
+    plain = rx.lmer("y ~ x + us(1 + x | g)", frames()[0], cov_prior="wishart")
+    np.testing.assert_allclose(plain.theta, fits()[0].theta, rtol=1e-7)
+
+
 @cache
 def smaller() -> rx.LmerFitList:
     return rx.lmer_list("y ~ 1 + (1 + x | g)", frames(), cov_prior="wishart")

@@ -86,16 +86,18 @@ class Assembled:
         """
         if prior is None:
             return self
+        if self.layout.parameters is not None:
+            raise DataError(
+                "cov_prior= is for random terms with any covariance matrix: the formula has one with a covariance "
+                "structure (diag(), cs() or ar1())"
+            )
         terms = []
         for term in self.layout.terms:
             text = f"({self.rows.formula.random[term.source].lhs} | {term.group})"
             factors = prior.factors(term.q, text, has_sigma=has_sigma)
-            own = TermPenalty(term.factor, term.start, term.q, *factors)
-            if any(factors[1:]):
-                unit = self.units[term.factor]
-                outside, inside = (matrix[term.columns, term.columns] for matrix in (unit.outside, unit.inside))
-                own = replace(own, outside=_frozen(outside), inside=_frozen(inside))
-            terms.append(own)
+            unit, own = self.units[term.factor], (term.columns, term.columns)
+            place = (term.factor, term.start, term.q)
+            terms.append(TermPenalty.of(place, factors, unit.outside[own], unit.inside[own]))
         return replace(self, prior=prior, penalty=Penalty(self.layout.structure.theta_map, tuple(terms)))
 
     @property
@@ -245,10 +247,6 @@ def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
     return replace(out, penalty=model.penalty, prior=model.prior)
 
 
-def _frozen(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, matrix.tolist()))
-
-
 def _conditioned(
     rows: ModelRows,
     layout: Layout,
@@ -342,7 +340,8 @@ def random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tu
     units = []
     for f in range(len(layout.factors)):
         own_terms = [t for t, term in enumerate(layout.terms) if term.factor == f]
-        columns, unit = random_units([given[t] for t in own_terms], [squares[t] for t in own_terms])
+        structures = [layout.terms[t].structure for t in own_terms]
+        columns, unit = random_units([given[t] for t in own_terms], [squares[t] for t in own_terms], structures)
         units.append(unit)
         for t, matrix in zip(own_terms, columns, strict=True):
             given[t] = matrix

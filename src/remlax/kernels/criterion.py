@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,8 +41,23 @@ class Criterion(Hashable, Protocol):
         """Value, gradient and Hessian."""
         ...
 
+
+@runtime_checkable
+class OrderedCriterion(Protocol):
+    """A criterion that depends on the order of the columns of Z beyond what the problem does."""
+
     def reversed(self) -> Criterion:
-        """The same criterion where the columns of Z stand in the opposite order within every term."""
+        """The same for columns in the opposite order within every term."""
+        ...
+
+
+@runtime_checkable
+class BoundedCriterion(Protocol):
+    """A criterion of parameters that end somewhere."""
+
+    @property
+    def lower(self) -> tuple[float, ...]:
+        """Least value of every parameter, minus infinity where it has none, (d,)."""
         ...
 
 
@@ -63,10 +78,6 @@ class ProfiledDeviance:
     def derivatives(self, at: Float[Array, " d"], problem: Problem[Any, Any]) -> Derivatives:
         """See `value_grad_hess`."""
         return value_grad_hess(at, problem)
-
-    def reversed(self) -> ProfiledDeviance:
-        """Itself: the problem knows its columns."""
-        return self
 
 
 def constant(problem: Problem[Any, Any]) -> Float[Array, ""]:

@@ -109,7 +109,3 @@ class DiagonalDeviance:
         """Value and gradient."""
         found = self.derivatives(at, problem)
         return found.value, found.grad
-
-    def reversed(self) -> DiagonalDeviance:
-        """Itself: there is one column."""
-        return self

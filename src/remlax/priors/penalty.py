@@ -51,6 +51,19 @@ class TermPenalty:
     outside: Matrix = ()
     inside: Matrix = ()
 
+    @classmethod
+    def of(
+        cls,
+        place: tuple[int, int, int],
+        factors: tuple[float, float, float, float],
+        outside: np.ndarray,
+        inside: np.ndarray,
+    ) -> TermPenalty:
+        """Penalty of a term at (factor, start, q); matrices are kept where they matter, as programs depend on them."""
+        if not any(factors[1:]):
+            return cls(*place, *factors)
+        return cls(*place, *factors, *(tuple(map(tuple, matrix.tolist())) for matrix in (outside, inside)))
+
     def value(self, lam: Thetas) -> Thetas:
         """Penalty of Lambda inside (..., q, q)."""
         xp = array_module(lam)
