@@ -15,6 +15,8 @@ from .api import lmer as lmer
 from .api import lmer_list as lmer_list
 from .api_glmer import glmer as glmer
 from .api_glmer import glmer_list as glmer_list
+from .api_mmrm import mmrm as mmrm
+from .api_mmrm import mmrm_list as mmrm_list
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -31,9 +33,12 @@ from .results import GlmerFit as GlmerFit
 from .results import GlmerFitList as GlmerFitList
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
+from .results import MmrmFit as MmrmFit
+from .results import MmrmFitList as MmrmFitList
 from .results import ModelTable as ModelTable
 from .results import PooledGlmer as PooledGlmer
 from .results import PooledLmer as PooledLmer
+from .results import PooledMmrm as PooledMmrm
 from .results import anova as anova
 from .results import how_many_imputations as how_many_imputations
 from .results import load as load
@@ -51,10 +56,13 @@ __all__ = [
     "LmerFit",
     "LmerFitList",
     "LmerMany",
+    "MmrmFit",
+    "MmrmFitList",
     "ModelTable",
     "Newton",
     "PooledGlmer",
     "PooledLmer",
+    "PooledMmrm",
     "RankDeficientWarning",
     "RemlaxError",
     "RemlaxWarning",
@@ -75,6 +83,8 @@ __all__ = [
     "lmer_list",
     "lmer_many",
     "load",
+    "mmrm",
+    "mmrm_list",
     "model_table",
     "plot",
     "read_imputations",

@@ -148,6 +148,11 @@ class Fitted:
         return "a variance is estimated as 0 or a correlation as +-1"
 
     @property
+    def advice(self) -> str:
+        """What to try where a fit did not converge, as the end of a sentence: nothing beside what it shows."""
+        return ""
+
+    @property
     def has_thresholds(self) -> bool:
         """Whether thresholds take the place of the intercept."""
         return False

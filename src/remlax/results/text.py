@@ -28,7 +28,7 @@ def fit_text(fit: Selection, form: Form) -> Summary:
     parts = [
         *_head(fit, "", f"{fit.fitted.criterion[k]:.4f}"),
         f"Random effects:\n{random_effects_block(varcorr_frame(fit))}\n{groups}",
-        _fit_fixed_block(fit, form),
+        fit_fixed_block(fit, form),
     ]
     return Summary("\n\n".join([*parts, *dropped_note(fit), *fit_notes(fit)]))
 
@@ -40,7 +40,7 @@ def _head(fits: Selection, to: str, criterion: str) -> list[str]:
     return [title, f"{name} at convergence: {criterion}"]
 
 
-def _fit_fixed_block(fit: Selection, form: Form) -> str:
+def fit_fixed_block(fit: Selection, form: Form) -> str:
     terms = fit.model.fixed_names
     if not terms:
         return "No fixed effects"
