@@ -21,6 +21,7 @@ from .errors import DataError, DroppedRowsWarning, shortened, warn
 from .fitting.checks import check_options
 from .fitting.mmrm.fit import MmrmFitted, assemble_mmrm, fit_mmrm, read_formula
 from .fitting.mmrm.formula import MmrmFormula, parse_mmrm
+from .fitting.mmrm.visits import warn_visits
 from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.newton import Newton
@@ -206,6 +207,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Newton | None, mesh: Mesh | 
         raise DataError(f"optimizer={chosen!r}: a mixed model for repeated measures is fitted by rx.Newton() alone")
     start = time.perf_counter()
     model, visits = assemble_mmrm(rows, reml=bool(reml))
+    warn_visits(rows, visits)
     model = replace(model, rows=read_formula(rows), batch=replace(model.batch, mesh=mesh))
     fitted = fit_mmrm(model, visits, chosen)
     seconds = time.perf_counter() - start

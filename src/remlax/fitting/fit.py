@@ -130,6 +130,14 @@ class Fitted:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(k)
 
+    def sample_size(self, k: int) -> int:
+        """Size n of one data set in Schwarz's criterion: its rows, as in lme4."""
+        return self.model.rows.n_rows(k)
+
+    def lacks(self, smaller: Fitted) -> str:
+        """Why the covariance of a smaller model is none of this one's, in words; empty where nothing is known."""
+        return ""
+
     def curvature(self, k: int) -> np.ndarray:
         """Hessian of the criterion of one data set at its optimum, in internal units."""
         return np.asarray(self.opt.hess[k])

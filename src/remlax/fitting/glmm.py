@@ -172,6 +172,10 @@ class GlmmFitted(Fitted):
         own = {"opt": opt, "description": description, "endless": endless}
         return replace(self, model=self.model.of_sets(which), **own, **arrays)
 
+    def by_maximum_likelihood(self, which: np.ndarray) -> GlmmFitted:
+        """Fits to some of the data sets by maximum likelihood, as all are."""
+        return self.of_sets(which)
+
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""
         gamma = np.linalg.solve(self.model.inverse, (beta - self.model.ols)[:, :, None])[:, :, 0]

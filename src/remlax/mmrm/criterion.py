@@ -102,6 +102,16 @@ def evaluate(phi: Float[Array, " d"], problem: Mmrm) -> tuple[Derivatives, Coeff
     return Derivatives(value, grad, (hess + hess.T) / 2), Coefficients(gamma, cov, moved)
 
 
+def deviance_given(sigma: Float[Array, "g T T"], gamma: Float[Array, " p"], problem: Mmrm) -> Float[Array, ""]:
+    """-2 log L at given covariance matrices of the scaled response and coefficients, in conditioned coordinates."""
+    given = problem.products
+    found, weights = inverses(sigma, problem), jnp.append(-gamma, 1.0)
+    m = columns_of(jnp.einsum("gmp,gmpq->q", packed(found.a), given.moments), len(weights))
+    constants = given.constant_ml + given.n_obs * (LOG_2PI + given.log_scale)
+    out: Array = jnp.sum(given.counts * found.logdet) + weights @ m @ weights + constants
+    return out
+
+
 def _border_value(chol: Array, problem: Mmrm) -> Array:
     """log|M_xx| (REML), the residual sum of squares, and what does not depend on phi."""
     given, reml = problem.products, problem.structure.reml

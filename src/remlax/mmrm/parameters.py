@@ -62,6 +62,12 @@ def sas_parameters(sigma: Float[Array, "T T"], structure: str) -> Float[Array, "
     return jnp.append(variance, _correlations(sigma, structure))
 
 
+def jacobians(phi: Float[Array, " d"], problem: Mmrm) -> Float[Array, "g T T e"]:
+    """Derivatives of the covariance matrix of every group in its parameters."""
+    out: Array = jax.vmap(jax.jacfwd(problem.structure.sigma))(parameters(phi, problem))
+    return out
+
+
 def powers_of_scale(structure: str, n_visits: int) -> np.ndarray:
     """Power of the unit of the response in each of SAS's parameters, (r,)."""
     n, others = n_sds(structure, n_visits), len(distinct_correlations(structure, n_visits))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from ...design.build import ModelRows
@@ -15,9 +16,11 @@ from ...engine.shapes import bucket, host_leaf
 from ...errors import shortened
 from ...kernels.inference import VarianceInformation
 from ...kernels.newton import NO_RESIDUAL, NOT_FINITE, Newton, Optimum
+from ...kernels.problem import Structure
 from ...kernels.theta import ThetaMap
 from ...mmrm.optimum import MmrmEnd, fit
 from ...mmrm.problem import Mmrm, MmrmStructure, Moments
+from ...mmrm.structures import STRUCTURES
 from ..assemble import Assembled, assembled, check_conditioned, conditioned_fixed
 from ..checks import check_magnitudes
 from ..fit import Fitted
@@ -34,6 +37,18 @@ FEW_SETS = 32
 DEPENDENT, EXPLAINED = 1e-6, 1e-7
 # structures with ever fewer parameters, in the order in which they are usually tried
 FALLBACK = ("us", "toeph", "ar1h", "csh", "toep", "ar1", "cs")
+
+
+# special cases of every structure, itself included
+WITHIN = {
+    "us": frozenset(STRUCTURES),
+    "toeph": frozenset(("toeph", "toep", "ar1h", "ar1", "csh", "cs", "diag")),
+    "toep": frozenset(("toep", "ar1", "cs")),
+    "ante1": frozenset(("ante1", "ar1h", "ar1", "diag")),
+    "ar1h": frozenset(("ar1h", "ar1", "diag")),
+    "csh": frozenset(("csh", "cs", "diag")),
+    **{name: frozenset((name,)) for name in ("ar1", "cs", "diag")},
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,8 +108,41 @@ class MmrmFitted(Fitted):
         return VarianceInformation(host_leaf(np.asarray(self.opt.hess)), host_leaf(self.moved))
 
     def n_parameters(self, k: int) -> int:
-        """Covariance parameters, and for maximum likelihood the coefficients too, as SAS PROC MIXED counts."""
-        return self.structure.n_parameters + (0 if self.reml else len(self.model.keep))
+        """Coefficients and covariance parameters."""
+        return len(self.model.keep) + self.structure.n_parameters
+
+    def sample_size(self, k: int) -> int:
+        """Patients, as in SAS PROC MIXED."""
+        return self.visits.n_patients(k)
+
+    def lacks(self, smaller: Fitted) -> str:
+        """Why the covariance of a smaller model is none of this one's, in words."""
+        assert isinstance(smaller, MmrmFitted)  # models of one kind are compared
+        own, other = self.covariance_term, smaller.covariance_term
+        if (own.visit, own.patient) != (other.visit, other.patient):
+            return "their visits or patients are different columns"
+        if other.group not in (None, own.group):
+            return f"the smaller one has covariance matrices by {other.group!r}, and the larger one does not"
+        if other.structure not in WITHIN[own.structure]:
+            return f"{other.structure!r} is no special case of {own.structure!r}: compare their AIC, fit.aic"
+        return ""
+
+    def of_sets(self, which: np.ndarray) -> MmrmFitted:
+        """Fits to some of the data sets; the rows of the model stay those of all and may not be read."""
+        arrays: dict[str, Any] = {
+            own.name: part[which] for own in fields(self) if isinstance(part := getattr(self, own.name), np.ndarray)
+        }
+        opt = jax.tree.map(lambda part: np.asarray(part)[which], self.opt)
+        return replace(self, model=self.model.of_sets(which), opt=opt, visits=self.visits.of_sets(which), **arrays)
+
+    def by_maximum_likelihood(self, which: np.ndarray) -> MmrmFitted:
+        """Fits to some of the data sets by maximum likelihood; those that were made so are taken as they are."""
+        if not self.reml:
+            return self.of_sets(which)
+        model = self.model.of_sets(which)
+        layout = replace(model.layout, structure=replace(model.layout.structure, reml=False))
+        model = replace(model, layout=layout, batch=model.batch.with_reml(False))
+        return fit_mmrm(model, self.visits.of_sets(which), cast(Newton, self.optimizer))
 
     def fitted_values(self, k: int, *, random: bool = True) -> np.ndarray:
         """X beta + offset of one data set, in row order."""
@@ -157,8 +205,9 @@ def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
     """
     check_magnitudes(rows)
     visits = read_visits(rows)
-    layout = Layout((), rows.factors[:1], (0,), cast(Any, None), (), (), ())
-    found, turn, keep = conditioned_fixed(rows, replace(layout, structure=cast(Any, _NoTerms)), (), ())
+    none = ThetaMap((), (), (), ())
+    layout = Layout((), (), (), Structure(none, (), len(rows.fixed.names), reml), (), (), ())
+    found, turn, keep = conditioned_fixed(rows, layout, (), ())
     check_conditioned(rows, keep, found)
     few = rows.n_sets <= FEW_SETS
     n_fixed = bucket(len(keep), 8, 2) if few else len(keep)
@@ -183,14 +232,7 @@ def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
         log_scale=host_leaf(2 * np.log(by.y_scale)),
     )
     batch = Batch(cast(Any, Mmrm(structure, products, host_leaf(masks))))
-    layout = replace(layout, structure=cast(Any, structure))
     return assembled(rows, layout, (), keep, found, turn, batch), visits
-
-
-class _NoTerms:
-    """Structure of rows of which the fixed part alone is summed."""
-
-    q = ()
 
 
 def fit_mmrm(model: Assembled, visits: Visits, optimizer: Newton) -> MmrmFitted:

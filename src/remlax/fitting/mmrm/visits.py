@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,15 @@ class Visits:
         """Patients of one data set."""
         return int(self.offsets[k + 1] - self.offsets[k])
 
+    def of_sets(self, which: np.ndarray) -> Visits:
+        """Patients of some data sets; their rows stay places among those of all."""
+        parts = [np.arange(self.offsets[k], self.offsets[k + 1]) for k in which]
+        sizes = [len(part) for part in parts]
+        own = np.concatenate(parts)
+        chosen = {name: getattr(self, name)[own] for name in ("start", "size", "group", "pattern")}
+        data_set, offsets = np.repeat(np.arange(len(which)), sizes), np.cumsum([0, *sizes])
+        return replace(self, data_set=data_set, offsets=offsets, **chosen)
+
     def together(self, k: int) -> np.ndarray:
         """Patients of one data set who have both visits, (groups, T, T)."""
         own = slice(self.offsets[k], self.offsets[k + 1])
@@ -118,7 +127,6 @@ def read_visits(rows: ModelRows) -> Visits:
     labels = tuple(map(str, rows.factors[2].levels)) if groups else ()
     found = Visits(term, names, labels, order, start, size, data_set, group, pattern, masks, offsets)
     _refuse_few(rows, found)
-    warn_visits(rows, term, names)
     return found
 
 
@@ -188,8 +196,9 @@ def _patterns(visit: np.ndarray, start: np.ndarray, n_visits: int) -> tuple[np.n
     return pattern.reshape(-1), masks.astype(float)
 
 
-def warn_visits(rows: ModelRows, term: CovarianceTerm, names: Sequence[str]) -> None:
+def warn_visits(rows: ModelRows, visits: Visits) -> None:
     """Warn of levels that are never observed, and of an order or a spacing that may not be meant."""
+    term, names = visits.term, visits.names
     assert rows.data is not None  # every fit keeps its data
     column = rows.data.frames[0][term.visit]
     if isinstance(column.dtype, pd.CategoricalDtype):

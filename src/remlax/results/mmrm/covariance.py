@@ -8,7 +8,7 @@ import scipy
 
 from ...errors import PoolingWarning, quiet
 from ...fitting.selection import Selection
-from ...inference.mmrm import covariance_parameters, mmrm_fitted
+from ...inference.mmrm.choice import covariance_parameters, mmrm_fitted
 from ...pooling import FISHER_Z, LOG, pool_transformed
 from ...tables.checks import checks
 from ...tables.coefficients import transformed_columns

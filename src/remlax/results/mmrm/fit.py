@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pandas as pd
 from ...errors import DataError
 from ...fitting.selection import Selection
 from ...inference.coefficients import CoefficientInference, Vcov
-from ...inference.mmrm import MmrmDdf, mmrm_fitted, mmrm_inference
+from ...inference.mmrm.choice import MmrmDdf, mmrm_fitted, mmrm_inference
 from ...tables.checks import checks
 from ...tables.coefficients import fit_table
 from ...tables.printing import Summary
@@ -23,7 +23,7 @@ from ..fit import LmerFit
 from ..model_table import ModelParts
 from ..text import Form
 from .covariance import residual_covariance_frame, sas_table, sd_and_correlation_table
-from .refused import COVARIANCES, NoRandomEffects
+from .rows import COVARIANCES, MmrmResult
 from .words import mmrm_fit_parts, mmrm_fit_report, mmrm_fit_text, patient_counts
 
 EFFECTS = ("fixed", "ran_pars")
@@ -31,7 +31,7 @@ NO_LEVELS = "a mixed model for repeated measures has 'fixed' (coefficients) and 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MmrmFit(NoRandomEffects, LmerFit):
+class MmrmFit(MmrmResult, LmerFit):
     """A mixed model for repeated measures fitted to one data set.
 
     Made by `mmrm`, or taken from a `MmrmFitList`. What it has in common with `LmerFit` has the same name: `contrast`,
@@ -97,18 +97,28 @@ class MmrmFit(NoRandomEffects, LmerFit):
 
     @property
     def n_parameters(self) -> int:
-        """Parameters that AIC and BIC count: those of the covariance, for maximum likelihood the coefficients too."""
+        """Coefficients and covariance parameters together."""
         return self.selection.fitted.n_parameters(self.selection.k)
 
     @property
+    def _n_counted(self) -> int:
+        """Parameters that AIC and BIC count."""
+        fitted = mmrm_fitted(self.selection)
+        return fitted.structure.n_parameters if self.reml else self.n_parameters
+
+    @property
     def aic(self) -> float:
-        """Akaike's information criterion as SAS PROC MIXED has it; nlme's for REML counts the coefficients too."""
-        return self.criterion() + 2 * self.n_parameters
+        """Akaike's information criterion as SAS PROC MIXED has it.
+
+        Under REML it counts the covariance parameters alone (nlme adds the coefficients, 2 p), under maximum likelihood
+        all.
+        """
+        return self.criterion() + 2 * self._n_counted
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion with the logarithm of the number of patients, as SAS PROC MIXED has it."""
-        return self.criterion() + float(np.log(patient_counts(self.selection)[0])) * self.n_parameters
+        """Schwarz's criterion with the parameters of `aic` and the logarithm of the number of patients, as SAS."""
+        return self.criterion() + float(np.log(patient_counts(self.selection)[0])) * self._n_counted
 
     # -- covariance of the visits ------------------------------------------------------------------------------------
 
@@ -202,6 +212,44 @@ class MmrmFit(NoRandomEffects, LmerFit):
             return result_table(self._marked(sd_and_correlation_table(self.selection, conf_level)))
         checks.level(conf_level)
         return self._coefficients(fit_table(self.selection, self._within(ddf, vcov, cluster), conf_level))
+
+    def confint(  # type: ignore[override]
+        self,
+        method: Literal["wald"] = "wald",
+        *,
+        conf_level: float = 0.95,
+        ddf: MmrmDdf | npt.ArrayLike = "satterthwaite",
+    ) -> pd.DataFrame:
+        """Confidence limits of all parameters: SDs and correlations of the visits, and coefficients.
+
+        Parameters
+        ----------
+        method : {"wald"}, default "wald"
+            From standard errors, on the log scale for SDs and Fisher's z for correlations.
+        conf_level : float, default 0.95
+        ddf : str, float or array_like (p,), default "satterthwaite"
+            As in `tidy`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``effect group term estimate conf_low conf_high``.
+
+        Raises
+        ------
+        DataError
+            Another method.
+        """
+        if method != "wald":
+            raise DataError(f"method={method!r}: a mixed model for repeated measures has 'wald' limits")
+        columns = ["effect", "group", "term", "estimate", "conf_low", "conf_high"]
+        random = self.tidy("ran_pars", conf_level=conf_level).assign(effect="ran_pars")
+        fixed = self.tidy(conf_level=conf_level, ddf=ddf).assign(effect="fixed", group="")
+        return self._marked(pd.concat([pd.DataFrame(part)[columns] for part in (random, fixed)], ignore_index=True))
+
+    def profile(self, *, conf_level: float = 0.95) -> NoReturn:
+        """Refused: profiles are of models with random effects."""
+        raise DataError("profile(): profiles are of models with random effects: use confint(), or rx.anova(fit, other)")
 
     def _text(self, form: Form) -> Summary:
         return mmrm_fit_text(self.selection, form)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn, overload
+from typing import ClassVar, Literal, NoReturn, overload
 
 import numpy.typing as npt
+import pandas as pd
 
 from ...errors import DataError
 from ...inference.coefficients import Vcov
-from ...inference.mmrm import MmrmDdf, mmrm_inference
+from ...inference.mmrm.choice import MmrmDdf, mmrm_inference
 from ...tables.printing import Summary
 from ...tables.usable import OnFailure, choose_fits
 from ..fit import LmerFit
@@ -18,7 +19,7 @@ from ..fits import LmerFitList
 from ..pooled import PooledLmer, pool_selection
 from .fit import MmrmFit
 from .pooled import PooledMmrm
-from .refused import COVARIANCES, NO_EFFECTS
+from .rows import COVARIANCES, NO_EFFECTS
 from .words import mmrm_fits_text
 
 
@@ -81,6 +82,25 @@ class MmrmFitList(LmerFitList):
         used = choose_fits(self.selection, on_failure)
         found = pool_selection(used, mmrm_inference(used, dfcom, vcov, cluster), conf_level)
         return PooledMmrm(found.selection, found.rubin, found.within)
+
+    def confint(  # type: ignore[override]
+        self,
+        method: Literal["wald"] = "wald",
+        *,
+        conf_level: float = 0.95,
+        ddf: MmrmDdf | npt.ArrayLike = "satterthwaite",
+    ) -> pd.DataFrame:
+        """Confidence limits of all parameters of every fit; see `MmrmFit.confint`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``imp effect group term estimate conf_low conf_high``.
+        """
+        tables = [fit.confint(method, conf_level=conf_level, ddf=ddf) for fit in self]
+        for table, label in zip(tables, self.labels, strict=True):
+            table.insert(0, "imp", [label] * len(table))
+        return pd.concat(tables, ignore_index=True)
 
     def _shown(self, most: int) -> Summary:
         return mmrm_fits_text(self.selection, most)

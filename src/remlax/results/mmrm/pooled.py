@@ -10,7 +10,7 @@ import pandas as pd
 from ...errors import DataError
 from ...fitting.selection import Selection
 from ...inference.coefficients import GivenDf
-from ...inference.mmrm import mmrm_inference
+from ...inference.mmrm.choice import mmrm_inference
 from ...tables.coefficients import pooled_table
 from ...tables.printing import Summary
 from ...tables.result_table import ResultTable, result_table
@@ -19,12 +19,12 @@ from ..pooled import PooledLmer, pool_selection
 from ..text import Form
 from .covariance import residual_covariance_frame, sd_and_correlation_table
 from .fit import EFFECTS, NO_LEVELS
-from .refused import NoRandomEffects
+from .rows import MmrmResult
 from .words import mmrm_pooled_parts, mmrm_pooled_report, mmrm_pooled_text, patient_counts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PooledMmrm(NoRandomEffects, PooledLmer):
+class PooledMmrm(MmrmResult, PooledLmer):
     """K mixed models for repeated measures pooled by Rubin's rules; made by ``fits.pool()``."""
 
     _fitted_by = "rx.mmrm"

@@ -8,7 +8,7 @@ import pandas as pd
 from ...errors import shortened
 from ...fitting.selection import Selection
 from ...inference.coefficients import CoefficientInference
-from ...inference.mmrm import mmrm_fitted, mmrm_inference
+from ...inference.mmrm.choice import mmrm_fitted, mmrm_inference
 from ...pooling import RubinPool
 from ...predict.observations import model_columns
 from ...tables.coefficients import fit_table, pooled_table

@@ -8,15 +8,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..engine.batch import run
-from ..errors import DataError
-from ..fitting.mmrm.fit import MmrmFitted
-from ..fitting.selection import Selection
-from ..mmrm.adjusted import curvature_of_fixed
-from ..mmrm.parameters import Reported, distinct_correlations, n_sds, powers_of_scale, reported
-from .coefficients import CoefficientInference, KenwardRoger, Vcov, coefficient_inference
-from .kenward_roger import Adjustment
-from .satterthwaite import variance_covariance
+from ...engine.batch import run
+from ...errors import DataError
+from ...fitting.mmrm.fit import MmrmFitted
+from ...fitting.selection import Selection
+from ...mmrm.adjusted import curvature_of_fixed
+from ...mmrm.parameters import Reported, distinct_correlations, n_sds, powers_of_scale, reported
+from ..coefficients import CoefficientInference, KenwardRoger, Vcov, chosen_inference
+from ..kenward_roger import Adjustment
+from ..satterthwaite import variance_covariance
+from .empirical import robust_inference
 
 MmrmDdf = Literal["satterthwaite", "kenward-roger", "kenward-roger-second", "residual"]
 
@@ -51,7 +52,7 @@ def mmrm_inference(
         second = ddf == "kenward-roger-second"
         rule = "Kenward-Roger df" + (" (covariance with second derivatives)" if second else "")
         return KenwardRoger(adjust(fits, second=second), rule)
-    return coefficient_inference(fits, ddf, vcov, cluster)
+    return chosen_inference(fits, ddf, robust_inference(fits, vcov, cluster))
 
 
 def adjust(fits: Selection, *, second: bool) -> Adjustment:
