@@ -97,6 +97,11 @@ class Fitted:
         return True
 
     @property
+    def has_df(self) -> bool:
+        """Whether tests of coefficients have degrees of freedom; without them they are Wald z tests."""
+        return True
+
+    @property
     def shape_names(self) -> tuple[str, ...]:
         """Names of the shape parameters of the response: none."""
         return ()

@@ -132,6 +132,11 @@ class GlmmFitted(Fitted):
         return False
 
     @property
+    def has_df(self) -> bool:
+        """No: tests of coefficients are Wald z tests."""
+        return False
+
+    @property
     def shape_names(self) -> tuple[str, ...]:
         """Names of the shape parameters."""
         return self.response.shape_names

@@ -55,8 +55,8 @@ def covariances(phi: Float[Array, " d"], problem: Mmrm) -> Float[Array, "g T T"]
 def inverses(sigma: Float[Array, "g T T"], problem: Mmrm) -> Inverses:
     """Invert Sigma pattern by pattern."""
     seen = problem.index
-    both = seen[:, :, None] * seen[:, None, :]
-    absent = (1 - seen)[:, :, None] * jnp.eye(seen.shape[1], dtype=sigma.dtype)
+    both = (seen[:, :, None] * seen[:, None, :])[None]
+    absent = jax.vmap(jnp.diag)(1 - seen)[None]
     factor, inverse = factor_inverse(sigma[:, None] * both + absent)
     logdet = 2 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
     return Inverses(jnp.swapaxes(inverse, -1, -2) @ inverse * both, logdet)
@@ -133,7 +133,7 @@ def _in_sigma(found: Inverses, slope: Array, problem: Mmrm) -> tuple[Array, Arra
     """
     given, n_visits = problem.products, problem.structure.n_visits
     by_pair = jnp.einsum("gmpq,q->gmp", given.moments, slope[pairs(len(slope))] * orders(len(slope)))
-    b = (by_pair / orders(n_visits))[..., places(n_visits)]
+    b = (by_pair / orders(n_visits)[None, None])[..., places(n_visits)]
     own, counts = found.a @ b @ found.a, given.counts[..., None, None]
     return jnp.sum(counts * found.a - own, axis=1), own - counts * found.a / 2
 

@@ -60,7 +60,7 @@ def moment_start(spread: Float[Array, ""], problem: Mmrm) -> Float[Array, " d"]:
     n, last = structure.n_visits, places(structure.n_fixed + 1)[-1, -1]
     first, second = pairs(n)
     together = problem.products.counts @ (seen[:, first] * seen[:, second])
-    sums = jnp.sum(problem.products.moments[..., last], axis=1) / orders(n)
+    sums = jnp.sum(problem.products.moments[..., last], axis=1) / orders(n)[None]
     means = sums / jnp.maximum(together, 1.0)
     at = places(n)
     out = [start(means[g][at], together[g][at], spread, structure.covariance) for g in range(structure.n_groups)]

@@ -63,7 +63,7 @@ def covariance(phi: Float[Array, " d"], structure: str, n_visits: int) -> Float[
         return _from_regressions(phi[:n_visits], phi[n_visits:], n_visits)
     n = _n_sds(structure, n_visits)
     sd = jnp.broadcast_to(jnp.exp(phi[:n]), (n_visits,))
-    return sd[:, None] * sd * CORRELATIONS[_kind(structure)](phi[n:], n_visits)
+    return jnp.outer(sd, sd) * CORRELATIONS[_kind(structure)](phi[n:], n_visits)
 
 
 def _from_regressions(log_sd: Array, coefficients: Array, n_visits: int) -> Array:
@@ -73,7 +73,7 @@ def _from_regressions(log_sd: Array, coefficients: Array, n_visits: int) -> Arra
     for t in range(1, n_visits):
         rows.append(unit[t] + coefficients[start : start + t] @ jnp.stack(rows))
         start += t
-    both = jnp.stack(rows) * jnp.exp(log_sd)
+    both = jnp.stack(rows) * jnp.exp(log_sd)[None]
     return both @ both.T
 
 
@@ -175,7 +175,7 @@ def start(
     # a visit that is explained, or never observed, begins like the others
     variance = jnp.where(variance > 1e-3 * mean, variance, mean)
     eye = jnp.eye(n_visits, dtype=moments.dtype)
-    raw = _inside(moments / jnp.sqrt(variance[:, None] * variance))
+    raw = _inside(moments / jnp.sqrt(jnp.outer(variance, variance)))
     correlation = jnp.where((observed > 0) & (eye == 0), raw * jnp.minimum(spread, 1.0), eye)
     sd = jnp.sqrt(variance) * jnp.maximum(spread, 1.0)
     if structure == "us":
@@ -200,7 +200,7 @@ def _regressions(correlation: Array, sd: Array) -> Array:
     n_visits = len(sd)
     factor, inverse = factor_inverse(correlation)
     pivots = jnp.diagonal(factor)
-    coefficients = -pivots[:, None] * inverse * sd[:, None] / sd
+    coefficients = -inverse * jnp.outer(pivots * sd, 1 / sd)
     return jnp.concatenate([jnp.log(pivots * sd), coefficients[np.tril_indices(n_visits, -1)]])
 
 

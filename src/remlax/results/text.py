@@ -127,7 +127,7 @@ def verdict(fits: Selection, *, full: bool) -> str:
     if fits.singular:
         lines.append("singular fits: imputation " + shortened(fits.singular))
         if full:
-            what = "degrees of freedom" if fits.fitted.has_sigma else "standard errors"
+            what = "degrees of freedom" if fits.fitted.has_df else "standard errors"
             lines.append(f"their {what} leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")
