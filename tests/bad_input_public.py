@@ -61,6 +61,12 @@ PUBLIC: list[Case] = [
         r"several terms: name one of 'x', 'f', term=",
     ),
     (
+        "mean_variance: no variances",
+        lambda: plot.mean_variance(pd.DataFrame(columns=["average", "sigma2", "s2_prior", "df_prior"])),
+        DataError,
+        "none has a fit",
+    ),
+    (
         "variance_share_violins: no shares",
         lambda: plot.variance_share_violins(pd.DataFrame({"Residual": [np.nan]})),
         DataError,

@@ -15,6 +15,7 @@ from .api import lmer as lmer
 from .api import lmer_list as lmer_list
 from .api_glmer import glmer as glmer
 from .api_glmer import glmer_list as glmer_list
+from .api_load import load as load
 from .api_mmrm import mmrm as mmrm
 from .api_mmrm import mmrm_list as mmrm_list
 from .cache import enable_compilation_cache as enable_compilation_cache
@@ -41,7 +42,6 @@ from .results import PooledLmer as PooledLmer
 from .results import PooledMmrm as PooledMmrm
 from .results import anova as anova
 from .results import how_many_imputations as how_many_imputations
-from .results import load as load
 from .results import model_table as model_table
 from .results import wiggle as wiggle
 from .versions import show_versions as show_versions

@@ -235,11 +235,11 @@ def complete_rows(
         raise DataError(f"data holds several data sets: use {function}_list(formula, data), or give one DataFrame")
     check_frame(data, "data")
     columns = require_model_columns(formula, data, weights, offset)
-    numbers = stacked(data, columns)
+    numbers, several = stacked(data, columns), function if function == "rx.lmer_many" else f"{function}_list"
     if numbers is not None:
         warn(
             f"column {numbers!r} numbers imputations: {function} takes all rows for one data set, and standard errors "
-            f"will be too small; use {function}_list(formula, rx.read_imputations(data)), or the rows of one "
+            f"will be too small; use {several}(formula, rx.read_imputations(data)), or the rows of one "
             "imputation",
             DataWarning,
         )

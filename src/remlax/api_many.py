@@ -7,35 +7,38 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 
 from .api import complete_rows, kept_rows, warn_formula
 from .checks import Checks
 from .data import ImputedData
+from .data.checks import other_order
 from .design.build import RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .errors import DataError
-from .fitting.checks import check_options
+from .fitting.checks import WEIGHT_MAGNITUDE, check_options
 from .kernels.newton import Newton
 from .many.cluster import Cluster
-from .many.design import ManySource, parse_right_side, set_rows, with_stand_in, without_stand_in
+from .many.design import ManySource, each_set, parse_right_side, with_stand_in, without_stand_in
 from .many.fit import assembled
 from .many.folder import BlockFolder
-from .many.responses import Responses, is_annotated, read_blocks, read_responses
+from .many.responses import Responses, is_annotated, listed, read_blocks, read_responses
 from .many.result import LmerMany
 from .many.run import Block, fit_blocks
 
+DesignInput = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]
 checks = Checks()
 _log = logging.getLogger(__name__)
 
 
 def lmer_many(
     formula: str,
-    data: pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame],
+    data: DesignInput,
     responses: pd.DataFrame | npt.ArrayLike | Iterator[pd.DataFrame | npt.ArrayLike] | Any = None,
     *,
     names: Sequence[object] | None = None,
@@ -59,9 +62,10 @@ def lmer_many(
         design, K frames with the same rows, every response is fitted K times, and tables are pooled by Rubin's rules;
         there no cell may be missing.
     responses : DataFrame, array_like, scipy.sparse matrix or AnnData (n, G), or an iterator of these
-        A column per response, in the order of the rows of the data. Where a cell is missing, this response goes
-        without the row. An iterator gives blocks of responses, all rows of each, which need not fit in memory together.
-        Of an AnnData ``X`` and ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
+        A column per response, in the order of the rows of the data. Where a cell is missing (NaN, or masked), this
+        response goes without the row; columns of the design such as ``scale(x)`` are made from all rows. An iterator
+        gives blocks of responses, all rows of each, which need not fit in memory together. Of an AnnData ``X`` and
+        ``var_names`` are taken; where it stands in the place of `data`, ``obs`` is the design.
     names : sequence of length G, optional
         What the responses are called; the columns of a DataFrame, or numbers from 0, unless given.
     reml : bool, default True
@@ -87,7 +91,7 @@ def lmer_many(
     FormulaError
         The formula cannot be read, has a response, or names a column that is not there.
     DataError
-        Responses or weights that are no numbers or have the wrong shape, or names that are not unique.
+        Responses or weights that are no numbers, have the wrong shape or other rows, or names that are not unique.
     DesignError
         The model is not identified, whatever the response.
         Or not by all imputations alike.
@@ -121,6 +125,7 @@ def lmer_many(
     (100, (200, 9))
     """
     check_options(reml, Newton())
+    names = listed(names)
     start = time.perf_counter()
     if is_annotated(data):
         responses, data = data if responses is None else responses, cast(Any, data).obs
@@ -152,14 +157,13 @@ def _cut(blocks: Iterable[Responses], weights: Responses | None, size: int) -> I
 
 
 def _read(
-    formula: str, data: object, responses: object, names: Sequence[object] | None, weights: object
+    formula: str, data: DesignInput, responses: object, names: Sequence[object] | None, weights: RowInput | pd.DataFrame
 ) -> tuple[ManySource, Iterable[Responses]]:
     """Read design and weights of each response; responses come in one block or as many as there are."""
     parsed = parse_right_side(formula)
     warn_formula(parsed)
-    each = _of_each(weights)
-    shared: RowInput = None if each else weights  # type: ignore[assignment]
-    kept = None
+    given = _GivenWeights.of(weights)
+    shared, kept = given.shared, None
     if isinstance(data, pd.DataFrame):
         index = data.index
         frame, kept = complete_rows(with_stand_in(data), parsed, shared, None, "rx.lmer_many")
@@ -173,33 +177,51 @@ def _read(
         sets.check_complete(require_model_columns(parsed, sets.frames[0], shared))
         rows = read_rows(parsed, sets, weights=shared)
         warn_uncongenial(parsed, sets)
-    each_set = (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
     text = f"~ {parsed.right_tree.text}"
     if isinstance(responses, Iterator):
-        if each:
+        if given.of_each is not None:
             raise DataError("weights= of each response need responses= as one frame or array, not in blocks")
-        return ManySource(text, each_set, None, None, kept), read_blocks(responses, names, index)
+        return ManySource(text, each_set(rows), None, None, kept), read_blocks(responses, names, index)
     found = read_responses(responses, names, index)
-    own = _weights(weights, found, index) if each else None
-    return ManySource(text, each_set, found, own, kept), [found]
+    own = None if given.of_each is None else _weights(given.of_each, found, index)
+    return ManySource(text, each_set(rows), found, own, kept), [found]
 
 
-def _imputed(given: object) -> ImputedData:
+def _imputed(given: ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]) -> ImputedData:
     """Imputations of the design, with numbers in the place of the response; they have the same rows."""
-    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(given)  # type: ignore[arg-type]
+    if not isinstance(given, ImputedData | Mapping | Sequence):
+        raise DataError(
+            f"data is a {type(given).__name__}: give a pandas.DataFrame, or imputations as ImputedData or a list"
+        )
+    data = given if isinstance(given, ImputedData) else ImputedData.from_frames(given)
     sizes = {len(frame) for frame in data.frames}
     if len(sizes) > 1:
         raise DataError(
             f"the imputations have {min(sizes)} to {max(sizes)} rows: responses belong to rows that all of them have"
         )
+    first = data.frames[0].index
+    for label, frame in zip(data.labels, data.frames, strict=True):
+        if other_order(frame.index, first):
+            raise DataError(
+                f"the rows of imputation {label} stand in another order than those of the first: sort all by index"
+            )
     return data.map(with_stand_in)
 
 
-def _of_each(weights: object) -> bool:
-    """Whether these are weights of each response, not of all."""
-    if isinstance(weights, pd.DataFrame):
-        return True
-    return not (weights is None or isinstance(weights, str | pd.Series)) and np.ndim(weights) == 2  # type: ignore[arg-type]
+class _GivenWeights(NamedTuple):
+    """Weights that all responses share, or those of each; None where there are none."""
+
+    shared: RowInput
+    of_each: object
+
+    @classmethod
+    def of(cls, given: RowInput | pd.DataFrame) -> _GivenWeights:
+        """Tell the two apart by their shape."""
+        if isinstance(given, pd.DataFrame):
+            return cls(None, given)
+        if given is None or isinstance(given, str | pd.Series) or np.ndim(given) != 2:
+            return cls(given, None)
+        return cls(None, given)
 
 
 def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
@@ -208,6 +230,8 @@ def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
         if given.columns.has_duplicates or set(given.columns) != set(responses.names):
             raise DataError("the columns of weights= have other names than the responses: give a column for each")
         given = given[responses.names]
+    if scipy.sparse.issparse(given):
+        raise DataError("weights= is sparse, and weights of 0 are not allowed: give a dense array")
     found = read_responses(given, None, index, "weights=")
     if found.values.shape != responses.values.shape:
         raise DataError(
@@ -220,5 +244,11 @@ def _weights(given: object, responses: Responses, index: pd.Index) -> Responses:
         raise DataError(
             f"weights= holds values that are not positive and finite (first for {at!r}): make those cells NaN, and the "
             "response goes without these rows"
+        )
+    there = found.values[~np.isnan(found.values)]
+    if there.size and not (there.min() >= 1 / WEIGHT_MAGNITUDE and there.max() <= WEIGHT_MAGNITUDE):
+        raise DataError(
+            f"weights= holds values from {there.min():.3g} to {there.max():.3g}, which double precision cannot hold "
+            "apart: change their unit, or make those of no account NaN"
         )
     return replace(found, names=responses.names)

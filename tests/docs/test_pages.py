@@ -30,6 +30,11 @@ SLOW = {
     "docs/how-to/singular-fit.md",
     "docs/imputation-diagnostics.md",
     "docs/inference.md",
+    "docs/predictions.md",
+    "docs/how-to/degrees-of-freedom.md",
+    "docs/how-to/three-levels.md",
+    "docs/how-to/imputations-differ-in-size.md",
+    "docs/how-to/which-p-value.md",
 }
 
 

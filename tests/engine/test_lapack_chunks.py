@@ -73,7 +73,10 @@ def test_chunks_that_call_lapack_run_one_after_the_other(threads):
     assert set(threads) == {1}
 
 
-@pytest.mark.parametrize("formula", ["y ~ x + (1 + x | person)", "y ~ x + (1 + x | person) + (1 | item)"])
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ x + (1 + x | person)", pytest.param("y ~ x + (1 + x | person) + (1 | item)", marks=pytest.mark.slow)],
+)
 def test_other_programs_call_no_lapack(formula):
     """Unless a term has many columns: so their chunks may run at one time."""
     own = assemble(read_rows(parse_formula(formula), ImputedData.from_frames(list(frames(2)))), reml=True).batch

@@ -105,7 +105,7 @@ def test_the_better_of_two_fits_is_kept() -> None:
     assert after.evaluations.tolist() == [5] + [10] * len(cases)
 
 
-@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("reml", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_weighted_cross_products_give_the_dense_criterion(reml: bool) -> None:
     """A row of weight 0 does not count."""
     rng = np.random.default_rng(4)

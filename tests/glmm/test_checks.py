@@ -14,6 +14,7 @@ from remlax.fitting.selection import Selection
 from remlax.inference.glmm_checks import _means_given
 
 
+@pytest.mark.slow
 def test_overdispersed_counts_are_seen() -> None:
     poisson = counts("(1 + x | site)", "poisson")
     found = poisson.check_dispersion(n_sims=99, seed=1).iloc[0]

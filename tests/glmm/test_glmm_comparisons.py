@@ -48,6 +48,7 @@ def test_pooled_coefficients_are_those_of_r(row: dict) -> None:
         np.testing.assert_allclose(same["df"], table["df"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_of_the_same_data_twice_d3_and_d4_are_the_likelihood_ratio() -> None:
     one = rx.anova(counts(), counts(fixed="x")).iloc[1]
     large, small = two_counts(same=True), two_counts("x", same=True)

@@ -37,8 +37,37 @@ def test_an_iterator_of_blocks_is_read_once():
     named = rx.lmer_many(FORMULA, design(), arrays, names=list(responses))
     pd.testing.assert_frame_equal(named.fixef(), whole.fixef(), rtol=1e-4)
     assert list(rx.lmer_many(FORMULA, design(), (b.to_numpy() for b in blocks())).names) == list(range(10))
-    with pytest.raises(DataError, match="read in a block and are not kept"):
+    with pytest.raises(DataError, match=r"read in a block and are not kept: pass them, .*many.fit_one\('y1', values\)"):
         many["y1"]
+
+
+def test_values_of_a_response_that_are_not_kept():
+    responses, data = draw(1, 4, missing=0.03), design().copy()
+    data.loc[5, "x"] = np.nan
+    with pytest.warns(rx.DroppedRowsWarning):
+        many = rx.lmer_many(FORMULA, data, iter([responses.to_numpy(np.float32)]), names=list(responses))
+    with pytest.warns(rx.DroppedRowsWarning):
+        own = rx.lmer(f"y1 {FORMULA}", data.assign(y1=responses["y1"]))
+    fit = many.fit_one("y1", responses["y1"])
+    assert isinstance(fit, rx.LmerFit)
+    assert fit.summary() == own.summary()
+    assert many.fit_one("y1", responses["y1"].tolist()).summary() == own.summary()
+    for values, message in (
+        (responses["y2"], "values= are not those of 'y1' that were fitted: their mean is"),
+        (responses["y1"].fillna(0.0), "over 59 rows, and that of 'y1' was"),
+        (responses["y1"].iloc[1:], "must be 60 numbers, one for each row"),
+        (["a"] * 60, "must be 60 numbers"),
+        (responses["y1"].iloc[::-1], "are not those of 'y1'"),
+        (responses["y1"].iloc[[1, 0, *range(2, 60)]], "stand in another order"),
+    ):
+        with pytest.raises(DataError, match=message):
+            many.fit_one("y1", values)
+    frames = [design(), design().assign(x=design()["x"] + 0.1 * design()["w"])]
+    weights = pd.DataFrame(np.random.default_rng(2).uniform(0.5, 2, responses.shape), columns=responses.columns)
+    fits = rx.lmer_many(FORMULA, frames, responses, weights=weights)["y1"]
+    there = responses["y1"].notna()
+    each = [frame.assign(y1=responses["y1"], w=weights["y1"])[there] for frame in frames]
+    assert fits.pool().tidy().equals(rx.lmer_list(f"y1 {FORMULA}", each, weights="w").pool().tidy())
 
 
 def test_blocks_that_cannot_be_used():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -44,6 +45,9 @@ def test_workers_give_the_same_fits_and_one_may_die(tmp_path: Path, monkeypatch:
 def test_what_is_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"client= must be a distributed\.Client, not 'a'"):
         rx.lmer_many(FORMULA, design(), draw(1, 2), client="a")
+    closed = SimpleNamespace(get_executor=None, status="closed")
+    with pytest.raises(DataError, match="client= is closed, and has no workers"):
+        rx.lmer_many(FORMULA, design(), draw(1, 2), client=closed)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"pip install remlax\[dask\]"):
         rx.lmer_many(FORMULA, design(), draw(1, 2), client=object())

@@ -118,6 +118,8 @@ def test_a_response_that_cannot_be_fitted_is_marked():
     own = alone("~ x + (1 | g)", "y5", responses).tidy().set_index("term")
     assert np.isnan(without.loc["f[T.v]", "estimate"])
     assert_allclose(without.loc[["Intercept", "x"], "df"], own["df"], rtol=1e-7)
+    both = many.contrast(["x", "x - f[T.v]"]).query("response == 'y5'")["std_error"]
+    assert_allclose(both, [own.loc["x", "std_error"], np.nan], rtol=1e-7)
     # those that can be are as if alone, and the adjustment counts them only
     rest = rx.lmer_many(FORMULA, design(), responses[["y5", "y6", "y7"]]).tidy()
     assert_allclose(table.loc[~lost, "p_adjusted"], rest["p_adjusted"], rtol=1e-7)
@@ -264,10 +266,13 @@ def test_an_imputed_design_is_pooled_for_every_response():
     assert many.n_imputations == 4
     assert "Imputations of the design: 4, pooled by Rubin's rules" in str(many)
     assert len(many.convergence()) == 24
-    with pytest.raises(DataError, match=r"many\['y0'\] is for one data set"):
-        many["y0"]
-    with pytest.raises(DataError, match="variances of imputed data are not moderated"):
-        many.moderate()
+    assert "std_error" not in many.tidy("ran_pars")
+    own = many["y4"]
+    assert isinstance(own, rx.LmerFitList)
+    there = responses["y4"].notna()
+    one = rx.lmer_list(f"y4 {FORMULA}", [frame.assign(y4=responses["y4"])[there] for frame in frames])
+    pd.testing.assert_frame_equal(pd.DataFrame(own.pool().tidy()), pd.DataFrame(one.pool().tidy()))
+    assert list(own.pool().ranef()["g"].index) == list(one.pool().ranef()["g"].index)
     with pytest.raises(DataError, match="the imputations have 59 to 60 rows"):
         rx.lmer_many(FORMULA, [frames[0], frames[1].iloc[1:]], responses)
     with pytest.raises(rx.errors.DesignError, match=r"'x' is determined by the others in some imputations"):
@@ -327,6 +332,20 @@ def test_random_terms_against_smaller_models():
             statistic = alone(smaller, name, responses).criterion() - alone(both, name, responses).criterion()
             assert_allclose(table.loc[(name, term), "statistic"], max(statistic, 0.0), atol=1e-7)
             assert table.loc[(name, term), "df"] == k
+    # by maximum likelihood it is the test that compares two fits, with its distribution
+    table = rx.lmer_many(both, design(), responses, reml=False).random_tests()
+    assert table.notes[:2] == [
+        "p-values of (1 + x | g): chi2(3), conservative",
+        "p-values of (1 | h): 0.5 chi2(1), 0.5 chi2(0)",
+    ]
+    for term, smaller in (("(1 | h)", "~ x + (1 + x | g)"), ("(1 + x | g)", "~ x + (1 | h)")):
+        for name in responses:
+            fits = (alone(formula, name, responses, reml=False) for formula in (both, smaller))
+            own = rx.anova(*fits).iloc[1]
+            ours = table.set_index(["response", "term"]).loc[(name, term)]
+            assert_allclose(ours["statistic"], own["statistic"], atol=1e-7)
+            assert ours["df"] == own["df"]
+            assert_allclose(ours["p_value"], own["p_value"], rtol=1e-4, atol=1e-7)
 
 
 def test_a_predictor_drawn_with_a_common_seed_is_no_response() -> None:
@@ -335,3 +354,24 @@ def test_a_predictor_drawn_with_a_common_seed_is_no_response() -> None:
         data = pd.DataFrame({"x": np.random.default_rng(seed).standard_normal(80), "donor": donor})
         y = np.random.default_rng(7).normal(size=(80, 2)) + np.random.default_rng(8).normal(size=(20, 2))[donor]
         assert (rx.lmer_many("~ x + (1 | donor)", data, y).status == "converged").all()
+
+
+@pytest.mark.parametrize("formula", [FORMULA, pytest.param("~ x + (1 + x | g)", marks=pytest.mark.slow)])
+def test_standard_errors_of_variance_parameters(formula: str):
+    responses = pd.concat([draw(16, 3), draw(17, 1, missing=0.05).add_prefix("m")], axis=1).assign(flat=1.0)
+    responses["s"] = responses["y0"] - responses["y0"].groupby(design()["g"]).transform("mean")
+    many = rx.lmer_many(formula, design(), responses, weights="w")
+    for name in ("y0", "y1", "y2", "my0", "s"):
+        fit = alone(formula, name, responses, weights="w")
+        for scales in ("sdcor", "vcov"):
+            own, table = fit.tidy("ran_pars", scales=scales), many.tidy("ran_pars", scales=scales)
+            ours = table[table["response"] == name].reset_index(drop=True)
+            assert ours[["group", "term"]].equals(own[["group", "term"]])
+            tol = 1e-7 + 1000 * np.sqrt(max(fit.opt.decrement, 0.0))
+            assert_allclose(ours[["estimate", "std_error"]], own[["estimate", "std_error"]], rtol=tol, atol=tol)
+    assert many.tidy("ran_pars").notes == many.tidy().notes
+    none = many.tidy("ran_pars").query("response == 's'")["std_error"]
+    assert np.isnan(none.iloc[0]) == (formula == FORMULA)  # singular
+    assert none.iloc[-1] > 0
+    with pytest.raises(DataError, match="scales='sd'"):
+        many.tidy("ran_pars", scales="sd")  # type: ignore[arg-type]

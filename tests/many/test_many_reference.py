@@ -9,7 +9,7 @@ import scipy.stats
 from numpy.testing import assert_allclose
 
 from many_cases import genes, many_genes, reference
-from remlax.many.moderation import fit_prior, inverse_trigamma, squeezed
+from remlax.many.moderation.prior import fit_prior, inverse_trigamma, squeezed
 
 
 def columns(table: dict[str, list[object]]) -> pd.DataFrame:
@@ -54,6 +54,17 @@ def test_moderated_statistics_are_those_of_limma():
     by_residual = aligned(many_genes().moderate(df="residual").tidy(), table)
     assert_allclose(by_residual["df"], table["df_limma"], rtol=1e-6)
     assert_allclose(by_residual["p_value"], table["p_value_limma_df"], rtol=1e-5)
+
+
+def test_robust_moderation_is_that_of_limma():
+    ref = reference()["moderated_robust"]
+    moderated = many_genes().moderate(robust=True)
+    assert_allclose(moderated.s2_prior, ref["s2_prior"], rtol=1e-6)
+    for name in ("df_prior", "s2_post"):
+        assert_allclose(getattr(moderated, name)[list(ref[name])], list(ref[name].values()), rtol=1e-6)
+    found, plain = moderated.tidy(), many_genes().tidy()
+    assert_allclose(found["df"], plain["df"] + moderated.df_prior[found["response"]].to_numpy())
+    assert "(fewer for" in str(moderated)
 
 
 def test_moderated_contrasts():

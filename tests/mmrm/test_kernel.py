@@ -1,4 +1,4 @@
-"""The criterion from moments against the dense one, patient by patient, with derivatives; structures and their starts."""
+"""The criterion from moments against the dense one, patient by patient, with derivatives; where searches begin."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_pooled_by_rubins_rules() -> None:
 
 def test_an_unstructured_covariance_of_complete_data_is_that_of_multivariate_regression() -> None:
     data = trial(missing=0.0)
-    wide = data.pivot(index="id", columns="visit", values="y").to_numpy()
+    wide = data.pivot_table(index="id", columns="visit", values="y").to_numpy()
     x = np.column_stack([np.ones(len(wide)), data.groupby("id")["x"].first()])
     beta, *_ = np.linalg.lstsq(x, wide, rcond=None)
     residual = wide - x @ beta
@@ -192,7 +192,7 @@ def test_a_covariance_of_each_arm() -> None:
     data = trial(missing=0.0)
     fit = rx.mmrm("y ~ 0 + arm:visit + us(visit | arm / id)", data)
     for arm, own in data.groupby("arm"):
-        wide = own.pivot(index="id", columns="visit", values="y")
+        wide = own.pivot_table(index="id", columns="visit", values="y")
         np.testing.assert_allclose(fit.residual_covariance().loc[arm], wide.cov(), rtol=1e-7)
     assert list(fit.tidy("ran_pars")["group"].unique()) == ["a", "b"]
     assert len(covariance_parameters(fit.selection).sas_terms) == 12

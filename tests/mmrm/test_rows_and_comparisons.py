@@ -175,7 +175,7 @@ def test_simulated_responses_and_refits() -> None:
     np.testing.assert_allclose(again[0].criterion(), fit().criterion(), rtol=1e-10)
     alone = rx.mmrm(FORMULA, trial().assign(y=drawn[:, 0]), weights="w")
     np.testing.assert_allclose(again[1].vcov(), alone.vcov(), rtol=1e-6)
-    assert {"sd__v1|id", "cor__v1.v2|id", "x"} <= set(rx.bootstrap(fit(), 3, seed=1).table["term"])
+    assert {"sd__v1|id", "cor__v1.v2|id", "x"} <= set(rx.bootstrap(fit(), 3, seed=1).replicates.columns)
 
 
 # -- comparisons -------------------------------------------------------------------------------------------------

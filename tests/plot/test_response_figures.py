@@ -61,3 +61,30 @@ def test_violins_stand_in_the_order_of_their_medians():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["b", "a", "Residual"]
     assert len(ax.collections) == 3
     assert ax.get_ylim() == (0, 1)
+
+
+def test_trend_of_variances_is_that_of_lowess():
+    x = np.array([1, 2, 2.5, 3, 4, 5, 5.5, 7, 8, 9])
+    y = np.array([2, 1, 3, 2.5, 4, 3, 5, 6, 4, 7])
+    variances = pd.DataFrame({"average": x, "sigma2": y**4, "s2_prior": 81.0, "df_prior": 5.0})
+    variances.loc[9, "df_prior"] = 0.5
+    variances.loc[10] = np.nan
+    ax = plot.mean_variance(variances)
+    points, outliers = ax.collections
+    assert points.get_offsets().data.tolist() == np.column_stack([x, y])[:9].tolist()
+    assert outliers.get_offsets().data.tolist() == [[9, 7]]
+    trend, prior = ax.get_lines()
+    # R 4.2.2: lowess(x, y, f = 0.5, iter = 0)$y
+    lowess = [
+        1.68010685239738, 2.01380545979900, 2.19868697000091, 2.82136718347362, 3.48661716715068,
+        4.02136512059238, 4.48529065406022, 5.32358809962780, 5.61611125881610, 6.21594757123134,
+    ]  # fmt: skip
+    np.testing.assert_allclose(trend.get_xydata(), np.column_stack([x, lowess]), rtol=1e-7)
+    assert prior.get_ydata()[0] == pytest.approx(3.0)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["outliers: 1", "trend", "prior"]
+    same = plot.mean_variance(variances.assign(average=2.0, df_prior=np.inf))
+    np.testing.assert_allclose(same.get_lines()[0].get_ydata(), y.mean())
+    with pytest.raises(DataError, match="No column 's2_prior'"):
+        plot.mean_variance(variances.drop(columns="s2_prior"))
+    with pytest.raises(DataError, match="no response has a residual variance"):
+        plot.mean_variance(variances.iloc[10:])

@@ -51,7 +51,10 @@ def _quantile_error(p: float, n: int) -> float:
     return float(np.sqrt(p * (1 - p) / n) / stats.norm.pdf(stats.norm.ppf(p)))
 
 
-@pytest.mark.parametrize("case", ["sleepstudy_corr", "penicillin_crossed", "orthodont_sex"])
+@pytest.mark.parametrize(
+    "case",
+    ["sleepstudy_corr", *(pytest.param(c, marks=pytest.mark.slow) for c in ("penicillin_crossed", "orthodont_sex"))],
+)
 def test_separate_draws_give_mertools_intervals(case):
     numbers = mertools()[case]
     fit, new = fits_of(case)[0], load_case(case)[1][0].iloc[numbers["rows"]]

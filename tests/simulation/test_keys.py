@@ -69,7 +69,9 @@ def test_keys_do_not_depend_on_chunks_order_or_x64() -> None:
         assert np.array_equal(jax.random.key_data(keys(3, SCENARIO, range(100), Stream.DATA)), whole)
 
 
-@pytest.mark.parametrize("draw", ["normal", "gamma", "t", "permutation"])
+@pytest.mark.parametrize(
+    "draw", ["normal", *(pytest.param(law, marks=pytest.mark.slow) for law in ("gamma", "t")), "permutation"]
+)
 def test_draws_are_bitwise_equal_however_replications_are_chunked(draw: str) -> None:
     function = {
         "normal": lambda k: jax.random.normal(k, (40,), dtype=jnp.float64),

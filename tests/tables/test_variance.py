@@ -122,6 +122,7 @@ def test_mean_variances_as_mitml(name, key):
             assert_allclose(means[term], reference["extra_pars"][theirs], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_mean_sds_as_mertools():
     case, fits = fits_case("star_crossed_k5")
     table = fits.pool().tidy("ran_pars")

@@ -5,16 +5,18 @@ And the covariance of the estimates of variances that are zero under a null hypo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..engine.batch import run
 from ..errors import DataError, ModelSizeError
-from ..fitting.fit import Fitted
 from ..fitting.memory import available_bytes, human_bytes
+from ..fitting.redundancy import Redundancy
 from ..fitting.selection import Selection
-from ..kernels.inference import kenward_roger_parts
+from ..kernels.inference import KenwardRogerParts, kenward_roger_parts
+from ..kernels.problem import Structure
 from .satterthwaite import matched_df, scaled_pinv
 
 
@@ -32,15 +34,14 @@ class Adjustment:
     weights: np.ndarray
 
 
-def needed_bytes(fitted: Fitted) -> int:
+def needed_bytes(structure: Structure) -> int:
     """Memory of one data set's second derivatives: r (r + 1) tangents of the largest arrays that they pass through."""
-    structure = fitted.model.layout.structure
     tangents = (structure.theta_map.n_theta + 1) ** 2 + 2
     return 8 * tangents * structure.n_numbers
 
 
-def adjust(fits: Selection) -> Adjustment:
-    """Compute the adjustment of some data sets.
+def check_defined(structure: Structure) -> None:
+    """Refuse models for which the adjustment is not defined or does not fit in memory.
 
     Raises
     ------
@@ -49,31 +50,60 @@ def adjust(fits: Selection) -> Adjustment:
     ModelSizeError
         The second derivatives do not fit in memory.
     """
-    if not fits.fitted.reml:
+    if not structure.reml:
         raise DataError(
             "Kenward-Roger's method is one for REML, and this model was fitted by maximum likelihood: fit it with "
             "reml=True, or use ddf='satterthwaite'"
         )
-    needed = needed_bytes(fits.fitted)
+    needed = needed_bytes(structure)
     if needed > available_bytes():
-        size = fits.model.layout.structure.n_dense
+        size = structure.n_dense
         what = f"a dense block of {size} columns" if size else "every level's block"
         raise ModelSizeError(
-            f"Kenward-Roger's method needs second derivatives of {what} in {fits.fitted.theta.shape[1]} variance "
+            f"Kenward-Roger's method needs second derivatives of {what} in {structure.theta_map.n_theta} variance "
             f"parameters, about {human_bytes(needed)} of memory, and {human_bytes(available_bytes())} are free: use "
             "ddf='satterthwaite'"
         )
-    model, p = fits.model, len(fits.model.keep)
+
+
+def adjust(fits: Selection) -> Adjustment:
+    """Compute the adjustment of some data sets.
+
+    Raises
+    ------
+    DataError, ModelSizeError
+        See `check_defined`.
+    """
+    model = fits.model
+    check_defined(model.layout.structure)
     parts = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
-    sigma2 = (fits.sigma**2)[:, None, None]
+    each = [fits.fitted.redundancies.each[k] for k in fits.which]
+    return adjustment_of(parts, model.inverse[fits.index], fits.sigma, each)
+
+
+def adjustment_of(
+    parts: KenwardRogerParts, inverse: np.ndarray, sigma: np.ndarray, redundancies: Sequence[Redundancy | None]
+) -> Adjustment:
+    """Compute the adjustment from its parts, in the user's units.
+
+    Parameters
+    ----------
+    parts : KenwardRogerParts
+        With a leading axis of data sets (K, ...), perhaps with padded coefficients.
+    inverse : ndarray (K, p, p)
+        From the conditioned coordinates to coefficients.
+    sigma : ndarray (K,)
+    redundancies : sequence of Redundancy or None
+        What the data leave undetermined, one per data set.
+    """
+    p, sigma2 = inverse.shape[1], (sigma**2)[:, None, None]
     cov, moved = np.asarray(parts.cov)[:, :p, :p], np.asarray(parts.moved)[:, :, :p, :p]
-    weights = 2 * scaled_pinv(_seen(fits, np.asarray(parts.information)))
+    weights = 2 * scaled_pinv(_seen(redundancies, np.asarray(parts.information)))
     inner = weights[:, 1:, 1:]
     # sum over i, j of W_ij (Q_ij - P_i Phi P_j), between Phi on both sides; the scale takes no part
     quadratic = np.einsum("kab,kabij->kij", inner, np.asarray(parts.second)[:, :, :, :p, :p]) / 2
     both = np.einsum("kab,kaij,kjl,kblm->kim", inner, moved[:, 1:], np.linalg.inv(cov), moved[:, 1:])
     added = cov @ quadratic @ cov - both
-    inverse = model.inverse[fits.index]
 
     def to_user(a: np.ndarray) -> np.ndarray:
         return np.asarray(np.einsum("kia,k...ab,kjb->k...ij", inverse, a, inverse))
@@ -84,11 +114,10 @@ def adjust(fits: Selection) -> Adjustment:
     )
 
 
-def _seen(fits: Selection, information: np.ndarray) -> np.ndarray:
+def _seen(redundancies: Sequence[Redundancy | None], information: np.ndarray) -> np.ndarray:
     """Information (K, r + 1, r + 1) without rounding error in place of what REML cannot see."""
-    seen = np.ones((fits.n_sets, information.shape[-1]), bool)
-    for i, k in enumerate(fits.which):
-        one = fits.fitted.redundancies.each[k]
+    seen = np.ones((len(information), information.shape[-1]), bool)
+    for i, one in enumerate(redundancies):
         for entry in () if one is None else one.unseen:
             # the residual variance, the last entry, comes first here
             seen[i, (entry + 1) % seen.shape[1]] = False
@@ -155,7 +184,7 @@ def boundary_covariance(large: Selection, small: Selection) -> np.ndarray | None
             added.append(term.theta.start + 1)  # behind the scale of V
         else:
             return None
-    if kept or small.singular or needed_bytes(large.fitted) > available_bytes():
+    if kept or small.singular or needed_bytes(large.model.layout.structure) > available_bytes():
         return None
     model = large.model
     parts = run(kenward_roger_parts, model.batch.take(large.index), model.inner_theta(theta))

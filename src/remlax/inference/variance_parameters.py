@@ -41,6 +41,12 @@ class VarianceParameters:
         variance = np.einsum("kri,kij,krj->kr", self.jacobian, self.information, self.jacobian)
         return np.where(self.boundary | self.lost, np.nan, variance)
 
+    def error(self) -> np.ndarray:
+        """Standard errors of SDs and correlations, (K, r); NaN where one has none."""
+        with np.errstate(invalid="ignore"):
+            slope = np.where(self.is_sd, self.sdcor, 1 - self.sdcor**2)
+            return np.asarray(slope * np.sqrt(self.scaled_variance()))
+
     def covariance_error(self) -> np.ndarray:
         """Standard errors of variances and covariances, (K, r); NaN where one has none."""
         # their squares could leave the range of double precision

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,16 @@ from ..results.fit import LmerFit
 from ..tables.constraints import Constraints, Linear, read_constraints
 from ..tables.hypotheses import term_hypotheses
 from ..tables.result_table import ResultTable
-from .design import ManySource
+from .design import ManySource, without_stand_in
 from .estimates import ResponseFits
 from .fit import SharedDesign
-from .moderated import ModeratedMany, ResidualDf, moderated
+from .kenward_roger import KenwardRogerFits, kenward_roger_fits
+from .moderation.result import ModeratedMany, ResidualDf, moderated
 from .permutation import Scheme, permutation_table, read_exchange, refits
 from .random_terms import laws, ratio_columns, without_term
 from .tables import adjusted, failed, joint_tests, long_table, statuses, t_tests, term_tests
 
+ManyDdf = Literal["satterthwaite", "kenward-roger"]
 checks = Checks()
 
 
@@ -39,7 +42,7 @@ class ManyTests(UnknownNames):
     _element: ClassVar[type] = LmerFit
     _called: ClassVar[str] = "many"
     _fitted_by: ClassVar[str] = "rx.lmer_many"
-    _each: ClassVar[str] = "the fit of one response has: many[name].{0}"
+    _each: ClassVar[str] = "many[name].{0}, of the fit of one response"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,6 +80,17 @@ class ManyTests(UnknownNames):
 
     # -- tests -------------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _kenward_roger(self) -> tuple[KenwardRogerFits, ...]:
+        return tuple(
+            kenward_roger_fits(design, fit, self.source) for design, fit in zip(self.design, self.fits, strict=True)
+        )
+
+    def _tested(self, ddf: ManyDdf) -> Sequence[ResponseFits]:
+        """Fits with what the tests of coefficients need."""
+        checks.choice(ddf, ManyDdf, "ddf=")
+        return self.fits if ddf == "satterthwaite" else self._kenward_roger
+
     def _linear(self, given: Constraints, q0: npt.ArrayLike | None, names: Sequence[str] | None = None) -> Linear:
         model = self.design[0].model
         return read_constraints(
@@ -84,7 +98,12 @@ class ManyTests(UnknownNames):
         )
 
     def contrast(
-        self, L: Constraints, q0: npt.ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self,
+        L: Constraints,
+        names: Sequence[str] | None = None,
+        *,
+        q0: npt.ArrayLike | None = None,
+        ddf: ManyDdf = "satterthwaite",
     ) -> ResultTable:
         """Linear combinations of the coefficients of every response, with t tests.
 
@@ -92,10 +111,12 @@ class ManyTests(UnknownNames):
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
             As `LmerFit.contrast`: ``"a - b"``, or a matrix.
-        q0 : float or array_like (r,), optional
-            Values to test against; 0 by default.
         names : list of str, optional
             Labels of the rows.
+        q0 : float or array_like (r,), optional
+            Values to test against; 0 by default.
+        ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
+            As in `tidy`.
 
         Returns
         -------
@@ -107,9 +128,9 @@ class ManyTests(UnknownNames):
         FormulaError
         """
         linear = self._linear(L, q0, names)
-        return long_table(self.names, linear.labels, t_tests(self.fits, linear.matrix, linear.null), self.fits)
+        return long_table(self.names, linear.labels, t_tests(self._tested(ddf), linear.matrix, linear.null), self.fits)
 
-    def test(self, L: Constraints, q0: npt.ArrayLike | None = None) -> ResultTable:
+    def test(self, L: Constraints, q0: npt.ArrayLike | None = None, *, ddf: ManyDdf = "satterthwaite") -> ResultTable:
         """F test of a joint hypothesis about the coefficients of every response.
 
         Parameters
@@ -117,12 +138,14 @@ class ManyTests(UnknownNames):
         L : str, list of str, dict, DataFrame or array_like (r, p)
             As `LmerFit.test`: ``"f"`` for all coefficients of a factor, ``"a = b = 0"``, or a matrix.
         q0 : float or array_like (r,), optional
+        ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
+            Denominator degrees of freedom, as in `tidy`; with Kenward-Roger's the F statistic is scaled.
 
         Returns
         -------
         ResultTable
-            ``response hypothesis statistic df1 df2 p_value p_adjusted status``, a row per response. The denominator
-            degrees of freedom are Satterthwaite's; with imputed data the test is D1 (Li, Raghunathan and Rubin 1991).
+            ``response hypothesis statistic df1 df2 p_value p_adjusted status``, a row per response; with imputed data
+            the test is D1 (Li, Raghunathan and Rubin 1991).
 
         Raises
         ------
@@ -130,10 +153,15 @@ class ManyTests(UnknownNames):
         """
         linear = self._linear(L, q0)
         written = "; ".join(f"{label} = {value:.6g}" for label, value in zip(linear.labels, linear.null, strict=True))
-        return long_table(self.names, [written], joint_tests(self.fits, linear), self.fits, by="hypothesis")
+        return long_table(self.names, [written], joint_tests(self._tested(ddf), linear), self.fits, by="hypothesis")
 
-    def anova(self) -> ResultTable:
+    def anova(self, *, ddf: ManyDdf = "satterthwaite") -> ResultTable:
         """F test of every term of the fixed part, for every response: type III, as `remlax.anova` of one fit.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
+            As in `test`.
 
         Returns
         -------
@@ -153,9 +181,10 @@ class ManyTests(UnknownNames):
         """
         design = self.design[0]
         assert design.rows.data is not None
-        terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
+        with without_stand_in():
+            terms, notes = term_hypotheses(design.model, design.rows, design.rows.data.frames[0])
         there = {term: linear for term, linear in terms.items() if linear is not None}
-        table = long_table(self.names, list(there), term_tests(self.fits, list(there.values())), self.fits)
+        table = long_table(self.names, list(there), term_tests(self._tested(ddf), list(there.values())), self.fits)
         table.attrs["notes"] += notes
         return table
 
@@ -197,17 +226,21 @@ class ManyTests(UnknownNames):
         table.attrs["notes"] = [*said, *table.attrs["notes"]]
         return table
 
-    def moderate(self, df: ResidualDf = "satterthwaite") -> ModeratedMany:
+    def moderate(self, df: ResidualDf = "satterthwaite", *, robust: bool = False) -> ModeratedMany:
         """Moderate the residual variances: shrink them towards a common one, as limma does.
 
         The prior is estimated from the residual variances of all responses with n - p degrees of freedom each
-        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD.
+        (`limma::squeezeVar`). Standard errors change by the ratio of posterior to estimated residual SD. With an
+        imputed design every imputation has its prior and its moderated variances, and Rubin's rules pool what follows.
 
         Parameters
         ----------
         df : {"satterthwaite", "residual"}, default "satterthwaite"
             Degrees of freedom of the t statistics before those of the prior are added: Satterthwaite's of each
             coefficient, or n - p, with limma's bound (`ModeratedMany.df_total`).
+        robust : bool, default False
+            Estimate the prior without regard to outliers, responses with very large variances, and shrink these less:
+            their prior has fewer degrees of freedom (``limma::squeezeVar(robust = TRUE)``).
 
         Returns
         -------
@@ -216,16 +249,16 @@ class ManyTests(UnknownNames):
         Raises
         ------
         DataError
-            No response has a fit, or the data are imputed.
+            No response has a fit.
 
         References
         ----------
+        Phipson, B., Lee, S., Majewski, I. J., Alexander, W. S. and Smyth, G. K. (2016). Ann. Appl. Stat. 10, 946-963.
         Smyth, G. K. (2004). Stat. Appl. Genet. Mol. Biol. 3, 3.
         """
         checks.choice(df, ResidualDf, "df=")
-        if self.n_imputations > 1:
-            raise DataError("moderate() is for one data set: variances of imputed data are not moderated")
-        return moderated(self, df)
+        checks.flag(robust, "robust=")
+        return moderated(self, df, robust=robust)
 
     def permutation_test(
         self,
@@ -245,7 +278,7 @@ class ManyTests(UnknownNames):
         Parameters
         ----------
         L : str, list of str, dict, DataFrame or array_like (r, p)
-            What is tested, as in `contrast`; each row has a maximum of its own.
+            What is tested, as in `contrast`: the effect of the column. Each row has a maximum of its own.
         column : str, optional
             Column of the data that is permuted with ``scheme="labels"``: its values are exchanged between groups where
             they are the same in each (patients and controls), and within groups otherwise (conditions).
@@ -262,11 +295,15 @@ class ManyTests(UnknownNames):
         ResultTable
             ``response term estimate std_error statistic p_value p_adjusted status``: ``p_value`` is the share of
             permutations, the data among them, with a statistic of the same response as large in size as the observed
-            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step).
+            one, ``p_adjusted`` the share with one of any response (Westfall and Young 1993, single step). A response
+            without a statistic has none. ``notes`` says where few permutations differ.
 
         Raises
         ------
-        FormulaError, DataError
+        FormulaError
+        DataError
+            The column is not in the fixed part, or what is tested is not about it; there is nothing to exchange; the
+            data are imputed, or the responses were read in blocks.
 
         Notes
         -----

@@ -8,6 +8,7 @@ import pickle
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,18 @@ from .fit import SharedDesign
 RETRIES = 2
 Fits = tuple[ResponseFits, ...]
 Key = TypeVar("Key")
-Arrays = tuple[np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Unfitted:
+    """A block of responses (m, n) that are to be fitted, perhaps with weights (m, n) of their own."""
+
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def fit(self, designs: Sequence[SharedDesign]) -> Fits:
+        """Fit them to every design."""
+        return tuple(design.fit(self.y, self.weights) for design in designs)
 
 
 class Cluster:
@@ -35,7 +47,7 @@ class Cluster:
     Raises
     ------
     DataError
-        Not a client.
+        Not a client, or one that is closed.
     MissingExtraError
         dask.distributed is not installed.
     """
@@ -47,11 +59,13 @@ class Cluster:
             raise MissingExtraError("client= needs dask.distributed: pip install remlax[dask]") from error
         if not hasattr(client, "get_executor"):
             raise DataError(f"client= must be a distributed.Client, not {client!r}")
+        if client.status != "running":
+            raise DataError(f"client= is {client.status}, and has no workers: make another distributed.Client")
         self._client = client
         self._designs = client.scatter(pickle.dumps(tuple(designs)), broadcast=True, hash=False)
 
-    def fits(self, blocks: Iterable[tuple[Key, Arrays | Fits]]) -> Iterator[tuple[Key, Fits]]:
-        """Fit blocks of responses (m, n) with their weights, and pass on those that are fitted, in order.
+    def fits(self, blocks: Iterable[tuple[Key, Unfitted | Fits]]) -> Iterator[tuple[Key, Fits]]:
+        """Fit blocks of responses, and pass on those that are fitted, in order.
 
         Raises
         ------
@@ -64,8 +78,10 @@ class Cluster:
         waiting: deque[tuple[Key, Future[Fits] | Fits]] = deque()
         try:
             for key, block in blocks:
-                done = isinstance(block[0], ResponseFits)
-                waiting.append((key, block if done else executor.submit(_fit_pickled, self._designs, *block)))  # type: ignore[arg-type]
+                if isinstance(block, Unfitted):
+                    waiting.append((key, executor.submit(_fit_pickled, self._designs, block)))
+                else:
+                    waiting.append((key, block))
                 if len(waiting) >= slots:
                     yield _result(*waiting.popleft())
             while waiting:
@@ -83,14 +99,9 @@ def _result(key: Key, found: Future[Fits] | Fits) -> tuple[Key, Fits]:
     return key, found.result()
 
 
-def fit_designs(designs: Sequence[SharedDesign], y: np.ndarray, weights: np.ndarray | None) -> Fits:
-    """Fit responses (m, n), perhaps with weights of their own, to every design."""
-    return tuple(design.fit(y, weights) for design in designs)
-
-
-def _fit_pickled(designs: bytes, y: np.ndarray, weights: np.ndarray | None) -> Fits:
+def _fit_pickled(designs: bytes, block: Unfitted) -> Fits:
     with unseen():
-        return fit_designs(_unpickled(designs), y, weights)
+        return block.fit(_unpickled(designs))
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ..data.checks import other_order
 from ..data.imputed import ImputedData
-from ..design.build import ModelRows
+from ..design.build import ModelRows, read_rows
 from ..design.formula import MixedFormula, parse_formula
 from ..design.rows import RowArray, RowMatrix
 from ..design.tree import Name
@@ -31,13 +32,15 @@ def parse_right_side(text: str) -> MixedFormula:
     ------
     FormulaError
     """
-    if isinstance(text, str) and text.strip() and "~" not in text:
+    if not isinstance(text, str) or not text.strip():
+        raise FormulaError(f"the formula {text!r} must be a text without a response, such as '~ x + (1 | g)'")
+    if "~" not in text:
         raise FormulaError(f"the formula {text!r} has no '~': write '~ {text.strip()}'")
-    if isinstance(text, str) and (left := text.partition("~")[0].strip()):
+    if left := text.partition("~")[0].strip():
         raise FormulaError(
             f"the formula {text!r} has the response {left!r}: responses come from responses=, so begin it with '~'"
         )
-    return parse_formula(f"{STAND_IN} {text}" if isinstance(text, str) and text.strip() else text)
+    return parse_formula(f"{STAND_IN} {text}")
 
 
 @contextmanager
@@ -65,6 +68,11 @@ def set_rows(rows: ModelRows, k: int) -> ModelRows:
     one = rows_of_responses(rows, rows.y.of(k)[None], None, k=k)
     data = None if rows.data is None else ImputedData((rows.data.frames[k],), (rows.labels[k],))
     return replace(one, labels=(rows.labels[k],), index=(rows.index[k],), data=data)
+
+
+def each_set(rows: ModelRows) -> tuple[ModelRows, ...]:
+    """Rows of every data set by itself."""
+    return (rows,) if rows.n_sets == 1 else tuple(set_rows(rows, k) for k in range(rows.n_sets))
 
 
 def rows_of_responses(
@@ -154,37 +162,76 @@ class ManySource:
         """Labels of the imputations."""
         return [rows.labels[0] for rows in self.rows]
 
-    def fit_one(self, names: pd.Index, name: object, *, reml: bool) -> Fitted:
-        """Fit one response by itself.
+    def numbers(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Values, weights of their own and known cells of responses that are kept, each (m, n)."""
+        assert self.responses is not None
+        y = self.responses.block(which, self.kept)
+        weights = None if self.weights is None else self.weights.block(which, self.kept)
+        used = ~np.isnan(y)
+        return y, weights, used if weights is None else used & ~np.isnan(weights)
+
+    def with_values(self, name: object, values: object) -> ManySource:
+        """Take the values of one response, in the rows of the data, in the place of all responses.
 
         Raises
         ------
         DataError
         """
-        if len(self.rows) > 1:
+        frame = self._frame(0)
+        array = values.to_numpy() if isinstance(values, pd.Series) else np.asarray(values)
+        n = len(frame) if self.kept is None else len(self.kept)
+        if array.shape != (n,) or array.dtype.kind not in "fiub":
             raise DataError(
-                f"many[{name!r}] is for one data set: fit the response to the imputed data with rx.lmer_list"
+                f"values= of {name!r} must be {n} numbers, one for each row of the data; they are of type "
+                f"{array.dtype} and shape {array.shape}"
             )
-        if self.responses is None:
-            raise DataError(f"the values of {name!r} were read in a block and are not kept: fit it with rx.lmer")
-        rows, at = self.rows[0], np.array([names.get_loc(name)])
-        y = self.responses.block(at, self.kept)
-        weights = None if self.weights is None else self.weights.block(at, self.kept)
-        used = ~np.isnan(y) if weights is None else ~(np.isnan(y) | np.isnan(weights))
-        return fit_assembled(assemble(self._rows_of(rows, str(name), y, used, weights), reml=reml), Newton())
+        if isinstance(values, pd.Series):
+            index = values.index if self.kept is None else values.index[self.kept]
+            if other_order(index, frame.index):
+                raise DataError("the rows of values= stand in another order than those of the data: sort both by index")
+        return replace(self, responses=Responses(pd.Index([name]), array[:, None]))
 
-    def _rows_of(
-        self, rows: ModelRows, name: str, y: np.ndarray, used: np.ndarray, weights: np.ndarray | None
-    ) -> ModelRows:
-        """Rows of one response, with the data that tables of a single fit show."""
-        assert rows.data is not None
+    def fit_one(self, names: pd.Index, name: object, *, reml: bool) -> Fitted:
+        """Fit one response by itself, to every imputation of the design.
+
+        Raises
+        ------
+        DataError
+        """
+        if self.responses is None:
+            raise DataError(
+                f"the values of {name!r} were read in a block and are not kept: pass them, one for each row of the "
+                f"data, as many.fit_one({name!r}, values)"
+            )
+        y, weights, used = self.numbers(np.array([names.get_loc(name)]))
         if not used.any():
             raise DataError(f"the response {name!r} has no values")
-        formula = replace(rows.formula, response_tree=Name(name))
-        right = rows.formula.variables[1:]
-        if name in right:
+        if str(name) in self.rows[0].formula.variables[1:]:
             raise DataError(f"the response {name!r} has the name of a column of the formula: rename one of them")
-        frame = rows.data.frames[0].drop(columns=STAND_IN.strip("`")).assign(**{name: y[0]})
+        make = self._rows_of_one if len(self.rows) == 1 else self._rows_of_sets
+        return fit_assembled(assemble(make(str(name), y, used, weights), reml=reml), Newton())
+
+    def _frame(self, k: int) -> pd.DataFrame:
+        data = self.rows[k].data
+        assert data is not None
+        return data.frames[0].drop(columns=STAND_IN.strip("`"))
+
+    def _rows_of_sets(self, name: str, y: np.ndarray, used: np.ndarray, weights: np.ndarray | None) -> ModelRows:
+        """Rows of one response in all imputations of the design."""
+        first, there = self.rows[0], used[0]
+        frames = tuple(self._frame(k).assign(**{name: y[0]}).loc[there] for k in range(len(self.rows)))
+        own = [rows.weights.of(0)[there] for rows in self.rows if rows.weights is not None] or None
+        if weights is not None:
+            own = [weights[0][there]] * len(frames)
+        formula = replace(first.formula, response_tree=Name(name))
+        n_dropped = first.n_dropped + int((~there).sum())
+        return read_rows(formula, ImputedData(frames, tuple(self.labels)), weights=own, n_dropped=n_dropped)
+
+    def _rows_of_one(self, name: str, y: np.ndarray, used: np.ndarray, weights: np.ndarray | None) -> ModelRows:
+        """Rows of one response, with the data that tables of a single fit show."""
+        rows = self.rows[0]
+        formula = replace(rows.formula, response_tree=Name(name))
+        frame = self._frame(0).assign(**{name: y[0]})
         found = rows_of_responses(rows, y, used, weights)
         own = found.weights
         data = ImputedData((frame.loc[used[0]],), (1,))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
 from ..design.build import ModelRows
 from ..errors import DataError, DesignError, IdentifiabilityWarning, RankDeficientWarning, quiet, warn
-from ..fitting.assemble import Assembled, assemble
+from ..fitting.assemble import COEFFICIENT, Assembled, assemble
+from ..fitting.checks import MAGNITUDE
 from ..fitting.find_redundancy import find_redundancies
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.memory import check_room
@@ -19,7 +21,7 @@ from ..fitting.selection import Selection
 from ..kernels.newton import Newton
 from ..tables.notes import redundancy_notes
 from .design import rows_of_responses, stand_in
-from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, ResponseFits
+from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, OUT_OF_RANGE, ResponseFits
 from .one_variance import OneVariance, one_variance
 
 # responses with the same rows for which a design of their own is worth making
@@ -81,7 +83,7 @@ class SharedDesign:
         ModelSizeError
         """
         p, d = len(self.model.keep), self.model.layout.structure.theta_map.n_theta
-        each = p * (p * (d + 2) + 1) + (d + 1) * (d + 2) + 8
+        each = p * (p * (d + 2) + 1) + (d + 1) * (d + 4) + 9
         check_room(n * n_imputations * each, f"the fits of {n} responses", "fit fewer at a time")
 
     def warn_redundant(self) -> None:
@@ -111,29 +113,39 @@ class SharedDesign:
         usable = out.status == 0
         whole = used.all(axis=1)
         if weights is None:
-            for pattern, which in _patterns(used, np.flatnonzero(usable), whole):
+            for pattern, which in patterns(used, np.flatnonzero(usable), whole):
                 out.put(which, self._fit_alike(pattern, y[which]))
             own = np.flatnonzero(usable & (out.status == 0) & np.isnan(out.sigma))
         else:
             own = np.flatnonzero(usable)
-        size = max(1, ROW_NUMBERS // (y.shape[1] * (len(self.model.keep) + 2)))
-        for start in range(0, len(own), size):
-            which = own[start : start + size]
+        for which in self.pieces(own):
             given = None if weights is None else weights[which]
             out.put(which, self._fit_own(y[which], None if whole[which].all() else used[which], given))
+        out.average[usable] = y[usable].mean(axis=1, where=used[usable])
         return out
+
+    def pieces(self, own: np.ndarray) -> Iterator[np.ndarray]:
+        """Cut responses with rows of their own into as many as are worked on at once."""
+        size = max(1, ROW_NUMBERS // (self.rows.n_rows(0) * (len(self.model.keep) + 2)))
+        yield from (own[start : start + size] for start in range(0, len(own), size))
 
     def _fit_alike(self, pattern: np.ndarray, y: np.ndarray) -> ResponseFits:
         """Fit responses that have the same rows (n,)."""
+        part = self.of_pattern(pattern)
+        if part is None:
+            return self._without(y, pattern)
+        return part._fit_whole(np.ascontiguousarray(y[:, pattern]), self.model.keep)
+
+    def of_pattern(self, pattern: np.ndarray) -> Self | None:
+        """Design of some rows, boolean (n,); None where they do not identify the model."""
         if pattern.all():
-            return self._fit_whole(y, self.model.keep)
+            return self
         rows = rows_of_responses(self.rows, stand_in(len(pattern))[None], pattern[None])
         try:
             with quiet(RankDeficientWarning):
-                part = type(self)(rows, assemble(rows, reml=self.reml))
+                return type(self)(rows, assemble(rows, reml=self.reml))
         except (DesignError, DataError):
-            return self._without(y, pattern)
-        return part._fit_whole(np.ascontiguousarray(y[:, pattern]), self.model.keep)
+            return None
 
     def _without(self, y: np.ndarray, used: np.ndarray) -> ResponseFits:
         out = self.none(len(y))
@@ -145,7 +157,11 @@ class SharedDesign:
         found = products_of_responses(self.model, 0, y)
         out = ResponseFits.none(len(y), len(keep), self.model.layout.structure.theta_map.n_theta)
         out.status[:], out.n_obs[:] = EXPLAINED, y.shape[1]
-        which = np.flatnonzero(~explained_exactly(found, y))
+        size = np.abs(np.diagonal(self.model.inverse[0])) * found.scale[:, None]
+        beyond = ((size > COEFFICIENT) | (size < 1 / COEFFICIENT)).any(axis=1)
+        exact = explained_exactly(found, y)
+        out.status[beyond & ~exact] = OUT_OF_RANGE
+        which = np.flatnonzero(~exact & ~beyond)
         if len(which) < len(y):
             found = found.take(which)
         if len(which) and self.one_variance is not None and len(keep) == len(self.model.keep):
@@ -155,21 +171,32 @@ class SharedDesign:
         return out
 
     def _fit_own(self, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None) -> ResponseFits:
-        """Fit responses (m, n) each of which has rows or weights of its own; halves where one cannot be fitted."""
-        rows = rows_of_responses(self.rows, y, used, weights)
+        """Fit responses (m, n) each of which has rows or weights of its own."""
+        parts = []
+        for part, model in self.own_models(y, used, weights):
+            if model is None:
+                parts.append(self._without(y[part], np.ones_like(y[part], bool) if used is None else used[part]))
+            else:
+                parts.append(self.estimates(model, self.model.keep))
+        return ResponseFits.joined(parts)
+
+    def own_models(
+        self, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None, first: int = 0
+    ) -> Iterator[tuple[slice, Assembled | None]]:
+        """Assemble responses (m, n) with rows or weights of their own: halves where one cannot be, None for this."""
         try:
             with quiet(RankDeficientWarning):
-                model = assemble(rows, reml=self.reml)
+                model = assemble(rows_of_responses(self.rows, y, used, weights), reml=self.reml)
         except (DesignError, DataError):
             if len(y) == 1:
-                return self._without(y, np.ones_like(y, bool) if used is None else used)
+                yield slice(first, first + 1), None
+                return
             half = len(y) // 2
-            parts = [
-                self._fit_own(y[part], None if used is None else used[part], None if weights is None else weights[part])
-                for part in (slice(half), slice(half, None))
-            ]
-            return ResponseFits.joined(parts)
-        return self.estimates(model, self.model.keep)
+            for part in (slice(half), slice(half, None)):
+                own, given = (None if array is None else array[part] for array in (used, weights))
+                yield from self.own_models(y[part], own, given, first + (part.start or 0))
+            return
+        yield slice(first, first + len(y)), model
 
 
 def assembled(rows: Sequence[ModelRows], *, reml: bool) -> tuple[SharedDesign, ...]:
@@ -201,11 +228,13 @@ def _unusable(y: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Why a response (m, n) cannot be fitted, 0 where it can."""
     low, high = (edge(axis=1, where=used, initial=start) for edge, start in ((y.min, np.inf), (y.max, -np.inf)))
     status = np.where(low == high, CONSTANT, 0)
+    largest = np.maximum(-low, high)
+    status = np.where((largest > MAGNITUDE) | ((largest < 1 / MAGNITUDE) & (status == 0)), OUT_OF_RANGE, status)
     status = np.where(np.isinf(low) | np.isinf(high), INFINITE, status)
     return np.where(used.any(axis=1), status, NO_VALUES)
 
 
-def _patterns(used: np.ndarray, which: np.ndarray, whole: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def patterns(used: np.ndarray, which: np.ndarray, whole: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows that many responses have, and which these are; responses with all rows come first, however few they are."""
     all_rows = which[whole[which]]
     if len(all_rows):

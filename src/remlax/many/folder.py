@@ -7,14 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..data.archive import read_archive, write_archive
 from ..design.build import ModelRows
-from ..errors import DataError
+from ..errors import DataError, FileFormatError
 from .estimates import ResponseFits
 
 KIND = "many responses"
@@ -43,12 +42,16 @@ class BlockFolder:
         DataError
             There is a file in its place, or it cannot be made.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise DataError(f"out={path!r} must be the path of a folder")
         folder = Path(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"out={os.fspath(path)!r} is no folder, and cannot be made one: {error}") from None
-        digest = hashlib.blake2b(f"{text}\n{reml}".encode())
+        # files of a version with other contents are not those of this one
+        contents = " ".join(f.name for f in fields(ResponseFits))
+        digest = hashlib.blake2b(f"{text}\n{reml}\n{contents}".encode())
         for one in rows:
             parts = [one.x, *(term.rows for term in one.terms)]
             arrays = [part.of(0) for part in parts] + [codes.of(0) for codes in one.factor_rows]
@@ -77,19 +80,26 @@ class BlockFolder:
         ------
         DataError
             The file is of other responses, of another design or of another size of blocks.
+        FileFormatError
+            It cannot be read.
         """
         file = self._file(number)
         if not file.exists():
             return None
-        content: dict[str, Any] = read_archive(file).content
-        if content["digest"] != digest:
+        try:
+            kind, content = read_archive(file)
+        except FileFormatError as error:
+            raise FileFormatError(
+                f"{os.fspath(file)!r} cannot be read: delete it, and its responses are fitted again ({error})"
+            ) from None
+        if kind != KIND or content["digest"] != digest:
             raise DataError(
                 f"{os.fspath(file)!r} holds fits of other responses, or of another design, weights or block_size=: "
                 "name another folder with out=, or empty this one"
             )
-        return tuple(ResponseFits(**{f.name: part[f.name] for f in fields(ResponseFits)}) for part in content["fits"])
+        return tuple(ResponseFits.from_tree(part) for part in content["fits"])
 
     def save(self, number: int, digest: str, fits: Sequence[ResponseFits]) -> None:
         """Write the fits of a block, whole or not at all."""
-        content = {"digest": digest, "fits": [{f.name: getattr(fit, f.name) for f in fields(fit)} for fit in fits]}
+        content = {"digest": digest, "fits": [fit.tree() for fit in fits]}
         write_archive(self._file(number), KIND, content)

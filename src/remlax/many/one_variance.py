@@ -124,12 +124,18 @@ class OneVariance:
         fits.criterion[:] = np.log1p(t * log_share).sum(axis=1) + n * np.log(r2) + products.constant
         fits.gradient[:] = np.abs(np.asarray(opt.grad)[:, 0])
         fits.decrement[:], fits.evaluations[:], fits.starts[:] = opt.decrement, opt.evaluations, opt.starts
-        fits.n_obs[:] = self.model.rows.n_rows(0)
+        fits.n_obs[:], fits.rank[:] = self.model.rows.n_rows(0), p
+        fits.singular[:] = on_boundary(theta[:, None], self.model.layout.structure.theta_map)
+        # of log SD, and of log sigma, which is the last
+        of_sd = np.stack([1 / np.where(fits.singular, np.nan, theta), np.ones(len(theta))], axis=1)
+        relative = np.einsum("ki,kij,kj->k", of_sd, fits.spread, of_sd)
+        sds = np.stack([fits.theta[:, 0], np.ones(len(theta))], axis=1) * fits.sigma[:, None]
+        fits.error[:] = sds * np.sqrt(np.stack([relative, fits.spread[:, 1, 1]], axis=1))
+        fits.cov_error[:] = 2 * sds * fits.error
         largest = np.max(np.diagonal(cov, axis1=1, axis2=2), axis=1, initial=0.0)
         degenerate = (sigma2 < LEAST_VARIANCE) | (largest > 1 / LEAST_INFORMATION)
         status = np.where(degenerate, NO_RESIDUAL, np.asarray(opt.status))
         fits.status[:] = np.where(np.isfinite(fits.criterion) & np.isfinite(fits.sigma), status, NOT_FINITE)
-        fits.singular[:] = on_boundary(theta[:, None], self.model.layout.structure.theta_map)
         return fits
 
     def _coefficients(self, theta: np.ndarray, found: ResponseProducts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp, inf, lgamma
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 
 from ..data.imputed import ImputedData
 from ..design.build import ModelRows, read_rows
-from ..errors import DataError, shortened
+from ..design.syntax import variables
+from ..errors import DataError, RankDeficientWarning, quiet, shortened
 from ..progress import progress
 from ..tables.constraints import Linear
 from ..tables.result_table import ResultTable
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Scheme = Literal["labels", "signs"]
 # a statistic that equals the observed one but for rounding counts as one that reaches it
 TIE = 1e-9
+# draws of a relabelling in which the fixed part keeps its rank
+DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ class Exchange:
         out[np.argsort(self.codes, kind="stable")] = values[shuffled]
         return out
 
+    def distinct(self, values: np.ndarray) -> float:
+        """How many different results `permuted` or `signs` have."""
+        if self.scheme == "signs":
+            return 2.0 ** min(int(self.codes.max()) + 1, 1000)
+        first = np.unique(self.codes, return_index=True)[1]
+        between = (values == values[first][self.codes]).all()
+        pools = [values[first]] if between else [values[self.codes == g] for g in range(len(first))]
+        sizes = [(len(pool), np.unique(pool, return_counts=True)[1]) for pool in pools]
+        log = sum(lgamma(n + 1) - sum(lgamma(m + 1) for m in counts) for n, counts in sizes)
+        return round(exp(log)) if log < 50 else inf
+
     def signs(self, rng: np.random.Generator) -> np.ndarray:
         """A sign for each row, the same in a group."""
         return np.asarray(rng.choice([-1.0, 1.0], int(self.codes.max()) + 1)[self.codes])
@@ -81,6 +96,11 @@ def read_exchange(rows: ModelRows, scheme: Scheme, column: str | None, groups: s
     if scheme == "signs":
         if column is not None:
             raise DataError(f"column={column!r} is permuted by scheme='labels'; signs of the responses are flipped")
+        if len(rows.fixed.names) > 1:
+            raise DataError(
+                "scheme='signs' is for a fixed part of one coefficient, as ~ 1 + (1 | subject) of differences: with "
+                f"{shortened(rows.fixed.names)} the others would change sign too"
+            )
         if rows.offset is not None:
             raise DataError("signs cannot be flipped of responses with an offset: subtract it from them")
     elif column is None:
@@ -92,17 +112,39 @@ def read_exchange(rows: ModelRows, scheme: Scheme, column: str | None, groups: s
 
 
 def _permuted_design(design: SharedDesign, exchange: Exchange, rng: np.random.Generator) -> SharedDesign:
-    """Design with the values of the column permuted."""
+    """Design with the values of the column permuted, which has the same coefficients."""
     rows = design.rows
     assert rows.data is not None
-    assert exchange.column is not None
-    frame = rows.data.frames[0]
-    column = frame[exchange.column]
-    values = pd.factorize(column)[0]
-    places = np.unique(values, return_index=True)[1][exchange.permuted(values, rng)]
-    own = frame.assign(**{exchange.column: column.take(places).set_axis(frame.index)})
-    one = read_rows(rows.formula, ImputedData((own,), rows.labels), weights=rows.given_weights)
-    return SharedDesign.of(one, reml=design.reml)
+    frame, name = rows.data.frames[0], exchange.column
+    assert name is not None
+    values = _values(rows, name)
+    for _ in range(DRAWS):
+        places = np.unique(values, return_index=True)[1][exchange.permuted(values, rng)]
+        own = frame.assign(**{name: frame[name].take(places).set_axis(frame.index)})
+        one = read_rows(rows.formula, ImputedData((own,), rows.labels), weights=rows.given_weights)
+        with quiet(RankDeficientWarning):
+            found = SharedDesign.of(one, reml=design.reml)
+        if found.model.fixed_names == design.model.fixed_names:
+            return found
+    raise DataError(
+        f"permuting {name!r} makes columns of the fixed part redundant, {DRAWS} times in a row: leave the covariates "
+        "out that are nearly determined by the others"
+    )
+
+
+def _values(rows: ModelRows, column: str) -> np.ndarray:
+    """Different values of a column of the data, numbered."""
+    assert rows.data is not None
+    return np.asarray(pd.factorize(rows.data.frames[0][column])[0])
+
+
+def _check_hypothesis(design: SharedDesign, linear: Linear, column: str) -> None:
+    """Refuse to permute a column on which what is tested does not depend."""
+    terms = {name: term for term, names in design.model.term_names.items() for name in names}
+    for row, label in zip(linear.matrix, linear.labels, strict=True):
+        tested = {terms.get(design.model.fixed_names[j], "") for j in np.flatnonzero(row)} - {""}
+        if not any(column in variables(term) for term in tested):
+            raise DataError(f"{label!r} is not about {column!r}: permute the column whose effect is tested, column=")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +173,14 @@ def permutation_table(
     """Refit all responses to permuted data; see `LmerMany.permutation_test`."""
     (design,), (fits,) = many.design, many.fits
     observed = _statistics(fits, linear)
-    counts = _Counts.of(np.where(failed(many.fits)[:, None], np.inf, np.abs(observed)))
+    if exchange.column is not None:
+        _check_hypothesis(design, linear, exchange.column)
+    values = np.zeros(0) if exchange.column is None else _values(design.rows, exchange.column)
+    distinct = exchange.distinct(values)
+    if distinct == 1:
+        raise DataError(f"every permutation of {exchange.column!r} is the data again: there is nothing to exchange")
+    unknown = failed(many.fits)[:, None] | ~np.isfinite(observed)
+    counts = _Counts.of(np.where(unknown, np.inf, np.abs(observed)))
     by_sign = exchange.scheme == "signs"
     refit = refits(many, (lambda: exchange.signs(rng)) if by_sign else (lambda: 1.0))
     with progress(n_permutations, "permutation") as advance:
@@ -144,10 +193,14 @@ def permutation_table(
         "estimate": estimate,
         "std_error": np.sqrt(variance),
         "statistic": observed,
-        "p_value": counts.own / (n_permutations + 1),
-        "p_adjusted": counts.largest / (n_permutations + 1),
+        "p_value": np.where(unknown, np.nan, counts.own / (n_permutations + 1)),
+        "p_adjusted": np.where(unknown, np.nan, counts.largest / (n_permutations + 1)),
     }
-    return long_table(many.names, linear.labels, columns, many.fits)
+    table = long_table(many.names, linear.labels, columns, many.fits)
+    if distinct < n_permutations:
+        least = f"only {distinct:.0f} permutations differ: p-values are about {1 / distinct:.2g} or larger"
+        table.attrs["notes"] = [least, *table.attrs["notes"]]
+    return table
 
 
 def refits(

@@ -13,6 +13,9 @@ import scipy
 from ..data.checks import other_order
 from ..errors import DataError, about, shortened
 
+# kinds of dtypes
+NUMBERS = "fiub"
+
 
 @dataclass(frozen=True, eq=False)
 class Responses:
@@ -43,6 +46,18 @@ class Responses:
         for first in range(0, len(self), size):
             part = slice(first, first + size)
             yield Responses(self.names[part], self.values[:, part])
+
+
+def listed(names: object) -> list[object] | None:
+    """Names of responses as a list.
+
+    Raises
+    ------
+    DataError
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        raise DataError(f"names={names!r} must be a list of texts, one for each response")
+    return None if names is None else list(names)
 
 
 def is_annotated(given: object) -> bool:
@@ -101,7 +116,7 @@ def read_blocks(blocks: Iterable[object], names: Sequence[object] | None, index:
     DataError
         As `read_responses`, or there are more or fewer names than responses, or a name comes twice.
     """
-    known = None if names is None else _names(names, pd.RangeIndex(len(names)))
+    known = None if names is None else _names(names, pd.RangeIndex(len(cast(Any, names))))
     done, seen = 0, set[object]()
     for number, block in enumerate(blocks, start=1):
         with about(f"block {number}"):
@@ -126,6 +141,16 @@ def read_blocks(blocks: Iterable[object], names: Sequence[object] | None, index:
 def _check_rows(given: pd.Index, index: pd.Index, what: str) -> None:
     if other_order(given, index):
         raise DataError(f"the rows of {what} stand in another order than those of the data: sort both by index")
+    # rows that are numbered from 0 have no labels of their own
+    numbered = any(isinstance(one, pd.RangeIndex) and one.start == 0 and one.step == 1 for one in (given, index))
+    if numbered or len(given) != len(index) or not (given.is_unique and index.is_unique):
+        return
+    known = given.isin(index)
+    if known.any() and not known.all():
+        raise DataError(
+            f"{what} has rows that are not among those of the data, although others are ({int((~known).sum())} of "
+            f"{len(given)}, the first {given[~known][0]!r}): take the same rows of both"
+        )
 
 
 def _frame_values(frame: pd.DataFrame, what: str) -> np.ndarray:
@@ -133,7 +158,8 @@ def _frame_values(frame: pd.DataFrame, what: str) -> np.ndarray:
     if other:
         raise DataError(
             f"{what} must hold numbers: {shortened(map(repr, other))} {'is' if len(other) == 1 else 'are'} of "
-            f"another type ({frame[other[0]].dtype if frame.columns.is_unique else 'not numeric'})"
+            f"another type ({frame[other[0]].dtype if frame.columns.is_unique else 'not numeric'}); make them numbers, "
+            "as astype(float) does, or leave them out"
         )
     kinds = set(frame.dtypes)
     if len(kinds) == 1 and isinstance(frame.dtypes.iloc[0], np.dtype):
@@ -148,23 +174,23 @@ def _is_real(dtype: Any) -> bool:
 def _array_values(given: object, what: str) -> Any:
     if scipy.sparse.issparse(given):
         values: Any = scipy.sparse.csc_array(cast(Any, given))  # blocks are columns
+    elif isinstance(given, np.ma.MaskedArray) and given.dtype.kind in NUMBERS:
+        values = np.ma.filled(np.ma.asarray(given, dtype=np.float64), np.nan)
     else:
-        try:
-            values = np.asarray(given)
-        except ValueError:
-            values = np.array("")
-    if values.dtype.kind not in "fiub":
+        if isinstance(given, list | tuple) and any(np.ndim(block) == 2 for block in given):
+            raise DataError(f"{what} is a list of blocks: give an iterator of them, iter(blocks), or join them")
+        values = np.asarray(given)
+    if values.dtype.kind not in NUMBERS:
+        names = "; of columns of the data give data[names]" if values.dtype.kind in "UT" and values.ndim < 2 else ""
         raise DataError(
             f"{what} holds values of type {values.dtype}: give numbers, as a DataFrame, array or scipy.sparse matrix "
-            "with a row for each row of the data and a column for each response"
+            f"with a row for each row of the data and a column for each response{names}"
         )
     return values
 
 
 def _names(given: Sequence[object] | None, found: pd.Index) -> pd.Index:
     if given is not None:
-        if isinstance(given, str):
-            raise DataError(f"names={given!r} must be a list of texts, one for each response")
         names: pd.Index = pd.Index(cast(Any, list(given)))
         if len(names) != len(found):
             raise DataError(f"names= has {len(names)} names for {len(found)} responses: give one each")

@@ -10,22 +10,28 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..checks import Checks
-from ..data.archive import replaced
+from ..data.archive import replaced, write_archive
 from ..errors import DataError, MissingExtraError
 from ..fitting.selection import Selection
 from ..results.fit import LmerFit
+from ..results.fits import LmerFitList
 from ..tables.printing import Summary
-from ..tables.result_table import ResultTable
+from ..tables.result_table import ResultTable, result_table
 from ..tables.varcorr import layout_labels
-from .base import ManyTests
+from ..tables.variance import KINDS, Scales
+from .base import ManyDdf, ManyTests
+from .content import many_content
 from .estimates import UNFITTED, VERDICTS
 from .shares import variance_shares
 from .tables import failed, long_table, notes, statuses, t_tests, variance_parameters
 from .text import many_text
 
+# relative difference of means that may come from single precision
+SINGLE = 1e-5
 ManyEffects = Literal["fixed", "ran_pars"]
 checks = Checks()
 
@@ -65,13 +71,27 @@ class LmerMany(ManyTests):
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    def __getitem__(self, name: object) -> LmerFit:
+    def __getitem__(self, name: object) -> LmerFit | LmerFitList:
+        """Fit one response by itself; `fit_one` without values."""
+        return self.fit_one(name)
+
+    def fit_one(self, name: object, values: npt.ArrayLike | None = None) -> LmerFit | LmerFitList:
         """Fit one response by itself, with all that a single fit has.
+
+        Parameters
+        ----------
+        name : label of a response
+        values : array_like (n,), optional
+            The response in the rows of the data, where responses were read in blocks and are not kept.
+
+        Returns
+        -------
+        LmerFit, or LmerFitList with an imputed design
 
         Raises
         ------
         DataError
-            There is no such response, it cannot be fitted, its values are not kept, or the data are imputed.
+            There is no such response, it cannot be fitted, its values are not kept, or they are not those given.
         """
         try:
             known = name in self.names
@@ -81,10 +101,31 @@ class LmerMany(ManyTests):
             near = get_close_matches(str(name), list(map(str, self.names)), n=2)
             said = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; many.names has them all"
             raise DataError(f"no response is called {name!r}{said}")
-        status = int(np.max([fit.status[self.names.get_loc(name)] for fit in self.fits]))
+        at = self.names.get_loc(name)
+        status = int(np.max([fit.status[at] for fit in self.fits]))
         if status in UNFITTED:
             raise DataError(f"the response {name!r} cannot be fitted: {VERDICTS[status]}")
-        return LmerFit(Selection.all_of(self.source.fit_one(self.names, name, reml=self.design[0].reml)))
+        source, names = self.source, self.names
+        if values is not None:
+            source = source.with_values(name, values)
+            names = pd.Index([name])
+            self._check_same(name, source.numbers(np.array([0]))[0][0])
+        fitted = Selection.all_of(source.fit_one(names, name, reml=self.reml))
+        return LmerFit(fitted) if self.n_imputations == 1 else LmerFitList(fitted)
+
+    def _check_same(self, name: object, y: np.ndarray) -> None:
+        """Refuse values of another response: the fits know how many rows there were and their mean."""
+        at, there = self.names.get_loc(name), y[~np.isnan(y)]
+        n, average = self.fits[0].n_obs[at], self.fits[0].average[at]
+        # values may have been read in single precision
+        if self.source.weights is None and not (
+            len(there) == n and abs(there.mean() - average) <= SINGLE * (abs(average) + there.std())
+        ):
+            found = f"{there.mean():.6g} over {len(there)} rows" if len(there) else "none"
+            raise DataError(
+                f"values= are not those of {name!r} that were fitted: their mean is {found}, and that of {name!r} was "
+                f"{average:.6g} over {n}"
+            )
 
     # -- estimates ---------------------------------------------------------------------------------------------------
 
@@ -100,36 +141,59 @@ class LmerMany(ManyTests):
         sigma = np.where(failed(self.fits), np.nan, np.mean([fit.sigma for fit in self.fits], axis=0))
         return pd.Series(sigma, index=self._index, name="sigma")
 
-    def tidy(self, effects: ManyEffects = "fixed") -> ResultTable:
+    def tidy(
+        self, effects: ManyEffects = "fixed", *, scales: Scales = "sdcor", ddf: ManyDdf = "satterthwaite"
+    ) -> ResultTable:
         """Estimates of all responses as one long table.
 
         Parameters
         ----------
         effects : {"fixed", "ran_pars"}, default "fixed"
             Coefficients with t tests; SDs and correlations of the random effects and the residual.
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances. Standard errors come from the exact
+            Hessian of the unprofiled deviance by the delta method; on the boundary, and where a parameter is not
+            identified, they are NaN.
+        ddf : {"satterthwaite", "kenward-roger"}, default "satterthwaite"
+            Degrees of freedom of the coefficients. Kenward-Roger's come with an adjusted covariance and are defined
+            under REML; of responses that lack rows, they need the responses, not read in blocks.
 
         Returns
         -------
         ResultTable
-            ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with
-            Satterthwaite's degrees of freedom, and p-values adjusted over the responses, within each term, by the
-            method of Benjamini and Hochberg (`scipy.stats.false_discovery_control`). With imputed data estimates are
-            pooled by Rubin's rules, and there are ``riv lambda fmi`` as well. Of ``"ran_pars"``:
-            ``response group term estimate status``; means over imputations.
+            ``response term estimate std_error df statistic p_value p_adjusted status``, G times p rows, with p-values
+            adjusted over the responses, within each term, by the method of Benjamini and Hochberg
+            (`scipy.stats.false_discovery_control`). With imputed data estimates are pooled by Rubin's rules, and there
+            are ``riv lambda fmi`` as well. Of ``"ran_pars"``: ``response group term estimate std_error status``;
+            with imputed data means over imputations, without standard errors.
+
+        Raises
+        ------
+        DataError
+            Kenward-Roger's degrees of freedom of fits by maximum likelihood, or of responses that lack rows and were
+            read in blocks.
+        ModelSizeError
+            Their second derivatives do not fit in memory.
 
         References
         ----------
         Benjamini, Y. and Hochberg, Y. (1995). J. R. Stat. Soc. B 57, 289-300.
+        Kenward, M. G. and Roger, J. H. (1997). Biometrics 53, 983-997.
         """
         checks.choice(effects, ManyEffects, "effects=")
+        checks.choice(scales, Scales, "scales=")
         if effects == "fixed":
-            return long_table(self.names, self.terms, t_tests(self.fits, np.eye(len(self.terms))), self.fits)
-        table = self._parameters()
+            return long_table(self.names, self.terms, t_tests(self._tested(ddf), np.eye(len(self.terms))), self.fits)
+        table, (diagonal, off) = self._parameters(), KINDS[scales]
         var1, var2 = table.pop("var1"), table.pop("var2")
-        names = np.where(var1.isna(), "sd__Observation", "sd__" + var1.astype(str))
-        pairs = "cor__" + var1.astype(str) + "." + var2.astype(str)
-        table.insert(2, "term", np.where(var2.isna(), names, pairs))
-        return table.drop(columns="vcov").rename(columns={"sdcor": "estimate"})
+        names = f"{diagonal}__" + var1.where(var1.notna(), "Observation").astype(str)
+        table.insert(2, "term", np.where(var2.isna(), names, f"{off}__" + var1.astype(str) + "." + var2.astype(str)))
+        table = table.rename(columns={scales: "estimate"}).drop(columns={"sdcor", "vcov"} - {scales})
+        if self.n_imputations == 1:
+            ((fit,), lost) = self.fits, failed(self.fits)
+            error = np.where(lost[:, None], np.nan, fit.error if scales == "sdcor" else fit.cov_error)
+            table.insert(4, "std_error", error.reshape(-1))
+        return result_table(table)
 
     def varcorr(self) -> ResultTable:
         """Variance components: ``response group var1 var2 vcov sdcor status``, means over imputations."""
@@ -196,9 +260,10 @@ class LmerMany(ManyTests):
 
     def glance(self) -> pd.DataFrame:
         """One row of facts per response: ``nobs sigma loglik criterion aic bic status``; means over imputations."""
-        lost, p = failed(self.fits), len(self.terms)
+        lost, first = failed(self.fits), self.fits[0]
+        rank = np.mean([fit.rank for fit in self.fits], axis=0)
         criterion = np.where(lost, np.nan, np.mean([fit.criterion for fit in self.fits], axis=0))
-        n_parameters, nobs = p + self.fits[0].theta.shape[1] + 1, self.fits[0].n_obs
+        n_parameters, nobs = rank + first.theta.shape[1] + 1, first.n_obs
         columns = {
             "nobs": nobs,
             "sigma": self.sigma.to_numpy(),
@@ -228,11 +293,39 @@ class LmerMany(ManyTests):
         """
         table = pd.DataFrame(self.tidy(effects))
         table.attrs = {}
+        if pd.api.types.infer_dtype(self.names) not in ("string", "integer"):
+            table["response"] = table["response"].astype(str)  # a column of a file has one type
         with replaced(path) as temporary:
             try:
                 table.to_parquet(temporary, index=False)
             except ImportError as error:
                 raise MissingExtraError("Parquet files are written by pyarrow: pip install remlax[io]") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fits, with design and responses, to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model, or a name, is of a type that a file cannot keep.
+
+        Warns
+        -----
+        DataWarning
+            A column that the model does not use is of such a type, and left out.
+
+        Notes
+        -----
+        Responses that were read in blocks are not in the file.
+        """
+        write_archive(path, "LmerMany", many_content(self.design, self.names, self.fits, self.source))
 
     # -- print-outs --------------------------------------------------------------------------------------------------
 

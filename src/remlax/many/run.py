@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..progress import progress, unseen
-from .cluster import Arrays, Cluster, Fits, fit_designs
+from .cluster import Cluster, Fits, Unfitted
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .folder import BlockFolder
@@ -83,7 +83,7 @@ def fit_blocks(
 
 def _read(
     blocks: Iterable[Block], kept: np.ndarray | None, folder: BlockFolder | None
-) -> Iterator[tuple[Place, Arrays | Fits]]:
+) -> Iterator[tuple[Place, Unfitted | Fits]]:
     """Numbers of every block, or its fits where the folder has them."""
     for number, (responses, own) in enumerate(blocks):
         y = responses.block(slice(None), kept)
@@ -91,9 +91,11 @@ def _read(
         digest = "" if folder is None else folder.digest(responses.names, y, weights)
         fits = None if folder is None else folder.load(number, digest)
         place = Place(responses.names, number, digest, fits is not None)
-        yield place, (y, weights) if fits is None else fits
+        yield place, Unfitted(y, weights) if fits is None else fits
 
 
-def _here(designs: Sequence[SharedDesign], work: Iterable[tuple[Place, Arrays | Fits]]) -> Iterator[tuple[Place, Fits]]:
+def _here(
+    designs: Sequence[SharedDesign], work: Iterable[tuple[Place, Unfitted | Fits]]
+) -> Iterator[tuple[Place, Fits]]:
     for place, block in work:
-        yield place, block if place.read else fit_designs(designs, *block)  # type: ignore[misc]
+        yield place, block.fit(designs) if isinstance(block, Unfitted) else block

@@ -17,6 +17,7 @@ def variance_shares(design: SharedDesign, fits: ResponseFits) -> tuple[list[str]
     moments = np.cov(x, rowvar=False, bias=True).reshape(x.shape[1], x.shape[1])
     # what a response without rows for a coefficient lacks
     beta = np.nan_to_num(fits.beta)
+    beta[np.isfinite(fits.beta).sum(axis=1) < fits.rank] = np.nan
     fixed = {}
     for term, own in model.term_names.items():
         at = np.array([names.index(name) for name in own])

@@ -11,7 +11,6 @@ import pandas as pd
 import scipy
 
 from ..fitting.layout import TermLayout
-from ..inference.satterthwaite import SAME_DF, matched_df
 from ..pooling import d1
 from ..pooling.rubin import barnard_rubin_df, center, ratio
 from ..pooling.tails import f_upper, t_two_sided
@@ -147,13 +146,15 @@ def joint_tests(fits: Fits, linear: Linear) -> dict[str, np.ndarray]:
     matrix, lost = linear.matrix, failed(fits)
     q = len(matrix)
     difference = np.stack([fit.combinations(matrix)[0] - linear.null for fit in fits], axis=1)
-    covariance = np.stack([_covariance(fit, matrix) for fit in fits], axis=1)
-    df2 = np.mean([_joint_df(fit, matrix, covariance[:, k]) for k, fit in enumerate(fits)], axis=0)
+    covariance, by_fit, scale = (
+        np.stack(part, axis=1) for part in zip(*(fit.joint(matrix) for fit in fits), strict=True)
+    )
+    df2 = by_fit.mean(axis=1)
     known = ~lost & np.isfinite(covariance).all(axis=(1, 2, 3)) & (df2 > 0)
     columns = {name: np.full(len(lost), np.nan) for name in ("statistic", "df2", "p_value")}
     if len(fits) == 1:
         one, cov = difference[known, 0], covariance[known, 0]
-        statistic = np.einsum("gi,gi->g", one, np.linalg.solve(cov, one[:, :, None])[:, :, 0]) / q
+        statistic = scale[known, 0] * np.einsum("gi,gi->g", one, np.linalg.solve(cov, one[:, :, None])[:, :, 0]) / q
         found = {"statistic": statistic, "df2": df2[known], "p_value": f_upper(statistic, q, df2[known])}
     elif known.any():
         test = d1(difference[known], covariance[known], dfcom=df2[known])
@@ -167,26 +168,3 @@ def joint_tests(fits: Fits, linear: Linear) -> dict[str, np.ndarray]:
     ordered = {"statistic": columns.pop("statistic")[:, None], "df1": np.full((len(lost), 1), q)}
     rest = {name: values[:, None] for name, values in columns.items()}
     return {**ordered, "df2": rest.pop("df2"), "p_value": p_value, "p_adjusted": adjusted(p_value), **rest}
-
-
-def _covariance(fit: ResponseFits, matrix: np.ndarray) -> np.ndarray:
-    """L C L' of every response (G, q, q)."""
-    used = np.flatnonzero((matrix != 0).any(axis=0))
-    rows = matrix[:, used]
-    return np.asarray(rows @ fit.vcov[:, used[:, None], used] @ rows.T)
-
-
-def _joint_df(fit: ResponseFits, matrix: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Denominator degrees of freedom of the F test of every response, as `joint_df` has them of one, (G,)."""
-    there = np.isfinite(covariance).all(axis=(1, 2))
-    size, vectors = np.linalg.eigh(np.where(there[:, None, None], covariance, np.eye(len(matrix))))
-    used = np.flatnonzero((matrix != 0).any(axis=0))
-    rows = np.einsum("krm,ri->kmi", vectors, matrix[:, used])
-    slope = np.einsum("kri,kijt,krj->krt", rows, fit.d_cov[:, used[:, None], used], rows)
-    nu = matched_df(size, slope, fit.spread)
-    same = (np.abs(np.diff(nu, axis=1)) < SAME_DF).all(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.sum(nu / (nu - 2), axis=1)
-        several = np.where((nu > 2).all(axis=1), 2 * mean / (mean - nu.shape[1]), 2.0)
-    df2 = np.where(same, nu.mean(axis=1), several)
-    return np.where(there & np.isfinite(nu).all(axis=1), df2, np.nan)

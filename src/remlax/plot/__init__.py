@@ -19,7 +19,7 @@ from .imputation import (
 from .predictions import effect, spaghetti
 from .profiles import zeta
 from .residuals import qq_residuals, residual_fitted, scale_location
-from .responses import p_value_histogram, variance_share_violins, volcano
+from .responses import mean_variance, p_value_histogram, variance_share_violins, volcano
 
 __all__ = [
     "caterpillar",
@@ -30,6 +30,7 @@ __all__ = [
     "imputed_density_plot",
     "imputed_icc_plot",
     "imputed_quantile_plot",
+    "mean_variance",
     "missing_information",
     "missing_map",
     "overimputation_plot",

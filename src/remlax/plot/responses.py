@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 checks = Checks()
+# share of the responses whose residual SDs make the trend at a point, as in limma's voom
+SPAN = 0.5
 COLUMNS = ["response", "term", "estimate", "p_value", "p_adjusted"]
 
 
@@ -114,6 +116,75 @@ def p_value_histogram(table: pd.DataFrame, term: str | None = None, *, bins: int
     ax.axhline(len(rows) / bins, color=ACCENT, linestyle="--", linewidth=1.0)
     ax.set(xlabel=plain(f"p of {rows['term'].iloc[0]}" if len(rows) else "p"), ylabel="Responses", xlim=(0, 1))
     return ax
+
+
+def mean_variance(variances: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the residual SDs of the responses against their averages, with the prior of moderated variances.
+
+    The square root of the SD is drawn, as limma's ``plotSA`` and ``voom`` do. The curve is a local straight line
+    through the nearest half of the responses (Cleveland 1979), the dashed line the prior: where the curve is not level,
+    the variance depends on the average, and one prior for all responses is doubtful. Outliers of a robust fit, whose
+    prior has less than half of the degrees of freedom of the others, are coloured.
+
+    Parameters
+    ----------
+    variances : pandas.DataFrame
+        What ``moderate().variances()`` of an `LmerMany` returns.
+    ax : matplotlib Axes, optional
+        Axes to draw on, which are returned; new ones by default.
+
+    Raises
+    ------
+    DataError
+        A column of the table is missing, or no response has a variance.
+
+    References
+    ----------
+    Law, C. W., Chen, Y., Shi, W. and Smyth, G. K. (2014). Genome Biol. 15, R29.
+    Cleveland, W. S. (1979). JASA 74, 829-836.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"average": [1.0, 2.0, 4.0], "sigma2": [1.0, 1.5, 1.2], "s2_prior": 1.1, "df_prior": 9.0})
+    >>> mean_variance(table).get_ylabel()
+    'Square root of residual SD'
+    """
+    columns = ["average", "sigma2", "s2_prior", "df_prior"]
+    require(variances, columns)
+    known = variances[columns].dropna()
+    if known.empty:
+        raise DataError("no response has a residual variance: none has a fit")
+    x, y = known["average"].to_numpy(), known["sigma2"].to_numpy() ** 0.25
+    ax = axes(ax)
+    outlying = (known["df_prior"] < known["df_prior"].max() / 2).to_numpy()
+    ax.scatter(x[~outlying], y[~outlying], s=8, color=FAINT, linewidths=0)
+    if outlying.any():
+        ax.scatter(x[outlying], y[outlying], s=8, color=ACCENT, linewidths=0, label=f"outliers: {outlying.sum()}")
+    # at a hundred places, or at all responses
+    at = np.unique(np.quantile(x, np.linspace(0, 1, min(len(x), 100)), method="nearest"))
+    ax.plot(at, _local_line(x, y, at), color=MAIN, label="trend")
+    ax.axhline(known["s2_prior"].iloc[0] ** 0.25, color=ACCENT, linestyle="--", linewidth=1.0, label="prior")
+    ax.set(xlabel="Average response", ylabel="Square root of residual SD")
+    ax.legend(loc="best", frameon=False, fontsize="small")
+    return ax
+
+
+def _local_line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Straight lines through the nearest points, with tricube weights (Cleveland 1979), at some places."""
+    nearest, out = max(int(SPAN * len(x) + 1e-7), 2), np.empty(len(at))
+    for i, place in enumerate(at):
+        away = np.abs(x - place)
+        width = np.partition(away, min(nearest, len(x)) - 1)[min(nearest, len(x)) - 1]
+        weight = np.clip(1 - (away / width if width > 0 else (away > 0)) ** 3, 0, None) ** 3
+        weight = weight / weight.sum()
+        centre = weight @ x
+        spread = weight @ (x - centre) ** 2
+        # points that stand all but at one place have a mean and no slope
+        several = np.sqrt(spread) > 1e-3 * np.ptp(x) + 1e-12 * abs(centre)
+        slope = weight @ ((x - centre) * y) / spread if several else 0.0
+        out[i] = weight @ y + slope * (place - centre)
+    return out
 
 
 def variance_share_violins(shares: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -10,7 +10,6 @@ from .glmer import GlmerFit as GlmerFit
 from .glmer import GlmerFitList as GlmerFitList
 from .glmer import PooledGlmer as PooledGlmer
 from .imputations_needed import how_many_imputations as how_many_imputations
-from .load import load as load
 from .mmrm import MmrmFit as MmrmFit
 from .mmrm import MmrmFitList as MmrmFitList
 from .mmrm import PooledMmrm as PooledMmrm

@@ -1,14 +1,13 @@
-"""Read fits and pooled models from files."""
+"""Fits and pooled models from the content of files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..data.archive import Archive, damaged, read_archive
+from ..data.archive import Archive
 from ..errors import FileFormatError
 from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
@@ -29,50 +28,8 @@ CLASSES: dict[bool, tuple[type[LmerFit], type[LmerFitList], type[PooledLmer]]] =
 }
 
 
-def load(path: str | os.PathLike[str]) -> Saved:
-    """Read what ``save`` wrote: a fit, a list of fits or a pooled model.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    LmerFit, LmerFitList or PooledLmer; GlmerFit, GlmerFitList or PooledGlmer
-        It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
-
-    Raises
-    ------
-    FileFormatError
-        There is no such file; it is damaged or truncated, not written by remlax, or written by a newer version; or the
-        installed libraries make other model columns of the saved data.
-
-    Notes
-    -----
-    The file is a zip of ``.npy`` arrays and a JSON manifest. Nothing in it is ever executed.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import remlax as rx
-    >>> fits = rx.lmer_list("mathach ~ ses + (1 | schid)", rx.datasets.hsb_imputed())
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fits.pool().save(Path(folder) / "model.remlax")
-    ...     again = rx.load(Path(folder) / "model.remlax")
-    >>> again.fixef().round(3).to_dict()
-    {'Intercept': 12.654, 'ses': 2.399}
-    """
-    archive = read_archive(path)
-    try:
-        return _build(archive)
-    except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}") from error
-    except Exception as error:  # content may be wrong in any way
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
-
-
-def _build(archive: Archive) -> Saved:
+def built(archive: Archive) -> Saved:
+    """Build a fit, a list of fits or a pooled model from what `save` wrote."""
     content = archive.content
     fitted = stack_from_tree(content["stack"])
     one, several, pooled = CLASSES[isinstance(fitted, GlmmFitted)]

@@ -96,7 +96,7 @@ def _tree(fitted: Fitted) -> Tree:
         "opt": fitted.opt._asdict(),
         "estimates": {name: getattr(fitted, name) for name in names}
         | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
-        "model": _fingerprint(fitted.model),
+        "model": fingerprint(fitted.model),
     }
     return tree | _glmm_tree(fitted) if isinstance(fitted, GlmmFitted) else tree
 
@@ -152,7 +152,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
             rows = replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
         response = None if family is None else read_response(rows, family)
         model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
-    _check_same(_fingerprint(model), tree["model"])
+    check_same(fingerprint(model), tree["model"])
     if response is None:
         return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model))
     endless = {int(k): str(reason) for k, reason in tree["endless"]}
@@ -295,7 +295,7 @@ def _row_input_tree(given: RowInput) -> Any:
     return np.asarray(given, dtype=np.float64)
 
 
-def _fingerprint(model: Assembled) -> Tree:
+def fingerprint(model: Assembled) -> Tree:
     """What must come out the same when the model is built from its data again."""
     rows, layout = model.rows, model.layout
     columns = [rows.y.values, rows.x.values, *(rows.terms[term.source].rows.values for term in layout.terms)]
@@ -315,7 +315,8 @@ def _sums(values: np.ndarray, *, ordered: bool = False) -> np.ndarray:
     return np.asarray(weights @ columns**2)
 
 
-def _check_same(built: Tree, saved: Tree) -> None:
+def check_same(built: Tree, saved: Tree) -> None:
+    """Raise FileFormatError where a model is not built from its data as it was when it was saved."""
     for name in ("fixed", "terms", "levels", "rows"):
         if built[name] != saved[name]:
             raise FileFormatError(

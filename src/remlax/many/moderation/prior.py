@@ -12,10 +12,14 @@ LEAST_OF_MEDIAN = 1e-5
 
 
 class VariancePrior(NamedTuple):
-    """The prior sigma^2 ~ s2 df / chi^2(df); df may be infinite: all responses have one variance."""
+    """The prior sigma^2 ~ s2 df / chi^2(df) of every response.
+
+    s2 (): its variance; df () or (G,): its degrees of freedom, of each response where outliers have fewer;
+    infinite where all responses have one variance.
+    """
 
     s2: float
-    df: float
+    df: np.ndarray
 
 
 def fit_prior(s2: np.ndarray, df: np.ndarray) -> VariancePrior:
@@ -32,13 +36,14 @@ def fit_prior(s2: np.ndarray, df: np.ndarray) -> VariancePrior:
     """
     s2 = np.maximum(s2, LEAST_OF_MEDIAN * np.median(s2))
     if len(s2) == 1:
-        return VariancePrior(float(s2[0]), 0.0)
+        return VariancePrior(float(s2[0]), np.array(0.0))
     e = np.log(s2) - scipy.special.digamma(df / 2) + np.log(df / 2)
     spread = float(np.var(e, ddof=1) - np.mean(scipy.special.polygamma(1, df / 2)))
     if spread <= 0:
-        return VariancePrior(float(np.mean(s2)), np.inf)
+        return VariancePrior(float(np.mean(s2)), np.array(np.inf))
     half = inverse_trigamma(spread)
-    return VariancePrior(float(np.exp(np.mean(e) + scipy.special.digamma(half) - np.log(half))), 2 * half)
+    location = float(np.exp(np.mean(e) + scipy.special.digamma(half) - np.log(half)))
+    return VariancePrior(location, np.array(2 * half))
 
 
 def inverse_trigamma(value: float) -> float:
@@ -55,6 +60,7 @@ def inverse_trigamma(value: float) -> float:
 
 def squeezed(s2: np.ndarray, df: np.ndarray, prior: VariancePrior) -> np.ndarray:
     """Posterior variances (d0 s0^2 + d s^2) / (d0 + d)."""
-    if np.isinf(prior.df):
-        return np.where(np.isnan(s2), np.nan, prior.s2)
-    return np.asarray((prior.df * prior.s2 + df * s2) / (prior.df + df))
+    d0 = np.where(np.isinf(prior.df), 0.0, prior.df)
+    with np.errstate(invalid="ignore"):
+        post = (d0 * prior.s2 + df * s2) / (d0 + df)
+    return np.asarray(np.where(np.isinf(prior.df) & ~np.isnan(s2), prior.s2, post))
