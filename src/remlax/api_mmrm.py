@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import pandas as pd
 from jax.sharding import Mesh
 
 from .api import complete_rows, kept_rows, warn_formula, warn_of_fits
 from .data import ImputedData
+from .data.checks import frame_array, n_missing
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
 from .design.own_contrasts import Contrasts, read_contrasts
@@ -184,10 +186,12 @@ def _parsed(formula: str, contrasts: Contrasts | None) -> MmrmFormula:
 def _observed(data: ImputedData, parsed: MmrmFormula) -> tuple[ImputedData, int]:
     """Data sets without the rows whose response is missing, and how many those are."""
     names = list(columns_in(parsed.response_tree))
+    places = [[cast(int, frame.columns.get_loc(name)) for name in names] for frame in data.frames]
+    whole = [[n_missing(frame_array(frame, at)) for at in own] for frame, own in zip(data.frames, places, strict=True)]
+    if not any(map(any, whole)):
+        return data, 0
     kept = [frame[names].notna().all(axis=1).to_numpy() for frame in data.frames]
     lost = [int((~own).sum()) for own in kept]
-    if not any(lost):
-        return data, 0
     where = [label for label, own, n in zip(data.labels, kept, lost, strict=True) if n == len(own)]
     if where:
         raise DataError(f"no row of data set {shortened(where)} has a response: nothing is left to fit")

@@ -77,7 +77,7 @@ def test_a_visit_twice() -> None:
 
 
 def test_a_patient_in_two_arms() -> None:
-    data = trial(missing=0.0)
+    data = trial(missing=0.0).copy()
     data.loc[0, "arm"] = "b"
     with pytest.raises(DataError, match="patient 'p00' is in several groups of 'arm'"):
         rx.mmrm("y ~ x + us(visit | arm / id)", data)

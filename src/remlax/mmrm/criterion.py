@@ -33,12 +33,16 @@ class Inverses(NamedTuple):
 class Coefficients(NamedTuple):
     """Coefficients and their covariance at some covariance parameters, in conditioned coordinates.
 
-    gamma (p,); cov (p, p): M_xx^-1; moved (d, p, p): derivatives of cov.
+    gamma (p,); cov (p, p): M_xx^-1; turned (d, p, p): derivatives of M_xx times cov.
     """
 
     gamma: Float[Array, " p"]
     cov: Float[Array, "p p"]
-    moved: Float[Array, "d p p"]
+    turned: Float[Array, "d p p"]
+
+    def moved(self) -> Float[Array, "d p p"]:
+        """Derivatives of cov."""
+        return -jnp.einsum("ij,djk->dik", self.cov, self.turned)
 
 
 def parameters(phi: Float[Array, " d"], problem: Mmrm) -> Float[Array, "g e"]:
@@ -96,10 +100,11 @@ def evaluate(phi: Float[Array, " d"], problem: Mmrm) -> tuple[Derivatives, Coeff
     own_blocks = jnp.einsum("gdts,gets->gde", curved + jnp.swapaxes(curved, -1, -2), jac)
     own_blocks = own_blocks + _second(own, slopes, problem)
     d_m = columns_of(moved_m, p + 1)
-    hess = _on_diagonal(own_blocks) - _border_curvature(d_m, root, gamma, reml=structure.reml)
+    turned = (d_m[:, :p, :p].reshape(-1, p) @ cov).reshape(-1, p, p)
+    residual = (d_m[:, :p, p] - d_m[:, :p, :p] @ gamma) @ root.T
+    hess = _on_diagonal(own_blocks) - _border_curvature(turned, residual, reml=structure.reml)
     grad = jnp.einsum("gdts,gts->gd", jac, slopes).reshape(-1)
-    moved = -jnp.einsum("ij,djk,kl->dil", cov, d_m[:, :p, :p], cov)
-    return Derivatives(value, grad, (hess + hess.T) / 2), Coefficients(gamma, cov, moved)
+    return Derivatives(value, grad, (hess + hess.T) / 2), Coefficients(gamma, cov, turned)
 
 
 def deviance_given(sigma: Float[Array, "g T T"], gamma: Float[Array, " p"], problem: Mmrm) -> Float[Array, ""]:
@@ -154,12 +159,10 @@ def _on_diagonal(blocks: Array) -> Array:
     return jnp.einsum("gij,gh->gihj", blocks, jnp.eye(g, dtype=blocks.dtype)).reshape(g * e, g * e)
 
 
-def _border_curvature(d_m: Array, root: Array, gamma: Array, *, reml: bool) -> Array:
-    """What the curvature in M takes from the Hessian: tr(Phi dM Phi dM) and 2 (dM c)'Phi (dM c)."""
-    p = len(gamma)
-    residual = (d_m[:, :p, p] - d_m[:, :p, :p] @ gamma) @ root.T
+def _border_curvature(turned: Array, residual: Array, *, reml: bool) -> Array:
+    """What the curvature in M takes from the Hessian: tr(dM Phi dM Phi) under REML and 2 (dM c)'Phi (dM c)."""
     out = 2 * residual @ residual.T
     if not reml:
         return out
-    turned = jnp.einsum("ij,djk,lk->dil", root, d_m[:, :p, :p], root).reshape(len(d_m), -1)
-    return out + turned @ turned.T
+    d = len(turned)
+    return out + turned.reshape(d, -1) @ jnp.swapaxes(turned, 1, 2).reshape(d, -1).T

@@ -16,9 +16,15 @@ from .structures import start
 
 
 class MmrmEnd(NamedTuple):
-    """One data set where its fit ended: coefficients, and the covariance matrices (g, T, T) of the scaled response."""
+    """One data set where its fit ended, in conditioned coordinates.
 
-    coefficients: Coefficients
+    gamma (p,): coefficients; cov (p, p) and moved (d, p, p): their covariance, and its derivatives in the covariance
+    parameters; sigma (g, T, T): covariance matrices of the scaled response.
+    """
+
+    gamma: Float[Array, " p"]
+    cov: Float[Array, "p p"]
+    moved: Float[Array, "d p p"]
     sigma: Float[Array, "g T T"]
 
 
@@ -51,7 +57,7 @@ def fit(
     p, dtype = problem.structure.n_fixed, first.dtype
     carry = Coefficients(jnp.zeros(p, dtype), jnp.zeros((p, p), dtype), jnp.zeros((len(first), p, p), dtype))
     optimum, end = minimise(first, at, max_iter, None, carry, look=True)
-    return optimum, MmrmEnd(end, covariances(optimum.theta, problem))
+    return optimum, MmrmEnd(end.gamma, end.cov, end.moved(), covariances(optimum.theta, problem))
 
 
 def moment_start(spread: Float[Array, ""], problem: Mmrm) -> Float[Array, " d"]:

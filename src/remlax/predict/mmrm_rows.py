@@ -18,7 +18,7 @@ from ..mmrm.parameters import jacobians
 from ..tables.checks import checks
 from ..tables.coefficients import estimate_columns
 from ..tables.usable import warn_unconverged
-from .newdata import FrameRows, NewData, PredictionRows, read_newdata
+from .newdata import FrameRows, NewData, PredictionRows, new_frames, read_newdata
 from .prediction import COLUMNS, Interval, LinearPredictor, estimates, satterthwaite_rows
 from .residuals import row_means
 from .undetermined import blank, warn_undetermined
@@ -28,7 +28,7 @@ MmrmResidualType = Literal["response", "pearson", "normalized"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
+class _RowPlaces:
     """Where the rows of one frame stand: visit, group and, where asked for, patient (R,)."""
 
     visit: np.ndarray
@@ -68,12 +68,7 @@ def _frames(fits: Selection, newdata: NewData) -> list[pd.DataFrame]:
     """Frames that hold the columns of visits and patients: one, or one for each data set."""
     data = fits.rows.data
     assert data is not None  # every fit keeps its data
-    if newdata is None:
-        return [data.frames[k] for k in fits.which]
-    if isinstance(newdata, pd.DataFrame):
-        return [newdata]
-    frames = list(newdata.values()) if isinstance(newdata, dict) else list(newdata)
-    return [frames[k] for k in fits.which] if len(frames) == fits.fitted.n_sets else frames
+    return [data.frames[k] for k in fits.which] if newdata is None else new_frames(fits, newdata)[0]
 
 
 def _predictor(
@@ -90,7 +85,7 @@ def _predictor(
     return LinearPredictor(estimate, np.maximum(variance, 0.0), gradient, np.zeros_like(variance))
 
 
-def _places(fit: Selection, frame: pd.DataFrame, *, patients: bool, visits: bool) -> _Places:
+def _places(fit: Selection, frame: pd.DataFrame, *, patients: bool, visits: bool) -> _RowPlaces:
     fitted, n = mmrm_fitted(fit), len(frame)
     term, none = fitted.covariance_term, np.zeros(n, int)
     visit = _codes(frame, term.visit, fitted.visits.names, "visit") if visits else none
@@ -98,9 +93,9 @@ def _places(fit: Selection, frame: pd.DataFrame, *, patients: bool, visits: bool
     if visits and term.group is not None:
         group = _codes(frame, term.group, fitted.visits.groups, "group")
     if not patients:
-        return _Places(visit, group, None)
+        return _RowPlaces(visit, group, None)
     known = tuple(map(str, fit.rows.factors[0].levels))
-    return _Places(visit, group, _codes(frame, term.patient, known, "patient"))
+    return _RowPlaces(visit, group, _codes(frame, term.patient, known, "patient"))
 
 
 def _codes(frame: pd.DataFrame, column: str, known: tuple[str, ...], what: str) -> np.ndarray:
@@ -117,7 +112,7 @@ def _codes(frame: pd.DataFrame, column: str, known: tuple[str, ...], what: str) 
 
 
 def _of_fit(
-    fit: Selection, frame: FrameRows, places: _Places, derivative: np.ndarray, *, new: bool
+    fit: Selection, frame: FrameRows, places: _RowPlaces, derivative: np.ndarray, *, new: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Estimate, variance of its error (R,) and its derivatives (R, d), from those of Sigma (g, T, T, e)."""
     fitted, k = mmrm_fitted(fit), fit.k
@@ -158,7 +153,7 @@ def _add_own(gradient: np.ndarray, own: np.ndarray, group: np.ndarray, n_each: i
 
 
 @dataclass(frozen=True, eq=False)
-class _Observed:
+class _ObservedVisits:
     """What was observed of one patient: visits (t,), columns (t, p), residuals (t,), roots of the weights (t,)."""
 
     visit: np.ndarray
@@ -167,7 +162,7 @@ class _Observed:
     root: np.ndarray
 
 
-def _observed(fit: Selection) -> dict[int, tuple[int, _Observed]]:
+def _observed(fit: Selection) -> dict[int, tuple[int, _ObservedVisits]]:
     """Group and observed visits of every patient of one data set, by the patient's number."""
     fitted, rows, k = mmrm_fitted(fit), fit.rows, fit.k
     visits, codes = fitted.visits, rows.factor_rows
@@ -177,13 +172,13 @@ def _observed(fit: Selection) -> dict[int, tuple[int, _Observed]]:
     out = {}
     for at in range(visits.offsets[k], visits.offsets[k + 1]):
         own = visits.order[visits.start[at] : visits.start[at] + visits.size[at]] - rows.offsets[k]
-        part = _Observed(visit[own], x[own], residual[own], root[own])
+        part = _ObservedVisits(visit[own], x[own], residual[own], root[own])
         out[int(patient[own[0]])] = int(visits.group[at]), part
     return out
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
+class _GivenVisits:
     """Conditional distribution of R visits given t observed ones: weights (t, R), variance left (R,), derivatives."""
 
     weights: np.ndarray
@@ -192,7 +187,7 @@ class _Given:
     d_left: np.ndarray
 
 
-def _given(sigma: np.ndarray, derivative: np.ndarray, part: _Observed, visit: np.ndarray) -> _Given:
+def _given(sigma: np.ndarray, derivative: np.ndarray, part: _ObservedVisits, visit: np.ndarray) -> _GivenVisits:
     scale = part.root[:, None] * part.root
     at = np.ix_(part.visit, part.visit)
     inverse = np.linalg.inv(sigma[at] / scale)
@@ -209,7 +204,7 @@ def _given(sigma: np.ndarray, derivative: np.ndarray, part: _Observed, visit: np
         if int(own) in place:
             weights[:, r] = np.eye(len(part.visit))[place[int(own)]]
             left[r], d_weights[r], d_left[r] = 0.0, 0.0, 0.0
-    return _Given(weights, left, d_weights, d_left)
+    return _GivenVisits(weights, left, d_weights, d_left)
 
 
 def mmrm_residual_series(fits: Selection, type_: MmrmResidualType) -> pd.Series[float]:

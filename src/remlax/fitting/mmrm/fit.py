@@ -28,7 +28,7 @@ from ..glmm import optimised
 from ..layout import Layout
 from ..redundancy import Redundancies
 from .formula import CovarianceTerm
-from .moments import Conditioning, sum_moments
+from .moments import RowRotation, sum_moments
 from .visits import Visits, formula_of, read_visits
 
 # data sets up to which sizes are rounded up, so that compiled programs serve again
@@ -213,7 +213,7 @@ def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
     n_fixed = bucket(len(keep), 8, 2) if few else len(keep)
     structure = MmrmStructure(visits.term.structure, len(visits.names), n_fixed, visits.n_groups, reml)
     rotation = found.rotation
-    by = Conditioning(turn, *(np.asarray(part) for part in (rotation.inverse, rotation.ols, rotation.y_scale)))
+    by = RowRotation(turn, *(np.asarray(part) for part in (rotation.inverse, rotation.ols, rotation.y_scale)))
     moments, counts = sum_moments(rows, visits, keep, by, n_fixed + 1)
     masks = visits.masks
     if few:
@@ -244,10 +244,10 @@ def fit_mmrm(model: Assembled, visits: Visits, optimizer: Newton) -> MmrmFitted:
 def described(model: Assembled, visits: Visits, optimizer: Newton, opt: Optimum, end: MmrmEnd) -> MmrmFitted:
     """Express the optima in the user's units."""
     p, inverse, scale = len(model.keep), model.inverse, model.y_scale
-    gamma, cov, moved = (np.asarray(part) for part in end.coefficients)
-    square = scale[:, None, None] ** 2
-    vcov = np.einsum("kia,kab,kjb->kij", inverse, cov[:, :p, :p], inverse) * square
-    moved = np.einsum("kia,kdab,kjb->kijd", inverse, moved[:, :, :p, :p], inverse) * square[..., None]
+    gamma, cov, moved = (np.asarray(part) for part in (end.gamma, end.cov, end.moved))
+    square, transposed = scale[:, None, None] ** 2, inverse.swapaxes(1, 2)
+    vcov = inverse @ cov[:, :p, :p] @ transposed * square
+    moved = inverse[:, None] @ moved[:, :, :p, :p] @ transposed[:, None] * square[:, None]
     inner = np.asarray(end.sigma)
     phi, value = np.asarray(opt.theta), np.asarray(opt.value)
     with np.errstate(invalid="ignore"):
@@ -273,7 +273,7 @@ def described(model: Assembled, visits: Visits, optimizer: Newton, opt: Optimum,
         singular=singular,
         visits=visits,
         sigmas=inner * square[..., None],
-        moved=moved,
+        moved=np.moveaxis(moved, 1, -1),
     )
     incomplete = [k for k in range(len(phi)) if any(found._unidentified(k))]
     singular[incomplete] = True

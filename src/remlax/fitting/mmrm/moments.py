@@ -16,7 +16,7 @@ BLOCK_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioning:
+class RowRotation:
     """What takes the columns of every data set to conditioned coordinates.
 
     turn (p, p): what centres the fixed columns, if anything; inverse (K, p, p) and ols (K, p) of those; y_scale (K,).
@@ -29,7 +29,7 @@ class Conditioning:
 
 
 def sum_moments(
-    rows: ModelRows, visits: Visits, keep: np.ndarray, by: Conditioning, width: int
+    rows: ModelRows, visits: Visits, keep: np.ndarray, by: RowRotation, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum the moments of all data sets.
 
@@ -39,7 +39,7 @@ def sum_moments(
     visits : Visits
     keep : ndarray of int (p,)
         Fixed columns in the model.
-    by : Conditioning
+    by : RowRotation
     width : int
         Columns w of [X y] with padding, which stands before y.
 
@@ -67,7 +67,7 @@ def sum_moments(
 
 
 def _add_block(
-    moments: np.ndarray, rows: ModelRows, visits: Visits, keep: np.ndarray, by: Conditioning, sets: slice
+    moments: np.ndarray, rows: ModelRows, visits: Visits, keep: np.ndarray, by: RowRotation, sets: slice
 ) -> None:
     """Sum the moments of some data sets that follow each other."""
     first = rows.offsets[sets.start]
@@ -110,7 +110,7 @@ def _products(values: np.ndarray, data_set: np.ndarray, n_sets: int) -> np.ndarr
     return np.asarray(padded.swapaxes(1, 2) @ padded).reshape(n_sets, t, w, t, w)
 
 
-def _conditioned(rows: ModelRows, keep: np.ndarray, by: Conditioning, sets: slice) -> np.ndarray:
+def _conditioned(rows: ModelRows, keep: np.ndarray, by: RowRotation, sets: slice) -> np.ndarray:
     """Rows (n, p + 1) of [X y] of some data sets in conditioned coordinates, times the roots of their weights."""
     first, p = rows.offsets[sets.start], len(keep)
     out = np.empty((rows.offsets[sets.stop] - first, p + 1))
