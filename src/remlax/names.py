@@ -21,6 +21,7 @@ NAMES = {
     "dream lmFit fitExtractVarPartModel BLMM FEMA lmeEEG": "rx.lmer_many(formula, data, responses)",
     "eBayes topTable squeezeVar": "many.moderate().tidy('fixed'), where many = rx.lmer_many(formula, data, responses)",
     "many.fitExtractVarPartModel many.calcVarPart": "many.varcorr_shares()",
+    "gls": "rx.mmrm(formula, data) for visits, or rx.mmrm_list(formula, frames)",
     "glmerModList": "rx.glmer_list(formula, frames, family)",
     "blmer blmerModList brm": "not here: models have no priors; use blme or brms in R, or bambi in Python",
     "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",

@@ -165,6 +165,15 @@ def test_a_visit_that_repeats_another() -> None:
     assert np.isfinite(fit.fixef()).all()
 
 
+def test_a_visit_that_the_fixed_part_explains() -> None:
+    data = trial()
+    own = data.assign(who=data["id"].where(data["visit"] == "v2", "all"))
+    with pytest.warns(rx.RemlaxWarning) as caught:
+        fit = rx.mmrm("y ~ 0 + visit:who + us(visit | id)", own)
+    assert any("the data do not determine all covariance parameters" in str(one.message) for one in caught)
+    assert fit.is_singular
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"optimizer": rx.LBFGS()}, r"fitted by rx\.Newton\(\) alone"), ({"reml": "yes"}, "must be True")],

@@ -35,6 +35,8 @@ from .visits import Visits, formula_of, read_visits
 FEW_SETS = 32
 # least eigenvalue of a correlation matrix, and least SD relative to that of the least-squares residual
 DEPENDENT, EXPLAINED = 1e-6, 1e-7
+# curvature, relative to the largest, of a direction in which the criterion does not change
+FLAT = 1e-9
 # structures with ever fewer parameters, in the order in which they are usually tried
 FALLBACK = ("us", "toeph", "ar1h", "csh", "toep", "ar1", "cs")
 
@@ -160,7 +162,8 @@ class MmrmFitted(Fitted):
     def boundary(self, k: int) -> str:
         """What a singular fit has on the boundary of the parameters, in words."""
         reasons = [*self._unidentified(k), *self._dependent(k)]
-        return "; ".join(reasons) + self.advice
+        flat = "the data do not determine all covariance parameters"
+        return ("; ".join(reasons) or flat) + self.advice
 
     def _unidentified(self, k: int) -> Iterator[str]:
         names = self.visits.names
@@ -188,6 +191,16 @@ def least_eigenvalues(sigmas: np.ndarray) -> np.ndarray:
     sd = np.sqrt(np.diagonal(usable, axis1=-2, axis2=-1))
     least = np.linalg.eigvalsh(usable / sd[..., :, None] / sd[..., None, :])[..., 0]
     return np.asarray(np.where(finite, least, np.nan))
+
+
+def flat(hess: np.ndarray) -> np.ndarray:
+    """Whether a criterion does not change in some direction, from Hessians (K, d, d)."""
+    finite = np.isfinite(hess).all(axis=(1, 2))
+    usable = np.where(finite[:, None, None], hess, np.eye(hess.shape[1]))
+    size = np.sqrt(np.abs(np.diagonal(usable, axis1=1, axis2=2)))
+    size = np.maximum(size, FLAT * size.max(axis=1, keepdims=True))
+    values = np.abs(np.linalg.eigvalsh(usable / size[:, :, None] / size[:, None, :]))
+    return np.asarray(finite & (values.min(axis=1) < FLAT * values.max(axis=1)))
 
 
 def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
@@ -252,7 +265,7 @@ def described(model: Assembled, visits: Visits, optimizer: Newton, opt: Optimum,
     phi, value = np.asarray(opt.theta), np.asarray(opt.value)
     with np.errstate(invalid="ignore"):
         explained = (np.sqrt(np.diagonal(inner, axis1=-2, axis2=-1)) < EXPLAINED).any(axis=(1, 2))
-        singular = (least_eigenvalues(inner) < DEPENDENT).any(axis=1) & ~explained
+        singular = ((least_eigenvalues(inner) < DEPENDENT).any(axis=1) | flat(np.asarray(opt.hess))) & ~explained
     status = np.where(explained, NO_RESIDUAL, np.asarray(opt.status))
     status = np.where(np.isfinite(value) & np.isfinite(vcov).all(axis=(1, 2)), status, NOT_FINITE)
     none = np.zeros(len(phi))

@@ -93,7 +93,7 @@ class MmrmResult(ModelResult):
         >>> fit = rx.mmrm("Reaction ~ Days + us(Days | Subject)", data.query("Days < 3 or Subject != '308'"))
         >>> last = data.query("Days == 3 and Subject == '308'")
         >>> [round(float(fit.predict(last, level=level)["estimate"].iloc[0])) for level in ("population", "patient")]
-        [278, 279]
+        [274, 260]
         """
         return self._marked(mmrm_predict_table(self.selection, newdata, level, interval, conf_level, self._dfcom))
 
