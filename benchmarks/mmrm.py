@@ -76,9 +76,7 @@ def peers(frames: list[pd.DataFrame], repeats: int) -> dict[str, float]:
             library = tool.split("::")[0]
             if has_r(library):
                 listed = ", ".join(f'"{path}"' for path in paths)
-                text = SCRIPT.format(
-                    library=library, paths=listed, call=call.format(fixed=FIXED), repeats=repeats
-                )
+                text = SCRIPT.format(library=library, paths=listed, call=call.format(fixed=FIXED), repeats=repeats)
                 found[tool] = run_r(text)["seconds"] / len(frames)
     return found
 
@@ -103,9 +101,7 @@ def main() -> None:
     rows = compare("1 trial of 200 x 6", lambda: rx.mmrm(FORMULA, one).tidy("fixed"), [one], 1, repeats)
     sets = [imputed(k) for k in range(100)]
     rx.mmrm_list(FORMULA, sets).pool()
-    rows += compare(
-        "K = 100, pooled", lambda: rx.mmrm_list(FORMULA, sets).pool().tidy("fixed"), sets[:3], 100, repeats
-    )
+    rows += compare("K = 100, pooled", lambda: rx.mmrm_list(FORMULA, sets).pool().tidy("fixed"), sets[:3], 100, repeats)
     trials = [trial(seed).dropna() for seed in range(n_trials)]
     rx.mmrm_list(FORMULA, trials[:100])
     rows += compare(f"{n_trials} trials", lambda: rx.mmrm_list(FORMULA, trials), trials[:3], n_trials, 1)

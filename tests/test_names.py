@@ -201,8 +201,8 @@ def test_warnings_point_at_the_line_of_the_caller() -> None:
     ("term", "message"),
     [
         (
-            "ar1(Days | Subject)",
-            r"'ar1' .*covariances other than .* are not here; use glmmTMB",
+            "toep(Days | Subject)",
+            r"'toep' .*structures of random terms are us, diag, cs and ar1; for others use glmmTMB",
         ),
         ("C(Days, Treatment(3))", r"'Treatment' .*relevel\(f, ref='b'\)"),
         ("ns(Days, 3)", r"'ns' .*cr\(x, df=k, constraints='center'\)"),

@@ -66,7 +66,8 @@ def lmer(
     Parameters
     ----------
     formula : str
-        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``.
+        lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``. Random terms may have a covariance structure, as in lme4
+        2.0: ``cs(0 + f | g)``, ``diag(...)``, ``ar1(..., hom = FALSE)``.
     data : pandas.DataFrame
     reml : bool, default True
         REML or maximum likelihood.
@@ -127,7 +128,7 @@ def lmer(
     1743.6283
     """
     mesh = device_mesh(device)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     frame, kept = complete_rows(data, parsed, weights, offset)
     for what, given in (("weights", weights), ("offset", offset)):
@@ -202,7 +203,7 @@ def lmer_list(
     (5, (5, 2))
     """
     mesh = device_mesh(device)
-    parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))

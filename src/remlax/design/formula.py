@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import cast
 
+from ..kernels.structured.parameters import CovarianceStructure, Kind
 from .own_contrasts import GivenContrasts
 from .syntax import parse_sides
 from .terms import expand, flatten, product
-from .tokens import clip, problem, require_text
-from .tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in
+from .tokens import STRUCTURES, clip, problem, require_text
+from .tree import Binary, Call, Constant, Group, Name, Node, Sum, columns_in, walk
 
 ZERO, ONE = Constant("0", 0.0), Constant("1", 1.0)
 
@@ -28,12 +30,24 @@ class RandomEffectsTerm:
         Whether the coefficients of one level are correlated; ``||`` is written out into separate terms.
     label : str, default ""
         lme4's name of the grouping factor where it is not ``":".join(group)``: ``"c:(b:a)"``.
+    structure : CovarianceStructure, optional
+        Form of the covariance matrix; any unless given.
     """
 
     lhs_tree: Node
     group: tuple[str, ...]
     correlated: bool = True
     label: str = field(default="", compare=False)
+    structure: CovarianceStructure | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The term as a formula writes it: ``"(1 + x | g)"``, ``"cs(0 + f | g, hom = TRUE)"``."""
+        inside = f"{self.lhs} | {self.group_label}"
+        if self.structure is None:
+            return f"({inside})"
+        kind, hom = self.structure.kind, self.structure.hom
+        return f"{kind}({inside}{'' if hom == STRUCTURES[kind] else f', hom = {str(hom).upper()}'})"
 
     @property
     def lhs(self) -> str:
@@ -97,7 +111,7 @@ class MixedFormula:
         return tuple(dict.fromkeys((*columns_in(self.response_tree), *columns_in(self.right_tree))))
 
 
-def parse_formula(text: str, *, counts: bool = False) -> MixedFormula:
+def parse_formula(text: str, *, counts: bool = False, structures: bool = False) -> MixedFormula:
     """Read an lme4 formula.
 
     Parameters
@@ -105,10 +119,14 @@ def parse_formula(text: str, *, counts: bool = False) -> MixedFormula:
     text : str
         ``"y ~ x + (1 + x | g)"``. Random terms: ``(x|g)`` (with its implied intercept), ``(0 + x|g)``,
         ``(x||g)`` (uncorrelated terms; the columns of one factor stay together), ``(1|a/b)`` (``b`` within
-        ``a``), ``(1|a:b)``. ``offset(z)`` among the fixed terms. Column names that are not plain words go in
-        backticks.
+        ``a``), ``(1|a:b)``. Covariance structures as in lme4 2.0: ``us(x|g)``, which is ``(x|g)``, ``diag(x|g)``,
+        ``cs(0 + f|g)``, ``ar1(0 + t|g)``, each but us with ``hom = TRUE`` (one standard deviation for all columns) or
+        ``hom = FALSE``; ar1 has one unless told otherwise. ``offset(z)`` among the fixed terms. Column names that are
+        not plain words go in backticks.
     counts : bool, default False
         Whether the response may be ``cbind(successes, failures)``, as that of a generalised linear mixed model.
+    structures : bool, default False
+        Whether random terms may have a covariance structure.
 
     Returns
     -------
@@ -133,7 +151,12 @@ def parse_formula(text: str, *, counts: bool = False) -> MixedFormula:
     [('1', 'b:a'), ('1', 'a'), ('0 + x', 'b:a'), ('0 + x', 'a')]
     """
     require_text(text)
-    return _parsed(text, counts)
+    formula = _parsed(text, counts)
+    for term in formula.random:
+        if term.structure is not None and not structures:
+            raise problem(text, f"{term.text} has a covariance structure, which only rx.lmer and rx.lmer_list take; "
+                          f"here write ({term.lhs} | {term.group_label})")  # fmt: skip
+    return formula
 
 
 @lru_cache(maxsize=64)  # a formula is fitted again and again, as to bootstrap samples
@@ -147,16 +170,19 @@ def _parsed(text: str, counts: bool) -> MixedFormula:
     offsets: list[Node] = []
     random: list[RandomEffectsTerm] = []
     for sign, item in flatten(right):
-        bar = _bar(item)
+        structured = item if isinstance(item, Call) and _has_bar(item) else None
+        bar = _bar(item) if structured is None else _structured_bar(structured, text)
         if bar is not None:
             if sign < 0:
                 raise problem(text, f"the random term ({bar.text}) is taken away; leave it out instead")
-            random.extend(_random_terms(bar, text))
+            structure = None if structured is None else _structure(structured, text)
+            random.extend(replace(term, structure=structure) for term in _random_terms(bar, text))
         elif isinstance(item, Call) and item.func == "offset":
             if sign < 0:
                 raise problem(text, f"{item.text} is taken away; write offset(-({item.args[0].text}))")
             offsets.append(item.args[0])
         else:
+            _refuse_inside(item, text)
             fixed.append((sign, item))
     fixed_part = _with_intercept(fixed, text)
     if not random:
@@ -174,6 +200,43 @@ def _bar(node: Node) -> Binary | None:
     if isinstance(node.inner, Binary) and node.inner.op in ("|", "||"):
         return node.inner
     return _bar(node.inner)
+
+
+def _has_bar(term: Call) -> bool:
+    """Whether a call is a random term with a covariance structure, not a spline of natural cubic pieces."""
+    return term.func in STRUCTURES and any(isinstance(p, Binary) and p.op in ("|", "||") for p in term.args)
+
+
+def _refuse_inside(item: Node, text: str) -> None:
+    """Refuse a random term with a covariance structure inside another term."""
+    for piece, _ in walk(item):
+        if isinstance(piece, Call) and _has_bar(piece):
+            raise problem(text, f"{piece.text} stands by itself, neither in parentheses nor in a product")
+
+
+def _structured_bar(term: Call, text: str) -> Binary:
+    """The bar of a random term with a covariance structure."""
+    example = f"{term.func}(0 + f | g, hom = TRUE)"
+    bar = term.args[0]
+    if len(term.args) != 1 or not isinstance(bar, Binary):
+        raise problem(text, f"{term.text} is not a random term with a structure, as {example} is")
+    if bar.op == "||":
+        raise problem(text, f"the structure of {term.text} says which correlations there are: write | for ||")
+    return bar
+
+
+def _structure(term: Call, text: str) -> CovarianceStructure | None:
+    """Covariance structure that a call names, from its name and `hom`."""
+    kind, usual, hom = term.func, STRUCTURES[term.func], STRUCTURES[term.func]
+    for name, value in term.named:
+        if name != "hom":
+            raise problem(text, f"{kind}() has no argument {name!r}; the only one beside the term is hom")
+        if usual is None:
+            raise problem(text, f"{kind}() has no hom: its variances are free; write diag, cs or ar1 for equal ones")
+        if not isinstance(value, Constant) or not isinstance(value.value, bool):
+            raise problem(text, f"hom = {value.text} in {term.text} must be TRUE (equal variances) or FALSE")
+        hom = value.value
+    return None if hom is None else CovarianceStructure(cast(Kind, kind), hom)
 
 
 def _random_terms(bar: Binary, text: str) -> list[RandomEffectsTerm]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..errors import FormulaError
 from .functions import CONTRASTS, FUNCTIONS
 from .response import RESPONSES
-from .tokens import CONSTANTS, ELSEWHERE, ORDER, RELEVEL, Token, clip, nearest, problem, tokenize
+from .tokens import CONSTANTS, ELSEWHERE, ORDER, RELEVEL, STRUCTURES, Token, clip, nearest, problem, tokenize
 from .tree import Binary, Call, Constant, Expression, Group, Name, Node, Not, Sum, columns_in, walk
 
 MAX_DEPTH = 60  # nested pieces; far beyond any model, far below Python's recursion limit
@@ -206,6 +206,8 @@ class _Parser:
         return Name(token.text)
 
     def call(self, func: str) -> Node:
+        if func in STRUCTURES and not self.arithmetic and self.holds_bar():
+            return self.structured(func)
         function = self.functions.get(func)
         if function is None:
             known = [name for name in FUNCTIONS if not name.startswith("np.")]
@@ -231,6 +233,30 @@ class _Parser:
             hint = hint if func in ("factor", "as.factor") else ""
             raise self.fail(f"{func}(): {error}{hint}") from None
         return Call(func, tuple(args), tuple(named.items()))
+
+    def holds_bar(self) -> bool:
+        """Whether the parenthesis that opens here has a bar outside inner ones: ``cs(x, df = 3)`` makes a spline."""
+        depth = 0
+        for token in self.tokens[self.at :]:
+            if token.kind == "op":
+                depth += {"(": 1, ")": -1}.get(token.text, 0)
+                if depth == 1 and token.text in ("|", "||"):
+                    return True
+            if not depth:
+                break
+        return False
+
+    def structured(self, kind: str) -> Node:
+        """Read a random term with a covariance structure: ``cs(0 + f | g, hom = TRUE)``."""
+        start = self.tokens[self.at - 1].start
+        self.at += 1
+        inner = [self.expression(0)]
+        named: dict[str, Node] = {}
+        while self.token.text == ",":
+            self.at += 1
+            self.argument(kind, inner, named)
+        self.close(start)
+        return Call(kind, tuple(inner), tuple(named.items()))
 
     def argument(self, func: str, args: list[Node], named: dict[str, Node]) -> None:
         following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]

@@ -16,12 +16,19 @@ OWN_CONTRASTS = "a matrix of your own is given beside the formula, as contrasts=
 ORDER = "for the order of the categories make the column a pandas.Categorical(..., categories=[...])"
 RELEVEL = "for another first one write relevel(f, ref='b')"
 
-_COVARIANCE = "covariances other than (x | g) and (x || g) are not here; use glmmTMB or nlme"
+# random terms with a covariance structure, and whether they have one standard deviation unless the formula says so
+STRUCTURES: dict[str, bool | None] = {"us": None, "diag": False, "cs": False, "ar1": True}
+_COVARIANCE = "the structures of random terms are us, diag, cs and ar1; for others use glmmTMB or nlme"
+_TERM = "a random term with a structure stands by itself, as in y ~ x + {}(0 + f | g)"
 _POWER = "for a power write I(x^2)"
 _TREATMENT = "for another base level write relevel(f, ref='b'); other contrasts are C(f, contr.sum) and the like"
 # functions of other packages, and what does the same
 ELSEWHERE = {
-    **dict.fromkeys(("ar1", "diag", "us", "ou", "mat", "gau", "homcs", "toep", "rr", "corAR1"), _COVARIANCE),
+    **{name: _TERM.format(name) for name in STRUCTURES},
+    **dict.fromkeys(("ou", "mat", "gau", "exp_", "toep", "toeph", "csh", "ar1h", "ante1", "un", "rr"), _COVARIANCE),
+    **{name: f"write {own}(..., hom = TRUE)" for name, own in (("homdiag", "diag"), ("homcs", "cs"))},
+    **dict.fromkeys(("hetar1",), "write ar1(..., hom = FALSE)"),
+    **dict.fromkeys(("corAR1", "corCompSymm", "pdDiag", "pdCompSymm", "pdSymm"), _COVARIANCE),
     **dict.fromkeys(("Treatment", "Sum", "contr.treatment", "contr.sum", "contr.helmert", "contr.poly"), _TREATMENT),
     "ns": "for natural splines write cr(x, df=k, constraints='center'), which spans the curves of ns(x, df=k)",
     **dict.fromkeys(("s", "te", "t2"), "write bs(x, df=k) or cr(x, df=k); penalised smooths need gamm4 or mgcv"),

@@ -13,7 +13,15 @@ from ..kernels.inference import Solution, solve
 from ..kernels.lbfgs import LBFGS, lbfgs
 from ..kernels.newton import PROFILED, Newton, Optimum, newton
 from ..kernels.problem import Problem
-from ..kernels.restarts import STARTS, chosen, ill_conditioned, is_better, next_start, try_again
+from ..kernels.restarts import (
+    STARTS,
+    chosen,
+    ill_conditioned,
+    is_better,
+    next_start,
+    try_again,
+)
+from ..kernels.structured.parameters import ParameterMap
 from ..kernels.theta import reversed_theta
 from .batch import Batch, mapped, run
 from .shapes import host_leaf
@@ -51,7 +59,12 @@ def _fit_once(
     return run(lbfgs, batch, theta, limit, some=some, options=optimizer, criterion=criterion)
 
 
-def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED) -> Optimum:
+def fit(
+    batch: Batch,
+    optimizer: LBFGS | Newton,
+    criterion: Criterion = PROFILED,
+    parameters: ParameterMap | None = None,
+) -> Optimum:
     """Optimise every data set; run those that failed, and those on the boundary, again from other starts.
 
     Parameters
@@ -59,25 +72,33 @@ def fit(batch: Batch, optimizer: LBFGS | Newton, criterion: Criterion = PROFILED
     batch : Batch
     optimizer : LBFGS or Newton
     criterion : Criterion, default the profiled deviance
+    parameters : ParameterMap, optional
+        What the criterion takes, theta unless given.
 
     Returns
     -------
     Optimum
         On the host, with a leading axis of data sets.
     """
-    theta_map = batch.structure.theta_map
+    searched = batch.structure.theta_map if parameters is None else parameters
     # NaN asks for the start of the criterion for each data set
-    best = _fit_once(batch, np.full((batch.n_sets, theta_map.n_theta), np.nan), optimizer, criterion)
-    best = _by_reversed_columns(batch, best, criterion)
+    best = _fit_once(batch, np.full((batch.n_sets, searched.n_theta), np.nan), optimizer, criterion)
+    if parameters is None:
+        best = _by_reversed_columns(batch, best, criterion)
+    else:
+        every = np.arange(batch.n_sets)
+        for start in parameters.more_starts():
+            other = _fit_once(batch, np.tile(start, (batch.n_sets, 1)), Newton(), criterion)
+            best = take_better(best, every, other)
     for tries in range(1, len(STARTS) + 1):
-        which = np.flatnonzero(try_again(best, tries, theta_map))
+        which = np.flatnonzero(try_again(best, tries, searched))
         if len(which):
             which = which[np.isfinite(np.asarray(batch.problem.products.ww)[which]).all(axis=(1, 2))]
         if not len(which):
             break
         part = _rows(best, which)
         eigen = np.linalg.eigh(np.nan_to_num(part.hess))
-        start = next_start(part, np.full(len(which), tries), eigen, theta_map)
+        start = next_start(part, np.full(len(which), tries), eigen, searched)
         other = _fit_once(batch.take(which), start, Newton(), criterion, some=True)
         best = take_better(best, which, other)
     return best

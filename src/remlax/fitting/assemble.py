@@ -342,7 +342,8 @@ def random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tu
     units = []
     for f in range(len(layout.factors)):
         own_terms = [t for t, term in enumerate(layout.terms) if term.factor == f]
-        columns, unit = random_units([given[t] for t in own_terms], [squares[t] for t in own_terms])
+        structures = [layout.terms[t].structure for t in own_terms]
+        columns, unit = random_units([given[t] for t in own_terms], [squares[t] for t in own_terms], structures)
         units.append(unit)
         for t, matrix in zip(own_terms, columns, strict=True):
             given[t] = matrix

@@ -95,6 +95,8 @@ def check_levels(rows: ModelRows) -> None:
 def check_groups(rows: ModelRows) -> None:
     """Refuse factors with one level, one level per row, and more random effects than rows, as lme4 does.
 
+    Terms with a covariance structure have few parameters, and may have more effects than there are rows.
+
     Raises
     ------
     DesignError
@@ -110,9 +112,9 @@ def check_groups(rows: ModelRows) -> None:
                     f"the grouping factor {factor.label!r} has {levels} levels for {n} rows{where}: with one row per "
                     "level its variance cannot be told from the residual variance"
                 )
-        for term in rows.terms:
+        for term, structure in zip(rows.terms, (term.structure for term in rows.formula.random), strict=True):
             effects = len(term.names) * present[term.factor]
-            if effects >= n and rows.weights is None:
+            if effects >= n and rows.weights is None and structure is None:
                 raise DesignError(
                     f"the term ({' + '.join(term.names)} | {term.group}) has {effects} random effects for {n} rows"
                     f"{where}: its variances cannot be told from the residual variance; use fewer columns in the term"

@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 
 from ..engine.pairs import find_cells
+from ..kernels.structured.parameters import ParameterMap
 from ..kernels.theta import ThetaMap
 from .assemble import Assembled, z_columns
 from .redundancy import Redundancies, Redundancy
@@ -19,6 +20,8 @@ TIED, SUSPICIOUS = 1e-10, 1e-6
 # pivot of columns of unit length: below the first they are combinations of each other, below the second cross-products
 # have lost too many digits
 COLLINEAR, ILL_CONDITIONED = 1e-12, 1e-4
+# angle of a correlation that is at no limit
+INSIDE = 0.3
 # rounding error of a null vector, in units of that of a number over the least other eigenvalue
 ROUNDING = 1e4 * np.finfo(float).eps
 Products = dict[tuple[int, int], np.ndarray]
@@ -46,8 +49,9 @@ def _suspects(model: Assembled, which: np.ndarray, *, stacked: bool) -> np.ndarr
     """Data sets whose rows have to be read."""
     rows, structure = model.rows, model.layout.structure
     effects = sum(len(term.names) * rows.factors[term.factor].n_levels for term in rows.terms)
-    # without weights, more effects than rows are refused for each term
-    if rows.weights is not None and effects >= min(map(rows.n_rows, which)):
+    # without weights, more effects than rows are refused for each term that has no structure
+    unchecked = rows.weights is not None or model.layout.parameters is not None
+    if unchecked and effects >= min(map(rows.n_rows, which)):
         return which
     if structure.q == (1,):
         return which[:0]
@@ -183,10 +187,33 @@ def _redundancy(model: Assembled, k: int, *, has_sigma: bool) -> Redundancy | No
         model.layout.structure.theta_map, products, [(z.T @ z)[None] for z in columns], np.array([float(n)])
     )
     used = len(scale[0]) - (not has_sigma)
-    size, vectors = np.linalg.eigh((gram[0] / (scale[0][:, None] * scale[0]))[:used, :used])
+    unit = gram[0] / (scale[0][:, None] * scale[0])
+    if model.layout.parameters is not None:
+        within = _structured_directions(model, model.layout.parameters, root / scale[0])
+        size, vectors = np.linalg.eigh(within.T @ unit @ within)
+        vectors = within @ vectors
+    else:
+        size, vectors = np.linalg.eigh(unit[:used, :used])
     lost = int(np.count_nonzero(size < TIED))
     null = np.concatenate([vectors[:, :lost], np.zeros((len(scale[0]) - used, lost))])
     return Redundancy(root / scale[0], null, lost, ROUNDING / size[lost]) if lost else None
+
+
+def _structured_directions(model: Assembled, parameters: ParameterMap, root: np.ndarray) -> np.ndarray:
+    """Orthonormal basis (d + 1, m) of where phi can go from a place inside, in coordinates that phi is root times of.
+
+    A term with a covariance structure has fewer parameters than covariances. Whether they are determined is the same in
+    almost all places.
+    """
+    d, m = len(root) - 1, parameters.n_theta
+    inside = np.where(parameters.diagonal, np.linspace(1.0, 1.5, m), INSIDE)
+    ways = np.zeros((d + 1, m + 1))
+    ways[:d, :m], ways[d, m] = parameters.covariance_slopes(inside), 1.0
+    for term in model.layout.terms:
+        units = model.units[term.factor].outside[term.columns, term.columns]
+        ways[term.theta] = congruence(units) @ ways[term.theta]
+    ways = np.linalg.solve(root, ways)
+    return np.asarray(np.linalg.qr(ways / np.linalg.norm(ways, axis=0))[0])
 
 
 def _orthonormal(model: Assembled, k: int) -> tuple[list[np.ndarray], np.ndarray]:

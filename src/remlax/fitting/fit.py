@@ -21,6 +21,7 @@ from ..kernels.inference import (
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, NOT_FINITE, STATUS_TEXT, Newton, Optimum
 from ..kernels.restarts import on_boundary
+from ..kernels.structured.criterion import StructuredCriterion, StructuredInformation, structured_information
 from ..kernels.theta import ThetaMap, canonical_theta
 from .assemble import Assembled, z_columns
 from .find_redundancy import find_redundancies
@@ -133,7 +134,7 @@ class Fitted:
 
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
-        return len(self.model.keep) + self.theta_map.n_theta + 1 - self.redundancies.n_lost(k)
+        return len(self.model.keep) + self.model.layout.n_parameters + 1 - self.redundancies.n_lost(k)
 
     def sample_size(self, k: int) -> int:
         """Size n of one data set in Schwarz's criterion: its rows, as in lme4."""
@@ -158,6 +159,8 @@ class Fitted:
 
     def boundary(self, k: int) -> str:
         """What a singular fit has on the boundary of the parameters, in words."""
+        if self.model.layout.parameters is not None:
+            return "a variance is estimated as 0 or a correlation is at its limit"
         return "a variance is estimated as 0 or a correlation as +-1"
 
     @property
@@ -220,6 +223,18 @@ class Fitted:
         d_cov = np.asarray(found.d_cov)[:, :p, :p] * self.model.y_scale[:, None, None, None] ** 2
         return found._replace(d_cov=host_leaf(np.einsum("kia,kabt,kjb->kijt", inverse, d_cov, inverse)))
 
+    @property
+    def psi(self) -> np.ndarray:
+        """What theta inside is a function of, (K, d), where a term has a covariance structure."""
+        parameters = self.model.layout.parameters
+        assert parameters is not None  # else there is nothing but theta
+        return parameters.canonical(np.asarray(self.opt.theta))
+
+    @cached_property
+    def structured_information(self) -> StructuredInformation:
+        """Information about (psi inside, log sigma), where a term has a covariance structure."""
+        return run(structured_information, self.model.batch, self.psi, parameters=self.model.layout.parameters)
+
     def modes(self, term: int) -> Modes:
         """Conditional modes of one term."""
         layout = self.model.layout.terms[term]
@@ -246,8 +261,12 @@ def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     else:
         run_later(solve, model.batch.with_reml(True), theta)
         run_later(variance_information, model.batch, theta)
-    opt = fit(model.batch, optimizer)
-    return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
+    parameters = model.layout.parameters
+    if parameters is None:
+        opt = fit(model.batch, optimizer)
+        return solve_at(model, optimizer, opt, canonical_theta(np.asarray(opt.theta), theta_map))
+    opt = fit(model.batch, optimizer, StructuredCriterion(parameters), parameters)
+    return solve_at(model, optimizer, opt, parameters.theta(parameters.canonical(np.asarray(opt.theta))))
 
 
 def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: np.ndarray) -> Fitted:
@@ -262,7 +281,7 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: n
     beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
     unscaled = np.asarray(solution.unscaled_cov)[:, :p, :p]
     vcov = np.einsum("kia,kab,kjb->kij", model.inverse, unscaled, model.inverse) * sigma[:, None, None] ** 2
-    degenerate = too_few_digits(solution) | falls_without_end(model, opt)
+    degenerate = too_few_digits(solution) | falls_without_end(model, inner, np.asarray(opt.value))
     status = np.where(degenerate, NO_RESIDUAL, np.asarray(opt.status))
     status = np.where(np.isfinite(np.asarray(solution.value)) & np.isfinite(sigma), status, NOT_FINITE)
     return Fitted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..errors import ModelSizeError
 from ..kernels.cross_products import Table, nested_tables
 from ..kernels.dense import CrossedStructure
 from ..kernels.problem import Structure
+from ..kernels.structured.parameters import CovarianceStructure, ParameterMap
 from ..kernels.theta import ThetaMap
 from .memory import available_bytes, human_bytes
 
@@ -41,6 +42,8 @@ class TermLayout:
         Its entries of theta.
     source : int
         Position in the formula.
+    structure : CovarianceStructure, optional
+        Form of the covariance matrix; any unless given.
     """
 
     group: str
@@ -49,11 +52,44 @@ class TermLayout:
     start: int
     theta: slice
     source: int
+    structure: CovarianceStructure | None = None
 
     @property
     def q(self) -> int:
         """Number of columns."""
         return len(self.names)
+
+    @property
+    def n_sds(self) -> int:
+        """Number of SDs among its parameters."""
+        return self.q if self.structure is None else self.structure.n_sds(self.q)
+
+    @property
+    def parameters(self) -> list[tuple[int, int]]:
+        """Columns of the SDs and then of the correlations that are its parameters.
+
+        An SD stands for all where they are equal, and the correlation of the first two columns for all of a structure.
+        """
+        pairs = list(combinations(range(self.q), 2))
+        if self.structure is not None:
+            pairs = pairs[: self.structure.has_correlation]
+        return [(a, a) for a in range(self.n_sds)] + pairs
+
+    @property
+    def correlated(self) -> list[tuple[int, int]]:
+        """Columns of all correlations that need not be zero."""
+        none = self.structure is not None and not self.structure.has_correlation
+        return [] if none else list(combinations(range(self.q), 2))
+
+    def parameter_names(self, a: int, b: int, kinds: tuple[str, str] = ("sd", "cor")) -> tuple[str, ...]:
+        """Columns that a parameter is named by, or its structure where it is one of all columns."""
+        if self.structure is not None and (self.structure.hom or kinds[a != b] == "cor"):
+            return (self.structure.kind,)
+        return (self.names[a],) if a == b else (self.names[a], self.names[b])
+
+    def label(self, a: int, b: int, kinds: tuple[str, str] = ("sd", "cor")) -> str:
+        """Name of a parameter as broom.mixed writes it: sd__x, cor__x.z; of a structure sd__cs, cor__ar1."""
+        return f"{kinds[a != b]}__{'.'.join(self.parameter_names(a, b, kinds))}"
 
     @property
     def columns(self) -> slice:
@@ -88,6 +124,20 @@ class Layout:
     tables: tuple[Table, ...]
     table_codes: tuple[np.ndarray, ...]
     index: Index
+
+    @property
+    def parameters(self) -> ParameterMap | None:
+        """What theta is a function of, where a term has a covariance structure."""
+        structures = tuple(term.structure for term in self.terms)
+        if all(structure is None for structure in structures):
+            return None
+        return ParameterMap(self.structure.theta_map, structures, tuple(term.q for term in self.terms))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters that the covariance matrices of the random effects have, relative to sigma^2."""
+        parameters = self.parameters
+        return (self.structure.theta_map if parameters is None else parameters).n_theta
 
 
 def lme4_order(levels: list[int]) -> list[int]:
@@ -149,7 +199,9 @@ def _layout_terms(rows: ModelRows, order: list[int]) -> tuple[TermLayout, ...]:
         term = rows.terms[source]
         q, factor = len(term.names), inside[term.factor]
         size = q * (q + 1) // 2
-        out.append(TermLayout(term.group, term.names, factor, filled[factor], slice(theta, theta + size), source))
+        structure = rows.formula.random[source].structure if q > 1 else None  # of one column there is but one
+        place = slice(theta, theta + size)
+        out.append(TermLayout(term.group, term.names, factor, filled[factor], place, source, structure))
         filled[factor] += q
         theta += size
     return tuple(out)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -68,8 +67,8 @@ def parameter_places(layout: Layout) -> list[tuple[int, int, int, tuple[int, ...
     out = list[tuple[int, int, int, tuple[int, ...]]]()
     for t, term in enumerate(layout.terms):
         at = entry_places(term)
-        out += [(t, a, a, (int(at[a, a]),)) for a in range(term.q)]
-        out += [(t, a, b, (int(at[a, a]), int(at[b, b]), int(at[a, b]))) for a, b in combinations(range(term.q), 2)]
+        for a, b in term.parameters:
+            out.append((t, a, b, (int(at[a, a]),) if a == b else (int(at[a, a]), int(at[b, b]), int(at[a, b]))))
     return out
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..engine.fit import solve_batch
 from ..kernels.inference import LEAST_INFORMATION, LEAST_VARIANCE, Solution
-from ..kernels.newton import Optimum
 from .assemble import Assembled
 
 # theta, for columns of Z of unit root mean square, that stands for infinity
@@ -22,7 +21,7 @@ def too_few_digits(solution: Solution) -> np.ndarray:
     return np.asarray((np.asarray(solution.sigma) ** 2 < LEAST_VARIANCE) | (largest > 1 / LEAST_INFORMATION))
 
 
-def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
+def falls_without_end(model: Assembled, theta: np.ndarray, lowest: np.ndarray) -> np.ndarray:
     """Find data sets whose criterion is lower towards infinite theta than at the optimum found, boolean (K,).
 
     Only where fixed and random effects together are as many as the rows can they explain every response exactly. Then
@@ -31,9 +30,9 @@ def falls_without_end(model: Assembled, opt: Optimum) -> np.ndarray:
     out = np.zeros(model.rows.n_sets, bool)
     if not _may_explain_all(model):
         return out
-    for far in _far_away(model, np.asarray(opt.theta)):
+    for far in _far_away(model, theta):
         value = np.asarray(solve_batch(model.batch, far).value)
-        out |= np.isfinite(value) & (value < opt.value - 1e-6)
+        out |= np.isfinite(value) & (value < lowest - 1e-6)
     return out
 
 
@@ -45,6 +44,8 @@ def _may_explain_all(model: Assembled) -> bool:
 
 def _far_away(model: Assembled, theta: np.ndarray) -> Iterator[np.ndarray]:
     """Move the SDs of each term far out, alone and with those of the other terms at some ratios."""
+    if model.layout.parameters is not None:  # a structure need not let several rows of a level be alike
+        yield theta * (FAR / np.maximum(np.abs(theta).max(axis=1, keepdims=True), 1.0))
     diagonal = model.layout.structure.theta_map.diagonal
     for term in model.layout.terms:
         own = np.zeros(len(diagonal), bool)

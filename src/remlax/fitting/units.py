@@ -15,6 +15,7 @@ import scipy
 
 from ..data.checks import sum_of_squares
 from ..design.rows import RowMatrix
+from ..kernels.structured.parameters import CovarianceStructure
 
 # a column whose mean is more than this many SDs from zero is centred
 FAR = 10.0
@@ -68,8 +69,10 @@ class Units:
         return v if self.turn is None else np.asarray(self.turn @ v @ self.turn.T)
 
 
-def random_units(terms: Sequence[RowMatrix], squares: Sequence[np.ndarray]) -> tuple[list[RowMatrix], Units]:
-    """Centre and scale the columns of one grouping factor.
+def random_units(
+    terms: Sequence[RowMatrix], squares: Sequence[np.ndarray], structures: Sequence[CovarianceStructure | None]
+) -> tuple[list[RowMatrix], Units]:
+    """Centre and scale the columns of one grouping factor, so that covariance structures stay what they are.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def random_units(terms: Sequence[RowMatrix], squares: Sequence[np.ndarray]) -> t
         Columns of its terms.
     squares : sequence of ndarray (q,)
         Their mean squares.
+    structures : sequence of CovarianceStructure or None
+        Columns of a term that has one are not centred, and have one scale where they have one SD.
 
     Returns
     -------
@@ -84,12 +89,21 @@ def random_units(terms: Sequence[RowMatrix], squares: Sequence[np.ndarray]) -> t
         Columns of its terms inside, not yet divided by the scale.
     units : Units
     """
-    turns = [_turn(matrix, square) for matrix, square in zip(terms, squares, strict=True)]
+    free = [structure is None for structure in structures]
+    turns = [_turn(matrix, square) if own else None for matrix, square, own in zip(terms, squares, free, strict=True)]
+    one_sd = [structure is not None and structure.hom for structure in structures]
+    squares = [
+        np.full_like(square, square.mean()) if own else square for square, own in zip(squares, one_sd, strict=True)
+    ]
     if all(turn is None for turn in turns):
         return list(terms), Units(np.sqrt(np.concatenate(squares)))
     columns = [matrix if turn is None else turned(matrix, turn) for matrix, turn in zip(terms, turns, strict=True)]
     blocks = [np.eye(len(square)) if turn is None else turn for turn, square in zip(turns, squares, strict=True)]
-    scale = np.sqrt(np.concatenate([mean_squares(matrix) for matrix in columns]))
+    sizes = [
+        square if turn is None else mean_squares(matrix)
+        for matrix, square, turn in zip(columns, squares, turns, strict=True)
+    ]
+    scale = np.sqrt(np.concatenate(sizes))
     return columns, Units(scale, scipy.linalg.block_diag(*blocks))
 
 

@@ -25,10 +25,9 @@ def add_unseen(model: Assembled, each: list[Redundancy | None]) -> list[Redundan
     """
     if not model.layout.structure.reml:
         return each
-    d = model.layout.structure.theta_map.n_theta
     spare = np.diff(model.rows.offsets) - len(model.keep)
     # V, as REML sees it, has fewer entries than there are variances and covariances
-    too_few = spare * (spare + 1) // 2 < d + 1
+    too_few = spare * (spare + 1) // 2 < model.layout.n_parameters + 1
     unseen = _in_fixed_part(model) | too_few[:, None]
     if not unseen.any():
         return each

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.batch import run
+from ..engine.shapes import host_leaf
 from ..errors import DataError, ModelSizeError
 from ..fitting.memory import available_bytes, human_bytes
 from ..fitting.redundancy import Redundancy
 from ..fitting.selection import Selection
 from ..kernels.inference import KenwardRogerParts, kenward_roger_parts
 from ..kernels.problem import Structure
+from ..kernels.structured.parameters import ParameterMap
 from .satterthwaite import matched_df, scaled_pinv
 
 
@@ -78,6 +80,9 @@ def adjust(fits: Selection) -> Adjustment:
     check_defined(model.layout.structure)
     parts = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
     each = [fits.fitted.redundancies.each[k] for k in fits.which]
+    if model.layout.parameters is not None:
+        seen = parts._replace(information=host_leaf(_seen(each, np.asarray(parts.information))))
+        parts, each = _along(seen, fits, model.layout.parameters), [None] * len(each)
     return adjustment_of(parts, model.inverse[fits.index], fits.sigma, each)
 
 
@@ -122,6 +127,22 @@ def _seen(redundancies: Sequence[Redundancy | None], information: np.ndarray) ->
             # the residual variance, the last entry, comes first here
             seen[i, (entry + 1) % seen.shape[1]] = False
     return information * seen[:, :, None] * seen[:, None, :]
+
+
+def _along(parts: KenwardRogerParts, fits: Selection, parameters: ParameterMap) -> KenwardRogerParts:
+    """Pieces in the directions of the parameters, where V is no linear function of them.
+
+    What their second derivatives would add is left out: the adjustment is then the same whatever the parameters are.
+    """
+    ways = np.stack([parameters.covariance_slopes(psi) for psi in fits.fitted.psi[fits.index]])
+    with_scale = np.pad(ways, ((0, 0), (1, 0), (1, 0)))
+    with_scale[:, 0, 0] = 1.0
+    moved, second = np.asarray(parts.moved), np.asarray(parts.second)
+    return parts._replace(
+        moved=host_leaf(np.einsum("kra,krij->kaij", with_scale, moved)),
+        information=host_leaf(with_scale.swapaxes(1, 2) @ np.asarray(parts.information) @ with_scale),
+        second=host_leaf(np.einsum("kra,ksb,krsij->kabij", ways, ways, second, optimize=True)),
+    )
 
 
 def contrast_df(adjustment: Adjustment, contrasts: np.ndarray) -> np.ndarray:
@@ -184,7 +205,9 @@ def boundary_covariance(large: Selection, small: Selection) -> np.ndarray | None
             added.append(term.theta.start + 1)  # behind the scale of V
         else:
             return None
-    if kept or small.singular or needed_bytes(large.model.layout.structure) > available_bytes():
+    structured = large.model.layout.parameters or small.model.layout.parameters
+    needed = needed_bytes(large.model.layout.structure)
+    if structured is not None or kept or small.singular or needed > available_bytes():
         return None
     model = large.model
     parts = run(kenward_roger_parts, model.batch.take(large.index), model.inner_theta(theta))

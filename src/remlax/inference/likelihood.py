@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from ..engine.batch import run
-from ..errors import FitError
+from ..errors import DataError, FitError
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.glmm import GlmmFitted
 from ..fitting.mmrm.fit import MmrmFitted
@@ -36,6 +36,12 @@ class Common:
     sigma: float
 
 
+NO_STRUCTURES = (
+    "D3 and D4 need common covariance matrices of all imputations, which are not available for random terms with a "
+    "covariance structure: use method='D1' for coefficients, or method='D2' with use='likelihood'"
+)
+
+
 def maximum_likelihood(fits: Selection) -> Fitted:
     """Fit some data sets of a batch by maximum likelihood; fits that were made so are taken as they are.
 
@@ -56,6 +62,8 @@ def maximum_likelihood(fits: Selection) -> Fitted:
 
 def mean_parameters(fits: Fitted) -> Common:
     """Means over the data sets of coefficients, covariance matrices of the terms and sigma^2, as mitml takes them."""
+    if fits.model.layout.parameters is not None:
+        raise DataError(NO_STRUCTURES)
     sigma = float(np.sqrt(np.mean(fits.sigma**2)))
     theta = np.zeros(fits.theta.shape[1])
     for t, term in enumerate(fits.model.layout.terms):

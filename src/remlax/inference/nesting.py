@@ -168,18 +168,37 @@ def _check_random(large: Selection, small: Selection) -> None:
     for term in small.model.layout.terms:
         within = [t for t in large.model.layout.terms if t.group == term.group]
         if not any(_term_within(small, term, large, t) for t in within):
-            text = f"({' + '.join(term.names)} | {term.group})"
+            text = small.rows.formula.random[term.source].text if term.structure is not None else _named(term)
             raise DataError(
                 f"the models are not nested: the random term {text} of the smaller one ({small.formula}) is not within "
                 f"one of the larger one ({large.formula})"
             )
 
 
+def _named(term: TermLayout) -> str:
+    return f"({' + '.join(term.names)} | {term.group})"
+
+
 def _term_within(small: Selection, term: TermLayout, large: Selection, larger: TermLayout) -> bool:
+    if term.structure is not None or larger.structure is not None:
+        return _structure_within(term, larger)
     if set(larger.names).issuperset(term.names):
         return True
     pairs = zip(small.which, large.which, strict=True)
     return all(_in_span(_term_columns(small, term, j), _term_columns(large, larger, k)).all() for j, k in pairs)
+
+
+def _structure_within(term: TermLayout, larger: TermLayout) -> bool:
+    """Tell whether a term is a special case of another, one of which has a covariance structure."""
+    own, wide = term.structure, larger.structure
+    if wide is None:
+        return set(larger.names).issuperset(term.names)
+    if own is None:  # any covariance; of one column there is but one
+        return term.q == 1 and term.names[0] in larger.names and not wide.hom
+    if (wide.hom and not own.hom) or own.kind not in ("diag", wide.kind):
+        return False
+    same = larger.names == term.names
+    return same or (not wide.hom and not own.hom and own.kind == "diag" and set(larger.names).issuperset(term.names))
 
 
 def _term_columns(model: Selection, term: TermLayout, k: int) -> np.ndarray:

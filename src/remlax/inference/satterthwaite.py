@@ -9,6 +9,7 @@ from ..fitting.redundancy import Redundancy
 from ..fitting.selection import Selection
 from ..kernels.estimates import EIGEN_TOL
 from ..kernels.restarts import BOUNDARY
+from ..kernels.structured.parameters import ParameterMap
 
 # length of what a direction without units has outside of those that theta can go
 WITHIN = 1e-6
@@ -37,6 +38,8 @@ def variance_covariance(fits: Selection) -> np.ndarray:
     the pseudo-inverse. Directions that the design leaves undetermined are left out as well: what they change has no
     variance.
     """
+    if fits.model.layout.parameters is not None:
+        return _structured_covariance(fits, fits.model.layout.parameters)
     hess = np.asarray(fits.fitted.information.hess)[fits.index]
     out = 2 * scaled_pinv(hess)
     for i, k in enumerate(fits.index):
@@ -45,6 +48,16 @@ def variance_covariance(fits: Selection) -> np.ndarray:
             basis = _determined_basis(fits.one(k), of_terms)
             out[i] = 2 * basis @ scaled_pinv((basis.T @ hess[i] @ basis)[None])[0] @ basis.T
     return out
+
+
+def _structured_covariance(fits: Selection, parameters: ParameterMap) -> np.ndarray:
+    """Asymptotic covariance where theta is a function of psi, of lower rank; SDs that end at zero have none there."""
+    found = fits.fitted.structured_information
+    hess, jacobian = (np.asarray(part)[fits.index] for part in (found.hess, found.jacobian))
+    psi = fits.fitted.psi[fits.index]
+    free = np.pad((psi >= BOUNDARY) | np.isinf(parameters.lower), ((0, 0), (0, 1)), constant_values=True)
+    covariance = 2 * scaled_pinv(hess * free[:, :, None] * free[:, None, :])
+    return np.asarray(jacobian @ covariance @ jacobian.swapaxes(1, 2))
 
 
 def _determined_basis(fit: Selection, redundancy: Redundancy) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -69,12 +68,9 @@ def variance_parameters(fits: Selection) -> VarianceParameters:
     columns: list[tuple[np.ndarray, ...]] = []
     for t, term in enumerate(fits.model.layout.terms):
         own = _Term.of(fits, t)
-        for a in range(term.q):
-            pairs.append((t, a, a))
-            columns.append(_sd(own, a, sigma, width))
-        for a, b in combinations(range(term.q), 2):
+        for a, b in term.parameters:
             pairs.append((t, a, b))
-            columns.append(_correlation(own, a, b, sigma, width))
+            columns.append(_sd(own, a, sigma, width) if a == b else _correlation(own, a, b, sigma, width))
     if fits.fitted.has_sigma:
         pairs.append((-1, 0, 0))
         columns.append(_residual(sigma, n, width))
@@ -95,7 +91,7 @@ class _Term:
 
     outside (q, q); effects (K, q, q): outside @ Lambda, whose rows are as long as the relative SDs; norm (K, q); unit
     (K, q): lengths for columns of unit root mean square; rho (K, q, q): correlations of the effects inside; theta, row,
-    col (q (q + 1) / 2,): where the entries of Lambda stand.
+    col (q (q + 1) / 2,): where the entries of Lambda stand; least: lower limit of the correlations.
     """
 
     outside: np.ndarray
@@ -106,6 +102,7 @@ class _Term:
     theta: np.ndarray
     row: np.ndarray
     col: np.ndarray
+    least: float = -1.0  # lower limit of the correlations
 
     @classmethod
     def of(cls, fits: Selection, t: int) -> _Term:
@@ -118,7 +115,8 @@ class _Term:
         rho = np.clip((lam @ lam.swapaxes(1, 2)) / np.where(both == 0, 1.0, both), -1.0, 1.0)
         col, row = np.triu_indices(term.q)
         theta = np.arange(fits.fitted.theta.shape[1])[term.theta]
-        return cls(outside, effects, norm, norm / np.linalg.norm(outside, axis=1), rho, theta, row, col)
+        least = -1.0 if term.structure is None else term.structure.least(term.q)
+        return cls(outside, effects, norm, norm / np.linalg.norm(outside, axis=1), rho, theta, row, col, least)
 
     def moved(self, a: int, direction: np.ndarray) -> np.ndarray:
         """Derivative (K, entries) of the inner product of effect a with a fixed direction (K, q)."""
@@ -143,6 +141,7 @@ def _correlation(term: _Term, a: int, b: int, sigma: np.ndarray, width: int) -> 
     """One correlation: values, covariance, boundary, derivatives of atanh and of the covariance."""
     zero = (term.unit[:, (a, b)] < BOUNDARY).any(axis=1)
     edge = zero | (np.sqrt(1 - term.rho[:, a, b] ** 2) < RHO_TOL)
+    edge |= term.rho[:, a, b] - term.least < RHO_TOL**2
     one, other = (term.effects[:, j] / np.where(zero, 1.0, term.norm[:, j])[:, None] for j in (a, b))
     rho = np.clip(np.einsum("kj,kj->k", one, other), -1.0, 1.0)
     # 1 - rho^2 from what is left of one without the other costs no digits near +-1

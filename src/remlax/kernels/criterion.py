@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +39,16 @@ class Criterion(Hashable, Protocol):
 
     def derivatives(self, at: Array, problem: Problem[Any, Any]) -> Derivatives:
         """Value, gradient and Hessian."""
+        ...
+
+
+@runtime_checkable
+class BoundedCriterion(Protocol):
+    """A criterion of parameters that end somewhere."""
+
+    @property
+    def lower(self) -> tuple[float, ...]:
+        """Least value of every parameter, minus infinity where it has none, (d,)."""
         ...
 
 

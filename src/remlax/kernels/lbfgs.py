@@ -15,7 +15,7 @@ from jax import Array
 from ..errors import others_quiet
 from ..shapes import Float, Int
 from .criterion import Criterion, Derivatives
-from .newton import NOISE, PROFILED, NewtonState, Optimum, back_substituted, minimise, modified_factor
+from .newton import NOISE, PROFILED, NewtonState, Optimum, back_substituted, lower_limits, minimise, modified_factor
 from .problem import Problem
 
 HISTORY = 5
@@ -93,7 +93,7 @@ def lbfgs(
         return run_jaxopt(s, first, lambda t: criterion.value_and_grad(t, problem), options)
 
     start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
-    return minimise(start, evaluate, max_iter, leap)[0]
+    return minimise(start, evaluate, max_iter, leap, lower=lower_limits(criterion))[0]
 
 
 def run_jaxopt(

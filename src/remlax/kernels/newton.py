@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..shapes import Bool, Float, Int
-from .criterion import Criterion, Derivatives, ProfiledDeviance
+from .criterion import BoundedCriterion, Criterion, Derivatives, ProfiledDeviance
 from .problem import Problem
 
 CONVERGED, MAX_ITER, NOT_FINITE, SADDLE, NO_RESIDUAL, NO_MAXIMUM = 0, 1, 2, 3, 4, 5
@@ -213,7 +213,13 @@ def newton(
     def evaluate(t: Array, carry: Any) -> tuple[Derivatives, Any]:
         return criterion.derivatives(t, problem), carry
 
-    return minimise(jnp.where(jnp.isnan(theta), criterion.start(problem), theta), evaluate, max_iter)[0]
+    start = jnp.where(jnp.isnan(theta), criterion.start(problem), theta)
+    return minimise(start, evaluate, max_iter, lower=lower_limits(criterion))[0]
+
+
+def lower_limits(criterion: Criterion) -> tuple[float, ...] | None:
+    """Least values of the parameters of a criterion that has some."""
+    return criterion.lower if isinstance(criterion, BoundedCriterion) else None
 
 
 def minimise(
@@ -224,6 +230,7 @@ def minimise(
     carry: Any = (),
     *,
     look: bool = False,
+    lower: tuple[float, ...] | None = None,
 ) -> tuple[Optimum, Any]:
     """Minimise a smooth function by Newton steps with backtracking, one evaluation per iteration.
 
@@ -241,6 +248,9 @@ def minimise(
         What the first evaluation starts from.
     look : bool, default False
         Evaluate where the last step ends as well, so that everything that is returned is of that point.
+    lower : tuple of float (d,), optional
+        Least values of the parameters. At an optimum those that are there have a gradient that is not negative, and
+        the decrement and the signs of the curvature are those of the others.
 
     Returns
     -------
@@ -250,13 +260,13 @@ def minimise(
     """
 
     def body(s: NewtonState) -> NewtonState:
-        t = s.theta + s.length * s.step
+        t = _inside(s.theta + s.length * s.step, lower)
         found, left = evaluate(t, s.carry)
         finite = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(found.grad)) & jnp.all(jnp.isfinite(found.hess))
         # 1e-4: sufficient decrease; the noise term lets steps at rounding level pass
         wanted = s.value - 1e-4 * s.length * s.decrement + NOISE * jnp.abs(s.value)
         better = finite & (jnp.isinf(s.value) | (found.value <= wanted) | (s.last & (found.value <= s.value + 1e-8)))
-        moved, stayed = _moved(s, t, found, look)._replace(carry=left), _stayed(s, found.value, finite)
+        moved, stayed = _moved(s, t, found, look, lower)._replace(carry=left), _stayed(s, found.value, finite)
         if leap is not None:
             moved = _leapt(moved, jnp.isinf(s.value) & finite, leap)
         new: NewtonState = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
@@ -296,9 +306,31 @@ def _unknown(theta: Array, carry: Any) -> NewtonState:
     )
 
 
-def _moved(s: NewtonState, t: Array, found: Derivatives, look: bool) -> NewtonState:
+def _inside(t: Array, lower: tuple[float, ...] | None) -> Array:
+    """Keep parameters from going below their least values."""
+    return t if lower is None else jnp.maximum(t, jnp.asarray(lower, t.dtype))
+
+
+def _solve_inside(found: Derivatives, t: Array, lower: tuple[float, ...]) -> tuple[Array, Array, Array]:
+    """Do what modified_solve does with the parameters held that are at their least values and would go below them."""
+    at_end = t <= jnp.asarray(lower, t.dtype)
+    held = at_end & (found.grad > 0)
+
+    def solve(held: Array) -> tuple[Array, Array, Array]:
+        scale = jnp.maximum(jnp.max(jnp.abs(jnp.diagonal(found.hess))), 1e-300)
+        hess = jnp.where(held[:, None] | held[None, :], 0.0, found.hess) + jnp.diag(jnp.where(held, scale, 0.0))
+        return modified_solve(hess, jnp.where(held, 0.0, found.grad))
+
+    # a step that is cut off at an end need not lead downwards (Bertsekas 1982, SIAM J. Control Optim. 20:221)
+    return solve(held | at_end & (solve(held)[0] < 0))
+
+
+def _moved(s: NewtonState, t: Array, found: Derivatives, look: bool, lower: tuple[float, ...] | None) -> NewtonState:
     """Accept t, and say where to go from there."""
-    step, decrement, smallest = modified_solve(found.hess, found.grad)
+    if lower is None:
+        step, decrement, smallest = modified_solve(found.hess, found.grad)
+    else:
+        step, decrement, smallest = _solve_inside(found, t, lower)
     # Newton's convergence is quadratic: a decrement is a constant times the square of the one before
     contraction = decrement / jnp.where(s.decrement > 0, s.decrement, jnp.asarray(1e-300, t.dtype))
     foreseen = decrement * contraction**2
@@ -306,7 +338,7 @@ def _moved(s: NewtonState, t: Array, found: Derivatives, look: bool) -> NewtonSt
     unseen = unseen & (not look)
     step = _limit(step, t)
     return NewtonState(
-        theta=jnp.where(unseen, t + step, t),
+        theta=jnp.where(unseen, _inside(t + step, lower), t),
         value=jnp.where(unseen, found.value - decrement / 2, found.value),
         grad=jnp.where(unseen, found.grad * contraction, found.grad),
         hess=found.hess,

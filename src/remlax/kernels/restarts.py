@@ -7,12 +7,12 @@ has a large entry first, and nothing is left to turn.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jax import Array
 
-from ..shapes import Float
+from ..shapes import Bool, Float
 from .newton import CONVERGED, MAX_ITER, SADDLE, Optimum
 from .theta import ThetaMap, Thetas, array_module
 
@@ -22,6 +22,24 @@ BOUNDARY = 1e-4
 NEARLY_ZERO = 0.03
 # multiples of the unit start: near 0, far out, between
 STARTS = (0.05, 10.0, 0.3)
+
+
+class SearchedParameters(Protocol):
+    """What starts need to know of the parameters of a search: theta, or what theta is a function of."""
+
+    @property
+    def n_theta(self) -> int:
+        """Number d of parameters."""
+        ...
+
+    @property
+    def diagonal(self) -> Bool[np.ndarray, " d"]:
+        """Boolean mask of the parameters that end at zero, shape (d,)."""
+        ...
+
+    def start(self) -> Float[np.ndarray, " d"]:
+        """Parameters of Lambda = I."""
+        ...
 
 
 def ill_conditioned(theta: Float[Thetas, "m d"], status: Thetas, theta_map: ThetaMap) -> Thetas:
@@ -34,14 +52,14 @@ def ill_conditioned(theta: Float[Thetas, "m d"], status: Thetas, theta_map: Thet
     return which
 
 
-def on_boundary(theta: Float[Thetas, "m d"], theta_map: ThetaMap) -> Thetas:
+def on_boundary(theta: Float[Thetas, "m d"], theta_map: SearchedParameters) -> Thetas:
     """Data sets (m,) with a diagonal entry of theta that is all but zero."""
     xp = array_module(theta)
     which: Thetas = xp.any(xp.abs(theta[:, np.flatnonzero(theta_map.diagonal)]) < BOUNDARY, axis=1)
     return which
 
 
-def try_again(best: Optimum, tries: Any, theta_map: ThetaMap) -> Any:
+def try_again(best: Optimum, tries: Any, theta_map: SearchedParameters) -> Any:
     """Data sets (m,) that deserve another start: failed ones up to three, those on the boundary one."""
     again = best.status != CONVERGED
     if theta_map.n_theta > 1:
@@ -49,7 +67,7 @@ def try_again(best: Optimum, tries: Any, theta_map: ThetaMap) -> Any:
     return again & (tries <= len(STARTS))
 
 
-def next_start(best: Optimum, tries: Any, eigen: tuple[Any, Any], theta_map: ThetaMap) -> Any:
+def next_start(best: Optimum, tries: Any, eigen: tuple[Any, Any], theta_map: SearchedParameters) -> Any:
     """Leave a saddle along its most negative curvature; otherwise start near 0, then far out, then between.
 
     Parameters

@@ -12,10 +12,11 @@ import pandas as pd
 from ..checks import Checks
 from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
+from ..fitting.selection import Selection
 from ..results import LmerFitList, PooledLmer
+from ..tables.confint import parameter_frame, parameter_values
 from ..tables.exponentiate import exponentiated
 from ..tables.printing import term_words
-from ..tables.varcorr import varcorr_frame
 from ..tables.variance import RESPONSE, TOO_WIDE
 from .marks import (
     ACCENT,
@@ -136,11 +137,10 @@ def variance_components(
     Checks().choice(kind, Component, "kind=")
     fits = selection_of(model)
     table = ran_pars(model)
-    each = varcorr_frame(fits)
     chosen = table[table["term"].str.startswith(f"{kind}__")]
     if chosen.empty:
         raise DataError("the model has no correlation of random effects")
-    values = np.stack([_varcorr_values(each, row) for _, row in chosen.iterrows()], axis=1)
+    values = np.stack([_parameter_values(fits, row) for _, row in chosen.iterrows()], axis=1)
     rows = fits.rows
     names = [*(name for term in rows.terms for name in term.names), *(name for name in rows.formula.variables)]
     words = check_labels(labels, [*names, *(str(group) for group in chosen["group"])])
@@ -270,13 +270,11 @@ def ran_pars(model: Model) -> pd.DataFrame:
         return model.tidy("ran_pars").reset_index(drop=True)
 
 
-def _varcorr_values(each: pd.DataFrame, row: pd.Series) -> np.ndarray:
+def _parameter_values(fits: Selection, row: pd.Series) -> np.ndarray:
     """SD or correlation of every imputation that belongs to a row of ``tidy("ran_pars")``."""
-    kind, _, name = str(row["term"]).partition("__")
-    var1, var2 = each["var1"].fillna("Observation"), each["var2"]
-    label = var1 if kind == "sd" else var1 + "." + var2.fillna("")
-    chosen = (each["group"] == row["group"]) & (label == name) & (var2.isna() == (kind == "sd"))
-    return np.asarray(each.loc[chosen, "sdcor"], dtype=float)
+    frame = parameter_frame(fits.fitted)
+    at = np.flatnonzero((frame["group"] == row["group"]) & (frame["term"] == row["term"]))[0]
+    return np.asarray(parameter_values(fits.fitted)[fits.index, at])
 
 
 def component_label(group: str, term: str, *, long: bool = False, words: Mapping[str, str] | None = None) -> str:

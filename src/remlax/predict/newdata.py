@@ -109,7 +109,7 @@ def _include_formula(fitted: Fitted, text: str) -> list[np.ndarray]:
         return [np.full(t.q, False) for t in terms]
     mask = [np.full(t.q, False) for t in terms]
     try:
-        wanted = parse_formula(f"y ~ {right}").random
+        wanted = parse_formula(f"y ~ {right}", structures=True).random
     except FormulaError as error:
         raise FormulaError(f"level={text!r}: {error}") from None
     for asked in wanted:

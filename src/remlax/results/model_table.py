@@ -275,7 +275,7 @@ def _random_words(row: pd.Series[Any], labels: Mapping[str, str]) -> str:
     group = labels.get(row["group"], row["group"])
     names = [term_words(name, labels) for name in row["names"]]
     names = ["intercept" if name == "Intercept" else name for name in names]
-    what = f"SD of {names[0]}" if row["kind"] == "sd" else f"Correlation of {names[0]} and {names[1]}"
+    what = f"SD of {names[0]}" if row["kind"] == "sd" else f"Correlation of {' and '.join(names)}"
     return f"{what} ({group})"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
-from itertools import combinations
 
 import jax
 import numpy as np
@@ -139,9 +138,8 @@ def _random(fits: Selection, table: pd.DataFrame) -> pd.DataFrame:
     """Variance parameters with what they are: kind, names of the columns, grouping factor; whether identified."""
     kinds, names, groups = list[str](), list[tuple[str, ...]](), list[str]()
     for label, term in zip(term_labels(fits.fitted), fits.model.layout.terms, strict=True):
-        pairs = list(combinations(range(term.q), 2))
-        kinds += ["sd"] * term.q + ["cor"] * len(pairs)
-        own = [(name,) for name in term.names] + [(term.names[a], term.names[b]) for a, b in pairs]
+        kinds += ["sd" if a == b else "cor" for a, b in term.parameters]
+        own = list(map(term.parameter_names, *zip(*term.parameters, strict=True)))
         # a column that several terms of a factor have is told apart as in other tables
         known = set(zip(names, groups, strict=True))
         groups += [label if (name, term.group) in known else term.group for name in own]

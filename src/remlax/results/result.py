@@ -165,7 +165,8 @@ class ModelResult(Result, MerTools):
         pandas.DataFrame
             Columns ``group``, ``var1``, ``var2``, ``vcov``, ``sdcor``; the residual comes last. Pooled, ``vcov`` is the
             mean variance or covariance, as mitml prints, and ``sdcor`` the mean SD or correlation, as merTools prints.
-            ``attrs["notes"]`` says which of them are not identified.
+            ``attrs["notes"]`` says which of them are not identified. Models with covariance structures have a column
+            ``structure`` and no rows for correlations that are zero.
         """
         return self._marked(mean_varcorr(self.selection))
 

@@ -139,7 +139,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
     with quiet(RankDeficientWarning):
         # said when the model was fitted
         family = _family(tree["family"]) if "family" in tree else None
-        formula = parse_formula(tree["formula"], counts=family is not None)
+        formula = parse_formula(tree["formula"], counts=family is not None, structures=family is None)
         formula = replace(formula, contrasts=contrasts_from_tree(tree.get("contrasts", {})))
         data = imputed_from_tree(tree["data"])
         require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
@@ -184,7 +184,7 @@ def _estimates(tree: Tree, model: Assembled) -> Tree:
     else:
         # the columns inside of refits were scaled over all data sets of the fit, of which the file has one
         estimates["inner"] = model.inner_theta(estimates["theta"])
-    found = _read(tree["opt"], Optimum._fields, sizes)
+    found = _read(tree["opt"], Optimum._fields, sizes | {"d": model.layout.n_parameters})
     return {"opt": Optimum(**{name: host_leaf(value) for name, value in found.items()}), **estimates}
 
 

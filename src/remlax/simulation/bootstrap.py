@@ -20,10 +20,11 @@ from ..inference.mmrm.choice import covariance_parameters
 from ..pooling import pool_scalars
 from ..progress import progress
 from ..results import LmerFit, LmerFitList, MmrmFitList
+from ..tables.confint import parameter_frame, parameter_values
 from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes, require_converged
 from ..tables.varcorr import term_labels
-from ..tables.variance import shape_values
+from ..tables.variance import RESPONSE
 from .responses import check_fit, check_sims, list_of
 
 checks = Checks()
@@ -221,9 +222,8 @@ def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
     out = []
     places = parameter_places(layout)
     for (t, a, b, _), gone in zip(places, np.asarray(lost.any(axis=0))[: len(places)], strict=True):
-        names = layout.terms[t].names
         if gone:
-            out.append(f"sd__{names[a]}|{terms[t]}" if a == b else f"cor__{names[a]}.{names[b]}|{terms[t]}")
+            out.append(f"{layout.terms[t].label(a, b)}|{terms[t]}")
     return (*out, "sigma") if lost[:, len(places) :].any() else tuple(out)
 
 
@@ -233,17 +233,18 @@ def estimates_of(fits: LmerFitList) -> pd.DataFrame:
         found = covariance_parameters(fits.selection)
         names = [f"{term}|{group}" for group, term in found.labels]
         return pd.concat([fits.fixef().reset_index(drop=True), pd.DataFrame(found.sdcor, columns=names)], axis=1)
-    table = fits.varcorr()
-    names = []
-    for group, first, second in zip(table["group"], table["var1"], table["var2"], strict=True):
-        if pd.isna(first):
-            names.append("sigma")
-        else:
-            names.append(f"sd__{first}|{group}" if pd.isna(second) else f"cor__{first}.{second}|{group}")
-    per_fit = len(table) // len(fits)
-    wide = pd.DataFrame(table["sdcor"].to_numpy().reshape(len(fits), per_fit), columns=names[:per_fit])
-    shape = pd.DataFrame(shape_values(fits.selection), columns=list(fits.selection.fitted.shape_names))
-    return pd.concat([fits.fixef().reset_index(drop=True), wide, shape], axis=1)
+    chosen = fits.selection
+    frame, values = parameter_frame(chosen.fitted), parameter_values(chosen.fitted)[chosen.index]
+    random = np.flatnonzero(frame["effect"] == "ran_pars")
+    names = [_name(*row) for row in frame.loc[random, ["group", "term"]].to_numpy()]
+    wide = pd.DataFrame(values[:, random], columns=names)
+    return pd.concat([fits.fixef().reset_index(drop=True), wide], axis=1)
+
+
+def _name(group: str, term: str) -> str:
+    if group == "Residual" and term == "sd__Observation":
+        return "sigma"
+    return term if group == RESPONSE and not term.startswith(("sd__", "cor__")) else f"{term}|{group}"
 
 
 def _checked(found: pd.DataFrame, rows: int) -> pd.DataFrame:

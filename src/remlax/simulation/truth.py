@@ -12,6 +12,7 @@ import pandas as pd
 from ..design.tokens import nearest
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
+from ..fitting.layout import TermLayout
 from ..fitting.refit import Truth
 from ..fitting.selection import Selection
 from ..kernels.theta import lower_root
@@ -144,8 +145,8 @@ def _from_table(fitted: Fitted, table: pd.DataFrame) -> tuple[dict[str, np.ndarr
             continue
         if label not in labels:
             raise DataError(f"varcorr= names {label!r}, {_unknown_group(dict.fromkeys(labels), str(label))}")
-        names = fitted.model.layout.terms[labels.index(str(label))].names
-        found = [_cov_of(str(label), rows, names, kind) for kind in kinds]
+        term = fitted.model.layout.terms[labels.index(str(label))]
+        found = [_cov_of(term, str(label), rows, kind) for kind in kinds]
         _check_agree(str(label), found)
         out[str(label)] = found[0]
     return out, residual
@@ -158,19 +159,19 @@ def _residual_of(rows: pd.DataFrame, kinds: list[str]) -> float:
     return _sd(float(np.sqrt(max(found[0][0, 0], 0.0))), RESIDUAL, positive=True)
 
 
-def _cov_of(label: str, rows: pd.DataFrame, names: tuple[str, ...], kind: str) -> np.ndarray:
+def _cov_of(term: TermLayout, label: str, rows: pd.DataFrame, kind: str) -> np.ndarray:
     """Covariance matrix of one term from one column of its rows."""
-    values = {}
+    names, values = term.names, {}
     for first, second, value in zip(rows["var1"], rows["var2"], rows[kind], strict=True):
         pair = (first, first) if pd.isna(second) else (first, second)
         values[frozenset(pair)] = value
-    wanted = [frozenset((a, b)) for i, a in enumerate(names) for b in names[i:]]
+    wanted = [*(frozenset((name,)) for name in names), *(frozenset((names[a], names[b])) for a, b in term.correlated)]
     if set(values) != set(wanted) or len(rows) != len(wanted):
         raise DataError(
             f"varcorr= of {label!r} needs one row for each variance and covariance of {', '.join(names)}, as in "
             "fit.varcorr()"
         )
-    out = np.array([[float(values[frozenset((a, b))]) for b in names] for a in names])
+    out = np.array([[float(values.get(frozenset((a, b)), 0.0)) for b in names] for a in names])
     if kind == "vcov":
         return out
     sd = np.diag(out).copy()

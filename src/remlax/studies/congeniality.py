@@ -34,7 +34,7 @@ def warn_uncongenial(study: StudySpec) -> None:
 
 def _found(study: StudySpec, method: MixedModelMethod, formula: str) -> Iterator[tuple[ImputationModel, Lacking]]:
     """Imputation models of the scenarios that lack something, each kind of scenario once."""
-    parsed = parse_formula(formula, counts=True)
+    parsed = parse_formula(formula, counts=True, structures=True)
     groups = {column for term in parsed.random for column in term.group}
     columns = [name for name in needed_columns(parsed) if name not in groups]
     seen = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -29,6 +28,10 @@ from .variance import RESPONSE, ran_pars_table, shape_values
 NO_PROFILE = (
     "profiles are for linear mixed models: use confint('wald') or confint('boot'), or test a term with "
     "rx.anova(fit, smaller_fit)"
+)
+NO_STRUCTURED_PROFILE = (
+    "profiles are not available for random terms with a covariance structure: use confint('wald') or confint('boot'), "
+    "or test a term with rx.anova(fit, smaller_fit)"
 )
 ConfintMethod = Literal["wald", "profile", "boot"]
 
@@ -98,8 +101,7 @@ def parameter_frame(fitted: Fitted) -> pd.DataFrame:
     """``effect group term`` of SDs and correlations per term, the residual SD, shape parameters and coefficients."""
     rows = []
     for label, term in zip(term_labels(fitted), fitted.model.layout.terms, strict=True):
-        rows += [(label, f"sd__{name}") for name in term.names]
-        rows += [(label, f"cor__{a}.{b}") for a, b in combinations(term.names, 2)]
+        rows += [(label, term.label(a, b)) for a, b in term.parameters]
     if fitted.has_sigma:
         rows.append(("Residual", "sd__Observation"))
     rows += [(RESPONSE, name) for name in fitted.shape_names]
@@ -116,12 +118,10 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
     for t, term in enumerate(fitted.model.layout.terms):
         covariance = fitted.covariance(t)
         size = np.sqrt(np.einsum("kii->ki", covariance))
-        out += list(size.T)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            out += [
-                np.clip(covariance[:, a, b] / (size[:, a] * size[:, b]), -1, 1)
-                for a, b in combinations(range(term.q), 2)
-            ]
+        for a, b in term.parameters:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                cor = np.clip(covariance[:, a, b] / (size[:, a] * size[:, b]), -1, 1)
+            out.append(size[:, a] if a == b else cor)
     sigma = [fitted.sigma] if fitted.has_sigma else []
     return np.stack([*out, *sigma, *shape_values(Selection.all_of(fitted)).T, *fitted.beta.T], axis=1)
 
@@ -130,6 +130,8 @@ def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one batch."""
     if not fits.fitted.has_sigma:
         raise DataError(NO_PROFILE)
+    if fits.model.layout.parameters is not None:
+        raise DataError(NO_STRUCTURED_PROFILE)
     checks.level(conf_level)
     require_converged(fits, "has no profile and cannot be simulated from")
     labels, out = parameter_frame(fits.fitted), []

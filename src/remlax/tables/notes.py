@@ -77,7 +77,11 @@ def _repeated(fit: Selection, group: RedundantTerms) -> str:
     reason = "" if residual else _why(fit, group, left_out)
     what = f"the random term{'s' * (len(group.terms) > 1)} {listed(texts)} repeat each other"
     to_do = [f"leave out {listed([_text(fit, t) for t in left_out])}"] if left_out else []
-    to_do += [] if resolved else ["let every column stand in one term only"]
+    structured = any(fit.model.layout.terms[t].structure is not None for t in group.terms)
+    if residual and structured:
+        to_do = [f"with one row for each level and column, write (1 | {fit.model.layout.terms[group.terms[0]].group})"]
+    elif not resolved:
+        to_do.append("let every column stand in one term only")
     if coded := _coded(fit, group, left_out):
         to_do.append(
             "|| does not drop the correlations between the categories of a factor: for effects without correlations, "
@@ -91,15 +95,13 @@ def _lost(fit: Selection, places: set[int]) -> list[str]:
     terms, labels, out = fit.model.layout.terms, term_labels(fit.fitted), []
     for t, a, b, entries in parameter_places(fit.model.layout):
         if set(entries) & places:
-            names = terms[t].names
-            what = f"sd__{names[a]}" if a == b else f"cor__{names[a]}.{names[b]}"
-            out.append(f"{what} of {labels[t]}")
+            out.append(f"{terms[t].label(a, b)} of {labels[t]}")
     return out
 
 
 def _text(fit: Selection, t: int) -> str:
     term = fit.model.layout.terms[t]
-    return f"({fit.rows.formula.random[term.source].lhs} | {term.group})"
+    return fit.rows.formula.random[term.source].text
 
 
 def _why(fit: Selection, group: RedundantTerms, left_out: list[int]) -> str:

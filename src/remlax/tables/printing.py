@@ -117,6 +117,14 @@ def random_effects_block(varcorr: pd.DataFrame) -> str:
         "Std.Dev.": significant(diagonal["sdcor"].to_numpy()),
         "Corr": [" ".join(f"{v:5.2f}" for v in rows["sdcor"]) for rows in inside],
     }
+    if "structure" in diagonal:
+        names, groups = diagonal["structure"].tolist(), columns["Groups"]
+        # the correlation of the second column with the first says all of a structure
+        columns["Corr"] = [
+            text if name == "us" or before else ""
+            for text, name, before in zip(columns["Corr"], names, ["", *groups[:-1]], strict=True)
+        ]
+        columns["Structure"] = [name if group else "" for name, group in zip(names, groups, strict=True)]
     if not any(columns["Corr"]):
         del columns["Corr"]
     return block(columns, left=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pandas as pd
 
@@ -69,21 +67,27 @@ def to_correlation(cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def varcorr_frame(fits: Selection) -> pd.DataFrame:
-    """VarCorr of several data sets: imp, group, var1, var2, vcov, sdcor in lme4's row order."""
+    """VarCorr of several data sets: imp, group, var1, var2, vcov, sdcor in lme4's row order.
+
+    A model with covariance structures has them in a column ``structure``, and no rows for correlations that are zero.
+    """
     parts = []
     for i, (label, term) in enumerate(zip(term_labels(fits.fitted), fits.model.layout.terms, strict=True)):
         cov = fits.fitted.covariance(i)[fits.index]
         sd, cor = to_correlation(cov)
         names = term.names
         parts += [_rows(fits, label, names[a], None, cov[:, a, a], sd[:, a]) for a in range(term.q)]
-        parts += [
-            _rows(fits, label, names[a], names[b], cov[:, a, b], cor[:, a, b])
-            for a, b in combinations(range(term.q), 2)
-        ]
+        parts += [_rows(fits, label, names[a], names[b], cov[:, a, b], cor[:, a, b]) for a, b in term.correlated]
     if fits.fitted.has_sigma:
         parts.append(_rows(fits, "Residual", None, None, fits.sigma**2, fits.sigma))
     order = np.concatenate([np.arange(fits.n_sets) * len(parts) + j for j in range(len(parts))])
     stacked = pd.concat(parts, ignore_index=True)
+    if fits.model.layout.parameters is not None:
+        structures = {
+            label: "us" if term.structure is None else term.structure.words
+            for label, term in zip(term_labels(fits.fitted), fits.model.layout.terms, strict=True)
+        }
+        stacked["structure"] = stacked["group"].map(structures).fillna("").astype(object)
     return stacked.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 

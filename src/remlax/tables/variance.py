@@ -36,14 +36,13 @@ KINDS = {"sdcor": ("sd", "cor"), "vcov": ("var", "cov")}
 
 
 def parameter_labels(fitted: Fitted, parameters: VarianceParameters, scales: Scales) -> pd.DataFrame:
-    """Group and broom.mixed's name of every parameter: sd__x, cor__x.z, sd__Observation; var__x, cov__x.z."""
-    diagonal, off = KINDS[scales]
+    """Group and broom.mixed's name of every parameter: sd__x, cor__x.z, sd__cs, sd__Observation; var__x, cov__x.z."""
     groups, terms = [], []
     labels = term_labels(fitted)
     for t, a, b in parameters.pairs:
-        names = ("Observation",) if t < 0 else fitted.model.layout.terms[t].names
         groups.append("Residual" if t < 0 else labels[t])
-        terms.append(f"{diagonal}__{names[a]}" if a == b else f"{off}__{names[a]}.{names[b]}")
+        own = None if t < 0 else fitted.model.layout.terms[t]
+        terms.append(f"{KINDS[scales][0]}__Observation" if own is None else own.label(a, b, KINDS[scales]))
     return pd.DataFrame({"group": groups, "term": terms})
 
 

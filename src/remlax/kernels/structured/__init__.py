@@ -1,0 +1,1 @@
+"""Random terms whose covariance matrix has a structure: diag, cs, ar1."""
