@@ -43,6 +43,18 @@ RESULTS = pd.DataFrame(
 
 PUBLIC: list[Case] = [
     (
+        "mmrm: no covariance term",
+        lambda: rx.mmrm("y ~ x + (1 | g)", base()),
+        FormulaError,
+        r"it has no covariance term; add one such as us\(visit \| id\)",
+    ),
+    (
+        "mmrm_list: a visit twice",
+        lambda: rx.mmrm_list("y ~ x + cs(f | g)", [base(), base()]),
+        DataError,
+        r"has visit '.*' twice in imputation 1",
+    ),
+    (
         "lmer_many: rows",
         lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((59, 2))),
         DataError,

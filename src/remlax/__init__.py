@@ -17,6 +17,8 @@ from .api import lmer_list as lmer_list
 from .api_glmer import glmer as glmer
 from .api_glmer import glmer_list as glmer_list
 from .api_load import load as load
+from .api_mmrm import mmrm as mmrm
+from .api_mmrm import mmrm_list as mmrm_list
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -33,9 +35,12 @@ from .results import GlmerFit as GlmerFit
 from .results import GlmerFitList as GlmerFitList
 from .results import LmerFit as LmerFit
 from .results import LmerFitList as LmerFitList
+from .results import MmrmFit as MmrmFit
+from .results import MmrmFitList as MmrmFitList
 from .results import ModelTable as ModelTable
 from .results import PooledGlmer as PooledGlmer
 from .results import PooledLmer as PooledLmer
+from .results import PooledMmrm as PooledMmrm
 from .results import anova as anova
 from .results import how_many_imputations as how_many_imputations
 from .results import model_table as model_table
@@ -52,10 +57,13 @@ __all__ = [
     "LmerFit",
     "LmerFitList",
     "LmerMany",
+    "MmrmFit",
+    "MmrmFitList",
     "ModelTable",
     "Newton",
     "PooledGlmer",
     "PooledLmer",
+    "PooledMmrm",
     "RankDeficientWarning",
     "RemlaxError",
     "RemlaxWarning",
@@ -76,6 +84,8 @@ __all__ = [
     "lmer_list",
     "lmer_many",
     "load",
+    "mmrm",
+    "mmrm_list",
     "model_table",
     "plot",
     "priors",

@@ -317,7 +317,7 @@ def warn_of_fits(fitted: Fitted) -> None:
     if len(failed):
         where = f" in imputation {shortened(labels[k] for k in failed)}" if several else ""
         see = "fits.convergence()" if several else "fit.opt"
-        warn(f"the fit did not converge{where}: see {see}", ConvergenceWarning)
+        warn(f"the fit did not converge{where}: see {see}{fitted.advice}", ConvergenceWarning)
     if len(singular):
         for text, which in _by_text({k: fitted.boundary(k) for k in map(int, singular)}):
             where = f" in imputation {shortened(labels[k] for k in which)}" if several else ""

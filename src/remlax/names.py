@@ -21,6 +21,7 @@ NAMES = {
     "dream lmFit fitExtractVarPartModel BLMM FEMA lmeEEG": "rx.lmer_many(formula, data, responses)",
     "eBayes topTable squeezeVar": "many.moderate().tidy('fixed'), where many = rx.lmer_many(formula, data, responses)",
     "many.fitExtractVarPartModel many.calcVarPart": "many.varcorr_shares()",
+    "gls": "rx.mmrm(formula, data) for visits, or rx.mmrm_list(formula, frames)",
     "glmerModList": "rx.glmer_list(formula, frames, family)",
     "blmer": "rx.lmer(formula, data, cov_prior='wishart')",
     "blmerModList": "rx.lmer_list(formula, frames, cov_prior='wishart')",

@@ -215,13 +215,30 @@ def assemble(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> 
     # columns that cannot be divided by their size are found by what comes of it
     with np.errstate(all="ignore"):
         columns, units = random_columns(rows, layout)
-        known, x, turn = keep, rows.x, None
-        keep = np.arange(len(rows.fixed.names)) if keep is None else keep
-        found = _conditioned(rows, layout, units, (x, columns), keep)
-        if found is None:
-            x, turn, keep = _fixed_columns(rows, known)
-            found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
+        found, turn, keep = conditioned_fixed(rows, layout, units, columns, keep)
         return _assembled(rows, layout, units, keep, found, turn)
+
+
+def conditioned_fixed(
+    rows: ModelRows,
+    layout: Layout,
+    units: tuple[Units, ...],
+    columns: Sequence[RowMatrix],
+    known: np.ndarray | None = None,
+) -> tuple[Conditioned, np.ndarray | None, np.ndarray]:
+    """Cross-products in well-conditioned coordinates, what centred the fixed columns, and which are in the model.
+
+    Raises
+    ------
+    DesignError
+    """
+    keep = np.arange(len(rows.fixed.names)) if known is None else known
+    turn, found = None, _conditioned(rows, layout, units, (rows.x, columns), keep)
+    if found is None:
+        x, turn, keep = _fixed_columns(rows, known)
+        found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
+    assert found is not None  # QR always conditions
+    return found, turn, keep
 
 
 def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
@@ -270,13 +287,37 @@ def _assembled(
     turn: np.ndarray | None,
 ) -> Assembled:
     assert found is not None  # QR always conditions
+    check_conditioned(rows, keep, found)
+    batch = make_batch(found, layout.structure, layout.tables, layout.index)
+    return assembled(rows, layout, units, keep, found, turn, batch)
+
+
+def check_conditioned(rows: ModelRows, keep: np.ndarray, found: Conditioned) -> None:
+    """Refuse a response without residuals, and units that leave double precision.
+
+    Raises
+    ------
+    DataError
+    """
     _check_residual(rows, found)
     _check_units(rows, keep, found)
+
+
+def assembled(
+    rows: ModelRows,
+    layout: Layout,
+    units: tuple[Units, ...],
+    keep: np.ndarray,
+    found: Conditioned,
+    turn: np.ndarray | None,
+    batch: Batch,
+) -> Assembled:
+    """Put a batch together with the way back to the user's units."""
     inverse, ols = np.asarray(found.rotation.inverse), np.asarray(found.rotation.ols)
     return Assembled(
         rows=rows,
         layout=layout,
-        batch=make_batch(found, layout.structure, layout.tables, layout.index),
+        batch=batch,
         keep=keep,
         units=units,
         inverse=inverse if turn is None else turn @ inverse,

@@ -101,6 +101,11 @@ class Fitted:
         return True
 
     @property
+    def has_df(self) -> bool:
+        """Whether tests of coefficients have degrees of freedom; without them they are Wald z tests."""
+        return True
+
+    @property
     def shape_names(self) -> tuple[str, ...]:
         """Names of the shape parameters of the response: none."""
         return ()
@@ -134,6 +139,14 @@ class Fitted:
         """Coefficients, theta and sigma of one data set, without what random terms repeat."""
         return len(self.model.keep) + self.model.layout.n_parameters + 1 - self.redundancies.n_lost(k)
 
+    def sample_size(self, k: int) -> int:
+        """Size n of one data set in Schwarz's criterion: its rows, as in lme4."""
+        return self.model.rows.n_rows(k)
+
+    def lacks(self, smaller: Fitted) -> str:
+        """Why the covariance of a smaller model is none of this one's, in words; empty where nothing is known."""
+        return ""
+
     def curvature(self, k: int) -> np.ndarray:
         """Hessian of the criterion of one data set at its optimum, in internal units."""
         return np.asarray(self.opt.hess[k])
@@ -162,6 +175,11 @@ class Fitted:
             return ""
         relative = ", relative to the residual variance" if self.has_sigma else ""
         return prior.text(has_sigma=self.has_sigma) + relative
+
+    @property
+    def advice(self) -> str:
+        """What to try where a fit did not converge, as the end of a sentence: nothing beside what it shows."""
+        return ""
 
     @property
     def has_thresholds(self) -> bool:

@@ -133,6 +133,11 @@ class GlmmFitted(Fitted):
         return False
 
     @property
+    def has_df(self) -> bool:
+        """No: tests of coefficients are Wald z tests."""
+        return False
+
+    @property
     def shape_names(self) -> tuple[str, ...]:
         """Names of the shape parameters."""
         return self.response.shape_names
@@ -172,6 +177,10 @@ class GlmmFitted(Fitted):
         endless = {i: self.endless[k] for i, k in enumerate(which.tolist()) if k in self.endless}
         own = {"opt": opt, "description": description, "endless": endless}
         return replace(self, model=self.model.of_sets(which), **own, **arrays)
+
+    def by_maximum_likelihood(self, which: np.ndarray) -> GlmmFitted:
+        """Fits to some of the data sets by maximum likelihood, as all are."""
+        return self.of_sets(which)
 
     def parameters(self, theta: np.ndarray, beta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """What the kernels take, (K, parameters), from theta inside (d,), coefficients (p,) and shape (s,) of all."""

@@ -23,6 +23,8 @@ from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .glmm import GlmmFitted
 from .memory import check_room
+from .mmrm.fit import MmrmFitted
+from .mmrm.patients import draw_visits, refit_mmrm
 from .responses.refits import draw_from, refit_glmm
 from .selection import Selection
 
@@ -88,6 +90,10 @@ def draw_responses(
     -------
     ndarray (n_sims, n)
     """
+    if isinstance(fit.fitted, MmrmFitted):
+        if given_modes:
+            raise DataError("given_modes=True: a mixed model for repeated measures has no random effects to keep")
+        return draw_visits(fit, n_sims, rng, None if truth is None else truth.beta)
     model = fit.model
     own = Truth.of_fit(fit)
     truth = own if truth is None else truth
@@ -166,6 +172,10 @@ def refit_to(
         if weights is not None:
             raise DataError("weights= of refits are for linear mixed models: fit the model again with other weights")
         return refit_glmm(fit.fitted, _repeated_rows(fit.rows, fit.k, y), y, k=fit.k)
+    if isinstance(fit.fitted, MmrmFitted):
+        if weights is not None:
+            raise DataError("weights= of refits are for linear mixed models: fit the model again with other weights")
+        return refit_mmrm(fit.fitted, _repeated_rows(fit.rows, fit.k, y))
     model = with_responses(fit.model, fit.k, y)
     if weights is not None:
         model = _with_weights(model, weights)

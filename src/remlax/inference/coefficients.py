@@ -176,8 +176,12 @@ def coefficient_inference(
     ModelSizeError
         Kenward-Roger's second derivatives do not fit in memory.
     """
+    return chosen_inference(fits, ddf, _robust(fits, vcov, cluster))
+
+
+def chosen_inference(fits: Selection, ddf: Ddf | npt.ArrayLike, robust: ClusterRobust | None) -> CoefficientInference:
+    """Choose the degrees of freedom, with the model's covariance of the coefficients or a robust one."""
     p = fits.fitted.beta.shape[1]
-    robust = _robust(fits, vcov, cluster)
     covariance, rule = (fits.vcov, str) if robust is None else (robust.vcov, robust.rule_with)
     if isinstance(ddf, str):
         if ddf == "satterthwaite":
@@ -185,7 +189,7 @@ def coefficient_inference(
         if ddf == "kenward-roger":
             if robust is not None:
                 raise DataError(
-                    f"Kenward-Roger's method has a covariance of its own: leave out either it or vcov={vcov!r}"
+                    f"Kenward-Roger's method has a covariance of its own: leave out either it or vcov={robust.kind!r}"
                 )
             return KenwardRoger(adjust(fits))
         if ddf == "residual":

@@ -10,16 +10,18 @@ import scipy
 
 from ..engine.batch import run
 from ..errors import DataError, FitError
-from ..fitting.assemble import Assembled
 from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.glmm import GlmmFitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.selection import Selection
 from ..kernels.criterion import LOG_2PI
 from ..kernels.inference import Bordered, bordered_derivatives
 from ..kernels.newton import Optimum
 from ..kernels.theta import lower_root
+from .common_basis import CommonBasis
 from .glmm_likelihood import FAR_FROM_ZERO, NEAR_ZERO, NOT_FOUND, glmm_loglik_at, glmm_stacked_loglik
+from .mmrm.likelihood import mmrm_loglik_at_means, mmrm_stacked_loglik
 
 # gradient norm at which the common optimum counts as found, in coordinates of unit curvature: its square is the
 # deviance still to go
@@ -52,8 +54,8 @@ def maximum_likelihood(fits: Selection) -> Fitted:
         The fits have a prior.
     """
     refuse_prior(fits.model.prior is not None, "tests of likelihood ratios compare maximised likelihoods")
-    if isinstance(fits.fitted, GlmmFitted):
-        return fits.fitted.of_sets(fits.index)
+    if isinstance(fits.fitted, GlmmFitted | MmrmFitted):
+        return fits.fitted.by_maximum_likelihood(fits.index)
     model = fits.model
     structure = replace(model.layout.structure, reml=False)
     part = model.of_sets(fits.index)
@@ -80,6 +82,8 @@ def mean_parameters(fits: Fitted) -> Common:
 
 def loglik_at_means(fits: Fitted) -> np.ndarray:
     """Log-likelihood of every data set at the means of the parameters, (K,), which D3 asks for."""
+    if isinstance(fits, MmrmFitted):
+        return mmrm_loglik_at_means(fits)
     at = mean_parameters(fits)
     if isinstance(fits, GlmmFitted):
         return glmm_loglik_at(fits, at.theta, at.beta, fits.shape.mean(axis=0))
@@ -109,34 +113,6 @@ def _bordered(fits: Fitted, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return np.asarray(parts.log_det), np.asarray(parts.d_log_det), m[..., rows, columns], d_m[..., rows, columns]
 
 
-@dataclass(frozen=True, eq=False)
-class CommonBasis:
-    """Coordinates in which the coefficients of all data sets are the same numbers.
-
-    In the coordinates of data set k, X is an orthonormal basis times R_k and y is what least squares left of it;
-    ``change`` (K, w, w) takes (-gamma, 1) of the common basis there. ``scale`` is the unit of y in the common basis.
-    """
-
-    change: np.ndarray
-    scale: float
-
-    @classmethod
-    def of(cls, model: Assembled) -> CommonBasis:
-        """Take the basis of the first data set, the mean least-squares coefficients and the typical scale of y."""
-        n_sets, p = model.ols.shape
-        scale = float(np.sqrt(np.mean(model.y_scale**2)))
-        change = np.zeros((n_sets, p + 1, p + 1))
-        change[:, :p, :p] = np.linalg.solve(model.inverse, np.broadcast_to(model.inverse[0], model.inverse.shape))
-        shift = (model.ols - model.ols.mean(axis=0))[:, :, None]
-        change[:, :p, p] = np.linalg.solve(model.inverse, shift)[:, :, 0] / scale
-        change[:, p, p] = model.y_scale / scale
-        return cls(change, scale)
-
-    def sum(self, m: np.ndarray) -> np.ndarray:
-        """Sum matrices (K, ..., w, w) of the data sets' coordinates in the common basis."""
-        return np.asarray(np.einsum("kai,k...ab,kbj->...ij", self.change, m, self.change))
-
-
 def stacked_loglik(fits: Fitted) -> float:
     """Maximum over common parameters of the SUM of the data sets' log-likelihoods.
 
@@ -149,6 +125,8 @@ def stacked_loglik(fits: Fitted) -> float:
     FitError
         The optimiser did not get there.
     """
+    if isinstance(fits, MmrmFitted):
+        return mmrm_stacked_loglik(fits)
     if isinstance(fits, GlmmFitted):
         return glmm_stacked_loglik(fits, mean_parameters(fits).theta)
     model, products, p = fits.model, fits.model.batch.problem.products, fits.beta.shape[1]

@@ -80,6 +80,8 @@ def compare(large: Selection, small: Selection) -> Difference:
     check_same_data(large, small)
     _check_fixed(large, small)
     _check_random(large, small)
+    if reason := large.fitted.lacks(small.fitted):
+        raise DataError(f"the models are not nested: {reason}")
     n_fixed = len(large.model.keep) - len(small.model.keep)
     sizes = identified_parameters(large), identified_parameters(small)
     n_random = sizes[0] - sizes[1] - n_fixed

@@ -165,14 +165,21 @@ def _scores(fit: Selection, clusters: np.ndarray, bread: np.ndarray, kind: Robus
             basis = np.linalg.qr(np.concatenate([x, z], axis=2))[0].swapaxes(1, 2)
             x, z, residual = basis @ x, basis @ z, basis @ residual
         noise = np.eye(x.shape[1]) / (1 if weights is None else weights[:, :, None])
-        v = noise + z @ z.swapaxes(1, 2)
-        s = np.linalg.solve(v, x)
-        if kind == "CR2":
-            s = _adjustment(v, v - x @ bread @ x.swapaxes(1, 2)) @ s
-        scores[which] = (s.swapaxes(1, 2) @ residual)[:, :, 0]
-        hat[which] = x.swapaxes(1, 2) @ s
-        spread[which] = s.swapaxes(1, 2) @ v @ s
+        scores[which], hat[which], spread[which] = sums_of_clusters(
+            noise + z @ z.swapaxes(1, 2), x, residual, bread, kind
+        )
     return ClusterScores(scores, hat, spread, bread, fit.model.inverse[fit.k])
+
+
+def sums_of_clusters(
+    v: np.ndarray, x: np.ndarray, residual: np.ndarray, bread: np.ndarray, kind: RobustKind
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, hat and spread of `ClusterScores` from V (G, n, n), X (G, n, p) and residuals (G, n, 1) of G clusters."""
+    s = np.linalg.solve(v, x)
+    if kind == "CR2":
+        s = _adjustment(v, v - x @ bread @ x.swapaxes(1, 2)) @ s
+    turned = s.swapaxes(1, 2)
+    return (turned @ residual)[:, :, 0], x.swapaxes(1, 2) @ s, turned @ v @ s
 
 
 def _adjustment(v: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -93,6 +93,8 @@ def raw_keys(seed: int | None, which: Sequence[int], *purpose: int) -> np.ndarra
 def draw_estimates(fits: Selection, n_sims: int, seed: int | None) -> Draws:
     """Draws in the user's units: gamma becomes beta (K, S, p); effects per factor (K, S, q, levels); sigma (K, S)."""
     model, k = fits.model, fits.index
+    if not model.layout.terms:
+        raise DataError("draws of coefficients and random effects are of models with random effects: use vcov()")
     _check_room(fits, n_sims)
     if isinstance(fits.fitted, GlmmFitted):
         return draw_glmm(fits, n_sims, fresh_seed(seed))

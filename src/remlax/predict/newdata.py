@@ -179,14 +179,14 @@ def read_newdata(
     checks.choice(new_levels, NewLevels, "new_levels=")
     if newdata is None:
         return rows_of_fit(fits, include)
-    frames, labels = _frames(fits, newdata)
+    frames, labels = new_frames(fits, newdata)
     reader = _Reader(fits.fitted, include, new_levels, given_offset)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
     new = tuple(tuple(names) for names in reader.new)
     return PredictionRows(read, frames[0].index, new, undetermined_rows(fits.model.ties, reader.broken, labels))
 
 
-def _frames(fits: Selection, newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
+def new_frames(fits: Selection, newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
     """The frames of newdata, one or one per data set, and what to call each in messages."""
     names, keys = fits.rows.labels, None
     if isinstance(newdata, pd.DataFrame):

@@ -140,7 +140,7 @@ def anova(
             "give the lists from which pooled models were made"
         )
     selections = [_selection(one) for one in models]
-    if use is None and not selections[0].fitted.has_sigma:
+    if use is None and not selections[0].fitted.has_df:
         options = replace(options, use="likelihood")
     return result_table(compare_lists(selections, options))
 
@@ -158,7 +158,7 @@ def _anova_terms(model: object, options: Options) -> pd.DataFrame:
     if isinstance(model, LmerFit):
         return term_tests(model.selection, inference_of(model.selection, options.dfcom))
     if isinstance(model, LmerFitList):
-        default = "satterthwaite" if model.selection.fitted.has_sigma else math.inf
+        default = "satterthwaite" if model.selection.fitted.has_df else math.inf
         model = model.pool(default if options.dfcom is None else options.dfcom, on_failure=options.on_failure)
     elif not isinstance(model, PooledLmer):
         raise DataError(f"anova needs a fit, a list of fits or a pooled model, not {type(model).__name__}")

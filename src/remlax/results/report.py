@@ -196,7 +196,7 @@ def _sizes(fits: Selection) -> str:
     counts = _counts(fits)
     n = counts.pop("Observations")
     groups = [f"{size} groups of {name.removeprefix('Groups: ')}" for name, size in counts.items()]
-    return f"{n} observations in {' and '.join(groups)}"
+    return f"{n} observations in {' and '.join(groups)}" if groups else f"{n} observations"
 
 
 def _software() -> str:

@@ -20,6 +20,7 @@ from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
 from ..fitting.glmm import GlmmFitted, assemble_glmm
 from ..fitting.glmm_rows import centre_of
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.responses.family import read_family
 from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
@@ -78,6 +79,8 @@ def stack_tree(fitted: Fitted) -> Tree:
 
 def _tree(fitted: Fitted) -> Tree:
     rows = fitted.model.rows
+    if isinstance(fitted, MmrmFitted):
+        raise DataError("mixed models for repeated measures are not saved: keep formula and data, and fit them again")
     assert rows.data is not None  # every fit keeps its data
     given = {"weights": rows.given_weights, "offset": rows.given_offset}
     names = (*ESTIMATES, "inner", *(GLMM_ESTIMATES if isinstance(fitted, GlmmFitted) else ()))

@@ -28,7 +28,7 @@ def fit_text(fit: Selection, form: Form) -> Summary:
     parts = [
         *_head(fit, "", f"{fit.fitted.criterion[k]:.4f}"),
         f"Random effects:\n{random_effects_block(varcorr_frame(fit))}\n{groups}",
-        _fit_fixed_block(fit, form),
+        fit_fixed_block(fit, form),
     ]
     return Summary("\n\n".join([*parts, *dropped_note(fit), *fit_notes(fit)]))
 
@@ -47,7 +47,7 @@ def prior_line(fits: Selection) -> list[str]:
     return [f"{what}:\n  {text}"] if text else []
 
 
-def _fit_fixed_block(fit: Selection, form: Form) -> str:
+def fit_fixed_block(fit: Selection, form: Form) -> str:
     terms = fit.model.fixed_names
     if not terms:
         return "No fixed effects"
@@ -134,7 +134,7 @@ def verdict(fits: Selection, *, full: bool) -> str:
     if fits.singular:
         lines.append("singular fits: imputation " + shortened(fits.singular))
         if full:
-            what = "degrees of freedom" if fits.fitted.has_sigma else "standard errors"
+            what = "degrees of freedom" if fits.fitted.has_df else "standard errors"
             lines.append(f"their {what} leave out the variance parameters on the boundary")
     elif full:
         lines.append("no singular fit")

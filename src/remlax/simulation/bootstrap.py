@@ -11,13 +11,15 @@ import pandas as pd
 from ..checks import Checks
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.redundancy import parameter_places
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
 from ..fitting.selection import Selection
+from ..inference.mmrm.choice import covariance_parameters
 from ..pooling import pool_scalars
 from ..progress import progress
-from ..results import LmerFit, LmerFitList
+from ..results import LmerFit, LmerFitList, MmrmFitList
 from ..tables.confint import parameter_frame, parameter_values
 from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes, require_converged
@@ -176,8 +178,8 @@ def bootstrap(
         raise DataError(
             "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
         )
-    if resample is not None and isinstance(fits.selection.fitted, GlmmFitted):
-        raise DataError("resample= is for linear mixed models: a generalised one is refitted to other responses only")
+    if resample is not None and isinstance(fits.selection.fitted, GlmmFitted | MmrmFitted):
+        raise DataError("resample= is for models of rx.lmer and rx.lmer_list: others are refitted to responses only")
     several = fits if isinstance(fits, LmerFitList) else list_of(fits.selection)
     refuse_other_outcomes(several.selection)
     if resample is None:
@@ -213,6 +215,8 @@ def bootstrap(
 def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
     """SDs and correlations, by the names of `estimates_of`, that the data of some fit do not identify."""
     chosen = fits.selection
+    if not chosen.model.layout.terms:
+        return ()
     layout, terms = chosen.model.layout, term_labels(chosen.fitted)
     lost, _ = chosen.fitted.redundancies.parameters(chosen.which)
     out = []
@@ -225,6 +229,10 @@ def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
 
 def estimates_of(fits: LmerFitList) -> pd.DataFrame:
     """Coefficients, SDs, correlations, the residual SD and shape parameters: one row per fit."""
+    if isinstance(fits, MmrmFitList):
+        found = covariance_parameters(fits.selection)
+        names = [f"{term}|{group}" for group, term in found.labels]
+        return pd.concat([fits.fixef().reset_index(drop=True), pd.DataFrame(found.sdcor, columns=names)], axis=1)
     chosen = fits.selection
     frame, values = parameter_frame(chosen.fitted), parameter_values(chosen.fitted)[chosen.index]
     random = np.flatnonzero(frame["effect"] == "ran_pars")

@@ -16,11 +16,12 @@ from ..design.evaluate import evaluate
 from ..design.syntax import variables
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.glmm import GlmmFitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.record import record
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.responses.refits import response_codes, response_columns
 from ..fitting.selection import Selection
-from ..results import GlmerFitList, LmerFit, LmerFitList
+from ..results import GlmerFitList, LmerFit, LmerFitList, MmrmFitList
 from ..tables.usable import warn_unconverged
 from .truth import Fixef, Varcorr, read_truth
 
@@ -162,6 +163,8 @@ def refit(
 
 def list_of(fits: Selection) -> LmerFitList:
     """Fits as the list that they are, of linear or of generalised linear mixed models."""
+    if isinstance(fits.fitted, MmrmFitted):
+        return MmrmFitList(fits)
     return GlmerFitList(fits) if isinstance(fits.fitted, GlmmFitted) else LmerFitList(fits)
 
 

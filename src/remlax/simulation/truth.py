@@ -35,6 +35,8 @@ def read_truth(fit: Selection, fixef: Fixef | None, varcorr: Varcorr | None, *, 
     """
     own = Truth.of_fit(fit)
     roots, sigma = dict(zip(term_labels(fit.fitted), own.roots, strict=True)), own.sigma
+    if varcorr is not None and not fit.model.layout.terms:
+        raise DataError("varcorr=: the model has no random effects; its visits keep their covariance matrix")
     if varcorr is not None:
         if isinstance(varcorr, pd.DataFrame):
             given, residual = _from_table(fit.fitted, varcorr)

@@ -229,7 +229,7 @@ def compare_fits(models: Sequence[Selection]) -> pd.DataFrame:
             warn(f"anova: the fit of the {name} did not converge", ConvergenceWarning)
         if part.fitted.singular[0]:
             notes.append(f"the {name} is singular")
-    n = parts[-1].n_rows[0]
+    n = parts[-1].fitted.sample_size(parts[-1].k)
     # identified parameters; terms that repeat each other are found in the data of the fits, not of the refits
     sizes = [differences[0].sizes[1], *(difference.sizes[0] for difference in differences)]
     rows = [_fit_row(refits[0], sizes[0], (np.nan,) * 4, n)]

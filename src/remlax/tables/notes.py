@@ -207,7 +207,7 @@ def fit_notes(fit: Selection) -> list[str]:
     if not fit.fitted.converged[fit.k]:
         notes.append(f"NOT CONVERGED: {fit.fitted.verdict(fit.k)}; do not use these estimates")
     if fit.fitted.singular[fit.k]:
-        what = "degrees of freedom and standard errors" if fit.fitted.has_sigma else "standard errors"
+        what = "degrees of freedom and standard errors" if fit.fitted.has_df else "standard errors"
         notes.append(
             f"singular fit: {fit.fitted.boundary(fit.k)}; {what} of the other parameters leave out those on the "
             "boundary"

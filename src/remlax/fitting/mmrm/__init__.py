@@ -1,0 +1,1 @@
+"""Mixed models for repeated measures: formula, visits, moments and fits."""

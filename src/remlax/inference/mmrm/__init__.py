@@ -1,0 +1,1 @@
+"""Inference about mixed models for repeated measures."""
