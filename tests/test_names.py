@@ -41,7 +41,7 @@ def fits() -> rx.LmerFitList:
         ("clmm", r"'clmm'; use rx\.glmer\(formula, data, family\)"),
         ("blmer", r"'blmer'; use rx\.lmer\(formula, data, cov_prior='wishart'\)$"),
         ("bglmerModList", r"'bglmerModList'; use rx\.glmer_list\(formula, frames, family, cov_prior='wishart'\)$"),
-        ("brm", "'brm'; not here: coefficients have no priors and nothing is sampled; use brms in R"),
+        ("brm", "'brm'; not here: nothing is sampled; use brms in R"),
         ("superFactor", r"'superFactor'; use new_levels='mean' or 'draw' of fit\.predict_interval\(new\)"),
         ("mice", r"'mice'; use rx\.impute\.joint"),
         ("lmer_lst", "'lmer_lst'; use lmer_list"),

@@ -40,7 +40,8 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
-from .priors import CovPrior
+from .priors import CovPrior, Normal
+from .priors.coefficients import FixefPriorName, read_fixef_prior
 from .priors.distributions import PriorName, read_cov_prior
 from .results import LmerFit, LmerFitList
 from .tables.notes import redundancy_notes
@@ -59,6 +60,7 @@ def lmer(
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
+    fixef_prior: FixefPriorName | Normal | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFit:
@@ -88,6 +90,10 @@ def lmer(
         blme; parameters are given as in ``rx.priors.Wishart(df=4.0)``. It keeps variances from being estimated as 0:
         what is minimised is the criterion minus twice the log density. The fit's criterion, likelihood and AIC are
         those at the penalised estimates, without the penalty; tests that compare likelihoods are refused.
+    fixef_prior : {"normal"} or Normal, optional
+        Normal prior of mean 0 on the coefficients, with SDs relative to the residual SD: by default 10 for the
+        intercept and 2.5 for the others, as in blme; others as in ``rx.priors.Normal(sd=1.0)``. The criterion is
+        without the prior's density, as for `cov_prior`; REML integrates over the coefficients under their prior.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -135,7 +141,7 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
-    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
+    mesh, priors = device_mesh(device), (read_cov_prior(cov_prior), read_fixef_prior(fixef_prior))
     parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     frame, kept = complete_rows(data, parsed, weights, offset)
@@ -150,7 +156,7 @@ def lmer(
         n_dropped=dropped,
     )
     _warn_two_values(rows)
-    fitted = _fit(rows, reml=reml, prior=prior, optimizer=optimizer, mesh=mesh)
+    fitted = _fit(rows, reml=reml, priors=priors, optimizer=optimizer, mesh=mesh)
     return LmerFit(Selection.all_of(fitted))
 
 
@@ -163,6 +169,7 @@ def lmer_list(
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
+    fixef_prior: FixefPriorName | Normal | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFitList:
@@ -183,6 +190,8 @@ def lmer_list(
     contrasts : dict, optional
         As in `lmer`.
     cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
+        As in `lmer`.
+    fixef_prior : {"normal"} or Normal, optional
         As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
@@ -213,7 +222,7 @@ def lmer_list(
     >>> len(fits), fits.fixef().shape
     (5, (5, 2))
     """
-    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
+    mesh, priors = device_mesh(device), (read_cov_prior(cov_prior), read_fixef_prior(fixef_prior))
     parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
@@ -221,17 +230,22 @@ def lmer_list(
     rows = read_rows(parsed, data, weights=weights, offset=offset)
     _warn_two_values(rows)
     warn_uncongenial(parsed, data)
-    fitted = _fit(rows, reml=reml, prior=prior, optimizer=optimizer, mesh=mesh)
+    fitted = _fit(rows, reml=reml, priors=priors, optimizer=optimizer, mesh=mesh)
     return LmerFitList(Selection.all_of(fitted))
 
 
 def _fit(
-    rows: ModelRows, *, reml: bool, prior: CovPrior | None, optimizer: Optimizer | None, mesh: Mesh | None
+    rows: ModelRows,
+    *,
+    reml: bool,
+    priors: tuple[CovPrior | None, Normal | None],
+    optimizer: Optimizer | None,
+    mesh: Mesh | None,
 ) -> Fitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
     start = time.perf_counter()
-    model = assemble(rows, reml=reml).with_prior(prior)
+    model = assemble(rows, reml=reml).with_priors(*priors)
     fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

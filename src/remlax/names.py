@@ -27,7 +27,7 @@ NAMES = {
     "blmerModList": "rx.lmer_list(formula, frames, cov_prior='wishart')",
     "bglmer": "rx.glmer(formula, data, family, cov_prior='wishart')",
     "bglmerModList": "rx.glmer_list(formula, frames, family, cov_prior='wishart')",
-    "brm": "not here: coefficients have no priors and nothing is sampled; use brms in R, or bambi in Python",
+    "brm": "not here: nothing is sampled; use brms in R, or bambi in Python",
     "lm nlmer": "not here: a model is linear and has a random term; use statsmodels' ols or lme4's nlmer",
     "pool combine": "fits.pool(), where fits = rx.lmer_list(formula, frames)",
     "coef coefficients": "fit.fixef() for the coefficients, fit.tidy('ran_coefs') for those of each group, as in lme4",
@@ -88,6 +88,7 @@ GLMM_ARGUMENTS = {
     "nAGQ": "use n_quad=",
     "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
     "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
+    "fixef_prior": "priors on coefficients are for rx.lmer and rx.lmer_list",
 }
 
 

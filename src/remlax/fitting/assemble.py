@@ -13,11 +13,13 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.batch import Batch, n_cores
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
+from ..engine.shapes import host_leaf
 from ..engine.stack import make_batch
 from ..errors import DataError
 from ..kernels.criterion import Criterion
+from ..kernels.inference import Solution
 from ..kernels.newton import PROFILED
-from ..priors import CovPrior
+from ..priors import CovPrior, Normal
 from ..priors.penalty import PenalisedDeviance, Penalty, TermPenalty
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
@@ -30,6 +32,8 @@ FEW_DIGITS = 1e-11
 LEAST_SHARE = 1e-6
 # size of a coefficient beyond which its variance overflows
 COEFFICIENT = 1e140
+# information of a prior over that of the rows beyond which the latter drowns in rounding error
+PRIOR_SHARE = 1e8
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class Assembled:
     penalty : Penalty, optional
         What a prior on the covariance matrices adds to the criterion.
     prior : CovPrior, optional
+    fixef_prior : Normal, optional
+        Prior on the coefficients, which is in the batch as rows of its own.
+    rows_alone : Batch, optional
+        The batch without these.
     """
 
     rows: ModelRows
@@ -70,11 +78,35 @@ class Assembled:
     inner_inverse: np.ndarray | None = None
     penalty: Penalty | None = None
     prior: CovPrior | None = None
+    fixef_prior: Normal | None = None
+    rows_alone: Batch | None = None
+
+    @property
+    def data_batch(self) -> Batch:
+        """The batch without a prior on the coefficients."""
+        return self.batch if self.rows_alone is None else self.rows_alone
+
+    @property
+    def prior_arguments(self) -> str:
+        """Arguments that gave priors, as in ``cov_prior=``; empty without one."""
+        given = {"cov_prior=": self.prior, "fixef_prior=": self.fixef_prior}
+        return " and ".join(name for name, prior in given.items() if prior is not None)
 
     @property
     def criterion(self) -> Criterion:
         """What is minimised over theta inside."""
         return PROFILED if self.penalty is None else PenalisedDeviance(self.penalty)
+
+    def with_priors(
+        self, prior: CovPrior | None, fixef_prior: Normal | None = None, *, has_sigma: bool = True
+    ) -> Assembled:
+        """Return the model with a prior on the covariance matrix of each term, and with one on the coefficients.
+
+        Raises
+        ------
+        DataError
+        """
+        return self.with_prior(prior, has_sigma=has_sigma).with_fixef_prior(fixef_prior)
 
     def with_prior(self, prior: CovPrior | None, *, has_sigma: bool = True) -> Assembled:
         """Return the model with a prior on the covariance matrix of each term.
@@ -99,6 +131,46 @@ class Assembled:
             place = (term.factor, term.start, term.q)
             terms.append(TermPenalty.of(place, factors, unit.outside[own], unit.inside[own]))
         return replace(self, prior=prior, penalty=Penalty(self.layout.structure.theta_map, tuple(terms)))
+
+    def with_fixef_prior(self, prior: Normal | None) -> Assembled:
+        """Return the model with a prior on the coefficients: a row of X / SD, without response, for each that has one.
+
+        Raises
+        ------
+        DataError
+            The SDs are none of these coefficients, or one is too small.
+        """
+        if prior is None:
+            return self
+        products = self.batch.problem.products
+        rows, own = prior.rows(self.fixed_names, self.inverse, self.ols / self.y_scale[:, None])
+        self._check_shares(np.sum(rows[:, :, :-1] ** 2, axis=2) / np.asarray(products.n_obs)[:, None], own)
+        ww, at = np.array(products.ww), np.array([*range(len(self.keep)), -1])
+        ww[:, at[:, None], at] += rows.swapaxes(1, 2) @ rows
+        products = replace(products, ww=host_leaf(ww), n_obs=host_leaf(np.asarray(products.n_obs) + len(own)))
+        return replace(self, fixef_prior=prior, rows_alone=self.batch, batch=self.batch.with_products(products))
+
+    def _check_shares(self, shares: np.ndarray, own: np.ndarray) -> None:
+        """Refuse a prior of which the information is so many times (K, r) that of the rows."""
+        for k, i in np.argwhere(~(shares < PRIOR_SHARE)).tolist():
+            where = f" in imputation {self.rows.labels[k]}" if self.rows.n_sets > 1 else ""
+            raise DataError(
+                f"fixef_prior= holds the coefficient of {self.fixed_names[own[i]]!r} at 0{where}: its SD leaves the "
+                "data no say; give a larger one, or leave the column out"
+            )
+
+    def criteria(self, solution: Solution) -> np.ndarray:
+        """Criterion of every data set, (K,), without the density of the coefficients under their prior."""
+        value = np.asarray(solution.value)
+        if self.fixef_prior is None:
+            return value
+        sigma, beta = np.asarray(solution.sigma) * self.y_scale, self.coefficients(np.asarray(solution.gamma))
+        return value - self.fixef_prior.penalty(self.fixed_names, beta, sigma)
+
+    def coefficients(self, gamma: np.ndarray) -> np.ndarray:
+        """Coefficients (K, p) of the user's columns from those inside, perhaps padded."""
+        moved = np.einsum("kij,kj->ki", self.inverse, gamma[:, : len(self.keep)])
+        return np.asarray(self.ols + moved * self.y_scale[:, None])
 
     @property
     def fixed_names(self) -> list[str]:
@@ -192,6 +264,7 @@ class Assembled:
             ols=self.ols[which],
             y_scale=self.y_scale[which],
             inner_inverse=inner,
+            rows_alone=None if self.rows_alone is None else self.rows_alone.take(which),
         )
 
 
@@ -261,7 +334,7 @@ def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
     if found is None:
         found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=True)
     out = _assembled(rows, model.layout, model.units, model.keep, found, turn)
-    return replace(out, penalty=model.penalty, prior=model.prior)
+    return replace(out, penalty=model.penalty, prior=model.prior).with_fixef_prior(model.fixef_prior)
 
 
 def _conditioned(

@@ -37,16 +37,16 @@ def check_options(reml: object, optimizer: object) -> None:
             raise DataError(f"tol={tol!r} of the optimizer must be a positive number")
 
 
-def refuse_prior(penalised: bool, what: str) -> None:
-    """Refuse what a fit with a prior on the covariance matrices does not have.
+def refuse_prior(arguments: str, what: str) -> None:
+    """Refuse what a fit with priors, given by these arguments if any, does not have.
 
     Raises
     ------
     DataError
     """
-    if penalised:
+    if arguments:
         raise DataError(
-            f"{what}, and a fit with a prior (cov_prior=) maximises a penalised one: fit the model without the prior"
+            f"{what}, and a fit with a prior ({arguments}) maximises a penalised one: fit the model without the prior"
         )
 
 

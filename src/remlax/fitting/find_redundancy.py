@@ -56,7 +56,9 @@ def _suspects(model: Assembled, which: np.ndarray, *, stacked: bool) -> np.ndarr
     if structure.q == (1,):
         return which[:0]
     if stacked and not structure.n_dense:
-        least = _least(model, *_stack_products(model, which), np.asarray(model.batch.problem.products.n_obs)[which])
+        least = _least(
+            model, *_stack_products(model, which), np.asarray(model.data_batch.problem.products.n_obs)[which]
+        )
     elif all(f.offsets is None for f in rows.factor_rows):
         least = _least(model, *_sample_products(model, which))
     else:
@@ -66,7 +68,7 @@ def _suspects(model: Assembled, which: np.ndarray, *, stacked: bool) -> np.ndarr
 
 def _stack_products(model: Assembled, which: np.ndarray) -> tuple[Products, list[np.ndarray]]:
     """Products for nested factors, and z_a'z_b of every factor, from the stack."""
-    structure, values, out = model.layout.structure, model.batch.problem.products, {}
+    structure, values, out = model.layout.structure, model.data_batch.problem.products, {}
     for f in range(structure.n_factors):
         start = 0
         for g in range(f, structure.n_factors):

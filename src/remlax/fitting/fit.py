@@ -168,13 +168,15 @@ class Fitted:
         return "a variance is estimated as 0 or a correlation as +-1"
 
     @property
-    def penalty_text(self) -> str:
-        """The prior that penalises the estimates, in words; empty without one."""
-        prior = self.model.prior
-        if prior is None:
-            return ""
-        relative = ", relative to the residual variance" if self.has_sigma else ""
-        return prior.text(has_sigma=self.has_sigma) + relative
+    def penalties(self) -> dict[str, str]:
+        """What has a prior that penalises the estimates, and the prior, in words; empty without one."""
+        out, prior, fixef_prior = {}, self.model.prior, self.model.fixef_prior
+        if prior is not None:
+            relative = ", relative to the residual variance" if self.has_sigma else ""
+            out["the covariance matrix of each random term"] = prior.text(has_sigma=self.has_sigma) + relative
+        if fixef_prior is not None:
+            out["the coefficients"] = f"{fixef_prior.text()}, relative to the residual SD"
+        return out
 
     @property
     def advice(self) -> str:
@@ -208,8 +210,8 @@ class Fitted:
 
     def deviance(self, k: int, theta: np.ndarray, *, reml: bool) -> float:
         """Criterion of one data set at a theta in lme4's order and scale."""
-        one = self.model.batch.take(np.array([k])).with_reml(reml)
-        return float(solve_batch(one, self.model.inner_theta(theta[None])).value[0])
+        one = self.model.of_sets(np.array([k]))
+        return float(one.criteria(solve_batch(one.batch.with_reml(reml), one.inner_theta(theta[None])))[0])
 
     @cached_property
     def factor_modes(self) -> tuple[Modes, ...]:
@@ -299,7 +301,6 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: n
         solution, information = solve_batch(model.batch, inner), None
     gamma = np.asarray(solution.gamma)
     sigma = np.asarray(solution.sigma) * model.y_scale
-    beta = model.ols + np.einsum("kij,kj->ki", model.inverse, gamma[:, :p]) * model.y_scale[:, None]
     unscaled = np.asarray(solution.unscaled_cov)[:, :p, :p]
     vcov = np.einsum("kia,kab,kjb->kij", model.inverse, unscaled, model.inverse) * sigma[:, None, None] ** 2
     degenerate = too_few_digits(solution) | falls_without_end(model, inner, np.asarray(opt.value))
@@ -312,10 +313,10 @@ def solve_at(model: Assembled, optimizer: LBFGS | Newton, opt: Optimum, inner: n
         opt=opt,
         theta=model.outer_theta(inner),
         inner=inner,
-        beta=beta,
+        beta=model.coefficients(gamma),
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=sigma,
-        criterion=np.asarray(solution.value),
+        criterion=model.criteria(solution),
         gamma=gamma,
         log_l2=np.asarray(solution.log_l2),
         log_rx2=np.asarray(solution.log_rx2),

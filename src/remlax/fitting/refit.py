@@ -248,22 +248,23 @@ def explained_exactly(found: ResponseProducts, y: np.ndarray) -> np.ndarray:
 def with_products(model: Assembled, k: int, y: np.ndarray, found: ResponseProducts) -> Assembled:
     """Replace the response of one data set by others (n_sims, n), whose products are known."""
     n_sims, scale = len(y), found.scale
-    own, inverse, inner = model.batch.one(k), model.inverse[k], model.inner_inverse
+    own, inverse, inner = model.data_batch.one(k), model.inverse[k], model.inner_inverse
     ww = np.repeat(np.asarray(own.products.ww)[None], n_sims, axis=0)
     ww[:, -1] = 0.0  # of padded columns
     ww[:, -1, [*range(len(model.keep)), -1]] = found.wy
     ww[:, :, -1] = ww[:, -1]
     products = replace(own.with_zy(found.zy), ww=host_leaf(ww), log_scale=host_leaf(2 * np.log(scale)))
-    return replace(
+    out = replace(
         model,
         rows=_repeated_rows(model.rows, k, y),
         layout=replace(model.layout, table_codes=_table_codes_of(model, k)),
-        batch=model.batch.with_products(products),
+        batch=model.data_batch.with_products(products),
         inverse=np.broadcast_to(inverse, (n_sims, *inverse.shape)),
         inner_inverse=None if inner is None else np.broadcast_to(inner[k], (n_sims, *inverse.shape)),
         ols=found.gamma @ inverse.T,
         y_scale=scale,
     )
+    return out.with_fixef_prior(model.fixef_prior)
 
 
 def products_of_responses(model: Assembled, k: int, y: np.ndarray) -> ResponseProducts:

@@ -189,7 +189,7 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
         raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
     rows = resampled_rows(model.rows, fit.k, clusters, kept)
     try:
-        again = assemble(rows, reml=fit.fitted.reml, keep=model.keep).with_prior(model.prior)
+        again = assemble(rows, reml=fit.fitted.reml, keep=model.keep).with_priors(model.prior, model.fixef_prior)
     except DesignError as error:
         why = str(error).replace("imputation", "resample")
         raise DataError(f"resamples of the clusters do not identify the model: {why}") from None

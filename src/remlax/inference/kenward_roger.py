@@ -79,7 +79,7 @@ def adjust(fits: Selection) -> Adjustment:
     """
     model = fits.model
     check_defined(model.layout.structure)
-    refuse_prior(model.prior is not None, "Kenward-Roger's method is one for maxima of the REML likelihood")
+    refuse_prior(model.prior_arguments, "Kenward-Roger's method is one for maxima of the REML likelihood")
     parts = run(kenward_roger_parts, model.batch.take(fits.index), fits.inner)
     each = [fits.fitted.redundancies.each[k] for k in fits.which]
     if model.layout.parameters is not None:

@@ -53,7 +53,7 @@ def maximum_likelihood(fits: Selection) -> Fitted:
     DataError
         The fits have a prior.
     """
-    refuse_prior(fits.model.prior is not None, "tests of likelihood ratios compare maximised likelihoods")
+    refuse_prior(fits.model.prior_arguments, "tests of likelihood ratios compare maximised likelihoods")
     if isinstance(fits.fitted, GlmmFitted | MmrmFitted):
         return fits.fitted.by_maximum_likelihood(fits.index)
     model = fits.model

@@ -14,6 +14,7 @@ from ..design.formula import parse_formula
 from ..design.tree import Name
 from ..errors import DataError, shortened
 from ..fitting.assemble import assemble, z_columns
+from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.layout import TermLayout
 from ..fitting.redundant_terms import count_variances
@@ -251,8 +252,17 @@ def null_model(fits: Selection) -> Fitted:
     """Fit an intercept and a random intercept per grouping factor to the data sets.
 
     Response, weights, offset, criterion, prior and optimizer are those of the model.
+
+    Raises
+    ------
+    DataError
+        There is a prior on the coefficients, which are not those of the model.
     """
     rows = fits.rows
+    refuse_prior(
+        "fixef_prior=" * (fits.model.fixef_prior is not None),
+        "reductions of variance (n_sims=0 leaves them out) compare with a null model, which maximises a likelihood",
+    )
     assert rows.data is not None  # every fit keeps its data
     data = ImputedData(tuple(rows.data.frames[k] for k in fits.which), tuple(rows.data.labels[k] for k in fits.which))
     read = read_rows(parse_formula(null_formula(rows)), data)

@@ -28,7 +28,7 @@ MOST_POINTS, MOST_FAILURES = 40, 4
 
 def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     """Profile every parameter of each data set, in the order of `parameters_of`, beyond the limits of the level."""
-    refuse_prior(fits.model.prior is not None, "a profile is one of the likelihood")
+    refuse_prior(fits.model.prior_arguments, "a profile is one of the likelihood")
     parameters, n = parameters_of(fits.fitted), fits.n_sets
     lost, _ = fits.fitted.redundancies.parameters(fits.index)
     lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))

@@ -18,6 +18,7 @@ import pandas as pd
 from ..engine.fit import solve_batch
 from ..errors import DataError
 from ..fitting.assemble import inner_columns
+from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted
 from ..fitting.selection import Selection
 
@@ -106,6 +107,10 @@ def robust_scores(fits: Selection, kind: RobustKind, cluster: str | None) -> lis
         Clusters that are not known, or do not contain whole levels of every grouping factor.
     """
     model, p = fits.model, len(fits.model.keep)
+    refuse_prior(
+        "fixef_prior=" * (model.fixef_prior is not None),
+        "a cluster-robust covariance is one of coefficients that maximise the likelihood",
+    )
     breads = np.asarray(solve_batch(model.batch.take(fits.index), fits.inner).unscaled_cov)[:, :p, :p]
     return [
         _scores(fits.one(k), _clusters(fits.one(k), cluster), bread, kind)

@@ -205,7 +205,7 @@ def glmm_fit_report(fit: Selection) -> str:
         f"The {model_name(fitted.family)} {fit.rows.formula.text} was fitted by maximum likelihood "
         f"({approximation(fitted)})"
     )
-    wald = WALD.format("penalised " if fitted.penalty_text else "")
+    wald = WALD.format("penalised " if fitted.penalties else "")
     tests = [f"Coefficients have {wald}", *_ratios(fitted.family)] if fit.model.fixed_names else []
     return fit_sentences(fit, [first, *_data_sentences(fit)], tests)
 

@@ -38,6 +38,7 @@ from ..inference.kenward_roger import Adjustment
 from ..inference.robust import ClusterScores
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton, Optimum
+from ..priors.coefficients import fixef_prior_from_tree, fixef_prior_tree
 from ..priors.distributions import prior_from_tree, prior_tree
 
 ESTIMATES = ("status", "theta", "beta", "vcov", "sigma", "criterion", "gamma", "log_l2", "log_rx2", "singular")
@@ -95,6 +96,7 @@ def _tree(fitted: Fitted) -> Tree:
         **{name: _row_input_tree(value) for name, value in given.items()},
         "optimizer": {"name": type(fitted.optimizer).__name__, "options": asdict(fitted.optimizer)},
         "cov_prior": prior_tree(fitted.model.prior),
+        "fixef_prior": fixef_prior_tree(fitted.model.fixef_prior),
         "opt": fitted.opt._asdict(),
         "estimates": {name: getattr(fitted, name) for name in names}
         | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
@@ -154,7 +156,8 @@ def stack_from_tree(tree: Tree) -> Fitted:
             rows = replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
         response = None if family is None else read_response(rows, family)
         model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
-        model = model.with_prior(prior_from_tree(tree.get("cov_prior")), has_sigma=response is None)
+        priors = prior_from_tree(tree.get("cov_prior")), fixef_prior_from_tree(tree.get("fixef_prior"))
+        model = model.with_priors(*priors, has_sigma=response is None)
     check_same(fingerprint(model), tree["model"])
     if response is None:
         return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model))

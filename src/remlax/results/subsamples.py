@@ -56,7 +56,7 @@ def refit_subsamples(fits: Selection, n: int, n_boot: int, seed: int) -> Fitted:
             if rows.own_response:
                 y = [rows.y.of(k)[chosen] for chosen in taken for k in fits.which]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
-            model = assemble(read, reml=fits.fitted.reml).with_prior(fits.model.prior)
+            model = assemble(read, reml=fits.fitted.reml).with_priors(fits.model.prior, fits.model.fixef_prior)
         except (DesignError, DataError) as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
     if model.fixed_names != fits.model.fixed_names:

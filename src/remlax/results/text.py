@@ -42,9 +42,8 @@ def _head(fits: Selection, to: str, criterion: str) -> list[str]:
 
 def prior_line(fits: Selection) -> list[str]:
     """Say what penalises the estimates; empty without a prior."""
-    text = fits.fitted.penalty_text
-    what = "Penalised by a prior on the covariance matrix of each random term (the criterion is without it)"
-    return [f"{what}:\n  {text}"] if text else []
+    given = fits.fitted.penalties.items()
+    return [f"Penalised by a prior on {what} (the criterion is without it):\n  {text}" for what, text in given]
 
 
 def fit_fixed_block(fit: Selection, form: Form) -> str:

@@ -36,8 +36,8 @@ def redundancy_notes(fits: Selection) -> list[str]:
 
 def prior_note(fits: Selection) -> list[str]:
     """Say that the estimates are penalised and by what; empty without a prior."""
-    text = fits.fitted.penalty_text
-    return [f"estimates are penalised by a prior on the covariance matrix of each random term: {text}"] if text else []
+    given = fits.fitted.penalties.items()
+    return [f"estimates are penalised by a prior on {what}: {text}" for what, text in given]
 
 
 def dropped_note(fits: Selection) -> list[str]:
