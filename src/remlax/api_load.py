@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str]) -> Saved | LmerMany:
 
     Returns
     -------
-    LmerFit, LmerFitList, PooledLmer or LmerMany; GlmerFit, GlmerFitList or PooledGlmer
+    LmerFit, LmerFitList, PooledLmer or LmerMany; GlmerFit, MmrmFit and their lists and pooled models
         It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
 
     Raises

@@ -269,7 +269,6 @@ def test_the_terms_of_one_model() -> None:
         (lambda one: one.augment(), r"use fitted\(\) and residuals\(\)"),
         (lambda one: one.rmse(), "every visit may have its own variance"),
         (lambda one: one.tidy("ran_vals"), "effects='ran_vals'"),
-        (lambda one: one.save("x"), "are not saved"),
         (lambda one: one.confint("profile"), "profile"),
         (lambda one: one.predict(level="group"), "level="),
         (lambda one: one.residuals("scaled"), "type="),

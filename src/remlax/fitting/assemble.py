@@ -165,7 +165,7 @@ class Assembled:
         if self.fixef_prior is None:
             return value
         sigma, beta = np.asarray(solution.sigma) * self.y_scale, self.coefficients(np.asarray(solution.gamma))
-        return value - self.fixef_prior.penalty(self.fixed_names, beta, sigma)
+        return np.asarray(value - self.fixef_prior.penalty(self.fixed_names, beta, sigma))
 
     def coefficients(self, gamma: np.ndarray) -> np.ndarray:
         """Coefficients (K, p) of the user's columns from those inside, perhaps padded."""

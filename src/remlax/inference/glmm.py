@@ -12,8 +12,10 @@ import numpy.typing as npt
 from ..checks import Checks
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.selection import Selection
 from .coefficients import CoefficientInference, Ddf, GivenDf, coefficient_inference
+from .mmrm.choice import MmrmDdf, mmrm_inference
 
 Use = Literal["hessian", "rx"]
 
@@ -24,11 +26,12 @@ def glmm_fitted(fits: Selection) -> GlmmFitted:
     return fits.fitted
 
 
-def inference_of(fits: Selection, ddf: Ddf | npt.ArrayLike | None = None) -> CoefficientInference:
+def inference_of(fits: Selection, ddf: Ddf | MmrmDdf | npt.ArrayLike | None = None) -> CoefficientInference:
     """Inference about the coefficients of any model: Satterthwaite's df by default, z of generalised models."""
     if isinstance(fits.fitted, GlmmFitted):
         return glmm_inference(fits, math.inf if ddf is None else ddf)
-    return coefficient_inference(fits, "satterthwaite" if ddf is None else ddf)
+    choose = mmrm_inference if isinstance(fits.fitted, MmrmFitted) else coefficient_inference
+    return choose(fits, "satterthwaite" if ddf is None else ddf)
 
 
 def glmm_inference(fits: Selection, ddf: str | npt.ArrayLike = math.inf, use: Use = "hessian") -> CoefficientInference:

@@ -41,7 +41,8 @@ class Normal:
     Notes
     -----
     blme's ``normal(sd, common.scale = TRUE)``. Two numbers there are for the first coefficient, intercept or not, and
-    for the others.
+    for the others. As SDs are relative to the residual SD, a prior of any finite SD counts in its degrees of freedom:
+    only ``math.inf`` is the model without a prior.
 
     Examples
     --------

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..data.archive import Archive
 from ..errors import FileFormatError
+from ..fitting.fit import Fitted
 from ..fitting.glmm import GlmmFitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.selection import Selection
 from ..inference.coefficients import Satterthwaite
 from ..pooling import pool_rubin
@@ -17,14 +19,16 @@ from ..tables.coefficients import known_pool
 from .fit import LmerFit
 from .fits import LmerFitList
 from .glmer import GlmerFit, GlmerFitList, PooledGlmer
+from .mmrm import MmrmFit, MmrmFitList, PooledMmrm
 from .pooled import PooledLmer
 from .save import stack_from_tree, within_from_tree
 
 Saved = LmerFit | LmerFitList | PooledLmer
-# classes of results of linear models, and of generalised ones
-CLASSES: dict[bool, tuple[type[LmerFit], type[LmerFitList], type[PooledLmer]]] = {
-    False: (LmerFit, LmerFitList, PooledLmer),
-    True: (GlmerFit, GlmerFitList, PooledGlmer),
+# classes of results of every kind of model
+CLASSES: dict[type[Fitted], tuple[type[LmerFit], type[LmerFitList], type[PooledLmer]]] = {
+    Fitted: (LmerFit, LmerFitList, PooledLmer),
+    GlmmFitted: (GlmerFit, GlmerFitList, PooledGlmer),
+    MmrmFitted: (MmrmFit, MmrmFitList, PooledMmrm),
 }
 
 
@@ -32,7 +36,7 @@ def built(archive: Archive) -> Saved:
     """Build a fit, a list of fits or a pooled model from what `save` wrote."""
     content = archive.content
     fitted = stack_from_tree(content["stack"])
-    one, several, pooled = CLASSES[isinstance(fitted, GlmmFitted)]
+    one, several, pooled = CLASSES[type(fitted)]
     if archive.kind == one.__name__:
         return one(Selection(fitted, _indices([content["lane"]], fitted.n_sets)))
     if not content["lanes"]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.columns import imputed_from_tree, imputed_tree
 from ..design.build import ModelRows, RowInput, needed_columns, read_rows, require_model_columns
-from ..design.formula import parse_formula
+from ..design.formula import MixedFormula, parse_formula
 from ..design.own_contrasts import contrasts_from_tree, contrasts_tree
 from ..design.rows import RowArray
 from ..engine.shapes import host_leaf
@@ -20,7 +20,9 @@ from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
 from ..fitting.glmm import GlmmFitted, assemble_glmm
 from ..fitting.glmm_rows import centre_of
-from ..fitting.mmrm.fit import MmrmFitted
+from ..fitting.mmrm.fit import MmrmFitted, assemble_mmrm, read_formula
+from ..fitting.mmrm.formula import parse_mmrm
+from ..fitting.mmrm.visits import Visits
 from ..fitting.responses.family import read_family
 from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
@@ -38,6 +40,7 @@ from ..inference.kenward_roger import Adjustment
 from ..inference.robust import ClusterScores
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton, Optimum
+from ..mmrm.problem import MmrmStructure
 from ..priors.coefficients import fixef_prior_from_tree, fixef_prior_tree
 from ..priors.distributions import prior_from_tree, prior_tree
 
@@ -59,6 +62,8 @@ KINDS = {
 # those of a generalised model: m parameters and s of them for the shape; of each factor q columns and l levels
 GLMM_ESTIMATES = ("shape", "joint", "vcov_rx")
 EFFECTS = {"modes": "kql", "variances": "kqql", "moved": "kmql"}
+# that of a mixed model for repeated measures: of g groups and t visits, and derivatives of vcov
+COVARIANCE = {"sigmas": "kgtt", "moved": "kppd"}
 OPTIMIZERS: dict[str, type[LBFGS | Newton]] = {"LBFGS": LBFGS, "Newton": Newton}
 Tree = dict[str, Any]
 
@@ -80,8 +85,6 @@ def stack_tree(fitted: Fitted) -> Tree:
 
 def _tree(fitted: Fitted) -> Tree:
     rows = fitted.model.rows
-    if isinstance(fitted, MmrmFitted):
-        raise DataError("mixed models for repeated measures are not saved: keep formula and data, and fit them again")
     assert rows.data is not None  # every fit keeps its data
     given = {"weights": rows.given_weights, "offset": rows.given_offset}
     names = (*ESTIMATES, "inner", *(GLMM_ESTIMATES if isinstance(fitted, GlmmFitted) else ()))
@@ -102,7 +105,15 @@ def _tree(fitted: Fitted) -> Tree:
         | {"gamma": fitted.gamma[:, : len(fitted.model.keep)]},
         "model": fingerprint(fitted.model),
     }
+    if isinstance(fitted, MmrmFitted):
+        return tree | {"visits": _visits_tree(fitted.visits), "covariance": {n: getattr(fitted, n) for n in COVARIANCE}}
     return tree | _glmm_tree(fitted) if isinstance(fitted, GlmmFitted) else tree
+
+
+def _visits_tree(visits: Visits) -> Tree:
+    """Visits and groups, and the number of patients of every data set."""
+    patients = [visits.n_patients(k) for k in range(len(visits.offsets) - 1)]
+    return {"names": list(visits.names), "groups": list(visits.groups), "patients": patients}
 
 
 def _glmm_tree(fitted: GlmmFitted) -> Tree:
@@ -142,29 +153,51 @@ def stack_from_tree(tree: Tree) -> Fitted:
     check_options(tree["reml"], optimizer)
     with quiet(RankDeficientWarning):
         # said when the model was fitted
+        if "visits" in tree:
+            return _mmrm(tree, cast(Newton, optimizer))
         family = _family(tree["family"]) if "family" in tree else None
         formula = parse_formula(tree["formula"], counts=family is not None, structures=family is None)
-        formula = replace(formula, contrasts=contrasts_from_tree(tree.get("contrasts", {})))
-        data = imputed_from_tree(tree["data"])
-        require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
-        given = {name: tree[name] for name in ("weights", "offset", "n_dropped")}
-        rows = read_rows(formula, data, any_response=family is not None, **given)
-        rows = replace(rows, refitted=tree.get("refitted", False))
-        if rows.refitted and rows.labels != tuple(range(1, rows.n_sets + 1)):
-            raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
-        if rows.own_response:
-            rows = replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
+        rows = _rows(tree, formula, any_response=family is not None)
         response = None if family is None else read_response(rows, family)
         model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
         priors = prior_from_tree(tree.get("cov_prior")), fixef_prior_from_tree(tree.get("fixef_prior"))
         model = model.with_priors(*priors, has_sigma=response is None)
     check_same(fingerprint(model), tree["model"])
     if response is None:
-        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model))
+        n_theta = model.layout.structure.theta_map.n_theta
+        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model, n_theta))
     endless = {int(k): str(reason) for k, reason in tree["endless"]}
     return GlmmFitted(
         model=model, optimizer=optimizer, response=response, endless=endless, **_glmm_estimates(tree, model)
     )
+
+
+def _rows(tree: Tree, formula: MixedFormula, *, any_response: bool = False) -> ModelRows:
+    """Read the model's columns from the data again."""
+    formula = replace(formula, contrasts=contrasts_from_tree(tree.get("contrasts", {})))
+    data = imputed_from_tree(tree["data"])
+    require_model_columns(formula, data.frames[0], tree["weights"], tree["offset"])
+    given = {name: tree[name] for name in ("weights", "offset", "n_dropped")}
+    rows = replace(read_rows(formula, data, any_response=any_response, **given), refitted=tree.get("refitted", False))
+    if rows.refitted and rows.labels != tuple(range(1, rows.n_sets + 1)):
+        raise ValueError(f"refits are counted from 1, not {shortened(rows.labels)}")
+    if not rows.own_response:
+        return rows
+    return replace(rows, y=RowArray(_own_response(tree["response"], rows), rows.offsets))
+
+
+def _mmrm(tree: Tree, optimizer: Newton) -> MmrmFitted:
+    """Build a mixed model for repeated measures from its data again, with the estimates that were saved."""
+    rows = _rows(tree, parse_mmrm(tree["formula"]).with_factors)
+    model, visits = assemble_mmrm(rows, reml=tree["reml"])
+    model = replace(model, rows=read_formula(rows))
+    check_same(fingerprint(model), tree["model"])
+    if _visits_tree(visits) != tree["visits"]:
+        raise ValueError(f"the visits are {shortened(visits.names)}, not {shortened(tree['visits']['names'])}")
+    sizes = {"k": rows.n_sets, "p": len(model.keep), "d": cast(MmrmStructure, model.batch.structure).n_parameters}
+    sizes |= {"g": visits.n_groups, "t": len(visits.names)}
+    estimates = _estimates(tree, model, sizes["d"]) | _read(tree["covariance"], tuple(COVARIANCE), sizes, COVARIANCE)
+    return MmrmFitted(model=model, optimizer=optimizer, visits=visits, **estimates)
 
 
 def _own_response(given: Any, rows: ModelRows) -> np.ndarray:
@@ -175,16 +208,16 @@ def _own_response(given: Any, rows: ModelRows) -> np.ndarray:
     return response
 
 
-def _estimates(tree: Tree, model: Assembled) -> Tree:
-    """Read what a fit of a linear mixed model holds besides its model."""
-    rows, structure = model.rows, model.layout.structure
-    sizes = {"k": rows.n_sets, "p": len(model.keep), "d": structure.theta_map.n_theta}
+def _estimates(tree: Tree, model: Assembled, n_theta: int) -> Tree:
+    """Read what a fit of a linear model holds besides its model."""
+    rows, n_fixed = model.rows, model.batch.structure.n_fixed
+    sizes = {"k": rows.n_sets, "p": len(model.keep), "d": n_theta}
     estimates: Tree = _read(tree["estimates"], ESTIMATES, sizes)
     # files of version 0.1 have padding behind gamma, and theta of the user's columns only
     p = len(model.keep)
     if estimates["gamma"].shape[1] < p:
         raise ValueError("'gamma' is not of this model")
-    estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, structure.n_fixed - p)))
+    estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, n_fixed - p)))
     if "inner" in tree["estimates"] and not rows.refitted:
         estimates |= _read(tree["estimates"], ("inner",), sizes)
     else:
@@ -259,7 +292,7 @@ def within_tree(within: CoefficientInference) -> Tree:
     if isinstance(within, Satterthwaite):
         return {"name": "Satterthwaite"}
     if isinstance(within, KenwardRoger):
-        return {"name": "KenwardRoger", **_arrays(within.adjustment)}
+        return {"name": "KenwardRoger", "rule": within.rule, **_arrays(within.adjustment)}
     if isinstance(within, ClusterRobust):
         each = [_arrays(one) for one in within.each]
         return {"name": "ClusterRobust", "each": each, "kind": within.kind, "cluster": within.cluster}
@@ -273,7 +306,9 @@ def within_from_tree(tree: Tree, fits: Selection) -> CoefficientInference:
     if name == "Satterthwaite":
         return Satterthwaite(fits)
     if name == "KenwardRoger":
-        return KenwardRoger(Adjustment(**_read(tree, _names(Adjustment), sizes)))
+        adjustment = Adjustment(**_read(tree, _names(Adjustment), sizes))
+        # files of version 0.1 have one rule
+        return KenwardRoger(adjustment, str(tree.get("rule", KenwardRoger.rule)))
     if name == "ClusterRobust":
         each = [ClusterScores(**_read(one, _names(ClusterScores), dict(sizes))) for one in tree["each"]]
         if len(each) != fits.n_sets:

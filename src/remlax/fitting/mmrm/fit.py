@@ -286,7 +286,7 @@ def described(model: Assembled, visits: Visits, optimizer: Newton, opt: Optimum,
         singular=singular,
         visits=visits,
         sigmas=inner * square[..., None],
-        moved=np.moveaxis(moved, 1, -1),
+        moved=np.ascontiguousarray(np.moveaxis(moved, 1, -1)),
     )
     incomplete = [k for k in range(len(phi)) if any(found._unidentified(k))]
     singular[incomplete] = True
