@@ -155,7 +155,7 @@ def lmer(
         offset=kept_rows(offset, kept),
         n_dropped=dropped,
     )
-    _warn_two_values(rows)
+    warn_two_values(rows)
     fitted = _fit(rows, reml=reml, priors=priors, optimizer=optimizer, mesh=mesh)
     return LmerFit(Selection.all_of(fitted))
 
@@ -228,7 +228,7 @@ def lmer_list(
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset)
-    _warn_two_values(rows)
+    warn_two_values(rows)
     warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, priors=priors, optimizer=optimizer, mesh=mesh)
     return LmerFitList(Selection.all_of(fitted))
@@ -299,7 +299,7 @@ def warn_formula(parsed: MixedFormula) -> None:
         )
 
 
-def _warn_two_values(rows: ModelRows) -> None:
+def warn_two_values(rows: ModelRows) -> None:
     """Say that a response of two values, in all data sets alike, is taken for a number."""
     values = rows.y.values
     for part in (values[:1000], values):  # most responses have three values among the first rows

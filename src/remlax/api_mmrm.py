@@ -11,7 +11,7 @@ from typing import cast
 import pandas as pd
 from jax.sharding import Mesh
 
-from .api import complete_rows, kept_rows, warn_formula, warn_of_fits
+from .api import complete_rows, kept_rows, warn_formula, warn_of_fits, warn_two_values
 from .data import ImputedData
 from .data.checks import frame_array, n_missing
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
@@ -84,7 +84,8 @@ def mmrm(
 
     Warns
     -----
-    DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning
+    DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning,
+    TwoValuedResponseWarning
     DataWarning
         Visits that nobody has, or whose order or spacing may not be meant.
 
@@ -155,7 +156,7 @@ def mmrm_list(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning, DataWarning,
-    ImputationWarning
+    ImputationWarning, TwoValuedResponseWarning
 
     Examples
     --------
@@ -212,6 +213,7 @@ def _fit(rows: ModelRows, *, reml: bool, optimizer: Newton | None, mesh: Mesh | 
     start = time.perf_counter()
     model, visits = assemble_mmrm(rows, reml=bool(reml))
     warn_visits(rows, visits)
+    warn_two_values(rows)
     model = replace(model, rows=read_formula(rows), batch=replace(model.batch, mesh=mesh))
     fitted = fit_mmrm(model, visits, chosen)
     seconds = time.perf_counter() - start

@@ -71,3 +71,14 @@ def test_sensors_and_times(tmp_path):
     assert "Converged: 240 of 240" in said
     # the effect is there in 3 sensors at 10 times
     assert re.findall(r"^(\d)\s+400\s+760\s+10$", said, re.MULTILINE) == ["3", "4", "5"]
+
+
+def test_trial_with_drop_out(tmp_path):
+    said = run("trial_with_drop_out.py", folder=tmp_path)
+    last = re.findall(r"^week 12 +(-\d\.\d+) +(\d\.\d+)", said, re.MULTILINE)
+    assert len(last) == 2
+    (observed, se), (pooled, _) = [tuple(map(float, pair)) for pair in last]
+    assert abs(observed + 3) < 2.5 * se
+    assert pooled == pytest.approx(observed, abs=0.3 * se)
+    assert "All fits converged. No fit was singular." in said
+    assert (tmp_path / "trial_means.png").exists()

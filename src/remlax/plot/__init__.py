@@ -20,6 +20,7 @@ from .predictions import effect, spaghetti
 from .profiles import zeta
 from .residuals import qq_residuals, residual_fitted, scale_location
 from .responses import mean_variance, p_value_histogram, variance_share_violins, volcano
+from .visits import marginal_means, visit_covariance
 
 __all__ = [
     "caterpillar",
@@ -30,6 +31,7 @@ __all__ = [
     "imputed_density_plot",
     "imputed_icc_plot",
     "imputed_quantile_plot",
+    "marginal_means",
     "mean_variance",
     "missing_information",
     "missing_map",
@@ -43,6 +45,7 @@ __all__ = [
     "trace",
     "variance_components",
     "variance_share_violins",
+    "visit_covariance",
     "volcano",
     "zeta",
 ]

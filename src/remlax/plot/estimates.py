@@ -13,7 +13,7 @@ from ..checks import Checks
 from ..design.syntax import variables
 from ..errors import DataError, PoolingWarning, quiet
 from ..fitting.selection import Selection
-from ..results import LmerFitList, PooledLmer
+from ..results import LmerFitList, MmrmFitList, PooledLmer, PooledMmrm
 from ..tables.confint import parameter_frame, parameter_values
 from ..tables.exponentiate import exponentiated
 from ..tables.printing import term_words
@@ -32,7 +32,7 @@ from .marks import (
     plain,
     row_ticks,
 )
-from .model import Model, level_of, pooled_only, ratios_of, selection_of
+from .model import Model, level_of, pooled_only, ratios_of, selection_of, with_random_effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ def variance_components(
     ['Intercept | Subject', 'Days | Subject', 'Residual']
     """
     Checks().choice(kind, Component, "kind=")
-    fits = selection_of(model)
+    fits = with_random_effects(model)
     table = ran_pars(model)
     chosen = table[table["term"].str.startswith(f"{kind}__")]
     if chosen.empty:
@@ -195,7 +195,8 @@ def trace(model: PooledLmer, term: str | None = None, *, group: str | None = Non
     total = pooled.tidy("fixed") if fixed else ran_pars(pooled)
     row = one_row(total, chosen, None if fixed else group)
     level = level_of(pooled)
-    tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in LmerFitList(fits)]
+    several = MmrmFitList(fits) if isinstance(pooled, PooledMmrm) else LmerFitList(fits)
+    tables = [fit.tidy("fixed" if fixed else "ran_pars", conf_level=level) for fit in several]
     each = pd.DataFrame([one_row(table, chosen, None if fixed else group) for table in tables])
     ax = axes(ax)
     place = np.arange(1, fits.n_sets + 1)
@@ -251,7 +252,8 @@ def missing_information(model: PooledLmer, *, measure: Measure = "fmi", ax: Axes
     for part, colour, words in [*parts, (slice(end, None), COLOURS[2], last)][: 3 if shapes else 2]:
         ax.barh(place[part], np.nan_to_num(values[part]), height=0.6, color=colour, label=words)
     lost = np.zeros(len(labels), bool)
-    lost[n:end] = fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0)
+    if fits.model.layout.factors:
+        lost[n:end] = fits.fitted.redundancies.parameters(fits.which)[0].any(axis=0)
     for number in np.flatnonzero(np.isnan(values)):
         words = " not identified" if lost[number] else " on the boundary"
         ax.text(0, float(number), words, va="center", fontsize="small", color="0.35")

@@ -12,7 +12,7 @@ import scipy
 from ..errors import DataError
 from ..predict.levels import choose_effect
 from .marks import ACCENT, COLOURS, FAINT, MAIN, MARKERS, axes, check_labels, interval_bars, legend, plain, row_ticks
-from .model import Model, level_of, normal_scores, predictor_words, selection_of
+from .model import Model, level_of, normal_scores, predictor_words, with_random_effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ MOST_NAMES = 40
 
 def _modes(model: Model, group: str | None, term: str | None) -> tuple[pd.DataFrame, str, str]:
     """Rows of ``tidy("ran_vals")`` of one column of one factor, sorted; the labels of factor and column."""
-    effect = choose_effect(selection_of(model).fitted, group, term)
+    effect = choose_effect(with_random_effects(model).fitted, group, term)
     table = model.tidy("ran_vals")
     chosen = table[(table["group"] == effect.group) & (table["term"] == effect.term)]
     return chosen.sort_values("estimate", kind="stable", ignore_index=True), effect.group, effect.term
@@ -170,7 +170,7 @@ def impact(
     >>> [label.get_text() for label in rx.plot.impact(fit).get_xticklabels()]
     ['8 to 30', '38 to 61', '66 to 91']
     """
-    fits = selection_of(model)
+    fits = with_random_effects(model)
     effect = choose_effect(fits.fitted, group, term)
     cases = model.average_obs() if newdata is None else newdata
     if len(cases) > len(COLOURS):

@@ -14,7 +14,7 @@ from ..fitting.selection import Selection
 from ..predict.newdata import Level, PredictionRows, include_level, read_newdata
 from ..predict.observations import model_frames, used_as_number
 from ..predict.prediction import predict_table
-from ..results import GlmerFit, LmerFit, PooledGlmer, PooledLmer
+from ..results import GlmerFit, LmerFit, MmrmFit, PooledGlmer, PooledLmer, PooledMmrm
 from ..tables.exponentiate import ratio_words
 
 Model: TypeAlias = LmerFit | PooledLmer
@@ -27,6 +27,17 @@ def selection_of(model: Model) -> Selection:
     raise DataError(
         f"a figure shows one fit or a pooled model, not a {type(model).__name__}: use fits.pool() or fits[0]"
     )
+
+
+def with_random_effects(model: Model) -> Selection:
+    """The fits that are drawn; DataError where they have no random effects."""
+    fits = selection_of(model)
+    if isinstance(model, MmrmFit | PooledMmrm):
+        raise DataError(
+            "a mixed model for repeated measures has no random effects to draw: rx.plot.visit_covariance(fit) shows "
+            "the covariance of its visits, and rx.plot.marginal_means(fit.emmeans('visit')) their means"
+        )
+    return fits
 
 
 def family_of(model: Model) -> str:
@@ -70,6 +81,8 @@ def predicted(model: Model, frame: pd.DataFrame, level: Level, conf_level: float
                 "that predict(newdata, level='population', interval='confidence') gives"
             )
         return model.predict(frame, level=level, interval=interval, conf_level=level_of_limits)
+    if isinstance(model, MmrmFit | PooledMmrm):
+        return model.predict(frame, interval=interval, conf_level=level_of_limits)
     rows = read_newdata(fits, frame, include_level(fits.fitted, level), "error")
     _check_points(rows)
     with quiet(RankDeficientWarning):

@@ -14,7 +14,16 @@ from ..fitting.fit import Fitted
 from ..predict.levels import choose_factor
 from ..predict.observations import move_to_levels, wiggle
 from .marks import COLOURS, axes, category_ticks, check_labels, interval_bars, legend, level_words, look, plain
-from .model import Model, column_of, is_number, predicted, predictors, response, selection_of
+from .model import (
+    Model,
+    column_of,
+    is_number,
+    predicted,
+    predictors,
+    response,
+    selection_of,
+    with_random_effects,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -203,7 +212,7 @@ def spaghetti(
     >>> rx.plot.spaghetti(fit).get_xlabel()
     'Days'
     """
-    fits = selection_of(model)
+    fits = with_random_effects(model)
     factor = choose_factor(fits.fitted, group)
     label = fits.model.layout.factors[factor].label
     name = _line_variable(model, label, x)

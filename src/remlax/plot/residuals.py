@@ -10,7 +10,9 @@ import scipy
 from ..errors import DataError
 from ..inference.glmm import glmm_fitted
 from ..predict.glmm_residuals import GlmmResidualType, glmm_residual_values
+from ..predict.mmrm_rows import MmrmResidualType, mmrm_residual_values
 from ..predict.residuals import ResidualType, residual_values
+from ..results import MmrmFit, PooledMmrm
 from .marks import ACCENT, FAINT, MAIN, axes, legend
 from .model import Model, family_of, normal_scores, selection_of
 
@@ -24,13 +26,14 @@ NAMES = {
     "pearson": "Pearson residual",
     "scaled": "Scaled residual",
     "marginal": "Marginal residual",
+    "normalized": "Normalized residual",
 }
 
 
 def residual_fitted(
     model: Model,
     *,
-    type: ResidualType | GlmmResidualType = "pearson",  # noqa: A002 (R's name)
+    type: ResidualType | GlmmResidualType | MmrmResidualType = "pearson",  # noqa: A002 (R's name)
     ax: Axes | None = None,
 ) -> Axes:
     """Draw residuals against fitted values, with their mean along the fitted values.
@@ -39,11 +42,11 @@ def residual_fitted(
 
     Parameters
     ----------
-    model : LmerFit, PooledLmer, GlmerFit or PooledGlmer
+    model : LmerFit, GlmerFit or MmrmFit, or their pooled models
         Of a pooled model the residuals of all imputations are drawn, and a mean for each.
-    type : {"pearson", "response", "scaled", "marginal", "deviance", "quantile"}, default "pearson"
-        As `LmerFit.residuals`, or as `GlmerFit.residuals`. An ordinal response has ``"quantile"`` alone, against the
-        linear predictor.
+    type : {"pearson", "response", "scaled", "marginal", "deviance", "quantile", "normalized"}, default "pearson"
+        As `LmerFit.residuals`, `GlmerFit.residuals` or `MmrmFit.residuals`. An ordinal response has ``"quantile"``
+        alone, against the linear predictor.
     ax : matplotlib Axes, optional
         Axes to draw on, which are returned; new ones by default.
 
@@ -68,7 +71,8 @@ def residual_fitted(
 def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the root of the absolute scaled residuals against fitted values: does the spread depend on the mean?
 
-    Of a generalised model they are quantile residuals, which have one spread where the model holds.
+    Of a generalised model they are quantile residuals, and of one for repeated measures normalized ones, which have one
+    spread where the model holds.
 
     Parameters
     ----------
@@ -98,9 +102,9 @@ def scale_location(model: Model, *, ax: Axes | None = None) -> Axes:
 def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled residuals against normal quantiles.
 
-    Residuals are standardised. Those of a generalised model are quantile residuals (Dunn and Smyth 1996), which are
-    standard normal where it holds, and are drawn as they are. The band holds each of n independent normal numbers with
-    probability 95 %.
+    Residuals are standardised; of a model for repeated measures they are the normalized ones. Those of a generalised
+    model are quantile residuals (Dunn and Smyth 1996), which are standard normal where it holds, and are drawn as they
+    are. The band holds each of n independent normal numbers with probability 95 %.
 
     Parameters
     ----------
@@ -142,17 +146,24 @@ def qq_residuals(model: Model, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _standard(model: Model) -> ResidualType | GlmmResidualType:
+def _standard(model: Model) -> ResidualType | GlmmResidualType | MmrmResidualType:
     """Residuals that have one distribution where the model holds."""
+    if isinstance(model, MmrmFit | PooledMmrm):
+        return "normalized"
     return "quantile" if family_of(model) else "scaled"
 
 
-def _sets(model: Model, type_: ResidualType | GlmmResidualType) -> list[tuple[np.ndarray, np.ndarray]]:
+def _sets(
+    model: Model, type_: ResidualType | GlmmResidualType | MmrmResidualType
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fitted values and residuals of every imputation; a figure drawn twice is the same."""
     fits = selection_of(model)
     if family_of(model):
         chosen = cast(GlmmResidualType, type_)
         return [(glmm_fitted(one).means(one.k), glmm_residual_values(one, chosen, one.k)) for one in fits.each]
+    if isinstance(model, MmrmFit | PooledMmrm):
+        of_visits = cast(MmrmResidualType, type_)
+        return [(fits.fitted.fitted_values(one.k), mmrm_residual_values(one, of_visits)) for one in fits.each]
     if type_ in ("deviance", "quantile"):
         raise DataError(f"type={type_!r} is of generalised models: use 'pearson', 'response', 'scaled' or 'marginal'")
     type_ = cast(ResidualType, type_)

@@ -209,11 +209,12 @@ def _given(sigma: np.ndarray, derivative: np.ndarray, part: _ObservedVisits, vis
 
 def mmrm_residual_series(fits: Selection, type_: MmrmResidualType) -> pd.Series[float]:
     """Residuals, means over several fits; see ``MmrmFit.residuals``."""
+    return row_means(fits, [mmrm_residual_values(fit, type_) for fit in fits.each], "residual")
+
+
+def mmrm_residual_values(fit: Selection, type_: MmrmResidualType) -> np.ndarray:
+    """Residuals of one data set, (n,)."""
     checks.choice(type_, MmrmResidualType, "type=")
-    return row_means(fits, [_residuals(fit, type_) for fit in fits.each], "residual")
-
-
-def _residuals(fit: Selection, type_: MmrmResidualType) -> np.ndarray:
     out = fit.rows.y.of(fit.k) - fit.fitted.fitted_values(fit.k)
     if type_ == "response":
         return np.asarray(out)

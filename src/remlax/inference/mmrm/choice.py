@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,9 @@ def mmrm_inference(
         second = ddf == "kenward-roger-second"
         rule = "Kenward-Roger df" + (" (covariance with second derivatives)" if second else "")
         return KenwardRoger(adjust(fits, second=second), rule)
+    if isinstance(ddf, str) and ddf not in get_args(MmrmDdf):
+        known = ", ".join(map(repr, get_args(MmrmDdf)))
+        raise DataError(f"degrees of freedom {ddf!r} are not known: use {known}, a number, or one per coefficient")
     return chosen_inference(fits, ddf, robust_inference(fits, vcov, cluster))
 
 
