@@ -85,6 +85,20 @@ PUBLIC: list[Case] = [
         "none has a fit",
     ),
     (
+        "marginal_means: no such factor",
+        lambda: plot.marginal_means(
+            pd.DataFrame({"arm": ["a"], "estimate": 1.0, "conf_low": 0.0, "conf_high": 2.0}), "x"
+        ),
+        DataError,
+        r"x='x' is no factor of these means; they have 'arm'",
+    ),
+    (
+        "visit_covariance: random effects",
+        lambda: plot.visit_covariance(fit()),
+        DataError,
+        "the model has no covariance matrix of visits",
+    ),
+    (
         "lmer_many: responses in rows",
         lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((2, 60))),
         DataError,

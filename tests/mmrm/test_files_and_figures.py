@@ -73,6 +73,7 @@ def assert_identical(one: dict[str, Any], other: dict[str, Any]) -> None:
         pytest.param(lambda: fits()[1], id="fit of several"),
         pytest.param(fits, id="list"),
         pytest.param(lambda: fits()[1:], id="slice"),
+        pytest.param(lambda: rx.refit(fit(), rx.simulate(fit(), 2, seed=1) * 3)[1], id="refit"),
         pytest.param(lambda: fits().pool(conf_level=0.9), id="pooled"),
         pytest.param(lambda: fits().pool(math.inf), id="pooled, given df"),
         pytest.param(lambda: fits().pool("kenward-roger-second"), id="pooled, Kenward-Roger"),

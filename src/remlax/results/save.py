@@ -164,8 +164,8 @@ def stack_from_tree(tree: Tree) -> Fitted:
         model = model.with_priors(*priors, has_sigma=response is None)
     check_same(fingerprint(model), tree["model"])
     if response is None:
-        n_theta = model.layout.structure.theta_map.n_theta
-        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model, n_theta))
+        n_theta, n_parameters = model.layout.structure.theta_map.n_theta, model.layout.n_parameters
+        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model, n_theta, n_parameters))
     endless = {int(k): str(reason) for k, reason in tree["endless"]}
     return GlmmFitted(
         model=model, optimizer=optimizer, response=response, endless=endless, **_glmm_estimates(tree, model)
@@ -196,7 +196,9 @@ def _mmrm(tree: Tree, optimizer: Newton) -> MmrmFitted:
         raise ValueError(f"the visits are {shortened(visits.names)}, not {shortened(tree['visits']['names'])}")
     sizes = {"k": rows.n_sets, "p": len(model.keep), "d": cast(MmrmStructure, model.batch.structure).n_parameters}
     sizes |= {"g": visits.n_groups, "t": len(visits.names)}
-    estimates = _estimates(tree, model, sizes["d"]) | _read(tree["covariance"], tuple(COVARIANCE), sizes, COVARIANCE)
+    estimates = _estimates(tree, model, sizes["d"], sizes["d"]) | _read(
+        tree["covariance"], tuple(COVARIANCE), sizes, COVARIANCE
+    )
     return MmrmFitted(model=model, optimizer=optimizer, visits=visits, **estimates)
 
 
@@ -208,8 +210,8 @@ def _own_response(given: Any, rows: ModelRows) -> np.ndarray:
     return response
 
 
-def _estimates(tree: Tree, model: Assembled, n_theta: int) -> Tree:
-    """Read what a fit of a linear model holds besides its model."""
+def _estimates(tree: Tree, model: Assembled, n_theta: int, n_parameters: int) -> Tree:
+    """Read what a fit of a linear model holds besides its model; the optimum is in ``n_parameters`` of them."""
     rows, n_fixed = model.rows, model.batch.structure.n_fixed
     sizes = {"k": rows.n_sets, "p": len(model.keep), "d": n_theta}
     estimates: Tree = _read(tree["estimates"], ESTIMATES, sizes)
@@ -218,12 +220,12 @@ def _estimates(tree: Tree, model: Assembled, n_theta: int) -> Tree:
     if estimates["gamma"].shape[1] < p:
         raise ValueError("'gamma' is not of this model")
     estimates["gamma"] = np.pad(estimates["gamma"][:, :p], ((0, 0), (0, n_fixed - p)))
-    if "inner" in tree["estimates"] and not rows.refitted:
+    if "inner" in tree["estimates"] and not (rows.refitted and model.units):
         estimates |= _read(tree["estimates"], ("inner",), sizes)
     else:
         # the columns inside of refits were scaled over all data sets of the fit, of which the file has one
         estimates["inner"] = model.inner_theta(estimates["theta"])
-    found = _read(tree["opt"], Optimum._fields, sizes | {"d": model.layout.n_parameters})
+    found = _read(tree["opt"], Optimum._fields, sizes | {"d": n_parameters})
     return {"opt": Optimum(**{name: host_leaf(value) for name, value in found.items()}), **estimates}
 
 
