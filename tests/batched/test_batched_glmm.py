@@ -176,6 +176,7 @@ def completed_frames(batch: BatchData, data: list[Any], i: int, method: Any) -> 
 
 
 @pytest.mark.parametrize("method", [EMB(m=3), pytest.param(Joint(m=3, sweeps=20), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_imputation_by_a_count_is_glmer_list_pooled(counts: tuple[BatchData, list[Any]], method: Any) -> None:
     batch, data = counts
     found = analysed(method, batch)

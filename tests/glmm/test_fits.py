@@ -184,6 +184,7 @@ def test_each_coefficient_may_have_degrees_of_freedom_of_its_own() -> None:
     assert fits()[0].tidy("fixed", ddf=np.array([20.0, 40.0]))["df"].tolist() == [20.0, 40.0]
 
 
+@pytest.mark.slow
 def test_thresholds_take_up_what_is_added_to_a_predictor() -> None:
     near, far = row_fits.fit("ordinal"), 1e5
     data = row_fits.frame().assign(x=lambda d: d["x"] + far)

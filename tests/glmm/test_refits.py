@@ -80,6 +80,7 @@ def test_refits_are_the_fits_of_the_new_responses() -> None:
 
 
 @pytest.mark.parametrize("as_numbers", [False, True])
+@pytest.mark.slow
 def test_files_keep_refits_to_categories(tmp_path: Path, as_numbers: bool) -> None:
     found, data = fit("ordinal"), frame()
     if as_numbers:

@@ -49,6 +49,7 @@ def test_list_and_pooled_model_have_no_residual() -> None:
     assert "3 pooled, 3 converged" in pooled
 
 
+@pytest.mark.slow
 def test_shape_parameters_are_printed() -> None:
     size, log_size = cases.counts().dispersion, cases.counts().selection.fitted.joint[0, -1, -1] ** 0.5
     assert f"Size: {size:.3f} (Std. Error {size * log_size:.4f})" in repr(cases.counts())
