@@ -36,6 +36,7 @@ from .errors import (
 from .fitting.assemble import assemble
 from .fitting.checks import check_options
 from .fitting.fit import Fitted, fit_assembled
+from .fitting.priors import with_priors
 from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
@@ -245,7 +246,7 @@ def _fit(
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
     start = time.perf_counter()
-    model = assemble(rows, reml=reml).with_priors(*priors)
+    model = with_priors(assemble(rows, reml=reml), *priors)
     fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

@@ -20,6 +20,7 @@ from .engine.placement import Device, device_mesh
 from .errors import ConvergenceWarning, warn
 from .fitting.checks import check_options
 from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
+from .fitting.priors import with_prior
 from .fitting.record import record
 from .fitting.responses.family import Information, read_family
 from .fitting.responses.response import read_response
@@ -216,7 +217,7 @@ def _fit(
     check_options(False, chosen)
     start = time.perf_counter()
     response = read_response(rows, family)
-    model = assemble_glmm(rows, response, n_quad).with_prior(prior, has_sigma=False)
+    model = with_prior(assemble_glmm(rows, response, n_quad), prior, has_sigma=False)
     fitted = fit_glmm(replace(model, batch=replace(model.batch, mesh=mesh)), response, chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

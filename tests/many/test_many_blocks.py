@@ -144,6 +144,6 @@ def test_tables_are_written_to_parquet(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("remlax.fitting.memory.available_bytes", lambda: 1000)
+    monkeypatch.setattr("remlax.memory.available_bytes", lambda: 1000)
     with pytest.raises(rx.errors.ModelSizeError, match="the fits of 3 responses need about"):
         rx.lmer_many(FORMULA, design(), draw(1, 3))

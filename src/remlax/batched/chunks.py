@@ -12,8 +12,8 @@ import numpy as np
 
 from ..engine.programs import float64, shape_of
 from ..engine.shapes import bucket, power_of_two
-from ..fitting.memory import available_bytes
 from ..kernels.blocks import UNROLL_UP_TO
+from ..memory import available_bytes
 from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
 from .glmm_model import GlmmModel, TiledRows

@@ -13,17 +13,17 @@ from ..design.rows import RowArray, RowMatrix
 from ..engine.batch import Batch, n_cores
 from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
-from ..engine.shapes import host_leaf
 from ..engine.stack import make_batch
 from ..errors import DataError
 from ..kernels.criterion import Criterion
 from ..kernels.inference import Solution
 from ..kernels.newton import PROFILED
 from ..priors import CovPrior, Normal
-from ..priors.penalty import PenalisedDeviance, Penalty, TermPenalty
+from ..priors.penalty import PenalisedDeviance, Penalty
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
 from .layout import Layout, make_layout
+from .priors import with_fixef_prior
 from .units import Units, centring, mean_squares, random_units, triangular, turned, turned_term
 
 # range of a response relative to its mean below which it is rounding error to a large part
@@ -32,8 +32,6 @@ FEW_DIGITS = 1e-11
 LEAST_SHARE = 1e-6
 # size of a coefficient beyond which its variance overflows
 COEFFICIENT = 1e140
-# information of a prior over that of the rows beyond which the latter drowns in rounding error
-PRIOR_SHARE = 1e8
 
 
 @dataclass(frozen=True)
@@ -96,68 +94,6 @@ class Assembled:
     def criterion(self) -> Criterion:
         """What is minimised over theta inside."""
         return PROFILED if self.penalty is None else PenalisedDeviance(self.penalty)
-
-    def with_priors(
-        self, prior: CovPrior | None, fixef_prior: Normal | None = None, *, has_sigma: bool = True
-    ) -> Assembled:
-        """Return the model with a prior on the covariance matrix of each term, and with one on the coefficients.
-
-        Raises
-        ------
-        DataError
-        """
-        return self.with_prior(prior, has_sigma=has_sigma).with_fixef_prior(fixef_prior)
-
-    def with_prior(self, prior: CovPrior | None, *, has_sigma: bool = True) -> Assembled:
-        """Return the model with a prior on the covariance matrix of each term.
-
-        Raises
-        ------
-        DataError
-            The prior is not for such terms.
-        """
-        if prior is None:
-            return self
-        if self.layout.parameters is not None:
-            raise DataError(
-                "cov_prior= is for random terms with any covariance matrix: the formula has one with a covariance "
-                "structure (diag(), cs() or ar1())"
-            )
-        terms = []
-        for term in self.layout.terms:
-            text = f"({self.rows.formula.random[term.source].lhs} | {term.group})"
-            factors = prior.factors(term.q, text, has_sigma=has_sigma)
-            unit, own = self.units[term.factor], (term.columns, term.columns)
-            place = (term.factor, term.start, term.q)
-            terms.append(TermPenalty.of(place, factors, unit.outside[own], unit.inside[own]))
-        return replace(self, prior=prior, penalty=Penalty(self.layout.structure.theta_map, tuple(terms)))
-
-    def with_fixef_prior(self, prior: Normal | None) -> Assembled:
-        """Return the model with a prior on the coefficients: a row of X / SD, without response, for each that has one.
-
-        Raises
-        ------
-        DataError
-            The SDs are none of these coefficients, or one is too small.
-        """
-        if prior is None:
-            return self
-        products = self.batch.problem.products
-        rows, own = prior.rows(self.fixed_names, self.inverse, self.ols / self.y_scale[:, None])
-        self._check_shares(np.sum(rows[:, :, :-1] ** 2, axis=2) / np.asarray(products.n_obs)[:, None], own)
-        ww, at = np.array(products.ww), np.array([*range(len(self.keep)), -1])
-        ww[:, at[:, None], at] += rows.swapaxes(1, 2) @ rows
-        products = replace(products, ww=host_leaf(ww), n_obs=host_leaf(np.asarray(products.n_obs) + len(own)))
-        return replace(self, fixef_prior=prior, rows_alone=self.batch, batch=self.batch.with_products(products))
-
-    def _check_shares(self, shares: np.ndarray, own: np.ndarray) -> None:
-        """Refuse a prior of which the information is so many times (K, r) that of the rows."""
-        for k, i in np.argwhere(~(shares < PRIOR_SHARE)).tolist():
-            where = f" in imputation {self.rows.labels[k]}" if self.rows.n_sets > 1 else ""
-            raise DataError(
-                f"fixef_prior= holds the coefficient of {self.fixed_names[own[i]]!r} at 0{where}: its SD leaves the "
-                "data no say; give a larger one, or leave the column out"
-            )
 
     def criteria(self, solution: Solution) -> np.ndarray:
         """Criterion of every data set, (K,), without the density of the coefficients under their prior."""
@@ -334,7 +270,7 @@ def assemble_as(model: Assembled, rows: ModelRows) -> Assembled:
     if found is None:
         found = _conditioned(rows, model.layout, model.units, (x, columns), model.keep, by_qr=True)
     out = _assembled(rows, model.layout, model.units, model.keep, found, turn)
-    return replace(out, penalty=model.penalty, prior=model.prior).with_fixef_prior(model.fixef_prior)
+    return with_fixef_prior(replace(out, penalty=model.penalty, prior=model.prior), model.fixef_prior)
 
 
 def _conditioned(

@@ -19,7 +19,7 @@ from ..kernels.dense import CrossedStructure
 from ..kernels.problem import Structure
 from ..kernels.structured.parameters import CovarianceStructure, ParameterMap
 from ..kernels.theta import ThetaMap
-from .memory import available_bytes, human_bytes
+from ..memory import available_bytes, human_bytes
 
 # levels of all data sets and factors up to which padding costs less than compiling a program of another size
 SMALL_WORK = 512

@@ -19,12 +19,13 @@ from ..engine.shapes import host_leaf
 from ..errors import DataError
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
+from ..memory import check_room
 from .assemble import Assembled, assemble_as, inner_columns
 from .fit import Fitted, fit_assembled
 from .glmm import GlmmFitted
-from .memory import check_room
 from .mmrm.fit import MmrmFitted
 from .mmrm.patients import draw_visits, refit_mmrm
+from .priors import with_fixef_prior
 from .responses.refits import draw_from, refit_glmm
 from .selection import Selection
 
@@ -264,7 +265,7 @@ def with_products(model: Assembled, k: int, y: np.ndarray, found: ResponseProduc
         ols=found.gamma @ inverse.T,
         y_scale=scale,
     )
-    return out.with_fixef_prior(model.fixef_prior)
+    return with_fixef_prior(out, model.fixef_prior)
 
 
 def products_of_responses(model: Assembled, k: int, y: np.ndarray) -> ResponseProducts:

@@ -17,9 +17,10 @@ from ..design.syntax import variables
 from ..design.tokens import nearest
 from ..engine.conditioning import aliased_columns
 from ..errors import DataError, DesignError, shortened
+from ..memory import check_room
 from .assemble import assemble
 from .fit import Fitted, fit_assembled
-from .memory import check_room
+from .priors import with_priors
 from .refit import of_set
 from .selection import Selection
 
@@ -189,7 +190,7 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
         raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
     rows = resampled_rows(model.rows, fit.k, clusters, kept)
     try:
-        again = assemble(rows, reml=fit.fitted.reml, keep=model.keep).with_priors(model.prior, model.fixef_prior)
+        again = with_priors(assemble(rows, reml=fit.fitted.reml, keep=model.keep), model.prior, model.fixef_prior)
     except DesignError as error:
         why = str(error).replace("imputation", "resample")
         raise DataError(f"resamples of the clusters do not identify the model: {why}") from None

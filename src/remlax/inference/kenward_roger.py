@@ -14,12 +14,12 @@ from ..engine.batch import run
 from ..engine.shapes import host_leaf
 from ..errors import DataError, ModelSizeError
 from ..fitting.checks import refuse_prior
-from ..fitting.memory import available_bytes, human_bytes
 from ..fitting.redundancy import Redundancy
 from ..fitting.selection import Selection
 from ..kernels.inference import KenwardRogerParts, kenward_roger_parts
 from ..kernels.problem import Structure
 from ..kernels.structured.parameters import ParameterMap
+from ..memory import available_bytes, human_bytes
 from .satterthwaite import matched_df, scaled_pinv
 
 

@@ -17,6 +17,7 @@ from ..fitting.assemble import assemble, z_columns
 from ..fitting.checks import refuse_prior
 from ..fitting.fit import Fitted, fit_assembled
 from ..fitting.layout import TermLayout
+from ..fitting.priors import with_prior
 from ..fitting.redundant_terms import count_variances
 from ..fitting.selection import Selection
 
@@ -269,7 +270,7 @@ def null_model(fits: Selection) -> Fitted:
     # what scale(y) means, for instance, was decided over all data sets
     own = [None if part is None else part.of_sets(fits.which) for part in (rows.weights, rows.offset)]
     read = replace(read, y=rows.y.of_sets(fits.which), weights=own[0], offset=own[1])
-    return fit_assembled(assemble(read, reml=fits.fitted.reml).with_prior(fits.model.prior), fits.fitted.optimizer)
+    return fit_assembled(with_prior(assemble(read, reml=fits.fitted.reml), fits.model.prior), fits.fitted.optimizer)
 
 
 def null_formula(rows: ModelRows) -> str:

@@ -15,10 +15,10 @@ from ..fitting.assemble import COEFFICIENT, Assembled, assemble
 from ..fitting.checks import MAGNITUDE
 from ..fitting.find_redundancy import find_redundancies
 from ..fitting.fit import Fitted, fit_assembled
-from ..fitting.memory import check_room
 from ..fitting.refit import explained_exactly, products_of_responses, with_products
 from ..fitting.selection import Selection
 from ..kernels.newton import Newton
+from ..memory import check_room
 from ..tables.notes import redundancy_notes
 from .design import rows_of_responses, stand_in
 from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, OUT_OF_RANGE, ResponseFits

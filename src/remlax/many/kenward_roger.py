@@ -11,9 +11,9 @@ from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.assemble import Assembled
 from ..fitting.find_redundancy import find_redundancies
-from ..fitting.memory import check_room
 from ..inference.kenward_roger import Adjustment, adjustment_of, check_defined, contrast_df, joint_df
 from ..kernels.inference import kenward_roger_parts
+from ..memory import check_room
 from .design import ManySource
 from .estimates import ResponseFits
 from .fit import SharedDesign, patterns

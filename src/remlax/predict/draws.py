@@ -12,9 +12,9 @@ import pandas as pd
 from ..engine.batch import run
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
-from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..kernels.posterior import Draws, draw, draw_rows
+from ..memory import check_room
 from ..progress import progress
 from ..tables.checks import check_draws, checks, fresh_seed
 from .glmm_draws import draw_glmm, glmm_row_draws

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..fitting.glmm import GlmmFitted
-from ..fitting.memory import check_room
 from ..fitting.selection import Selection
 from ..inference.glmm import glmm_fitted
 from ..inference.modes import mode_tangents
 from ..kernels.posterior import Draws
+from ..memory import check_room
 from .glmm_error import covariance_of
 from .newdata import PredictionRows
 

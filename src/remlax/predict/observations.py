@@ -15,8 +15,8 @@ from ..design.build import needed_columns
 from ..design.syntax import category_columns
 from ..errors import DataError, shortened
 from ..fitting.fit import Fitted
-from ..fitting.memory import check_room
 from ..fitting.selection import Selection
+from ..memory import check_room
 from ..tables.checks import fresh_seed
 from ..tables.constraints import MANY
 from ..tables.varcorr import factors_in_order

@@ -23,6 +23,7 @@ from ..fitting.glmm_rows import centre_of
 from ..fitting.mmrm.fit import MmrmFitted, assemble_mmrm, read_formula
 from ..fitting.mmrm.formula import parse_mmrm
 from ..fitting.mmrm.visits import Visits
+from ..fitting.priors import with_priors
 from ..fitting.responses.family import read_family
 from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
@@ -161,7 +162,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
         response = None if family is None else read_response(rows, family)
         model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
         priors = prior_from_tree(tree.get("cov_prior")), fixef_prior_from_tree(tree.get("fixef_prior"))
-        model = model.with_priors(*priors, has_sigma=response is None)
+        model = with_priors(model, *priors, has_sigma=response is None)
     check_same(fingerprint(model), tree["model"])
     if response is None:
         n_theta, n_parameters = model.layout.structure.theta_map.n_theta, model.layout.n_parameters

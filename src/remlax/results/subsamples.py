@@ -15,8 +15,9 @@ from ..design.rows import RowArray
 from ..errors import DataError, DesignError, RankDeficientWarning, quiet
 from ..fitting.assemble import assemble
 from ..fitting.fit import Fitted, fit_assembled
-from ..fitting.memory import check_room
+from ..fitting.priors import with_priors
 from ..fitting.selection import Selection
+from ..memory import check_room
 from ..predict.same_rows import require_same_rows
 from ..progress import progress
 from ..tables.checks import checks, fresh_seed
@@ -56,7 +57,7 @@ def refit_subsamples(fits: Selection, n: int, n_boot: int, seed: int) -> Fitted:
             if rows.own_response:
                 y = [rows.y.of(k)[chosen] for chosen in taken for k in fits.which]
                 read = replace(read, y=RowArray(np.concatenate(y), read.offsets))
-            model = assemble(read, reml=fits.fitted.reml).with_priors(fits.model.prior, fits.model.fixef_prior)
+            model = with_priors(assemble(read, reml=fits.fitted.reml), fits.model.prior, fits.model.fixef_prior)
         except (DesignError, DataError) as error:
             raise DataError(small.format(n=n, why=str(error).replace("imputation", "subsample"))) from None
     if model.fixed_names != fits.model.fixed_names:

@@ -16,7 +16,7 @@ from jax.scipy.special import ndtri
 from ..checks import Checks
 from ..engine.programs import float64, program
 from ..errors import ModelSizeError, SimulationError
-from ..fitting.memory import available_bytes, human_bytes
+from ..memory import available_bytes, human_bytes
 from .design import MultilevelDesign
 from .keys import NO_SCENARIO, Stream, keys
 from .layout import DesignRows, DesignShape, Values, layout_of, structure_of, values_of

@@ -13,8 +13,8 @@ import pandas as pd
 
 from ..design.syntax import variables
 from ..errors import DataError
-from ..fitting.memory import check_room
 from ..fitting.selection import Selection
+from ..memory import check_room
 from .checks import checks
 
 At = Mapping[str, Any]

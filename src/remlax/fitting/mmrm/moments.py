@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...design.build import ModelRows
+from ...memory import check_room
 from ...mmrm.problem import pairs, places
-from ..memory import check_room
 from .visits import Visits
 
 # numbers of the rows that are worked on at once

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...design.build import ModelRows
 from ...kernels.newton import Newton
-from ..memory import check_room
+from ...memory import check_room
 from ..selection import Selection
 from .fit import MmrmFitted, assemble_mmrm, fit_mmrm
 

@@ -63,19 +63,9 @@ class PooledMmrm(MmrmResult, PooledLmer):
 
     def glance(self) -> pd.DataFrame:
         """One row of facts about the pooled model."""
-        fits = self.selection
-        row = {
-            "n_imputations": self.n_imputations,
-            "nobs": float(np.mean(fits.n_rows)),
-            "n_patients": float(np.mean(patient_counts(fits))),
-            "criterion": float(np.mean(fits.fitted.criterion[fits.index])),
-            "reml": fits.fitted.reml,
-            "fmi_max": float(np.nanmax(self.rubin.fmi, initial=0.0)),
-            "n_singular": len(fits.singular),
-            "n_failed": len(fits.failed),
-            "n_dropped": len(fits.dropped),
-        }
-        return self._marked(pd.DataFrame([row]))
+        table = super().glance()
+        table["sigma"] = float(np.mean(patient_counts(self.selection)))
+        return table.rename(columns={"sigma": "n_patients"})
 
     def _text(self, form: Form) -> Summary:
         return mmrm_pooled_text(self.selection, self.rubin, self.df_rule, form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import ModelSizeError
+from .errors import ModelSizeError
 
 
 def available_bytes() -> int:
