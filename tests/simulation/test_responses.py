@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import remlax as rx
+from remlax import memory
 from remlax.data.made_frames import MadeFrames
 from remlax.errors import DataError, DroppedRowsWarning, FormulaError, ModelSizeError, PoolingError
-from remlax.fitting import memory
 from remlax.fitting import refit as refit_module
 from remlax.fitting.refit import RefitFrames
 from remlax.fitting.resample import ResampleFrames
