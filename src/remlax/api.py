@@ -34,7 +34,7 @@ from .errors import (
     warn,
 )
 from .fitting.assemble import assemble
-from .fitting.checks import check_options
+from .fitting.checks import check_options, warn_structures
 from .fitting.fit import Fitted, fit_assembled
 from .fitting.priors import with_priors
 from .fitting.record import record
@@ -125,7 +125,8 @@ def lmer(
         Random terms repeat each other, such as ``(1 | g) + (1 + x | g)`` or ``(1 + f || g)`` with a factor f; what is
         not identified has no standard error.
     DataWarning
-        A column such as ``.imp`` numbers imputations, which stand below each other in `data`.
+        A column such as ``.imp`` numbers imputations, which stand below each other in `data`. Columns of a structured
+        term that have no correlation, or whose order or spacing may not be meant.
     FormulaWarning
         A power such as ``x^2`` among the terms, which is x.
     TwoValuedResponseWarning
@@ -212,7 +213,7 @@ def lmer_list(
     Warns
     -----
     RankDeficientWarning, IdentifiabilityWarning, SingularFitWarning, ConvergenceWarning, FormulaWarning,
-    TwoValuedResponseWarning
+    TwoValuedResponseWarning, DataWarning
     ImputationWarning
         Data from `remlax.impute` were imputed without a product, a power or a random slope that the model has.
 
@@ -245,6 +246,7 @@ def _fit(
 ) -> Fitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(reml, chosen)
+    warn_structures(rows)
     start = time.perf_counter()
     model = with_priors(assemble(rows, reml=reml), *priors)
     fitted = fit_assembled(replace(model, batch=replace(model.batch, mesh=mesh)), chosen)

@@ -30,6 +30,7 @@ from .many.folder import BlockFolder
 from .many.responses import Responses, is_annotated, listed, read_blocks, read_responses
 from .many.result import LmerMany
 from .many.run import Block, fit_blocks
+from .names import PRIOR_ARGUMENTS, refuse_arguments
 
 DesignInput = pd.DataFrame | ImputedData | Sequence[pd.DataFrame] | Mapping[object, pd.DataFrame]
 checks = Checks()
@@ -47,6 +48,7 @@ def lmer_many(
     block_size: int | None = None,
     out: str | os.PathLike[str] | None = None,
     client: Any = None,
+    **others: object,
 ) -> LmerMany:
     """Fit one linear mixed model to many responses that share a design: genes, voxels, sensors, items.
 
@@ -81,6 +83,8 @@ def lmer_many(
         with the same design, responses and `block_size`.
     client : distributed.Client, optional
         Its workers, here or on a cluster, fit the blocks. A block whose worker dies is given to another one.
+    **others
+        None: arguments of `lmer` are refused that `lmer_many` has not.
 
     Returns
     -------
@@ -124,6 +128,7 @@ def lmer_many(
     >>> len(many), many.tidy().shape
     (100, (200, 9))
     """
+    refuse_arguments("lmer_many", others, PRIOR_ARGUMENTS)
     check_options(reml, Newton())
     names = listed(names)
     start = time.perf_counter()

@@ -27,6 +27,7 @@ from .fitting.mmrm.visits import warn_visits
 from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.newton import Newton
+from .names import PRIOR_ARGUMENTS, refuse_arguments
 from .results.mmrm import MmrmFit, MmrmFitList
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def mmrm(
     contrasts: Contrasts | None = None,
     optimizer: Newton | None = None,
     device: Device | None = None,
+    **others: object,
 ) -> MmrmFit:
     """Fit a mixed model for repeated measures to one data frame: y_i = X_i beta + e_i, e_i ~ N(0, Sigma_i).
 
@@ -72,6 +74,8 @@ def mmrm(
         Safeguarded Newton with exact Hessians.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
         As in `lmer`.
+    **others
+        None: arguments of `lmer` are refused that a model without random effects has not.
 
     Returns
     -------
@@ -103,6 +107,7 @@ def mmrm(
     >>> fit.residual_correlation().round(2).loc["0"].tolist()
     [1.0, 0.7, 0.51, 0.56]
     """
+    refuse_arguments("mmrm", others, PRIOR_ARGUMENTS)
     mesh = device_mesh(device)
     parsed = _parsed(formula, contrasts)
     frame, kept = complete_rows(data, parsed, weights, offset, "rx.mmrm")
@@ -128,6 +133,7 @@ def mmrm_list(
     contrasts: Contrasts | None = None,
     optimizer: Newton | None = None,
     device: Device | None = None,
+    **others: object,
 ) -> MmrmFitList:
     """Fit one mixed model for repeated measures to several data sets at once: imputations, or simulated trials.
 
@@ -141,7 +147,7 @@ def mmrm_list(
     reml : bool, default True
     weights, offset : str, optional
         A column (or expression).
-    contrasts, optimizer, device
+    contrasts, optimizer, device, **others
         As in `mmrm`.
 
     Returns
@@ -167,6 +173,7 @@ def mmrm_list(
     >>> fits.fixef().round(1).values.tolist()
     [[250.7, 7.6], [251.7, 7.6]]
     """
+    refuse_arguments("mmrm_list", others, PRIOR_ARGUMENTS)
     mesh = device_mesh(device)
     parsed = _parsed(formula, contrasts)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)

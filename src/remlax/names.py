@@ -96,6 +96,12 @@ GLMM_ARGUMENTS = {
 }
 
 
+# arguments of rx.lmer that others have not
+PRIOR_ARGUMENTS = {
+    "cov_prior fixef_prior": "priors are for rx.lmer, rx.lmer_list, rx.glmer and rx.glmer_list",
+}
+
+
 def refuse_arguments(function: str, given: Iterable[str], hints: Mapping[str, str]) -> None:
     """Raise TypeError for arguments that a function does not have, with what they are called here."""
     known = {name: hint for names, hint in hints.items() for name in names.split()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,11 +96,14 @@ def test_the_better_of_two_fits_is_kept() -> None:
         (nan, no, 11.0, no, True),
         (nan, no, 11.0, ok, True),
         (10.0, ok, nan, no, False),
+        (np.inf, no, np.inf, no, False),
     ]
     value, status, other_value, other_status, kept = map(list, zip(*cases, strict=True))
     best = fits([0.0, *value], [ok, *status])
     which = np.arange(1, len(cases) + 1)
-    after = take_better(best, which, fits(other_value, other_status, np.ones((len(cases), 3))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        after = take_better(best, which, fits(other_value, other_status, np.ones((len(cases), 3))))
     assert (after.theta[1:, 0] == 1).tolist() == kept
     assert after.theta[0, 0] == 0
     assert after.starts.tolist() == [5] + [6] * len(cases)

@@ -130,6 +130,12 @@ def test_print_outs_say_that_estimates_are_penalised() -> None:
     assert "enalised" not in str(rx.lmer("y ~ x + (1 | g)", frames()[1]))
 
 
+def test_an_sd_of_no_use_has_a_bootstrap_and_no_profile() -> None:
+    fit = rx.lmer(FORMULA, frames()[0], cov_prior=rx.priors.Wishart(df=3.02))
+    (note,) = fit.tidy("ran_pars").attrs["notes"]
+    assert note.endswith("of no use; confint('boot') has limits that can be used")
+
+
 @pytest.mark.parametrize(
     ("what", "call"),
     [

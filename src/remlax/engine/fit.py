@@ -128,7 +128,8 @@ def _rows(optimum: Optimum, which: np.ndarray) -> Optimum:
 def take_better(best: Optimum, which: np.ndarray, other: Optimum) -> Optimum:
     """Keep the new optima of data sets ``which`` where they are better."""
     old = _rows(best, which)
-    better = is_better(old, other)
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        better = is_better(old, other)
     kept = Optimum(*(chosen(better, new, before) for new, before in zip(other, old, strict=True)))
     kept = kept._replace(evaluations=old.evaluations + other.evaluations, starts=old.starts + 1)
     out = [np.array(part) for part in best]

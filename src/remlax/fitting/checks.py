@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pandas as pd
 
 from ..data.checks import sum_of_squares
 from ..design.build import ModelRows
 from ..design.rows import RowMatrix
 from ..engine.conditioning import ALIASED_PIVOT, aliased_columns
-from ..errors import DataError, DesignError, RankDeficientWarning, shortened, warn
+from ..errors import DataError, DataWarning, DesignError, RankDeficientWarning, shortened, warn
 from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import Newton
 
@@ -47,6 +50,59 @@ def refuse_prior(arguments: str, what: str) -> None:
     if arguments:
         raise DataError(
             f"{what}, and a fit with a prior ({arguments}) maximises a penalised one: fit the model without the prior"
+        )
+
+
+def warn_structures(rows: ModelRows) -> None:
+    """Warn of correlations that have no two columns, and of an order or a spacing of columns that may not be meant."""
+    for term, source in zip(rows.terms, rows.formula.random, strict=True):
+        if source.structure is None or not source.structure.has_correlation:
+            continue
+        kind, example = source.structure.kind, f"{source.structure.kind}(0 + factor(visit) | {source.group_label})"
+        if len(term.names) == 1:
+            warn(
+                f"{source.text} has one column, {term.names[0]!r}, and so no correlation: for an effect of each "
+                f"category, of numbers too, write such as {example}",
+                DataWarning,
+            )
+        elif kind == "ar1":
+            _warn_order(rows, term.names, source.text, example)
+
+
+def _warn_order(rows: ModelRows, names: tuple[str, ...], text: str, example: str) -> None:
+    """Warn of columns of an autoregressive term that are not the categories of a factor in the order of their numbers.
+
+    An ordered or unordered ``pandas.Categorical`` has the order that was given to it.
+    """
+    factors, levels = {name.partition("[")[0] for name in names}, [name.partition("[")[2][:-1] for name in names]
+    if len(factors) > 1 or not all(levels) or any(level.startswith("T.") for level in levels):
+        warn(
+            f"{text} has the columns {shortened(names)}, which it takes for equally spaced: for an effect of each "
+            f"category write such as {example}",
+            DataWarning,
+        )
+        return
+    (factor,) = factors
+    assert rows.data is not None  # every fit keeps its data
+    frame = rows.data.frames[0]
+    if factor in frame.columns and isinstance(frame[factor].dtype, pd.CategoricalDtype):
+        return
+    found = [re.fullmatch(r"(\D*?)(-?\d+(?:\.\d+)?)(\D*)", level) for level in levels]
+    parts = [match.groups() for match in found if match]
+    if len(parts) < len(levels) or len({(before, after) for before, _, after in parts}) > 1:
+        return
+    gaps = np.diff([float(number) for _, number, _ in parts])
+    if not (gaps > 0).all():
+        warn(
+            f"the categories of {factor!r} stand in the order {shortened(levels)}, as texts sort, and {text} depends "
+            f"on it: make {factor!r} an ordered pandas.Categorical",
+            DataWarning,
+        )
+    elif np.ptp(gaps) > 1e-9 * np.max(gaps):
+        warn(
+            f"the categories {shortened(levels)} of {factor!r} are not equally spaced, and {text} takes them for "
+            "neighbours at the same distance: use us or cs if that is not meant",
+            DataWarning,
         )
 
 

@@ -101,6 +101,11 @@ class Fitted:
         return True
 
     @property
+    def has_profile(self) -> bool:
+        """Whether the likelihood can be profiled."""
+        return self.has_sigma and self.model.layout.parameters is None and not self.model.prior_arguments
+
+    @property
     def has_df(self) -> bool:
         """Whether tests of coefficients have degrees of freedom; without them they are Wald z tests."""
         return True

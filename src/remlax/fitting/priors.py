@@ -68,7 +68,9 @@ def with_fixef_prior(model: Assembled, prior: Normal | None) -> Assembled:
         return model
     products = model.batch.problem.products
     rows, own = prior.rows(model.fixed_names, model.inverse, model.ols / model.y_scale[:, None])
-    _check_shares(model, np.sum(rows[:, :, :-1] ** 2, axis=2) / np.asarray(products.n_obs)[:, None], own)
+    with np.errstate(over="ignore"):  # which is found by what comes of it
+        shares = np.sum(rows[:, :, :-1] ** 2, axis=2) / np.asarray(products.n_obs)[:, None]
+    _check_shares(model, shares, own)
     ww, at = np.array(products.ww), np.array([*range(len(model.keep)), -1])
     ww[:, at[:, None], at] += rows.swapaxes(1, 2) @ rows
     products = replace(products, ww=host_leaf(ww), n_obs=host_leaf(np.asarray(products.n_obs) + len(own)))

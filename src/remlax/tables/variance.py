@@ -119,7 +119,7 @@ def _of_fit(fit: Selection, conf_level: float, scales: Scales) -> pd.DataFrame:
         table[name] = np.where(np.isnan(error), np.nan, limit)
     wide = is_sd & (np.nan_to_num(sd) > TOO_WIDE)
     if wide.any():
-        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide), "profile" if fit.fitted.has_sigma else "boot")]
+        table.attrs["notes"] = [WIDE_FIT.format(_named(table, wide), "profile" if fit.fitted.has_profile else "boot")]
     return table
 
 
