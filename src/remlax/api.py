@@ -41,7 +41,7 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
-from .priors import CovPrior, Normal
+from .priors import CovPrior, Normal, StudentT
 from .priors.coefficients import FixefPriorName, read_fixef_prior
 from .priors.distributions import PriorName, read_cov_prior
 from .results import LmerFit, LmerFitList
@@ -61,7 +61,7 @@ def lmer(
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
-    fixef_prior: FixefPriorName | Normal | None = None,
+    fixef_prior: FixefPriorName | Normal | StudentT | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFit:
@@ -91,10 +91,11 @@ def lmer(
         blme; parameters are given as in ``rx.priors.Wishart(df=4.0)``. It keeps variances from being estimated as 0:
         what is minimised is the criterion minus twice the log density. The fit's criterion, likelihood and AIC are
         those at the penalised estimates, without the penalty; tests that compare likelihoods are refused.
-    fixef_prior : {"normal"} or Normal, optional
-        Normal prior of mean 0 on the coefficients, with SDs relative to the residual SD: by default 10 for the
-        intercept and 2.5 for the others, as in blme; others as in ``rx.priors.Normal(sd=1.0)``. The criterion is
-        without the prior's density, as for `cov_prior`; REML integrates over the coefficients under their prior.
+    fixef_prior : {"normal", "t"}, Normal or StudentT, optional
+        Prior of mean 0 on the coefficients, with SDs or scales relative to the residual SD: by default 10 for the
+        intercept and 2.5 for the others, as in blme, and 3 degrees of freedom of t; others as in
+        ``rx.priors.Normal(sd=1.0)``. The criterion is without the prior's density, as for `cov_prior`; REML integrates
+        over the coefficients under a normal prior, and is not available for t.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -171,7 +172,7 @@ def lmer_list(
     offset: RowInput = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
-    fixef_prior: FixefPriorName | Normal | None = None,
+    fixef_prior: FixefPriorName | Normal | StudentT | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
 ) -> LmerFitList:
@@ -193,7 +194,7 @@ def lmer_list(
         As in `lmer`.
     cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
         As in `lmer`.
-    fixef_prior : {"normal"} or Normal, optional
+    fixef_prior : {"normal", "t"}, Normal or StudentT, optional
         As in `lmer`.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same theta.
@@ -240,7 +241,7 @@ def _fit(
     rows: ModelRows,
     *,
     reml: bool,
-    priors: tuple[CovPrior | None, Normal | None],
+    priors: tuple[CovPrior | None, Normal | StudentT | None],
     optimizer: Optimizer | None,
     mesh: Mesh | None,
 ) -> Fitted:

@@ -1,4 +1,4 @@
-"""Normal priors on coefficients: against blmer, dense marginal and penalised densities, and limits; what is refused."""
+"""Normal and t priors on coefficients: against blmer, dense densities, and limits; what is refused."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 import remlax as rx
 from reference_cases import REFERENCE
 from remlax.errors import DataError
-from remlax.priors import Normal
+from remlax.priors import Normal, StudentT
 from remlax.priors.coefficients import read_fixef_prior
 
 FORMULA = "y ~ x + (1 | g)"
@@ -183,9 +183,104 @@ def test_sds_of_coefficients() -> None:
         ([1, 2, np.inf], [1, 2, np.inf]),
         ({"z": 0.5}, [np.inf, np.inf, 0.5]),
     ):
-        np.testing.assert_array_equal(Normal(sd=sd).sds(names), expected)
-    np.testing.assert_array_equal(Normal().sds(["a", "b"]), [2.5, 2.5])
+        np.testing.assert_array_equal(Normal(sd=sd).scales(names), expected)
+    np.testing.assert_array_equal(Normal().scales(["a", "b"]), [2.5, 2.5])
     assert read_fixef_prior("normal") == Normal()
+
+
+T_CASES: list[dict[str, Any]] = json.loads((REFERENCE / "next" / "blme_t.json").read_text())
+
+
+@pytest.mark.parametrize("case", T_CASES, ids=lambda case: f"{case['formula']}-{case['df']}")
+def test_estimates_under_a_t_prior_are_those_of_blmer(case: dict[str, Any]) -> None:
+    """Its numbers are those of nlminb, which ends within 1e-5 of the optimum, with no lower a penalised criterion."""
+    scale = [np.inf if one is None else one for one in case["scale"]]
+    prior = StudentT(case["df"], scale)
+    fit = rx.lmer(case["formula"], rx.datasets.sleepstudy(), reml=False, cov_prior=case["cov_prior"], fixef_prior=prior)
+    assert fit.converged
+    np.testing.assert_allclose(fit.theta, case["theta"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(fit.fixef(), case["fixef"], rtol=1e-6)
+    np.testing.assert_allclose(fit.sigma, case["sigma"], rtol=1e-6)
+    np.testing.assert_allclose(fit.criterion(), case["criterion"], atol=5e-6)
+
+    def objective(criterion: float, theta: np.ndarray, beta: np.ndarray, sigma: float) -> float:
+        d = int(np.isfinite(scale).sum())
+        own = criterion + 2 * d * np.log(sigma) + prior.density(np.sum((beta / sigma / scale) ** 2), d)
+        return float(own - (3 * np.log(theta[[0, 2]]).sum() if case["cov_prior"] else 0.0))
+
+    ours = objective(fit.criterion(), fit.theta, fit.fixef().to_numpy(), fit.sigma)
+    theirs = objective(case["criterion"], *(np.array(case[name]) for name in ("theta", "fixef", "sigma")))
+    assert ours < theirs + 1e-9
+
+
+T_PRIOR = StudentT(df=2.0, scale={"Intercept": 0.3, "x": 0.1})
+
+
+@cache
+def t_fits() -> rx.LmerFitList:
+    return rx.lmer_list(FORMULA, frames(), reml=False, fixef_prior=T_PRIOR)
+
+
+def t_criterion(at: np.ndarray, data: pd.DataFrame, prior: StudentT) -> float:
+    """-2 log of likelihood times t density at theta, log sigma and coefficients, n x n."""
+    x, z, y = design(data)
+    v = np.eye(len(y)) + at[0] ** 2 * z @ z.T
+    rest, s2 = y - x @ at[2:], np.exp(2 * at[1])
+    value = np.linalg.slogdet(v)[1] + len(y) * at[1] * 2 + rest @ np.linalg.solve(v, rest) / s2
+    distance = np.sum((at[2:] / prior.scales(["Intercept", "x"])) ** 2) / s2
+    return float(value + 4 * at[1] + (prior.df + 2) * np.log1p(distance / prior.df))
+
+
+def parameters(fit: rx.LmerFit) -> np.ndarray:
+    return np.array([fit.theta[0], np.log(fit.sigma), *fit.fixef()])
+
+
+def test_a_t_prior_is_maximised_with_the_likelihood() -> None:
+    """Against a dense minimisation from several starts, which has at most a value as low."""
+    for fit, data in zip(t_fits(), frames(), strict=True):
+        at = parameters(fit)
+        found = [
+            minimize(t_criterion, start, (data, T_PRIOR), method="BFGS", options={"gtol": 1e-8})
+            for start in (at * 1.1, np.array([0.5, 2.0, 0.0, 0.0]))
+        ]
+        best = min(found, key=lambda one: float(one.fun))
+        assert t_criterion(at, data, T_PRIOR) <= best.fun + 1e-9
+        np.testing.assert_allclose(at, best.x, rtol=2e-5, atol=2e-6)
+
+
+def test_the_better_of_two_modes_is_taken() -> None:
+    """Where the prior contradicts the data, an intercept of 0 with large random effects is a mode as well."""
+    data = frames()[0]
+    for scale in (0.02, 0.2):
+        prior = StudentT(df=1.0, scale=scale)
+        at = parameters(rx.lmer(FORMULA, data, reml=False, fixef_prior=prior))
+        starts = [np.array([4.0, 0.7, 0.01, 0.001]), np.array([0.6, 0.7, 7.0, 0.7])]
+        options = {"xatol": 1e-9, "fatol": 1e-10, "maxfev": 1500}
+        values = [minimize(t_criterion, one, (data, prior), "Nelder-Mead", options=options).fun for one in starts]
+        assert t_criterion(at, data, prior) <= min(values) + 1e-7
+
+
+def test_many_degrees_of_freedom_are_a_normal_prior() -> None:
+    t, normal = (rx.lmer(FORMULA, frames()[0], reml=False, fixef_prior=prior) for prior in (StudentT(1e12), Normal()))
+    np.testing.assert_allclose(t.theta, normal.theta, rtol=1e-8)
+    np.testing.assert_allclose(t.vcov(), normal.vcov(), rtol=1e-8)
+
+
+def test_files_refits_and_single_fits_keep_a_t_prior(tmp_path: Path) -> None:
+    fit, alone = t_fits()[1], rx.lmer(FORMULA, frames()[1], reml=False, fixef_prior=T_PRIOR)
+    for other in (alone, rx.refit(alone, frames()[1][["y"]])[0]):
+        np.testing.assert_allclose(other.theta, fit.theta, rtol=1e-7)
+        np.testing.assert_allclose(other.vcov(), fit.vcov(), rtol=1e-7)
+    t_fits().save(tmp_path / "fits.remlax")
+    again = rx.load(tmp_path / "fits.remlax")
+    assert isinstance(again, rx.LmerFitList)
+    assert again.selection.model.fixef_prior == T_PRIOR
+    assert str(again[1]) == str(fit)
+    np.testing.assert_allclose(again[1].criterion(fit.theta), fit.criterion(), rtol=1e-12)
+    np.testing.assert_allclose(again[1].confint()["conf_low"], fit.confint()["conf_low"], rtol=1e-9)
+    assert "t (df = 2, location = 0, scale = 0.3 for Intercept, 0.1 for x), relative to the residual SD" in str(fit)
+    assert np.isfinite(rx.bootstrap(fit, n_sims=4, seed=1).replicates.to_numpy()).all()
+    assert len(t_fits().pool().tidy("fixed")) == 2
 
 
 @cache
@@ -212,12 +307,15 @@ def test_what_needs_a_likelihood_is_refused(what: str, call: Callable[[], object
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: read_fixef_prior("t"), "fixef_prior='t' is not known: use 'normal', or such as rx.priors.Normal"),  # type: ignore[arg-type]
+        (lambda: read_fixef_prior("cauchy"), "'cauchy' is not known: use 'normal', 't', or such as rx.priors.Normal"),  # type: ignore[arg-type]
+        (lambda: StudentT(df=0.0), r"df=0\.0 must be a positive number"),
+        (lambda: StudentT(scale=[1.0, 2.0, 3.0]).scales(["Intercept", "x"]), "3 scales for 2 coefficients"),
+        (lambda: rx.lmer(FORMULA, frames()[0], fixef_prior="t"), r"no REML criterion, .*: give reml=False"),
         (lambda: Normal(sd=-1.0), r"sd=-1\.0 must be a positive number"),
         (lambda: Normal(sd="wide"), "sd='wide' must be"),  # type: ignore[arg-type]
         (lambda: Normal(sd=(1.0, np.nan)), "sd=nan must be"),
-        (lambda: Normal(sd={"q": 1.0}).sds(["Intercept", "x"]), "names 'q', and the coefficients are Intercept, x"),
-        (lambda: Normal(sd=(1.0, 1.0, 1.0)).sds(["Intercept", "x"]), r"3 SDs for 2 coefficients \(Intercept, x\)"),
+        (lambda: Normal(sd={"q": 1.0}).scales(["Intercept", "x"]), "names 'q', and the coefficients are Intercept, x"),
+        (lambda: Normal(sd=(1.0, 1.0, 1.0)).scales(["Intercept", "x"]), r"3 SDs for 2 coefficients \(Intercept, x\)"),
         (lambda: rx.lmer(FORMULA, frames()[0], fixef_prior=Normal(sd=1e-300)), "holds the coefficient of 'Intercept'"),
     ],
 )

@@ -15,10 +15,10 @@ from ..engine.conditioning import Conditioned, condition_rows
 from ..engine.rows import HostColumns
 from ..engine.stack import make_batch
 from ..errors import DataError
-from ..kernels.criterion import Criterion
+from ..kernels.criterion import LOG_2PI, Criterion
 from ..kernels.inference import Solution
 from ..kernels.newton import PROFILED
-from ..priors import CovPrior, Normal
+from ..priors import CovPrior, Normal, StudentT
 from ..priors.penalty import PenalisedDeviance, Penalty
 from .checks import check_groups, check_magnitudes, independent_columns
 from .estimable import Ties, find_ties
@@ -58,8 +58,10 @@ class Assembled:
     penalty : Penalty, optional
         What a prior on the covariance matrices adds to the criterion.
     prior : CovPrior, optional
-    fixef_prior : Normal, optional
+    fixef_prior : Normal or StudentT, optional
         Prior on the coefficients, which is in the batch as rows of its own.
+    prior_weight : ndarray (K,), optional
+        Factors of its precisions, which are those of a normal prior.
     rows_alone : Batch, optional
         The batch without these.
     """
@@ -76,7 +78,8 @@ class Assembled:
     inner_inverse: np.ndarray | None = None
     penalty: Penalty | None = None
     prior: CovPrior | None = None
-    fixef_prior: Normal | None = None
+    fixef_prior: Normal | StudentT | None = None
+    prior_weight: np.ndarray | None = None
     rows_alone: Batch | None = None
 
     @property
@@ -98,10 +101,12 @@ class Assembled:
     def criteria(self, solution: Solution) -> np.ndarray:
         """Criterion of every data set, (K,), without the density of the coefficients under their prior."""
         value = np.asarray(solution.value)
-        if self.fixef_prior is None:
+        if self.fixef_prior is None or self.prior_weight is None:
             return value
         sigma, beta = np.asarray(solution.sigma) * self.y_scale, self.coefficients(np.asarray(solution.gamma))
-        return np.asarray(value - self.fixef_prior.penalty(self.fixed_names, beta, sigma))
+        n_own = np.isfinite(self.fixef_prior.scales(self.fixed_names)).sum()
+        squares = self.prior_weight * self.fixef_prior.distance(self.fixed_names, beta / sigma[:, None])
+        return np.asarray(value - n_own * (LOG_2PI + 2 * np.log(sigma)) - squares)
 
     def coefficients(self, gamma: np.ndarray) -> np.ndarray:
         """Coefficients (K, p) of the user's columns from those inside, perhaps padded."""
@@ -201,6 +206,7 @@ class Assembled:
             y_scale=self.y_scale[which],
             inner_inverse=inner,
             rows_alone=None if self.rows_alone is None else self.rows_alone.take(which),
+            prior_weight=None if self.prior_weight is None else self.prior_weight[which],
         )
 
 

@@ -24,10 +24,12 @@ from ..kernels.newton import CONVERGED, NO_MAXIMUM, NO_RESIDUAL, NOT_FINITE, STA
 from ..kernels.restarts import on_boundary
 from ..kernels.structured.criterion import StructuredCriterion, StructuredInformation, structured_information
 from ..kernels.theta import ThetaMap, canonical_theta
+from ..priors import StudentT
 from ..priors.distributions import TOO_FEW_LEVELS
 from ..priors.penalty import penalty_hessian
 from .assemble import Assembled, z_columns
 from .find_redundancy import find_redundancies
+from .priors import fixed_weights
 from .redundancy import Redundancies
 from .residual_variance import falls_without_end, prior_pulls_without_end, too_few_digits
 from .unseen import depend_on_unseen
@@ -282,6 +284,12 @@ class Fitted:
 
 def fit_assembled(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     """Optimise all data sets jointly and solve for the coefficients at the optimum."""
+    if isinstance(model.fixef_prior, StudentT):
+        return fixed_weights(model, model.fixef_prior, lambda own: _fit_at_weights(own, optimizer))
+    return _fit_at_weights(model, optimizer)
+
+
+def _fit_at_weights(model: Assembled, optimizer: LBFGS | Newton) -> Fitted:
     theta_map = model.layout.structure.theta_map
     theta = np.empty((model.batch.n_sets, theta_map.n_theta))
     if model.batch.n_sets <= FEW_SETS:

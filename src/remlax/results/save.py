@@ -23,7 +23,7 @@ from ..fitting.glmm_rows import centre_of
 from ..fitting.mmrm.fit import MmrmFitted, assemble_mmrm, read_formula
 from ..fitting.mmrm.formula import parse_mmrm
 from ..fitting.mmrm.visits import Visits
-from ..fitting.priors import with_priors
+from ..fitting.priors import weighted_as_fitted, with_priors
 from ..fitting.responses.family import read_family
 from ..fitting.responses.response import read_response
 from ..fitting.selection import Selection
@@ -166,7 +166,9 @@ def stack_from_tree(tree: Tree) -> Fitted:
     check_same(fingerprint(model), tree["model"])
     if response is None:
         n_theta, n_parameters = model.layout.structure.theta_map.n_theta, model.layout.n_parameters
-        return Fitted(model=model, optimizer=optimizer, **_estimates(tree, model, n_theta, n_parameters))
+        estimates = _estimates(tree, model, n_theta, n_parameters)
+        model = weighted_as_fitted(model, estimates["beta"], estimates["sigma"])
+        return Fitted(model=model, optimizer=optimizer, **estimates)
     endless = {int(k): str(reason) for k, reason in tree["endless"]}
     return GlmmFitted(
         model=model, optimizer=optimizer, response=response, endless=endless, **_glmm_estimates(tree, model)
