@@ -20,7 +20,7 @@ from .engine.placement import Device, device_mesh
 from .errors import ConvergenceWarning, warn
 from .fitting.checks import check_options
 from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
-from .fitting.priors import with_prior
+from .fitting.priors import with_priors
 from .fitting.record import record
 from .fitting.responses.family import Information, read_family
 from .fitting.responses.response import read_response
@@ -28,7 +28,8 @@ from .fitting.selection import Selection
 from .glmm.families import Family
 from .kernels.newton import Newton
 from .names import GLMM_ARGUMENTS, refuse_arguments
-from .priors import CovPrior
+from .priors import CovPrior, Normal, StudentT
+from .priors.coefficients import FixefPriorName, read_fixef_prior
 from .priors.distributions import PriorName, read_cov_prior
 from .results.glmer import GlmerFit, GlmerFitList
 
@@ -50,6 +51,7 @@ def glmer(
     information: Information | None = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
+    fixef_prior: FixefPriorName | Normal | StudentT | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
     **others: object,
@@ -84,6 +86,10 @@ def glmer(
     cov_prior : {"wishart", "invwishart", "gamma"}, Wishart, InverseWishart or Gamma, optional
         Prior on the covariance matrix of every random term, as in `lmer` but not relative to a residual variance.
         Standard errors come from the Hessian of the penalised -2 log L.
+    fixef_prior : {"normal", "t"}, Normal or StudentT, optional
+        Prior of mean 0 on the coefficients, as in `lmer` but not relative to a residual SD. With one on every
+        coefficient that a predictor of separated outcomes has, estimates are finite. Thresholds of an ordinal response
+        have none.
     optimizer : Newton or LBFGS, default ``Newton()``
         Safeguarded Newton with exact Hessians, or jaxopt's L-BFGS certified by Newton; both end at the same estimates.
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
@@ -118,7 +124,7 @@ def glmer(
     {'Intercept': -0.449, 'ses': 0.715}
     """
     refuse_arguments("glmer", others, GLMM_ARGUMENTS)
-    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
+    mesh, priors = device_mesh(device), (read_cov_prior(cov_prior), read_fixef_prior(fixef_prior))
     kind, parsed = _read(formula, family, link, information, contrasts)
     frame, kept = complete_rows(data, parsed, weights, offset, "rx.glmer")
     for what, given in (("weights", weights), ("offset", offset)):
@@ -131,7 +137,7 @@ def glmer(
         n_dropped=0 if kept is None else int((~kept).sum()),
         any_response=True,
     )
-    return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, prior=prior, optimizer=optimizer, mesh=mesh)))
+    return GlmerFit(Selection.all_of(_fit(rows, kind, n_quad, priors=priors, optimizer=optimizer, mesh=mesh)))
 
 
 def glmer_list(
@@ -146,6 +152,7 @@ def glmer_list(
     information: Information | None = None,
     contrasts: Contrasts | None = None,
     cov_prior: PriorName | CovPrior | None = None,
+    fixef_prior: FixefPriorName | Normal | StudentT | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
     **others: object,
@@ -159,7 +166,7 @@ def glmer_list(
     datasets : ImputedData, or list or dict of pandas.DataFrame
         K data sets with the same columns; rows and groups may differ. No row is ever left out: a missing cell is an
         error.
-    family, link, n_quad, information, contrasts, cov_prior, optimizer, device, **others
+    family, link, n_quad, information, contrasts, cov_prior, fixef_prior, optimizer, device, **others
         As in `glmer`.
     weights, offset : str or array_like, optional
         A column (or expression), one array for all, or one array per data set.
@@ -186,13 +193,13 @@ def glmer_list(
     (5, (5, 2))
     """
     refuse_arguments("glmer_list", others, GLMM_ARGUMENTS)
-    mesh, prior = device_mesh(device), read_cov_prior(cov_prior)
+    mesh, priors = device_mesh(device), (read_cov_prior(cov_prior), read_fixef_prior(fixef_prior))
     kind, parsed = _read(formula, family, link, information, contrasts)
     data = datasets if isinstance(datasets, ImputedData) else ImputedData.from_frames(datasets)
     data.check_complete(require_model_columns(parsed, data.frames[0], weights, offset))
     rows = read_rows(parsed, data, weights=weights, offset=offset, any_response=True)
     warn_uncongenial(parsed, data)
-    return GlmerFitList(Selection.all_of(_fit(rows, kind, n_quad, prior=prior, optimizer=optimizer, mesh=mesh)))
+    return GlmerFitList(Selection.all_of(_fit(rows, kind, n_quad, priors=priors, optimizer=optimizer, mesh=mesh)))
 
 
 def _read(
@@ -209,7 +216,7 @@ def _fit(
     family: Family,
     n_quad: int,
     *,
-    prior: CovPrior | None,
+    priors: tuple[CovPrior | None, Normal | StudentT | None],
     optimizer: Optimizer | None,
     mesh: Mesh | None,
 ) -> GlmmFitted:
@@ -217,7 +224,7 @@ def _fit(
     check_options(False, chosen)
     start = time.perf_counter()
     response = read_response(rows, family)
-    model = with_prior(assemble_glmm(rows, response, n_quad), prior, has_sigma=False)
+    model = with_priors(assemble_glmm(rows, response, n_quad), *priors, has_sigma=False)
     fitted = fit_glmm(replace(model, batch=replace(model.batch, mesh=mesh)), response, chosen)
     seconds = time.perf_counter() - start
     converged, singular = int(fitted.converged.sum()), int(fitted.singular.sum())

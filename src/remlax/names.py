@@ -92,7 +92,6 @@ GLMM_ARGUMENTS = {
     "nAGQ": "use n_quad=",
     "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
     "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
-    "fixef_prior": "priors on coefficients are for rx.lmer and rx.lmer_list",
 }
 
 

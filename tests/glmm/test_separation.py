@@ -32,8 +32,8 @@ def test_complete_separation_moves_intercept_and_slope() -> None:
     separated = found(with_ones([1, 2, 3, 4, 5, 6]), [0, 0, 0, 1, 1, 1])
     assert separated.columns == ("x0", "x1")
     assert separated.reason == (
-        "a linear predictor separates the outcome in data set 3: estimates go to infinity (x0, x1); use a penalised "
-        "fit (blme::bglmer)"
+        "a linear predictor separates the outcome in data set 3: estimates go to infinity (x0, x1); under a prior "
+        "they are finite: fixef_prior='normal'"
     )
 
 

@@ -322,8 +322,3 @@ def test_what_needs_a_likelihood_is_refused(what: str, call: Callable[[], object
 def test_other_parameters_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         make()
-
-
-def test_generalised_models_have_no_prior_on_coefficients() -> None:
-    with pytest.raises(TypeError, match=r"priors on coefficients are for rx\.lmer and rx\.lmer_list"):
-        rx.glmer("z ~ x + (1 | g)", frames()[0], fixef_prior="normal")

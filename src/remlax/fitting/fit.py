@@ -182,7 +182,8 @@ class Fitted:
             relative = ", relative to the residual variance" if self.has_sigma else ""
             out["the covariance matrix of each random term"] = prior.text(has_sigma=self.has_sigma) + relative
         if fixef_prior is not None:
-            out["the coefficients"] = f"{fixef_prior.text()}, relative to the residual SD"
+            relative = ", relative to the residual SD" if self.has_sigma else ""
+            out["the coefficients"] = fixef_prior.text() + relative
         return out
 
     @property

@@ -21,7 +21,7 @@ from ..kernels.lbfgs import LBFGS
 from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
 from ..kernels.restarts import chosen, is_better, on_boundary
 from ..kernels.theta import ThetaMap, canonical_theta
-from ..priors.penalty import Penalty
+from ..priors.penalty import CoefficientPenalty, Penalty
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes
 from .find_redundancy import find_redundancies
@@ -331,6 +331,7 @@ def described(
     centre = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
     shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
+    gamma = parameters[:, d : d + structure.n_fixed]
     endless = _endless(model, response, opt, joint)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
@@ -343,8 +344,8 @@ def described(
         beta=beta,
         vcov=(vcov + vcov.swapaxes(1, 2)) / 2,
         sigma=np.ones(len(value)),
-        criterion=value if model.penalty is None else value - model.penalty.value(parameters[:, :d]),
-        gamma=parameters[:, d : d + structure.n_fixed],
+        criterion=_unpenalised(model, value, parameters[:, :d], gamma),
+        gamma=gamma,
         log_l2=none,
         log_rx2=none,
         status=status,
@@ -359,6 +360,13 @@ def described(
     )
 
 
+def _unpenalised(model: Assembled, value: np.ndarray, theta: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """-2 log L (K,) from what was minimised."""
+    own: CoefficientPenalty | None = cast(Any, model.batch.problem.products).prior
+    value = value if model.penalty is None else value - model.penalty.value(theta)
+    return value if own is None else value - own.value(gamma)
+
+
 def _endless(model: Assembled, response: GlmmResponse, opt: Optimum, joint: np.ndarray) -> dict[int, str]:
     """Data sets without a maximum, with the reason."""
     structure = cast(GlmmStructure, model.batch.structure)
@@ -366,11 +374,15 @@ def _endless(model: Assembled, response: GlmmResponse, opt: Optimum, joint: np.n
     last = None if structure.family.name == "ordinal" else d + len(model.keep)
     variances = np.einsum("kii->ki", joint)[:, d:last]
 
-    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return model.rows.x.of(k)[:, model.keep], response.y.of(k), response.weight.of(k)
+    # what has a prior does not go to infinity
+    prior, names = model.fixef_prior, np.array(model.fixed_names, dtype=object)
+    free = np.ones(len(names), bool) if prior is None else np.isinf(prior.scales(model.fixed_names))
 
-    names, labels = tuple(model.fixed_names), model.rows.labels
-    sets = JudgedSets(model.batch, names, response.levels, labels, own_rows, model.penalty)
+    def own_rows(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return model.rows.x.of(k)[:, model.keep[free]], response.y.of(k), response.weight.of(k)
+
+    labels = model.rows.labels
+    sets = JudgedSets(model.batch, tuple(names[free]), response.levels, labels, own_rows, model.penalty)
     return without_maximum(sets, opt, np.sqrt(np.where(variances >= 0, variances, np.nan)))
 
 

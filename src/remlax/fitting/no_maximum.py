@@ -41,13 +41,13 @@ class JudgedSets:
     batch : Batch
         Of generalised linear mixed models.
     names : tuple of str
-        Of the p coefficients.
+        Of the p coefficients that have no prior.
     levels : tuple of str
         Categories of an ordinal response.
     labels : sequence
         Of the data sets, for sentences.
     rows : callable
-        From the number of a data set to its fixed columns (n, p), response (n,) and weights (n,).
+        From the number of a data set to its fixed columns without a prior (n, p), response (n,) and weights (n,).
     penalty : Penalty, optional
         What a prior adds to -2 log L.
     """
@@ -143,7 +143,10 @@ def _falls_without_end(sets: JudgedSets, opt: Optimum, which: np.ndarray) -> np.
     for factor in FAR:
         far = np.where(moved, factor * here, here)
         there = np.asarray(run(deviance_at, part, far, some=True))
+        d, own = sets.structure.theta_map.n_theta, cast(GlmmRows, part.problem.products).prior
         if sets.penalty is not None:
-            there = there + sets.penalty.value(far[:, : sets.structure.theta_map.n_theta])
+            there = there + sets.penalty.value(far[:, :d])
+        if own is not None:
+            there = there + own.value(far[:, d : d + sets.structure.n_fixed])
         out |= there <= value + 1e-6
     return out

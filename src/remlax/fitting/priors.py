@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..engine.shapes import host_leaf
 from ..errors import DataError
 from ..kernels.newton import CONVERGED, MAX_ITER
 from ..priors import CovPrior, Normal, StudentT
-from ..priors.penalty import Penalty, TermPenalty
+from ..priors.penalty import CoefficientPenalty, Penalty, TermPenalty
 
 if TYPE_CHECKING:
     from .assemble import Assembled
@@ -33,7 +33,8 @@ def with_priors(
     ------
     DataError
     """
-    return with_fixef_prior(with_prior(model, prior, has_sigma=has_sigma), fixef_prior)
+    model = with_prior(model, prior, has_sigma=has_sigma)
+    return with_fixef_prior(model, fixef_prior) if has_sigma else with_coefficient_penalty(model, fixef_prior)
 
 
 def with_prior(model: Assembled, prior: CovPrior | None, *, has_sigma: bool = True) -> Assembled:
@@ -94,6 +95,24 @@ def with_fixef_prior(model: Assembled, prior: Normal | StudentT | None, weight: 
         rows_alone=model.batch,
         batch=model.batch.with_products(products),
     )
+
+
+def with_coefficient_penalty(model: Assembled, prior: Normal | StudentT | None) -> Assembled:
+    """Return a generalised model with a prior on the coefficients, which a criterion in all parameters adds.
+
+    Raises
+    ------
+    DataError
+        The SDs are none of these coefficients.
+    """
+    if prior is None:
+        return model
+    products: Any = model.batch.problem.products
+    found, _ = prior.rows(model.fixed_names, model.inverse, model.ols)
+    rows = np.zeros((*found.shape[:2], model.batch.structure.n_fixed))
+    rows[:, :, : len(model.keep)] = found[:, :, :-1]
+    penalty = CoefficientPenalty(host_leaf(rows), prior.df if isinstance(prior, StudentT) else None)
+    return replace(model, fixef_prior=prior, batch=model.batch.with_products(replace(products, prior=penalty)))
 
 
 def fixed_weights(model: Assembled, prior: StudentT, fit: Callable[[Assembled], Fitted]) -> Fitted:

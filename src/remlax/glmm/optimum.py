@@ -39,7 +39,7 @@ class Description(NamedTuple):
 
     modes: b = Lambda u per factor (q, levels); variances (q, q, levels): of b given the parameters; moved
     (parameters, q, levels): derivatives of b; information (p, p): inverse of the covariance of the coefficients given
-    theta, as the weighted least squares of the mode search has it (lme4's RX'RX).
+    theta, as the weighted least squares of the mode search has it (lme4's RX'RX), with the prior of the coefficients.
     """
 
     modes: Effects
@@ -83,7 +83,10 @@ def fit(
     first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
 
     def penalised(found: Derivatives, at: Array) -> Derivatives:
-        return found if penalty is None else added(found, penalty.derivatives(at[:d]))
+        if penalty is not None:
+            found = added(found, penalty.derivatives(at[:d]))
+        own = problem.products.prior
+        return found if own is None else added(found, own.derivatives(problem.split(at)[1]), d)
 
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
         point = at_modes(at, carry.modes(at), problem)
@@ -145,7 +148,9 @@ def _describe(end: _Prediction, problem: Glmm) -> Description:
         jnp.einsum("ij,ajl->ail", lam, du) + own for lam, du, own in zip(point.lams, end.moved, d_lams, strict=True)
     )
     modes = tuple(lam @ u for lam, u in zip(point.lams, point.effects, strict=True))
-    return Description(modes, _variances(point, problem), moved, _fixed_information(point, problem))
+    return Description(
+        modes, _variances(point, problem), moved, _fixed_information(point, problem.split(end.at)[1], problem)
+    )
 
 
 def _entries(effects: Effects, n_theta: int, problem: Glmm) -> Effects:
@@ -168,11 +173,12 @@ def _variances(point: Point, problem: Glmm) -> Effects:
     return tuple(jnp.einsum("ik,kml,jm->ijl", lam, block, lam) for lam, block in zip(point.lams, blocks, strict=True))
 
 
-def _fixed_information(point: Point, problem: Glmm) -> Array:
+def _fixed_information(point: Point, beta: Array, problem: Glmm) -> Array:
     """X'WX - X'WZ Lambda M^-1 Lambda'Z'WX."""
     rows, weight = problem.products, point.terms.weight
     columns: Effects = jax.vmap(lambda x: times_transposed(point.lams, problem.by_level(weight * x)))(rows.x)
     solved: Effects = jax.vmap(lambda right: solve(point.weights, right, problem.structure))(columns)
     through = sum(jnp.einsum("aij,bij->ab", left, right) for left, right in zip(columns, solved, strict=True))
     x = rows.x.reshape(rows.x.shape[0], -1)
-    return (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)
+    out = (x * weight.reshape(1, -1)) @ x.T - through + jnp.diag(rows.padded)
+    return out if rows.prior is None else out + rows.prior.derivatives(beta).hess / 2

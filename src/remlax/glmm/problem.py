@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from ..kernels.theta import ThetaMap
+from ..priors.penalty import CoefficientPenalty
 from ..shapes import Float, Int
 from .families import Family
 
@@ -112,6 +113,8 @@ class GlmmRows:
         Rows that are not padding.
     constant : Array, scalar
         What -2 log L has that depends on no parameter.
+    prior : CoefficientPenalty, optional
+        What a prior on the coefficients adds to -2 log L.
     """
 
     x: Float[Array, "*k p rows tiles"]
@@ -124,6 +127,7 @@ class GlmmRows:
     padded: Float[Array, "*k p"]
     n_obs: Float[Array, "*k"]
     constant: Float[Array, "*k"]
+    prior: CoefficientPenalty | None = None
 
 
 @jax.tree_util.register_dataclass

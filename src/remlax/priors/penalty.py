@@ -7,7 +7,7 @@ Lambda Lambda' alone: log|T Lambda Lambda' T'| differs from log|Lambda Lambda'| 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import jax
@@ -168,10 +168,42 @@ class PenalisedDeviance:
         return PenalisedDeviance(self.penalty.reversed(), self.base)
 
 
-def added(found: Derivatives, more: Derivatives) -> Derivatives:
-    """Derivatives in parameters of which theta is the first part, and those of a penalty of theta."""
-    d = len(more.grad)
-    return Derivatives(found.value + more.value, found.grad.at[:d].add(more.grad), found.hess.at[:d, :d].add(more.hess))
+def added(found: Derivatives, more: Derivatives, first: int = 0) -> Derivatives:
+    """Derivatives in all parameters, and those of a penalty of some, which begin at a place."""
+    own = slice(first, first + len(more.grad))
+    return Derivatives(
+        found.value + more.value, found.grad.at[own].add(more.grad), found.hess.at[own, own].add(more.hess)
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CoefficientPenalty:
+    """-2 log density of coefficients inside under a normal or t prior, without constants.
+
+    Parameters
+    ----------
+    rows : Array (r, p)
+        What takes the coefficients inside to those of the user that have a prior, over their scales.
+    df : float, optional
+        Degrees of freedom of a t prior.
+    """
+
+    rows: Float[Array, "*k r p"]
+    df: float | None = field(default=None, metadata={"static": True})
+
+    def value(self, gamma: Float[Thetas, "*k p"]) -> Thetas:
+        """Penalty of coefficients (..., p), with JAX or NumPy."""
+        xp = array_module(gamma)
+        squares = xp.sum(xp.einsum("...rp,...p->...r", self.rows, gamma) ** 2, axis=-1)
+        if self.df is None:
+            return cast(Thetas, squares)
+        return cast(Thetas, (self.df + self.rows.shape[-2]) * xp.log1p(squares / self.df))
+
+    def derivatives(self, gamma: Float[Array, " p"]) -> Derivatives:
+        """Value, gradient and Hessian at coefficients (p,)."""
+        value, grad = jax.value_and_grad(self.value)(gamma)
+        return Derivatives(value, grad, jax.hessian(self.value)(gamma))
 
 
 def penalty_hessian(theta: Float[Array, " d"], problem: Any, penalty: Penalty) -> Float[Array, "d d"]:

@@ -21,7 +21,7 @@ from ...design.rows import RowArray
 from ...errors import DataError, shortened
 from ...kernels.newton import Newton
 from ..glmm import GlmmFitted, assemble_glmm, fit_glmm
-from ..priors import with_prior
+from ..priors import with_priors
 from .distribution import inverse_link
 from .response import read_response
 
@@ -68,7 +68,10 @@ def refit_glmm(fitted: GlmmFitted, rows: ModelRows, y: np.ndarray, *, k: int) ->
     found = read_response(rows, fitted.family)
     if response.levels:
         rows = _with_categories(fitted, rows, y)
-    model = with_prior(assemble_glmm(rows, found, fitted.structure.n_quad), fitted.model.prior, has_sigma=False)
+    own = fitted.model
+    model = with_priors(
+        assemble_glmm(rows, found, fitted.structure.n_quad), own.prior, own.fixef_prior, has_sigma=False
+    )
     return fit_glmm(model, found, cast(Newton, fitted.optimizer))
 
 

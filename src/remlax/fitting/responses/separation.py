@@ -82,7 +82,7 @@ def find_separation(
     ('(Intercept)', 'x')
     """
     x, y = x[weight > 0], y[weight > 0]
-    if family.name == "gamma" or not len(y):
+    if family.name == "gamma" or not len(y) or not (x.shape[1] or family.name == "ordinal"):
         return None
     if family.name == "ordinal":
         absent = [name for code, name in enumerate(levels) if not (y == code).any()]
@@ -104,7 +104,7 @@ def find_separation(
     return Separation(
         columns,
         f"a linear predictor separates the outcome in data set {label}: estimates go to infinity "
-        f"({shortened(columns)}); use a penalised fit (blme::bglmer)",
+        f"({shortened(columns)}); under a prior they are finite: fixef_prior='normal'",
     )
 
 
