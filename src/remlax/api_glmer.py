@@ -18,7 +18,7 @@ from .design.formula import MixedFormula, parse_formula
 from .design.own_contrasts import Contrasts, read_contrasts
 from .engine.placement import Device, device_mesh
 from .errors import ConvergenceWarning, warn
-from .fitting.checks import check_options
+from .fitting.checks import check_options, warn_structures
 from .fitting.glmm import GlmmFitted, assemble_glmm, fit_glmm
 from .fitting.priors import with_priors
 from .fitting.record import record
@@ -64,7 +64,8 @@ def glmer(
     ----------
     formula : str
         lme4 syntax, for instance ``"y ~ x + (1 + x | g)"``. A binomial response is 0/1, a boolean, a factor of two
-        levels (the second is the event), ``cbind(successes, failures)``, or a proportion with ``weights``.
+        levels (the second is the event), ``cbind(successes, failures)``, or a proportion with ``weights``. Random
+        terms may have a covariance structure, as in `lmer`.
     data : pandas.DataFrame
     family : str, default "binomial"
         "binomial", "poisson", "negative-binomial" (variance mu + mu^2 / size, its size estimated), "gamma" (its shape
@@ -109,6 +110,8 @@ def glmer(
     Warns
     -----
     DroppedRowsWarning, RankDeficientWarning, SingularFitWarning, ConvergenceWarning
+    DataWarning
+        As `lmer`.
 
     References
     ----------
@@ -182,7 +185,7 @@ def glmer_list(
 
     Warns
     -----
-    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, ImputationWarning
+    RankDeficientWarning, SingularFitWarning, ConvergenceWarning, DataWarning, ImputationWarning
 
     Examples
     --------
@@ -206,7 +209,7 @@ def _read(
     formula: str, family: str, link: str | None, information: Information | None, contrasts: Contrasts | None
 ) -> tuple[Family, MixedFormula]:
     kind = read_family(family, link, information)
-    parsed = replace(parse_formula(formula, counts=True), contrasts=read_contrasts(contrasts))
+    parsed = replace(parse_formula(formula, counts=True, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
     return kind, parsed
 
@@ -222,6 +225,7 @@ def _fit(
 ) -> GlmmFitted:
     chosen = Newton() if optimizer is None else optimizer
     check_options(False, chosen)
+    warn_structures(rows)
     start = time.perf_counter()
     response = read_response(rows, family)
     model = with_priors(assemble_glmm(rows, response, n_quad), *priors, has_sigma=False)

@@ -43,7 +43,11 @@ def prior_of(case: dict[str, Any]) -> Normal | StudentT:
     return Normal(case["sd"]) if case["prior"] == "normal" else StudentT(case["df"], case["scale"])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['response']}-{case['prior']}-{case['n_quad']}")
+@pytest.mark.parametrize(
+    "case",
+    [*CASES[:2], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[2:])],
+    ids=lambda case: f"{case['response']}-{case['prior']}-{case['n_quad']}",
+)
 def test_estimates_are_those_of_bglmer(case: dict[str, Any]) -> None:
     """With tolPwrss = 1e-13; nlminb stops where theta moves the criterion, which is flat in it, by 1e-9 and less."""
     with warnings.catch_warnings():
@@ -121,9 +125,7 @@ def test_files_refits_and_print_outs_keep_the_prior(tmp_path: Path) -> None:
     text = "t (df = 2, location = 0, scale = 0.3 for Intercept, 0.2 for x)"
     assert all(text in said for said in (str(fit), str(fits().pool()), fit.report()))
     assert "relative" not in str(fit)
-    with pytest.raises(
-        DataError, match=r"a fit with a prior \(cov_prior= and fixef_prior=\) maximises a penalised one"
-    ):
+    with pytest.raises(DataError, match="a fit with a prior"):
         rx.anova(fit, rx.glmer("z ~ 1 + (1 | school)", imputed()[1], cov_prior="wishart"))
     with pytest.raises(DataError, match="names 'q', and the coefficients are Intercept, x"):
         rx.glmer(FORMULA, schools(), fixef_prior=Normal({"q": 1.0}))

@@ -19,10 +19,11 @@ from jax import Array, lax
 
 from ..engine.batch import Batch, run_later
 from ..engine.conditioning import ALIASED_PIVOT
+from ..engine.joint_fit import optimised
 from ..engine.placement import device_mesh
 from ..engine.programs import float64, prepare_aside, program, shape_of
 from ..engine.shapes import host_leaf
-from ..fitting.glmm import endless_size, inverse_information, optimised
+from ..fitting.glmm import endless_size, inverse_information
 from ..fitting.no_maximum import JudgedSets, without_maximum
 from ..glmm.optimum import optimum_alone
 from ..glmm.problem import Glmm, GlmmRows

@@ -154,8 +154,8 @@ def parse_formula(text: str, *, counts: bool = False, structures: bool = False) 
     formula = _parsed(text, counts)
     for term in formula.random:
         if term.structure is not None and not structures:
-            raise problem(text, f"{term.text} has a covariance structure, which only rx.lmer and rx.lmer_list take; "
-                          f"here write ({term.lhs} | {term.group_label})")  # fmt: skip
+            raise problem(text, f"{term.text} has a covariance structure, which rx.lmer, rx.glmer and their lists "
+                          f"take; here write ({term.lhs} | {term.group_label})")  # fmt: skip
     return formula
 
 

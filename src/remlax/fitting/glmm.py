@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, cast
@@ -12,16 +12,19 @@ import numpy as np
 
 from ..design.build import ModelRows
 from ..engine.batch import Batch, run
+from ..engine.joint_fit import optimised
 from ..engine.shapes import host_leaf
 from ..glmm.families import MOST_LOG_SIZE, Family
-from ..glmm.optimum import Description, deviance_at, fit
+from ..glmm.optimum import Description, deviance_at
 from ..glmm.problem import GlmmStructure
 from ..kernels.inference import VarianceInformation
 from ..kernels.lbfgs import LBFGS
-from ..kernels.newton import CONVERGED, NO_MAXIMUM, NOT_FINITE, Newton, Optimum
-from ..kernels.restarts import chosen, is_better, on_boundary
+from ..kernels.newton import NO_MAXIMUM, NOT_FINITE, Newton, Optimum
+from ..kernels.restarts import on_boundary
+from ..kernels.structured.criterion import StructuredInformation
+from ..kernels.structured.parameters import ParameterMap
 from ..kernels.theta import ThetaMap, canonical_theta
-from ..priors.penalty import CoefficientPenalty, Penalty
+from ..priors.penalty import CoefficientPenalty
 from .assemble import Assembled, random_columns
 from .checks import check_levels, check_magnitudes
 from .find_redundancy import find_redundancies
@@ -34,14 +37,12 @@ from .responses.distribution import RowDistribution, inverse_link
 from .responses.nodes import check_nodes
 from .responses.response import GlmmResponse
 
-# factors on the theta of the start, for fits that failed
-SPREADS = (0.2, 3.0, 0.05)
+# an SD that is zero
+BOUNDARY = 1e-8
 # eigenvalue of the Hessian, relative to its largest, of a direction in which the criterion does not change
 FLAT = 1e-9
 # share of such a direction that may be of other parameters, and the least eigenvalue that is believed
 OUTSIDE, LEAST_VALUE = 1e-3, 1e-15
-# an optimum, and what there is beside it: a Description or nothing
-Ends = tuple[Optimum, Any]
 # logarithm of a size that cannot be told from infinity
 LARGE_LOG_SIZE = MOST_LOG_SIZE - 0.5
 NO_OVERDISPERSION = "the size is infinite (no overdispersion), which is the Poisson model"
@@ -155,17 +156,36 @@ class GlmmFitted(Fitted):
         hess[:, :d, :d] = 2 * inverse_information(self.joint[:, :d, :d], d)
         return VarianceInformation(host_leaf(hess), host_leaf(np.full((n, p, p, d + 1), np.nan)))
 
+    @property
+    def psi(self) -> np.ndarray:
+        """What theta inside is a function of, (K, d), where a term has a covariance structure."""
+        parameters = self.model.layout.parameters
+        assert parameters is not None  # else there is nothing but theta
+        return parameters.canonical(np.asarray(self.opt.theta)[:, : parameters.n_theta])
+
+    @cached_property
+    def structured_information(self) -> StructuredInformation:
+        """Information about psi, where a term has a covariance structure; none about sigma, which is known."""
+        parameters, n = self.model.layout.parameters, self.n_sets
+        assert parameters is not None  # else there is nothing but theta
+        m, d = parameters.n_theta, self.theta_map.n_theta
+        hess, jacobian = np.zeros((n, m + 1, m + 1)), np.zeros((n, d + 1, m + 1))
+        hess[:, :m, :m] = 2 * inverse_information(joint_of_psi(self.model, self.opt)[:, :m, :m], m)
+        jacobian[:, :d, :m] = np.stack([parameters.slopes(psi) for psi in self.psi])
+        return StructuredInformation(host_leaf(hess), host_leaf(jacobian))
+
     def unknown_variance(self, which: Sequence[int], contrasts: np.ndarray | None = None) -> np.ndarray:
         """None: the response tells every coefficient."""
         return np.zeros(len(self.model.keep) if contrasts is None else len(contrasts), bool)
 
     def n_parameters(self, k: int) -> int:
         """Coefficients, theta and shape parameters of one data set."""
-        return len(self.model.keep) + self.theta_map.n_theta + self.family.n_shape - self.redundancies.n_lost(k)
+        return len(self.model.keep) + self.model.layout.n_parameters + self.family.n_shape - self.redundancies.n_lost(k)
 
     def curvature(self, k: int) -> np.ndarray:
         """Hessian of -2 log L of one data set in theta, coefficients and shape parameters, in internal units."""
-        used = _without_padding(self.structure, len(self.model.keep))
+        d = (self.model.layout.parameters or self.theta_map).n_theta
+        used = without_padding(self.structure, len(self.model.keep), d)
         return np.asarray(np.asarray(self.opt.hess[k])[np.ix_(used, used)])
 
     def of_sets(self, which: np.ndarray) -> GlmmFitted:
@@ -219,10 +239,10 @@ def _parameters(structure: GlmmStructure, theta: np.ndarray, gamma: np.ndarray, 
     return np.concatenate([theta, gamma, padding, shape], axis=1)
 
 
-def _without_padding(structure: GlmmStructure, p: int) -> np.ndarray:
-    """Places of theta, of p coefficients and of the shape parameters."""
-    d = structure.theta_map.n_theta
-    return np.asarray(np.r_[np.arange(d + p), np.arange(d + structure.n_fixed, structure.n_parameters)])
+def without_padding(structure: GlmmStructure, p: int, d: int) -> np.ndarray:
+    """Places of theta or psi (d,), of p coefficients and of the shape parameters."""
+    behind = d + structure.n_fixed
+    return np.asarray(np.r_[np.arange(d + p), np.arange(behind, behind + structure.family.n_shape)])
 
 
 def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assembled:
@@ -258,55 +278,8 @@ def assemble_glmm(rows: ModelRows, response: GlmmResponse, n_quad: int) -> Assem
 
 def fit_glmm(model: Assembled, response: GlmmResponse, optimizer: LBFGS | Newton) -> GlmmFitted:
     """Fit all data sets, and express what was found in the user's units."""
-    return described(model, response, optimizer, *optimised(model.batch, optimizer, penalty=model.penalty))
-
-
-def optimised(
-    batch: Batch, optimizer: LBFGS | Newton, kernel: Callable[..., Ends] = fit, *, penalty: Penalty | None = None
-) -> Ends:
-    """Optimise all data sets jointly, those that failed again from other starts; ``kernel`` takes what `fit` does."""
-    static: dict[str, Any] = {} if penalty is None else {"penalty": penalty}
-    if isinstance(optimizer, LBFGS):
-        static["options"] = optimizer
-    best = _fit_once(batch, optimizer, 1.0, kernel, static)
-    for spread in SPREADS:
-        which = np.flatnonzero(np.asarray(best[0].status) != CONVERGED)
-        if not len(which):
-            break
-        best = _take_better(best, which, _fit_once(batch.take(which), optimizer, spread, kernel, static, some=True))
-    return best
-
-
-def _fit_once(
-    batch: Batch,
-    optimizer: LBFGS | Newton,
-    spread: float,
-    kernel: Callable[..., Ends],
-    static: Mapping[str, Any],
-    *,
-    some: bool = False,
-) -> Ends:
-    structure = cast(GlmmStructure, batch.structure)
-    newton = optimizer if isinstance(optimizer, Newton) else Newton()
-    start = np.full((batch.n_sets, structure.n_parameters), np.nan)
-    arguments = start, np.full(batch.n_sets, spread), np.full(batch.n_sets, newton.max_iter, np.int32)
-    return run(kernel, batch, *arguments, some=some, **static)
-
-
-def _take_better(best: Ends, which: np.ndarray, other: Ends) -> Ends:
-    old: Ends = jax.tree.map(lambda part: np.asarray(part)[which], best)
-    with np.errstate(invalid="ignore"):  # both may be infinite
-        better = is_better(old[0], other[0])
-    kept: Ends = jax.tree.map(lambda new, before: chosen(better, new, before), other, old)
-    kept = kept[0]._replace(evaluations=old[0].evaluations + other[0].evaluations, starts=old[0].starts + 1), kept[1]
-
-    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
-        out = np.array(whole)
-        out[which] = part
-        return out
-
-    out: Ends = jax.tree.map(put, best, kept)
-    return out
+    ends = optimised(model.batch, optimizer, penalty=model.penalty, structured=model.layout.parameters)
+    return described(model, response, optimizer, *ends)
 
 
 def described(
@@ -314,14 +287,20 @@ def described(
 ) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
-    d = structure.theta_map.n_theta
-    parameters = np.asarray(opt.theta)
-    theta, sign = _signed(parameters[:, :d], structure.theta_map)
-    sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
-    hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
-    moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
-    used = _without_padding(structure, p)
-    joint = inverse_information(hess[:, used][:, :, used] / 2, d)
+    d, structured = structure.theta_map.n_theta, model.layout.parameters
+    if structured is None:
+        parameters = np.asarray(opt.theta)
+        theta, sign = _signed(parameters[:, :d], structure.theta_map)
+        sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
+        used = without_padding(structure, p, d)
+        hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
+        joint = inverse_information(hess[:, used][:, :, used] / 2, d)
+        moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
+        description = description._replace(moved=cast(Any, moved))
+    else:
+        theta = structured.theta(structured.canonical(np.asarray(opt.theta)[:, : structured.n_theta]))
+        parameters = np.concatenate([theta, np.asarray(opt.theta)[:, structured.n_theta :]], axis=1)
+        joint = _from_psi(structured, np.asarray(opt.theta), joint_of_psi(model, opt))
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum(
@@ -332,7 +311,7 @@ def described(
     shape = parameters[:, d + structure.n_fixed :] + np.sum(centre * beta, axis=1, keepdims=True)
     value, none = np.asarray(opt.value), np.zeros(len(parameters))
     gamma = parameters[:, d : d + structure.n_fixed]
-    endless = _endless(model, response, opt, joint)
+    endless = _endless(model, response, opt._replace(theta=host_leaf(parameters)), joint)
     status = np.where(np.isfinite(value), np.asarray(opt.status), NOT_FINITE)
     status[list(endless)] = NO_MAXIMUM
     return GlmmFitted(
@@ -354,10 +333,32 @@ def described(
         joint=joint,
         vcov_rx=rx,
         centre=centre,
-        description=description._replace(moved=cast(Any, moved)),
+        description=description,
         response=response,
         endless=endless,
     )
+
+
+def joint_of_psi(model: Assembled, opt: Optimum) -> np.ndarray:
+    """Covariance matrices of psi, coefficients inside and shape parameters; SDs that end at zero have no variance."""
+    structured = model.layout.parameters
+    assert structured is not None  # else there is nothing but theta
+    m = structured.n_theta
+    used = without_padding(cast(GlmmStructure, model.batch.structure), len(model.keep), m)
+    hess, at = np.asarray(opt.hess)[:, used][:, :, used], np.asarray(opt.theta)[:, used]
+    lower = np.concatenate([structured.lower, np.full(len(used) - m, -np.inf)])
+    free = ~(at < lower + BOUNDARY)
+    return inverse_information(hess * free[:, :, None] * free[:, None, :] / 2, m)
+
+
+def _from_psi(structured: ParameterMap, at: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """The same (K, d + p + s, d + p + s) of theta, of lower rank."""
+    m, d = structured.n_theta, structured.terms[-1].theta[1]
+    rest = joint.shape[1] - m
+    by = np.zeros((len(joint), d + rest, m + rest))
+    by[:, :d, :m] = np.stack([structured.slopes(psi) for psi in at[:, :m]])
+    by[:, d:, m:] = np.eye(rest)
+    return np.asarray(by @ joint @ by.swapaxes(1, 2))
 
 
 def _unpenalised(model: Assembled, value: np.ndarray, theta: np.ndarray, gamma: np.ndarray) -> np.ndarray:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ..kernels.criterion import Derivatives
 from ..kernels.lbfgs import LBFGS, run_jaxopt
 from ..kernels.newton import NewtonState, Optimum, minimise
+from ..kernels.structured.criterion import by_chain_rule
+from ..kernels.structured.parameters import ParameterMap
 from ..priors.penalty import Penalty, added
 from ..shapes import Float, Int
 from .elimination import inverse_blocks, solve
@@ -55,6 +58,7 @@ def fit(
     problem: Glmm,
     options: LBFGS | None = None,
     penalty: Penalty | None = None,
+    structured: ParameterMap | None = None,
 ) -> tuple[Optimum, Description]:
     """Minimise -2 log L; every search for modes begins where the last one predicts them.
 
@@ -71,6 +75,8 @@ def fit(
         jaxopt's L-BFGS makes the first step, and Newton steps certify where it ends.
     penalty : Penalty, optional
         What a prior on theta adds to -2 log L.
+    structured : ParameterMap, optional
+        What takes the place of theta in the parameters, where theta is a function of it.
 
     Returns
     -------
@@ -80,21 +86,24 @@ def fit(
     """
     d = problem.structure.theta_map.n_theta
     own = start(problem)
-    first = jnp.where(jnp.isnan(parameters), own.at[:d].multiply(spread), parameters)
+    own = own.at[:d].multiply(spread)
+    if structured is not None:
+        own = jnp.concatenate([structured.from_theta(own[:d]), own[d:]])
+    first = jnp.where(jnp.isnan(parameters), own, parameters)
 
-    def penalised(found: Derivatives, at: Array) -> Derivatives:
-        if penalty is not None:
-            found = added(found, penalty.derivatives(at[:d]))
-        own = problem.products.prior
-        return found if own is None else added(found, own.derivatives(problem.split(at)[1]), d)
+    def by_search(at: Array, inside: Array, found: Derivatives) -> Any:
+        penalised = _penalised(inside, found, problem, penalty)
+        return penalised if structured is None else by_chain_rule(structured, at, *penalised)
 
     def evaluate(at: Array, carry: Any) -> tuple[Derivatives, Any]:
-        point = at_modes(at, carry.modes(at), problem)
-        found, moved = _derivatives(point, at, problem)
-        return penalised(found, at), _Prediction(at, point.effects, moved)
+        inside = _inside(at, structured)
+        point = at_modes(inside, carry.modes(inside), problem)
+        found, moved = _derivatives(point, inside, problem)
+        return by_search(at, inside, found), _Prediction(inside, point.effects, moved)
 
     def value_and_grad(at: Array) -> tuple[Array, Array]:
-        found = penalised(derivatives_at(at, problem), at)
+        inside = _inside(at, structured)
+        found = by_search(at, inside, derivatives_at(inside, problem))
         return found.value, found.grad
 
     def leap(s: NewtonState, at_start: Array) -> tuple[Array, Array, Array]:
@@ -102,10 +111,26 @@ def fit(
         return run_jaxopt(s, at_start, value_and_grad, options)
 
     zero = zero_effects(problem.structure, first.dtype)
-    still = tuple(jnp.zeros((len(first), *u.shape), u.dtype) for u in zero)
-    carry = _Prediction(first, zero, still)
-    optimum, end = minimise(first, evaluate, max_iter, None if options is None else leap, carry, look=True)
+    begin = _inside(first, structured)
+    carry = _Prediction(begin, zero, tuple(jnp.zeros((len(begin), *u.shape), u.dtype) for u in zero))
+    lower = None if structured is None else structured.lower + (-np.inf,) * (len(begin) - d)
+    optimum, end = minimise(first, evaluate, max_iter, None if options is None else leap, carry, look=True, lower=lower)
     return optimum, _describe(end, problem)
+
+
+def _inside(at: Array, structured: ParameterMap | None) -> Array:
+    """Theta, coefficients and shape parameters where a search is."""
+    if structured is None:
+        return at
+    return jnp.concatenate([structured.theta(at[: structured.n_theta]), at[structured.n_theta :]])
+
+
+def _penalised(at: Array, found: Derivatives, problem: Glmm, penalty: Penalty | None) -> Any:
+    """Derivatives of -2 log L and those of the priors."""
+    d, own = problem.structure.theta_map.n_theta, problem.products.prior
+    if penalty is not None:
+        found = added(found, penalty.derivatives(at[:d]))
+    return found if own is None else added(found, own.derivatives(problem.split(at)[1]), d)
 
 
 def optimum_alone(

@@ -18,7 +18,7 @@ from ..errors import DataError, FileFormatError, RankDeficientWarning, quiet, sh
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.checks import check_options
 from ..fitting.fit import Fitted
-from ..fitting.glmm import GlmmFitted, assemble_glmm
+from ..fitting.glmm import GlmmFitted, assemble_glmm, without_padding
 from ..fitting.glmm_rows import centre_of
 from ..fitting.mmrm.fit import MmrmFitted, assemble_mmrm, read_formula
 from ..fitting.mmrm.formula import parse_mmrm
@@ -120,10 +120,13 @@ def _visits_tree(visits: Visits) -> Tree:
 def _glmm_tree(fitted: GlmmFitted) -> Tree:
     """Family, and where the optima are described, without padding."""
     family, used, found = fitted.family, _used(fitted.model), fitted.description
+    search = _used(fitted.model, searched=True)
     sizes = [factor.n_levels for factor in fitted.model.layout.factors]
     p = len(fitted.model.keep)
     opt = fitted.opt._replace(
-        theta=fitted.opt.theta[:, used], grad=fitted.opt.grad[:, used], hess=fitted.opt.hess[:, used][:, :, used]
+        theta=fitted.opt.theta[:, search],
+        grad=fitted.opt.grad[:, search],
+        hess=fitted.opt.hess[:, search][:, :, search],
     )
     return {
         "family": {"name": family.name, "link": family.link, "expected": family.expected},
@@ -140,12 +143,11 @@ def _glmm_tree(fitted: GlmmFitted) -> Tree:
     }
 
 
-def _used(model: Assembled) -> np.ndarray:
-    """Places of the parameters of a generalised model that are no padding."""
-    structure = cast(GlmmStructure, model.batch.structure)
-    first = structure.theta_map.n_theta
-    behind = first + structure.n_fixed
-    return np.concatenate([np.arange(first + len(model.keep)), np.arange(behind, structure.n_parameters)])
+def _used(model: Assembled, *, searched: bool = False) -> np.ndarray:
+    """Places of the parameters of a generalised model that are no padding, psi for theta if they are searched over."""
+    layout, structure = model.layout, cast(GlmmStructure, model.batch.structure)
+    map_ = layout.parameters if searched and layout.parameters is not None else structure.theta_map
+    return without_padding(structure, len(model.keep), map_.n_theta)
 
 
 def stack_from_tree(tree: Tree) -> Fitted:
@@ -157,7 +159,7 @@ def stack_from_tree(tree: Tree) -> Fitted:
         if "visits" in tree:
             return _mmrm(tree, cast(Newton, optimizer))
         family = _family(tree["family"]) if "family" in tree else None
-        formula = parse_formula(tree["formula"], counts=family is not None, structures=family is None)
+        formula = parse_formula(tree["formula"], counts=family is not None, structures=True)
         rows = _rows(tree, formula, any_response=family is not None)
         response = None if family is None else read_response(rows, family)
         model = assemble(rows, reml=tree["reml"]) if response is None else assemble_glmm(rows, response, tree["n_quad"])
@@ -247,11 +249,12 @@ def _glmm_estimates(tree: Tree, model: Assembled) -> Tree:
     out: Tree = _read(tree["estimates"], (*ESTIMATES, "inner", *GLMM_ESTIMATES), sizes)
     out["gamma"] = np.pad(out["gamma"], ((0, 0), (0, structure.n_fixed - p)))
     out["centre"] = centre_of(model.rows.x.select(model.keep.tolist()), structure.family)
-    found = _read(tree["opt"], Optimum._fields, {"k": sizes["k"], "d": m})
-    whole = structure.n_parameters
+    search, whole = _used(model, searched=True), structure.n_parameters
+    found = _read(tree["opt"], Optimum._fields, {"k": sizes["k"], "d": len(search)})
+    n_searched = whole + len(search) - m
     for name, axes in (("theta", (1,)), ("grad", (1,)), ("hess", (1, 2))):
-        found[name] = _spread(found[name], used, whole, axes)
-    rest = np.setdiff1d(np.arange(whole), used)
+        found[name] = _spread(found[name], search, n_searched, axes)
+    rest = np.setdiff1d(np.arange(n_searched), search)
     found["hess"][:, rest, rest] = 2.0  # what padded coefficients have
     out["opt"] = Optimum(**{name: host_leaf(value) for name, value in found.items()})
     each = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...design.build import ModelRows
 from ...engine.batch import Batch
+from ...engine.joint_fit import optimised
 from ...engine.shapes import bucket, host_leaf
 from ...errors import shortened
 from ...kernels.inference import VarianceInformation
@@ -24,7 +25,6 @@ from ...mmrm.structures import STRUCTURES
 from ..assemble import Assembled, assembled, check_conditioned, conditioned_fixed
 from ..checks import check_magnitudes
 from ..fit import Fitted
-from ..glmm import optimised
 from ..layout import Layout
 from ..redundancy import Redundancies
 from .formula import CovarianceTerm

@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from ...engine.batch import Batch, run
+from ...engine.joint_fit import optimised
 from ...engine.shapes import host_leaf
 from ...errors import FitError
-from ...fitting.glmm import optimised
 from ...fitting.mmrm.fit import MmrmFitted
 from ...kernels.newton import CONVERGED, Newton
 from ...mmrm.criterion import deviance_given

@@ -53,6 +53,16 @@ class StructuredCriterion:
         return Derivatives(found.value, found.grad @ jacobian, _hessian(self.parameters, at, jacobian, found))
 
 
+def by_chain_rule(parameters: ParameterMap, at: Array, value: Array, grad: Array, hess: Array) -> Derivatives:
+    """Derivatives in psi and other parameters behind it (n,), of those in theta and the others (m,), (m, m)."""
+    psi, d = at[: parameters.n_theta], parameters.terms[-1].theta[1]
+    own = jax.jacfwd(parameters.theta)(psi)
+    jacobian = jax.scipy.linalg.block_diag(own, jnp.eye(len(at) - len(psi), dtype=at.dtype))
+    bent: Array = jax.hessian(lambda psi: parameters.theta(psi) @ grad[:d])(psi)
+    turned = (jacobian.T @ hess @ jacobian).at[: len(psi), : len(psi)].add(bent)
+    return Derivatives(value, grad @ jacobian, turned)
+
+
 def _hessian(parameters: ParameterMap, at: Array, jacobian: Array, found: Derivatives) -> Array:
     """J'HJ, and the gradient times the second derivatives of theta."""
     bent: Array = jax.hessian(lambda psi: parameters.theta(psi) @ found.grad)(at)

@@ -257,6 +257,10 @@ class ParameterMap:
             out[slice(*term.theta)] = (lam @ lam.swapaxes(1, 2))[:, row, col].imag.T / 1e-30
         return out
 
+    def slopes(self, psi: Float[np.ndarray, " d"]) -> Float[np.ndarray, "t d"]:
+        """Derivatives of theta at a psi (d,); on the host."""
+        return np.asarray(self.theta(psi + 1e-30j * np.eye(self.n_theta)).imag.T / 1e-30)
+
     def from_theta(self, theta: Float[jnp.ndarray, " t"]) -> Float[jnp.ndarray, " d"]:
         """Psi near a theta (t,) with a diagonal Lambda, as starts have."""
         parts = []
