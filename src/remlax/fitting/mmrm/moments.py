@@ -96,7 +96,7 @@ def _add_block(
 
 
 def _place(i: np.ndarray, a: np.ndarray, j: np.ndarray, b: np.ndarray, n: int, t: int) -> np.ndarray:
-    """Where the sum over [i, a] and [j, b] stands among those of t visits and n columns, (visit pairs, column pairs)."""
+    """Where the sums over [i, a] and [j, b] stand, of t visits and n columns: (visit pairs, column pairs)."""
     return np.asarray((i[:, None] * n + a) * (t * n) + j[:, None] * n + b)
 
 
