@@ -269,7 +269,6 @@ def test_the_terms_of_one_model() -> None:
         (lambda one: one.augment(), r"use fitted\(\) and residuals\(\)"),
         (lambda one: one.rmse(), "every visit may have its own variance"),
         (lambda one: one.tidy("ran_vals"), "effects='ran_vals'"),
-        (lambda one: one.confint("profile"), "profile"),
         (lambda one: one.predict(level="group"), "level="),
         (lambda one: one.residuals("scaled"), "type="),
     ],
@@ -284,7 +283,7 @@ def test_what_has_no_sense_is_refused(call: Callable[[Any], object], message: st
     ("call", "message"),
     [
         (lambda one: one.sigma, "sigma: every visit may have its own variance"),
-        (lambda one: one.profile(), "profiles are of models with random effects"),
+        (lambda one: one.confint("score"), "method='score'"),
         (lambda one: one.criterion(reml=False), "give no argument"),
         (
             lambda one: one.predict(trial().assign(id="new"), level="patient"),

@@ -16,10 +16,9 @@ from ..fitting.redundancy import parameter_places
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
 from ..fitting.selection import Selection
-from ..inference.mmrm.choice import covariance_parameters
 from ..pooling import pool_scalars
 from ..progress import progress
-from ..results import LmerFit, LmerFitList, MmrmFitList
+from ..results import LmerFit, LmerFitList
 from ..tables.confint import parameter_frame, parameter_values
 from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes, require_converged
@@ -229,10 +228,6 @@ def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
 
 def estimates_of(fits: LmerFitList) -> pd.DataFrame:
     """Coefficients, SDs, correlations, the residual SD and shape parameters: one row per fit."""
-    if isinstance(fits, MmrmFitList):
-        found = covariance_parameters(fits.selection)
-        names = [f"{term}|{group}" for group, term in found.labels]
-        return pd.concat([fits.fixef().reset_index(drop=True), pd.DataFrame(found.sdcor, columns=names)], axis=1)
     chosen = fits.selection
     frame, values = parameter_frame(chosen.fitted), parameter_values(chosen.fitted)[chosen.index]
     random = np.flatnonzero(frame["effect"] == "ran_pars")

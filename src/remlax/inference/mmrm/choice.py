@@ -127,10 +127,9 @@ def covariance_parameters(fits: Selection) -> CovarianceParameters:
     variance, sas_variance = (
         np.einsum("kgri,kgij,kgrj->kgr", part, within, part).reshape(n_sets, g * r) for part in (d_scaled, d_sas)
     )
-    groups = fitted.visits.groups or (fitted.covariance_term.patient,)
-    terms, sas_terms = _terms(kind, names)
+    sas_terms = _terms(kind, names)[1]
     return CovarianceParameters(
-        [(group, term) for group in groups for term in terms],
+        parameter_labels(fitted),
         sas_terms * g,
         sdcor.reshape(n_sets, g * r),
         np.where(fitted.singular[fits.index][:, None], np.nan, variance),
@@ -138,6 +137,13 @@ def covariance_parameters(fits: Selection) -> CovarianceParameters:
         np.sqrt(sas_variance) * np.tile(units, g),
         n,
     )
+
+
+def parameter_labels(fitted: MmrmFitted) -> list[tuple[str, str]]:
+    """Group and term of the SDs and correlations of every group."""
+    groups = fitted.visits.groups or (fitted.covariance_term.patient,)
+    terms = _terms(fitted.structure.covariance, fitted.visits.names)[0]
+    return [(group, term) for group in groups for term in terms]
 
 
 def _terms(structure: str, visits: tuple[str, ...]) -> tuple[list[str], list[str]]:
