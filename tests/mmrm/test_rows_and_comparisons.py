@@ -293,7 +293,6 @@ def test_what_has_no_sense_is_refused(call: Callable[[Any], object], message: st
         (lambda one: rx.simulate(one, 2, varcorr={"id": 1.0}), "no random effects"),
         (lambda one: rx.simulate(one, 2, given_modes=True), "no random effects to keep"),
         (lambda one: one.tidy(ddf="kenward-roger", vcov="CR2"), "a covariance of its own"),
-        (lambda one: rx.bootstrap(one, 2, resample="id"), "resample= is for models of rx.lmer"),
         (lambda one: one.tidy(cluster="arm"), "belongs to an empirical covariance"),
     ],
 )
