@@ -13,6 +13,7 @@ from ...errors import DataError
 from ...fitting.selection import Selection
 from ...inference.coefficients import CoefficientInference, Vcov
 from ...inference.mmrm.choice import MmrmDdf, mmrm_fitted, mmrm_inference
+from ...predict.mmrm_rows import mmrm_augment_table
 from ...tables.checks import checks
 from ...tables.coefficients import fit_table
 from ...tables.confint import ConfintMethod, confint_tables
@@ -269,6 +270,30 @@ class MmrmFit(MmrmResult, LmerFit):
         random = self.tidy("ran_pars", conf_level=conf_level).assign(effect="ran_pars")
         fixed = self.tidy(conf_level=conf_level, ddf=ddf).assign(effect="fixed", group="")
         return self._marked(pd.concat([pd.DataFrame(part)[columns] for part in (random, fixed)], ignore_index=True))
+
+    def augment(self) -> pd.DataFrame:
+        """Data of the model with fitted means and residuals, one row for each observed visit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of the data that the model uses, then ``fitted`` (X beta + offset) with its ``std_error``, and
+            the three types of `residuals`: ``residual``, ``pearson_residual`` and ``normalized_residual``. Leverages
+            and Cook's distances are of models with one residual variance.
+
+        Raises
+        ------
+        DataError
+            The data have a column of one of these names.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy().query("Days < 3")
+        >>> rx.mmrm("Reaction ~ Days + ar1h(Days | Subject)", data).augment().columns[3:].tolist()
+        ['fitted', 'std_error', 'residual', 'pearson_residual', 'normalized_residual']
+        """
+        return mmrm_augment_table(self.selection)
 
     def _text(self, form: Form) -> Summary:
         return mmrm_fit_text(self.selection, form)
