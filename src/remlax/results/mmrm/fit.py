@@ -290,7 +290,7 @@ class MmrmFit(MmrmResult, LmerFit):
         --------
         >>> import remlax as rx
         >>> data = rx.datasets.sleepstudy().query("Days < 3")
-        >>> rx.mmrm("Reaction ~ Days + ar1h(Days | Subject)", data).augment().columns[3:].tolist()
+        >>> rx.mmrm("Reaction ~ Days + ar1(Days | Subject)", data).augment().columns[3:].tolist()
         ['fitted', 'std_error', 'residual', 'pearson_residual', 'normalized_residual']
         """
         return mmrm_augment_table(self.selection)
