@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...engine.batch import run
 from ...errors import DataError
 from ...fitting.mmrm.fit import MmrmFitted
+from ...fitting.mmrm.formula import CovarianceTerm
 from ...fitting.selection import Selection
 from ...mmrm.adjusted import curvature_of_fixed
 from ...mmrm.parameters import Reported, distinct_correlations, n_sds, powers_of_scale, reported
@@ -141,9 +142,12 @@ def covariance_parameters(fits: Selection) -> CovarianceParameters:
 
 def parameter_labels(fitted: MmrmFitted) -> list[tuple[str, str]]:
     """Group and term of the SDs and correlations of every group."""
-    groups = fitted.visits.groups or (fitted.covariance_term.patient,)
-    terms = _terms(fitted.structure.covariance, fitted.visits.names)[0]
-    return [(group, term) for group in groups for term in terms]
+    return labels_of(fitted.covariance_term, fitted.visits.names, fitted.visits.groups)
+
+
+def labels_of(term: CovarianceTerm, visits: tuple[str, ...], groups: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The same of a model that is not fitted."""
+    return [(group, name) for group in groups or (term.patient,) for name in _terms(term.structure, visits)[0]]
 
 
 def _terms(structure: str, visits: tuple[str, ...]) -> tuple[list[str], list[str]]:
