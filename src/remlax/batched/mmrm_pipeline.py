@@ -33,7 +33,7 @@ from .pipeline import Analysis, AnalysisOptions, Findings, ReplicationColumns, T
 DEPENDENT = 1e-8
 
 
-class CompletedRows(NamedTuple):
+class AnalysedRows(NamedTuple):
     """Rows of m data sets: x (m, n, p), y (m, n), which are analysed (m, n), columns of visits and groups (m, n)."""
 
     x: Any
@@ -51,7 +51,7 @@ def analyse_mmrm(
 ) -> Findings:
     """Analyse R replications: every array of ``columns`` has a leading axis R."""
     model = cast(MmrmModel, analysis.model)
-    found: CompletedRows = jax.tree.map(np.asarray, _completed(keys, columns, **_static(analysis)))
+    found: AnalysedRows = jax.tree.map(np.asarray, _completed(keys, columns, **_static(analysis)))
     codes = _codes(found, template)
     usable = _identified(found) & _enough_patients(found, codes, model)
     # one that cannot be fitted gives its place to another, so that all batches have one shape
@@ -77,35 +77,35 @@ def _static(analysis: Analysis) -> dict[str, Any]:
 @program("model", "treatment", "at_once")
 def _completed(
     keys: Array, columns: ReplicationColumns, *, model: MmrmModel, treatment: Treatment, at_once: int
-) -> CompletedRows:
+) -> AnalysedRows:
     """Impute, and evaluate the columns of the model."""
 
-    def of_replication(own: tuple[Array, ReplicationColumns]) -> CompletedRows:
+    def of_replication(own: tuple[Array, ReplicationColumns]) -> AnalysedRows:
         key, given = own
         given = given._replace(rows=given.rows > 0)
         completed = treatment.complete(key, given)
 
-        def one(imputed: Mapping[str, Array], _: Array) -> CompletedRows:
+        def one(imputed: Mapping[str, Array], _: Array) -> AnalysedRows:
             values = {**given.values, **imputed}
             places = tuple(values[name] for name in model.places)
-            return CompletedRows(model.fixed_of(values), model.response_of(values), completed.rows, places)
+            return AnalysedRows(model.fixed_of(values), model.response_of(values), completed.rows, places)
 
-        made: CompletedRows = jax.vmap(one)(completed.imputed, completed.n_sets)
+        made: AnalysedRows = jax.vmap(one)(completed.imputed, completed.n_sets)
         return made
 
     found = lax.map(of_replication, (keys, columns), batch_size=at_once)
-    flat: CompletedRows = jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:]), found)
+    flat: AnalysedRows = jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:]), found)
     return flat
 
 
-def _codes(found: CompletedRows, template: TemplateRows) -> list[np.ndarray]:
+def _codes(found: AnalysedRows, template: TemplateRows) -> list[np.ndarray]:
     """Patients, visits and groups of all rows, (m, n) each."""
     patient = np.broadcast_to(template.rows.factor_rows[0].values, found.present.shape)
     places = zip(found.places, template.values, strict=True)
     return [patient, *(level[np.searchsorted(value, own)] for own, (value, level) in places)]
 
 
-def _identified(found: CompletedRows) -> np.ndarray:
+def _identified(found: AnalysedRows) -> np.ndarray:
     """Data sets (m,) whose numbers are finite, and which determine all coefficients and leave a residual."""
     columns = np.concatenate([found.x, found.y[:, :, None]], axis=2)
     columns = np.where(found.present[:, :, None], columns, 0.0)
@@ -117,7 +117,7 @@ def _identified(found: CompletedRows) -> np.ndarray:
     return np.asarray(finite & (np.linalg.eigvalsh(gram / (size[:, :, None] * size[:, None]))[:, 0] > DEPENDENT))
 
 
-def _enough_patients(found: CompletedRows, codes: list[np.ndarray], model: MmrmModel) -> np.ndarray:
+def _enough_patients(found: AnalysedRows, codes: list[np.ndarray], model: MmrmModel) -> np.ndarray:
     """Data sets (m,) with as many patients in every group as an unstructured covariance matrix has rows."""
     m, n_groups = len(found.present), model.mmrm.n_groups
     group = codes[2] if len(codes) > 2 else np.zeros_like(codes[0])
@@ -129,7 +129,7 @@ def _enough_patients(found: CompletedRows, codes: list[np.ndarray], model: MmrmM
     return np.asarray((counts >= (model.mmrm.n_visits if model.mmrm.covariance == "us" else 1)).all(axis=1))
 
 
-def _model_rows(found: CompletedRows, codes: list[np.ndarray], which: np.ndarray, template: TemplateRows) -> ModelRows:
+def _model_rows(found: AnalysedRows, codes: list[np.ndarray], which: np.ndarray, template: TemplateRows) -> ModelRows:
     """Rows that are analysed of some data sets, below each other."""
     present = found.present[which]
     offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
