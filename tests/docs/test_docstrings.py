@@ -45,6 +45,7 @@ SLOW = {
     "remlax.results.mertools.MerTools.sim_fixef",
     "remlax.results.mertools.MerTools.sim_ranef",
     "remlax.results.mertools.MerTools.sub_boot",
+    "remlax.results.mmrm.fit.MmrmFit.confint",
     "remlax.results.pooled.PooledLmer.r2",
     "remlax.results.result.ModelResult.predict_interval",
     "remlax.simulation.amputation.ampute",

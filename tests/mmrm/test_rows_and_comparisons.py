@@ -77,6 +77,40 @@ def test_empirical_covariances_are_sandwiches_over_patients(kind: str) -> None:
     assert (fit().tidy(vcov=kind)["df"] < 35).all()  # type: ignore[arg-type]
 
 
+def test_augmented_data_have_means_and_residuals_of_observed_visits() -> None:
+    data = trial()
+    gone = data.index[[3, 40]]
+    given = data.assign(y=data["y"].mask(data.index.isin(gone)), unused=1)
+    with quiet(rx.errors.DroppedRowsWarning):
+        one = rx.mmrm(FORMULA, given, weights="w")
+    table = one.augment()
+    assert table.index.tolist() == data.index.drop(gone).tolist()
+    assert table.columns[:5].tolist() == ["y", "x", "visit", "id", "w"]
+    x = columns(data.drop(gone))
+    np.testing.assert_allclose(table["fitted"], x @ one.fixef().to_numpy(), rtol=1e-10)
+    np.testing.assert_allclose(table["std_error"] ** 2, np.diag(x @ one.vcov().to_numpy() @ x.T), rtol=1e-8)
+    np.testing.assert_allclose(table["residual"], table["y"] - table["fitted"], rtol=1e-10)
+    sigma = one.residual_covariance().to_numpy()
+    for _, own in table.groupby("id"):
+        visit = np.array([int(v[1]) - 1 for v in own["visit"]])
+        v = sigma[np.ix_(visit, visit)] / np.sqrt(np.outer(own["w"], own["w"]))
+        np.testing.assert_allclose(own["pearson_residual"], own["residual"] / np.sqrt(np.diag(v)), rtol=1e-8)
+        whitened = np.linalg.inv(np.linalg.cholesky(v)) @ own["residual"].to_numpy()
+        np.testing.assert_allclose(own["normalized_residual"], whitened, rtol=1e-8)
+
+
+def test_augmented_data_of_a_pooled_model_are_means() -> None:
+    pooled = fits().pool()
+    table = pooled.augment(per_imputation=True)
+    each = [one.augment() for one in fits()]
+    np.testing.assert_allclose(table["pearson_residual"], np.mean([e["pearson_residual"] for e in each], axis=0))
+    np.testing.assert_allclose(table["fitted_2"], each[1]["fitted"])
+    between = np.var([e["fitted"] for e in each], axis=0, ddof=1)
+    within = np.mean([e["std_error"] ** 2 for e in each], axis=0)
+    np.testing.assert_allclose(table["std_error"] ** 2, within + 4 / 3 * between, rtol=1e-8)
+    assert "y" not in table
+
+
 def test_clusters_of_patients() -> None:
     data = trial().assign(site=lambda d: d["id"].str[2])
     own = rx.mmrm(FORMULA, data)
@@ -266,10 +300,8 @@ def test_the_terms_of_one_model() -> None:
         (lambda one: one.re_margins(), "no random effects"),
         (lambda one: one.predict_interval(), r"use predict\(interval=...\)"),
         (lambda one: one.sub_boot(len), "no random effects"),
-        (lambda one: one.augment(), r"use fitted\(\) and residuals\(\)"),
         (lambda one: one.rmse(), "every visit may have its own variance"),
         (lambda one: one.tidy("ran_vals"), "effects='ran_vals'"),
-        (lambda one: one.confint("profile"), "profile"),
         (lambda one: one.predict(level="group"), "level="),
         (lambda one: one.residuals("scaled"), "type="),
     ],
@@ -284,7 +316,7 @@ def test_what_has_no_sense_is_refused(call: Callable[[Any], object], message: st
     ("call", "message"),
     [
         (lambda one: one.sigma, "sigma: every visit may have its own variance"),
-        (lambda one: one.profile(), "profiles are of models with random effects"),
+        (lambda one: one.confint("score"), "method='score'"),
         (lambda one: one.criterion(reml=False), "give no argument"),
         (
             lambda one: one.predict(trial().assign(id="new"), level="patient"),
@@ -294,7 +326,6 @@ def test_what_has_no_sense_is_refused(call: Callable[[Any], object], message: st
         (lambda one: rx.simulate(one, 2, varcorr={"id": 1.0}), "no random effects"),
         (lambda one: rx.simulate(one, 2, given_modes=True), "no random effects to keep"),
         (lambda one: one.tidy(ddf="kenward-roger", vcov="CR2"), "a covariance of its own"),
-        (lambda one: rx.bootstrap(one, 2, resample="id"), "resample= is for models of rx.lmer"),
         (lambda one: one.tidy(cluster="arm"), "belongs to an empirical covariance"),
     ],
 )

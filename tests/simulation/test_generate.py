@@ -7,6 +7,7 @@ sqrt(R), measured from the same replications. Seeds are fixed; 4 standard errors
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import pickle
 
@@ -298,6 +299,19 @@ def test_index_covariate_counts_rows_in_a_cell() -> None:
     np.testing.assert_array_equal(frame["y"], 2.0 * frame["time"])
 
 
+def test_errors_of_a_cell_have_their_covariance() -> None:
+    matrix = np.array([[4.0, 3.0, 1.0], [3.0, 9.0, 4.0], [1.0, 4.0, 5.0]])
+    factors = [Factor("site", 5), Factor("patient", 10, within="site")]
+    visits = MultilevelDesign(factors, 3, {"1": 2.0}, [], error_covariance=matrix)
+    errors = draw(visits, 400).columns["y"].reshape(400, 50, 3) - 2.0
+    for t, s in itertools.combinations_with_replacement(range(3), 2):
+        close((errors[:, :, t] * errors[:, :, s]).mean(axis=1), matrix[t, s], f"{t}, {s}")
+    close((errors[:, :-1, 0] * errors[:, 1:, 0]).mean(axis=1), 0.0)
+    assert pickle.loads(pickle.dumps(visits)) == visits
+    again = dataclasses.replace(visits, error_covariance=np.eye(3))  # compiled already
+    np.testing.assert_allclose(draw(again, 400).columns["y"].std(), 1.0, rtol=0.02)
+
+
 def test_perfect_correlation_and_zero_sd_are_allowed() -> None:
     term = RandomTerm("g", {"1": 2.0, "x": 1.0}, correlation=1.0)
     (b,) = draw(MultilevelDesign([Factor("g", 30)], 1, {}, [term], 1.0, [Covariate("x")]), 3).effects
@@ -344,6 +358,10 @@ def design(**changes: object) -> MultilevelDesign:
         (lambda: Distribution("t", 2.0), "above 2"),
         (lambda: Distribution("cauchy"), "Distribution: kind='cauchy' is not known: use 'normal', 't' or 'gamma'"),
         (lambda: Drawn(1, ()), "needs a weight above 0"),
+        (lambda: design(error_covariance=np.eye(2)), "leave out sigma=, error= and outcome="),
+        (lambda: design(sigma=None, error_covariance=np.eye(3)), "must be a symmetric 2 x 2 matrix"),
+        (lambda: design(sigma=None, error_covariance=[[1.0, 2.0], [2.0, 1.0]]), "is no covariance matrix"),
+        (lambda: design(sigma=None, size=Drawn.uniform(2, 3), error_covariance=np.eye(2)), "cells of one size="),
     ],
 )
 def test_mistakes_are_named(make: object, message: str) -> None:

@@ -147,13 +147,13 @@ def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_res
     Of ``cbind(successes, failures)`` the response is the successes.
     """
     parsed = parse_formula(formula, counts=any_response)
-    frame = _template(design)
+    frame = template(design)
     require_model_columns(parsed, frame)
     rows = read_rows(parsed, ImputedData.from_frames([frame]), any_response=any_response)
     check_groups(rows)
     _check_factors(design, rows)
     names = rows.fixed.names
-    _check_aliased(names, rows.x)
+    check_columns(names, rows.x)
     layout = make_layout(rows, reml=reml)
     if isinstance(layout.index, Meetings):
         raise SimulationError(
@@ -171,8 +171,8 @@ def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_res
     model = ArrayModel(
         names=names,
         parameters=parameters,
-        response=_checked(counted(parsed.response_tree)[0]),
-        offsets=tuple(_checked(tree) for tree in parsed.offset_trees),
+        response=checked(counted(parsed.response_tree)[0]),
+        offsets=tuple(checked(tree) for tree in parsed.offset_trees),
         fixed=fixed,
         constants=_constants(fixed, 0),
         random=random,
@@ -183,7 +183,7 @@ def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_res
     ancestors = tuple(
         tuple(host_leaf(part[:size]) for part in of_factor) for of_factor, size in zip(layout.index, exact, strict=True)
     )
-    _compare(model, rows, layout, frame)
+    compare_columns(model, rows, z_columns(rows, layout, 0), frame)
     return Reading(model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors), rows, layout)
 
 
@@ -192,7 +192,7 @@ def counted(response: Node) -> tuple[Node, ...]:
     return response.args if isinstance(response, Call) and response.func == "cbind" else (response,)
 
 
-def _template(design: MultilevelDesign) -> pd.DataFrame:
+def template(design: MultilevelDesign) -> pd.DataFrame:
     """One data set with all the rows that there can be."""
     full = replace(
         design,
@@ -212,7 +212,8 @@ def _template(design: MultilevelDesign) -> pd.DataFrame:
     return first
 
 
-def _check_aliased(names: Sequence[str], x: RowMatrix) -> None:
+def check_columns(names: Sequence[str], x: RowMatrix) -> None:
+    """Refuse columns that are constant or a linear combination of others."""
     turn, noise = centring(x, mean_squares(x))
     aliased = aliased_columns((x if turn is None else turned(x, turn)).values, max(ALIASED_PIVOT, 100 * noise))
     if not aliased:
@@ -243,7 +244,8 @@ def _check_factors(design: MultilevelDesign, rows: ModelRows) -> None:
             )
 
 
-def _checked(node: Node) -> Node:
+def checked(node: Node) -> Node:
+    """Refuse an expression that has no counterpart on arrays."""
     check_expression(node)
     return node
 
@@ -287,21 +289,21 @@ def _block(codes: np.ndarray, levels: int) -> int:
     return each if np.array_equal(codes, np.repeat(np.arange(levels), each)) else 0
 
 
-def _numbers(column: pd.Series) -> np.ndarray:
+def numbers(column: pd.Series) -> np.ndarray:
     """A column as it is on arrays."""
     values = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
     return values.to_numpy(dtype=np.float64)
 
 
-def _compare(model: ArrayModel, rows: ModelRows, layout: Layout, frame: pd.DataFrame) -> None:
+def compare_columns(model: ArrayModel, rows: ModelRows, z: Sequence[np.ndarray], frame: pd.DataFrame) -> None:
     """Refuse a model whose columns on arrays are not those on the template."""
     with float64():
-        arrays = {name: jax.numpy.asarray(_numbers(frame[name])) for name in model.columns}
+        arrays = {name: jax.numpy.asarray(numbers(frame[name])) for name in model.columns}
         found = [model.fixed_of(arrays), *model.random_of(arrays)]
         y = np.asarray(model.response_of(arrays))
     offset = 0.0 if rows.offset is None else rows.offset.values
     own = rows.y.values.reshape(len(y), -1)[:, 0] - offset
-    known = [rows.x.values, *z_columns(rows, layout, 0), own[:, None]]
+    known = [rows.x.values, *z, own[:, None]]
     for ours, theirs in zip([*map(np.asarray, found), y[:, None]], known, strict=True):
         if not np.allclose(ours, theirs, rtol=AGREEMENT, atol=AGREEMENT):
             raise SimulationError(

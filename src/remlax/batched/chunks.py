@@ -18,6 +18,8 @@ from ..simulation.keys import IMPLEMENTATION
 from .array_model import ArrayModel, Groups
 from .glmm_model import GlmmModel, TiledRows
 from .glmm_pipeline import analyse_glmm, compile_glmm_ahead
+from .mmrm_model import MmrmModel, TemplateRows
+from .mmrm_pipeline import analyse_mmrm, compile_mmrm_ahead
 from .pipeline import (
     Analysis,
     AnalysisOptions,
@@ -43,7 +45,7 @@ class Job(NamedTuple):
     """
 
     columns: ReplicationColumns
-    groups: Groups | TiledRows
+    groups: Groups | TiledRows | TemplateRows
     analysis: Analysis
     threads: int
     size: int
@@ -51,7 +53,7 @@ class Job(NamedTuple):
 
 def make_job(
     columns: ReplicationColumns,
-    groups: Groups | TiledRows,
+    groups: Groups | TiledRows | TemplateRows,
     model: ArrayModel,
     treatment: Treatment,
     dfcom: Ddf,
@@ -83,7 +85,9 @@ def threads_of(model: ArrayModel) -> int:
 def programs(keys: Any, job: Job) -> list[Future[Any]]:
     """The compiled programs for one chunk of a batch, begun."""
     own, columns = jax.tree.map(lambda leaf: shape_of(leaf, job.size), (keys, job.columns))
-    begin: Any = compile_glmm_ahead if isinstance(job.analysis.model, GlmmModel) else compile_ahead
+    begin: Any = {GlmmModel: compile_glmm_ahead, MmrmModel: compile_mmrm_ahead}.get(
+        type(job.analysis.model), compile_ahead
+    )
     begun: list[Future[Any]] = begin(own, columns, job.groups, job.analysis)
     return begun
 
@@ -94,7 +98,7 @@ def in_chunks(keys: jax.Array, job: Job) -> Findings:
     devices = tuple(jax.local_devices())
     several: dict[str, Any] = {"devices": devices} if len(devices) > 1 else {}
     lmm: Any = analyse_on if several else analyse
-    one: Any = analyse_glmm if isinstance(job.analysis.model, GlmmModel) else lmm
+    one: Any = {GlmmModel: analyse_glmm, MmrmModel: analyse_mmrm}.get(type(job.analysis.model), lmm)
     program = partial(one, analysis=job.analysis, **several)
     if not several:
         for compiled in programs(keys, job):

@@ -26,6 +26,7 @@ from .array_model import ArrayModel, Groups, read_model
 from .batch import BatchData, BatchRows
 from .chunks import Ddf, Job, in_chunks, make_job, programs
 from .glmm_model import GlmmModel, TiledRows, read_glmm
+from .mmrm_model import MmrmModel, TemplateRows, is_mmrm, read_mmrm
 from .pipeline import Analysis, Findings, ReplicationColumns, Treatment
 
 checks = Checks(SimulationError)
@@ -38,7 +39,8 @@ class MixedModelMethod:
     Parameters
     ----------
     model
-        A formula; that of the study if None.
+        A formula; that of the study if None. One with a covariance term, as in ``us(visit | patient)``, is a mixed
+        model for repeated measures, as of `remlax.mmrm`.
     family, link
         Distribution of the response, as of `remlax.glmer`; by default those of the design's ``outcome``, or "gaussian"
         without one, which is a linear mixed model.
@@ -55,7 +57,8 @@ class MixedModelMethod:
     -----
     Terms are the names of the coefficients (``Intercept``, ``x``, ``x:w``) and of the other parameters
     (``sd__Intercept|g``, ``cor__Intercept.x|g``, ``sigma``; with a family ``size``, ``shape`` or thresholds such as
-    ``low|high`` in the place of ``sigma``), which have no standard errors.
+    ``low|high`` in the place of ``sigma``; of repeated measures ``sd__0|patient``, ``cor__0.1|patient``), which have no
+    standard errors.
     """
 
     model: str | None = None
@@ -102,8 +105,14 @@ class MixedModelMethod:
         family, dfcom = self._kind(batch.design)
         shape, design = structure_of(batch.design), _Design(batch.design)
         model: ArrayModel
-        groups: Groups | TiledRows
-        if family is None:
+        groups: Groups | TiledRows | TemplateRows
+        if is_mmrm(formula):
+            if family is not None:
+                raise SimulationError(
+                    f"The model {formula!r} has a covariance term: it is for a Gaussian response, without family=."
+                )
+            model, groups = _cached_mmrm(shape, design, formula, self.reml)
+        elif family is None:
             model, groups = _cached_model(shape, design, formula, self.reml)
         else:
             model, groups = _cached_glmm(shape, design, formula, family, self.n_quad)
@@ -168,6 +177,11 @@ class _Design:
 @functools.lru_cache(maxsize=64)
 def _cached_model(structure: DesignShape, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
     return read_model(design.design, formula, reml=reml)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_mmrm(structure: DesignShape, design: _Design, formula: str, reml: bool) -> tuple[MmrmModel, TemplateRows]:
+    return read_mmrm(design.design, formula, reml=reml)
 
 
 @functools.lru_cache(maxsize=64)

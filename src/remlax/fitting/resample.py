@@ -98,17 +98,23 @@ def find_clusters(fit: Selection, resample: str | Sequence[str]) -> Clusters:
         )
     sources = layout.factor_source[::-1]
     codes = [rows.factor_rows[source].of(fit.k).astype(np.int64) for source in sources]
-    n = rows.n_rows(fit.k)
     taken = [label in chosen for label in labels]
-    above, levels = np.zeros(n, np.int64), list[Level]()
     # a grouping factor that is called "rows" is what this name means
-    for draws, own in zip([*taken, ROWS in chosen and ROWS not in labels], [*codes, np.arange(n)], strict=True):
+    levels = nested_levels(codes, [*taken, ROWS in chosen and ROWS not in labels])
+    return Clusters(levels, _renamed(rows, sources, taken))
+
+
+def nested_levels(codes: Sequence[np.ndarray], taken: Sequence[bool]) -> tuple[Level, ...]:
+    """Levels of nested factors from their codes (n,), coarsest first, and of the rows; ``taken`` has one more."""
+    n = len(codes[0])
+    above, levels = np.zeros(n, np.int64), list[Level]()
+    for draws, own in zip(taken, [*codes, np.arange(n)], strict=True):
         children, first = np.unique(own, return_index=True)
         parents = above[first]
         counts = np.bincount(parents)
         levels.append(Level(draws, children[np.argsort(parents, kind="stable")], np.cumsum(counts) - counts, counts))
         above = own
-    return Clusters(tuple(levels), _renamed(rows, sources, taken))
+    return tuple(levels)
 
 
 def _renamed(rows: ModelRows, sources: Sequence[int], taken: Sequence[bool]) -> tuple[tuple[int, str], ...]:
@@ -182,12 +188,7 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
         No resample identifies the coefficients, or one does not identify the variances.
     """
     model = fit.model
-    offset = 0.0 if model.rows.offset is None else model.rows.offset.of(fit.k)
-    columns = np.column_stack([model.rows.x.of(fit.k)[:, model.keep], model.rows.y.of(fit.k) - offset])
-    identified = _identified(columns, draws)
-    kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
-    if not kept:
-        raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
+    kept, identified = identified_draws(fit, draws)
     rows = resampled_rows(model.rows, fit.k, clusters, kept)
     try:
         again = with_priors(assemble(rows, reml=fit.fitted.reml, keep=model.keep), model.prior, model.fixef_prior)
@@ -195,6 +196,24 @@ def fit_resamples(fit: Selection, clusters: Clusters, draws: Sequence[Draw]) -> 
         why = str(error).replace("imputation", "resample")
         raise DataError(f"resamples of the clusters do not identify the model: {why}") from None
     return fit_assembled(again, fit.fitted.optimizer), identified
+
+
+def identified_draws(fit: Selection, draws: Sequence[Draw]) -> tuple[list[Draw], np.ndarray]:
+    """Resamples that determine all coefficients, and which they are, boolean (n_draws,).
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    rows = fit.rows
+    offset = 0.0 if rows.offset is None else rows.offset.of(fit.k)
+    columns = np.column_stack([rows.x.of(fit.k)[:, fit.model.keep], rows.y.of(fit.k) - offset])
+    identified = _identified(columns, draws)
+    kept = [draw for draw, good in zip(draws, identified, strict=True) if good]
+    if not kept:
+        raise DataError("no resample of the clusters identifies all coefficients: there are too few clusters")
+    return kept, identified
 
 
 def _identified(columns: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:

@@ -168,6 +168,23 @@ class ConstrainedFits:
         maps[length, term.columns, term.start] = value * inverse[:, 1]
         maps[length, term.columns, term.start + 1] = np.sqrt(max(1 - value**2, 0.0)) * inverse[:, 1]
 
+    def first(self, question: Question) -> tuple[float, np.ndarray]:
+        """About a standard error of a balanced design on the scale of a parameter, and coordinates at the estimates."""
+        i, parameter, estimate = question
+        assert parameter is not None  # what is asked for is a step of a parameter
+        fits, k = self.fits, self.fits.which[i]
+        if parameter.kind == "sigma":
+            step = 1 / np.sqrt(2 * fits.n_rows[i])
+        elif parameter.kind == "beta":
+            step = float(np.sqrt(fits.fitted.vcov[k, parameter.a, parameter.a]))
+        else:
+            term = fits.model.layout.terms[parameter.term]
+            step = 1 / np.sqrt(fits.model.layout.factors[term.factor].n_levels)
+            if parameter.kind == "sd":
+                unit = fits.fitted.sigma[k] / self.z_scale(term)[parameter.a]
+                step = max(estimate, 0.05 * unit) * step
+        return step, np.asarray(self.held(question, 0.0).start)
+
     def solve(self, asked: list[Question], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minimise the ML deviance of every problem from coordinates (N, d + 1), or from the estimates where NaN.
 

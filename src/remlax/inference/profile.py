@@ -7,7 +7,9 @@ sides of every profile are walked at once, one value of each in a stage, and eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import scipy
@@ -26,16 +28,51 @@ CLOSE, TINY = 1e-4, 1e-5
 MOST_POINTS, MOST_FAILURES = 40, 4
 
 
+class HeldProblems(Protocol):
+    """Searches with one parameter of one data set held at a value, many at once."""
+
+    def solve(self, asked: list[Question], near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Deviance (N,), NaN where none was found, and coordinates (N, c), from starts, or elsewhere where NaN."""
+
+    def first(self, question: Question) -> tuple[float, np.ndarray]:
+        """About a standard error, on the scale of ``Parameter.scaled``, and coordinates (c,) at the estimates."""
+
+
 def profile(fits: Selection, conf_level: float) -> list[list[ProfileTable]]:
     """Profile every parameter of each data set, in the order of `parameters_of`, beyond the limits of the level."""
     refuse_prior(fits.model.prior_arguments, "a profile is one of the likelihood")
-    parameters, n = parameters_of(fits.fitted), fits.n_sets
+    parameters = parameters_of(fits.fitted)
     lost, _ = fits.fitted.redundancies.parameters(fits.index)
     lost = np.pad(lost, ((0, 0), (0, fits.fitted.beta.shape[1])))
+    problems, lowest, estimate = _estimates(fits, parameters)
+    return walked(problems, parameters, lowest, estimate, conf_level, lost)
+
+
+def walked(
+    problems: HeldProblems,
+    parameters: Sequence[Parameter],
+    lowest: np.ndarray,
+    estimate: np.ndarray,
+    conf_level: float,
+    lost: np.ndarray | None = None,
+) -> list[list[ProfileTable]]:
+    """Walk both sides of every profile.
+
+    Parameters
+    ----------
+    problems : HeldProblems
+    parameters : sequence of Parameter, P of them
+    lowest : ndarray (K,)
+        Deviance at the estimates.
+    estimate : ndarray (K, P)
+    conf_level : float
+    lost : ndarray of bool (K, P), optional
+        Parameters that the data do not identify, which have no profile.
+    """
     cut = float(scipy.special.ndtri((1 + conf_level) / 2))
-    owner = [(k, j) for k in range(n) for j in range(len(parameters)) if not lost[k, j] for _ in (-1, 1)]
+    known = np.ones(estimate.shape, bool) if lost is None else ~lost
+    owner = [(int(k), int(j)) for k, j in zip(*np.nonzero(known), strict=True) for _ in (-1, 1)]
     with progress(len(owner), "sides") as tell:
-        problems, lowest, estimate = _estimates(fits, parameters)
         sides = [
             _first_side(problems, (k, parameters[j], float(estimate[k, j])), (-1, 1)[i % 2], lowest[k])
             for i, (k, j) in enumerate(owner)
@@ -67,27 +104,15 @@ def _estimates(fits: Selection, parameters: list[Parameter]) -> tuple[Constraine
     return problems, deviance[best], problems.estimates(parameters, coordinates[best])
 
 
-def _first_side(problems: ConstrainedFits, problem: Question, sign: int, lowest: float) -> Side:
-    """Start a walk at the estimate, with a step of about a third of a standard error of a balanced design."""
-    i, parameter, estimate = problem
+def _first_side(problems: HeldProblems, question: Question, sign: int, lowest: float) -> Side:
+    """Start a walk at the estimate, with a step of about a third of a standard error."""
+    _, parameter, estimate = question
     assert parameter is not None  # a side is one of a parameter
-    fits, k = problems.fits, problems.fits.which[i]
-    if parameter.kind == "sigma":
-        step = 1 / np.sqrt(2 * fits.n_rows[i])
-    elif parameter.kind == "beta":
-        step = float(np.sqrt(fits.fitted.vcov[k, parameter.a, parameter.a]))
-    else:
-        term = fits.model.layout.terms[parameter.term]
-        levels = fits.model.layout.factors[term.factor].n_levels
-        step = 1 / np.sqrt(levels)
-        if parameter.kind == "sd":
-            unit = fits.fitted.sigma[k] / problems.z_scale(term)[parameter.a]
-            step = max(estimate, 0.05 * unit) * step
-    at = np.asarray(problems.held(problem, 0.0).start)
+    step, at = problems.first(question)
     return Side(parameter, sign, step / 3, np.array([estimate]), np.array([lowest]), at[None])
 
 
-def _stage(problems: ConstrainedFits, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
+def _stage(problems: HeldProblems, sides: list[Side], owner: list[tuple[int, int]], cut: float) -> list[Side]:
     """Look at one value of every side; those that are done are compared with searches from the estimates."""
     asked: list[Question] = []
     near, walking = [], []

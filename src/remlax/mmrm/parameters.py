@@ -12,7 +12,7 @@ from jax import Array
 from ..shapes import Float
 from .criterion import parameters
 from .problem import Mmrm
-from .structures import HETEROGENEOUS
+from .structures import CORRELATIONS, HETEROGENEOUS, kind_of_correlations
 
 # structures that are linear in SAS's parameters
 LINEAR = frozenset(("us", "cs", "toep", "diag"))
@@ -37,7 +37,7 @@ def n_sds(structure: str, n_visits: int) -> int:
 
 def distinct_correlations(structure: str, n_visits: int) -> list[tuple[int, int]]:
     """Visits whose correlation is a parameter."""
-    kind = structure.removesuffix("h") if structure in ("csh", "ar1h", "toeph") else structure
+    kind = kind_of_correlations(structure)
     if kind == "us":
         return [(t, s) for t in range(n_visits) for s in range(t + 1, n_visits)]
     lagged = [(0, k) for k in range(1, n_visits)]
@@ -50,6 +50,22 @@ def scaled_parameters(sigma: Float[Array, "T T"], structure: str) -> Float[Array
     variance = jnp.diagonal(sigma)
     log_sd = jnp.log(variance[: n_sds(structure, len(sigma))]) / 2
     return jnp.append(log_sd, jnp.arctanh(_correlations(sigma, structure)))
+
+
+def covariance_of_scaled(scaled: Float[Array, " r"], structure: str, n_visits: int) -> Float[Array, "T T"]:
+    """Covariance matrix from what `scaled_parameters` gives; not positive definite for some correlations."""
+    n, kind, at = n_sds(structure, n_visits), kind_of_correlations(structure), np.arange(n_visits)
+    sd = jnp.broadcast_to(jnp.exp(scaled[:n]), (n_visits,))
+    if kind not in ("us", "cs", "toep"):
+        return jnp.outer(sd, sd) * CORRELATIONS[kind](scaled[n:], n_visits)
+    place = np.zeros((n_visits, n_visits), int)
+    if kind == "us":
+        first, second = _pairs(structure, n_visits).T
+        place[first, second] = place[second, first] = np.arange(len(first))
+    elif kind == "toep":
+        place = np.maximum(np.abs(at[:, None] - at) - 1, 0)
+    correlation = jnp.where(np.eye(n_visits, dtype=bool), 1.0, jnp.tanh(scaled[n:])[place])
+    return jnp.outer(sd, sd) * correlation
 
 
 def sas_parameters(sigma: Float[Array, "T T"], structure: str) -> Float[Array, " r"]:

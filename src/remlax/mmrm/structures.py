@@ -49,10 +49,10 @@ def _n_correlations(structure: str, n_visits: int) -> int:
     if structure == "us":
         return n_visits * (n_visits - 1) // 2
     kinds = {"cs": 1, "ar1": 1, "toep": n_visits - 1, "ante1": n_visits - 1, "diag": 0}
-    return kinds[_kind(structure)]
+    return kinds[kind_of_correlations(structure)]
 
 
-def _kind(structure: str) -> str:
+def kind_of_correlations(structure: str) -> str:
     """Structure of the correlations."""
     return structure.removesuffix("h") if structure in ("csh", "ar1h", "toeph") else structure
 
@@ -63,7 +63,7 @@ def covariance(phi: Float[Array, " d"], structure: str, n_visits: int) -> Float[
         return _from_regressions(phi[:n_visits], phi[n_visits:], n_visits)
     n = _n_sds(structure, n_visits)
     sd = jnp.broadcast_to(jnp.exp(phi[:n]), (n_visits,))
-    return jnp.outer(sd, sd) * CORRELATIONS[_kind(structure)](phi[n:], n_visits)
+    return jnp.outer(sd, sd) * CORRELATIONS[kind_of_correlations(structure)](phi[n:], n_visits)
 
 
 def _from_regressions(log_sd: Array, coefficients: Array, n_visits: int) -> Array:
@@ -181,7 +181,7 @@ def start(
     if structure == "us":
         return _regressions(_made_positive(correlation), sd)
     log_sd = jnp.log(sd if structure in HETEROGENEOUS else jnp.sqrt(jnp.sum(sd**2 * counts) / jnp.sum(counts))[None])
-    return jnp.concatenate([log_sd, _start_of_correlations(correlation, observed, _kind(structure))])
+    return jnp.concatenate([log_sd, _start_of_correlations(correlation, observed, kind_of_correlations(structure))])
 
 
 def _inside(rho: Array) -> Array:

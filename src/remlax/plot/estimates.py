@@ -290,7 +290,7 @@ def component_label(group: str, term: str, *, long: bool = False, words: Mapping
     head = f"{'SD' if kind == 'sd' else 'cor'} " if long else ""
     names = name.split(".", 1) if kind == "cor" else [name]
     spoken = ", ".join(term_words(one, known) if known else one for one in names)
-    return f"{head}{spoken} | {known.get(group, group)}"
+    return f"{(head + spoken).strip()} | {known.get(group, group)}"
 
 
 def one_row(table: pd.DataFrame, term: str, group: str | None) -> pd.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,12 @@ from ..fitting.selection import Selection
 from ..inference.mmrm.choice import mmrm_fitted
 from ..mmrm.parameters import jacobians
 from ..tables.checks import checks
-from ..tables.coefficients import estimate_columns
+from ..tables.coefficients import estimate_columns, total_variance
 from ..tables.usable import warn_unconverged
 from .newdata import FrameRows, NewData, PredictionRows, new_frames, read_newdata
 from .prediction import COLUMNS, Interval, LinearPredictor, estimates, satterthwaite_rows
-from .residuals import row_means
+from .residuals import data_columns, row_means
+from .same_rows import require_same_rows
 from .undetermined import blank, warn_undetermined
 
 MmrmLevel = Literal["population", "patient"]
@@ -210,6 +211,23 @@ def _given(sigma: np.ndarray, derivative: np.ndarray, part: _ObservedVisits, vis
 def mmrm_residual_series(fits: Selection, type_: MmrmResidualType) -> pd.Series[float]:
     """Residuals, means over several fits; see ``MmrmFit.residuals``."""
     return row_means(fits, [mmrm_residual_values(fit, type_) for fit in fits.each], "residual")
+
+
+def mmrm_augment_table(fits: Selection, *, per_imputation: bool = False) -> pd.DataFrame:
+    """Data with fitted means and residuals, means over several fits; see ``MmrmFit.augment``."""
+    require_same_rows(fits)
+    fitted, rows = np.stack([fits.fitted.fitted_values(k) for k in fits.which]), fits.rows
+    x = (rows.x.of(k)[:, fits.model.keep] for k in fits.which)
+    variance = np.stack([np.einsum("ri,ij,rj->r", own, v, own) for own, v in zip(x, fits.vcov, strict=True)])
+    values = {"fitted": fitted, "std_error": np.sqrt(total_variance(fitted, variance))[None]}
+    for kind in get_args(MmrmResidualType):
+        name = "residual" if kind == "response" else f"{kind}_residual"
+        values[name] = np.stack([mmrm_residual_values(fit, kind) for fit in fits.each])
+    out = data_columns(fits, list(values))
+    each = {name: own.mean(axis=0) for name, own in values.items()}
+    if per_imputation:
+        each |= {f"{name}_{v}": values[name][i] for name in ("fitted", "residual") for i, v in enumerate(fits.labels)}
+    return pd.concat([out, pd.DataFrame(each, index=out.index)], axis=1)
 
 
 def mmrm_residual_values(fit: Selection, type_: MmrmResidualType) -> np.ndarray:

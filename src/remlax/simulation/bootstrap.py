@@ -10,16 +10,17 @@ import pandas as pd
 
 from ..checks import Checks
 from ..errors import DataError
+from ..fitting.fit import Fitted
 from ..fitting.glmm import GlmmFitted
 from ..fitting.mmrm.fit import MmrmFitted
+from ..fitting.mmrm.resample import find_patients, fit_resampled_patients
 from ..fitting.redundancy import parameter_places
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.resample import draw_resamples, find_clusters, fit_resamples
 from ..fitting.selection import Selection
-from ..inference.mmrm.choice import covariance_parameters
 from ..pooling import pool_scalars
 from ..progress import progress
-from ..results import LmerFit, LmerFitList, MmrmFitList
+from ..results import LmerFit, LmerFitList
 from ..tables.confint import parameter_frame, parameter_values
 from ..tables.notes import redundancy_notes
 from ..tables.usable import refuse_other_outcomes, require_converged
@@ -119,7 +120,7 @@ def bootstrap(
 
     Parameters
     ----------
-    fits : LmerFit, LmerFitList, GlmerFit or GlmerFitList
+    fits : LmerFit, LmerFitList, or those of `glmer` and `mmrm`
         One fit, or one per imputation.
     n_sims : int, default 200
         Draws per fit; all refits of a fit are one batch.
@@ -134,7 +135,8 @@ def bootstrap(
         Draw clusters of the data with replacement (the case bootstrap) in the place of responses from the model: names
         of grouping factors, whose levels are drawn within the level of the next coarser factor that they lie in, and
         ``"rows"`` for rows within the finest levels. ``"school"`` draws whole schools, ``["school", "class"]`` schools
-        and classes within these. Levels of factors that are not named are kept whole.
+        and classes within these. Levels of factors that are not named are kept whole. Of a mixed model for repeated
+        measures the column of the patients, who are drawn with all visits, within the groups of the covariance term.
 
     Returns
     -------
@@ -178,8 +180,11 @@ def bootstrap(
         raise DataError(
             "given_modes=True is about responses drawn from the model, and resample= draws clusters: use one"
         )
-    if resample is not None and isinstance(fits.selection.fitted, GlmmFitted | MmrmFitted):
-        raise DataError("resample= is for models of rx.lmer and rx.lmer_list: others are refitted to responses only")
+    if resample is not None and isinstance(fits.selection.fitted, GlmmFitted):
+        raise DataError(
+            "resample= is for linear mixed models and models for repeated measures: a generalised linear mixed model "
+            "is refitted to responses only"
+        )
     several = fits if isinstance(fits, LmerFitList) else list_of(fits.selection)
     refuse_other_outcomes(several.selection)
     if resample is None:
@@ -190,13 +195,7 @@ def bootstrap(
     with progress(len(several), "fit") as tell:
         for place, fit in enumerate(several):
             rng = np.random.default_rng(None if seed is None else [seed, place])
-            if resample is None:
-                drawn = draw_responses(fit.selection, n_sims, rng, given_modes=given_modes)
-                fitted, good = refit_to(fit.selection, drawn), np.ones(n_sims, bool)
-            else:
-                clusters = find_clusters(fit.selection, resample)
-                draws = draw_resamples(fit.selection, clusters, n_sims, rng)
-                fitted, good = fit_resamples(fit.selection, clusters, draws)
+            fitted, good = _refits(fit.selection, n_sims, rng, resample, given_modes=given_modes)
             found = _checked(compute(list_of(Selection.all_of(fitted))), fitted.n_sets)
             found.loc[~fitted.converged] = np.nan
             parts.append(found.set_axis(np.flatnonzero(good)).reindex(range(n_sims)))
@@ -210,6 +209,20 @@ def bootstrap(
         _unidentified(several) if default else (),
         tuple(redundancy_notes(several.selection)) if default else (),
     )
+
+
+def _refits(
+    fit: Selection, n_sims: int, rng: np.random.Generator, resample: str | Sequence[str] | None, *, given_modes: bool
+) -> tuple[Fitted, np.ndarray]:
+    """Refits of one fit, and which of the draws they are of, boolean (n_sims,)."""
+    if resample is None:
+        drawn = draw_responses(fit, n_sims, rng, given_modes=given_modes)
+        return refit_to(fit, drawn), np.ones(n_sims, bool)
+    if isinstance(fit.fitted, MmrmFitted):
+        patients = find_patients(fit, resample)
+        return fit_resampled_patients(fit, patients, draw_resamples(fit, patients, n_sims, rng))
+    clusters = find_clusters(fit, resample)
+    return fit_resamples(fit, clusters, draw_resamples(fit, clusters, n_sims, rng))
 
 
 def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
@@ -229,10 +242,6 @@ def _unidentified(fits: LmerFitList) -> tuple[str, ...]:
 
 def estimates_of(fits: LmerFitList) -> pd.DataFrame:
     """Coefficients, SDs, correlations, the residual SD and shape parameters: one row per fit."""
-    if isinstance(fits, MmrmFitList):
-        found = covariance_parameters(fits.selection)
-        names = [f"{term}|{group}" for group, term in found.labels]
-        return pd.concat([fits.fixef().reset_index(drop=True), pd.DataFrame(found.sdcor, columns=names)], axis=1)
     chosen = fits.selection
     frame, values = parameter_frame(chosen.fitted), parameter_values(chosen.fitted)[chosen.index]
     random = np.flatnonzero(frame["effect"] == "ran_pars")

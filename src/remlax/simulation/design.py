@@ -139,7 +139,7 @@ class MultilevelDesign:
     random
         Random effects.
     sigma
-        SD of the errors; left out where there is an ``outcome``.
+        SD of the errors; left out where there is an ``outcome`` or ``error_covariance``.
     covariates
         Covariates.
     error
@@ -148,6 +148,9 @@ class MultilevelDesign:
         Column of y.
     outcome
         Distribution of a binary outcome, a count, a positive amount or ordered categories; None: Gaussian.
+    error_covariance
+        Covariance matrix (size, size) of the errors of a cell's rows, in their order, in the place of sigma: visits of
+        a patient, as `remlax.mmrm` models them. The errors are normal.
 
     Raises
     ------
@@ -178,6 +181,7 @@ class MultilevelDesign:
     error: Distribution = field(default_factory=Distribution)
     response: str = "y"
     outcome: Outcome | None = field(default=None, metadata=LATER)
+    error_covariance: Sequence[Sequence[float]] | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, kind in (("factors", Factor), ("random", RandomTerm), ("covariates", Covariate)):
@@ -186,6 +190,8 @@ class MultilevelDesign:
                 checks.a(member, kind, f"a member of {name}", f"{kind.__name__}(...)")
             object.__setattr__(self, name, tuple(members))
         object.__setattr__(self, "beta", _terms(self.beta, "beta="))
+        if self.error_covariance is not None:
+            object.__setattr__(self, "error_covariance", _error_covariance(self))
         _check(self)
 
     @property
@@ -211,6 +217,25 @@ def _terms(values: Mapping[str, float], what: str) -> dict[str, float]:
         INTERCEPT if term in ("1", "Intercept") else term: checks.number(value, f"{what} of {term!r}")
         for term, value in given.items()
     }
+
+
+def _error_covariance(design: MultilevelDesign) -> tuple[tuple[float, ...], ...]:
+    """Checked covariance matrix of the errors of a cell's rows, as what can be hashed."""
+    if isinstance(design.size, Drawn):
+        raise SimulationError("error_covariance= needs cells of one size=: rows that went missing are for ampute=.")
+    size = checks.whole(design.size, "size=, the number of rows of every cell,")
+    try:
+        matrix = np.asarray(design.error_covariance, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty((0, 0))
+    if matrix.shape != (size, size) or not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-12):
+        raise SimulationError(
+            f"error_covariance= must be a symmetric {size} x {size} matrix of numbers, with a row and a column for "
+            f"every row of a cell, not {design.error_covariance!r}."
+        )
+    if np.linalg.eigvalsh(matrix)[0] < -1e-12 * np.abs(matrix).max():
+        raise SimulationError(f"error_covariance= is no covariance matrix: {design.error_covariance!r}.")
+    return tuple(tuple(map(float, row)) for row in matrix)
 
 
 def _check_count(number: object, what: str) -> None:
@@ -248,6 +273,10 @@ def _check_outcome(design: MultilevelDesign) -> list[str]:
     """Check what the response is given the linear predictor; columns that stand beside it."""
     checks.a(design.error, Distribution, "error=", "Distribution('t', 5) or the like")
     outcome = design.outcome
+    if design.error_covariance is not None:
+        if outcome is not None or design.sigma is not None or design.error != Distribution():
+            raise SimulationError("error_covariance= is of normal errors: leave out sigma=, error= and outcome=.")
+        return []
     if outcome is None:
         if design.sigma is None:
             raise SimulationError("A Gaussian response needs sigma=, the SD of its errors; others have an outcome=.")

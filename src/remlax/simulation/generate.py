@@ -209,7 +209,7 @@ def _generate(key: jax.Array, values: Values, shape: DesignShape) -> SimulatedDa
     terms = columns | _dummies(columns, shape, dtype)
     effects = _effects(normals, gammas, values, layout, shape)
     if shape.outcome is None:
-        y = values.sigma * _standard(normals, gammas, (n, 1), shape.error, values.laws[-1])[:, 0]
+        y = _errors(_standard(normals, gammas, (n, 1), shape.error, values.laws[-1])[:, 0], values, shape)
     else:
         y = jnp.zeros(n, dtype)
     for term, beta in zip(shape.fixed, values.beta, strict=True):
@@ -355,6 +355,16 @@ def _effects(
         # written out, not a matrix product: q is small and the order of the sums is fixed
         effects.append(sum((z[:, j, None] * root[j][None] for j in range(q)), jnp.zeros_like(z)))
     return effects
+
+
+def _errors(z: jax.Array, values: Values, shape: DesignShape) -> jax.Array:
+    """Errors (n,) from independent ones; the rows of a cell stand together."""
+    if not shape.errors_correlated:
+        return values.sigma * z
+    cells = z.reshape(-1, shape.size)
+    return sum(
+        (cells[:, j, None] * values.error_root[j][None] for j in range(shape.size)), jnp.zeros_like(cells)
+    ).ravel()
 
 
 def _standard(

@@ -60,6 +60,7 @@ class DesignShape(NamedTuple):
     error: str
     response: str
     outcome: OutcomeShape | None
+    errors_correlated: bool
 
 
 class Values(NamedTuple):
@@ -73,6 +74,7 @@ class Values(NamedTuple):
     laws: tuple[jax.Array, ...]  # parameter of each term's law; last: the errors'
     sigma: jax.Array
     outcome: jax.Array  # size, shape or thresholds, then trials; empty without an outcome
+    error_root: jax.Array  # (size, size) root of the covariance of a cell's errors; empty where they have one SD
 
 
 def structure_of(design: MultilevelDesign) -> DesignShape:
@@ -99,6 +101,7 @@ def structure_of(design: MultilevelDesign) -> DesignShape:
         error=design.error.kind,
         response=design.response,
         outcome=None if design.outcome is None else outcome_shape(design.outcome),
+        errors_correlated=design.error_covariance is not None,
     )
 
 
@@ -121,6 +124,7 @@ def values_of(design: MultilevelDesign) -> Values:
         laws=tuple(array(1.0 if law.kind == "normal" else law.parameter) for law in laws),
         sigma=array(0.0 if design.sigma is None else design.sigma),
         outcome=array(outcome_numbers(design.outcome)),
+        error_root=array(() if design.error_covariance is None else _root(np.array(design.error_covariance))),
     )
 
 

@@ -12,10 +12,13 @@ import scipy
 
 from ..errors import ConvergenceWarning, DataError, shortened, warn
 from ..fitting.fit import Fitted
+from ..fitting.mmrm.fit import MmrmFitted
 from ..fitting.refit import draw_responses, refit_to
 from ..fitting.selection import Selection
 from ..inference.coefficients import Ddf
 from ..inference.glmm import inference_of
+from ..inference.mmrm.choice import covariance_parameters, parameter_labels
+from ..inference.mmrm.profile import mmrm_profile
 from ..inference.profile import ProfileTable, profile
 from ..progress import progress
 from .checks import check_draws, checks, fresh_seed
@@ -98,8 +101,11 @@ class Profile:
 
 
 def parameter_frame(fitted: Fitted) -> pd.DataFrame:
-    """``effect group term`` of SDs and correlations per term, the residual SD, shape parameters and coefficients."""
-    rows = []
+    """``effect group term`` of SDs and correlations per term, the residual SD, shape parameters and coefficients.
+
+    Of a mixed model for repeated measures: of SDs and correlations of the visits, and coefficients.
+    """
+    rows = parameter_labels(fitted) if isinstance(fitted, MmrmFitted) else list[tuple[str, str]]()
     for label, term in zip(term_labels(fitted), fitted.model.layout.terms, strict=True):
         rows += [(label, term.label(a, b)) for a, b in term.parameters]
     if fitted.has_sigma:
@@ -114,6 +120,8 @@ def parameter_frame(fitted: Fitted) -> pd.DataFrame:
 
 def parameter_values(fitted: Fitted) -> np.ndarray:
     """Estimates of all parameters of every data set, (K, P); a correlation with a zero SD is NaN."""
+    if isinstance(fitted, MmrmFitted):
+        return np.concatenate([covariance_parameters(Selection.all_of(fitted)).sdcor, fitted.beta], axis=1)
     out = []
     for t, term in enumerate(fitted.model.layout.terms):
         covariance = fitted.covariance(t)
@@ -128,14 +136,16 @@ def parameter_values(fitted: Fitted) -> np.ndarray:
 
 def make_profiles(fits: Selection, conf_level: float) -> list[Profile]:
     """Profiles of some data sets, all in one batch."""
-    if not fits.fitted.has_sigma:
+    of_visits = isinstance(fits.fitted, MmrmFitted)
+    if not (of_visits or fits.fitted.has_sigma):
         raise DataError(NO_PROFILE)
     if fits.model.layout.parameters is not None:
         raise DataError(NO_STRUCTURED_PROFILE)
     checks.level(conf_level)
     require_converged(fits, "has no profile and cannot be simulated from")
     labels, out = parameter_frame(fits.fitted), []
-    for fit, tables in zip(fits.each, profile(fits, conf_level), strict=True):
+    found = mmrm_profile(fits, conf_level) if of_visits else profile(fits, conf_level)
+    for fit, tables in zip(fits.each, found, strict=True):
         parts = [
             pd.DataFrame({**labels.iloc[j].to_dict(), "value": one.value, "zeta": one.zeta})
             for j, one in enumerate(tables)
@@ -180,13 +190,21 @@ def boot_limits(fit: Selection, conf_level: float, n_sims: int, seed: int | None
     # (n + 1) alpha-th order statistics, interpolated: R's boot.ci(type = "perc") up to its scale of interpolation
     tail = (1 - conf_level) / 2
     out["conf_low"], out["conf_high"] = np.nanquantile(values, [tail, 1 - tail], axis=0, method="weibull")
-    lost, _ = fit.fitted.redundancies.parameters([fit.k])
-    unknown = np.concatenate([lost[0], [False] * len(fit.fitted.shape_names), fit.unknown_variance()])
-    out.loc[np.flatnonzero(unknown), ["conf_low", "conf_high"]] = np.nan
+    out.loc[np.flatnonzero(_unidentified(fit)), ["conf_low", "conf_high"]] = np.nan
     out["n_defined"] = (~np.isnan(values)).sum(axis=0)
     out.attrs |= {"notes": redundancy_notes(fit), "n_sims": n_sims, "n_failed": failed, "n_singular": singular}
     out.attrs["seed"] = seed
     return out
+
+
+def _unidentified(fit: Selection) -> np.ndarray:
+    """Parameters (P,) that the data of one fit do not identify."""
+    fitted = fit.fitted
+    if isinstance(fitted, MmrmFitted):
+        random = np.full(fitted.structure.n_parameters, fitted.singular[fit.k])
+    else:
+        random = fitted.redundancies.parameters([fit.k])[0][0]
+    return np.concatenate([random, [False] * len(fitted.shape_names), fit.unknown_variance()])
 
 
 def confint_tables(

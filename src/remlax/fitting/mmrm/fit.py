@@ -203,7 +203,7 @@ def flat(hess: np.ndarray) -> np.ndarray:
     return np.asarray(finite & (values.min(axis=1) < FLAT * values.max(axis=1)))
 
 
-def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
+def assemble_mmrm(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> tuple[Assembled, Visits]:
     """Reduce the patients of all data sets to moments.
 
     Parameters
@@ -211,6 +211,8 @@ def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
     rows : ModelRows
         Its factors are patients, visits and groups.
     reml : bool
+    keep : ndarray of int (p,), optional
+        Fixed columns in the model, where these are known.
 
     Raises
     ------
@@ -220,7 +222,7 @@ def assemble_mmrm(rows: ModelRows, *, reml: bool) -> tuple[Assembled, Visits]:
     visits = read_visits(rows)
     none = ThetaMap((), (), (), ())
     layout = Layout((), (), (), Structure(none, (), len(rows.fixed.names), reml), (), (), ())
-    found, turn, keep = conditioned_fixed(rows, layout, (), ())
+    found, turn, keep = conditioned_fixed(rows, layout, (), (), keep)
     check_conditioned(rows, keep, found)
     few = rows.n_sets <= FEW_SETS
     n_fixed = bucket(len(keep), 8, 2) if few else len(keep)

@@ -83,7 +83,7 @@ def parse_mmrm(text: str) -> MmrmFormula:
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> MmrmFormula:
     tokens = tokenize(text)
-    calls = _covariance_calls(tokens, text)
+    calls = covariance_calls(tokens, text)
     if not calls:
         raise problem(text, f"it has no covariance term; add one such as {EXAMPLE}")
     if len(calls) > 1:
@@ -106,7 +106,7 @@ def _parsed(text: str) -> MmrmFormula:
     return MmrmFormula(**own | {"response_tree": response, "right_tree": whole, "random": ()}, covariance=term)
 
 
-def _covariance_calls(tokens: list[Token], text: str) -> list[tuple[int, int]]:
+def covariance_calls(tokens: list[Token], text: str) -> list[tuple[int, int]]:
     """First and last token of every covariance term."""
     out = []
     for at, token in enumerate(tokens[:-1]):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...engine.batch import run
 from ...errors import DataError
 from ...fitting.mmrm.fit import MmrmFitted
+from ...fitting.mmrm.formula import CovarianceTerm
 from ...fitting.selection import Selection
 from ...mmrm.adjusted import curvature_of_fixed
 from ...mmrm.parameters import Reported, distinct_correlations, n_sds, powers_of_scale, reported
@@ -127,10 +128,9 @@ def covariance_parameters(fits: Selection) -> CovarianceParameters:
     variance, sas_variance = (
         np.einsum("kgri,kgij,kgrj->kgr", part, within, part).reshape(n_sets, g * r) for part in (d_scaled, d_sas)
     )
-    groups = fitted.visits.groups or (fitted.covariance_term.patient,)
-    terms, sas_terms = _terms(kind, names)
+    sas_terms = _terms(kind, names)[1]
     return CovarianceParameters(
-        [(group, term) for group in groups for term in terms],
+        parameter_labels(fitted),
         sas_terms * g,
         sdcor.reshape(n_sets, g * r),
         np.where(fitted.singular[fits.index][:, None], np.nan, variance),
@@ -138,6 +138,16 @@ def covariance_parameters(fits: Selection) -> CovarianceParameters:
         np.sqrt(sas_variance) * np.tile(units, g),
         n,
     )
+
+
+def parameter_labels(fitted: MmrmFitted) -> list[tuple[str, str]]:
+    """Group and term of the SDs and correlations of every group."""
+    return labels_of(fitted.covariance_term, fitted.visits.names, fitted.visits.groups)
+
+
+def labels_of(term: CovarianceTerm, visits: tuple[str, ...], groups: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The same of a model that is not fitted."""
+    return [(group, name) for group in groups or (term.patient,) for name in _terms(term.structure, visits)[0]]
 
 
 def _terms(structure: str, visits: tuple[str, ...]) -> tuple[list[str], list[str]]:

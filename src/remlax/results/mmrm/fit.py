@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from ...errors import DataError
 from ...fitting.selection import Selection
 from ...inference.coefficients import CoefficientInference, Vcov
 from ...inference.mmrm.choice import MmrmDdf, mmrm_fitted, mmrm_inference
+from ...predict.mmrm_rows import mmrm_augment_table
 from ...tables.checks import checks
 from ...tables.coefficients import fit_table
+from ...tables.confint import ConfintMethod, confint_tables
 from ...tables.printing import Summary
 from ...tables.result_table import ResultTable, result_table
 from ...tables.varcorr import vcov_frame
@@ -213,43 +215,85 @@ class MmrmFit(MmrmResult, LmerFit):
         checks.level(conf_level)
         return self._coefficients(fit_table(self.selection, self._within(ddf, vcov, cluster), conf_level))
 
-    def confint(  # type: ignore[override]
+    def confint(
         self,
-        method: Literal["wald"] = "wald",
+        method: ConfintMethod = "wald",
         *,
         conf_level: float = 0.95,
         ddf: MmrmDdf | npt.ArrayLike = "satterthwaite",
+        n_sims: int = 1000,
+        seed: int | None = None,
     ) -> pd.DataFrame:
         """Confidence limits of all parameters: SDs and correlations of the visits, and coefficients.
 
         Parameters
         ----------
-        method : {"wald"}, default "wald"
-            From standard errors, on the log scale for SDs and Fisher's z for correlations.
+        method : {"wald", "profile", "boot"}, default "wald"
+            ``wald``: from standard errors, on the log scale for SDs and Fisher's z for correlations. ``profile``: where
+            the ML deviance has risen by the quantile of chi-square. ``boot``: percentiles over refits to responses
+            drawn from the fit, visits that were not observed staying so.
         conf_level : float, default 0.95
         ddf : str, float or array_like (p,), default "satterthwaite"
-            As in `tidy`.
+            For ``wald``: as in `tidy`.
+        n_sims : int, default 1000
+            For ``boot``: refits.
+        seed : int, optional
+            For ``boot``: the same seed gives the same limits.
 
         Returns
         -------
         pandas.DataFrame
-            ``effect group term estimate conf_low conf_high``.
+            ``effect group term estimate conf_low conf_high``. The estimates of ``profile`` are those of maximum
+            likelihood, also for a REML fit, as of `lmer`. ``boot`` adds what `LmerFit.confint` says.
 
         Raises
         ------
         DataError
-            Another method.
+            An unknown method, a level outside (0, 1), a fit that did not converge, or a profile of a singular one.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Limits that a profile did not reach; refits that failed.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy().query("Days < 3")
+        >>> fit = rx.mmrm("Reaction ~ Days + ar1h(Days | Subject)", data)
+        >>> fit.confint("profile").set_index("term").loc["cor", ["conf_low", "conf_high"]].round(2).tolist()
+        [0.55, 0.88]
         """
         if method != "wald":
-            raise DataError(f"method={method!r}: a mixed model for repeated measures has 'wald' limits")
+            return self._marked(confint_tables(self.selection, method, conf_level, "satterthwaite", n_sims, seed)[0])
         columns = ["effect", "group", "term", "estimate", "conf_low", "conf_high"]
         random = self.tidy("ran_pars", conf_level=conf_level).assign(effect="ran_pars")
         fixed = self.tidy(conf_level=conf_level, ddf=ddf).assign(effect="fixed", group="")
         return self._marked(pd.concat([pd.DataFrame(part)[columns] for part in (random, fixed)], ignore_index=True))
 
-    def profile(self, *, conf_level: float = 0.95) -> NoReturn:
-        """Refused: profiles are of models with random effects."""
-        raise DataError("profile(): profiles are of models with random effects: use confint(), or rx.anova(fit, other)")
+    def augment(self) -> pd.DataFrame:
+        """Data of the model with fitted means and residuals, one row for each observed visit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of the data that the model uses, then ``fitted`` (X beta + offset) with its ``std_error``, and
+            the three types of `residuals`: ``residual``, ``pearson_residual`` and ``normalized_residual``. Leverages
+            and Cook's distances are of models with one residual variance.
+
+        Raises
+        ------
+        DataError
+            The data have a column of one of these names.
+
+        Examples
+        --------
+        >>> import remlax as rx
+        >>> data = rx.datasets.sleepstudy().query("Days < 3")
+        >>> rx.mmrm("Reaction ~ Days + ar1(Days | Subject)", data).augment().columns[3:].tolist()
+        ['fitted', 'std_error', 'residual', 'pearson_residual', 'normalized_residual']
+        """
+        return mmrm_augment_table(self.selection)
 
     def _text(self, form: Form) -> Summary:
         return mmrm_fit_text(self.selection, form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NoReturn, overload
+from typing import ClassVar, NoReturn, overload
 
 import numpy.typing as npt
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from ...errors import DataError
 from ...inference.coefficients import Vcov
 from ...inference.mmrm.choice import MmrmDdf, mmrm_inference
+from ...tables.confint import ConfintMethod, confint_tables
 from ...tables.printing import Summary
 from ...tables.usable import OnFailure, choose_fits
 from ..fit import LmerFit
@@ -83,21 +84,28 @@ class MmrmFitList(LmerFitList):
         found = pool_selection(used, mmrm_inference(used, dfcom, vcov, cluster), conf_level)
         return PooledMmrm(found.selection, found.rubin, found.within)
 
-    def confint(  # type: ignore[override]
+    def confint(
         self,
-        method: Literal["wald"] = "wald",
+        method: ConfintMethod = "wald",
         *,
         conf_level: float = 0.95,
         ddf: MmrmDdf | npt.ArrayLike = "satterthwaite",
+        n_sims: int = 1000,
+        seed: int | None = None,
     ) -> pd.DataFrame:
         """Confidence limits of all parameters of every fit; see `MmrmFit.confint`.
+
+        The profiles of all fits are found in one batch. Each fit's bootstrap draws are its own.
 
         Returns
         -------
         pandas.DataFrame
             ``imp effect group term estimate conf_low conf_high``.
         """
-        tables = [fit.confint(method, conf_level=conf_level, ddf=ddf) for fit in self]
+        if method == "wald":
+            tables = [fit.confint(conf_level=conf_level, ddf=ddf) for fit in self]
+        else:
+            tables = confint_tables(self.selection, method, conf_level, "satterthwaite", n_sims, seed)
         for table, label in zip(tables, self.labels, strict=True):
             table.insert(0, "imp", [label] * len(table))
         return pd.concat(tables, ignore_index=True)

@@ -11,6 +11,7 @@ from ...errors import DataError
 from ...fitting.selection import Selection
 from ...inference.coefficients import GivenDf
 from ...inference.mmrm.choice import mmrm_inference
+from ...predict.mmrm_rows import mmrm_augment_table
 from ...tables.coefficients import pooled_table
 from ...tables.printing import Summary
 from ...tables.result_table import ResultTable, result_table
@@ -66,6 +67,27 @@ class PooledMmrm(MmrmResult, PooledLmer):
         table = super().glance()
         table["sigma"] = float(np.mean(patient_counts(self.selection)))
         return table.rename(columns={"sigma": "n_patients"})
+
+    def augment(self, *, per_imputation: bool = False) -> pd.DataFrame:
+        """Data with fitted means and residuals, means over the imputations.
+
+        Parameters
+        ----------
+        per_imputation : bool, default False
+            Add fitted means and residuals of every imputation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `MmrmFit.augment`, with the columns of the data that are the same in all imputations; ``std_error`` is
+            the root of Rubin's total variance.
+
+        Raises
+        ------
+        DataError
+            The data sets have different rows.
+        """
+        return self._marked(mmrm_augment_table(self.selection, per_imputation=per_imputation))
 
     def _text(self, form: Form) -> Summary:
         return mmrm_pooled_text(self.selection, self.rubin, self.df_rule, form)

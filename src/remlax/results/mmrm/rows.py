@@ -146,10 +146,6 @@ class MmrmResult(ModelResult):
         """Refused: subsamples of groups are of models with random effects."""
         _refuse("sub_boot()", f"{NO_EFFECTS}, of which it draws groups")
 
-    def augment(self, **_: Any) -> NoReturn:
-        """Refused: leverages are of models with one residual variance."""
-        _refuse("augment()", "not available for mixed models for repeated measures: use fitted() and residuals()")
-
     def rmse(self, *, scale: bool = False) -> NoReturn:
         """Refused: every visit may have its own variance."""
         _refuse("rmse()", f"every visit may have its own variance: {COVARIANCES}")
