@@ -38,7 +38,7 @@ class Ancova:
     @property
     def dfcom(self) -> int:
         """Degrees of freedom of the residuals."""
-        return len(self.x) - self.x.shape[1]
+        return int(len(self.x) - self.x.shape[1])
 
     @cached_property
     def _squares(self) -> FloatArray:

@@ -26,7 +26,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class MissingVisits:
     """What the missing cells of n patients at T visits depend on beside parameters.
 
     Attributes
@@ -63,8 +63,8 @@ class Cells:
             own = parameters.sigmas[:, self.own_group[one]]
             same = self.own_group[one] == self.reference_group[one]
             other = own if same else parameters.sigmas[:, self.reference_group[one]]
-            means = (self._mean(columns, patients, parameters.beta) for columns in (self.own, self.reference))
-            mean = joint_mean(*means, event, strategy)
+            means = [self._mean(columns, patients, parameters.beta) for columns in (self.own, self.reference)]
+            mean = joint_mean(means[0], means[1], event, strategy)
             slopes, root = given_observed(joint_covariance(own, other, event, strategy), observed)
             unseen = np.flatnonzero(~observed)
             away = self.events.y[patients][:, observed] - mean[..., observed]

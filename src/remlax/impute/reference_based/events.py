@@ -42,7 +42,7 @@ class Events:
 
     @property
     def missing(self) -> BoolArray:
-        """Cells (n, T) that are imputed."""
+        """MissingVisits (n, T) that are imputed."""
         return np.isnan(self.y)
 
     @property
@@ -53,7 +53,7 @@ class Events:
     @property
     def modelled(self) -> BoolArray:
         """Observed cells (n, T) that the imputation model is fitted to: not those after an event, but for MAR."""
-        return ~self.missing & (~self.after | (self.strategy == STRATEGIES.index(MAR))[:, None])
+        return np.asarray(~self.missing & (~self.after | (self.strategy == STRATEGIES.index(MAR))[:, None]))
 
 
 def read_events(trial: Trial, event: str | None, strategy: object, after_event: str) -> Events:

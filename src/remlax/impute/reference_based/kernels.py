@@ -87,6 +87,6 @@ def given_observed(sigma: FloatArray, observed: BoolArray) -> tuple[FloatArray, 
     """
     seen, unseen = np.flatnonzero(observed), np.flatnonzero(~observed)
     across = sigma[..., seen[:, None], unseen]
-    slopes = np.linalg.solve(sigma[..., seen[:, None], seen], across).mT
+    slopes: FloatArray = np.asarray(np.linalg.solve(sigma[..., seen[:, None], seen], across).mT, np.float64)
     left = sigma[..., unseen[:, None], unseen] - slopes @ across
-    return slopes, np.linalg.cholesky((left + left.mT) / 2)
+    return slopes, np.asarray(np.linalg.cholesky((left + left.mT) / 2), np.float64)

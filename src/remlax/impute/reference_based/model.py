@@ -19,7 +19,7 @@ from ...fitting.mmrm.reweighted import refit_weighted
 from ...kernels.newton import STATUS_TEXT, Newton
 from ..columns import FloatArray
 from ..patterns import BoolArray, IntArray
-from .cells import Cells, Parameters
+from .cells import MissingVisits, Parameters
 from .events import Events
 from .trial import Trial
 
@@ -35,7 +35,7 @@ class ReferenceModel:
     fitted : MmrmFitted
     patient : ndarray of int
         Place in the trial of every patient of the fit.
-    cells : Cells
+    cells : MissingVisits
     seed : int
     """
 
@@ -43,7 +43,7 @@ class ReferenceModel:
     events: Events
     fitted: MmrmFitted
     patient: IntArray
-    cells: Cells
+    cells: MissingVisits
     seed: int
 
     @cached_property
@@ -99,13 +99,13 @@ def _refuse_unseen(trial: Trial, modelled: BoolArray) -> None:
         )
 
 
-def _cells(trial: Trial, events: Events, fitted: MmrmFitted) -> Cells:
+def _cells(trial: Trial, events: Events, fitted: MmrmFitted) -> MissingVisits:
     rows, row = fitted.model.rows, trial.row
     reference = trial.in_arm(trial.reference)
     own, other = (rows.fixed.build(frame)[row] for frame in (trial.frame, reference))
     offset = sum((evaluate(tree, trial.frame, what="offset") for tree in rows.formula.offset_trees), np.zeros(row.size))
     groups = [_groups(frame, trial, fitted) for frame in (trial.frame, reference)]
-    return Cells(events, own, other, np.asarray(offset)[row], *groups)
+    return MissingVisits(events, own, other, np.asarray(offset)[row], *groups)
 
 
 def _groups(frame: pd.DataFrame, trial: Trial, fitted: MmrmFitted) -> IntArray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...data import ImputedData
-from ...data.checks import check_frame
+from ...data.checks import Label, check_frame
 from ...design.tree import Name
 from ...errors import ImputationError
 from ...fitting.mmrm.formula import MmrmFormula, parse_mmrm
@@ -178,6 +178,8 @@ def _imputed(model: ReferenceModel, y: FloatArray) -> ImputedData:
     place = np.empty(trial.row.size, np.intp)
     place[trial.row.reshape(-1)] = np.arange(trial.row.size)
     values = y.reshape(len(y), -1)[:, place]
-    frames = {k + 1: trial.frame.assign(**{trial.response: own}) for k, own in enumerate(values)}
+    frames: dict[Label, pd.DataFrame] = {
+        k + 1: trial.frame.assign(**{trial.response: own}) for k, own in enumerate(values)
+    }
     seen = model.events.y.reshape(-1)[place]
     return ImputedData.from_frames(frames).with_original(trial.frame.assign(**{trial.response: seen}))

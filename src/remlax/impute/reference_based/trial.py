@@ -188,7 +188,7 @@ def _same(codes: IntArray, axis: int) -> np.ndarray:
 
 
 def _taken(column: pd.Series, source: IntArray) -> pd.Series:
-    """Cells of a column, missing where the source is -1."""
+    """MissingVisits of a column, missing where the source is -1."""
     if (source >= 0).all():
         return column.take(source).reset_index(drop=True)
     return column.reset_index(drop=True).reindex(np.where(source < 0, len(column), source)).reset_index(drop=True)

@@ -86,7 +86,5 @@ def described(
     lines.append(f"Imputation model: {fitted.model.rows.formula.text}, {by}, {cells} observed cells")
     again = f"; {n_replaced} resamples without a usable fit were drawn again" if n_replaced else ""
     lines.append(f"Parameters of each data set: {DRAWN[draws]}{again}")
-    return "\n".join(
-        [*lines, "", "First visit after the event, patients:", events.to_string(), "", "Imputed cells:",
-         imputed.to_string(), ""]
-    )  # fmt: skip
+    tables = ["First visit after the event, patients:", events.to_string(), "", "Imputed cells:", imputed.to_string()]
+    return "\n".join([*lines, "", *tables])
