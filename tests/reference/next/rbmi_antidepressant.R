@@ -33,15 +33,18 @@ one <- function(drawn, strategy, same, ice, name) {
     se = pooled$se, lci = pooled$lci, uci = pooled$uci, p = pooled$pval, delta_est = shifted$est,
     delta_se = shifted$se, imputed = frame$CHANGE[is.na(dat$CHANGE)])
 }
-out <- list()
+parameters_of <- function(drawn) list(beta = drawn$samples[[1]]$beta, sigma = unname(drawn$samples[[1]]$sigma))
+out <- parameters <- list()
 for (same in c(TRUE, FALSE)) {
   drawn <- drawn_with(same, event)
+  parameters[[length(parameters) + 1]] <- c(list(event = "first missing", same_covariance = same), parameters_of(drawn))
   for (strategy in c("JR", "CR", "CIR", "LMCF", "MAR"))
     out[[length(out) + 1]] <- one(drawn, strategy, same, event, "first missing")
 }
 drawn <- drawn_with(TRUE, early)
+parameters[[3]] <- c(list(event = "early", same_covariance = TRUE), parameters_of(drawn))
 for (strategy in c("JR", "CIR")) out[[length(out) + 1]] <- one(drawn, strategy, TRUE, early, "early")
 text <- list(made_with = paste0(R.version.string, ", rbmi ", packageVersion("rbmi"), ", mmrm ", packageVersion("mmrm")),
   patient = as.character(missed$PATIENT), visit = as.character(missed$VISIT), event_patient = as.character(event$PATIENT),
-  event_visit = as.character(event$VISIT), early_visit = as.character(early$VISIT), runs = out)
+  event_visit = as.character(event$VISIT), early_visit = as.character(early$VISIT), runs = out, parameters = parameters)
 writeLines(jsonlite::toJSON(text, auto_unbox = TRUE, digits = 12), args[2])
