@@ -13,6 +13,7 @@ from reference_based_cases import MODEL, drawn, means, trial
 
 import remlax as rx
 from remlax.errors import DataError, FormulaError, ImputationError, ImputationWarning
+from remlax.fitting.mmrm.posterior import draw_parameters
 from remlax.fitting.mmrm.reweighted import refit_weighted
 from remlax.impute import ReferenceResult
 from remlax.impute.reference_based import resamples
@@ -86,6 +87,34 @@ def test_refits_are_fits_of_the_resampled_patients() -> None:
     np.testing.assert_allclose(found.beta[1], fit.fixef().to_numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.sigmas[1, 0], fit.residual_covariance().to_numpy(), rtol=1e-5)
     assert not found.failed.any()
+
+
+def test_posterior_draws_have_the_covariance_of_the_coefficients_given_sigma() -> None:
+    fitted = means()._model.fitted
+    d, p = fitted.theta.shape[1], fitted.beta.shape[1]
+    beta, sigmas = draw_parameters(fitted, np.zeros((20, d)), np.eye(20, p))
+    np.testing.assert_allclose(beta[-1], fitted.beta[0], rtol=1e-9)
+    np.testing.assert_allclose(sigmas[-1], fitted.sigmas[0], rtol=1e-9)
+    away = beta - fitted.beta[0]
+    np.testing.assert_allclose(away.T @ away, fitted.vcov[0], rtol=1e-6, atol=1e-9)
+    # innovation variances: the draws of their logarithms have the inverse of the information as covariance
+    z = np.vstack([np.eye(d), np.zeros((20 - d, d))])
+    phi = fitted.theta[0] + z @ np.linalg.inv(np.linalg.cholesky(np.asarray(fitted.opt.hess)[0] / 2))
+    _, moved = draw_parameters(fitted, z, np.zeros((20, p)))
+    innovations = np.linalg.det(moved[:, 0, :1, :1]) / float(fitted.model.y_scale[0]) ** 2
+    np.testing.assert_allclose(np.log(innovations) / 2, phi[:, 0], rtol=1e-8)
+
+
+def test_numbers_may_name_arms_and_visits() -> None:
+    data = trial().assign(arm=(trial()["arm"] == "drug") * 1.0, visit=trial()["visit"].str[1:].astype(int))
+    model = "y ~ base * factor(visit) + arm * factor(visit) + us(visit | id)"
+    by_arm = {0: "mar", 1: "copy-reference"}
+    found = impute(data, model, reference=0, strategy=by_arm, delta={1: {4: 2.0}})
+    usual = impute(strategy={"placebo": "mar", "drug": "copy-reference"}, delta={"drug": {"v4": 2.0}})
+    np.testing.assert_allclose(values(found), values(usual), rtol=1e-6)
+    ours, row = found.ancova(ANALYSIS, 4).iloc[0], usual.ancova(ANALYSIS, "v4").iloc[0]
+    assert ours["term"] == "1 - 0"
+    assert ours["std_error"] == pytest.approx(row["std_error"], rel=1e-5)
 
 
 def test_resamples_without_a_fit_are_drawn_again_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

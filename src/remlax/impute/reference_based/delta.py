@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 
+from ...design.groups import level_name
 from ...errors import ImputationError, shortened
 from ..arguments import checks
 from ..columns import FloatArray
@@ -28,7 +29,7 @@ def read_delta(trial: Trial, events: Events, given: object) -> FloatArray:
     """
     by_arm = np.zeros((len(trial.arms), len(trial.visits)))
     if isinstance(given, Mapping):
-        named = {str(key): value for key, value in given.items()}
+        named = {level_name(key): value for key, value in given.items()}
         if set(named) <= set(trial.arms):
             for arm, value in named.items():
                 by_arm[trial.arms.index(arm)] = _by_visit(trial, value)
@@ -46,12 +47,13 @@ def _by_visit(trial: Trial, given: object) -> FloatArray:
         out[:] = checks.number(given, WHAT)
         return out
     for visit, value in given.items():
-        if str(visit) not in trial.visits:
+        name = level_name(visit)
+        if name not in trial.visits:
             raise ImputationError(
-                f"{WHAT} names {str(visit)!r}, which is neither a visit ({shortened(map(repr, trial.visits))}) nor an "
+                f"{WHAT} names {name!r}, which is neither a visit ({shortened(map(repr, trial.visits))}) nor an "
                 f"arm ({shortened(map(repr, trial.arms))})"
             )
-        out[trial.visits.index(str(visit))] = checks.number(value, WHAT)
+        out[trial.visits.index(name)] = checks.number(value, WHAT)
     return out
 
 
@@ -64,7 +66,7 @@ def read_deltas(trial: Trial, given: object) -> tuple[list[int], list[tuple[floa
         No numbers, or no such arm.
     """
     if isinstance(given, Mapping):
-        named = {str(arm): value for arm, value in given.items()}
+        named = {level_name(arm): value for arm, value in given.items()}
         checks.known(named, trial.arms, "deltas=", "arms")
         arms = [trial.arms.index(arm) for arm in named]
         lists = [_numbers(value) for value in named.values()]

@@ -131,7 +131,7 @@ def _strategies(trial: Trial, given: object) -> IntArray:
     """Place of every patient's strategy, from one name, a dict by arm, or a column."""
     known = f"strategies are {', '.join(map(repr, STRATEGIES))}"
     if isinstance(given, Mapping):
-        named = {str(arm): name for arm, name in given.items()}
+        named = {level_name(arm): name for arm, name in given.items()}
         checks.known(named, trial.arms, "strategy=", "arms")
         without = [arm for arm in trial.arms if arm not in named]
         if without:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ...design.groups import GroupingFactor, grouping_factor
+from ...design.groups import GroupingFactor, grouping_factor, level_name
 from ...design.tree import columns_in
 from ...errors import ImputationError, shortened
 from ...fitting.mmrm.formula import MmrmFormula
@@ -104,7 +104,7 @@ def read_trial(data: pd.DataFrame, formula: MmrmFormula, arm: str, reference: ob
     names = [str(name) for name in arms.levels]
     if len(names) < 2:
         raise ImputationError(f"all patients are in the arm {names[0]!r} of {arm!r}: there must be a reference arm too")
-    if str(reference) not in names:
+    if level_name(reference) not in names:
         raise ImputationError(f"reference={reference!r} is no arm of {arm!r}, which has {shortened(map(repr, names))}")
     _refuse_twice(patient, visit)
     first = np.unique(patient.codes, return_index=True)[1]
@@ -113,7 +113,7 @@ def read_trial(data: pd.DataFrame, formula: MmrmFormula, arm: str, reference: ob
     trial = Trial(
         frame, row, response, arm, term.visit, term.patient, tuple(str(name) for name in patient.levels[order]),
         tuple(str(name) for name in visit.levels), tuple(names), arms.codes[first[order]].astype(np.intp),
-        names.index(str(reference)),
+        names.index(level_name(reference)),
     )  # fmt: skip
     for name in (arm, *([term.group] if term.group else [])):
         trial.of_patient(name, "column ")
