@@ -99,6 +99,24 @@ PUBLIC: list[Case] = [
         "the model has no covariance matrix of visits",
     ),
     (
+        "tipping_point: table",
+        lambda: plot.tipping_point(TABLE),
+        DataError,
+        "No column 'term', 'estimate', 'conf_low', 'conf_high', 'p_value'",
+    ),
+    (
+        "tipping_point: no numbers added",
+        lambda: plot.tipping_point(RESULTS),
+        DataError,
+        "the table has 0 columns delta_<arm>, and the figure has room for one or two",
+    ),
+    (
+        "reference: list",
+        lambda: impute.reference([1.0], "y ~ arm + us(visit | id)", arm="arm", reference="a"),
+        DataError,
+        "the data to impute is a list, not a pandas DataFrame",
+    ),
+    (
         "lmer_many: responses in rows",
         lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((2, 60))),
         DataError,

@@ -53,7 +53,16 @@ GIVEN |= dict.fromkeys(("loglik", "loglik0", "statistics", "pooled_statistics"),
 GIVEN |= dict.fromkeys(("stacked_loglik", "stacked_loglik0"), lambda: 1.0)
 ANOVA: dict[str, Callable[[], Any]] = {"model": fits, "null": smaller}
 MODEL: dict[str, Callable[[], Any]] = {"formula": lambda: "y ~ x + (1 | g)", "datasets": lambda: [base(), base()]}
-CALLS = {"anova": ANOVA} | dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)
+# a trial: every row is one visit of one patient
+TRIAL: dict[str, Callable[[], Any]] = {
+    "data": lambda: base().assign(
+        arm=base()["g"].isin(["g00", "g01"]).map({True: "a", False: "b"}), visit=base()["row"] % 5
+    ),
+    "formula": lambda: "y ~ arm + us(visit | g)",
+    "arm": lambda: "arm",
+    "reference": lambda: "a",
+}
+CALLS = {"anova": ANOVA, "reference": TRIAL} | dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)
 # arguments that are read with some values of another only
 ALSO = {("tidy", "scales"): {"effects": "ran_pars"}, ("tidy", "uncertainty"): {"effects": "ran_vals"}}
 
@@ -99,9 +108,7 @@ def test_other_texts_are_refused(owner: str, name: str, argument: str, known: tu
     module = next((module for module in MODULES if module.__name__ == owner), None)
     function = getattr(OBJECTS[owner]() if module is None else module, name)
     parameters = inspect.signature(function).parameters.values()
-    known_calls = GIVEN | {"anova": ANOVA, **dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)}.get(
-        name, {}
-    )
+    known_calls = GIVEN | CALLS.get(name, {})
     needed = [p.name for p in parameters if p.default is p.empty or p.name in ("columns", "newdata", "null")]
     given = {one: known_calls[one]() for one in needed if one in known_calls} | ALSO.get((name, argument), {})
     error, result = outcome(lambda: function(**given | {argument: "no such"}))

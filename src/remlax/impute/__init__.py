@@ -26,6 +26,8 @@ from .patterns import fraction_missing as fraction_missing
 from .patterns import missing_flags as missing_flags
 from .patterns import pattern_table as pattern_table
 from .priors import CellPrior as CellPrior
+from .reference_based.reference import reference as reference
+from .reference_based.result import ReferenceResult as ReferenceResult
 from .result import ImputationResult as ImputationResult
 from .within import ImputationWithin as ImputationWithin
 from .within import JointWithin as JointWithin

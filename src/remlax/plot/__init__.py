@@ -20,6 +20,7 @@ from .predictions import effect, spaghetti
 from .profiles import zeta
 from .residuals import qq_residuals, residual_fitted, scale_location
 from .responses import mean_variance, p_value_histogram, variance_share_violins, volcano
+from .tipping import tipping_point
 from .visits import marginal_means, visit_covariance
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "residual_fitted",
     "scale_location",
     "spaghetti",
+    "tipping_point",
     "trace",
     "variance_components",
     "variance_share_violins",

@@ -1,0 +1,1 @@
+"""Reference-based imputation of trials: events, strategies, parameters of each imputation, analyses."""
