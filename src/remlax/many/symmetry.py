@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from ..engine.batch import Batch, run
-from ..engine.shapes import host_leaf
+from ..engine.shapes import bucket, host_leaf
 from ..fitting.assemble import Assembled
 from ..fitting.find_redundancy import find_redundancies
 from ..fitting.fit import Fitted, fit_assembled
@@ -24,6 +24,8 @@ from .repeated import Repeated, RepeatedBlocks, RepeatedProducts
 MOST_EFFECTS = 1024
 # order of a block, and kinds of blocks, up to which the short way is taken
 MOST_ORDER, MOST_KINDS = 8, 32
+# kinds and levels that a program has at least
+LEAST_KINDS, LEAST_LEVELS = 4, 64
 # eigenvalues below the first share of the largest are zero; between the two rounding decides about them
 ZERO, DOUBTFUL = 1e-12, 1e-8
 # distance of eigenvalues, relative to the largest, below which they are equal, and above which they are not
@@ -61,7 +63,7 @@ class Symmetry:
         m, p = len(found.wy), self.coordinates.shape[1]
         zy = [part.reshape(m, -1) for part in found.zy]
         y = np.concatenate([found.wy[:, :-1], *zy], axis=1) @ self.to_basis
-        kinds, order = len(self.places), self.blocks.bases.shape[-1]
+        kinds, _, order, _ = self.blocks.bases.shape
         moments = np.zeros((m, kinds, order, order, p + 1, p + 1))
         for c, place in enumerate(self.places):
             b = len(place)
@@ -82,7 +84,7 @@ class Symmetry:
             moments=host_leaf(moments),
             ww=host_leaf(ww),
             squares=tuple(host_leaf(np.broadcast_to(one, (m, *one.shape))) for one in self.squares),
-            sums=tuple(host_leaf(np.ascontiguousarray(part.swapaxes(1, 2))) for part in found.zy),
+            sums=tuple(host_leaf(_padded(part.swapaxes(1, 2))) for part in found.zy),
             n_obs=all_of(once.n_obs),
             n_fixed=all_of(once.n_fixed),
             constant=all_of(once.constant),
@@ -130,16 +132,19 @@ def symmetry(model: Assembled) -> Symmetry | None:
     if order > MOST_ORDER or len(places) > MOST_KINDS or 2 * order * len(places) > len(turn):
         return None
     turned = turn.T @ bases @ turn
-    blocks = np.zeros((len(places), len(bases), order, order))
+    # programs serve again for other numbers of levels: a kind without copies, and a level without rows, add nothing
+    kinds = bucket(len(places), LEAST_KINDS, per_octave=1)
+    blocks, copies = np.zeros((kinds, len(bases), order, order)), np.zeros(kinds)
     for c, place in enumerate(places):
         blocks[c, :, : len(place), : len(place)] = turned[:, place[:, :1], place[:, 0]]
+        copies[c] = place.shape[1]
     blocks[:, [e for e in range(len(bases)) if e not in _in_use(model)]] = 0.0
     to_basis = to_range @ turn
-    index = RepeatedBlocks(
-        host_leaf(blocks), host_leaf(np.array([place.shape[1] for place in places], dtype=np.float64))
-    )
+    index = RepeatedBlocks(host_leaf(blocks), host_leaf(copies))
     diagonal, starts = np.diag(gram)[p:], np.cumsum([0, *(part.shape[1] for part in z)])
-    squares = [diagonal[a:b].reshape(-1, q).T for a, b, q in zip(starts, starts[1:], structure.q, strict=False)]
+    squares = [
+        _padded(diagonal[a:b].reshape(-1, q).T) for a, b, q in zip(starts, starts[1:], structure.q, strict=False)
+    ]
     coordinates = (gram[:p] @ to_basis).T
     return Symmetry(model, to_basis, tuple(places), index, coordinates, tuple(squares))
 
@@ -154,6 +159,12 @@ def _bases(products: np.ndarray, p: int, widths: list[int], q: tuple[int, ...]) 
             out.append(once if a == b else once + once.T)
         start += width
     return np.stack(out)
+
+
+def _padded(levels: np.ndarray) -> np.ndarray:
+    """Numbers of levels, in the last axis, as those of more levels."""
+    extra = bucket(levels.shape[-1], LEAST_LEVELS, per_octave=1) - levels.shape[-1]
+    return np.pad(levels, [(0, 0)] * (levels.ndim - 1) + [(0, extra)])
 
 
 def _in_use(model: Assembled) -> list[int]:

@@ -76,6 +76,11 @@ class PowerCurve:
         formula = f"{plan.response} ~ {plan.formula.right_tree.text}"
         return cls(table, formula, _effect(first[0]), plan.method, alpha, plan.source.assumptions, plan)
 
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> PowerCurve:
+        """Take what `save` wrote."""
+        return cls(**{**content, "table": pd.DataFrame(content["table"])})
+
     @property
     def sizes(self) -> list[str]:
         """Names of what differs in size."""

@@ -212,8 +212,8 @@ class FromFrame:
         lost = set(self.fixef) ^ set(model.fixed_names)
         if lost:
             raise DesignError(
-                f"a design of this size has other coefficients than the data given ({shortened(map(repr, sorted(lost)))} "
-                "not in both): choose a larger size"
+                "a design of this size has other coefficients than the data given (not in both: "
+                f"{shortened(map(repr, sorted(lost)))}): choose a larger size"
             )
         x = model.rows.x.of(0)[:, model.keep]
         return [(x[:, j], self.fixef[name]) for j, name in enumerate(model.fixed_names)]

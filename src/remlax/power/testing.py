@@ -97,7 +97,7 @@ class DesignTest:
 
     @cached_property
     def _smaller(self) -> tuple[SharedDesign, np.ndarray]:
-        """Design under the hypothesis: columns of X that leave L beta as it is, and the part of y that null fixes (n,)."""
+        """Design under the hypothesis, whose columns of X leave L beta as it is, and the known part of y (n,)."""
         rows, matrix = self.design.rows, self.linear.matrix
         x = rows.x.of(0)[:, self.design.model.keep]
         rest = scipy.linalg.null_space(matrix)
