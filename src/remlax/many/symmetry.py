@@ -132,7 +132,8 @@ def symmetry(model: Assembled) -> Symmetry | None:
     if order > MOST_ORDER or len(places) > MOST_KINDS or 2 * order * len(places) > len(turn):
         return None
     turned = turn.T @ bases @ turn
-    # programs serve again for other numbers of levels: a kind without copies, and a level without rows, add nothing
+    # programs serve again for other numbers of levels: what is padded adds nothing
+    order = bucket(order, 2, per_octave=1)
     kinds = bucket(len(places), LEAST_KINDS, per_octave=1)
     blocks, copies = np.zeros((kinds, len(bases), order, order)), np.zeros(kinds)
     for c, place in enumerate(places):

@@ -32,7 +32,6 @@ MEASURES = (
     *("n_rows", "power", "power_low", "power_high", "type_1_error", "type_1_low", "type_1_high"),
     *("singular", "failed", "replications"),
 )
-MOST = 2**20  # the largest size that is tried
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -145,7 +144,13 @@ class PowerCurve:
         return power_plot(self.table, self.sizes, alpha=self.alpha, target=target, ax=ax)
 
     def smallest_n(
-        self, name: str | None = None, target: float = 0.8, *, n: Mapping[str, int] | None = None, multiple_of: int = 1
+        self,
+        name: str | None = None,
+        target: float = 0.8,
+        *,
+        n: Mapping[str, int] | None = None,
+        multiple_of: int = 1,
+        most: int = 10_000,
     ) -> SampleSize:
         """Find the smallest size with at least so much power, by bisection.
 
@@ -160,6 +165,8 @@ class PowerCurve:
             The other sizes; of each the largest of the curve by default.
         multiple_of : int, default 1
             Sizes to choose from, such as multiples of the number of arms or lists.
+        most : int, default 10_000
+            The largest size to try.
 
         Returns
         -------
@@ -168,7 +175,7 @@ class PowerCurve:
         Raises
         ------
         SimulationError
-            The target is not reached with 2**20 levels, or the curve was read from a file.
+            The target is not reached with ``most`` levels, or the curve was read from a file.
         """
         if self._plan is None:
             raise SimulationError(
@@ -183,7 +190,8 @@ class PowerCurve:
         given = checks.mapping(n or {}, "n=", '{"item": 40}')
         checks.known(given, rest, "n=", "other sizes")
         rest |= given
-        return _search(self, name, rest, step, target)
+        checks.whole(most, "most=", int(self.table[name].max()))
+        return _search(self, name, rest, target, step, most)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table and what belongs to it to a file, for `remlax.load`.
@@ -245,7 +253,7 @@ class SampleSize:
         return f"SampleSize({self.name} = {self.n}: power {_share(row, 'power')}, target {self.target:g})"
 
 
-def _search(curve: PowerCurve, name: str, rest: Mapping[str, int], step: int, target: float) -> SampleSize:
+def _search(curve: PowerCurve, name: str, rest: Mapping[str, int], target: float, step: int, most: int) -> SampleSize:
     """Bisect between a size of the factor that is too small and one that is not; sizes are multiples of a step."""
     plan, table = curve._plan, curve.table
     assert plan is not None
@@ -268,11 +276,11 @@ def _search(curve: PowerCurve, name: str, rest: Mapping[str, int], step: int, ta
     high = min(fits) if fits else max(1, int(table[name].max()) // step)
     low = max((k for k in found if k < high and not enough(k)), default=0)
     while not enough(high):
-        low, high = high, 2 * high
-        if high * step > MOST:
+        low, high = high, min(2 * high, most // step)
+        if high <= low:
             raise SimulationError(
-                f"The power stays below {target:g} with {low * step} levels of {name!r}: more of them do not help; are "
-                "other sizes, or the effect, too small?"
+                f"The power stays below {target:g} with {low * step} levels of {name!r}, and most={most}: are other "
+                "sizes, or the effect, too small?"
             )
     while high - low > 1:
         middle = (low + high) // 2
