@@ -19,7 +19,7 @@ from remlax.fitting.refit import products_of_responses, z_matrices
 from remlax.kernels.criterion import expansion, profiled_deviance
 from remlax.many.design import parse_right_side, with_stand_in
 from remlax.many.fit import SharedDesign
-from remlax.many.symmetry import Symmetry
+from remlax.many.symmetry.basis import Symmetry
 
 pytestmark = pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")
 SLOPES = "~ cond + (1 + cond | subj) + (1 + cond | item)"

@@ -24,7 +24,7 @@ from ..tables.notes import redundancy_notes
 from .design import rows_of_responses, stand_in
 from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, OUT_OF_RANGE, ResponseFits
 from .one_variance import OneVariance, one_variance
-from .symmetry import Symmetry, symmetry
+from .symmetry.basis import Symmetry, symmetry
 
 # responses with the same rows for which a design of their own is worth making
 ALIKE = 16

@@ -16,7 +16,7 @@ from ..pooling.boundary import chibar_p_value, mixture_words
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .one_variance import OneVariance
-from .symmetry import Symmetry
+from .symmetry.basis import Symmetry
 
 # a statistic that rounding error may leave where the variance is estimated as zero
 NOISE = 1e-8

@@ -9,15 +9,15 @@ from typing import Any, cast
 import numpy as np
 import scipy
 
-from ..engine.batch import Batch, run
-from ..engine.shapes import bucket, host_leaf
-from ..fitting.assemble import Assembled
-from ..fitting.find_redundancy import find_redundancies
-from ..fitting.fit import Fitted, fit_assembled
-from ..fitting.refit import ResponseProducts, z_matrices
-from ..kernels.inference import variance_information
-from ..kernels.newton import Newton
-from ..kernels.problem import Structure
+from ...engine.batch import Batch, run
+from ...engine.shapes import bucket, host_leaf
+from ...fitting.assemble import Assembled
+from ...fitting.find_redundancy import find_redundancies
+from ...fitting.fit import Fitted, fit_assembled
+from ...fitting.refit import ResponseProducts, z_matrices
+from ...kernels.inference import variance_information
+from ...kernels.newton import Newton
+from ...kernels.problem import Structure
 from .repeated import Repeated, RepeatedBlocks, RepeatedProducts
 
 # effects up to which eigenvectors are worth their time

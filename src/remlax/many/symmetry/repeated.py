@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..kernels.problem import Border, Expansion, Structure
-from ..kernels.small import factor_inverse
-from ..kernels.theta import mapped_factors
-from ..shapes import Float
+from ...kernels.problem import Border, Expansion, Structure
+from ...kernels.small import factor_inverse
+from ...kernels.theta import mapped_factors
+from ...shapes import Float
 
 
 @jax.tree_util.register_dataclass
