@@ -11,10 +11,11 @@ from .results.load import Saved, built
 
 if TYPE_CHECKING:
     from .many.result import LmerMany
+    from .power.curve import PowerCurve
 
 
-def load(path: str | os.PathLike[str]) -> Saved | LmerMany:
-    """Read what ``save`` wrote: a fit, a list of fits, a pooled model or fits to many responses.
+def load(path: str | os.PathLike[str]) -> Saved | LmerMany | PowerCurve:
+    """Read what ``save`` wrote: a fit, a list of fits, a pooled model, fits to many responses or a power curve.
 
     Parameters
     ----------
@@ -22,7 +23,7 @@ def load(path: str | os.PathLike[str]) -> Saved | LmerMany:
 
     Returns
     -------
-    LmerFit, LmerFitList, PooledLmer or LmerMany; GlmerFit, MmrmFit and their lists and pooled models
+    LmerFit, LmerFitList, PooledLmer, LmerMany or PowerCurve; GlmerFit, MmrmFit and their lists and pooled models
         It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
 
     Raises
@@ -49,6 +50,8 @@ def load(path: str | os.PathLike[str]) -> Saved | LmerMany:
     """
     archive = read_archive(path)
     try:
+        if archive.kind == "PowerCurve":
+            return _power(archive)
         return _many(archive) if archive.kind == "LmerMany" else built(archive)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
@@ -62,3 +65,10 @@ def _many(archive: Archive) -> LmerMany:
     from .many.result import LmerMany
 
     return LmerMany(*many_parts(archive.content))
+
+
+def _power(archive: Archive) -> PowerCurve:
+    """Build a power curve, which draws no more data sets."""
+    from .power.curve import PowerCurve
+
+    return PowerCurve.from_content(archive.content)

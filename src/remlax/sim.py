@@ -20,6 +20,9 @@ from .plot.performance import nested_loop_plot as nested_loop_plot
 from .plot.simulation import bland_altman_plot as bland_altman_plot
 from .plot.simulation import density_plot as density_plot
 from .plot.simulation import zip_plot as zip_plot
+from .power.curve import PowerCurve as PowerCurve
+from .power.curve import SampleSize as SampleSize
+from .power.power import power as power
 from .simulation.amputation import Amputed as Amputed
 from .simulation.amputation import ampute as ampute
 from .simulation.amputation import drop_out as drop_out

@@ -25,6 +25,7 @@ SLOW = {
     "docs/imputation.md",
     "docs/simulation.md",
     "docs/how-to/power.md",
+    "docs/how-to/sample-size.md",
     "docs/comparing-models.md",
     "docs/how-to/visits.md",
     "docs/how-to/repeated-measures.md",

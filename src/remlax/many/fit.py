@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from ..design.build import ModelRows
+from ..engine.batch import Batch
 from ..errors import DataError, DesignError, IdentifiabilityWarning, RankDeficientWarning, quiet, warn
 from ..fitting.assemble import COEFFICIENT, Assembled, assemble
 from ..fitting.checks import MAGNITUDE
@@ -23,6 +24,7 @@ from ..tables.notes import redundancy_notes
 from .design import rows_of_responses, stand_in
 from .estimates import CONSTANT, EXPLAINED, INFINITE, NO_VALUES, NOT_ESTIMABLE, OUT_OF_RANGE, ResponseFits
 from .one_variance import OneVariance, one_variance
+from .symmetry.basis import Symmetry, symmetry
 
 # responses with the same rows for which a design of their own is worth making
 ALIKE = 16
@@ -66,6 +68,18 @@ class SharedDesign:
     def one_variance(self) -> OneVariance | None:
         """The short way, for a model with one variance."""
         return one_variance(self.model)
+
+    @cached_property
+    def symmetry(self) -> Symmetry | None:
+        """The short way, for a model whose covariance has small blocks that repeat."""
+        return None if self.one_variance is not None else symmetry(self.model)
+
+    @cached_property
+    def small_batch(self) -> Batch:
+        """The design, with its stand-in as the response, in as few numbers as there are."""
+        if self.symmetry is None:
+            return self.model.batch
+        return self.symmetry.batch(products_of_responses(self.model, 0, self.rows.y.of(0)[None]))
 
     def block_size(self) -> int:
         """Responses that are worked on at once."""
@@ -167,7 +181,10 @@ class SharedDesign:
         if len(which) and self.one_variance is not None and len(keep) == len(self.model.keep):
             out.put(which, self.one_variance.fit(found))
         elif len(which):
-            out.put(which, self.estimates(with_products(self.model, 0, y[which], found), keep))
+            model = with_products(self.model, 0, y[which], found)
+            short = self.symmetry
+            fits = self.estimates(model, keep) if short is None else ResponseFits.of(short.fitted(model, found), keep)
+            out.put(which, fits)
         return out
 
     def _fit_own(self, y: np.ndarray, used: np.ndarray | None, weights: np.ndarray | None) -> ResponseFits:

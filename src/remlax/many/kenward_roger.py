@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine.batch import run
+from ..engine.batch import Batch, run
 from ..errors import DataError
 from ..fitting.assemble import Assembled
 from ..fitting.find_redundancy import find_redundancies
@@ -81,7 +81,8 @@ def kenward_roger_fits(design: SharedDesign, fits: ResponseFits, source: ManySou
     found = Adjustment(*(np.full((n, *shape), np.nan) for shape in ((p, p), (p, p), (r, p, p), (r, r))))
     for which, model in _models(design, fits, source):
         here = np.flatnonzero(np.isin(design.model.keep, model.keep))
-        own = _adjustment(model, fits.theta[which], fits.sigma[which])
+        batch = design.small_batch if model is design.model else model.batch
+        own = _adjustment(model, batch, fits.theta[which], fits.sigma[which])
         found.weights[which] = own.weights
         at = (which[:, None, None], here[:, None], here)
         found.cov[at], found.adjusted[at] = own.cov, own.adjusted
@@ -120,10 +121,10 @@ def _models(design: SharedDesign, fits: ResponseFits, source: ManySource) -> Ite
                 yield which[left[piece]], model
 
 
-def _adjustment(model: Assembled, theta: np.ndarray, sigma: np.ndarray) -> Adjustment:
+def _adjustment(model: Assembled, batch: Batch, theta: np.ndarray, sigma: np.ndarray) -> Adjustment:
     """Adjust (m,) responses to the one data set of a model, or to one each."""
     m = len(sigma)
-    sets = np.arange(m) if model.batch.n_sets == m else np.zeros(m, dtype=int)
-    parts = run(kenward_roger_parts, model.batch, model.inner_theta(theta), which=sets)
+    sets = np.arange(m) if batch.n_sets == m else np.zeros(m, dtype=int)
+    parts = run(kenward_roger_parts, batch, model.inner_theta(theta), which=sets)
     found = find_redundancies(model)
     return adjustment_of(parts, model.inverse[sets], sigma, [found.each[k] for k in sets])

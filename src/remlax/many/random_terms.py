@@ -16,6 +16,7 @@ from ..pooling.boundary import chibar_p_value, mixture_words
 from .estimates import ResponseFits
 from .fit import SharedDesign
 from .one_variance import OneVariance
+from .symmetry.basis import Symmetry
 
 # a statistic that rounding error may leave where the variance is estimated as zero
 NOISE = 1e-8
@@ -27,6 +28,11 @@ class NoVariance(SharedDesign):
     @cached_property
     def one_variance(self) -> OneVariance | None:
         """No short way is taken."""
+        return None
+
+    @cached_property
+    def symmetry(self) -> Symmetry | None:
+        """Nor this one."""
         return None
 
     def estimates(self, model: Assembled, keep: np.ndarray) -> ResponseFits:

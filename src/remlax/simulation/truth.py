@@ -11,12 +11,12 @@ import pandas as pd
 
 from ..design.tokens import nearest
 from ..errors import DataError, shortened
-from ..fitting.fit import Fitted
+from ..fitting.assemble import Assembled
 from ..fitting.layout import TermLayout
 from ..fitting.refit import Truth
 from ..fitting.selection import Selection
 from ..kernels.theta import lower_root
-from ..tables.varcorr import term_labels
+from ..tables.varcorr import layout_labels
 
 Fixef = Mapping[str, float] | pd.Series
 Varcorr = Mapping[str, float | npt.ArrayLike | pd.DataFrame] | pd.DataFrame
@@ -33,42 +33,54 @@ def read_truth(fit: Selection, fixef: Fixef | None, varcorr: Varcorr | None, *, 
     DataError
         An unknown name, a value that is no number, a matrix that is no covariance matrix.
     """
-    own = Truth.of_fit(fit)
-    roots, sigma = dict(zip(term_labels(fit.fitted), own.roots, strict=True)), own.sigma
     if varcorr is not None and not fit.model.layout.terms:
         raise DataError("varcorr=: the model has no random effects; its visits keep their covariance matrix")
-    if varcorr is not None:
-        if isinstance(varcorr, pd.DataFrame):
-            given, residual = _from_table(fit.fitted, varcorr)
-        else:
-            given, residual = _from_mapping(fit.fitted, varcorr)
-        if residual is not None and not fit.fitted.has_sigma:
-            raise DataError(f"varcorr= names {RESIDUAL!r}, which a generalised linear mixed model does not have")
-        if given and given_modes:
-            raise DataError(
-                f"given_modes=True keeps the random effects of {next(iter(given))!r} as they are: varcorr= can name "
-                f"{RESIDUAL!r} only"
-            )
-        roots |= {label: _root(label, cov) for label, cov in given.items()}
-        sigma = sigma if residual is None else residual
-    beta = own.beta if fixef is None else _coefficients(fit.fitted, own.beta, fixef)
-    return Truth(beta, tuple(roots.values()), sigma)
+    given, residual = read_varcorr(fit.model, varcorr)
+    if residual is not None and not fit.fitted.has_sigma:
+        raise DataError(f"varcorr= names {RESIDUAL!r}, which a generalised linear mixed model does not have")
+    if given and given_modes:
+        raise DataError(
+            f"given_modes=True keeps the random effects of {next(iter(given))!r} as they are: varcorr= can name "
+            f"{RESIDUAL!r} only"
+        )
+    own = Truth.of_fit(fit)
+    roots = dict(zip(layout_labels(fit.model.layout), own.roots, strict=True)) | given
+    beta = own.beta if fixef is None else read_fixef(fit.model, own.beta, fixef)
+    return Truth(beta, tuple(roots.values()), own.sigma if residual is None else residual)
 
 
-def _coefficients(fitted: Fitted, beta: np.ndarray, given: Fixef) -> np.ndarray:
+def read_varcorr(model: Assembled, given: Varcorr | None) -> tuple[dict[str, np.ndarray], float | None]:
+    """Roots of the covariance matrices that are given, by label of a term, and the residual SD if it is named.
+
+    Raises
+    ------
+    DataError
+    """
+    if given is None:
+        return {}, None
+    read = _from_table if isinstance(given, pd.DataFrame) else _from_mapping
+    found, residual = read(model, cast(Any, given))
+    return {label: _root(label, cov) for label, cov in found.items()}, residual
+
+
+def read_fixef(model: Assembled, beta: np.ndarray, given: Fixef) -> np.ndarray:
+    """Coefficients (p,) with those that are given in the place of others.
+
+    Raises
+    ------
+    DataError
+    """
     if not isinstance(given, Mapping | pd.Series):
         raise DataError(f"fixef= must be a dict from coefficients to values, not a {type(given).__name__}")
-    model = fitted.model
     names, out = model.fixed_names, beta.copy()
     for name, value in given.items():
         if name not in names:
-            raise DataError(f"fixef= names {name!r}, {_unknown_coefficient(fitted, str(name))}")
+            raise DataError(f"fixef= names {name!r}, {_unknown_coefficient(model, str(name))}")
         out[names.index(str(name))] = _number(value, f"fixef= of {name!r}")
     return out
 
 
-def _unknown_coefficient(fitted: Fitted, name: str) -> str:
-    model = fitted.model
+def _unknown_coefficient(model: Assembled, name: str) -> str:
     if name in model.rows.fixed.names:
         return "which was dropped from the model because other columns determine it"
     if name in model.term_names:
@@ -77,14 +89,15 @@ def _unknown_coefficient(fitted: Fitted, name: str) -> str:
     return "which is no coefficient" + (hint or f"; they are {shortened(map(repr, model.fixed_names))}")
 
 
-def _from_mapping(fitted: Fitted, given: Varcorr) -> tuple[dict[str, np.ndarray], float | None]:
+def _from_mapping(model: Assembled, given: Varcorr) -> tuple[dict[str, np.ndarray], float | None]:
     """Covariance matrices by label of a term, and the residual SD if it is named."""
     if not isinstance(given, Mapping):
         raise DataError(
             "varcorr= must be a dict from grouping factors to SDs or covariance matrices, or a table as of "
             f"fit.varcorr(), not a {type(given).__name__}"
         )
-    columns = dict(zip(term_labels(fitted), (t.names for t in fitted.model.layout.terms), strict=True))
+    layout = model.layout
+    columns = dict(zip(layout_labels(layout), (term.names for term in layout.terms), strict=True))
     out, residual = dict[str, np.ndarray](), None
     for label, value in given.items():
         if label == RESIDUAL and RESIDUAL not in columns:
@@ -127,7 +140,7 @@ def _matrix(label: str, value: object, names: tuple[str, ...]) -> np.ndarray:
     return cov
 
 
-def _from_table(fitted: Fitted, table: pd.DataFrame) -> tuple[dict[str, np.ndarray], float | None]:
+def _from_table(model: Assembled, table: pd.DataFrame) -> tuple[dict[str, np.ndarray], float | None]:
     """The same from a table with the columns of ``fit.varcorr()``; ``vcov`` or ``sdcor`` may be missing."""
     needed = [name for name in ("group", "var1", "var2") if name not in table]
     kinds = [name for name in ("vcov", "sdcor") if name in table]
@@ -136,7 +149,7 @@ def _from_table(fitted: Fitted, table: pd.DataFrame) -> tuple[dict[str, np.ndarr
             "varcorr= as a table needs the columns group, var1, var2 and one of vcov and sdcor, see fit.varcorr(); it "
             f"has {shortened(map(repr, table.columns))}"
         )
-    labels, out, residual = term_labels(fitted), dict[str, np.ndarray](), None
+    labels, out, residual = layout_labels(model.layout), dict[str, np.ndarray](), None
     for label, rows in table.groupby("group", sort=False, dropna=False):
         if label == RESIDUAL and rows["var1"].isna().any():
             residual = _residual_of(rows[rows["var1"].isna()], kinds)
@@ -145,7 +158,7 @@ def _from_table(fitted: Fitted, table: pd.DataFrame) -> tuple[dict[str, np.ndarr
             continue
         if label not in labels:
             raise DataError(f"varcorr= names {label!r}, {_unknown_group(dict.fromkeys(labels), str(label))}")
-        term = fitted.model.layout.terms[labels.index(str(label))]
+        term = model.layout.terms[labels.index(str(label))]
         found = [_cov_of(term, str(label), rows, kind) for kind in kinds]
         _check_agree(str(label), found)
         out[str(label)] = found[0]

@@ -1,0 +1,1 @@
+"""Power of designs that are analysed by a linear mixed model: sizes, replications, tests, curves."""

@@ -1,0 +1,111 @@
+"""P-values of one hypothesis in many data sets of one design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ..design.rows import RowMatrix
+from ..many.design import ManySource
+from ..many.estimates import ResponseFits
+from ..many.fit import SharedDesign
+from ..many.kenward_roger import kenward_roger_fits
+from ..many.responses import Responses
+from ..many.tables import joint_tests
+from ..tables.constraints import Linear
+
+PowerMethod = Literal["satterthwaite", "kenward-roger", "lrt", "wald"]
+WORDS = {
+    "satterthwaite": "F test with Satterthwaite's degrees of freedom",
+    "kenward-roger": "F test by Kenward and Roger's method",
+    "lrt": "likelihood-ratio test",
+    "wald": "Wald chi-square test",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What became of the replications: p-values with the effect and without, (R,), NaN where a fit failed.
+
+    Parameters
+    ----------
+    p_value, null_p_value : ndarray (R,)
+    singular, failed : ndarray of bool (R,)
+        Of the fits with the effect.
+    """
+
+    p_value: np.ndarray
+    null_p_value: np.ndarray
+    singular: np.ndarray
+    failed: np.ndarray
+
+    @classmethod
+    def none(cls, n: int) -> Verdicts:
+        """Replications in which nothing can be tested."""
+        return cls(np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool), np.ones(n, bool))
+
+
+@dataclass(frozen=True, eq=False)
+class DesignTest:
+    """A test of L beta = null in one design.
+
+    Parameters
+    ----------
+    design : SharedDesign
+    linear : Linear
+    method : PowerMethod
+    """
+
+    design: SharedDesign
+    linear: Linear
+    method: PowerMethod
+
+    def fit(self, y: np.ndarray) -> ResponseFits:
+        """Fit responses (R, n), with what the test needs; NaN where a cell is missing."""
+        fits = self.design.fit(y)
+        if self.method == "kenward-roger":
+            names = pd.RangeIndex(len(y))
+            source = ManySource("", (self.design.rows,), Responses(names, y.T))
+            return kenward_roger_fits(self.design, fits, source)
+        return fits
+
+    def p_values(self, fits: ResponseFits, null: np.ndarray) -> np.ndarray:
+        """P-values (R,) of L beta = null (r,), by fits to responses; not of a likelihood ratio."""
+        matrix = self.linear.matrix
+        if self.method != "wald":
+            tested = joint_tests([fits], Linear(matrix, null, self.linear.labels))
+            return np.asarray(tested["p_value"][:, 0])
+        covariance, difference = fits.joint(matrix)[0], fits.combinations(matrix)[0] - null
+        known = fits.converged & np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(difference).all(axis=1)
+        out = np.full(len(known), np.nan)
+        solved = np.linalg.solve(covariance[known], difference[known][:, :, None])[:, :, 0]
+        out[known] = scipy.stats.chi2.sf(np.sum(difference[known] * solved, axis=1), len(null))
+        return out
+
+    def ratio_p_values(self, fits: ResponseFits, y: np.ndarray) -> np.ndarray:
+        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
+        smaller, shift = self._smaller
+        restricted = smaller.fit(y - shift)
+        statistic = np.maximum(restricted.criterion - fits.criterion, 0.0)
+        statistic[~(fits.converged & restricted.converged)] = np.nan
+        return np.asarray(scipy.stats.chi2.sf(statistic, len(self.linear.null)))
+
+    @cached_property
+    def _smaller(self) -> tuple[SharedDesign, np.ndarray]:
+        """Design under the hypothesis, whose columns of X leave L beta as it is, and the known part of y (n,)."""
+        rows, matrix = self.design.rows, self.linear.matrix
+        x = rows.x.of(0)[:, self.design.model.keep]
+        rest = scipy.linalg.null_space(matrix)
+        particular = np.linalg.pinv(matrix) @ self.linear.null
+        names = tuple(f"column {j + 1}" for j in range(rest.shape[1]))
+        smaller = replace(
+            rows,
+            fixed=replace(rows.fixed, names=names),
+            x=RowMatrix.of_all(np.asfortranarray(x @ rest), rows.offsets),
+        )
+        return SharedDesign.of(smaller, reml=False), x @ particular
