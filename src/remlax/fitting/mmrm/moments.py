@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...design.build import ModelRows
+from ...engine.batch import n_cores
+from ...engine.rows import map_threads
 from ...memory import check_room
 from ...mmrm.problem import pairs, places
 from .visits import Visits
 
 # numbers of the rows that are worked on at once
-BLOCK_NUMBERS = 2**23
+BLOCK_NUMBERS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,8 @@ def sum_moments(
     moments, counts = np.zeros(shape), np.zeros(shape[:3])
     np.add.at(counts, (visits.data_set, visits.group, visits.pattern), 1.0)
     each = max(1, int(BLOCK_NUMBERS * n_sets // max(1, rows.offsets[-1] * width)))
-    for first in range(0, n_sets, each):
-        _add_block(moments, rows, visits, keep, by, slice(first, min(first + each, n_sets)))
+    blocks = [slice(first, min(first + each, n_sets)) for first in range(0, n_sets, each)]
+    map_threads(lambda i: _add_block(moments, rows, visits, keep, by, blocks[i]), len(blocks), n_cores())
     return moments, counts
 
 
@@ -73,9 +75,9 @@ def _add_block(
     first = rows.offsets[sets.start]
     conditioned = _conditioned(rows, keep, by, sets)
     patients = np.arange(visits.offsets[sets.start], visits.offsets[sets.stop])
-    width, p = _width(moments), len(keep)
-    column = np.r_[np.arange(p), width - 1]
-    a, b = pairs(p + 1)
+    width, n = _width(moments), len(keep) + 1
+    column = np.r_[np.arange(n - 1), width - 1]
+    a, b = pairs(n)
     at_columns = places(width)[column[a], column[b]]
     for g in range(visits.n_groups):
         for m, mask in enumerate(visits.masks):
@@ -86,11 +88,16 @@ def _add_block(
             at = visits.order[visits.start[own][:, None] + np.arange(len(seen))] - first
             sums = _products(conditioned[at], visits.data_set[own] - sets.start, sets.stop - sets.start)
             i, j = pairs(len(seen))
-            both = sums[:, i[:, None], a, j[:, None], b]
+            both = np.take(sums, _place(i, a, j, b, n, len(seen)), axis=1)
             other = i != j
-            both[:, other] += sums[:, j[other][:, None], a, i[other][:, None], b]
+            both[:, other] += np.take(sums, _place(j[other], a, i[other], b, n, len(seen)), axis=1)
             at_visits = places(len(mask))[seen[i], seen[j]]
             moments[sets, g, m, at_visits[:, None], at_columns] = both
+
+
+def _place(i: np.ndarray, a: np.ndarray, j: np.ndarray, b: np.ndarray, n: int, t: int) -> np.ndarray:
+    """Where the sums over [i, a] and [j, b] stand, of t visits and n columns: (visit pairs, column pairs)."""
+    return np.asarray((i[:, None] * n + a) * (t * n) + j[:, None] * n + b)
 
 
 def _width(moments: np.ndarray) -> int:
@@ -99,15 +106,16 @@ def _width(moments: np.ndarray) -> int:
 
 
 def _products(values: np.ndarray, data_set: np.ndarray, n_sets: int) -> np.ndarray:
-    """Sums over the patients of every data set of products of their rows: (patients, t, w) to (K, t, w, t, w)."""
+    """Sums over the patients of every data set of products of their rows: (patients, t, w) to (K, t w t w)."""
     n, t, w = values.shape
     flat = values.reshape(n, t * w)
-    if n_sets == 1:
-        return np.asarray(flat.T @ flat).reshape(1, t, w, t, w)
-    counts = np.bincount(data_set, minlength=n_sets)
-    padded = np.zeros((n_sets, int(counts.max()), t * w))
-    padded[data_set, np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)] = flat
-    return np.asarray(padded.swapaxes(1, 2) @ padded).reshape(n_sets, t, w, t, w)
+    ends = np.cumsum(np.bincount(data_set, minlength=n_sets))
+    out = np.empty((n_sets, t * w, t * w))
+    for k, (end, own) in enumerate(zip(ends, np.diff(ends, prepend=0), strict=True)):
+        # the product of a matrix with itself costs half of what other products cost
+        part = flat[end - own : end]
+        np.matmul(part.T, part, out=out[k])
+    return out.reshape(n_sets, -1)
 
 
 def _conditioned(rows: ModelRows, keep: np.ndarray, by: RowRotation, sets: slice) -> np.ndarray:
