@@ -42,31 +42,36 @@ def draw(data: pd.DataFrame, n: int) -> np.ndarray:
     return y
 
 
-def shared(data: pd.DataFrame, formula: str, *, reml: bool = True) -> SharedDesign:
-    rows = read_rows(parse_right_side(formula), ImputedData((with_stand_in(data),), (1,)))
+def shared(data: pd.DataFrame, formula: str, *, reml: bool = True, weights: np.ndarray | None = None) -> SharedDesign:
+    rows = read_rows(parse_right_side(formula), ImputedData((with_stand_in(data),), (1,)), weights=weights)
     return SharedDesign.of(rows, reml=reml)
 
 
 @pytest.mark.parametrize(
     ("formula", "reml", "kinds"),
     [
-        (SLOPES, True, 4),
+        pytest.param(SLOPES, True, 4, marks=pytest.mark.slow),
         pytest.param("~ cond + (1 + cond || subj) + (1 | item)", False, 6, marks=pytest.mark.slow),
         ("~ 1 + (1 | list / subj)", True, 3),
     ],
 )
-def test_blocks_have_the_determinant_and_the_form_of_the_dense_matrix(formula: str, reml: bool, kinds: int):
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_blocks_have_the_determinant_and_the_form_of_the_dense_matrix(
+    formula: str, reml: bool, kinds: int, weighted: bool
+):
     data = latin_square(9, 6) if "list" in formula else latin_square(8, 6)
-    design, y = shared(data, formula, reml=reml), draw(data, 2)
+    weights = np.where(data["cond"] > 0, 2.0, 0.5) if weighted else np.ones(len(data))
+    design, y = shared(data, formula, reml=reml, weights=weights if weighted else None), draw(data, 2)
     model, short = design.model, design.symmetry
     assert isinstance(short, Symmetry)
-    assert len(short.places) <= kinds
+    assert weighted or len(short.places) <= kinds
     found = products_of_responses(model, 0, y)
     problem = short.batch(found).one(1)
     theta_map = model.layout.structure.theta_map
     theta = np.linspace(0.4, 0.9, theta_map.n_theta)
-    x = model.orthonormal(model.rows.x.of(0)[:, model.keep], 0)
-    rest = (y[1] - x @ np.linalg.lstsq(x, y[1], rcond=None)[0]) / found.scale[1]
+    root = np.sqrt(weights)
+    x = model.orthonormal(model.rows.x.of(0)[:, model.keep], 0) * root[:, None]
+    rest = (root * y[1] - x @ np.linalg.lstsq(x, root * y[1], rcond=None)[0]) / found.scale[1]
     v = np.eye(len(data))
     with float64():
         lams = [np.asarray(lam) for lam in theta_map.factors(jax.numpy.asarray(theta))]
@@ -83,7 +88,7 @@ def test_blocks_have_the_determinant_and_the_form_of_the_dense_matrix(formula: s
         slope = [(value(theta + step) - value(theta - step)) / 2e-5 for step in steps]
         curvature = [(gradient(theta + step) - gradient(theta - step)) / 2e-5 for step in steps]
     for z, lam in zip(z_matrices(model, 0), lams, strict=True):
-        whole = z.toarray() @ np.kron(np.eye(z.shape[1] // len(lam)), lam)
+        whole = root[:, None] * z.toarray() @ np.kron(np.eye(z.shape[1] // len(lam)), lam)
         v += whole @ whole.T
     w = np.column_stack([x, rest])
     assert_allclose(logdet, np.linalg.slogdet(v)[1], rtol=1e-11)

@@ -57,6 +57,7 @@ def test_three_arms_are_a_one_way_analysis_of_variance():
     assert near(row["type_1_error"], 0.05)
 
 
+@pytest.mark.slow
 def test_a_counterbalanced_design_has_the_power_of_westfall_kenny_and_judd():
     """Westfall, Kenny & Judd (2014), J. Exp. Psychol. Gen. 143:2020: non-central t with Satterthwaite's df."""
     p, q, effect = 24, 16, 0.6

@@ -34,7 +34,7 @@ def reference() -> tuple[dict[str, Any], pd.DataFrame]:
         ("cond", "wald"),
         pytest.param("cond", "kenward-roger", marks=pytest.mark.slow),
         pytest.param("cond", "lrt", marks=pytest.mark.slow),
-        ("arm", "satterthwaite"),
+        pytest.param("arm", "satterthwaite", marks=pytest.mark.slow),
         pytest.param("arm", "wald", marks=pytest.mark.slow),
         pytest.param("arm", "kenward-roger", marks=pytest.mark.slow),
         pytest.param("arm", "lrt", marks=pytest.mark.slow),

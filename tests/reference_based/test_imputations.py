@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -285,6 +286,28 @@ def test_imputations_are_data_sets_for_other_models() -> None:
     pooled = drawn().ancova("y ~ base + arm").iloc[0]
     # complete data: the model gives each visit the regression of that visit
     assert row["estimate"].iloc[0] == pytest.approx(pooled["estimate"], abs=0.02)
+
+
+def test_an_analysis_is_a_method_of_a_study(tmp_path: Path) -> None:
+    def rubin(data: pd.DataFrame, context: rx.sim.Context) -> pd.DataFrame:
+        found = impute(data, draws="bootstrap", m=20, seed=context.seed)
+        return found.ancova(ANALYSIS).query("term == 'drug - placebo'")
+
+    def jackknife(data: pd.DataFrame, context: rx.sim.Context) -> pd.DataFrame:
+        return impute(data).ancova(ANALYSIS).query("term == 'drug - placebo'")
+
+    study = rx.sim.Study(
+        scenarios={"n": [60]},
+        generate=rx.sim.FrameGenerator(lambda scenario, rng: trial(int(rng.integers(100)), scenario["n"])),
+        methods={"rubin": rubin, "jackknife": jackknife},
+        estimands={"drug - placebo": -3.0},
+        replications=2,
+        seed=1,
+    )
+    study.run(tmp_path, progress=False)
+    table = study.performance(tmp_path).query("summary == 'all' and measure == 'model_se'").set_index("method")
+    assert table["n_used"].tolist() == [2, 2]
+    assert table.loc["rubin", "estimate"] > table.loc["jackknife", "estimate"]
 
 
 def test_only_the_difference_of_arms_matters_not_their_coding() -> None:

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 
 from ...engine.batch import Batch, run
+from ...engine.joint_fit import Ends, optimised
 from ...engine.shapes import host_leaf
 from ...kernels.newton import CONVERGED, Newton
 from ...mmrm.optimum import fit
 from ...mmrm.problem import Mmrm, pairs, places
-from ..glmm import Ends, optimised
 from .fit import DEPENDENT, MmrmFitted, flat, least_eigenvalues
 
 # numbers of the moments that are held at once, and of the products of patients

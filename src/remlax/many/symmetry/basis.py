@@ -24,6 +24,8 @@ from .repeated import Repeated, RepeatedBlocks, RepeatedProducts
 MOST_EFFECTS = 1024
 # order of a block, and kinds of blocks, up to which the short way is taken
 MOST_ORDER, MOST_KINDS = 8, 32
+# numbers of a response in blocks up to which it is
+MOST_NUMBERS = 2**14
 # kinds and levels that a program has at least
 LEAST_KINDS, LEAST_LEVELS = 4, 64
 # eigenvalues below the first share of the largest are zero; between the two rounding decides about them
@@ -135,6 +137,8 @@ def symmetry(model: Assembled) -> Symmetry | None:
     # programs serve again for other numbers of levels: what is padded adds nothing
     order = bucket(order, 2, per_octave=1)
     kinds = bucket(len(places), LEAST_KINDS, per_octave=1)
+    if kinds * (order * (p + 1)) ** 2 > MOST_NUMBERS:
+        return None
     blocks, copies = np.zeros((kinds, len(bases), order, order)), np.zeros(kinds)
     for c, place in enumerate(places):
         blocks[c, :, : len(place), : len(place)] = turned[:, place[:, :1], place[:, 0]]
