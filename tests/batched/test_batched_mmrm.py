@@ -13,10 +13,11 @@ import pytest
 
 import remlax as rx
 from remlax.batched.batch import BatchData, BatchRows
-from remlax.batched.methods import EMB, CompleteCases, CompleteData, MixedModelMethod
+from remlax.batched.methods import EMB, CompleteCases, CompleteData, Joint, MixedModelMethod
 from remlax.batched.mmrm_model import is_mmrm, read_mmrm
 from remlax.batched.pipeline import ReplicationColumns
 from remlax.errors import DataError, FormulaError, SimulationError
+from remlax.studies.congeniality import warn_uncongenial
 from remlax.studies.replicate import batch_data, frame_data
 from remlax.studies.store import Block
 
@@ -126,6 +127,24 @@ def test_replications_that_cannot_be_fitted_are_failures_of_their_own() -> None:
     assert np.isnan(found.estimate[failed]).all()
     assert np.isfinite(found.estimate[~failed][:, :7]).all()
     assert found.message[int(np.argmax(failed))].startswith("no estimates")
+
+
+@pytest.mark.parametrize("term", ["us(visit | patient)", "ar1(visit | arm / patient)", "toep(visit | patient)"])
+def test_a_covariance_term_wants_products_and_no_random_slope(term: str) -> None:
+    products = ["base", "visit", "arm", "arm:visit"]
+    for method, lacks in (
+        (EMB(m=3), True),
+        (Joint(m=3), True),
+        (EMB(m=3, columns=["y", *products]), False),
+        (Joint(m=3, fixed=products), False),
+        (Joint(m=3, fixed=["base", "visit"], by="arm"), False),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_uncongenial(study(model=f"y ~ base + arm * visit + {term}", methods={"imputed": method}))
+        texts = [str(one.message) for one in caught]
+        assert len(texts) == lacks
+        assert all("the product 'arm:visit', which" in text and "slope" not in text for text in texts)
 
 
 def test_what_a_formula_may_say() -> None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from ..batched.imputation_terms import example_frame
 from ..batched.mixed_method import MixedModelMethod
+from ..batched.mmrm_model import is_mmrm
 from ..data.imputation_model import ImputationModel
 from ..design.build import needed_columns
 from ..design.congenial import Lacking, lacking
-from ..design.formula import parse_formula
+from ..design.formula import MixedFormula, parse_formula
 from ..errors import ImputationWarning, RemlaxError, warn
+from ..fitting.mmrm.formula import parse_mmrm
 from ..simulation.design import MultilevelDesign
 from ..simulation.mechanisms import Amputation, DropOut, Mechanism
 from .specification import FrameAmputer, FrameGenerator, StudySpec
@@ -32,10 +34,18 @@ def warn_uncongenial(study: StudySpec) -> None:
             continue
 
 
+def _parsed(formula: str) -> tuple[MixedFormula, set[str]]:
+    """The formula and its grouping factors; visits and groups of a covariance term are no random slopes."""
+    if is_mmrm(formula):
+        repeated = parse_mmrm(formula)
+        return repeated, {repeated.covariance.patient}
+    parsed = parse_formula(formula, counts=True, structures=True)
+    return parsed, {column for term in parsed.random for column in term.group}
+
+
 def _found(study: StudySpec, method: MixedModelMethod, formula: str) -> Iterator[tuple[ImputationModel, Lacking]]:
     """Imputation models of the scenarios that lack something, each kind of scenario once."""
-    parsed = parse_formula(formula, counts=True, structures=True)
-    groups = {column for term in parsed.random for column in term.group}
+    parsed, groups = _parsed(formula)
     columns = [name for name in needed_columns(parsed) if name not in groups]
     seen = set()
     for scenario in study.table().values():
