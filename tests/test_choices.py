@@ -62,7 +62,10 @@ TRIAL: dict[str, Callable[[], Any]] = {
     "arm": lambda: "arm",
     "reference": lambda: "a",
 }
-CALLS = {"anova": ANOVA, "reference": TRIAL} | dict.fromkeys(("lmer", "lmer_list", "glmer", "glmer_list"), MODEL)
+POWER: dict[str, Callable[[], Any]] = {"model": fit, "test": lambda: "x"}
+CALLS = {"anova": ANOVA, "reference": TRIAL, "power": POWER} | dict.fromkeys(
+    ("lmer", "lmer_list", "glmer", "glmer_list"), MODEL
+)
 # arguments that are read with some values of another only
 ALSO = {("tidy", "scales"): {"effects": "ran_pars"}, ("tidy", "uncertainty"): {"effects": "ran_vals"}}
 

@@ -207,12 +207,14 @@ def test_imputed_cells_are_missing_cells_and_categories_are_drawn(
     assert (frames[0]["x"][gone] != frames[1]["x"][gone]).all()
 
 
+@pytest.mark.slow
 def test_imputations_do_not_depend_on_other_replications() -> None:
     _, _, few = analysed(EMB(m=4), replications=3)
     _, _, many = analysed(EMB(m=4), replications=4)
     np.testing.assert_allclose(few.estimate, many.estimate[:3], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_fits_on_the_boundary_are_those_of_single_fits() -> None:
     _, data, found = analysed(CompleteData(), scenarios={"sd": [0.0]}, replications=24)
     singular = []
@@ -227,6 +229,7 @@ def test_fits_on_the_boundary_are_those_of_single_fits() -> None:
     assert [status == 1 for status in found.status] == singular
 
 
+@pytest.mark.slow
 def test_a_response_without_residual_variance_is_flagged_as_in_single_fits() -> None:
     def exact(scenario: object) -> Any:
         return replace(design({}), beta={"1": 1.0, "x": 0.5}, sigma=1e-7, random=[sim.RandomTerm("g", {"1": 0.6})])

@@ -37,6 +37,7 @@ def test_counts_of_the_model_are_not_overdispersed() -> None:
     assert all(row["dispersion"] / row["expected"] == pytest.approx(1.0, abs=0.2) for row in found)
 
 
+@pytest.mark.slow
 def test_modes_of_the_observed_response_are_those_of_the_fit() -> None:
     fitted = counts().selection.fitted
     found = _means_given(fitted, 0, np.tile(fitted.response.y.of(0), (2, 1)))

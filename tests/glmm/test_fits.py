@@ -136,6 +136,7 @@ def test_lowers_for_cuda_without_callback() -> None:
     assert module.count("stablehlo.while") <= 4
 
 
+@pytest.mark.slow
 def test_counts_without_overdispersion_have_poissons_estimates() -> None:
     rng = np.random.default_rng(3)
     g, x = np.repeat(np.arange(12), 6), rng.normal(size=72)

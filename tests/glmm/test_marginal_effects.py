@@ -64,6 +64,7 @@ def test_comparisons_are_those_of_mean_predictions() -> None:
     assert back["conf_low"] == pytest.approx(1 / odds["conf_high"], rel=1e-10)
 
 
+@pytest.mark.slow
 def test_effects_on_categories_add_up_to_nothing() -> None:
     table = fit("ordinal").slopes("x")
     assert table["category"].tolist() == ["low", "fair", "good", "best"]

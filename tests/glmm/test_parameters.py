@@ -58,6 +58,7 @@ def test_sds_and_a_correlation_have_the_errors_of_the_joint_hessian() -> None:
     np.testing.assert_allclose(found["vcov"], covariance[[0, 1, 0], [0, 1, 1]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_ordered_categories_are_a_binary_response() -> None:
     data = frame("glmm_counts_nested").assign(some=lambda d: (d["count"] > 1).astype(int))
     binomial = rx.glmer("some ~ x + (1 | site)", data)

@@ -272,6 +272,7 @@ def test_errors_are_those_of_glmmtmb(name: str) -> None:
     np.testing.assert_allclose(both["std_error"], GLMMTMB[name][1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_errors_of_crossed_factors_are_those_of_dense_matrices() -> None:
     n = len(frame())
     rng, item = np.random.default_rng(3), np.tile(np.arange(8), n // 8)

@@ -312,6 +312,7 @@ def test_float32_stays_float32() -> None:
         assert np.isfinite(np.asarray(completed)).all()
 
 
+@pytest.mark.slow
 def test_lanes_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     x, missing = small()
     table = np.where(missing, np.nan, x)

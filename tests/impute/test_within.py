@@ -197,6 +197,7 @@ def test_emb_refuses_with_a_name(change: dict[str, Any], message: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_products_are_columns_of_the_imputation_model() -> None:
     by_terms = quiet(
         joint, DATA, level1=["y"], cluster="subject", fixed=["visit", "arm", "visit:arm"], random=["visit"], **SHORT

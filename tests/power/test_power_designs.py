@@ -108,6 +108,7 @@ def test_stepped_wedges_are_frames_with_a_cluster_for_each_sequence():
     assert curve.table["power"].is_monotonic_increasing
 
 
+@pytest.mark.slow
 def test_drop_out_costs_power_and_keeps_the_level():
     study = sim.MultilevelDesign(
         [sim.Factor("id", 30)],
@@ -158,6 +159,7 @@ def test_the_smallest_size_is_the_first_that_is_enough():
     assert found.sentence().startswith(f"With {found.n} levels of clinic")
 
 
+@pytest.mark.slow
 def test_a_power_that_is_not_reached_is_said_to_be_so():
     design = trial(clinics=8)
     curve = sim.power(MODEL, design, test="arm", n={"clinic": 8, "size": [2, 4]}, replications=30, seed=2)

@@ -194,6 +194,7 @@ def test_the_fixed_part_needs_no_groups():
     pd.testing.assert_frame_equal(pooled().predict_interval(one, **same), pooled().predict_interval(other, **same))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_levels", ["draw", "mean"])
 def test_rows_without_the_column_are_of_a_new_group(new_levels):
     days, named = UNIT.drop(columns="Subject"), UNIT.assign(Subject="new")
@@ -215,6 +216,7 @@ def test_one_new_group_has_one_effect():
     np.testing.assert_array_equal(draws.iloc[0], draws.iloc[1])
 
 
+@pytest.mark.slow
 def test_a_new_group_within_a_known_one():
     fit, new = fits_of("pastes_nested")[0], load_case("pastes_nested")[1][0].head(2)
     inner = next(c for t in fit.selection.model.rows.formula.random if len(t.group) > 1 for c in t.group[:1])

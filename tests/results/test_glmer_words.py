@@ -67,6 +67,7 @@ def test_hints_name_the_functions_of_generalised_models() -> None:
         cases.logistic()[0].pool()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_weights_and_offset_are_named() -> None:
     fitted = cases.counts().selection.fitted
 

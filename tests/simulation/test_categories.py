@@ -182,6 +182,7 @@ def three_arms(**changes: Any) -> Any:
     return sim.Study(**(settings | changes))
 
 
+@pytest.mark.slow
 def test_a_batched_model_with_categories_is_lmer_on_the_same_data(tmp_path: Path) -> None:
     rows = three_arms().run(tmp_path, progress=False).results()
     assert set(rows["status"]) <= {"ok", "singular"}, rows["message"].unique()

@@ -123,6 +123,7 @@ def test_categories_have_their_cumulative_probabilities(link: str, cdf: Any, sd:
     assert set(np.unique(y)) == {0.0, 1.0, 2.0, 3.0}
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_whatever_the_number_of_keys() -> None:
     own = design(Outcome("negative-binomial", size=1.5))
     with jax.enable_x64(True):

@@ -43,6 +43,7 @@ def same(first: pd.DataFrame, second: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"))
 
 
+@pytest.mark.slow
 def test_block_sizes_give_the_same_data_bit_by_bit(tmp_path: Path) -> None:
     study = studies.study(scenarios={"J": [6], "sd": [0.5]}, replications=40)  # more than one chunk of 32
     results = {size: run(study, tmp_path / str(size), block_size=size) for size in (1, 7, 64)}

@@ -351,6 +351,7 @@ def test_a_saved_fit_knows(tmp_path):
     assert texts[0] in again.tidy("ran_pars").attrs["notes"]
 
 
+@pytest.mark.slow
 def test_the_fixed_part_hides_random_effects_from_reml():
     data = groups().iloc[:96]
     fit, texts = warned("y ~ factor(g) + (1 + x | g)", data)
