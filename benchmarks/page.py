@@ -25,6 +25,8 @@ criterion has a wrong constant.
 SCRIPTS = {
     "glmm": "Generalised linear mixed models: `benchmarks/glmm.py`",
     "many_responses": "Many responses with one design: `benchmarks/many_responses.py`",
+    "mmrm": "Mixed models for repeated measures: `benchmarks/mmrm.py`",
+    "power": "Power of designs: `benchmarks/power.py`",
 }
 COLUMNS = ("tool", "seconds", "times remlax", "first call", "calls", "fits timed", "peak MB", "verdict")
 
