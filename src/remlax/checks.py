@@ -85,11 +85,11 @@ class Checks:
             raise self._refusal(what, value, "must be a positive number")
         return number
 
-    def level(self, value: object, what: str = "conf_level=") -> float:
-        """A confidence level: a number between 0 and 1, neither of them."""
+    def level(self, value: object, what: str = "conf_level=", example: float = 0.95) -> float:
+        """A confidence or significance level: a number between 0 and 1, neither of them."""
         if isinstance(value, int | float | np.number) and 0 < value < 1:
             return float(value)
-        raise self._refusal(what, value, "must be a number between 0 and 1, such as 0.95")
+        raise self._refusal(what, value, f"must be a number between 0 and 1, such as {example}")
 
     def flag(self, value: object, what: str) -> None:
         """True or False."""

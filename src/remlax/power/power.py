@@ -132,7 +132,7 @@ def power(
         folder=None if out is None else _folder(out),
     )
     sizes = _sizes(n)
-    return PowerCurve.of(plan, sizes, checks.level(alpha, "alpha="), checks.whole(replications, "replications="))
+    return PowerCurve.of(plan, sizes, checks.level(alpha, "alpha=", 0.05), checks.whole(replications, "replications="))
 
 
 def _read(
@@ -199,7 +199,7 @@ def _sizes(given: Mapping[str, int | Sequence[int]] | None) -> list[dict[str, in
         several = (
             [values] if isinstance(values, int | np.integer) else checks.listed(values, f"n= of {name!r}:", "sizes")
         )
-        sizes[name] = sorted({checks.whole(value, f"n= of {name!r}:") for value in several})
+        sizes[name] = sorted({checks.whole(value, f"n= of {name!r}") for value in several})
         if not sizes[name] or name in MEASURES:
             said = "holds no size" if not sizes[name] else "has the name of a column of the table: rename the factor"
             raise SimulationError(f"n= of {name!r} {said}.")
