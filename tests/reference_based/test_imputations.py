@@ -134,7 +134,10 @@ def test_resamples_without_a_fit_are_drawn_again_and_counted(monkeypatch: pytest
     ours, usual = values(found), values(drawn())
     np.testing.assert_array_equal(ours[[0, 2]], usual[[0, 2]])
     assert (ours[1] != usual[1]).any()
-    never = lambda self, counts: (refits(self, counts)[0], np.ones(len(counts), bool))  # noqa: E731
+
+    def never(self: ReferenceModel, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return refits(self, counts)[0], np.ones(len(counts), bool)
+
     monkeypatch.setattr(ReferenceModel, "refits", never)
     monkeypatch.setattr(resamples, "MOST_ATTEMPTS", 1)
     with pytest.raises(ImputationError, match="could not be fitted to resamples of the patients, 2 times in a row"):
@@ -312,9 +315,10 @@ def test_an_analysis_is_a_method_of_a_study(tmp_path: Path) -> None:
 
 def test_only_the_difference_of_arms_matters_not_their_coding() -> None:
     coded = trial().assign(arm=pd.Categorical(trial()["arm"], ["placebo", "drug"]))
-    table = impute(coded).ancova("y ~ base + factor(arm)").iloc[0]
-    usual = means().ancova(ANALYSIS).iloc[0]
-    np.testing.assert_allclose(table[["estimate", "std_error"]].astype(float), usual[["estimate", "std_error"]].astype(float), rtol=1e-5)  # fmt: skip  # noqa: E501
+    columns = ["estimate", "std_error"]
+    table = impute(coded).ancova("y ~ base + factor(arm)")[columns].iloc[0]
+    usual = means().ancova(ANALYSIS)[columns].iloc[0]
+    np.testing.assert_allclose(table.astype(float), usual.astype(float), rtol=1e-8)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

@@ -287,20 +287,9 @@ def described(
 ) -> GlmmFitted:
     """Express the optima in the user's units."""
     structure, p = cast(GlmmStructure, model.batch.structure), len(model.keep)
-    d, structured = structure.theta_map.n_theta, model.layout.parameters
-    if structured is None:
-        parameters = np.asarray(opt.theta)
-        theta, sign = _signed(parameters[:, :d], structure.theta_map)
-        sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
-        used = without_padding(structure, p, d)
-        hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
-        joint = inverse_information(hess[:, used][:, :, used] / 2, d)
-        moved = tuple(np.asarray(part) * sign[:, :, None, None] for part in description.moved)
-        description = description._replace(moved=cast(Any, moved))
-    else:
-        theta = structured.theta(structured.canonical(np.asarray(opt.theta)[:, : structured.n_theta]))
-        parameters = np.concatenate([theta, np.asarray(opt.theta)[:, structured.n_theta :]], axis=1)
-        joint = _from_psi(structured, np.asarray(opt.theta), joint_of_psi(model, opt))
+    d = structure.theta_map.n_theta
+    theta, parameters, joint, moved = _oriented(model, opt, description.moved)
+    description = description._replace(moved=cast(Any, moved))
     inverse = model.inverse
     vcov = np.einsum("kia,kab,kjb->kij", inverse, joint[:, d : d + p, d : d + p], inverse)
     rx = np.einsum(
@@ -337,6 +326,25 @@ def described(
         response=response,
         endless=endless,
     )
+
+
+def _oriented(
+    model: Assembled, opt: Optimum, moved: Sequence[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[Any]]:
+    """Theta, all parameters, their joint covariance and ``moved``, with the diagonals of Lambda not negative."""
+    structure, structured = cast(GlmmStructure, model.batch.structure), model.layout.parameters
+    d = structure.theta_map.n_theta
+    if structured is not None:
+        theta = structured.theta(structured.canonical(np.asarray(opt.theta)[:, : structured.n_theta]))
+        parameters = np.concatenate([theta, np.asarray(opt.theta)[:, structured.n_theta :]], axis=1)
+        return theta, parameters, _from_psi(structured, np.asarray(opt.theta), joint_of_psi(model, opt)), moved
+    parameters = np.asarray(opt.theta)
+    theta, sign = _signed(parameters[:, :d], structure.theta_map)
+    sign = np.concatenate([sign, np.ones_like(parameters[:, d:])], axis=1)
+    used = without_padding(structure, len(model.keep), d)
+    hess = np.asarray(opt.hess) * sign[:, :, None] * sign[:, None, :]
+    joint = inverse_information(hess[:, used][:, :, used] / 2, d)
+    return theta, parameters, joint, tuple(np.asarray(part) * sign[:, :, None, None] for part in moved)
 
 
 def joint_of_psi(model: Assembled, opt: Optimum) -> np.ndarray:

@@ -7,14 +7,15 @@ contiguous vectors, and only T sums have to find their levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..kernels.problem import Stackable
 from ..kernels.theta import ThetaMap
 from ..priors.penalty import CoefficientPenalty
 from ..shapes import Float, Int
@@ -132,7 +133,7 @@ class GlmmRows:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Glmm:
+class Glmm(Stackable):
     """One data set: what every kernel of a generalised linear mixed model takes.
 
     Parameters
@@ -146,15 +147,6 @@ class Glmm:
     structure: GlmmStructure = field(metadata={"static": True})
     products: GlmmRows
     index: Any = ()
-
-    @property
-    def axes(self) -> Self:
-        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them."""
-        return self.filled(0, None)
-
-    def filled(self, products: Any, index: Any) -> Self:
-        """Stand-ins for the rows, as trees of axes or of shardings are written."""
-        return replace(self, products=products, index=index)
 
     def split(self, parameters: Array) -> tuple[Array, Array, Array]:
         """Theta (d,), coefficients (p,) and shape parameters of the parameters."""

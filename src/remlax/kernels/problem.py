@@ -152,8 +152,31 @@ P = TypeVar("P", bound=CrossProducts)
 Factors = tuple[Array, ...]
 
 
+class Stackable:
+    """One data set as a dataclass of its static ``structure``, its ``products``, and the ``index`` that all share.
+
+    A batch is the same class with a leading axis of data sets in the products.
+    """
+
+    @property
+    def axes(self) -> Self:
+        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them: products have a leading axis, the index has none."""
+        return self.filled(0, None)
+
+    def filled(self, products: Any, index: Any) -> Self:
+        """Stand-ins for the products and for the index, as trees of axes or of shardings are written."""
+        out: Self = replace(cast(Any, self), products=products, index=index)
+        return out
+
+    def with_reml(self, reml: bool) -> Self:
+        """Return the same problem under REML or ML."""
+        own = cast(Any, self)
+        out: Self = replace(own, structure=replace(own.structure, reml=reml))
+        return out
+
+
 @dataclass(frozen=True)
-class Problem(ABC, Generic[S, P]):
+class Problem(Stackable, ABC, Generic[S, P]):
     """One data set: what every kernel takes.
 
     The algebra that depends on how the grouping factors stand to each other is a method here; `Nested` and `Crossed`
@@ -172,24 +195,11 @@ class Problem(ABC, Generic[S, P]):
     products: P
     index: Any
 
-    @property
-    def axes(self) -> Self:
-        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them: products have a leading axis, the index has none."""
-        return self.filled(0, None)
-
-    def filled(self, products: Any, index: Any) -> Self:
-        """Stand-ins for the products and for the index, as trees of axes or of shardings are written."""
-        return replace(self, products=products, index=index)
-
     def repeated(self, n: int) -> P:
         """Products of one data set n times, none copied; on the host."""
         once = jax.tree.map(np.asarray, self.products)
         many: P = jax.tree.map(lambda a: np.broadcast_to(a, (n, *a.shape)), once)
         return many
-
-    def with_reml(self, reml: bool) -> Self:
-        """Return the same problem under REML or ML."""
-        return replace(self, structure=replace(self.structure, reml=reml))
 
     @abstractmethod
     def marginal(

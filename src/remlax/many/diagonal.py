@@ -7,15 +7,15 @@ that the criterion and its derivatives are sums over the eigenvalues. No matrix 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ..kernels.criterion import Derivatives
-from ..kernels.problem import Structure
+from ..kernels.problem import Stackable, Structure
 from ..shapes import Float
 
 # as in `moment_start`
@@ -54,21 +54,12 @@ class Eigenvalues(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Diagonal:
+class Diagonal(Stackable):
     """One response; what all share is the index."""
 
     structure: Structure = field(metadata={"static": True})
     products: DiagonalProducts
     index: Eigenvalues
-
-    @property
-    def axes(self) -> Self:
-        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them."""
-        return self.filled(0, None)
-
-    def filled(self, products: Any, index: Any) -> Self:
-        """Stand-ins for products and index, as trees of axes or of shardings are written."""
-        return replace(self, products=products, index=index)
 
 
 @dataclass(frozen=True)

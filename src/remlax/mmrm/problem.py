@@ -8,13 +8,14 @@ two orders of different visits added together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
+from ..kernels.problem import Stackable
 from ..shapes import Float
 from .structures import covariance, n_parameters
 
@@ -103,7 +104,7 @@ class Moments:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Mmrm:
+class Mmrm(Stackable):
     """One data set: what every kernel of the room takes.
 
     Parameters
@@ -117,19 +118,6 @@ class Mmrm:
     structure: MmrmStructure = field(metadata={"static": True})
     products: Moments
     index: Any
-
-    @property
-    def axes(self) -> Self:
-        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them."""
-        return self.filled(0, None)
-
-    def filled(self, products: Any, index: Any) -> Self:
-        """Stand-ins for the moments and the patterns, as trees of axes or of shardings are written."""
-        return replace(self, products=products, index=index)
-
-    def with_reml(self, reml: bool) -> Self:
-        """Return the same problem under REML or ML."""
-        return replace(self, structure=replace(self.structure, reml=reml))
 
 
 def pairs(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -31,15 +32,15 @@ def _scales(given: object, what: str) -> Any:
     return _scale(given, what)
 
 
-class FixefPrior:
+class FixefPrior(ABC):
     """A prior on the coefficients with a scale for each."""
 
     _word: ClassVar[str]
 
     @property
+    @abstractmethod
     def given_scales(self) -> float | Sequence[float] | Mapping[str, float]:
         """SDs or scales, as they were given."""
-        raise NotImplementedError
 
     def scales(self, names: Sequence[str]) -> np.ndarray:
         """SD or scale of every coefficient, (p,), infinite where there is no prior.
@@ -103,9 +104,9 @@ class FixefPrior:
             return f"{given[0]:g} for the intercept, {given[1]:g} for the others"
         return ", ".join(f"{value:g}" for value in given)
 
+    @abstractmethod
     def text(self) -> str:
         """The prior in words."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

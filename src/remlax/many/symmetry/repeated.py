@@ -9,15 +9,15 @@ and neither levels nor rows are met again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ...kernels.problem import Border, Expansion, Structure
+from ...kernels.problem import Border, Expansion, Stackable, Structure
 from ...kernels.small import factor_inverse
 from ...kernels.theta import mapped_factors
 from ...shapes import Float
@@ -63,25 +63,12 @@ class RepeatedBlocks(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Repeated:
+class Repeated(Stackable):
     """One response; what all share is the index. It has those parts of a `Problem` that fits and tests need."""
 
     structure: Structure = field(metadata={"static": True})
     products: RepeatedProducts
     index: RepeatedBlocks
-
-    @property
-    def axes(self) -> Self:
-        """Mapped axes, as ``jax.vmap(in_axes=)`` takes them."""
-        return self.filled(0, None)
-
-    def filled(self, products: Any, index: Any) -> Self:
-        """Stand-ins for products and index, as trees of axes or of shardings are written."""
-        return replace(self, products=products, index=index)
-
-    def with_reml(self, reml: bool) -> Self:
-        """Return the same problem under REML or ML."""
-        return replace(self, structure=replace(self.structure, reml=reml))
 
     def reversed(self) -> None:
         """No: blocks have no order that would help."""
