@@ -10,7 +10,8 @@ from dataclasses import replace
 import pandas as pd
 from jax.sharding import Mesh
 
-from .api import Optimizer, complete_rows, kept_rows, warn_formula, warn_of_fits
+from .api import Optimizer, warn_of_fits
+from .api_rows import complete_rows, kept_rows, warn_formula
 from .data import ImputedData
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
-from .api import complete_rows, kept_rows, warn_formula
+from .api_rows import complete_rows, kept_rows, warn_formula
 from .checks import Checks
 from .data import ImputedData
 from .data.checks import other_order

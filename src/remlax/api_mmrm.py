@@ -11,7 +11,8 @@ from typing import cast
 import pandas as pd
 from jax.sharding import Mesh
 
-from .api import complete_rows, kept_rows, warn_formula, warn_of_fits, warn_two_values
+from .api import warn_of_fits
+from .api_rows import complete_rows, kept_rows, warn_formula, warn_two_values
 from .data import ImputedData
 from .data.checks import frame_array, n_missing
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns

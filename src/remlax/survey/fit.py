@@ -1,0 +1,174 @@
+"""Fit every response under every version of the weights, and find the sampling covariances of all estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..design.build import ModelRows
+from ..engine.batch import run
+from ..engine.fit import fit
+from ..errors import DataError, FitError, shortened
+from ..fitting.layout import Layout
+from ..fitting.residual_variance import too_few_digits
+from ..kernels.inference import solve
+from ..kernels.newton import CONVERGED, NO_RESIDUAL, Newton
+from ..kernels.pseudo_likelihood import PseudoDeviance, pseudo_information, pseudo_modes
+from ..kernels.restarts import on_boundary
+from ..kernels.theta import canonical_theta
+from .products import SurveyBatch, survey_batch
+from .quantities import Quantities
+from .replicates import Replicates
+from .weights import SamplingWeights
+
+# eigenvalues of the information, relative to the largest, below which a parameter lies on the boundary
+EIGEN_TOL = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyEstimates:
+    """Estimates of M responses, and what their covariances are.
+
+    Parameters
+    ----------
+    estimates : ndarray (M, p + r)
+        Coefficients, then the values of `Quantities`.
+    covariances : ndarray (M, p + r, p + r)
+        Sampling covariances.
+    by_version : ndarray (R, M, p + r)
+        Under every version of the weights, the sample first; NaN where a fit failed.
+    criterion : ndarray (M,)
+        -2 log pseudo-likelihood, weights of the outermost units with mean 1.
+    modes : tuple of ndarray (M, levels, q)
+        Modes of the random effects per factor.
+    singular : ndarray of bool (M,)
+    failed : ndarray of bool (R, M)
+    """
+
+    estimates: np.ndarray
+    covariances: np.ndarray
+    by_version: np.ndarray
+    criterion: np.ndarray
+    modes: tuple[np.ndarray, ...]
+    singular: np.ndarray
+    failed: np.ndarray
+    quantities: Quantities
+
+
+def fit_survey(
+    rows: ModelRows,
+    layout: Layout,
+    keep: np.ndarray,
+    weights: SamplingWeights,
+    strata: np.ndarray | None,
+    replicates: Replicates | None,
+) -> SurveyEstimates:
+    """Fit by maximum pseudo-likelihood.
+
+    Parameters
+    ----------
+    strata : ndarray of int (J,), optional
+        Of the outermost units, for the sandwich.
+    replicates : Replicates, optional
+        Of which ``weights`` has the versions; else covariances are those of the sandwich.
+
+    Raises
+    ------
+    FitError
+        A response could not be fitted.
+    """
+    found = survey_batch(rows, layout, keep, weights)
+    batch, m, p = found.batch, rows.n_sets, len(keep)
+    opt = fit(batch, Newton(), PseudoDeviance())
+    theta_map = layout.structure.theta_map
+    theta = canonical_theta(np.asarray(opt.theta), theta_map)
+    solution = run(solve, batch, theta)
+    status = np.where(too_few_digits(solution), NO_RESIDUAL, np.asarray(opt.status))
+    failed = (status != CONVERGED).reshape(-1, m)
+    if failed[0].any():
+        labels = shortened(str(rows.labels[k]) for k in np.flatnonzero(failed[0]))
+        raise FitError(f"the model could not be fitted to {labels}: simplify the random terms")
+    gamma = np.asarray(solution.gamma)
+    inner = np.concatenate([gamma, theta, np.log(np.asarray(solution.sigma))[:, None]], axis=1)
+    outer, scales = _outside(inner, found, layout)
+    s = inner.shape[1]
+    parameters = outer.reshape(-1, m, s)
+    quantities = Quantities(layout, found.x_spread, found.z_squares)
+    by_version = np.concatenate([parameters[..., :p], quantities.values(parameters)], axis=2)
+    by_version[failed] = np.nan
+    first = Quantities(layout, found.x_spread[0], tuple(squares[0] for squares in found.z_squares))
+    singular = on_boundary(theta[:m], theta_map)
+    if replicates is None:
+        covariances = _sandwich(found, inner[:m], scales, strata, layout.factors[-1].n_levels)
+        jacobian = np.concatenate([np.broadcast_to(np.eye(s)[:p], (m, p, s)), first.jacobian(parameters[0])], axis=1)
+        whole = np.einsum("mis,mst,mjt->mij", jacobian, covariances, jacobian)
+    else:
+        whole = _replicated(by_version, replicates.factor)
+    levels = [factor.n_levels for factor in layout.factors]
+    modes = run(pseudo_modes, batch.take(np.arange(m)), theta[:m], gamma[:m])
+    return SurveyEstimates(
+        estimates=by_version[0],
+        covariances=whole,
+        by_version=by_version,
+        criterion=np.asarray(solution.value)[:m],
+        modes=tuple(
+            np.moveaxis(np.asarray(own)[:, :, :n], 1, 2) * found.y_scale[:, None, None] / scale
+            for own, n, scale in zip(modes, levels, found.z_scale, strict=True)
+        ),
+        singular=singular,
+        failed=failed,
+        quantities=quantities,
+    )
+
+
+def _outside(inner: np.ndarray, found: SurveyBatch, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters of all data sets in the user's units, and the matrices (M, s, s) that turn differences of them."""
+    m, p = found.ols.shape
+    theta_map = layout.structure.theta_map
+    by_entry = np.array([found.z_scale[f][i] for f, i in zip(theta_map.factor, theta_map.row, strict=True)])
+    turn = np.zeros((m, inner.shape[1], inner.shape[1]))
+    turn[:, :p, :p] = found.inverse * found.y_scale[:, None, None]
+    at = np.arange(p, inner.shape[1] - 1)
+    turn[:, at, at] = 1 / by_entry
+    turn[:, -1, -1] = 1.0
+    shift = np.concatenate([found.ols, np.zeros((m, len(by_entry))), np.log(found.y_scale)[:, None]], axis=1)
+    versions = inner.reshape(-1, m, inner.shape[1])
+    return (np.einsum("mij,rmj->rmi", turn, versions) + shift).reshape(inner.shape), turn
+
+
+def _sandwich(
+    found: SurveyBatch, inner: np.ndarray, turn: np.ndarray, strata: np.ndarray | None, n_units: int
+) -> np.ndarray:
+    """Covariances (M, s, s) of the user's parameters: H^-1 (sum of squared scores) H^-1, by strata."""
+    batch = found.batch.take(np.arange(len(inner)))
+    parts = run(pseudo_information, batch, inner, found.units)
+    scores, information = np.asarray(parts.scores)[:, :n_units], np.asarray(parts.information)
+    codes = np.zeros(n_units, int) if strata is None else strata
+    size = np.bincount(codes)
+    mean = np.stack([scores[:, codes == h].mean(axis=1) for h in range(len(size))], axis=1)
+    centred = (scores - mean[:, codes]) * np.sqrt(size / (size - 1.0))[codes][None, :, None]
+    meat = np.einsum("mjs,mjt->mst", centred, centred)
+    bread = np.stack([_inverse(own) for own in information])
+    half = turn @ bread
+    return np.asarray(half @ meat @ half.swapaxes(1, 2))
+
+
+def _inverse(information: np.ndarray) -> np.ndarray:
+    """Inverse of the information; directions without any, on the boundary, have no variance."""
+    scale = np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-300))
+    size, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    keep = size > EIGEN_TOL * size[-1]
+    inverse = (vectors[:, keep] / size[keep]) @ vectors[:, keep].T
+    return np.asarray(inverse / np.outer(scale, scale))
+
+
+def _replicated(by_version: np.ndarray, factor: float) -> np.ndarray:
+    """Covariances (M, P, P) from deviations of the replicates from the sample; those that failed are left out."""
+    deviations = by_version[1:] - by_version[0]
+    good = np.isfinite(deviations[:, :, 0]) if deviations.shape[2] else np.ones(deviations.shape[:2], bool)
+    if (good.sum(axis=0) < 2).any():
+        raise DataError("fewer than two replicates could be fitted: there is no sampling variance")
+    used = np.where(good[:, :, None], deviations, 0.0)
+    weight = factor * len(good) / good.sum(axis=0)
+    return np.asarray(np.einsum("rmi,rmj->mij", used, used) * weight[:, None, None])

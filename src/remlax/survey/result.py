@@ -1,0 +1,321 @@
+"""SurveyFit: a linear mixed model of a survey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ..checks import Checks
+from ..design.build import ModelRows
+from ..fitting.layout import Layout
+from ..names import UnknownNames
+from ..pooling.multiparameter import d1
+from ..pooling.tails import f_upper, t_quantile
+from ..tables.constraints import Constraints, read_constraints
+from ..tables.printing import Summary
+from ..tables.result_table import ResultTable, result_table
+from ..tables.varcorr import vcov_frame
+from .combine import Combine, Combined, combine
+from .fit import SurveyEstimates
+from .text import report_text, summary_text
+from .weights import SamplingWeights
+
+checks = Checks()
+TESTS = ["df", "statistic", "p_value"]
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyDesign:
+    """What was said of the survey, in words, and the degrees of freedom of its standard errors.
+
+    Parameters
+    ----------
+    weights : SamplingWeights
+        With those of the replicates.
+    errors : str
+        Where standard errors come from.
+    df : float
+    rule : {"rubin", "pisa", "naep"}
+        How plausible values are combined.
+    responses : str
+        Where responses come from; empty for one response.
+    """
+
+    weights: SamplingWeights
+    errors: str
+    df: float
+    rule: Combine
+    responses: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SurveyFit(UnknownNames):
+    """A linear mixed model fitted to a survey by maximum pseudo-likelihood, by `remlax.lmer` with sampling weights.
+
+    All estimates are means over the plausible values; standard errors come from the sandwich or from replicates.
+    """
+
+    rows: ModelRows
+    layout: Layout
+    keep: np.ndarray
+    found: SurveyEstimates
+    design: SurveyDesign
+    formula: str
+
+    @cached_property
+    def combined(self) -> Combined:
+        """Coefficients and all other estimates, combined."""
+        return combine(self.found.estimates, self.found.covariances, self.design.rule, self.design.df)
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of the coefficients."""
+        return [self.rows.fixed.names[j] for j in self.keep]
+
+    @property
+    def n_values(self) -> int:
+        """Number M of responses: plausible values, or imputed data sets."""
+        return len(self.found.estimates)
+
+    @property
+    def nobs(self) -> int:
+        """Number of rows."""
+        return self.rows.n_rows(0)
+
+    @property
+    def ngrps(self) -> dict[str, int]:
+        """Number of groups of every factor."""
+        return {factor.label: factor.n_levels for factor in reversed(self.layout.factors)}
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a variance is estimated as 0 or a correlation as +-1, for one of the responses."""
+        return bool(self.found.singular.any())
+
+    @property
+    def sigma(self) -> float:
+        """Residual SD, the mean over the responses."""
+        return float(self.ran_pars("sdcor")["estimate"].iloc[-1])
+
+    def fixef(self) -> pd.Series:
+        """Coefficients."""
+        return pd.Series(self.combined.estimate[: len(self.keep)], index=self.terms)
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance matrix of the coefficients."""
+        p = len(self.keep)
+        return vcov_frame(self.combined.covariance[:p, :p], self.terms)
+
+    def criterion(self) -> np.ndarray:
+        """-2 log pseudo-likelihood of every response, (M,). Its differences are no likelihood-ratio tests."""
+        return self.found.criterion * self.design.weights.size
+
+    def tidy(
+        self,
+        effects: Literal["fixed", "ran_pars", "ran_vals"] = "fixed",
+        *,
+        conf_level: float = 0.95,
+        scales: Literal["sdcor", "vcov"] = "sdcor",
+    ) -> ResultTable:
+        """Estimates as a table, one row each.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals"}, default "fixed"
+            Coefficients; variance components; modes of the random effects, means over the responses.
+        conf_level : float, default 0.95
+        scales : {"sdcor", "vcov"}, default "sdcor"
+            For ``ran_pars``: SDs and correlations, or variances and covariances. Limits of SDs and variances are made
+            on the log scale, those of correlations on Fisher's.
+
+        Returns
+        -------
+        ResultTable
+            Of coefficients with ``between``, the variance between the plausible values, where there are several.
+        """
+        checks.choice(effects, Literal["fixed", "ran_pars", "ran_vals"], "effects=")
+        checks.level(conf_level)
+        if effects == "ran_pars":
+            checks.choice(scales, Literal["sdcor", "vcov"], "scales=")
+            return result_table(self.ran_pars(scales, conf_level))
+        if effects == "ran_vals":
+            return result_table(self.modes())
+        p, found = len(self.keep), self.combined
+        columns = {"term": self.terms, "estimate": found.estimate[:p], "std_error": found.std_error[:p]}
+        columns |= {name: values[:p] for name, values in found.tests(conf_level).items()}
+        if self.n_values > 1:
+            columns["between"] = np.diag(found.between)[:p]
+        return result_table(pd.DataFrame(columns))
+
+    def ran_pars(self, scales: Literal["sdcor", "vcov"] = "sdcor", conf_level: float = 0.95) -> pd.DataFrame:
+        """Variance components with standard errors and limits; see `tidy`."""
+        table = self._block(scales)
+        correlation = table["term"].str.startswith("cor__").to_numpy()
+        covariance = table["term"].str.startswith("cov__").to_numpy()
+        scale = np.where(correlation, "fisher", np.where(covariance, "", "log"))
+        return _with_limits(table, scale, conf_level)
+
+    def icc(self, *, conf_level: float = 0.95) -> pd.DataFrame:
+        """Intraclass correlation of every grouping factor, with limits made on the logit scale.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``group kind estimate std_error df conf_low conf_high``, ``adjusted`` for the fixed part or not. The
+            variance of a factor with random slopes is the weighted mean over the rows.
+        """
+        table = self._block("icc").rename(columns={"term": "kind"})
+        return _with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
+
+    def r2(self, *, conf_level: float = 0.95) -> pd.DataFrame:
+        """Explained variance of Nakagawa and Schielzeth (2013) and Johnson (2014), weighted as the rows are."""
+        table = self._block("r2").rename(columns={"term": "measure"}).drop(columns="group")
+        return _with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
+
+    def _block(self, block: str) -> pd.DataFrame:
+        labels, p = self.found.quantities.labels(), len(self.keep)
+        chosen = np.flatnonzero(labels["block"] == block)
+        out = labels.iloc[chosen][["group", "term"]].reset_index(drop=True)
+        out["estimate"] = self.combined.estimate[p + chosen]
+        error = self.combined.std_error[p + chosen]
+        out["std_error"] = np.where(error > 0, error, np.nan)
+        out["df"] = self.combined.df[p + chosen]
+        return out
+
+    def varcorr(self) -> pd.DataFrame:
+        """Variance components in lme4's order: ``group var1 var2 vcov sdcor``."""
+        sd, var = self._block("sdcor"), self._block("vcov")
+        rows = []
+        for i, (group, name) in enumerate(var[["group", "term"]].itertuples(index=False)):
+            names = self._columns(group, name)
+            rows.append((group, *names, var["estimate"].iloc[i], sd["estimate"].iloc[i]))
+        return pd.DataFrame(rows, columns=["group", "var1", "var2", "vcov", "sdcor"])
+
+    def _columns(self, group: str, name: str) -> tuple[str | None, str | None]:
+        """Columns of a parameter."""
+        if group == "Residual":
+            return None, None
+        for term in self.layout.terms:
+            for a in range(term.q):
+                for b in range(a, term.q):
+                    if term.label(a, b, ("var", "cov")) == name and group.split(".")[0] == term.group.split(".")[0]:
+                        return term.names[a], None if a == b else term.names[b]
+        raise AssertionError(name)  # labels come from the same terms
+
+    def modes(self) -> pd.DataFrame:
+        """Modes of the random effects, means over the responses: ``group term level estimate``."""
+        parts = []
+        for term in self.layout.terms:
+            factor, modes = self.layout.factors[term.factor], self.found.modes[term.factor].mean(axis=0)
+            own = modes[:, term.columns]
+            parts += [
+                pd.DataFrame({"group": term.group, "term": name, "level": factor.levels, "estimate": own[:, j]})
+                for j, name in enumerate(term.names)
+            ]
+        return pd.concat(parts, ignore_index=True)
+
+    def by_value(self) -> pd.DataFrame:
+        """Coefficients and sampling standard errors of every response: ``value term estimate std_error``."""
+        p = len(self.keep)
+        error = np.sqrt(np.diagonal(self.found.covariances, axis1=1, axis2=2)[:, :p])
+        return pd.DataFrame(
+            {
+                "value": np.repeat([str(label) for label in self.rows.labels], p),
+                "term": self.terms * self.n_values,
+                "estimate": self.found.estimates[:, :p].ravel(),
+                "std_error": error.ravel(),
+            }
+        )
+
+    def test(self, constraints: Constraints) -> pd.DataFrame:
+        """Wald test of linear hypotheses about the coefficients.
+
+        Parameters
+        ----------
+        constraints : str, list of str, dict, DataFrame or array_like (r, p)
+            As `LmerFit.test` takes them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row: ``statistic`` on the scale of F, ``df1 df2 p_value``. With several plausible values and Rubin's
+            rules it is D1; agencies' rules take the sample as large.
+        """
+        linear = read_constraints(constraints, self.terms, terms=self._term_names())
+        matrix, p = linear.matrix, len(self.keep)
+        if self.n_values > 1 and self.design.rule == "rubin":
+            covariances = np.einsum("ri,mij,sj->mrs", matrix, self.found.covariances[:, :p, :p], matrix)
+            pooled = d1(self.found.estimates[:, :p] @ matrix.T, covariances, linear.null, dfcom=self.design.df)
+            statistic, df2, p_value = float(pooled.statistic), float(pooled.df2), float(pooled.p_value)
+        else:
+            covariance = matrix @ self.combined.covariance[:p, :p] @ matrix.T
+            difference = matrix @ self.combined.estimate[:p] - linear.null
+            statistic = float(difference @ np.linalg.solve(covariance, difference)) / len(difference)
+            df2 = self.design.df if self.design.rule == "rubin" else np.inf
+            p_value = float(f_upper(np.array(statistic), len(difference), np.array(df2)))
+        return pd.DataFrame(
+            {"statistic": [statistic], "df1": [len(matrix)], "df2": [df2], "p_value": [p_value]},
+            index=["; ".join(linear.labels)],
+        )
+
+    def _term_names(self) -> dict[str, list[str]]:
+        kept = set(self.keep.tolist())
+        names = self.rows.fixed.names
+        found = {term: [names[j] for j in at if j in kept] for term, at in self.rows.fixed.term_columns.items()}
+        return {term: own for term, own in found.items() if own}
+
+    def glance(self) -> pd.DataFrame:
+        """One row of facts."""
+        return pd.DataFrame(
+            {
+                "nobs": [self.nobs],
+                "n_values": [self.n_values],
+                "n_replicates": [self.design.weights.n_versions - 1],
+                "criterion": [float(self.criterion().mean())],
+                "sigma": [self.sigma],
+                "df": [self.design.df],
+                "singular": [self.is_singular],
+                "failed_replicates": [int(self.found.failed[1:].any(axis=1).sum())],
+            }
+        )
+
+    def summary(self) -> Summary:
+        """Everything on a page."""
+        return summary_text(self)
+
+    def report(self) -> str:
+        """A paragraph for the methods and results sections."""
+        return report_text(self)
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+
+def _with_limits(table: pd.DataFrame, scale: np.ndarray, conf_level: float) -> pd.DataFrame:
+    """Add limits, made on a scale for every row: log, logit, Fisher's z, or that of the estimate."""
+    value, error = table["estimate"].to_numpy(), table["std_error"].to_numpy()
+    half = t_quantile(conf_level, table["df"].to_numpy())
+    with np.errstate(all="ignore"):
+        slope = np.select(
+            [scale == "log", scale == "logit", scale == "fisher"],
+            [1 / value, 1 / (value * (1 - value)), 1 / (1 - value**2)],
+            1.0,
+        )
+        moved = np.select(
+            [scale == "log", scale == "logit", scale == "fisher"],
+            [np.log(value), np.log(value / (1 - value)), np.arctanh(value)],
+            value,
+        )
+        for name, sign in (("conf_low", -1.0), ("conf_high", 1.0)):
+            at = moved + sign * half * error * slope
+            back = np.select(
+                [scale == "log", scale == "logit", scale == "fisher"],
+                [np.exp(at), 1 / (1 + np.exp(-at)), np.tanh(at)],
+                at,
+            )
+            table[name] = np.where(np.isfinite(error), back, np.nan)
+    return table
