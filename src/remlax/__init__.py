@@ -19,6 +19,7 @@ from .api_glmer import glmer_list as glmer_list
 from .api_load import load as load
 from .api_mmrm import mmrm as mmrm
 from .api_mmrm import mmrm_list as mmrm_list
+from .api_survey import lmer_survey as lmer_survey
 from .cache import enable_compilation_cache as enable_compilation_cache
 from .data import ImputedData as ImputedData
 from .data import datasets as datasets
@@ -45,6 +46,7 @@ from .results import anova as anova
 from .results import how_many_imputations as how_many_imputations
 from .results import model_table as model_table
 from .results import wiggle as wiggle
+from .survey import SurveyFit as SurveyFit
 from .versions import show_versions as show_versions
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "RemlaxError",
     "RemlaxWarning",
     "SingularFitWarning",
+    "SurveyFit",
     "__version__",
     "anova",
     "bootstrap",
@@ -83,6 +86,7 @@ __all__ = [
     "lmer",
     "lmer_list",
     "lmer_many",
+    "lmer_survey",
     "load",
     "mmrm",
     "mmrm_list",

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Unpack, overload
 
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
 from .api_rows import complete_rows, kept_rows, warn_formula, warn_two_values
+from .api_survey import SurveyArguments, lmer_survey
 from .data import ImputedData
 from .design.build import ModelRows, RowInput, check_order, read_rows, require_model_columns
 from .design.congenial import warn_uncongenial
@@ -20,6 +22,7 @@ from .design.own_contrasts import Contrasts, read_contrasts
 from .engine.placement import Device, device_mesh
 from .errors import (
     ConvergenceWarning,
+    DataError,
     IdentifiabilityWarning,
     SingularFitWarning,
     shortened,
@@ -37,11 +40,39 @@ from .priors import CovPrior, Normal, StudentT
 from .priors.coefficients import FixefPriorName, read_fixef_prior
 from .priors.distributions import PriorName, read_cov_prior
 from .results import LmerFit, LmerFitList
+from .survey import SurveyFit
 from .tables.notes import redundancy_notes
 
 Optimizer = LBFGS | Newton
 
 _log = logging.getLogger(__name__)
+
+
+@overload
+def lmer(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    reml: bool = ...,
+    weights: RowInput = ...,
+    offset: RowInput = ...,
+    contrasts: Contrasts | None = ...,
+    cov_prior: PriorName | CovPrior | None = ...,
+    fixef_prior: FixefPriorName | Normal | StudentT | None = ...,
+    optimizer: Optimizer | None = ...,
+    device: Device | None = ...,
+) -> LmerFit: ...
+
+
+@overload
+def lmer(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    offset: RowInput = ...,
+    contrasts: Contrasts | None = ...,
+    **survey: Unpack[SurveyArguments],
+) -> SurveyFit: ...
 
 
 def lmer(
@@ -56,7 +87,8 @@ def lmer(
     fixef_prior: FixefPriorName | Normal | StudentT | None = None,
     optimizer: Optimizer | None = None,
     device: Device | None = None,
-) -> LmerFit:
+    **survey: Unpack[SurveyArguments],
+) -> LmerFit | SurveyFit:
     """Fit a linear mixed model to one data frame.
 
     Rows with missing cells in the model's variables are left out, as lme4 does, with a warning that counts them.
@@ -93,10 +125,14 @@ def lmer(
     device : str, jax.Device, list of jax.Device or jax.sharding.Mesh, optional
         Where to fit; JAX's default device unless given. A platform ("gpu") means all its devices. Several devices
         share the data sets: with one data set, name one.
+    sampling_weights, replicates, plausible_values, and others
+        Arguments of `lmer_survey`, which is called then: maximum pseudo-likelihood, without `weights`, priors,
+        `optimizer` and `device`.
 
     Returns
     -------
     LmerFit
+        A `SurveyFit` where an argument of `lmer_survey` is given.
 
     Raises
     ------
@@ -136,6 +172,10 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
+    if survey:
+        own = {"weights": weights, "cov_prior": cov_prior, "fixef_prior": fixef_prior}
+        _refuse_with_survey(own | {"optimizer": optimizer, "device": device}, survey)
+        return lmer_survey(formula, data, offset=offset, contrasts=contrasts, **survey)
     mesh, priors = device_mesh(device), (read_cov_prior(cov_prior), read_fixef_prior(fixef_prior))
     parsed = replace(parse_formula(formula, structures=True), contrasts=read_contrasts(contrasts))
     warn_formula(parsed)
@@ -227,6 +267,17 @@ def lmer_list(
     warn_uncongenial(parsed, data)
     fitted = _fit(rows, reml=reml, priors=priors, optimizer=optimizer, mesh=mesh)
     return LmerFitList(Selection.all_of(fitted))
+
+
+def _refuse_with_survey(own: Mapping[str, object], survey: Iterable[str]) -> None:
+    """Refuse arguments that a model of a survey does not have, or that nothing has."""
+    unknown = [name for name in survey if name not in SurveyArguments.__annotations__]
+    if unknown:
+        raise TypeError(f"lmer() got an unexpected keyword argument {unknown[0]!r}")
+    given = [name for name, value in own.items() if value is not None]
+    if given:
+        advice = ": precision weights are no sampling weights" if given == ["weights"] else ""
+        raise DataError(f"{given[0]}= is not available together with {next(iter(survey))}={advice}")
 
 
 def _fit(

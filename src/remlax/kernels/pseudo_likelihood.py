@@ -71,9 +71,10 @@ class WeightedNested(Nested):
         logdets: list[Array] = []
 
         def eliminate(zz: Array, f: int) -> tuple[Array, Array]:
-            by_level = jax.vmap(lambda s: eliminate_levels(s[:, :, None], lams[f]), in_axes=2, out_axes=(2, 0))
-            found: tuple[Array, Array] = by_level(zz)
-            cond_var, logdet = found
+            def one(level: Array) -> tuple[Array, Array]:
+                return eliminate_levels(level[:, :, None], lams[f])
+
+            cond_var, logdet = jax.vmap(one, in_axes=2, out_axes=(2, 0))(zz)
             logdets.append(logdet)
             return cond_var[..., 0], jnp.sum(self.products.level_weight[f] * logdet)
 
@@ -159,7 +160,8 @@ def pseudo_information(parameters: Float[Array, " s"], units: UnitRows, problem:
     """
 
     def scores(at: Array) -> Array:
-        return -jax.jacfwd(unit_deviances)(at, units, problem) / 2
+        by_parameter: Array = jax.jacfwd(unit_deviances)(at, units, problem)
+        return -by_parameter / 2
 
     def total(at: Array) -> Array:
         return jnp.sum(unit_deviances(at, units, problem)) / 2
@@ -180,4 +182,4 @@ def pseudo_modes(
             scaled[f] = scaled[f] - jnp.einsum("iql,ql->il", found.solved[f][:, start:stop], coarse)
     weights = problem.products.level_weight
     roots = [jnp.where(weight > 0, jnp.sqrt(weight), 1.0) for weight in weights]
-    return tuple(effect / root for effect, root in zip(scaled, roots, strict=True))
+    return tuple(effect / root[None] for effect, root in zip(scaled, roots, strict=True))

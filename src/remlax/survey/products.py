@@ -162,7 +162,7 @@ class _Part:
 
 def _columns(width: int, j: int, m: int) -> np.ndarray:
     """Columns of all but the responses, and of response j."""
-    return np.r_[np.arange(width - m), width - m + j]
+    return np.append(np.arange(width - m), width - m + j)
 
 
 def _by_response(gram: np.ndarray, p: int, m: int) -> np.ndarray:

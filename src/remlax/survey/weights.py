@@ -133,7 +133,7 @@ def _by_level(given: dict[str, str], factors: tuple[GroupingFactor, ...]) -> dic
     out: dict[int, tuple[str, str]] = {}
     for name, column in given.items():
         found = [f for f, factor in enumerate(factors) if name == factor.label]
-        found = found or [f for f, factor in enumerate(factors) if name in factor.label.split(":")[:1]]
+        found = found or [f for f, factor in enumerate(factors) if name in factor.label.split(":")]
         place = found[0] if len(found) == 1 else -1
         if place in out:
             labels = [factor.label for factor in factors]
