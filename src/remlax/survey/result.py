@@ -25,7 +25,8 @@ from .text import report_text, summary_text
 from .weights import SamplingWeights
 
 checks = Checks()
-TESTS = ["df", "statistic", "p_value"]
+# standard error, relative to the estimate, that only a parameter on the boundary has
+LEAST_ERROR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,7 @@ class SurveyFit(UnknownNames):
         out = labels.iloc[chosen][["group", "term"]].reset_index(drop=True)
         out["estimate"] = self.combined.estimate[p + chosen]
         error = self.combined.std_error[p + chosen]
-        out["std_error"] = np.where(error > 0, error, np.nan)
+        out["std_error"] = np.where(error > LEAST_ERROR * np.abs(out["estimate"]), error, np.nan)
         out["df"] = self.combined.df[p + chosen]
         return out
 
