@@ -69,7 +69,7 @@ def test_every_name_of_a_table_of_names_is_there():
     # classes of generalised models, and of repeated measures, have the names of the linear ones, and some of their own
     kinds = {
         "rx": (rx,),
-        "fit": (rx.GlmerFit, rx.MmrmFit),
+        "fit": (rx.GlmerFit, rx.MmrmFit, rx.SurveyFit),
         "fits": (rx.GlmerFitList, rx.MmrmFitList),
         "pooled": (rx.PooledGlmer, rx.PooledMmrm),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -238,3 +239,23 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(name: str) -> None:
     call: dict[str, object] = {"formula": FORMULA, "data": pupils(), **given}
     with pytest.raises(rx.RemlaxError, match=message):
         rx.lmer_survey(**call)  # type: ignore[arg-type]
+
+
+def test_files_of_spss_keep_labels_and_codes_of_missing_values(tmp_path: Path) -> None:
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = pupils().assign(girl=np.arange(len(pupils())) % 2 + 1.0)
+    frame.loc[[3, 7], "girl"] = 9.0
+    pyreadstat.write_sav(
+        frame[["school", "y", "x", "w1", "girl"]],
+        tmp_path / "pupils.sav",
+        variable_value_labels={"girl": {1: "boy", 2: "girl", 9: "no answer"}},
+        missing_ranges={"girl": [9]},
+    )
+    read = pd.read_spss(tmp_path / "pupils.sav")
+    with pytest.warns(rx.DroppedRowsWarning, match=r"2 of \d+ rows .*girl 2"):
+        fit = rx.lmer("y ~ x + girl + (1 | school)", read, sampling_weights={"pupil": "w1"})
+    kept = frame[frame["girl"] < 9].assign(girl=lambda d: d["girl"] - 1)
+    other = rx.lmer("y ~ x + girl + (1 | school)", kept, sampling_weights={"pupil": "w1"})
+    assert fit.fixef().index.tolist() == ["Intercept", "x", "girl[T.girl]"]
+    np.testing.assert_allclose(fit.fixef(), other.fixef(), rtol=1e-7)
+    assert "2 rows with missing cells left out" in str(fit)

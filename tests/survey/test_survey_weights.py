@@ -12,7 +12,7 @@ import scipy
 
 import remlax as rx
 from remlax.engine.batch import run
-from remlax.kernels.pseudo_likelihood import pseudo_information
+from remlax.survey.pseudo_likelihood import pseudo_information
 from remlax.survey import fit as survey_fit
 from survey_cases import MODELS, pupils, wemix
 

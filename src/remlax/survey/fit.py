@@ -14,10 +14,10 @@ from ..fitting.layout import Layout
 from ..fitting.residual_variance import too_few_digits
 from ..kernels.inference import solve
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, Newton
-from ..kernels.pseudo_likelihood import PseudoDeviance, pseudo_information, pseudo_modes
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import canonical_theta
 from .products import SurveyBatch, survey_batch
+from .pseudo_likelihood import PseudoDeviance, pseudo_information, pseudo_modes
 from .quantities import Quantities
 from .replicates import Replicates
 from .weights import SamplingWeights

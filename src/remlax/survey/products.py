@@ -11,7 +11,7 @@ import scipy
 from ..design.build import ModelRows
 from ..engine.batch import Batch
 from ..fitting.layout import Layout
-from ..kernels.pseudo_likelihood import UnitRows, WeightedNested, WeightedProducts
+from .pseudo_likelihood import UnitRows, WeightedNested, WeightedProducts
 from .weights import SamplingWeights
 
 

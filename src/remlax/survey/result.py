@@ -183,7 +183,9 @@ class SurveyFit(UnknownNames):
         out = labels.iloc[chosen][["group", "term"]].reset_index(drop=True)
         out["estimate"] = self.combined.estimate[p + chosen]
         error = self.combined.std_error[p + chosen]
-        out["std_error"] = np.where(error > LEAST_ERROR * np.abs(out["estimate"]), error, np.nan)
+        size = np.abs(out["estimate"])
+        known = (error > LEAST_ERROR * size) & (error > LEAST_ERROR**2 * size.max())
+        out["std_error"] = np.where(known, error, np.nan)
         out["df"] = self.combined.df[p + chosen]
         return out
 

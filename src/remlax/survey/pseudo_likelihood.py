@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..kernels.blocks import eliminate_levels
+from ..kernels.criterion import LOG_2PI, Derivatives, moment_start, profiled_deviance
+from ..kernels.nested import Nested
+from ..kernels.nested_derivatives import Stage
+from ..kernels.problem import CrossProducts, Problem, Structure
 from ..shapes import Float
-from .blocks import eliminate_levels
-from .criterion import LOG_2PI, Derivatives, moment_start, profiled_deviance
-from .nested import Nested
-from .nested_derivatives import Stage
-from .problem import CrossProducts, Problem, Structure
 
 
 @jax.tree_util.register_dataclass
