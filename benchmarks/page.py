@@ -27,6 +27,7 @@ SCRIPTS = {
     "many_responses": "Many responses with one design: `benchmarks/many_responses.py`",
     "mmrm": "Mixed models for repeated measures: `benchmarks/mmrm.py`",
     "power": "Power of designs: `benchmarks/power.py`",
+    "surveys": "Surveys: `benchmarks/surveys.py`",
 }
 COLUMNS = ("tool", "seconds", "times remlax", "first call", "calls", "fits timed", "peak MB", "verdict")
 
