@@ -224,8 +224,3 @@ def test_mistakes_about_models_and_frames_are_named():
     for (model, design), message in cases:
         with pytest.raises(rx.errors.RemlaxError, match=message):
             sim.power(model, design, **fixed)  # type: ignore[arg-type]
-    counts = sim.MultilevelDesign(
-        [sim.Factor("g", 4)], 3, {"1": 0.0}, [sim.RandomTerm("g", {"1": 0.5})], outcome=sim.Outcome("poisson")
-    )
-    with pytest.raises(sim_error(), match="family 'poisson'"):
-        _read("y ~ 1 + (1 | g)", counts, None, None)

@@ -12,8 +12,8 @@ import scipy
 
 import remlax as rx
 from remlax.engine.batch import run
-from remlax.survey.pseudo_likelihood import pseudo_information
 from remlax.survey import fit as survey_fit
+from remlax.survey.pseudo_likelihood import pseudo_information
 from survey_cases import MODELS, pupils, wemix
 
 

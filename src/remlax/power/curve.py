@@ -53,6 +53,8 @@ class PowerCurve:
     alpha : float
     assumptions : str
         Standard deviations that responses are drawn with.
+    model : str
+        Kind of the model.
     """
 
     table: pd.DataFrame
@@ -61,6 +63,7 @@ class PowerCurve:
     method: str
     alpha: float
     assumptions: str
+    model: str = "linear mixed model"
     _plan: PowerPlan | None = field(default=None, compare=False)
 
     @classmethod
@@ -73,7 +76,9 @@ class PowerCurve:
             rows = [_row(plan, size, one, alpha, replications, advance) for size, one in zip(sizes, first, strict=True)]
         table = pd.DataFrame(rows)
         formula = f"{plan.response} ~ {plan.formula.right_tree.text}"
-        return cls(table, formula, _effect(first[0]), plan.method, alpha, plan.source.assumptions, plan)
+        said, outcome = _effect(first[0]), plan.source.outcome
+        model = "linear mixed model" if outcome is None else f"{outcome.family} mixed model ({outcome.link} link)"
+        return cls(table, formula, said, plan.method, alpha, plan.source.assumptions, model, plan)
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> PowerCurve:
@@ -121,7 +126,7 @@ class PowerCurve:
             f"With {sizes} ({int(row['n_rows'])} observations)" if sizes else f"With {int(row['n_rows'])} observations"
         )
         return (
-            f"{start}, the {WORDS[self.method]} of {self.effect} in the linear mixed model {self.formula} has a power "
+            f"{start}, the {WORDS[self.method]} of {self.effect} in the {self.model} {self.formula} has a power "
             f"of {_share(row, 'power')} at a significance level of {self.alpha:g}, and a type I error rate of "
             f"{_share(row, 'type_1')} (95 % Monte Carlo intervals, {int(row['replications']):,} simulated data sets; "
             f"standard deviations: {self.assumptions})."
@@ -209,7 +214,7 @@ class PowerCurve:
         write_archive(path, KIND, self._content())
 
     def _content(self) -> dict[str, Any]:
-        texts = {name: getattr(self, name) for name in ("formula", "effect", "method", "alpha", "assumptions")}
+        texts = {name: getattr(self, name) for name in ("formula", "effect", "method", "alpha", "assumptions", "model")}
         return {"table": {name: self.table[name].to_numpy() for name in self.table}, **texts}
 
     def summary(self) -> Summary:

@@ -25,9 +25,10 @@ from ..simulation.keys import NO_SCENARIO, Stream, keys
 from ..simulation.mechanisms import Mechanism, Stack, mask_of
 from ..tables.constraints import Constraints, read_constraints
 from ..tables.hypotheses import check_rank
-from .responses import ResponseLaw
+from .generalised import OutcomeTest
+from .responses import Law
 from .sources import DesignSource
-from .testing import DesignTest, PowerMethod, Verdicts
+from .testing import DesignTest, PowerMethod, PowerTest, Verdicts
 
 # replications that are fitted at once, and numbers of their responses
 BLOCK, NUMBERS = 250, 2**24
@@ -42,9 +43,9 @@ class SizedTest(NamedTuple):
     """A test in one design: its rows, what L beta is (r,), and the law of its responses."""
 
     frame: pd.DataFrame
-    test: DesignTest
+    test: PowerTest
     effect: np.ndarray
-    law: ResponseLaw
+    law: Law
 
     @property
     def without_effect(self) -> np.ndarray:
@@ -97,7 +98,9 @@ class PowerPlan:
         )
         check_rank(linear)
         effect = linear.matrix @ self._coefficients(frame, design)
-        return SizedTest(frame, DesignTest(design, linear, self.method), effect, self.source.law(frame, model))
+        outcome, test = self.source.outcome, DesignTest(design, linear, self.method)
+        own = test if outcome is None else OutcomeTest(design, linear, self.method, outcome)
+        return SizedTest(frame, own, effect, self.source.law(frame, model))
 
     def _coefficients(self, frame: pd.DataFrame, design: SharedDesign) -> np.ndarray:
         """Coefficients (p,) of the analysis that responses are drawn with.
@@ -155,11 +158,12 @@ class PowerPlan:
         y = sized.law.draw(self.seed, replications)
         observed = self._observed(sized.frame, y, replications)
         fits = test.fit(observed)
-        if self.method != "lrt" and not self.missing:
+        if test.shifts and not self.missing:
             # a response without the effect differs by columns of X: coefficients differ, and nothing else
             p_value, null_p_value = test.p_values(fits, null), test.p_values(fits, sized.effect)
         else:
-            without = self._observed(sized.frame, y - sized.without_effect, replications)
+            without = sized.law.draw(self.seed, replications, sized.without_effect)
+            without = self._observed(sized.frame, without, replications)
             again = test.fit(without)
             both = ((fits, observed), (again, without))
             p_value, null_p_value = (
@@ -194,7 +198,8 @@ class PowerPlan:
         """Name of a block by all that it depends on."""
         law, linear = first.law, first.test.linear
         parts = [[part.codes, part.z, part.root, part.distribution] for part in law.effects]
-        numbers = [law.mean, law.sigma, law.error, parts, linear.matrix, linear.null]
+        own = [getattr(law, f.name) for f in fields(law) if f.name not in ("mean", "effects")]
+        numbers = [law.mean, *own, parts, linear.matrix, linear.null]
         said = [self.formula.text, self.response, self.method, list(self.missing), self.seed]
         return digest([said, dict(sizes), replications.start, len(replications), first.frame, numbers])
 

@@ -20,9 +20,11 @@ from ..many.design import STAND_IN
 from ..results import GlmerFit, LmerFit, MmrmFit
 from ..simulation.design import MultilevelDesign
 from ..simulation.mechanisms import Amputation, DropOut, Mechanism
+from ..simulation.outcomes import Outcome
 from ..simulation.truth import Fixef, Varcorr, read_truth
 from ..tables.constraints import Constraints
 from .curve import MEASURES, PowerCurve
+from .generalised import check_outcome, outcome_of
 from .plan import PowerPlan, shared_design
 from .sources import DesignSource, FromDesign, FromFrame, truth_of_frame
 from .testing import PowerMethod
@@ -38,14 +40,15 @@ def power(
     n: Mapping[str, int | Sequence[int]] | None = None,
     fixef: Fixef | None = None,
     varcorr: Varcorr | None = None,
-    method: PowerMethod = "satterthwaite",
+    outcome: Outcome | None = None,
+    method: PowerMethod | None = None,
     alpha: float = 0.05,
     missing: Mechanism | Sequence[Mechanism] | None = None,
     replications: int = 1000,
     seed: int,
     out: str | os.PathLike[str] | None = None,
 ) -> PowerCurve:
-    """Compute the power of a test in a linear mixed model by simulation, for one size of a design or several.
+    """Compute the power of a test in a mixed model by simulation, for one size of a design or several.
 
     Responses are drawn, fitted and tested. All replications of a design are fitted together, as `remlax.lmer_many`
     fits many responses. The same replications with the tested effect taken out give the type I error.
@@ -71,9 +74,13 @@ def power(
     varcorr : dict or DataFrame, optional
         As of `remlax.simulate`: SDs or covariance matrices of the random effects, and ``"Residual"``. With a frame
         all are needed, with a fit those in the place of estimates.
-    method : {"satterthwaite", "kenward-roger", "lrt", "wald"}, default "satterthwaite"
+    outcome : Outcome, optional
+        With a frame, the distribution of binary responses, counts or amounts given the linear predictor, as in
+        ``sim.Outcome("poisson")``; Gaussian unless given. Designs and fits have their own.
+    method : {"satterthwaite", "kenward-roger", "lrt", "wald"}, optional
         F test with Satterthwaite's or Kenward and Roger's degrees of freedom (REML), likelihood-ratio test (ML), or
-        Wald chi-square test, which for one coefficient is the z test (REML).
+        Wald chi-square test, which for one coefficient is the z test (REML). Satterthwaite's unless given.
+        Generalised models are fitted as by `remlax.glmer`, with "lrt" or "wald" (default).
     alpha : float, default 0.05
         Significance level.
     missing : DropOut or Amputation, or list of these, optional
@@ -94,7 +101,7 @@ def power(
     Raises
     ------
     SimulationError
-        Arguments that do not belong together, a tested effect of zero, or responses that are not Gaussian.
+        Arguments that do not belong together, a tested effect of zero, or ordinal responses or several trials.
     FormulaError, DesignError, DataError
         The formula cannot be read or does not fit the data, or the hypothesis names what is not there.
 
@@ -104,8 +111,8 @@ def power(
     or rows and assigned factors are drawn anew for every 20 replications; all else is fixed.
 
     With the effect taken out all else in a response stays as it is. Estimated variances and degrees of freedom are then
-    the same, so that the type I error comes from the same fits; likelihood ratios and data with missing values are
-    fitted again.
+    the same, so that the type I error comes from the same fits; likelihood ratios, data with missing values and
+    generalised models are fitted again. Responses of these are quantiles of uniform numbers that stay the same.
 
     References
     ----------
@@ -122,11 +129,13 @@ def power(
     >>> bool(curve.table["power"].is_monotonic_increasing)
     True
     """
-    checks.choice(method, PowerMethod, "method=")
+    source, analysis, response = _read(model, design, fixef, varcorr, outcome)
     plan = PowerPlan(
-        *_read(model, design, fixef, varcorr),
+        source,
+        analysis,
+        response,
         hypothesis=test,
-        method=method,
+        method=_method(method, source.outcome),
         missing=_mechanisms(missing),
         seed=checks.seed(seed, 64),
         folder=None if out is None else _folder(out),
@@ -135,10 +144,32 @@ def power(
     return PowerCurve.of(plan, sizes, checks.level(alpha, "alpha=", 0.05), checks.whole(replications, "replications="))
 
 
+def _method(given: PowerMethod | None, outcome: Outcome | None) -> PowerMethod:
+    """The test, by default the usual one of the model."""
+    if given is None:
+        return "satterthwaite" if outcome is None else "wald"
+    checks.choice(given, PowerMethod, "method=")
+    if outcome is not None and given not in ("wald", "lrt"):
+        raise SimulationError(
+            f"method={given!r} has degrees of freedom, which models of {outcome.family} responses do not have: use "
+            "'wald' or 'lrt'"
+        )
+    return given
+
+
 def _read(
-    model: str | LmerFit, design: MultilevelDesign | pd.DataFrame | None, fixef: Fixef | None, varcorr: Varcorr | None
+    model: str | LmerFit,
+    design: MultilevelDesign | pd.DataFrame | None,
+    fixef: Fixef | None,
+    varcorr: Varcorr | None,
+    outcome: Outcome | None,
 ) -> tuple[DesignSource, MixedFormula, str]:
     """Where designs come from, the formula of the analysis without its response, and the column of the response."""
+    if outcome is not None:
+        checks.a(outcome, Outcome, "outcome=", "sim.Outcome('binomial') or the like")
+        check_outcome(outcome)
+        if not isinstance(design, pd.DataFrame):
+            raise SimulationError("outcome= is for a DataFrame: a MultilevelDesign and a fit have one of their own.")
     if isinstance(model, LmerFit):
         if design is not None:
             raise SimulationError(
@@ -153,10 +184,7 @@ def _read(
         if fixef is not None or varcorr is not None:
             raise SimulationError("A MultilevelDesign has effects and SDs of its own: leave out fixef= and varcorr=.")
         if design.outcome is not None:
-            raise SimulationError(
-                f"power() fits linear mixed models, and the outcome is of family {design.outcome.family!r}: use "
-                "sim.Study with sim.CompleteData() and a model of that family"
-            )
+            check_outcome(design.outcome)
         if design.response != formula.response:
             raise SimulationError(f"The design draws {design.response!r}, and the formula has {formula.response!r}.")
         return FromDesign(design), analysis, formula.response
@@ -165,17 +193,19 @@ def _read(
             f"design= must be a MultilevelDesign or a DataFrame, not a {type(design).__name__}; only a fit needs none."
         )
     base = shared_design(design, analysis, reml=True).model
-    return FromFrame.of(base, design, truth_of_frame(base, fixef, varcorr)), analysis, formula.response
+    truth = truth_of_frame(base, fixef, varcorr, outcome)
+    return FromFrame.of(base, design, truth, outcome), analysis, formula.response
 
 
 def _of_fit(fit: LmerFit, fixef: Fixef | None, varcorr: Varcorr | None) -> tuple[DesignSource, MixedFormula, str]:
     """The data and the estimates of a fit."""
     selection = fit.selection
     rows = selection.rows
-    if isinstance(fit, GlmerFit | MmrmFit):
+    if isinstance(fit, MmrmFit):
         raise SimulationError(
-            "power() is for linear mixed models: draw from this fit with rx.simulate, and use rx.refit."
+            "power() is for models with random effects: draw from this fit with rx.simulate, and use rx.refit."
         )
+    outcome = outcome_of(fit.selection) if isinstance(fit, GlmerFit) else None
     if rows.weights is not None or rows.given_offset is not None:
         raise SimulationError(
             "The fit has weights= or offset=, of which rows of a larger design have none: fit it without, or write "
@@ -184,7 +214,8 @@ def _of_fit(fit: LmerFit, fixef: Fixef | None, varcorr: Varcorr | None) -> tuple
     if selection.model.prior_arguments:
         raise SimulationError(f"The fit has {selection.model.prior_arguments}, and power() fits without a prior.")
     assert rows.data is not None  # every fit keeps its data
-    source = FromFrame.of(selection.model, rows.data.frames[selection.k], read_truth(selection, fixef, varcorr))
+    truth = read_truth(selection, fixef, varcorr)
+    source = FromFrame.of(selection.model, rows.data.frames[selection.k], truth, outcome)
     return source, _without_response(rows.formula), rows.formula.response
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,36 +41,57 @@ class EffectLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class ResponseLaw:
-    """Distribution of the response of a design: y = mean + Z b + e.
+class Law(ABC):
+    """Distribution of the response of a design, whose linear predictor is mean + Z b.
+
+    Every replication depends on the seed and its number, and on no other.
 
     Parameters
     ----------
     mean : ndarray (n,)
         Fixed part and offset.
     effects : tuple of EffectLaw
-    sigma : float
-    error : Distribution
     """
 
     mean: np.ndarray
     effects: tuple[EffectLaw, ...]
+
+    @abstractmethod
+    def draw(self, seed: int, replications: range, without: np.ndarray | float = 0.0) -> np.ndarray:
+        """Draw responses (R, n), with something (n,) taken from their linear predictors."""
+
+    def predictor(self, seed: int, replications: range) -> np.ndarray:
+        """Linear predictors (R, n)."""
+        eta = np.tile(self.mean, (len(replications), 1))
+        for at, part in enumerate(self.effects):
+            shape = int(part.codes.max()) + 1, part.z.shape[1]
+            drawn = [_standard(_generator(seed, r, at), shape, part.distribution) for r in replications]
+            eta += part.contribution(np.stack(drawn))
+        return eta
+
+    def standard(self, seed: int, replications: range, of: Callable[[Generator], np.ndarray]) -> np.ndarray:
+        """What rows draw beside the random effects, (R, ...)."""
+        return np.stack([of(_generator(seed, r, len(self.effects))) for r in replications])
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseLaw(Law):
+    """The law of y = mean + Z b + e.
+
+    Parameters
+    ----------
+    sigma : float
+    error : Distribution
+    """
+
     sigma: float
     error: Distribution = NORMAL
 
-    def draw(self, seed: int, replications: range) -> np.ndarray:
-        """Draw responses (R, n); each depends on the seed and the number of its replication, and on no other."""
+    def draw(self, seed: int, replications: range, without: np.ndarray | float = 0.0) -> np.ndarray:
+        """See `Law`."""
         n = len(self.mean)
-        shapes = [((int(part.codes.max()) + 1, part.z.shape[1]), part.distribution) for part in self.effects]
-        shapes.append(((n, 1), self.error))
-        drawn = [
-            np.stack([_standard(_generator(seed, r, part), shape, law) for r in replications])
-            for part, (shape, law) in enumerate(shapes)
-        ]
-        y = self.mean + self.sigma * drawn[-1][:, :, 0]
-        for part, standard in zip(self.effects, drawn, strict=False):
-            y += part.contribution(standard)
-        return np.asarray(y)
+        errors = self.standard(seed, replications, lambda rng: _standard(rng, (n, 1), self.error)[:, 0])
+        return np.asarray(self.predictor(seed, replications) - without + self.sigma * errors)
 
 
 def _generator(seed: int, replication: int, part: int) -> Generator:

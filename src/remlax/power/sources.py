@@ -18,10 +18,12 @@ from ..simulation.design import INTERCEPT, MultilevelDesign, columns_of
 from ..simulation.generate import frames, generate_batch
 from ..simulation.keys import NO_SCENARIO, Stream, keys
 from ..simulation.laws import Drawn
+from ..simulation.outcomes import Outcome
 from ..simulation.truth import Fixef, Varcorr, read_fixef, read_varcorr
 from ..tables.varcorr import layout_labels
 from .extension import extended
-from .responses import EffectLaw, ResponseLaw
+from .generalised import OutcomeLaw
+from .responses import EffectLaw, Law, ResponseLaw
 
 checks = Checks(SimulationError)
 
@@ -47,7 +49,12 @@ class DesignSource(Protocol):
         """Rows of a design, without its response."""
         ...
 
-    def law(self, frame: pd.DataFrame, model: Assembled) -> ResponseLaw:
+    @property
+    def outcome(self) -> Outcome | None:
+        """Distribution of the response given the linear predictor, where it is not Gaussian."""
+        ...
+
+    def law(self, frame: pd.DataFrame, model: Assembled) -> Law:
         """Distribution of the response in these rows, which a model was assembled of."""
         ...
 
@@ -82,7 +89,12 @@ class FromDesign:
     def assumptions(self) -> str:
         """See `DesignSource`."""
         parts = [(part.factor, dict(part.sd)) for part in self.design.random]
-        return _in_words(parts, cast(float, self.design.sigma))
+        return _in_words(parts, self.design.sigma, self.outcome)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See `DesignSource`."""
+        return self.design.outcome
 
     def frame(self, sizes: Mapping[str, int], seed: int, draw: int) -> pd.DataFrame:
         """See `DesignSource`."""
@@ -99,9 +111,9 @@ class FromDesign:
         size = sizes.get(SIZE, self.design.size) if SIZE not in factors else self.design.size
         return replace(self.design, factors=given, size=size)
 
-    def law(self, frame: pd.DataFrame, model: Assembled) -> ResponseLaw:
+    def law(self, frame: pd.DataFrame, model: Assembled) -> Law:
         """See `DesignSource`."""
-        effects = [
+        effects = tuple(
             EffectLaw(
                 pd.factorize(frame[part.factor])[0],
                 np.column_stack([_product(frame, term) for term in part.sd]),
@@ -109,9 +121,11 @@ class FromDesign:
                 part.distribution,
             )
             for part in self.design.random
-        ]
+        )
         mean = np.sum([value * column for column, value in self.effects(frame, model)], axis=0)
-        return ResponseLaw(mean, tuple(effects), cast(float, self.design.sigma), self.design.error)
+        if self.outcome is not None:
+            return OutcomeLaw(mean, effects, self.outcome)
+        return ResponseLaw(mean, effects, cast(float, self.design.sigma), self.design.error)
 
     def effects(self, frame: pd.DataFrame, model: Assembled) -> list[FixedEffect]:
         """See `DesignSource`."""
@@ -161,9 +175,10 @@ class FromFrame:
     roots: Mapping[str, np.ndarray]
     names: Mapping[str, tuple[str, ...]]
     sigma: float
+    outcome: Outcome | None = None
 
     @classmethod
-    def of(cls, model: Assembled, data: pd.DataFrame, truth: Truth) -> FromFrame:
+    def of(cls, model: Assembled, data: pd.DataFrame, truth: Truth, outcome: Outcome | None = None) -> FromFrame:
         """Take the rows and the parameters of a model."""
         layout, formula = model.layout, model.rows.formula
         labels = layout_labels(layout)
@@ -178,6 +193,7 @@ class FromFrame:
             dict(zip(labels, truth.roots, strict=True)),
             dict(zip(labels, (term.names for term in layout.terms), strict=True)),
             truth.sigma,
+            outcome,
         )
 
     @property
@@ -190,14 +206,16 @@ class FromFrame:
         """See `DesignSource`."""
         sds = {label: np.sqrt((root**2).sum(axis=1)) for label, root in self.roots.items()}
         return _in_words(
-            [(label, dict(zip(self.names[label], sd, strict=True))) for label, sd in sds.items()], self.sigma
+            [(label, dict(zip(self.names[label], sd, strict=True))) for label, sd in sds.items()],
+            self.sigma,
+            self.outcome,
         )
 
     def frame(self, sizes: Mapping[str, int], seed: int, draw: int) -> pd.DataFrame:
         """See `DesignSource`."""
         return extended(self.data, sizes, self.groups, self.used)
 
-    def law(self, frame: pd.DataFrame, model: Assembled) -> ResponseLaw:
+    def law(self, frame: pd.DataFrame, model: Assembled) -> Law:
         """See `DesignSource`."""
         rows, effects = model.rows, []
         for label, term in zip(layout_labels(model.layout), model.layout.terms, strict=True):
@@ -205,6 +223,8 @@ class FromFrame:
             effects.append(EffectLaw(pd.factorize(codes)[0], rows.terms[term.source].rows.of(0), self.roots[label]))
         mean = np.sum([value * column for column, value in self.effects(frame, model)], axis=0)
         offset = 0.0 if rows.offset is None else rows.offset.of(0)
+        if self.outcome is not None:
+            return OutcomeLaw(mean + offset, tuple(effects), self.outcome)
         return ResponseLaw(mean + offset, tuple(effects), self.sigma)
 
     def effects(self, frame: pd.DataFrame, model: Assembled) -> list[FixedEffect]:
@@ -219,7 +239,9 @@ class FromFrame:
         return [(x[:, j], self.fixef[name]) for j, name in enumerate(model.fixed_names)]
 
 
-def truth_of_frame(model: Assembled, fixef: Fixef | None, varcorr: Varcorr | None) -> Truth:
+def truth_of_frame(
+    model: Assembled, fixef: Fixef | None, varcorr: Varcorr | None, outcome: Outcome | None = None
+) -> Truth:
     """All parameters of a model, as they are given; coefficients that are not named are 0.
 
     Raises
@@ -229,19 +251,24 @@ def truth_of_frame(model: Assembled, fixef: Fixef | None, varcorr: Varcorr | Non
     beta = np.zeros(len(model.fixed_names))
     beta = beta if fixef is None else read_fixef(model, beta, fixef)
     roots, sigma = read_varcorr(model, varcorr)
+    if outcome is not None:
+        if sigma is not None:
+            raise DataError(f"varcorr= has a residual SD, and {outcome.family} responses have none: leave it out")
+        sigma = 1.0
     lacking = [label for label in layout_labels(model.layout) if label not in roots]
     lacking += ["Residual"] if sigma is None else []
     if lacking or sigma is None:
         raise DataError(
             f"varcorr= has no entry for {shortened(map(repr, lacking))}: without a fit all standard deviations must be "
-            'given, as in varcorr={"subject": 0.5, "Residual": 1.0}'
+            'given, as in varcorr={"subject": 0.5' + (', "Residual": 1.0}' if outcome is None else "}")
         )
     return Truth(beta, tuple(roots[label] for label in layout_labels(model.layout)), sigma)
 
 
-def _in_words(parts: list[tuple[str, dict[str, float]]], sigma: float) -> str:
+def _in_words(parts: list[tuple[str, dict[str, float]]], sigma: float | None, outcome: Outcome | None) -> str:
     """Standard deviations as a list: ``subject 0.5 (Intercept) and 0.2 (x), residual 1``."""
     said = [
         f"{group} " + " and ".join(f"{sd:.3g} ({name.strip('()')})" for name, sd in sds.items()) for group, sds in parts
     ]
-    return ", ".join([*said, f"residual {sigma:.3g}"])
+    own = {"residual": cast(float, sigma)} if outcome is None else outcome.parameters
+    return ", ".join([*said, *(f"{name} {value:.3g}" for name, value in own.items())])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,43 @@ class Verdicts:
         return cls(np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool), np.ones(n, bool))
 
 
+def wald_p_values(difference: np.ndarray, covariance: np.ndarray, converged: np.ndarray) -> np.ndarray:
+    """P-values (R,) of Wald's chi-square test, from L beta - null (R, r) and its covariance; NaN without a fit."""
+    known = converged & np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(difference).all(axis=1)
+    out = np.full(len(known), np.nan)
+    solved = np.linalg.solve(covariance[known], difference[known][:, :, None])[:, :, 0]
+    out[known] = scipy.stats.chi2.sf(np.sum(difference[known] * solved, axis=1), difference.shape[1])
+    return out
+
+
+def null_space(linear: Linear) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (p, p - r) that leave L beta as it is, and coefficients (p,) for which it is what is tested."""
+    return scipy.linalg.null_space(linear.matrix), np.linalg.pinv(linear.matrix) @ linear.null
+
+
+class PowerTest(Protocol):
+    """A test of L beta = null in one design.
+
+    ``shifts``: with the effect taken out a response is another by columns of X, and its fit known.
+    """
+
+    @property
+    def design(self) -> SharedDesign: ...
+    @property
+    def linear(self) -> Linear: ...
+    @property
+    def shifts(self) -> bool: ...
+
+    def fit(self, y: np.ndarray) -> Any:
+        """Fit responses (R, n), with what the test needs; NaN where a cell is missing."""
+
+    def p_values(self, fits: Any, null: np.ndarray) -> np.ndarray:
+        """P-values (R,) of L beta = null (r,); not of a likelihood ratio."""
+
+    def ratio_p_values(self, fits: Any, y: np.ndarray) -> np.ndarray:
+        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
+
+
 @dataclass(frozen=True, eq=False)
 class DesignTest:
     """A test of L beta = null in one design.
@@ -64,6 +101,11 @@ class DesignTest:
     design: SharedDesign
     linear: Linear
     method: PowerMethod
+
+    @property
+    def shifts(self) -> bool:
+        """See `PowerTest`."""
+        return self.method != "lrt"
 
     def fit(self, y: np.ndarray) -> ResponseFits:
         """Fit responses (R, n), with what the test needs; NaN where a cell is missing."""
@@ -80,12 +122,7 @@ class DesignTest:
         if self.method != "wald":
             tested = joint_tests([fits], Linear(matrix, null, self.linear.labels))
             return np.asarray(tested["p_value"][:, 0])
-        covariance, difference = fits.joint(matrix)[0], fits.combinations(matrix)[0] - null
-        known = fits.converged & np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(difference).all(axis=1)
-        out = np.full(len(known), np.nan)
-        solved = np.linalg.solve(covariance[known], difference[known][:, :, None])[:, :, 0]
-        out[known] = scipy.stats.chi2.sf(np.sum(difference[known] * solved, axis=1), len(null))
-        return out
+        return wald_p_values(fits.combinations(matrix)[0] - null, fits.joint(matrix)[0], fits.converged)
 
     def ratio_p_values(self, fits: ResponseFits, y: np.ndarray) -> np.ndarray:
         """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
@@ -98,10 +135,9 @@ class DesignTest:
     @cached_property
     def _smaller(self) -> tuple[SharedDesign, np.ndarray]:
         """Design under the hypothesis, whose columns of X leave L beta as it is, and the known part of y (n,)."""
-        rows, matrix = self.design.rows, self.linear.matrix
+        rows = self.design.rows
         x = rows.x.of(0)[:, self.design.model.keep]
-        rest = scipy.linalg.null_space(matrix)
-        particular = np.linalg.pinv(matrix) @ self.linear.null
+        rest, particular = null_space(self.linear)
         names = tuple(f"column {j + 1}" for j in range(rest.shape[1]))
         smaller = replace(
             rows,
