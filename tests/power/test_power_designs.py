@@ -13,7 +13,6 @@ from pandas.testing import assert_frame_equal
 import remlax as rx
 from remlax import sim
 from remlax.power.extension import extended
-from remlax.power.power import _read
 from remlax.power.responses import EffectLaw, ResponseLaw
 
 pytestmark = pytest.mark.filterwarnings("ignore::remlax.errors.SingularFitWarning")

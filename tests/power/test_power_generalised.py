@@ -146,7 +146,9 @@ def test_missing_responses_are_left_out() -> None:
 
 
 def test_a_pilot_fit_has_its_outcome(tmp_path: Path) -> None:
-    pilot = rx.glmer(MODEL, rows().assign(y=law(OUTCOMES["negative-binomial"]).draw(1, range(1))[0]), "negative-binomial")
+    pilot = rx.glmer(
+        MODEL, rows().assign(y=law(OUTCOMES["negative-binomial"]).draw(1, range(1))[0]), "negative-binomial"
+    )
     curve = sim.power(pilot, test="arm", n={"clinic": [20, 40]}, fixef={"arm": 0.8}, replications=20, seed=1)
     size = pilot.tidy("ran_pars").set_index("group").loc["Response", "estimate"]
     assert f"size {size:.3g}" in curve.assumptions
