@@ -18,11 +18,13 @@ from .design.formula import MixedFormula, parse_formula
 from .design.own_contrasts import Contrasts, read_contrasts
 from .design.tree import columns_in
 from .errors import ConvergenceWarning, DataError, DesignError, SingularFitWarning, shortened, warn
-from .fitting.checks import check_groups, check_magnitudes, independent_columns
+from .fitting.assemble import centred_columns
+from .fitting.checks import check_groups, check_magnitudes
 from .fitting.layout import Layout, make_layout
 from .kernels.dense import CrossedStructure
 from .survey.combine import Combine
 from .survey.fit import SurveyEstimates, fit_survey
+from .survey.products import FixedColumns
 from .survey.replicates import Method, Replicates, read_replicates
 from .survey.result import SurveyDesign, SurveyFit
 from .survey.weights import Scale, read_weights, with_replicates
@@ -154,24 +156,27 @@ def lmer_survey(
     checks.choice(combine, Combine, "combine=")
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     values = None if plausible_values is None else checks.names(plausible_values, "plausible_values=")
+    if values is not None and len(set(values)) < len(values):
+        raise DataError("plausible_values= names a column twice")
+    levels = checks.mapping(sampling_weights or {}, "sampling_weights=", '{"school": "w_school", "pupil": "w_pupil"}')
     sets, kept = _data_sets(parsed, data, values)
     dropped = 0 if kept is None else int((~kept).sum())
     rows = read_rows(parsed, sets, offset=kept_rows(offset, kept), n_dropped=dropped)
-    layout, keep = _laid_out(rows)
+    layout, fixed = _laid_out(rows)
     frame = sets.frames[0]
-    weights = read_weights(sampling_weights, frame, layout, scale, conditional=conditional)
-    _same_in_all(sets, [*(sampling_weights or {}).values(), *([strata] if strata else [])])
+    weights = read_weights(levels, frame, layout, scale, conditional=conditional)
+    _same_in_all(sets, [*levels.values(), *([strata] if strata else [])])
     units, words, df = _strata(frame, strata, layout)
     given = read_replicates(replicates, frame, kept, method, fay, replicate_factor)
     if given is not None:
         if strata is not None:
             raise DataError("strata= is for the sandwich, and replicates= has the strata in it: leave one of them out")
         weights, words, df = with_replicates(weights, given.weights, layout), given.words, given.df
-    found = fit_survey(rows, layout, keep, weights, units, given)
+    found = fit_survey(rows, layout, fixed, weights, units, given)
     _warn(found, rows, given)
     several = f"{rows.n_sets} plausible values" if values is not None else f"{rows.n_sets} imputed data sets"
     design = SurveyDesign(weights, words, df, combine, several if rows.n_sets > 1 else "")
-    return SurveyFit(rows, layout, keep, found, design, parsed.text)
+    return SurveyFit(rows, layout, fixed.keep, found, design, parsed.text)
 
 
 def _data_sets(parsed: MixedFormula, data: Frames, values: list[str] | None) -> tuple[ImputedData, np.ndarray | None]:
@@ -219,8 +224,8 @@ def _with_value(frame: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
     return frame.assign(**{name: frame[value]})
 
 
-def _laid_out(rows: ModelRows) -> tuple[Layout, np.ndarray]:
-    """Layout of a model of nested factors, and the columns of X that are in it."""
+def _laid_out(rows: ModelRows) -> tuple[Layout, FixedColumns]:
+    """Layout of a model of nested factors, and its columns of X."""
     check_magnitudes(rows)
     check_groups(rows)
     layout = make_layout(rows, reml=False)
@@ -229,10 +234,10 @@ def _laid_out(rows: ModelRows) -> tuple[Layout, np.ndarray]:
         raise DesignError(f"{labels} are crossed, and sampling weights need factors that are nested in each other")
     if any(codes.offsets is not None for codes in rows.factor_rows):
         raise DataError("the imputed data sets differ in their groups, which a survey has in common")
-    keep = independent_columns(rows, rows.x)
-    if not len(keep):
+    fixed = FixedColumns(*centred_columns(rows))
+    if not len(fixed.keep):
         raise DesignError("the fixed part has no columns")
-    return layout, keep
+    return layout, fixed
 
 
 def _same_in_all(sets: ImputedData, columns: list[str]) -> None:

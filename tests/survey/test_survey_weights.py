@@ -216,3 +216,23 @@ def test_weights_that_look_like_totals_are_said_to_be() -> None:
     frame = pupils().assign(w1=lambda d: 100 * d["w3"] ** 2 * d["w1"] / d["w3"])
     with pytest.warns(rx.errors.DataWarning, match="as total weights do"):
         rx.lmer(formula, frame, sampling_weights=weights)
+
+
+def test_a_covariate_far_from_zero_is_the_same_covariate() -> None:
+    formula, weights = MODELS["slopes"]
+    far = pupils().assign(x=pupils()["x"] + 1e6)
+    ours, near = rx.lmer(formula, far, sampling_weights=weights, conditional=False), fitted("slopes")
+    assert ours.criterion()[0] == pytest.approx(near.criterion()[0], rel=1e-9)
+    for name in ("estimate", "std_error"):
+        assert ours.tidy()[name][1] == pytest.approx(near.tidy()[name][1], rel=1e-6)
+    table, other = (fit.tidy("ran_pars").set_index("term") for fit in (ours, near))
+    for name in ("sd__x", "sd__Observation"):
+        assert table.loc[name, "std_error"] == pytest.approx(other.loc[name, "std_error"], rel=1e-5)
+    np.testing.assert_allclose(ours.icc()["estimate"], near.icc()["estimate"], rtol=1e-6)
+
+
+def test_modes_by_factor_are_those_of_the_table() -> None:
+    frames = fitted("three").ranef()
+    table = fitted("three").tidy("ran_vals").set_index(["group", "term", "level"])["estimate"]
+    assert {name: frame.shape[1] for name, frame in frames.items()} == {"school:room": 1, "school": 2}
+    assert frames["school"].loc["s03", "x"] == table["school", "x", "s03"]

@@ -250,7 +250,7 @@ def conditioned_fixed(
     keep = np.arange(len(rows.fixed.names)) if known is None else known
     turn, found = None, _conditioned(rows, layout, units, (rows.x, columns), keep)
     if found is None:
-        x, turn, keep = _fixed_columns(rows, known)
+        x, turn, keep = centred_columns(rows, known)
         found = _conditioned(rows, layout, units, (x, columns), keep, by_qr=True)
     assert found is not None  # QR always conditions
     return found, turn, keep
@@ -404,7 +404,9 @@ def random_columns(rows: ModelRows, layout: Layout) -> tuple[list[RowMatrix], tu
     return given, tuple(units)
 
 
-def _fixed_columns(rows: ModelRows, known: np.ndarray | None) -> tuple[RowMatrix, np.ndarray | None, np.ndarray]:
+def centred_columns(
+    rows: ModelRows, known: np.ndarray | None = None
+) -> tuple[RowMatrix, np.ndarray | None, np.ndarray]:
     """Columns of X, centred where they are far from zero, what centred those in the model, and which these are."""
     turn, noise = centring(rows.x, mean_squares(rows.x))
     if turn is not None:

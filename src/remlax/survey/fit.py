@@ -16,7 +16,7 @@ from ..kernels.inference import solve
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, Newton
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import canonical_theta
-from .products import SurveyBatch, survey_batch
+from .products import FixedColumns, SurveyBatch, survey_batch
 from .pseudo_likelihood import PseudoDeviance, pseudo_information, pseudo_modes
 from .quantities import Quantities
 from .replicates import Replicates
@@ -59,7 +59,7 @@ class SurveyEstimates:
 def fit_survey(
     rows: ModelRows,
     layout: Layout,
-    keep: np.ndarray,
+    fixed: FixedColumns,
     weights: SamplingWeights,
     strata: np.ndarray | None,
     replicates: Replicates | None,
@@ -78,8 +78,8 @@ def fit_survey(
     FitError
         A response could not be fitted.
     """
-    found = survey_batch(rows, layout, keep, weights)
-    batch, m, p = found.batch, rows.n_sets, len(keep)
+    found = survey_batch(rows, layout, fixed, weights)
+    batch, m, p = found.batch, rows.n_sets, len(fixed.keep)
     opt = fit(batch, Newton(), PseudoDeviance())
     theta_map = layout.structure.theta_map
     theta = canonical_theta(np.asarray(opt.theta), theta_map)
@@ -91,16 +91,16 @@ def fit_survey(
         raise FitError(f"the model could not be fitted to {labels}: simplify the random terms")
     gamma = np.asarray(solution.gamma)
     inner = np.concatenate([gamma, theta, np.log(np.asarray(solution.sigma))[:, None]], axis=1)
-    outer, scales = _outside(inner, found, layout)
+    outer, turn = _outside(inner, found)
     s = inner.shape[1]
     parameters = outer.reshape(-1, m, s)
-    quantities = Quantities(layout, found.x_spread, found.z_squares)
+    quantities = Quantities(layout, found.x_spread, found.z_squares, found.units)
     by_version = np.concatenate([parameters[..., :p], quantities.values(parameters)], axis=2)
     by_version[failed] = np.nan
-    first = Quantities(layout, found.x_spread[0], tuple(squares[0] for squares in found.z_squares))
+    first = Quantities(layout, found.x_spread[0], tuple(squares[0] for squares in found.z_squares), found.units)
     singular = on_boundary(theta[:m], theta_map)
     if replicates is None:
-        covariances = _sandwich(found, inner[:m], scales, strata, layout.factors[-1].n_levels)
+        covariances = _sandwich(found, inner[:m], turn, strata, layout.factors[-1].n_levels)
         jacobian = np.concatenate([np.broadcast_to(np.eye(s)[:p], (m, p, s)), first.jacobian(parameters[0])], axis=1)
         whole = np.einsum("mis,mst,mjt->mij", jacobian, covariances, jacobian)
     else:
@@ -113,8 +113,8 @@ def fit_survey(
         by_version=by_version,
         criterion=np.asarray(solution.value)[:m],
         modes=tuple(
-            np.moveaxis(np.asarray(own)[:, :, :n], 1, 2) * found.y_scale[:, None, None] / scale
-            for own, n, scale in zip(modes, levels, found.z_scale, strict=True)
+            unit.effects(np.moveaxis(np.asarray(own)[:, :, :n], 1, 2)) * found.y_scale[:, None, None]
+            for own, n, unit in zip(modes, levels, found.units, strict=True)
         ),
         singular=singular,
         failed=failed,
@@ -122,17 +122,13 @@ def fit_survey(
     )
 
 
-def _outside(inner: np.ndarray, found: SurveyBatch, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters of all data sets in the user's units, and the matrices (M, s, s) that turn differences of them."""
+def _outside(inner: np.ndarray, found: SurveyBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients and sigma of all data sets in the user's units, and the matrices (M, s, s) that turn differences."""
     m, p = found.ols.shape
-    theta_map = layout.structure.theta_map
-    by_entry = np.array([found.z_scale[f][i] for f, i in zip(theta_map.factor, theta_map.row, strict=True)])
-    turn = np.zeros((m, inner.shape[1], inner.shape[1]))
+    turn = np.tile(np.eye(inner.shape[1]), (m, 1, 1))
     turn[:, :p, :p] = found.inverse * found.y_scale[:, None, None]
-    at = np.arange(p, inner.shape[1] - 1)
-    turn[:, at, at] = 1 / by_entry
-    turn[:, -1, -1] = 1.0
-    shift = np.concatenate([found.ols, np.zeros((m, len(by_entry))), np.log(found.y_scale)[:, None]], axis=1)
+    shift = np.zeros((m, inner.shape[1]))
+    shift[:, :p], shift[:, -1] = found.ols, np.log(found.y_scale)
     versions = inner.reshape(-1, m, inner.shape[1])
     return (np.einsum("mij,rmj->rmi", turn, versions) + shift).reshape(inner.shape), turn
 
@@ -140,9 +136,9 @@ def _outside(inner: np.ndarray, found: SurveyBatch, layout: Layout) -> tuple[np.
 def _sandwich(
     found: SurveyBatch, inner: np.ndarray, turn: np.ndarray, strata: np.ndarray | None, n_units: int
 ) -> np.ndarray:
-    """Covariances (M, s, s) of the user's parameters: H^-1 (sum of squared scores) H^-1, by strata."""
+    """Covariances (M, s, s) of (beta, theta inside, log sigma): H^-1 (sum of squared scores) H^-1, by strata."""
     batch = found.batch.take(np.arange(len(inner)))
-    parts = run(pseudo_information, batch, inner, found.units)
+    parts = run(pseudo_information, batch, inner, found.rows)
     scores, information = np.asarray(parts.scores)[:, :n_units], np.asarray(parts.information)
     codes = np.zeros(n_units, int) if strata is None else strata
     size = np.bincount(codes)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 
 from ..design.build import ModelRows
+from ..design.rows import RowMatrix
 from ..engine.batch import Batch
+from ..errors import DataError
+from ..fitting.assemble import random_columns
 from ..fitting.layout import Layout
+from ..fitting.refit import EXACT_FIT
+from ..fitting.units import Units
 from .pseudo_likelihood import UnitRows, WeightedNested, WeightedProducts
 from .weights import SamplingWeights
 
@@ -23,56 +29,66 @@ class SurveyBatch:
     ----------
     batch : Batch
         Version r of response m is data set r M + m.
-    units : UnitRows
+    rows : UnitRows
         Of the M data sets with the weights of the sample, (M, ...).
     inverse : ndarray (M, p, p)
         beta = ols + inverse @ gamma * y_scale.
     ols : ndarray (M, p)
     y_scale : ndarray (M,)
-    z_scale : tuple of ndarray (q,)
-        What columns of Z were divided by, per factor.
+    units : tuple of Units
+        Columns of Z inside, per factor.
     x_spread : ndarray (R, M, p, p)
         Weighted covariance of the columns of X.
     z_squares : tuple of ndarray (R, M, q, q)
-        Weighted mean of z z' per term, of the user's columns.
+        Weighted mean of z z' per term, of the columns inside.
     """
 
     batch: Batch
-    units: UnitRows
+    rows: UnitRows
     inverse: np.ndarray
     ols: np.ndarray
     y_scale: np.ndarray
-    z_scale: tuple[np.ndarray, ...]
+    units: tuple[Units, ...]
     x_spread: np.ndarray
     z_squares: tuple[np.ndarray, ...]
 
 
-def survey_batch(rows: ModelRows, layout: Layout, keep: np.ndarray, weights: SamplingWeights) -> SurveyBatch:
-    """Form the products of every version of the weights and every response."""
-    z_all = [
-        np.concatenate([rows.terms[t.source].rows.of(0) for t in _of_factor(layout, f)], axis=1) for f in _each(layout)
-    ]
-    scales = tuple(np.sqrt(np.mean(z**2, axis=0)) for z in z_all)
-    x = rows.x.select(keep.tolist())
-    shared = not x.differs and not any(term.rows.differs for term in rows.terms)
+class FixedColumns(NamedTuple):
+    """Columns of X, perhaps centred, what centred those in the model (p, p), and which these are."""
+
+    x: RowMatrix
+    turn: np.ndarray | None
+    keep: np.ndarray
+
+
+def survey_batch(rows: ModelRows, layout: Layout, fixed: FixedColumns, weights: SamplingWeights) -> SurveyBatch:
+    """Form the products of every version of the weights and every response.
+
+    Raises
+    ------
+    DataError
+        The fixed part explains a response exactly.
+    """
+    x = fixed.x.select(fixed.keep.tolist())
+    columns, units = random_columns(rows, layout)
+    shared = not x.differs and not any(own.differs for own in columns)
     parts = []
     for sets in [range(rows.n_sets)] if shared else [range(m, m + 1) for m in range(rows.n_sets)]:
-        z = [
-            np.concatenate([rows.terms[t.source].rows.of(sets[0]) for t in _of_factor(layout, f)], axis=1)
-            for f in _each(layout)
-        ]
+        z = [_of_factor(layout, columns, f, sets[0]) / unit.scale for f, unit in enumerate(units)]
         y = np.stack([_response(rows, m) for m in sets], axis=1)
-        parts.append(_Part.of(x.of(sets[0]), y, z, scales, layout, weights).products())
-    return _joined(parts, layout, weights, scales, len(keep))
+        part = _Part.of(x.of(sets[0]), y, z, layout, weights)
+        exact = np.flatnonzero(part.y_scale <= EXACT_FIT * np.sqrt(np.mean(y**2, axis=0)))
+        if len(exact):
+            label = rows.labels[sets[exact[0]]]
+            raise DataError(f"the fixed part explains {label} exactly: there is no residual variance to estimate")
+        parts.append(part.products())
+    return _joined(parts, layout, weights, units, fixed.turn)
 
 
-def _each(layout: Layout) -> range:
-    return range(len(layout.factors))
-
-
-def _of_factor(layout: Layout, f: int) -> list[Any]:
-    """Terms of a factor in the order of its columns."""
-    return sorted((term for term in layout.terms if term.factor == f), key=lambda term: term.start)
+def _of_factor(layout: Layout, columns: Sequence[RowMatrix], f: int, m: int) -> np.ndarray:
+    """Columns (n, q) of a factor's terms."""
+    places = {term.start: t for t, term in enumerate(layout.terms) if term.factor == f}
+    return np.concatenate([columns[t].of(m) for _, t in sorted(places.items())], axis=1)
 
 
 def _response(rows: ModelRows, m: int) -> np.ndarray:
@@ -90,21 +106,12 @@ class _Part:
     inverse: np.ndarray
     ols: np.ndarray
     y_scale: np.ndarray
-    z_scale: tuple[np.ndarray, ...]
     layout: Layout
     weights: SamplingWeights
     total: np.ndarray  # (R, n)
 
     @classmethod
-    def of(
-        cls,
-        x: np.ndarray,
-        y: np.ndarray,
-        z: list[np.ndarray],
-        z_scale: tuple[np.ndarray, ...],
-        layout: Layout,
-        weights: SamplingWeights,
-    ) -> _Part:
+    def of(cls, x: np.ndarray, y: np.ndarray, z: list[np.ndarray], layout: Layout, weights: SamplingWeights) -> _Part:
         total = weights.total(layout.factors)
         root = np.sqrt(total[0])[:, None]
         size = np.sqrt(np.sum((root * x) ** 2, axis=0))
@@ -114,8 +121,7 @@ class _Part:
         residual = y - x @ ols
         y_scale = np.sqrt(np.maximum(total[0] @ residual**2 / total[0].sum(), 1e-300))
         u = np.concatenate([x @ inverse, residual / y_scale], axis=1)
-        scaled = [own / scale for own, scale in zip(z, z_scale, strict=True)]
-        return cls(u, scaled, x, inverse, ols, y_scale, z_scale, layout, weights, total)
+        return cls(u, z, x, inverse, ols, y_scale, layout, weights, total)
 
     def products(self) -> dict[str, Any]:
         """Arrays with leading axes (R, M)."""
@@ -177,10 +183,14 @@ def _indicator(codes: np.ndarray, n_levels: int) -> Any:
 
 
 def _joined(
-    parts: list[dict[str, Any]], layout: Layout, weights: SamplingWeights, scales: tuple[np.ndarray, ...], p: int
+    parts: list[dict[str, Any]],
+    layout: Layout,
+    weights: SamplingWeights,
+    units: tuple[Units, ...],
+    turn: np.ndarray | None,
 ) -> SurveyBatch:
     """Put the parts side by side, and lay out versions by responses as data sets."""
-    r = weights.n_versions
+    r, p = weights.n_versions, len(parts[0]["part"].inverse)
     m = sum(part["ww"].shape[1] for part in parts)
 
     def flat(arrays: list[np.ndarray]) -> np.ndarray:
@@ -195,8 +205,8 @@ def _joined(
         own = np.pad(weights.above(layout.factors, f), [(0, 0), (0, pad)], constant_values=1.0)
         level_weight.append(np.repeat(own, m, axis=0))
     host: dict[str, Any] = {
-        "zz": tuple(flat([part["zz"][f] for part in parts]) for f in range(len(scales))),
-        "zr": tuple(flat([part["zr"][f] for part in parts]) for f in range(len(scales))),
+        "zz": tuple(flat([part["zz"][f] for part in parts]) for f in range(len(units))),
+        "zr": tuple(flat([part["zr"][f] for part in parts]) for f in range(len(units))),
         "ww": flat([part["ww"] for part in parts]),
         "n_obs": total,
         "n_fixed": np.full(r * m, float(p)),
@@ -207,21 +217,23 @@ def _joined(
     }
     structure = replace(layout.structure, n_fixed=p, reml=False)
     pad = structure.n_levels[-1] - layout.factors[-1].n_levels
-    units = UnitRows(
+    by_unit = UnitRows(
         np.pad(np.concatenate([part["units"] for part in parts]), [(0, 0)] * 3 + [(0, pad)]),  # type: ignore[arg-type]
         np.repeat(np.pad(parts[0]["unit_n"], (0, pad))[None], m, axis=0),  # type: ignore[arg-type]
     )
     counts = [part["ww"].shape[1] for part in parts]
     repeated = [part["part"] for part, count in zip(parts, counts, strict=True) for _ in range(count)]
-    spreads = [_spread(part["part"]) for part in parts]
+    back = np.eye(p) if turn is None else turn
+    forth = np.linalg.inv(back)
+    spreads = [forth.T @ _spread(part["part"]) @ forth for part in parts]
     squares = [[_squares(part["part"], term) for part in parts] for term in layout.terms]
     return SurveyBatch(
         batch=Batch(WeightedNested(structure, WeightedProducts(**host), layout.index)),  # type: ignore[arg-type]
-        units=units,
-        inverse=np.stack([part.inverse for part in repeated]),
-        ols=np.concatenate([part["part"].ols.T for part in parts]),
+        rows=by_unit,
+        inverse=back @ np.stack([part.inverse for part in repeated]),
+        ols=np.concatenate([part["part"].ols.T for part in parts]) @ back.T,
         y_scale=y_scale,
-        z_scale=scales,
+        units=units,
         x_spread=np.concatenate([np.repeat(s[:, None], c, axis=1) for s, c in zip(spreads, counts, strict=True)], 1),
         z_squares=tuple(
             np.concatenate([np.repeat(s[:, None], c, axis=1) for s, c in zip(own, counts, strict=True)], 1)
@@ -242,7 +254,7 @@ def _spread(part: _Part) -> np.ndarray:
 
 
 def _squares(part: _Part, term: Any) -> np.ndarray:
-    """Weighted mean of z z' of a term in every version, (R, q, q), of the user's columns."""
-    z = (part.z[term.factor] * part.z_scale[term.factor])[:, term.columns]
+    """Weighted mean of z z' of a term in every version, (R, q, q), of the columns inside."""
+    z = part.z[term.factor][:, term.columns]
     share = part.total / part.total.sum(axis=1, keepdims=True)
     return np.stack([(z * own[:, None]).T @ z for own in share])

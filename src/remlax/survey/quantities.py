@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..fitting.layout import Layout
+from ..fitting.units import Units
 from ..tables.varcorr import layout_labels
 
 STEP = 1e-30
@@ -16,7 +17,7 @@ STEP = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Quantities:
-    """Functions of (beta, theta, log sigma), in the user's units.
+    """Functions of (beta, theta inside, log sigma).
 
     Parameters
     ----------
@@ -24,12 +25,14 @@ class Quantities:
     x_spread : ndarray (..., p, p)
         Covariance of the columns of X.
     z_squares : tuple of ndarray (..., q, q)
-        Mean of z z' per term.
+        Mean of z z' per term, of the columns inside.
+    units : tuple of Units
     """
 
     layout: Layout
     x_spread: np.ndarray
     z_squares: tuple[np.ndarray, ...]
+    units: tuple[Units, ...]
 
     def values(self, parameters: np.ndarray) -> np.ndarray:
         """Values (..., r), in the order of `labels`, at parameters (..., s), which may be complex."""
@@ -38,14 +41,16 @@ class Quantities:
         sigma2 = np.exp(2 * parameters[..., -1])
         spreads, covariances, random = [], [], dict[str, np.ndarray]()
         for term, squares in zip(self.layout.terms, self.z_squares, strict=True):
-            cov = _covariance(theta[..., term.theta], term.q) * sigma2[..., None, None]
+            inside = _covariance(theta[..., term.theta], term.q) * sigma2[..., None, None]
+            outside = self.units[term.factor].outside[term.columns, term.columns]
+            cov = outside @ inside @ outside.T
             sd = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
             pairs = list(combinations(range(term.q), 2))
             with np.errstate(invalid="ignore", divide="ignore"):
                 correlations = [cov[..., a, b] / (sd[..., a] * sd[..., b]) for a, b in pairs]
             spreads += [*np.moveaxis(sd, -1, 0), *correlations]
             covariances += [cov[..., a, a] for a in range(term.q)] + [cov[..., a, b] for a, b in pairs]
-            own = np.sum(cov * squares, axis=(-2, -1))
+            own = np.sum(inside * squares, axis=(-2, -1))
             random[term.group] = random.get(term.group, 0) + own
         fixed = np.einsum("...i,...ij,...j->...", beta, self.x_spread, beta)
         effects = sum(random.values())

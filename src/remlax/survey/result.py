@@ -100,7 +100,7 @@ class SurveyFit(UnknownNames):
     @property
     def sigma(self) -> float:
         """Residual SD, the mean over the responses."""
-        return float(self.ran_pars("sdcor")["estimate"].iloc[-1])
+        return float(self._ran_pars("sdcor")["estimate"].iloc[-1])
 
     def fixef(self) -> pd.Series:
         """Coefficients."""
@@ -142,9 +142,9 @@ class SurveyFit(UnknownNames):
         checks.level(conf_level)
         if effects == "ran_pars":
             checks.choice(scales, Literal["sdcor", "vcov"], "scales=")
-            return result_table(self.ran_pars(scales, conf_level))
+            return result_table(self._ran_pars(scales, conf_level))
         if effects == "ran_vals":
-            return result_table(self.modes())
+            return result_table(self._modes())
         p, found = len(self.keep), self.combined
         columns = {"term": self.terms, "estimate": found.estimate[:p], "std_error": found.std_error[:p]}
         columns |= {name: values[:p] for name, values in found.tests(conf_level).items()}
@@ -152,8 +152,7 @@ class SurveyFit(UnknownNames):
             columns["between"] = np.diag(found.between)[:p]
         return result_table(pd.DataFrame(columns))
 
-    def ran_pars(self, scales: Literal["sdcor", "vcov"] = "sdcor", conf_level: float = 0.95) -> pd.DataFrame:
-        """Variance components with standard errors and limits; see `tidy`."""
+    def _ran_pars(self, scales: Literal["sdcor", "vcov"] = "sdcor", conf_level: float = 0.95) -> pd.DataFrame:
         table = self._block(scales)
         correlation = table["term"].str.startswith("cor__").to_numpy()
         covariance = table["term"].str.startswith("cov__").to_numpy()
@@ -209,8 +208,16 @@ class SurveyFit(UnknownNames):
                         return term.names[a], None if a == b else term.names[b]
         raise AssertionError(name)  # labels come from the same terms
 
-    def modes(self) -> pd.DataFrame:
-        """Modes of the random effects, means over the responses: ``group term level estimate``."""
+    def ranef(self) -> dict[str, pd.DataFrame]:
+        """Modes of the random effects, means over the responses: levels by columns, per grouping factor."""
+        out = {}
+        for f, factor in enumerate(self.layout.factors):
+            terms = sorted((term for term in self.layout.terms if term.factor == f), key=lambda term: term.start)
+            names, index = [name for term in terms for name in term.names], pd.Index(factor.levels, name=factor.label)
+            out[factor.label] = pd.DataFrame(self.found.modes[f].mean(axis=0), index=index, columns=names)
+        return out
+
+    def _modes(self) -> pd.DataFrame:
         parts = []
         for term in self.layout.terms:
             factor, modes = self.layout.factors[term.factor], self.found.modes[term.factor].mean(axis=0)

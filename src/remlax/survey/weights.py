@@ -58,7 +58,7 @@ class SamplingWeights:
 
 
 def read_weights(
-    given: Mapping[str, str] | None, frame: pd.DataFrame, layout: Layout, scale: Scale, *, conditional: bool
+    given: Mapping[str, str], frame: pd.DataFrame, layout: Layout, scale: Scale, *, conditional: bool
 ) -> SamplingWeights:
     """Read the weights of the sample.
 
@@ -74,7 +74,7 @@ def read_weights(
         Weights of the rows that look like products with those of their groups.
     """
     factors, n = layout.factors, len(frame)
-    columns = _by_level(dict(given or {}), factors)
+    columns = _by_level(dict(given), factors)
     values = {name: _positive(frame, column, name) for name, column in columns.values()}
     by_level: list[np.ndarray | None] = []
     for f, factor in enumerate(factors):
@@ -144,7 +144,8 @@ def _by_level(given: dict[str, str], factors: tuple[GroupingFactor, ...]) -> dic
                 + (f"; did you mean {close[0]!r}?" if close else "")
             )
         if not isinstance(column, str):
-            raise DataError(f"sampling_weights= of {name!r} must be the name of a column, not {column!r}")
+            kind = type(column).__name__
+            raise DataError(f"sampling_weights= of {name!r} must be the name of a column, not a {kind}")
         out[place] = name, column
     alone = out.get(-1)
     labels = [factor.label for factor in factors]
