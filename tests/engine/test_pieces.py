@@ -20,7 +20,7 @@ from remlax.kernels.newton import CONVERGED, MAX_ITER, SADDLE, Optimum
 from remlax.kernels.posterior import _noise
 from remlax.kernels.problem import CrossProducts, Structure
 from remlax.kernels.restarts import next_start
-from remlax.kernels.row_products import RowLayout, row_products
+from remlax.kernels.row_products import RowLayout, finished_rows, row_products
 from remlax.kernels.theta import ThetaMap, reversed_columns
 
 
@@ -152,7 +152,7 @@ def test_products_by_layout_are_those_of_the_rows(layout: str) -> None:
         levels = (jnp.asarray(codes), jnp.asarray(upper))
         whole = [jnp.asarray(np.where(present[:, None], x, np.nan)), jnp.asarray(np.where(present, y, np.inf))]
         z = (whole[0], whole[0][:, :1])
-        found = row_products(*whole, z, jnp.asarray(present), levels, structure, rows)
+        found = row_products(finished_rows(*whole, z, jnp.asarray(present), levels, structure, rows), structure)
         wanted, rotation = core.cross_products(
             jnp.asarray(x), jnp.asarray(y), (jnp.asarray(x), jnp.asarray(x[:, :1])), levels, structure,
             jnp.asarray(present, float),

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ from ..fitting.assemble import z_columns
 from ..fitting.checks import check_groups
 from ..fitting.layout import Layout, make_layout
 from ..fitting.units import centring, mean_squares, turned
+from ..kernels.cross_products import Table
 from ..kernels.problem import Structure
 from ..kernels.row_products import RowLayout
 from ..simulation.design import MultilevelDesign, highest
@@ -41,6 +42,7 @@ from .array_columns import (
     evaluate_expression,
     product_columns,
 )
+from .crossed_rows import CrossedGroups
 
 AGREEMENT = 1e-10  # of columns evaluated on arrays with those evaluated on the template
 
@@ -50,12 +52,13 @@ class ModelShape(NamedTuple):
 
     structure: shape of the model; pairs: for each variance parameter but the residual SD its factor and two columns in
     the factor's block (equal for an SD); constants: per factor and column of Z the column of ones of its term, -1 for
-    none.
+    none; n_cells: of crossed factors, as in `Meetings`.
     """
 
     structure: Structure
     pairs: tuple[tuple[int, int, int], ...]
     constants: tuple[tuple[int, ...], ...]
+    n_cells: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,22 +112,22 @@ class ArrayModel:
 
 
 class Groups(NamedTuple):
-    """Which row belongs to which level: codes (n,) per table, and the index of `Nested`."""
+    """Which row belongs to which level: codes (n,) per table, and the index of `Nested` or `CrossedGroups`."""
 
     codes: tuple[jax.Array, ...]
-    levels: tuple[tuple[jax.Array, ...], ...]
+    levels: tuple[tuple[jax.Array, ...], ...] | CrossedGroups
 
 
 def read_model(design: MultilevelDesign, formula: str, *, reml: bool) -> tuple[ArrayModel, Groups]:
     """Evaluate a formula on one data set of a design, and keep what all data sets share.
 
     Returns what compiled code depends on, and the arrays that all replications share. The model: numeric columns,
-    covariates with levels, products and elementwise functions; one grouping factor, or factors nested in each other.
+    covariates with levels, products and elementwise functions; grouping factors nested or crossed.
 
     Raises
     ------
     SimulationError
-        The formula uses what has no counterpart on arrays, or grouping factors that are crossed or drawn.
+        The formula uses what has no counterpart on arrays, or grouping factors that are drawn.
     RemlaxError
         As of `remlax.lmer`: the formula cannot be read, or the model is not identified.
     """
@@ -155,17 +158,10 @@ def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_res
     names = rows.fixed.names
     check_columns(names, rows.x)
     layout = make_layout(rows, reml=reml)
-    if isinstance(layout.index, Meetings):
-        raise SimulationError(
-            "The grouping factors of the model are crossed: batched methods fit one factor, or factors nested in each "
-            "other; analyse crossed models by a function of yours that calls remlax.lmer."
-        )
-    exact = tuple(factor.n_levels for factor in layout.factors)
-    structure = replace(layout.structure, n_levels=exact, n_fixed=len(names))
-    tables = tuple(table._replace(size=size) for table, size in zip(layout.tables, exact, strict=True))
+    structure, tables, groups, n_cells = _grouping(layout, len(names))
     parameters, pairs = _parameters(layout)
     categories = categories_of(design)
-    groups = {column for term in parsed.random for column in term.group}
+    grouping = {column for term in parsed.random for column in term.group}
     fixed = array_products(rows.fixed, categories)
     random, constants = _random(rows, layout, categories)
     model = ArrayModel(
@@ -176,15 +172,28 @@ def read_template(design: MultilevelDesign, formula: str, *, reml: bool, any_res
         fixed=fixed,
         constants=_constants(fixed, 0),
         random=random,
-        shape=ModelShape(structure, pairs, constants),
-        layout=RowLayout(tables, tuple(_block(f.codes, f.n_levels) for f in layout.factors)),
-        columns=tuple(name for name in needed_columns(parsed) if name not in groups),
-    )
-    ancestors = tuple(
-        tuple(host_leaf(part[:size]) for part in of_factor) for of_factor, size in zip(layout.index, exact, strict=True)
+        shape=ModelShape(structure, pairs, constants, n_cells),
+        layout=RowLayout(tables, tuple(map(_block, groups.codes, (table.size for table in tables)))),
+        columns=tuple(name for name in needed_columns(parsed) if name not in grouping),
     )
     compare_columns(model, rows, z_columns(rows, layout, 0), frame)
-    return Reading(model, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors), rows, layout)
+    return Reading(model, groups, rows, layout)
+
+
+def _grouping(layout: Layout, n_fixed: int) -> tuple[Structure, tuple[Table, ...], Groups, tuple[int, ...]]:
+    """Structure and tables, of nested factors without padding, the groups, and the cells of crossed factors."""
+    index = layout.index
+    if isinstance(index, Meetings):
+        codes = tuple(host_leaf(part) for part in layout.table_codes)
+        structure = replace(layout.structure, n_fixed=n_fixed)
+        return structure, layout.tables, Groups(codes, CrossedGroups.of(index)), index.n_cells
+    exact = tuple(factor.n_levels for factor in layout.factors)
+    structure = replace(layout.structure, n_levels=exact, n_fixed=n_fixed)
+    tables = tuple(table._replace(size=size) for table, size in zip(layout.tables, exact, strict=True))
+    ancestors = tuple(
+        tuple(host_leaf(part[:size]) for part in of_factor) for of_factor, size in zip(index, exact, strict=True)
+    )
+    return structure, tables, Groups(tuple(host_leaf(f.codes) for f in layout.factors), ancestors), ()
 
 
 def counted(response: Node) -> tuple[Node, ...]:
@@ -283,7 +292,7 @@ def _parameters(layout: Layout) -> tuple[tuple[str, ...], tuple[tuple[int, int, 
     return (*names, "sigma"), tuple(pairs)
 
 
-def _block(codes: np.ndarray, levels: int) -> int:
+def _block(codes: Any, levels: int) -> int:
     """Rows of every level if these stand together, level by level, and are equally many; else 0."""
     each = len(codes) // levels
     return each if np.array_equal(codes, np.repeat(np.arange(levels), each)) else 0

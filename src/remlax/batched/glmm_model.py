@@ -100,6 +100,11 @@ def read_glmm(design: MultilevelDesign, formula: str, family: Family, n_quad: in
         identified.
     """
     reading = read_template(design, formula, reml=False, any_response=True)
+    if reading.model.shape.n_cells:
+        raise SimulationError(
+            "The grouping factors of the model are crossed: batched methods fit generalised models of one factor or of "
+            "factors nested in each other; analyse others by a function of yours that calls remlax.glmer."
+        )
     response = read_response(reading.rows, family)
     if family.name == "ordinal" and reading.rows.levels is None:
         raise SimulationError(

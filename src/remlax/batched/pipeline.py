@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,14 @@ from ..engine.programs import float64, prepare_aside, program, shape_of
 from ..engine.queue import estimate_queue, fit_queue, optimum_shape
 from ..fitting.units import CONSTANT, FAR
 from ..kernels.cross_products import Rotation
+from ..kernels.dense import CrossedStructure
 from ..kernels.estimates import Estimates, Pooled, rubin
 from ..kernels.nested import Nested
 from ..kernels.newton import CONVERGED, Optimum
-from ..kernels.row_products import RowProducts, row_products
+from ..kernels.problem import Problem
+from ..kernels.row_products import FinishedRows, RowProducts, finished_rows, row_products
 from .array_model import ArrayModel, Groups, ModelShape
+from .crossed_rows import CrossedGroups, crossed, crossed_products
 
 # scales and means of the columns of Z, per factor
 Units = tuple[tuple[Array, ...], tuple[Array, ...]]
@@ -170,7 +173,7 @@ class DataSets(NamedTuple):
     scales: per factor (R K, q), what divides the columns of Z; means: per factor (R K, q), what is subtracted before.
     """
 
-    problem: Nested
+    problem: Problem[Any, Any]
     rotation: Rotation
     pivot: Array
     scales: tuple[Array, ...]
@@ -190,8 +193,13 @@ def _data_sets(
     found = lax.map(of_replication, (keys, columns), batch_size=at_once)
     flat: tuple[RowProducts, Units] = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
     products, (scales, means) = flat
+    structure, levels = model.shape.structure, groups.levels
+    if isinstance(levels, CrossedGroups):
+        problem: Problem[Any, Any] = crossed(cast(CrossedStructure, structure), products.products, levels)
+    else:
+        problem = Nested(structure, products.products, levels)
     return DataSets(
-        Nested(model.shape.structure, products.products, groups.levels),
+        problem,
         products.rotation,
         products.pivot,
         scales,
@@ -200,7 +208,7 @@ def _data_sets(
 
 
 @program()
-def _fits(problem: Nested) -> Optimum:
+def _fits(problem: Problem[Any, Any]) -> Optimum:
     """Fit R x K data sets."""
     return fit_queue(problem)
 
@@ -239,15 +247,26 @@ def _products(
         z = inner_columns(model.random_of(own), scales, means)
         x = model.fixed_of(own)
         mean = far_means(x, present, model.constants)
-        found = row_products(
+        finished = finished_rows(
             x - mean[None], model.response_of(own), z, present, groups.codes, model.shape.structure, model.layout
         )
+        found = _products_of(finished, model, groups)
         back, rotation = not_centred(mean, model.constants), found.rotation
         rotation = rotation._replace(inverse=back @ rotation.inverse, ols=back @ rotation.ols)
         return found._replace(rotation=rotation)
 
     products: RowProducts = jax.vmap(lambda imputed, _: one(imputed))(completed.imputed, completed.n_sets)
     return products, (scales, means)
+
+
+def _products_of(found: FinishedRows, model: ArrayModel, groups: Groups) -> RowProducts:
+    """Products of nested or of crossed factors."""
+    structure, levels = model.shape.structure, groups.levels
+    if not isinstance(levels, CrossedGroups):
+        return row_products(found, structure)
+    own = cast(CrossedStructure, structure)
+    products = crossed_products(found, own, model.layout.tables, model.shape.n_cells, levels)
+    return RowProducts(products, found.rotation, found.pivot)
 
 
 def random_units(completed: Completed, shared: Mapping[str, Array], model: ArrayModel) -> Units:

@@ -41,7 +41,17 @@ class RowProducts(NamedTuple):
     pivot: Float[Array, ""]
 
 
-def row_products(
+class FinishedRows(NamedTuple):
+    """Conditioned cross-products of one data set: W'W, one cube (q, r, levels) per table; see `RowProducts`."""
+
+    ww: Float[Array, "w w"]
+    cubes: tuple[Array, ...]
+    rotation: Rotation
+    n_obs: Float[Array, ""]
+    pivot: Float[Array, ""]
+
+
+def finished_rows(
     x: Float[Array, "n p"],
     y: Float[Array, " n"],
     z: tuple[Float[Array, "n _q"], ...],
@@ -49,8 +59,8 @@ def row_products(
     codes: tuple[Int[Array, " n"], ...],
     structure: Structure,
     layout: RowLayout,
-) -> RowProducts:
-    """Form the conditioned cross-products of one data set with nested factors.
+) -> FinishedRows:
+    """Form the conditioned cross-products of one data set.
 
     Parameters
     ----------
@@ -63,12 +73,12 @@ def row_products(
     codes : tuple of integer Array (n,)
         Level of every row in each table.
     structure : Structure
-        Exact numbers of levels and fixed columns: no padding.
+        Exact number of fixed columns: no padding.
     layout : RowLayout
 
     Returns
     -------
-    RowProducts
+    FinishedRows
     """
     zero = jnp.zeros((), y.dtype)
     x, z = (jax.tree.map(lambda a: jnp.where(present[:, None], a, zero), part) for part in (x, z))
@@ -77,7 +87,14 @@ def row_products(
     first = condition(_gram(jnp.concatenate([x, y[:, None]], axis=1)))
     raw = _raw(x, y, z, first, codes, structure, layout)
     ww, cubes, rotation = finish(raw, first, n_obs, structure.q, layout.tables)
-    return RowProducts(nested_products(ww, cubes, rotation, n_obs, zero, structure), rotation, first.pivot)
+    return FinishedRows(ww, cubes, rotation, n_obs, first.pivot)
+
+
+def row_products(found: FinishedRows, structure: Structure) -> RowProducts:
+    """Products of nested factors; the structure has their exact numbers of levels."""
+    zero = jnp.zeros((), found.ww.dtype)
+    products = nested_products(found.ww, found.cubes, found.rotation, found.n_obs, zero, structure)
+    return RowProducts(products, found.rotation, found.pivot)
 
 
 def _raw(
