@@ -32,7 +32,7 @@ def by_lmer(data: pd.DataFrame, context: Any) -> pd.DataFrame:
     return pd.DataFrame(rx.lmer(MODEL, data.dropna()).tidy())[COLUMNS]
 
 
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_estimates_are_those_of_lmer(missing: bool, tmp_path: Path) -> None:
     method = sim.CompleteCases() if missing else sim.CompleteData()
     study = sim.Study(
@@ -55,6 +55,7 @@ def test_estimates_are_those_of_lmer(missing: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["df"]["batched"], found["df"]["loop"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_imputed_data_sets_of_crossed_factors_are_pooled(tmp_path: Path) -> None:
     study = sim.Study(
         scenarios={"one": [1]},
