@@ -52,9 +52,9 @@ def theirs(event: str, *, same: bool) -> Parameters:
     names += [f"{v}:{other}" for other in ("BASVAL", "THERAPY[T.PLACEBO]") for v in interactions]
     known = {frozenset(name.split(":")): value for name, value in zip(names, one["beta"], strict=True)}
     own = conditional_means("JR", same=same).fit.fixef().index
-    sigmas = np.array(one["sigma"])[None]
+    sigmas = np.array(one["sigma"])[None, None]
     return Parameters(
-        np.array([[known[frozenset(name.split(":"))] for name in own]]), sigmas[:, :1] if same else sigmas
+        np.array([[[known[frozenset(name.split(":"))] for name in own]]]), sigmas[:, :, :1] if same else sigmas
     )
 
 

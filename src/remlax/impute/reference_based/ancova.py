@@ -18,15 +18,15 @@ from .trial import Trial
 
 @dataclass(frozen=True, eq=False)
 class Ancova:
-    """Regression at one visit: n patients, q columns, r means and differences of arms.
+    """Regression at one visit: n patients, q columns, r means and differences of arms; any axes of trials before.
 
     Attributes
     ----------
     visit : int
     terms : tuple of str
         The differences from the reference arm, then the arms themselves.
-    x : ndarray (n, q)
-    by_arm : ndarray (r, n, q)
+    x : ndarray (..., n, q)
+    by_arm : ndarray (..., r, n, q)
         Columns whose means over the patients give each term: those of an arm, or differences of two arms.
     """
 
@@ -38,33 +38,35 @@ class Ancova:
     @property
     def dfcom(self) -> int:
         """Degrees of freedom of the residuals."""
-        return int(len(self.x) - self.x.shape[1])
+        return int(self.x.shape[-2] - self.x.shape[-1])
 
     @cached_property
     def _squares(self) -> FloatArray:
-        """Products (n, q * q) of the columns."""
-        n, q = self.x.shape
-        return np.asarray((self.x[:, :, None] * self.x[:, None]).reshape(n, q * q))
+        """Products (..., n, q * q) of the columns."""
+        *more, q = self.x.shape
+        return np.asarray((self.x[..., :, None] * self.x[..., None, :]).reshape(*more, q * q))
 
     def estimates(self, y: FloatArray, counts: FloatArray | None = None) -> FloatArray:
-        """Estimates (K, r) from responses (K, n), every patient counted (K, n) times."""
+        """Estimates (..., K, r) from responses (..., K, n), every patient counted (..., K, n) times."""
         if counts is None:
-            return np.asarray(self._coefficients(y) @ self.by_arm.mean(axis=1).T)
-        q = self.x.shape[1]
-        squares = (counts @ self._squares).reshape(-1, q, q)
+            return np.asarray(self._coefficients(y) @ self.by_arm.mean(axis=-2).mT)
+        q = self.x.shape[-1]
+        squares = counts @ self._squares
+        squares = squares.reshape(*squares.shape[:-1], q, q)
         coefficients = np.linalg.solve(squares, ((counts * y) @ self.x)[..., None])[..., 0]
-        means = np.einsum("kn,rnq->krq", counts / counts.sum(axis=1, keepdims=True), self.by_arm, optimize=True)
-        return np.asarray(np.einsum("krq,kq->kr", means, coefficients))
+        shares = counts / counts.sum(axis=-1, keepdims=True)
+        means = np.einsum("...kn,...rnq->...krq", shares, self.by_arm, optimize=True)
+        return np.asarray(np.einsum("...krq,...kq->...kr", means, coefficients))
 
     def variances(self, y: FloatArray) -> FloatArray:
-        """Variances (K, r) of the estimates in each data set, as of a least-squares fit."""
-        residuals = y - self._coefficients(y) @ self.x.T
-        means = self.by_arm.mean(axis=1)
-        unit = np.einsum("rq,qs,rs->r", means, np.linalg.inv(self.x.T @ self.x), means)
-        return np.asarray((residuals**2).sum(axis=1, keepdims=True) / self.dfcom * unit)
+        """Variances (..., K, r) of the estimates in each data set, as of a least-squares fit."""
+        residuals = y - self._coefficients(y) @ self.x.mT
+        means = self.by_arm.mean(axis=-2)
+        unit = np.einsum("...rq,...qs,...rs->...r", means, np.linalg.inv(self.x.mT @ self.x), means)
+        return np.asarray((residuals**2).sum(axis=-1, keepdims=True) / self.dfcom * unit[..., None, :])
 
     def _coefficients(self, y: FloatArray) -> FloatArray:
-        return np.asarray(np.linalg.lstsq(self.x, y.T, rcond=None)[0].T)
+        return np.asarray(y @ np.linalg.pinv(self.x).mT)
 
 
 def read_ancova(trial: Trial, formula: str, visit: object) -> Ancova:

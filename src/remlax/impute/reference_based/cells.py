@@ -15,7 +15,7 @@ from .kernels import given_observed, joint_covariance, joint_mean
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """K sets of parameters of the imputation model: beta (K, p), sigmas (K, g, T, T)."""
+    """K sets of parameters of the imputation models of S trials: beta (K, S, p), sigmas (K, S, g, T, T)."""
 
     beta: FloatArray
     sigmas: FloatArray
@@ -27,7 +27,7 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class MissingVisits:
-    """What the missing cells of n patients at T visits depend on beside parameters.
+    """What the missing cells of n patients at T visits, of one trial or several, depend on beside parameters.
 
     Attributes
     ----------
@@ -38,6 +38,8 @@ class MissingVisits:
         Known part of the response.
     own_group, reference_group : ndarray of int (n,)
         Which covariance matrix the patient has, and which one in the reference arm.
+    trial : ndarray of int (n,)
+        Which trial the patient is in.
     """
 
     events: Events
@@ -46,6 +48,7 @@ class MissingVisits:
     offset: FloatArray
     own_group: IntArray
     reference_group: IntArray
+    trial: IntArray
 
     def completed(self, parameters: Parameters, noise: FloatArray | None = None) -> FloatArray:
         """Responses (K, n, T) with missing cells imputed.
@@ -60,23 +63,24 @@ class MissingVisits:
         for patients, observed in self._alike():
             one = patients[0]
             event, strategy = int(self.events.before[one]), STRATEGIES[self.events.strategy[one]]
-            own = parameters.sigmas[:, self.own_group[one]]
+            own = parameters.sigmas[:, :, self.own_group[one]]
             same = self.own_group[one] == self.reference_group[one]
-            other = own if same else parameters.sigmas[:, self.reference_group[one]]
+            other = own if same else parameters.sigmas[:, :, self.reference_group[one]]
             means = [self._mean(columns, patients, parameters.beta) for columns in (self.own, self.reference)]
             mean = joint_mean(means[0], means[1], event, strategy)
             slopes, root = given_observed(joint_covariance(own, other, event, strategy), observed)
-            unseen = np.flatnonzero(~observed)
+            unseen, trial = np.flatnonzero(~observed), self.trial[patients]
             away = self.events.y[patients][:, observed] - mean[..., observed]
-            values = mean[..., unseen] + away @ slopes.mT
+            values = mean[..., unseen] + _times(slopes[:, trial], away)
             if noise is not None:
-                values = values + noise[:, patients[:, None], unseen] @ root.mT
+                values = values + _times(root[:, trial], noise[:, patients[:, None], unseen])
             out[:, patients[:, None], unseen] = values
         return out
 
     def _mean(self, columns: FloatArray, patients: IntArray, beta: FloatArray) -> FloatArray:
         """Means (K, G, T)."""
-        mean: FloatArray = np.moveaxis(columns[patients] @ beta.T, -1, 0) + self.offset[patients]
+        of_trial = np.moveaxis(beta, 0, -1)[self.trial[patients]]
+        mean: FloatArray = np.moveaxis(columns[patients] @ of_trial, -1, 0) + self.offset[patients]
         return mean
 
     def _alike(self) -> Iterator[tuple[IntArray, BoolArray]]:
@@ -89,3 +93,9 @@ class MissingVisits:
         for i in range(len(distinct)):
             patients = which[place.reshape(-1) == i]
             yield patients, ~missing[patients[0]]
+
+
+def _times(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Products (..., u) of matrices (..., u, o) and vectors (..., o)."""
+    product: FloatArray = (matrices @ vectors[..., None])[..., 0]
+    return product

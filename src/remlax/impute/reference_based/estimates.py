@@ -70,10 +70,7 @@ class Resampled:
         """Estimates of the terms, with ``adjusted`` (n,) added to the response of each patient."""
         estimate = ancova.estimates((self.y + adjusted)[None])[0]
         others = self._estimates(ancova, adjusted)
-        n = len(others)
-        spread = others - others.mean(axis=0)
-        factor = (n - 1) / n if self.kind == "jackknife" else 1 / (n - 1)
-        error = np.sqrt(factor * (spread**2).sum(axis=0))
+        error = resampling_error(others, self.kind)
         df = np.full(len(error), np.inf)
         half = t_quantile(conf_level, df) * error
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,6 +96,14 @@ class Resampled:
                 "the analysis has coefficients that some resamples of the patients cannot tell apart: merge rare "
                 "categories of its covariates, or leave them out"
             ) from None
+
+
+def resampling_error(others: FloatArray, kind: Resampling) -> FloatArray:
+    """Standard errors (..., r) from the estimates (..., B, r) of resamples."""
+    n = others.shape[-2]
+    spread = others - others.mean(axis=-2, keepdims=True)
+    factor = (n - 1) / n if kind == "jackknife" else 1 / (n - 1)
+    return np.asarray(np.sqrt(factor * (spread**2).sum(axis=-2)))
 
 
 @dataclass(frozen=True, eq=False)

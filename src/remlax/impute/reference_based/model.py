@@ -49,12 +49,12 @@ class ReferenceModel:
     @cached_property
     def estimates(self) -> Parameters:
         """Parameters of all patients."""
-        return Parameters(self.fitted.beta, self.fitted.sigmas)
+        return Parameters(self.fitted.beta[:, None], self.fitted.sigmas[:, None])
 
     def refits(self, counts: FloatArray) -> tuple[Parameters, BoolArray]:
         """Parameters with every patient of the trial counted (B, n) times, and which fits failed."""
         found = refit_weighted(self.fitted, counts[:, self.patient])
-        return Parameters(found.beta, found.sigmas), found.failed
+        return Parameters(found.beta[:, None], found.sigmas[:, None]), found.failed
 
 
 def fit_reference_model(
@@ -105,7 +105,8 @@ def _cells(trial: Trial, events: Events, fitted: MmrmFitted) -> MissingVisits:
     own, other = (rows.fixed.build(frame)[row] for frame in (trial.frame, reference))
     offset = sum((evaluate(tree, trial.frame, what="offset") for tree in rows.formula.offset_trees), np.zeros(row.size))
     groups = [_groups(frame, trial, fitted) for frame in (trial.frame, reference)]
-    return MissingVisits(events, own, other, np.asarray(offset)[row], *groups)
+    one = np.zeros(len(row), np.intp)
+    return MissingVisits(events, own, other, np.asarray(offset)[row], *groups, one)
 
 
 def _groups(frame: pd.DataFrame, trial: Trial, fitted: MmrmFitted) -> IntArray:

@@ -103,4 +103,5 @@ def posterior_draws(model: ReferenceModel, n: int) -> Parameters:
     fitted = model.fitted
     d, p = fitted.theta.shape[1], fitted.beta.shape[1]
     z = np.stack([generator(model.seed, PARAMETERS, k).standard_normal(d + p) for k in range(n)])
-    return Parameters(*draw_parameters(fitted, z[:, :d], z[:, d:]))
+    beta, sigmas = draw_parameters(fitted, z[:, :d], z[:, d:])
+    return Parameters(beta[:, None], sigmas[:, None])
