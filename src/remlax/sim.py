@@ -12,6 +12,7 @@ from .batched.methods import EMB as EMB
 from .batched.methods import CompleteCases as CompleteCases
 from .batched.methods import CompleteData as CompleteData
 from .batched.methods import Joint as Joint
+from .batched.reference_based import ReferenceBased as ReferenceBased
 from .names import unknown_in as _unknown_in
 from .plot.performance import coverage_plot as coverage_plot
 from .plot.performance import forest_plot as forest_plot

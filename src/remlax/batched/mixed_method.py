@@ -103,7 +103,7 @@ class MixedModelMethod:
         if formula is None:
             raise SimulationError("A batched method needs a model: Study(model=...) or model= of the method.")
         family, dfcom = self._kind(batch.design)
-        shape, design = structure_of(batch.design), _Design(batch.design)
+        shape, design = structure_of(batch.design), DesignOf(batch.design)
         model: ArrayModel
         groups: Groups | TiledRows | TemplateRows
         if is_mmrm(formula):
@@ -161,32 +161,32 @@ class MixedModelMethod:
         return ""
 
 
-class _Design:
+class DesignOf:
     """A design that does not take part in the look-up of models: its structure does."""
 
     def __init__(self, design: MultilevelDesign) -> None:
         self.design = design
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Design)
+        return isinstance(other, DesignOf)
 
     def __hash__(self) -> int:
         return 0
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_model(structure: DesignShape, design: _Design, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
+def _cached_model(structure: DesignShape, design: DesignOf, formula: str, reml: bool) -> tuple[ArrayModel, Groups]:
     return read_model(design.design, formula, reml=reml)
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_mmrm(structure: DesignShape, design: _Design, formula: str, reml: bool) -> tuple[MmrmModel, TemplateRows]:
+def _cached_mmrm(structure: DesignShape, design: DesignOf, formula: str, reml: bool) -> tuple[MmrmModel, TemplateRows]:
     return read_mmrm(design.design, formula, reml=reml)
 
 
 @functools.lru_cache(maxsize=64)
 def _cached_glmm(
-    structure: DesignShape, design: _Design, formula: str, family: Family, n_quad: int
+    structure: DesignShape, design: DesignOf, formula: str, family: Family, n_quad: int
 ) -> tuple[GlmmModel, TiledRows]:
     return read_glmm(design.design, formula, family, n_quad)
 

@@ -52,15 +52,27 @@ def analyse_mmrm(
     """Analyse R replications: every array of ``columns`` has a leading axis R."""
     model = cast(MmrmModel, analysis.model)
     found: AnalysedRows = jax.tree.map(np.asarray, _completed(keys, columns, **_static(analysis)))
-    codes = _codes(found, template)
+    fitted, usable = fit_analysed(found, place_codes(found, template), template, model, devices)
+    if fitted is None:
+        return _nothing(len(usable) // analysis.treatment.sets, model)
+    return _pool(fitted, usable, analysis)
+
+
+def fit_analysed(
+    found: AnalysedRows,
+    codes: list[np.ndarray],
+    template: TemplateRows,
+    model: MmrmModel,
+    devices: tuple[jax.Device, ...] = (),
+) -> tuple[MmrmFitted | None, np.ndarray]:
+    """Fit all data sets; and which of them (m,) can be fitted: others have the fit of another, or there is none."""
     usable = _identified(found) & _enough_patients(found, codes, model)
     # one that cannot be fitted gives its place to another, so that all batches have one shape
     which = np.where(usable, np.arange(len(usable)), np.argmax(usable))
     if not usable.any():
-        return _nothing(len(usable) // analysis.treatment.sets, model)
+        return None, usable
     with unseen():
-        fitted = _fitted(_model_rows(found, codes, which, template), model, devices)
-    return _pool(fitted, usable, analysis)
+        return _fitted(_model_rows(found, codes, which, template), model, devices), usable
 
 
 def compile_mmrm_ahead(
@@ -98,7 +110,7 @@ def _completed(
     return flat
 
 
-def _codes(found: AnalysedRows, template: TemplateRows) -> list[np.ndarray]:
+def place_codes(found: AnalysedRows, template: TemplateRows) -> list[np.ndarray]:
     """Patients, visits and groups of all rows, (m, n) each."""
     patient = np.broadcast_to(template.rows.factor_rows[0].values, found.present.shape)
     places = zip(found.places, template.values, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from ...design.model_matrix import model_matrix
 from ...design.tree import Name, columns_in
 from ...errors import ImputationError, shortened
 from ..columns import FloatArray
+from ..patterns import BoolArray
 from .trial import Trial
 
 
@@ -40,8 +41,12 @@ class Ancova:
         """Degrees of freedom of the residuals."""
         return int(self.x.shape[-2] - self.x.shape[-1])
 
+    def take(self, which: BoolArray) -> Ancova:
+        """Analysis of some trials."""
+        return replace(self, x=self.x[which], by_arm=self.by_arm[which])
+
     @cached_property
-    def _squares(self) -> FloatArray:
+    def squares(self) -> FloatArray:
         """Products (..., n, q * q) of the columns."""
         *more, q = self.x.shape
         return np.asarray((self.x[..., :, None] * self.x[..., None, :]).reshape(*more, q * q))
@@ -51,7 +56,7 @@ class Ancova:
         if counts is None:
             return np.asarray(self._coefficients(y) @ self.by_arm.mean(axis=-2).mT)
         q = self.x.shape[-1]
-        squares = counts @ self._squares
+        squares = counts @ self.squares
         squares = squares.reshape(*squares.shape[:-1], q, q)
         coefficients = np.linalg.solve(squares, ((counts * y) @ self.x)[..., None])[..., 0]
         shares = counts / counts.sum(axis=-1, keepdims=True)

@@ -104,9 +104,9 @@ def _cells(trial: Trial, events: Events, fitted: MmrmFitted) -> MissingVisits:
     reference = trial.in_arm(trial.reference)
     own, other = (rows.fixed.build(frame)[row] for frame in (trial.frame, reference))
     offset = sum((evaluate(tree, trial.frame, what="offset") for tree in rows.formula.offset_trees), np.zeros(row.size))
-    groups = [_groups(frame, trial, fitted) for frame in (trial.frame, reference)]
+    group, other_group = (_groups(frame, trial, fitted) for frame in (trial.frame, reference))
     one = np.zeros(len(row), np.intp)
-    return MissingVisits(events, own, other, np.asarray(offset)[row], *groups, one)
+    return MissingVisits(events, own, other, np.asarray(offset)[row], group, other_group, one)
 
 
 def _groups(frame: pd.DataFrame, trial: Trial, fitted: MmrmFitted) -> IntArray:

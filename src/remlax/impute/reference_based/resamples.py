@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...errors import ImputationError, ImputationWarning, warn
 from ...fitting.mmrm.posterior import draw_parameters
 from ..columns import FloatArray
-from ..patterns import IntArray
+from ..patterns import BoolArray, IntArray
 from .cells import Parameters
 from .model import ReferenceModel
 
@@ -38,19 +40,16 @@ def bootstrap_refits(model: ReferenceModel, n: int) -> tuple[FloatArray, Paramet
     ImputationError
         A fit failed in every resample that was drawn.
     """
-    counts = np.stack([_resample(model, k, 0) for k in range(n)])
-    parameters, failed = model.refits(counts)
-    beta, sigmas, n_replaced = parameters.beta.copy(), parameters.sigmas.copy(), 0
-    which = np.flatnonzero(failed)
-    for attempt in range(1, MOST_ATTEMPTS + 1):
-        if not len(which):
-            break
-        n_replaced += len(which)
-        counts[which] = [_resample(model, int(k), attempt) for k in which]
-        again, failed = model.refits(counts[which])
-        beta[which], sigmas[which] = again.beta, again.sigmas
-        which = which[failed]
-    if len(which):
+
+    def draw(k: int, attempt: int) -> FloatArray:
+        return drawn_counts(model.seed, model.trial.arm, k, attempt)
+
+    def refit(counts: FloatArray, which: IntArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+        parameters, failed = model.refits(counts)
+        return parameters.beta, parameters.sigmas, failed
+
+    counts, beta, sigmas, n_replaced, failed = refit_resamples(draw, refit, n)
+    if failed.any():
         raise ImputationError(
             f"the imputation model could not be fitted to resamples of the patients, {MOST_ATTEMPTS + 1} times in a "
             f"row{model.fitted.advice}; or impute without draws (draws='none')"
@@ -64,11 +63,48 @@ def bootstrap_refits(model: ReferenceModel, n: int) -> tuple[FloatArray, Paramet
     return counts, Parameters(beta, sigmas), n_replaced
 
 
-def _resample(model: ReferenceModel, k: int, attempt: int) -> FloatArray:
-    """How often every patient is drawn, with replacement and within arms."""
-    rng, arm = generator(model.seed, WEIGHTS, k, attempt), model.trial.arm
-    out = np.zeros(len(arm))
-    for a in range(len(model.trial.arms)):
+def refit_resamples(
+    draw: Callable[[int, int], FloatArray],
+    refit: Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray, BoolArray]],
+    n: int,
+) -> tuple[FloatArray, FloatArray, FloatArray, int, BoolArray]:
+    """Refit to n resamples, and draw those again whose fit failed.
+
+    Parameters
+    ----------
+    draw : callable
+        Number of the resample and of the attempt, to how often every patient counts.
+    refit : callable
+        Counts and numbers of some resamples, to coefficients, covariance matrices, and which fits failed.
+
+    Returns
+    -------
+    counts, beta, sigmas : ndarray (n, ...)
+    n_replaced : int
+        Resamples that were drawn again.
+    failed : ndarray of bool (n,)
+        Resamples whose fit failed in every attempt.
+    """
+    counts = np.stack([draw(k, 0) for k in range(n)])
+    given_beta, given_sigmas, lost = refit(counts, np.arange(n))
+    beta, sigmas, n_replaced = given_beta.copy(), given_sigmas.copy(), 0
+    which = np.flatnonzero(lost)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        if not len(which):
+            break
+        n_replaced += len(which)
+        counts[which] = [draw(int(k), attempt) for k in which]
+        beta[which], sigmas[which], lost = refit(counts[which], which)
+        which = which[lost]
+    failed = np.zeros(n, bool)
+    failed[which] = True
+    return counts, beta, sigmas, n_replaced, failed
+
+
+def drawn_counts(seed: int, arm: IntArray, k: int, attempt: int = 0) -> FloatArray:
+    """How often every patient is drawn in resample k, with replacement and within arms."""
+    rng, out = generator(seed, WEIGHTS, k, attempt), np.zeros(len(arm))
+    for a in range(int(arm.max()) + 1):
         own = np.flatnonzero(arm == a)
         out[own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)))
     return out
