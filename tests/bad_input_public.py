@@ -671,6 +671,12 @@ PUBLIC: list[Case] = [
     ("EMB: m", lambda: sim.EMB(m=0), SimulationError, "m=0 must be a whole number of at least 2"),
     ("Joint: m", lambda: sim.Joint(m=0), SimulationError, "m=0 must be a whole number of at least 2"),
     (
+        "ReferenceBased: m",
+        lambda: sim.ReferenceBased(arm="arm", reference="placebo", analysis="y ~ arm", draws="none", m=5),
+        SimulationError,
+        r"m=5: without draws all imputations are the same; leave out m=\.",
+    ),
+    (
         "Study: replications",
         lambda: sim.Study(
             {"n": [1]}, lambda n: design(), {"a": sim.CompleteData()}, {"x": 1.0}, 0, 1, model="y ~ 1 + (1 | g)"

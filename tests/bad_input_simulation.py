@@ -416,6 +416,24 @@ SIMULATION: list[Case] = [
     ),
     ("EMB: reml", lambda: sim.EMB(reml="yes"), SimulationError, r"reml='yes' must be True or False"),
     (
+        "ReferenceBased: strategy",
+        lambda: sim.ReferenceBased(arm="arm", reference="a", analysis="y ~ arm", strategy="J2R"),
+        SimulationError,
+        r"strategy='J2R' must be 'jump-to-reference', 'copy-reference', 'copy-increments', 'last-mean' or 'mar'",
+    ),
+    (
+        "ReferenceBased: draws",
+        lambda: sim.ReferenceBased(arm="arm", reference="a", analysis="y ~ arm", draws="posterior"),
+        SimulationError,
+        r"draws='posterior' must be 'bootstrap' or 'none'",
+    ),
+    (
+        "ReferenceBased: arm",
+        lambda: sim.ReferenceBased(arm=1, reference="a", analysis="y ~ arm"),
+        SimulationError,
+        r"arm=1 must be a text",
+    ),
+    (
         "Joint: sweeps",
         lambda: sim.Joint(sweeps=1.5),
         SimulationError,

@@ -197,7 +197,7 @@ class Trials:
         pooled = pool_scalars(
             self.ancova.estimates(y), np.maximum(self.ancova.variances(y), 0.0), dfcom=float(self.ancova.dfcom)
         )
-        failed: BoolArray = lost.reshape(n_trials, m).any(axis=1)
+        failed = np.asarray(lost.reshape(n_trials, m).any(axis=1))
         return (pooled.estimate, pooled.std_error, pooled.df, pooled.fmi), failed
 
     def left_out(self) -> tuple[tuple[FloatArray, ...], BoolArray]:

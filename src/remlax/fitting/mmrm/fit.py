@@ -199,8 +199,9 @@ def flat(hess: np.ndarray) -> np.ndarray:
     usable = np.where(finite[:, None, None], hess, np.eye(hess.shape[1]))
     size = np.sqrt(np.abs(np.diagonal(usable, axis1=1, axis2=2)))
     size = np.maximum(size, FLAT * size.max(axis=1, keepdims=True))
+    size = np.where(size > 0, size, 1.0)
     values = np.abs(np.linalg.eigvalsh(usable / size[:, :, None] / size[:, None, :]))
-    return np.asarray(finite & (values.min(axis=1) < FLAT * values.max(axis=1)))
+    return np.asarray(finite & (values.min(axis=1) <= FLAT * values.max(axis=1)))
 
 
 def assemble_mmrm(rows: ModelRows, *, reml: bool, keep: np.ndarray | None = None) -> tuple[Assembled, Visits]:
