@@ -12,6 +12,7 @@ import pytest
 import remlax as rx
 from remlax.batched.batch import BatchRows
 from remlax.errors import DesignError, ImputationError, RemlaxError, SimulationError
+from remlax.fitting.mmrm.fit import flat
 from remlax.studies.replicate import batch_data, frame_data
 from remlax.studies.store import Block
 
@@ -156,3 +157,8 @@ def test_what_cannot_be_analysed(one: Any, changes: dict[str, Any], message: str
     with pytest.raises(RemlaxError, match=message) as caught:
         analysed(one, study(**changes))
     assert isinstance(caught.value, (SimulationError, ImputationError))
+
+
+def test_a_hessian_of_zeros_is_flat() -> None:
+    hess = np.array([np.zeros((2, 2)), np.eye(2), np.diag([1.0, 0.0]), np.full((2, 2), np.nan)])
+    assert flat(hess).tolist() == [True, False, True, False]
