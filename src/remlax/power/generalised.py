@@ -163,8 +163,8 @@ class OutcomeTest:
         covariance = np.einsum("ri,kij,sj->krs", matrix, fits.vcov, matrix)
         return wald_p_values(fits.beta @ matrix.T - null, covariance, fits.converged)
 
-    def ratio_p_values(self, fits: GlmmFits, y: np.ndarray) -> np.ndarray:
-        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
+    def ratio_p_values(self, fits: GlmmFits, y: np.ndarray, replications: range) -> np.ndarray:
+        """See `PowerTest`."""
         restricted = self._fitted(self._smaller, y, self._smaller.x.of(0).shape[1])
         statistic = np.maximum(restricted.criterion - fits.criterion, 0.0)
         statistic[~(fits.converged & restricted.converged)] = np.nan

@@ -23,12 +23,13 @@ from ..simulation.amputation import stack_of
 from ..simulation.fingerprint import digest
 from ..simulation.keys import NO_SCENARIO, Stream, keys
 from ..simulation.mechanisms import Mechanism, Stack, mask_of
-from ..tables.constraints import Constraints, read_constraints
+from ..tables.constraints import Constraints, Linear, read_constraints
 from ..tables.hypotheses import check_rank
+from .bootstrap import N_BOOT, BootstrapTest
 from .generalised import OutcomeTest
 from .responses import Law
 from .sources import DesignSource
-from .testing import DesignTest, PowerMethod, PowerTest, Verdicts
+from .testing import RATIOS, DesignTest, PowerMethod, PowerTest, Verdicts
 
 # replications that are fitted at once, and numbers of their responses
 BLOCK, NUMBERS = 250, 2**24
@@ -69,6 +70,8 @@ class PowerPlan:
     method : PowerMethod
     missing : sequence of Mechanism
     seed : int
+    n_boot : int
+        Draws of the bootstrap for every replication.
     folder : Path, optional
         For finished blocks.
     """
@@ -80,6 +83,7 @@ class PowerPlan:
     method: PowerMethod
     missing: Sequence[Mechanism]
     seed: int
+    n_boot: int = N_BOOT
     folder: Path | None = None
 
     def sized(self, sizes: Mapping[str, int], draw: int = 0) -> SizedTest:
@@ -91,16 +95,22 @@ class PowerPlan:
             The design cannot be made, or the test cannot be done in it.
         """
         frame = self.source.frame(sizes, self.seed, draw)
-        design = shared_design(frame, self.formula, reml=self.method != "lrt")
+        design = shared_design(frame, self.formula, reml=self.method not in RATIOS)
         model = design.model
         linear = read_constraints(
             self.hypothesis, model.fixed_names, terms=model.term_names, dropped=model.dropped_names
         )
         check_rank(linear)
         effect = linear.matrix @ self._coefficients(frame, design)
-        outcome, test = self.source.outcome, DesignTest(design, linear, self.method)
-        own = test if outcome is None else OutcomeTest(design, linear, self.method, outcome)
-        return SizedTest(frame, own, effect, self.source.law(frame, model))
+        return SizedTest(frame, self._test(design, linear), effect, self.source.law(frame, model))
+
+    def _test(self, design: SharedDesign, linear: Linear) -> PowerTest:
+        outcome = self.source.outcome
+        if outcome is not None:
+            return OutcomeTest(design, linear, self.method, outcome)
+        if self.method == "bootstrap":
+            return BootstrapTest(design, linear, self.method, self.n_boot, self.seed)
+        return DesignTest(design, linear, self.method)
 
     def _coefficients(self, frame: pd.DataFrame, design: SharedDesign) -> np.ndarray:
         """Coefficients (p,) of the analysis that responses are drawn with.
@@ -167,7 +177,8 @@ class PowerPlan:
             again = test.fit(without)
             both = ((fits, observed), (again, without))
             p_value, null_p_value = (
-                test.ratio_p_values(fit, of) if self.method == "lrt" else test.p_values(fit, null) for fit, of in both
+                test.ratio_p_values(fit, of, replications) if self.method in RATIOS else test.p_values(fit, null)
+                for fit, of in both
             )
         return Verdicts(p_value, null_p_value, fits.singular & fits.converged, np.isnan(p_value))
 
@@ -200,7 +211,8 @@ class PowerPlan:
         parts = [[part.codes, part.z, part.root, part.distribution] for part in law.effects]
         own = [getattr(law, f.name) for f in fields(law) if f.name not in ("mean", "effects")]
         numbers = [law.mean, *own, parts, linear.matrix, linear.null]
-        said = [self.formula.text, self.response, self.method, list(self.missing), self.seed]
+        method = [self.method, self.n_boot] if self.method == "bootstrap" else self.method
+        said = [self.formula.text, self.response, method, list(self.missing), self.seed]
         return digest([said, dict(sizes), replications.start, len(replications), first.frame, numbers])
 
 

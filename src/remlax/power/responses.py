@@ -65,13 +65,13 @@ class Law(ABC):
         eta = np.tile(self.mean, (len(replications), 1))
         for at, part in enumerate(self.effects):
             shape = int(part.codes.max()) + 1, part.z.shape[1]
-            drawn = [_standard(_generator(seed, r, at), shape, part.distribution) for r in replications]
+            drawn = [_standard(generator(seed, r, at), shape, part.distribution) for r in replications]
             eta += part.contribution(np.stack(drawn))
         return eta
 
     def standard(self, seed: int, replications: range, of: Callable[[Generator], np.ndarray]) -> np.ndarray:
         """What rows draw beside the random effects, (R, ...)."""
-        return np.stack([of(_generator(seed, r, len(self.effects))) for r in replications])
+        return np.stack([of(generator(seed, r, len(self.effects))) for r in replications])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,8 @@ class ResponseLaw(Law):
         return np.asarray(self.predictor(seed, replications) - without + self.sigma * errors)
 
 
-def _generator(seed: int, replication: int, part: int) -> Generator:
+def generator(seed: int, replication: int, part: int) -> Generator:
+    """Random numbers of a part of a replication."""
     return Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(replication, part))))
 
 

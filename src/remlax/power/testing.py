@@ -19,12 +19,15 @@ from ..many.responses import Responses
 from ..many.tables import joint_tests
 from ..tables.constraints import Linear
 
-PowerMethod = Literal["satterthwaite", "kenward-roger", "lrt", "wald"]
+PowerMethod = Literal["satterthwaite", "kenward-roger", "lrt", "wald", "bootstrap"]
+# tests by two fits with maximum likelihood
+RATIOS = ("lrt", "bootstrap")
 WORDS = {
     "satterthwaite": "F test with Satterthwaite's degrees of freedom",
     "kenward-roger": "F test by Kenward and Roger's method",
     "lrt": "likelihood-ratio test",
     "wald": "Wald chi-square test",
+    "bootstrap": "likelihood-ratio test by the parametric bootstrap",
 }
 
 
@@ -83,8 +86,8 @@ class PowerTest(Protocol):
     def p_values(self, fits: Any, null: np.ndarray) -> np.ndarray:
         """P-values (R,) of L beta = null (r,); not of a likelihood ratio."""
 
-    def ratio_p_values(self, fits: Any, y: np.ndarray) -> np.ndarray:
-        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
+    def ratio_p_values(self, fits: Any, y: np.ndarray, replications: range) -> np.ndarray:
+        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to responses of these numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ class DesignTest:
     @property
     def shifts(self) -> bool:
         """See `PowerTest`."""
-        return self.method != "lrt"
+        return self.method not in RATIOS
 
     def fit(self, y: np.ndarray) -> ResponseFits:
         """Fit responses (R, n), with what the test needs; NaN where a cell is missing."""
@@ -124,16 +127,20 @@ class DesignTest:
             return np.asarray(tested["p_value"][:, 0])
         return wald_p_values(fits.combinations(matrix)[0] - null, fits.joint(matrix)[0], fits.converged)
 
-    def ratio_p_values(self, fits: ResponseFits, y: np.ndarray) -> np.ndarray:
-        """P-values (R,) of the likelihood ratio against the hypothesis, refitted to the responses."""
-        smaller, shift = self._smaller
+    def ratio_p_values(self, fits: ResponseFits, y: np.ndarray, replications: range) -> np.ndarray:
+        """See `PowerTest`."""
+        return np.asarray(scipy.stats.chi2.sf(self.ratio(fits, y)[0], len(self.linear.null)))
+
+    def ratio(self, fits: ResponseFits, y: np.ndarray) -> tuple[np.ndarray, ResponseFits]:
+        """Likelihood ratios (R,), NaN where a fit failed, and the fits under the hypothesis."""
+        smaller, shift = self.smaller
         restricted = smaller.fit(y - shift)
         statistic = np.maximum(restricted.criterion - fits.criterion, 0.0)
         statistic[~(fits.converged & restricted.converged)] = np.nan
-        return np.asarray(scipy.stats.chi2.sf(statistic, len(self.linear.null)))
+        return statistic, restricted
 
     @cached_property
-    def _smaller(self) -> tuple[SharedDesign, np.ndarray]:
+    def smaller(self) -> tuple[SharedDesign, np.ndarray]:
         """Design under the hypothesis, whose columns of X leave L beta as it is, and the known part of y (n,)."""
         rows = self.design.rows
         x = rows.x.of(0)[:, self.design.model.keep]
