@@ -61,7 +61,7 @@ def p_values_of(kind: str, method: str, y: np.ndarray) -> np.ndarray:
     linear = read_constraints("arm", design.model.fixed_names)
     test = OutcomeTest(design, linear, method, OUTCOMES[kind])  # type: ignore[arg-type]
     fits = test.fit(y)
-    return test.p_values(fits, linear.null) if method == "wald" else test.ratio_p_values(fits, y)
+    return test.p_values(fits, linear.null) if method == "wald" else test.ratio_p_values(fits, y, range(len(y)))
 
 
 @pytest.mark.parametrize("kind", ["binomial", "poisson"])

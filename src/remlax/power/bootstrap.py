@@ -39,14 +39,13 @@ class BootstrapTest(DesignTest):
     def ratio_p_values(self, fits: ResponseFits, y: np.ndarray, replications: range) -> np.ndarray:
         """P-values (R,), (1 + draws that reach the ratio) / (1 + draws), of fits to responses (R, n).
 
-        Draws whose fits failed are left out, as are the cells that a response lacks.
+        Draws whose fits failed are left out.
         """
         observed, restricted = self.ratio(fits, y)
         rows, out = self.design.rows, np.full(len(y), np.nan)
         known = self.smaller[1] + (0.0 if rows.offset is None else rows.offset.of(0))
         for which in self._pieces(np.flatnonzero(np.isfinite(observed)), y.shape[1]):
             drawn = np.concatenate([self._draw(restricted.theta[i], replications[i]) for i in which]) + known
-            drawn[np.repeat(np.isnan(y[which]), self.n_boot, axis=0)] = np.nan
             ratio = self.ratio(self.fit(drawn), drawn)[0].reshape(len(which), self.n_boot)
             reached = (ratio >= observed[which, None]).sum(axis=1)
             out[which] = (1 + reached) / (1 + np.isfinite(ratio).sum(axis=1))

@@ -42,7 +42,7 @@ class PowerCurve:
     ----------
     table : pandas.DataFrame
         A row per size: a column for each factor that has several, ``n_rows`` of the first data set, ``power`` and
-        ``type_1_error`` (shares of the replications with p < alpha, with the effect and without) with exact 95 %
+        ``type_1_error`` (shares of the replications with p <= alpha, with the effect and without) with exact 95 %
         Monte Carlo intervals (Clopper and Pearson 1934), the shares of ``singular`` and ``failed`` fits, and the number
         of ``replications``. Failed fits reject nothing.
     formula : str
@@ -320,8 +320,8 @@ def _row(
 
 
 def _rejected(p_value: np.ndarray, alpha: float, names: tuple[str, str, str]) -> dict[str, float]:
-    """Share of p-values below alpha, with its exact interval; NaN is no rejection."""
-    test = scipy.stats.binomtest(int((p_value < alpha).sum()), len(p_value))
+    """Share of p-values of at most alpha, with its exact interval; NaN is no rejection."""
+    test = scipy.stats.binomtest(int((p_value <= alpha).sum()), len(p_value))
     limits = test.proportion_ci(CONFIDENCE, method="exact")
     return dict(zip(names, (float(test.statistic), float(limits.low), float(limits.high)), strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from ..simulation.mechanisms import Amputation, DropOut, Mechanism
 from ..simulation.outcomes import Outcome
 from ..simulation.truth import Fixef, Varcorr, read_truth
 from ..tables.constraints import Constraints
+from .bootstrap import N_BOOT
 from .curve import MEASURES, PowerCurve
 from .generalised import check_outcome, outcome_of
 from .plan import PowerPlan, shared_design
@@ -42,6 +44,7 @@ def power(
     varcorr: Varcorr | None = None,
     outcome: Outcome | None = None,
     method: PowerMethod | None = None,
+    n_boot: int | None = None,
     alpha: float = 0.05,
     missing: Mechanism | Sequence[Mechanism] | None = None,
     replications: int = 1000,
@@ -77,10 +80,14 @@ def power(
     outcome : Outcome, optional
         With a frame, the distribution of binary responses, counts or amounts given the linear predictor, as in
         ``sim.Outcome("poisson")``; Gaussian unless given. Designs and fits have their own.
-    method : {"satterthwaite", "kenward-roger", "lrt", "wald"}, optional
-        F test with Satterthwaite's or Kenward and Roger's degrees of freedom (REML), likelihood-ratio test (ML), or
-        Wald chi-square test, which for one coefficient is the z test (REML). Satterthwaite's unless given.
-        Generalised models are fitted as by `remlax.glmer`, with "lrt" or "wald" (default).
+    method : {"satterthwaite", "kenward-roger", "lrt", "wald", "bootstrap"}, optional
+        F test with Satterthwaite's or Kenward and Roger's degrees of freedom (REML), likelihood-ratio test (ML), Wald
+        chi-square test, which for one coefficient is the z test (REML), or likelihood-ratio test by parametric
+        bootstrap: each replication's ratio among those of data sets drawn from its own fit under the hypothesis.
+        Satterthwaite's unless given. Generalised models are fitted as by `remlax.glmer`: "lrt" or "wald" (default).
+    n_boot : int, optional
+        With "bootstrap", the data sets drawn for every replication, 199 unless given. Rejections are as frequent as
+        alpha says where alpha (n_boot + 1) is a whole number.
     alpha : float, default 0.05
         Significance level.
     missing : DropOut or Amputation, or list of these, optional
@@ -117,6 +124,7 @@ def power(
     References
     ----------
     Clopper, C. J. and Pearson, E. S. (1934). Biometrika 26, 404-413.
+    Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, section 4.2: tests by draws.
     Green, P. and MacLeod, C. J. (2016). Methods Ecol. Evol. 7, 493-498: simr.
 
     Examples
@@ -129,6 +137,7 @@ def power(
     >>> bool(curve.table["power"].is_monotonic_increasing)
     True
     """
+    alpha = checks.level(alpha, "alpha=", 0.05)
     source, analysis, response = _read(model, design, fixef, varcorr, outcome)
     plan = PowerPlan(
         source,
@@ -136,12 +145,13 @@ def power(
         response,
         hypothesis=test,
         method=_method(method, source.outcome),
-        missing=_mechanisms(missing),
+        missing=_mechanisms(missing, method),
         seed=checks.seed(seed, 64),
+        n_boot=_n_boot(n_boot, method, alpha),
         folder=None if out is None else _folder(out),
     )
     sizes = _sizes(n)
-    return PowerCurve.of(plan, sizes, checks.level(alpha, "alpha=", 0.05), checks.whole(replications, "replications="))
+    return PowerCurve.of(plan, sizes, alpha, checks.whole(replications, "replications="))
 
 
 def _method(given: PowerMethod | None, outcome: Outcome | None) -> PowerMethod:
@@ -150,11 +160,28 @@ def _method(given: PowerMethod | None, outcome: Outcome | None) -> PowerMethod:
         return "satterthwaite" if outcome is None else "wald"
     checks.choice(given, PowerMethod, "method=")
     if outcome is not None and given not in ("wald", "lrt"):
+        said = (
+            "draws Gaussian ones" if given == "bootstrap" else "has degrees of freedom, which their models do not have"
+        )
         raise SimulationError(
-            f"method={given!r} has degrees of freedom, which models of {outcome.family} responses do not have: use "
-            "'wald' or 'lrt'"
+            f"method={given!r} is not for {outcome.family} responses, it {said}: use 'wald' or 'lrt'."
         )
     return given
+
+
+def _n_boot(given: int | None, method: PowerMethod | None, alpha: float) -> int:
+    """Draws of the bootstrap, with which a p-value can be as small as alpha."""
+    if given is None:
+        given = N_BOOT
+    elif method != "bootstrap":
+        raise SimulationError("n_boot= is the number of draws of method='bootstrap': leave it out, or ask for that.")
+    draws = checks.whole(given, "n_boot=")
+    if method == "bootstrap" and 1 / (1 + draws) > alpha:
+        raise SimulationError(
+            f"Of n_boot={draws} draws no p-value is below {1 / (1 + draws):.3g}, and alpha is {alpha:g}: take at least "
+            f"{math.ceil(1 / alpha) - 1}."
+        )
+    return draws
 
 
 def _read(
@@ -237,10 +264,12 @@ def _sizes(given: Mapping[str, int | Sequence[int]] | None) -> list[dict[str, in
     return [dict(zip(sizes, values, strict=True)) for values in itertools.product(*sizes.values())]
 
 
-def _mechanisms(given: Mechanism | Sequence[Mechanism] | None) -> list[Mechanism]:
+def _mechanisms(given: Mechanism | Sequence[Mechanism] | None, method: PowerMethod | None) -> list[Mechanism]:
     found: list[Any] = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
     for mechanism in found:
         checks.a(mechanism, (Amputation, DropOut), "missing=", "sim.DropOut(...) or sim.Amputation(...)")
+    if found and method == "bootstrap":
+        raise SimulationError("method='bootstrap' draws whole responses: leave out missing=, or use 'kenward-roger'.")
     return found
 
 

@@ -27,7 +27,7 @@ WORDS = {
     "kenward-roger": "F test by Kenward and Roger's method",
     "lrt": "likelihood-ratio test",
     "wald": "Wald chi-square test",
-    "bootstrap": "likelihood-ratio test by the parametric bootstrap",
+    "bootstrap": "likelihood-ratio test by parametric bootstrap",
 }
 
 
