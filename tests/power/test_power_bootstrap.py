@@ -147,5 +147,5 @@ def test_mistakes_are_named():
     counts = sim.MultilevelDesign(
         [sim.Factor("clinic", 4)], 3, {"1": 0.0}, [sim.RandomTerm("clinic", {"1": 0.5})], outcome=sim.Outcome("poisson")
     )
-    with pytest.raises(rx.errors.SimulationError, match=r"not for poisson responses, it draws Gaussian ones"):
+    with pytest.raises(rx.errors.SimulationError, match=r"draws of Gaussian responses, which models of poisson responses do"):
         sim.power("y ~ 1 + (1 | clinic)", counts, test="Intercept", method="bootstrap", seed=1)

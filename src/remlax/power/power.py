@@ -160,11 +160,9 @@ def _method(given: PowerMethod | None, outcome: Outcome | None) -> PowerMethod:
         return "satterthwaite" if outcome is None else "wald"
     checks.choice(given, PowerMethod, "method=")
     if outcome is not None and given not in ("wald", "lrt"):
-        said = (
-            "draws Gaussian ones" if given == "bootstrap" else "has degrees of freedom, which their models do not have"
-        )
+        said = "draws of Gaussian responses" if given == "bootstrap" else "degrees of freedom"
         raise SimulationError(
-            f"method={given!r} is not for {outcome.family} responses, it {said}: use 'wald' or 'lrt'."
+            f"method={given!r} has {said}, which models of {outcome.family} responses do not have: use 'wald' or 'lrt'"
         )
     return given
 
