@@ -2,7 +2,8 @@
 
 1,000 data sets of 40 subjects x 40 items with random intercepts and slopes of both, and of a cluster-randomised and a
 longitudinal design, tested with Satterthwaite's degrees of freedom. R fits some of the data sets, which stand for all.
-``simr`` itself, its powerSim, is timed where it is installed.
+``simr`` itself, its powerSim, is timed where it is installed. The bootstrap test, 199 draws for every data set, stands
+beside PBmodcomp of pbkrtest.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ cat(times[["elapsed"]], sum(times[c("user.self", "sys.self")]), "\\n")
 LOOP = """for (y in simulate(fit, {some}, seed = 1)) {{
   data$y <- y
   p <- coef(summary(lmerTest::lmer({formula}, data)))["{term}", "Pr(>|t|)"]
+}}"""
+# the bootstrap test, which needs the fit without the term
+PAIR = """for (y in simulate(fit, {some}, seed = 1)) {{
+  data$y <- y
+  full <- lme4::lmer({formula}, data, REML = FALSE)
+  p <- pbkrtest::PBmodcomp(full, update(full, . ~ . - {term}), nsim = 199)
 }}"""
 SIMR = 'powerSim(fit, fixed("{term}", "sa"), nsim = {some}, progress = FALSE)'
 
@@ -72,11 +79,15 @@ WORKLOADS = [
     ("30 clinics x 20 patients", clusters, "y ~ arm + (1 | clinic)", "arm"),
     ("60 patients x 5 visits", visits, "y ~ time + time:arm + (1 + time | id)", "time:arm"),
 ]
+# data sets of which R tests one by the bootstrap
+EACH = 25
 
 
-def in_r(design: sim.MultilevelDesign, formula: str, term: str, some: int, *, simr: bool) -> tuple[float, float]:
+def in_r(
+    design: sim.MultilevelDesign, formula: str, term: str, some: int, *, simr: bool = False, loop: str = LOOP
+) -> tuple[float, float]:
     """Wall and processor seconds of some data sets."""
-    work = (SIMR if simr else LOOP).format(formula=formula, term=term, some=some)
+    work = (SIMR if simr else loop).format(formula=formula, term=term, some=some)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.csv"
         sim.simulate_frames(design, 1, seed=1)[0].to_csv(path, index=False)
@@ -119,9 +130,28 @@ def measured(replications: int, some: int, repeats: int) -> list[dict[str, Any]]
     return rows
 
 
+def bootstrapped(replications: int, some: int) -> list[dict[str, Any]]:
+    """The bootstrap test of a trial, once in each program."""
+    name, make, formula, term = WORKLOADS[1]
+
+    def ours() -> Any:
+        return sim.power(formula, make(), test=term, method="bootstrap", replications=replications, seed=1)
+
+    what = f"{replications} data sets of {name}, bootstrap tests"
+    ours()
+    seconds = median_seconds(ours, 1)
+    rows: list[dict[str, Any]] = [{"what": what, "tool": "remlax", "seconds": seconds}]
+    if has_r("pbkrtest"):
+        elapsed = in_r(make(), formula, term, some, loop=PAIR)[0] * replications / some
+        rows.append({"what": what, "tool": "lme4, pbkrtest", "seconds": elapsed, "tool / remlax": elapsed / seconds})
+    return rows
+
+
 def main() -> None:
     quick = arguments(__doc__ or "").quick
-    report("power", measured(*((1000, 10, 1) if quick else (1000, 50, 3))))
+    replications, some, repeats = (1000, 10, 1) if quick else (1000, 50, 3)
+    tests = bootstrapped(100 if quick else replications, max(1, some // EACH))
+    report("power", measured(replications, some, repeats) + tests)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_rejections_are_as_frequent_as_alpha_says_where_the_likelihood_ratio_is_
     lrt = sim.power(MODEL, trial(), method="lrt", **options).at()
     # the variance is near 0, where the bootstrap is not exact but nearly
     assert abs(row["type_1_error"] - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 1000)
-    assert lrt["type_1_error"] > 0.075
+    assert lrt["type_1_low"] > 0.05
     assert row["power"] < lrt["power"]
 
 
@@ -147,5 +147,5 @@ def test_mistakes_are_named():
     counts = sim.MultilevelDesign(
         [sim.Factor("clinic", 4)], 3, {"1": 0.0}, [sim.RandomTerm("clinic", {"1": 0.5})], outcome=sim.Outcome("poisson")
     )
-    with pytest.raises(rx.errors.SimulationError, match=r"draws of Gaussian responses, which models of poisson responses do"):
+    with pytest.raises(rx.errors.SimulationError, match=r"draws of Gaussian responses, which models of poisson"):
         sim.power("y ~ 1 + (1 | clinic)", counts, test="Intercept", method="bootstrap", seed=1)

@@ -12,7 +12,7 @@ for (term in names(models)) {
     formula <- as.formula(sprintf("y%d ~ %s", r, models[[term]]))
     full <- lmer(formula, data, REML = FALSE, control = control)
     less <- lmer(update(formula, as.formula(paste(". ~ . -", term))), data, REML = FALSE, control = control)
-    # all draws, also those where the ratio is 0 to the optimiser's tolerance, which PBmodcomp leaves out
+    # the draws of PBmodcomp, whose p-value is the share that reaches the ratio
     drawn <- PBrefdist(full, less, nsim = 1000, seed = 100 + r, cl = 1)
     ratio <- 2 * as.numeric(logLik(full) - logLik(less))
     c(ratio = ratio, p_value = (1 + sum(drawn >= ratio)) / (1 + length(drawn)), draws = length(drawn))
