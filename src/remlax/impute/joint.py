@@ -1,4 +1,4 @@
-"""Multiple imputation of two-level data by a joint multilevel model."""
+"""Multiple imputation of data in two and three levels by a joint multilevel model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from ..errors import ImputationError
 from ..progress import progress
 from .arguments import check_derive, checks
 from .derive import Derivation, warn_undeclared_means
-from .joint_model import read_formulas
+from .joint_model import Formulas, read_formulas
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
 from .joint_run import JointPrior, start
 from .patterns import check_columns
+from .three_levels.formulas import clusters_of, read_nested
 from .within import check_by, joint_within
 
 Residual = Literal["common", "cluster"]
@@ -29,7 +30,8 @@ def joint(
     *,
     level1: Sequence[str] = (),
     level2: str | Sequence[str] = (),
-    cluster: str | None = None,
+    level3: str | Sequence[str] = (),
+    cluster: str | Sequence[str] | None = None,
     fixed: Sequence[str] = (),
     random: Sequence[str] = (),
     by: str | None = None,
@@ -152,19 +154,36 @@ def joint(
     _check_model({"formula": formula, "compatible_with": compatible_with}, priors, residual)
     ignored = {*check_columns(data, id_vars, "id_vars="), *(derive or {}), *([] if by is None else [by])}
     terms = {"fixed": fixed, "random": random}
-    formulas = read_formulas(data, formula, level1, level2, cluster, sorted(ignored), terms)
+    formulas = _read(data, formula, (level1, level2, level3), cluster, sorted(ignored), terms)
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     specific, law = residual == "cluster", priors or JointPrior()
     plan = JointPlan(formulas, roles, compatible_with, specific, m, burn, iter, law, by or "")
     model = plan.model(data) if by is None else None
     plan.check(data)
-    warn_undeclared_means(data, [formulas.cluster], list(derive or {}))
+    warn_undeclared_means(data, formulas.clusters, list(derive or {}))
     if model is None:
         return joint_within(data, plan, derive, seed)
     chains = start(model, m, burn, plan.priors, plan.specific, seed)
     with progress(m * (burn + iter), "sweep") as advance:
         chains, draws = plan.run(chains, advance)
     return make_result(model, chains, draws, data, derive, plan.described(data))
+
+
+def _read(
+    data: pd.DataFrame,
+    formula: str | None,
+    levels: tuple[Sequence[str], str | Sequence[str], str | Sequence[str]],
+    cluster: str | Sequence[str] | None,
+    ignored: Sequence[str],
+    terms: Mapping[str, Sequence[str]],
+) -> Formulas:
+    """Read the model of two levels, or of three."""
+    found = clusters_of(cluster, formula)
+    if isinstance(found, tuple):
+        return read_nested(data, formula, levels, found, ignored, terms)
+    if levels[2]:
+        raise ImputationError("level3= needs two columns in cluster=, as cluster=['school', 'class']")
+    return read_formulas(data, formula, levels[0], levels[1], found, ignored, terms)
 
 
 def _check_model(texts: Mapping[str, object], priors: object, residual: object) -> None:

@@ -27,8 +27,18 @@ IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
+class TopFormulas:
+    """The third level in words: column of the top clusters, random part of the rows in them, targets, right side."""
+
+    cluster: str
+    random: str
+    targets: tuple[str, ...]
+    fixed: str
+
+
+@dataclass(frozen=True)
 class Formulas:
-    """The model in words: targets and right sides of both levels, and the cluster column."""
+    """The model in words: targets and right sides of both levels, and the cluster column; and of a third level."""
 
     targets: tuple[str, ...]
     fixed: str
@@ -36,6 +46,22 @@ class Formulas:
     upper_targets: tuple[str, ...]
     upper_fixed: str
     cluster: str
+    top: TopFormulas | None = None
+
+    @property
+    def all_targets(self) -> tuple[str, ...]:
+        """Targets of all levels."""
+        return (*self.targets, *self.upper_targets, *(self.top.targets if self.top else ()))
+
+    @property
+    def clusters(self) -> list[str]:
+        """Columns of the clusters, the innermost first."""
+        return [self.cluster, *([] if self.top is None else [self.top.cluster])]
+
+    @property
+    def group(self) -> str:
+        """The clusters as a mixed model names them."""
+        return self.cluster if self.top is None else f"{self.cluster}:{self.top.cluster}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +104,20 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class TopModel:
+    """Arrays of the third level: targets and predictors of the K top clusters, random part of the rows in them.
+
+    parent (J,) is the top cluster of each cluster, codes (n,) that of each row.
+    """
+
+    targets: Targets
+    fixed: Predictors
+    random: Predictors
+    parent: IntArray
+    codes: IntArray
+
+
+@dataclass(frozen=True)
 class JointModel:
     """All arrays of the model; clusters are numbered in order of appearance."""
 
@@ -91,6 +131,7 @@ class JointModel:
     cluster: IntArray
     first_rows: IntArray
     outcome: OutcomeModel | None = None
+    top: TopModel | None = None
 
 
 def _target_names(left: str, role: str) -> tuple[str, ...]:
@@ -104,12 +145,12 @@ def _target_names(left: str, role: str) -> tuple[str, ...]:
     return columns_in(tree)
 
 
-def _split(text: str, role: str) -> tuple[tuple[str, ...], str]:
+def split_sides(text: str, role: str) -> tuple[tuple[str, ...], str]:
     left, tilde, right = text.partition("~")
     if not tilde or not left.strip() or not right.strip():
         raise ImputationError(f"{role}={text!r} is no formula: write targets ~ predictors, e.g. 'y + x ~ 1 + (1 | g)'")
-    if role == "level2" and "|" in right:
-        raise ImputationError(f"level2={text!r} has a random term: predictors of the clusters have none")
+    if role != "formula" and "|" in right:
+        raise ImputationError(f"{role}={text!r} has a random term: predictors of the clusters have none")
     return _target_names(left, role), right
 
 
@@ -151,7 +192,7 @@ def read_formulas(
             what = "targets" if name == "level1=" else "predictors"
             raise ImputationError(f"formula= and {name} both name the {what}: give one of them")
     if formula is not None:
-        targets, right = _split(formula, "formula")
+        targets, right = split_sides(formula, "formula")
         fixed, term = _random_part(formula, right, cluster)
         cluster, random = term.group[0], term.lhs
     else:
@@ -163,7 +204,7 @@ def read_formulas(
         fixed, random = sides.get("fixed", "1"), sides.get("random", "1")
     check_cluster(data, cluster)
     if isinstance(level2, str) and "~" in level2:
-        upper, upper_fixed = _split(level2, "level2")
+        upper, upper_fixed = split_sides(level2, "level2")
     else:
         upper, upper_fixed = tuple(check_columns(data, level2, "level2=")), "1"
     if not targets and not upper:
@@ -195,7 +236,7 @@ def _right_side(data: pd.DataFrame, terms: Sequence[str], what: str) -> str:
     return right_side(listed)
 
 
-def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
+def make_predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     for name in check_columns(frame, variables(rhs), f"{what}:"):
         check_values(frame[name])
         count = int(frame[name].isna().sum())
@@ -218,7 +259,7 @@ def _predictors(rhs: str, frame: pd.DataFrame, what: str) -> Predictors:
     return Predictors(found.names, standard, transform, intercept)
 
 
-def _targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> Targets:
+def make_targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> Targets:
     order = {"nominal": 0, "ordinal": 1, "continuous": 2}
     codes = tuple(sorted(codes, key=lambda code: order[code.kind]))
     if not codes:
@@ -241,7 +282,7 @@ def _targets(data: pd.DataFrame, codes: Sequence[ColumnCode], centred: bool) -> 
     return Targets(codes, (y - centre) / scale, category, centre, scale, tuple(cuts))
 
 
-def _plan(data: pd.DataFrame, names: Sequence[str], roles: dict[str, Sequence[str]]) -> list[ColumnCode]:
+def plan_targets(data: pd.DataFrame, names: Sequence[str], roles: dict[str, Sequence[str]]) -> list[ColumnCode]:
     own = {role: [name for name in listed if name in names] for role, listed in roles.items()}
     codes = []
     for code in plan_columns(data, names, **own):
@@ -259,9 +300,9 @@ def build_model(
     """Check the columns and make the arrays."""
     listed = [(role, name) for role, names in roles.items() for name in check_columns(data, names, f"{role}=")]
     for role, name in listed:
-        if name not in (*formulas.targets, *formulas.upper_targets):
+        if name not in formulas.all_targets:
             raise ImputationError(f"{role}= names {name!r}, which is not a target of the imputation model")
-    check_columns(data, [*formulas.targets, *formulas.upper_targets], "formula:")
+    check_columns(data, formulas.all_targets, "formula:")
     cluster, names = cluster_codes(data, formulas.cluster)
     upper_columns = [*formulas.upper_targets, *variables(formulas.upper_fixed)]
     data = copy_within_clusters(data, formulas.cluster, list(dict.fromkeys(upper_columns)), "level2=")
@@ -269,11 +310,11 @@ def build_model(
     groups = data.iloc[first_rows]
     if len(names) < 2:
         raise ImputationError(f"column {formulas.cluster!r} names one cluster only: impute with emb()")
-    fixed = _predictors(formulas.fixed, data, "fixed part")
-    upper_fixed = _predictors(formulas.upper_fixed, groups, "cluster-level part")
-    lower = _targets(data, _plan(data, formulas.targets, roles), fixed.intercept is not None)
-    upper = _targets(groups, _plan(groups, formulas.upper_targets, roles), upper_fixed.intercept is not None)
-    random = _predictors(formulas.random, data, "random part")
+    fixed = make_predictors(formulas.fixed, data, "fixed part")
+    upper_fixed = make_predictors(formulas.upper_fixed, groups, "cluster-level part")
+    lower = make_targets(data, plan_targets(data, formulas.targets, roles), fixed.intercept is not None)
+    upper = make_targets(groups, plan_targets(groups, formulas.upper_targets, roles), upper_fixed.intercept is not None)
+    random = make_predictors(formulas.random, data, "random part")
     model = JointModel(formulas, data, lower, upper, fixed, random, upper_fixed, cluster, first_rows)
     if compatible_with is None:
         return model

@@ -17,6 +17,7 @@ from .columns import FloatArray, categories
 from .joint_model import Formulas, JointModel, build_model
 from .joint_run import Chains, JointPrior, run_sweeps
 from .patterns import check_columns
+from .three_levels.model import build_nested
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,18 @@ class JointPlan:
 
     @property
     def targets(self) -> list[str]:
-        """Targets of both levels."""
-        return [*self.formulas.targets, *self.formulas.upper_targets]
+        """Targets of all levels."""
+        return list(self.formulas.all_targets)
 
     @property
     def used(self) -> list[str]:
-        """Columns of the model but that of the clusters."""
-        sides = (self.formulas.fixed, self.formulas.random, self.formulas.upper_fixed)
+        """Columns of the model but those of the clusters."""
+        top = self.formulas.top
+        sides = [self.formulas.fixed, self.formulas.random, self.formulas.upper_fixed]
+        sides += [] if top is None else [top.fixed, top.random]
         outcome = parse_formula(self.compatible_with).variables if self.compatible_with else ()
         names = [*self.targets, *(name for side in sides for name in variables(side)), *outcome]
-        return [name for name in dict.fromkeys(names) if name != self.formulas.cluster]
+        return [name for name in dict.fromkeys(names) if name not in self.formulas.clusters]
 
     def lacks_cells(self, data: pd.DataFrame) -> bool:
         """Whether a target has a missing cell."""
@@ -53,15 +56,20 @@ class JointPlan:
     def check(self, data: pd.DataFrame) -> None:
         """Refuse data without anything to impute, and settings that contradict each other."""
         check_columns(data, self.targets, "formula:")
-        if self.by and self.by == self.formulas.cluster:
+        if self.by and self.by in self.formulas.clusters:
             raise ImputationError(f"by= and the clusters are both {self.by!r}: clusters are modelled together")
         if not self.lacks_cells(data):
             raise ImputationError(f"no target ({', '.join(self.targets)}) has a missing cell: nothing to impute")
         if self.specific and self.compatible_with is not None:
             raise ImputationError("compatible_with= needs residual='common'")
+        if self.formulas.top is not None and (self.specific or self.compatible_with is not None):
+            name = "residual='cluster'" if self.specific else "compatible_with="
+            raise ImputationError(f"{name} needs one column in cluster=: it has no third level")
 
     def model(self, data: pd.DataFrame) -> JointModel:
         """The model of some rows."""
+        if self.formulas.top is not None:
+            return build_nested(data, self.formulas, self.formulas.top, dict(self.roles))
         model = build_model(data, self.formulas, dict(self.roles), self.compatible_with)
         if self.specific and model.lower.category.shape[1]:
             raise ImputationError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from ..data import ImputedData
 from ..data.checks import Label
@@ -103,16 +104,24 @@ class JointResult(UnknownNames):
         """Return a text: sizes, sweeps, and the parameter table with its worst Rhat; to be printed."""
         m, length = self.draws.shape[:2]
         model, table = self._model, self.parameters
-        targets = [*model.formulas.targets, *model.formulas.upper_targets]
+        targets = list(model.formulas.all_targets)
         if model.outcome is not None:
             targets.append(model.outcome.name)
         counts = ", ".join(f"{name} {int(self._incomplete[name].isna().sum())}" for name in targets)
         return f"""Joint multilevel imputation: {m} chains of {self.n_sweeps} sweeps, the last {length} recorded
-{len(self._incomplete)} rows in {len(model.first_rows)} clusters of {model.formulas.cluster!r}; missing cells: {counts}
+{len(self._incomplete)} rows in {self._clusters}; missing cells: {counts}
 Largest Rhat {self.rhat:.3f}, least effective sample size {table["ess"].min():.0f}
 
 {table.round(3).to_string()}
 """
+
+    @property
+    def _clusters(self) -> str:
+        model = self._model
+        words = f"{len(model.first_rows)} clusters of {model.formulas.cluster!r}"
+        if model.top is None or model.formulas.top is None:
+            return words
+        return f"{words} in {len(model.top.targets.y)} of {model.formulas.top.cluster!r}"
 
     def __len__(self) -> int:
         return self.data.K
@@ -174,43 +183,68 @@ def _covariance(draws: FloatArray, transform: FloatArray) -> FloatArray:
 
 def in_units(model: JointModel, chains: Chains, draws: FloatArray) -> tuple[tuple[tuple[str, str], ...], FloatArray]:
     """Names (part, parameter) and draws of all parameters in units of the data; the order of `parameters`."""
-    lower, upper, group = model.lower, model.upper, model.formulas.cluster
-    effects = [f"{t}:{z}" for t in lower.names for z in model.random.names] + list(upper.names)
-    transform = np.zeros((len(effects), len(effects)))
-    n_random = len(lower.names) * len(model.random.names)
-    transform[:n_random, :n_random] = np.kron(np.diag(lower.scale), model.random.transform)
-    transform[n_random:, n_random:] = np.diag(upper.scale)
-    names = [("fixed", f"{t} ~ {x}") for t in lower.names for x in model.fixed.names]
-    above = [("cluster fixed", f"{t} ~ {x}") for t in upper.names for x in model.upper_fixed.names]
-    residual, random = pairs(lower.names), pairs(effects)
-    cuts = [
+    lower, upper, top = model.lower, model.upper, model.top
+    group = model.formulas.group
+    effects, transform = _effects(lower, model.random, upper)
+    own = np.diag(lower.scale)
+    residual = pairs(lower.names)
+    names = [
+        _coefficient_names("fixed", lower, model.fixed),
+        _coefficient_names("cluster fixed", upper, model.upper_fixed),
+        [("residual", name) for name in residual],
+        [("random", f"{name} | {group}") for name in pairs(effects)],
+        [*_cut_names(lower), *_cut_names(upper)],
+    ]
+    units: list[Callable[[FloatArray], FloatArray]] = [
+        lambda part: _fixed(part, lower, model.fixed),
+        lambda part: _fixed(part, upper, model.upper_fixed),
+        lambda part: _covariance(part, own),
+        lambda part: _covariance(part, transform),
+        lambda part: part,
+    ]
+    if chains.spec.specific:
+        names += [[("residual law", "a")], [("residual law", f"A: {name}") for name in residual]]
+        units += [lambda part: part, lambda part: _covariance(part, own)]
+    if top is not None:
+        above, transform3 = _effects(lower, top.random, upper, top.targets)
+        names += [
+            _coefficient_names("cluster fixed", top.targets, top.fixed),
+            [("random", f"{name} | {model.formulas.clusters[1]}") for name in pairs(above)],
+            _cut_names(top.targets),
+        ]
+        units += [
+            lambda part: _fixed(part, top.targets, top.fixed),
+            lambda part: _covariance(part, transform3),
+            lambda part: part,
+        ]
+    if model.outcome is not None:
+        outcome = model.outcome
+        names.append(outcome_names(outcome, group))
+        units.append(lambda part: outcome_in_units(outcome, part))
+    parts = np.split(draws, np.cumsum([len(part) for part in names])[:-1], axis=-1)
+    out = [unit(part) for unit, part in zip(units, parts, strict=True)]
+    return tuple(name for part in names for name in part), np.concatenate(out, axis=-1)
+
+
+def _effects(lower: Targets, random: Predictors, *levels: Targets) -> tuple[list[str], FloatArray]:
+    """Names of random effects and of targets of clusters, and what turns them to units of the data."""
+    slopes = np.kron(np.diag(lower.scale), random.transform)
+    scale = np.concatenate([level.scale for level in levels])
+    names = [f"{t}:{z}" for t in lower.names for z in random.names]
+    if len(levels) > 1:
+        # clusters of clusters have effects on the targets of these
+        names += [f"{t}:Intercept" for level in levels[:-1] for t in level.names]
+    return [*names, *levels[-1].names], block_diag(slopes, np.diag(scale))
+
+
+def _coefficient_names(part: str, targets: Targets, predictors: Predictors) -> list[tuple[str, str]]:
+    return [(part, f"{t} ~ {x}") for t in targets.names for x in predictors.names]
+
+
+def _cut_names(targets: Targets) -> list[tuple[str, str]]:
+    return [
         ("cut point", f"{code.name}: {low} | {high}")
-        for level in (lower, upper)
-        for code in level.codes
+        for code in targets.codes
         if code.kind == "ordinal"
         for low, high in zip(code.levels[:-1], code.levels[1:], strict=True)
     ]
-    ends = np.cumsum([len(part) for part in (names, above, residual, random, cuts)])
-    parts = np.split(draws, ends, axis=-1)
-    own = np.diag(lower.scale)
-    out = [
-        _fixed(parts[0], lower, model.fixed),
-        _fixed(parts[1], upper, model.upper_fixed),
-        _covariance(parts[2], own),
-        _covariance(parts[3], transform),
-        parts[4],
-    ]
-    names += [
-        *above,
-        *(("residual", name) for name in residual),
-        *(("random", f"{n} | {group}") for n in random),
-        *cuts,
-    ]
-    if chains.spec.specific:
-        names += [("residual law", "a"), *(("residual law", f"A: {name}") for name in residual)]
-        out += [parts[5][..., :1], _covariance(parts[5][..., 1:], own)]
-    if model.outcome is not None:
-        outcome = outcome_names(model.outcome, group)
-        names += outcome
-        out.append(outcome_in_units(model.outcome, draws[..., draws.shape[-1] - len(outcome) :]))
-    return tuple(names), np.concatenate(out, axis=-1)

@@ -22,14 +22,15 @@ from ..engine.shapes import bucket
 from ..errors import ImputationError
 from .arguments import checks
 from .columns import ColumnCode, FloatArray, fill, slots
-from .joint_model import JointModel, Targets
+from .joint_model import JointModel, Targets, TopModel
 from .joint_outcome import OutcomeModel, outcome_values
 from .kernels.compatible import CompatibleState, Monomials, OutcomeArrays
 from .kernels.draws import KnownCells
 from .kernels.joint import JointState
 from .kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
+from .kernels.nested import NestedState, TopData, reduce_top
 from .kernels.noise import seeded
-from .kernels.programs import run_chains, start_chains
+from .kernels.programs import More, State, run_chains, start_chains
 from .patterns import index_patterns
 
 DF_MEAN = 50.0  # prior mean of a - r - 1: clusters neither forced to be alike nor apart
@@ -114,24 +115,25 @@ def padded_rows(count: int) -> int:
 class Chains:
     """m chains after `done` sweeps, the first `burn` of which adapted the sampler.
 
-    keys (m,), state with a leading axis m; rows (k,) are the active rows of the data frame.
+    keys (m,), state with a leading axis m; rows (k,) are the active rows of the data frame; more is there with an
+    outcome or a third level.
     """
 
     keys: Any
-    state: JointState | CompatibleState
+    state: State
     data: JointData
     priors: JointPriors
     spec: JointSpec
     rows: npt.NDArray[np.intp]
     done: int
     burn: int
-    outcome: OutcomeArrays | None
+    more: More
     terms: Monomials
 
     @property
     def joint(self) -> JointState:
         """State of the joint model."""
-        return self.state.joint if isinstance(self.state, CompatibleState) else self.state
+        return self.state if isinstance(self.state, JointState) else self.state.joint
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,18 @@ def _active_rows(targets: Targets) -> npt.NDArray[np.intp]:
     return np.flatnonzero(np.isnan(targets.y).any(axis=1) | (targets.category >= 0).any(axis=1))
 
 
-def load(
-    model: JointModel, specific: bool, room: Room | None = None
-) -> tuple[JointData, JointSpec, npt.NDArray[np.intp]]:
-    """Reduce the model's arrays to what the sampler needs; also the positions of the active rows."""
+@dataclass(frozen=True)
+class Loaded:
+    """What the sampler needs of a model; rows (k,) are the positions of the active rows."""
+
+    data: JointData
+    spec: JointSpec
+    rows: npt.NDArray[np.intp]
+    top: TopData | None
+
+
+def load(model: JointModel, specific: bool, prior: JointPrior, room: Room | None = None) -> Loaded:
+    """Reduce the model's arrays to what the sampler needs."""
     lower, upper = model.lower, model.upper
     rows = _active_rows(lower)
     n, k = len(lower.y), padded_rows(len(rows)) if room is None else room.active
@@ -205,7 +215,27 @@ def load(
     arrays = jax.tree.map(jnp.asarray, (y, x, z, cluster, weight, active))
     above = (jnp.asarray(y2), jnp.asarray(model.upper_fixed.x), cells2)
     data = reduce_rows(*arrays, cells=cells, n_clusters=len(upper.y), specific=specific, upper=above)
-    return data, JointSpec(lower.blocks, upper.blocks, specific), rows
+    spec = JointSpec(lower.blocks, upper.blocks, specific)
+    if model.top is None:
+        return Loaded(data, spec, rows, None)
+    top = _load_top(model.top, arrays, data, prior)
+    return Loaded(data, spec._replace(top=model.top.targets.blocks), rows, top)
+
+
+def _load_top(
+    model: TopModel, rows: tuple[Array, Array, Array, Array, Array, Array], data: JointData, prior: JointPrior
+) -> TopData:
+    """Reduce the arrays of the third level; rows as `reduce_rows` has them."""
+    y, active = rows[0], rows[-1]
+    if np.ndim(prior.random_scale):
+        raise ImputationError("priors: random_scale must be a number with two columns in cluster=, not a matrix")
+    above, cells = _cells(model.targets.y, model.targets.category, len(model.targets.y))
+    z = np.pad(model.random.x, ((0, len(y) - len(model.random.x)), (0, 0)))
+    r = y.shape[1]
+    law = prior.arrays(r, r * z.shape[1] + data.y2.shape[1] + above.shape[1])
+    own = (jnp.asarray(above), jnp.asarray(model.fixed.x), cells)
+    parent = jnp.asarray(model.parent.astype(np.int32))
+    return reduce_top(data, rows[:5], jnp.asarray(z), active, parent, own, law)
 
 
 def start(
@@ -213,19 +243,21 @@ def start(
 ) -> Chains:
     """Start m chains; chain k depends on the seed and on k alone."""
     with float64():
-        data, spec, rows = load(model, specific, room)
+        own = load(model, specific, prior, room)
+        data = own.data
         r, s = data.y.shape[1], data.y2.shape[1]
         priors = prior.arrays(r, r * data.z.shape[1] + s)
         base = seeded(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(base, number))(jnp.arange(m))
-        cuts, cuts2 = (tuple(map(jnp.asarray, level.cuts)) for level in (model.lower, model.upper))
-        outcome: OutcomeArrays | None = None
+        levels = [model.lower, model.upper, *([] if model.top is None else [model.top.targets])]
+        cuts = [tuple(map(jnp.asarray, level.cuts)) for level in levels]
+        more: More = own.top
         terms = Monomials((), ())
         if model.outcome is not None:
-            outcome = _load_outcome(model.outcome, model, rows, len(data.y), prior)
+            more = _load_outcome(model.outcome, model, own.rows, len(data.y), prior)
             terms = Monomials(model.outcome.columns, model.outcome.powers)
-        state = start_chains(keys, data, outcome, cuts, cuts2, spec=spec)
-        return Chains(keys, state, data, priors, spec, rows, 0, burn, outcome, terms)
+        state = start_chains(keys, data, more, cuts[0], cuts[1], cuts[2] if len(cuts) > 2 else (), spec=own.spec)
+        return Chains(keys, state, data, priors, own.spec, own.rows, 0, burn, more, terms)
 
 
 def _load_outcome(
@@ -286,7 +318,7 @@ def _run_piece(
         count, started = min(most, CHUNK, sweeps - done), time.perf_counter()
         numbers = [jnp.asarray(number, jnp.int32) for number in (chains.done + done, count, chains.burn)]
         state, record = run_chains(
-            keys, state, chains.data, chains.outcome, chains.priors, *numbers,
+            keys, state, chains.data, chains.more, chains.priors, *numbers,
             spec=chains.spec, terms=chains.terms, room=CHUNK,
         )  # fmt: skip
         records.append(np.asarray(record)[:, :count])
@@ -302,7 +334,9 @@ def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
     places = np.zeros(len(model.data), np.intp)
     places[chains.rows] = np.arange(len(chains.rows))
     joint, data, outcome = chains.joint, model.data, model.outcome
-    levels = ((model.lower, joint.y, joint.cuts, places), (model.upper, joint.y2, joint.cuts2, model.cluster))
+    levels = [(model.lower, joint.y, joint.cuts, places), (model.upper, joint.y2, joint.cuts2, model.cluster)]
+    if model.top is not None and isinstance(chains.state, NestedState):
+        levels.append((model.top.targets, chains.state.y, chains.state.cuts, model.top.codes))
     frames = []
     for k in range(chains.keys.shape[0]):
         frame = data.copy(deep=False)

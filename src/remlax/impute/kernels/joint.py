@@ -80,7 +80,7 @@ def sweep_noise(key: Array, data: JointData) -> SweepNoise:
     return SweepNoise(drawn[: k * r].reshape(k, r), drawn[k * r :].reshape(n_clusters, r * q))
 
 
-def _normal(noise: Array, root: Array, information: Array) -> Array:
+def normal_given(noise: Array, root: Array, information: Array) -> Array:
     """Draw N(Q^-1 h, Q^-1) with Q^-1 = root' root (..., d, d), h = information (..., d), from standard normals."""
     return jnp.einsum("...ji,...j->...i", root, jnp.einsum("...ij,...j->...i", root, information) + noise)
 
@@ -123,10 +123,10 @@ def draw_coefficients(
     total = total.reshape(r * p, r * p) + prior * jnp.eye(r * p, dtype=total.dtype)
     centre = jnp.einsum("jki,jk->ji", root, jnp.einsum("jki,ji->jk", root, information)).reshape(n_clusters, r, q)
     right = jnp.einsum("gak,gkl->la", sums.xy, weight) - _project(weight, centre, data.zx)
-    coef = _normal(normals(key, (r * p,), right.dtype), whiten(total), right.reshape(r * p)).reshape(r, p).mT
+    coef = normal_given(normals(key, (r * p,), right.dtype), whiten(total), right.reshape(r * p)).reshape(r, p).mT
     shift = jnp.einsum("jqa,al->jql", data.zx, coef)
     shift = jnp.einsum("jqk,jkl->jlq", shift, jnp.broadcast_to(weight, (n_clusters, r, r)))
-    random = _normal(noise, root, information - shift.reshape(n_clusters, r * q))
+    random = normal_given(noise, root, information - shift.reshape(n_clusters, r * q))
     return coef, random.reshape(n_clusters, r, q)
 
 
@@ -158,29 +158,40 @@ def residual_scatter(data: JointData, sums: RowSums, coef: Array, random: Array)
     return 0.5 * (scatter + scatter.mT)
 
 
+def upper_given_effects(psi: Array, effects: Array) -> tuple[Array, Array]:
+    """Mean (J, s) and covariance of the cluster-level residuals given the random effects (J, r * q)."""
+    n_random = effects.shape[1]
+    gain = inverse(psi[:n_random, :n_random]) @ psi[:n_random, n_random:]
+    cov = psi[n_random:, n_random:] - psi[n_random:, :n_random] @ gain
+    cov = 0.5 * (cov + cov.mT)
+    return effects @ gain, cov
+
+
 def draw_upper(
     key: Array, state: JointState, data: JointData, spec: JointSpec, prior: Array
 ) -> tuple[Array, Array, tuple[Array, ...], tuple[Array, ...]]:
     """Draw the cluster-level coefficients, latents, cut points and missing cells given the random effects."""
     n_clusters, s = state.y2.shape
-    n_random = state.psi.shape[0] - s
-    effects = state.random.reshape(n_clusters, n_random)
-    gain = inverse(state.psi[:n_random, :n_random]) @ state.psi[:n_random, n_random:]
-    cov = state.psi[n_random:, n_random:] - state.psi[n_random:, :n_random] @ gain
-    cov = 0.5 * (cov + cov.mT)
-    offset = effects @ gain
+    offset, cov = upper_given_effects(state.psi, state.random.reshape(n_clusters, -1))
     weight = inverse(cov)
     u = data.x2.shape[1]
     precision = kron(weight, data.x2x2) + prior * jnp.eye(s * u, dtype=cov.dtype)
     right = weight @ ((state.y2 - offset).mT @ data.x2)
     coef_key, latent_key, cell_key = jax.random.split(key, 3)
     noise = normals(coef_key, (s * u,), right.dtype)
-    coef = _normal(noise, whiten(precision), right.reshape(s * u)).reshape(s, u).mT
+    coef = normal_given(noise, whiten(precision), right.reshape(s * u)).reshape(s, u).mT
     mean = data.x2 @ coef + offset
+    return coef, *draw_upper_cells(latent_key, cell_key, state, mean, cov, data, spec)
+
+
+def draw_upper_cells(
+    latent_key: Array, cell_key: Array, state: JointState, mean: Array, cov: Array, data: JointData, spec: JointSpec
+) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
+    """Draw the cluster-level latents, cut points and missing cells around their mean (J, s)."""
     steps = tuple(jnp.exp(step) for step in state.tuning.cuts2)
     y2, cuts, accepted = draw_latents(latent_key, state.y2, mean, cov, data.cells2, spec.clusters, state.cuts2, steps)
     noise = normals(cell_key, y2.shape, y2.dtype)
-    return coef, draw_missing(noise, y2, mean, cov[None], data.cells2), cuts, accepted
+    return draw_missing(noise, y2, mean, cov[None], data.cells2), cuts, accepted
 
 
 def draw_psi(key: Array, state: JointState, data: JointData, spec: JointSpec, priors: JointPriors) -> Array:

@@ -14,7 +14,7 @@ from .emb import match_patterns
 from .joint import Hyper, JointState, SweepNoise, Tuning, sweep, sweep_noise
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 
-START_STREAM, SWEEP_STREAM, NOISE_STREAM, OUTCOME_STREAM = 0, 1, 2, 3
+START_STREAM, SWEEP_STREAM, NOISE_STREAM, OUTCOME_STREAM, TOP_STREAM = 0, 1, 2, 3, 4
 State = TypeVar("State")
 
 
@@ -29,7 +29,7 @@ def default_priors(r: int, n_random: int, s: int, dtype: jnp.dtype) -> JointPrio
     return JointPriors(number(r), scales[0], number(size), scales[1], number(0.0), number(50.0))
 
 
-def _start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tuple[Array, ...]) -> Array:
+def start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tuple[Array, ...]) -> Array:
     """Put the latents of observed categories where they are admissible."""
     for number, own in enumerate(blocks.nominal_columns):
         category = cells.category[:, number][:, None]
@@ -44,7 +44,7 @@ def _start_latents(y: Array, cells: KnownCells, blocks: LatentBlocks, cuts: tupl
     return y
 
 
-def _start_covariance(size: int, blocks: LatentBlocks, factor: Array) -> Array:
+def start_covariance(size: int, blocks: LatentBlocks, factor: Array) -> Array:
     cov = factor * jnp.eye(size, dtype=factor.dtype)
     for own in blocks.nominal_columns:
         cov = cov.at[own, own].set(latent_covariance(own.stop - own.start, factor.dtype))
@@ -62,19 +62,19 @@ def start_chain(
     y2 = jnp.where(data.cells2.missing, jax.random.normal(keys[1], data.y2.shape, dtype), data.y2)
     factors = jnp.exp(jax.random.uniform(keys[2], (2,), dtype, minval=-1.0, maxval=1.0))
     groups = data.xx.shape[0]
-    residual = _start_covariance(r, spec.rows, factors[0])
-    psi = _start_covariance(s, spec.clusters, factors[1])
+    residual = start_covariance(r, spec.rows, factors[0])
+    psi = start_covariance(s, spec.clusters, factors[1])
     psi = jnp.zeros((r * q + s, r * q + s), dtype).at[r * q :, r * q :].set(psi)
     psi = psi.at[: r * q, : r * q].set(0.3 * factors[1] * jnp.eye(r * q, dtype=dtype))
     step = jnp.asarray(-2.0, dtype)
     df = jnp.asarray(r + 9.0, dtype)
     return JointState(
-        _start_latents(y, data.cells, spec.rows, cuts),
+        start_latents(y, data.cells, spec.rows, cuts),
         jnp.zeros((p, r), dtype),
         jnp.zeros((n_clusters, r, q), dtype),
         jnp.broadcast_to(residual, (groups, r, r)),
         psi,
-        _start_latents(y2, data.cells2, spec.clusters, cuts2),
+        start_latents(y2, data.cells2, spec.clusters, cuts2),
         jnp.zeros((u, s), dtype),
         cuts,
         cuts2,

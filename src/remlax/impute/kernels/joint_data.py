@@ -17,13 +17,14 @@ from .draws import KnownCells, LatentBlocks
 
 
 class JointSpec(NamedTuple):
-    """Static description of the model: latents of both levels, and whether every cluster has its own residual
-    covariance.
+    """Static description of the model: latents of rows, clusters and their clusters, and whether every cluster has
+    its own residual covariance.
     """
 
     rows: LatentBlocks = LatentBlocks()
     clusters: LatentBlocks = LatentBlocks()
     specific: bool = False
+    top: LatentBlocks = LatentBlocks()
 
 
 class JointPriors(NamedTuple):
