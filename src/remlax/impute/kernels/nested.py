@@ -122,8 +122,9 @@ def reduce_top(
 
 def _outer(weight: Array, products: Array) -> Array:
     """Kronecker products of weight (r, r) and products (..., a, b): (..., r * a, r * b)."""
-    both = weight[:, None, :, None] * products[..., None, :, None, :]
-    return both.reshape(*both.shape[:-4], both.shape[-4] * both.shape[-3], both.shape[-2] * both.shape[-1])
+    both = jnp.einsum("kl,...ab->...kalb", weight, products)
+    rows, columns = products.shape[-2:]
+    return both.reshape(*products.shape[:-2], weight.shape[0] * rows, weight.shape[1] * columns)
 
 
 def start_nested(key: Array, joint: JointState, top: TopData, spec: JointSpec, cuts: tuple[Array, ...]) -> NestedState:
@@ -199,7 +200,8 @@ def without_top(sums: RowSums, zy: Array, top: TopData, effects: Array) -> RowSu
     own = jnp.einsum("crq,cqd,cld->rl", effects, top.zz, effects)
     xy = jnp.einsum("cqa,crq->ar", top.zx, effects)
     z_effects = jnp.einsum("jcq,jrc->jqr", top.zb, effects[top.parent])
-    return sums._replace(yy=sums.yy - cross - cross.mT + own, xy=sums.xy - xy, zy=sums.zy - z_effects)
+    yy = sums.yy + (own - cross - cross.mT)[None]
+    return sums._replace(yy=yy, xy=sums.xy - xy[None], zy=sums.zy - z_effects)
 
 
 def draw_clusters(
