@@ -16,6 +16,7 @@ from remlax.impute.kernels.joint import Hyper, JointState, Tuning, sweep_noise
 from remlax.impute.kernels.joint_chain import parameters
 from remlax.impute.kernels.joint_data import JointData, JointPriors, JointSpec, reduce_rows
 from remlax.impute.kernels.nested import NestedState, TopData, nested_sweep, reduce_top, top_parameters
+from remlax.impute.kernels.small import cholesky, inverse
 
 N, SWEEPS = 4000, 12
 TOP, CLUSTERS, ROWS = 4, 8, 2  # top clusters, clusters, rows in each cluster
@@ -60,8 +61,8 @@ def prior_state(rng: np.random.Generator, law: dict[str, Any], law3: dict[str, A
 def below(key: Any, psi: Any, effects: Any) -> Any:
     """Residuals of targets given the random effects of their clusters."""
     n = effects.shape[1]
-    gain = jnp.linalg.solve(psi[:n, :n], psi[:n, n:])
-    root = jnp.linalg.cholesky(psi[n:, n:] - psi[n:, :n] @ gain)
+    gain = inverse(psi[:n, :n]) @ psi[:n, n:]
+    root = cholesky(psi[n:, n:] - psi[n:, :n] @ gain)
     return effects @ gain + jax.random.normal(key, (effects.shape[0], psi.shape[0] - n)) @ root.T
 
 
@@ -70,7 +71,7 @@ def new_data(key: Any, state: NestedState, data: JointData, top: TopData) -> Nes
     own = jnp.concatenate([state.effects.reshape(TOP, -1), state.means], axis=1)
     y3 = top.x @ state.coef + below(keys[0], state.psi, own)
     y2 = data.x2 @ joint.coef2 + state.means[top.parent] + below(keys[1], joint.psi, joint.random.reshape(CLUSTERS, -1))
-    noise = jax.random.normal(keys[2], joint.y.shape) @ jnp.linalg.cholesky(joint.residual[0]).T
+    noise = jax.random.normal(keys[2], joint.y.shape) @ cholesky(joint.residual[0]).T
     y = data.x @ joint.coef + jnp.einsum("nrq,nq->nr", joint.random[data.cluster], data.z)
     y = y + jnp.einsum("nrq,nq->nr", state.effects[top.parent[data.cluster]], top.z)
     return state._replace(joint=joint._replace(y=y + noise, y2=y2), y=y3)

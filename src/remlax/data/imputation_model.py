@@ -25,6 +25,9 @@ class ImputationModel:
         Column in whose levels the model holds by itself; empty if there is none.
     categories : tuple of str
         Targets that are categories, whatever their type.
+    top, top_random : str, tuple of str
+        Column of the clusters that the clusters lie in, empty if there are none, and terms whose coefficients vary
+        between them.
     """
 
     imputed: tuple[str, ...]
@@ -35,3 +38,10 @@ class ImputationModel:
     outcome: str = ""
     by: str = ""
     categories: tuple[str, ...] = ()
+    top: str = ""
+    top_random: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> str:
+        """The clusters as a random term has them: "class", or "school/class"."""
+        return f"{self.top}/{self.cluster}" if self.top else self.cluster

@@ -12,6 +12,7 @@ import pandas as pd
 from ..data.imputation_model import ImputationModel
 from ..data.imputed import ImputedData
 from ..errors import ImputationWarning, RemlaxError, warn
+from .congenial_levels import warn_lost_levels
 from .formula import MixedFormula, parse_formula
 from .model_matrix import model_matrix
 from .syntax import parse, variables
@@ -102,10 +103,17 @@ def lacking(analysis: MixedFormula, model: ImputationModel, frame: pd.DataFrame)
             random += [term.lhs_tree for term in outcome.random]
     terms = _unknown(analysis.fixed_tree, frame, _basis(fixed, frame, within))
     wanted = [term for term in terms if _counts(term, model.imputed, bool(response))]
+    sides = {frozenset((model.cluster,)): random}
+    if model.top:
+        sides |= {
+            frozenset((model.cluster, model.top)): random,
+            frozenset((model.top,)): [right_side(model.top_random)],
+        }
     slopes: list[str] = []
     for part in analysis.random if model.random is not None else ():
-        if part.group == (model.cluster,):
-            slopes += _unknown(part.lhs_tree, frame, _basis(random, frame, within), single=True)
+        own = sides.get(frozenset(part.group))
+        if own:
+            slopes += _unknown(part.lhs_tree, frame, _basis(own, frame, within), single=True)
     slopes = [slope for slope in slopes if response or set(variables(slope)) & set(model.imputed)]
     involved = {name for term in (*wanted, *slopes) for name in variables(term)}
     return Lacking(tuple(wanted), tuple(dict.fromkeys(slopes)), bool(involved & set(model.imputed)))
@@ -163,6 +171,7 @@ def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
     frame = data.frames[0]
     if len(frame) > MOST_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MOST_ROWS).astype(int)]
+    warn_lost_levels(analysis, model, frame)
     try:
         lacks = lacking(analysis, model, frame)
     except RemlaxError:
@@ -170,7 +179,7 @@ def warn_uncongenial(analysis: MixedFormula, data: ImputedData) -> None:
     if lacks:
         imputed = ", ".join(map(repr, model.imputed))
         warn(
-            f"missing cells of {imputed} were imputed without {lacks.words(model.cluster)}, which the model has: "
+            f"missing cells of {imputed} were imputed without {lacks.words(model.groups)}, which the model has: "
             f"estimates of such terms are then biased, as a rule towards 0. {_advice(analysis, model, lacks)}",
             ImputationWarning,
         )
@@ -184,6 +193,6 @@ def _advice(analysis: MixedFormula, model: ImputationModel, lacks: Lacking) -> s
         return f"Impute by remlax.impute.joint(..., compatible_with={analysis.text!r})"
     targets = [name for name in quoted(model.targets) if name not in lacks.involved]
     slopes = list(dict.fromkeys([*(model.random or ()), *lacks.slopes]))
-    cluster = Name(model.cluster or analysis.random[0].group[0]).text
+    cluster = "/".join(Name(name).text for name in (model.groups or analysis.random[0].group[0]).split("/"))
     right = [*dict.fromkeys([*model.fixed, *lacks.involved, *lacks.terms]), f"({right_side(slopes)} | {cluster})"]
     return f"Impute by remlax.impute.joint(data, {' + '.join(targets) + ' ~ ' + ' + '.join(right)!r})"

@@ -88,7 +88,8 @@ class JointPlan:
         outcome = () if self.compatible_with is None else (parse_formula(self.compatible_with).response.strip("`"),)
         imputed = tuple(name for name in (*self.targets, *outcome) if np.any(data[name].isna()))
         fixed, random = terms_of(self.formulas.fixed), terms_of(self.formulas.random)
+        top = self.formulas.top
         return ImputationModel(
             imputed, tuple(self.targets), fixed, random, self.formulas.cluster, self.compatible_with or "", self.by,
-            categories(data, self.roles),
+            categories(data, self.roles), top.cluster if top else "", terms_of(top.random) if top else (),
         )  # fmt: skip
