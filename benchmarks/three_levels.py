@@ -1,6 +1,6 @@
 """Pupils in classes in schools: variance components after imputation with two levels and with three.
 
-Eight simulated data sets of 50 schools, 4 classes each, 8 pupils in a class; y = x / 2 + effects of schools and
+Twenty simulated data sets of 50 schools, 4 classes each, 8 pupils in a class; y = x / 2 + effects of schools and
 classes, and x varies between both; 40 % of y and 25 % of x are missing completely at random; m = 5. Every analysis is
 y ~ 1 + (1 | school/class). Prints the table of docs/how-to/three-levels.md:
 
@@ -18,7 +18,7 @@ import pandas as pd
 import remlax as rx
 from remlax import impute
 
-SETS, SCHOOLS, CLASSES, PUPILS = 8, 50, 4, 8
+SETS, SCHOOLS, CLASSES, PUPILS = 20, 50, 4, 8
 METHODS = {
     "complete data": None,
     '`joint`, `cluster=["school", "class"]`': ["school", "class"],

@@ -13,6 +13,7 @@ import pytest
 import remlax as rx
 from remlax.data.imputation_model import ImputationModel
 from remlax.design.congenial import lacking
+from remlax.design.congenial_levels import lost_levels
 from remlax.design.formula import parse_formula
 from remlax.errors import ImputationWarning
 
@@ -122,3 +123,40 @@ def test_lmer_list_warns_once_and_says_what_to_write(imputed: rx.ImputedData) ->
         coded = ImputationModel(("k",), ("k", "y"), (), (), "id", categories=("k",))
         with pytest.warns(ImputationWarning, match=r"For such terms of incomplete categories impute by mdmb"):
             rx.lmer_list("y ~ k:x + (1 | id)", replace(imputed, imputed_by=coded))
+
+
+NESTED = ROWS.assign(site=ROWS["id"] // 6, sub=ROWS["id"] % 6)
+
+
+@pytest.mark.parametrize(
+    ("formula", "model", "lost"),
+    [
+        ("y ~ time + (1 | site / id)", OUTCOME, [("site",)]),
+        ("y ~ time + (1 | site / sub)", OUTCOME, [("site",)]),  # the groups of id by other names
+        ("y ~ time + (1 | site)", OUTCOME, [("site",)]),
+        ("y ~ time + (1 | site / sub)", replace(OUTCOME, cluster="site"), [("sub", "site")]),
+        ("y ~ time + (1 | site / sub)", replace(OUTCOME, cluster="sub", top="site"), []),
+        ("y ~ time + (1 | site / id)", replace(OUTCOME, cluster="sub", top="site"), []),
+        ("y ~ time + (1 | id)", replace(OUTCOME, cluster="sub", top="site"), []),
+        ("y ~ time + (1 | id)", OUTCOME, []),
+        ("y ~ time + (1 | id) + (1 | k)", OUTCOME, []),  # crossed
+        ("y ~ time + (1 | site / id)", replace(OUTCOME, fixed=("time", "factor(site)")), []),
+        ("x ~ z + (1 | site / id)", OUTCOME, []),  # nothing imputed has to do with it
+        ("y ~ time + (1 | site / id)", replace(OUTCOME, random=None, cluster=""), []),
+    ],
+)
+def test_levels_that_imputations_lack(formula: str, model: ImputationModel, lost: list[tuple[str, ...]]) -> None:
+    assert lost_levels(parse_formula(formula), model, NESTED) == lost
+
+
+def test_slopes_of_both_levels() -> None:
+    model = replace(OUTCOME, cluster="sub", top="site", random=("time",), top_random=())
+    found = lacking(parse_formula("y ~ time + (1 + time | site / sub)"), model, NESTED)
+    assert found.slopes == ("time",)
+    assert not lacking(parse_formula("y ~ time + (1 | site) + (1 + time | site:sub)"), model, NESTED)
+
+
+def test_a_lost_level_is_warned_of() -> None:
+    data = rx.ImputedData.from_frames([NESTED, NESTED.assign(y=NESTED["y"] + NESTED["x"])])
+    with pytest.warns(ImputationWarning, match=r"random effects of 'id', without those of 'site'.* cluster="):
+        rx.lmer_list("y ~ time + (1 | site / id)", replace(data, imputed_by=OUTCOME))

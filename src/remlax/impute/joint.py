@@ -52,8 +52,9 @@ def joint(
     """Impute missing cells m times under a multivariate linear mixed model, by Gibbs sampling.
 
     The targets of a row are normal around B'x + b z with residual covariance S; the random effects b of a cluster
-    and its cluster-level targets are jointly normal. Imputed values thus know their cluster: intraclass correlations
-    and effects between clusters are kept. Each imputation is the end of a chain of its own.
+    and its cluster-level targets are jointly normal; clusters may lie in clusters, as classes in schools. Imputed
+    values thus know their cluster: intraclass correlations and effects between clusters are kept. Each imputation is
+    the end of a chain of its own.
 
     Parameters
     ----------
@@ -69,12 +70,16 @@ def joint(
     level2
         Targets with one value per cluster: columns, or a formula "s ~ 1 + w" with predictors of the clusters. Their
         values are copied within clusters first; only clusters without any are drawn.
+    level3
+        As `level2`, with one value per outer cluster; see `cluster`.
     cluster
         Column that names the clusters, complete. Given alone, every column but `id_vars`, predictors and derived ones
-        is a target: of the clusters if it never varies within one, else of the rows.
+        is a target: of the clusters if it never varies within one, else of the rows. Two columns, the outermost first,
+        as ``["school", "class"]``, give random effects of both; labels of the inner clusters may repeat between outer
+        ones. The formula has then both terms, ``(1 + x | school/class)``, or none.
     fixed, random
         Without `formula`: complete columns that all targets of the rows depend on, the same in all clusters, and those
-        whose coefficients vary between clusters. Products and powers are terms of their own, as in
+        whose coefficients vary between clusters, inner and outer. Products and powers are terms of their own, as in
         ``["time", "arm", "time:arm"]``.
     by
         Complete column, such as the arm of a trial: the rows of each of its levels are imputed by a model of their
