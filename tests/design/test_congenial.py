@@ -12,8 +12,7 @@ import pytest
 
 import remlax as rx
 from remlax.data.imputation_model import ImputationModel
-from remlax.design.congenial import lacking
-from remlax.design.congenial_levels import lost_levels
+from remlax.design.congenial import lacking, lost_levels
 from remlax.design.formula import parse_formula
 from remlax.errors import ImputationWarning
 
@@ -156,6 +155,7 @@ def test_slopes_of_both_levels() -> None:
     assert not lacking(parse_formula("y ~ time + (1 | site) + (1 + time | site:sub)"), model, NESTED)
 
 
+@pytest.mark.filterwarnings("ignore:singular fit")
 def test_a_lost_level_is_warned_of() -> None:
     data = rx.ImputedData.from_frames([NESTED, NESTED.assign(y=NESTED["y"] + NESTED["x"])])
     with pytest.warns(ImputationWarning, match=r"random effects of 'id', without those of 'site'.* cluster="):
