@@ -1,0 +1,193 @@
+"use strict";
+(function () {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const make = (tag, text, parent) => {
+    const node = document.createElement(tag);
+    if (text !== undefined) node.textContent = text;
+    if (parent) parent.appendChild(node);
+    return node;
+  };
+  const number = (value) => {
+    if (value === null || value === undefined) return "";
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    return size >= 1e6 || size < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(4)));
+  };
+
+  // -- tables ---------------------------------------------------------------------------------------------------
+  function table(parent, columns) {
+    const out = make("table", undefined, parent), names = Object.keys(columns);
+    const head = make("tr", undefined, make("thead", undefined, out)), body = make("tbody", undefined, out);
+    const isText = (name) => columns[name].some((value) => typeof value === "string");
+    names.forEach((name) => { const cell = make("th", name, head); if (isText(name)) cell.className = "text"; });
+    const rows = names.length ? columns[names[0]].length : 0;
+    for (let i = 0; i < rows; i++) {
+      const row = make("tr", undefined, body);
+      names.forEach((name) => {
+        const value = columns[name][i], text = isText(name);
+        const cell = make("td", text ? value : number(value), row);
+        if (text) cell.className = "text";
+      });
+    }
+  }
+  const about = data.n_sets > 1 ? [`Pooled over ${data.n_sets} data sets`] : ["One data set"];
+  byId("about").textContent = about.concat(data.notes).join("\n");
+  table(byId("fixed"), data.fixed);
+  table(byId("variances"), data.variances);
+  if (data.sets) {
+    const columns = { imputation: data.sets.labels };
+    data.fixed.term.forEach((term, j) => { columns[term] = data.sets.beta[j]; });
+    table(byId("sets"), columns);
+  } else byId("sets-section").hidden = true;
+
+  // -- predictions ----------------------------------------------------------------------------------------------
+  const model = data.prediction;
+  const inverse = {
+    identity: (eta) => eta,
+    log: Math.exp,
+    logit: (eta) => 1 / (1 + Math.exp(-eta)),
+    probit: (eta) => normal(eta),
+    cloglog: (eta) => -Math.expm1(-Math.exp(eta)),
+  };
+  function normal(x) { // Hart's algorithm, as of West (2005), Wilmott Magazine, May, 70
+    const size = Math.abs(x);
+    if (size > 37) return x > 0 ? 1 : 0;
+    const power = Math.exp(-size * size / 2);
+    let tail;
+    if (size < 7.07106781186547) {
+      const top = [3.52624965998911e-2, 0.700383064443688, 6.37396220353165, 33.912866078383, 112.079291497871, 221.213596169931, 220.206867912376];
+      const low = [8.83883476483184e-2, 1.75566716318264, 16.064177579207, 86.7807322029461, 296.564248779674, 637.333633378831, 793.826512519948, 440.413735824752];
+      const at = (c) => c.reduce((sum, value) => sum * size + value, 0);
+      tail = power * at(top) / at(low);
+    } else tail = power / (size + 1 / (size + 2 / (size + 3 / (size + 4 / (size + 0.65))))) / 2.506628274631;
+    return x > 0 ? 1 - tail : tail;
+  }
+  function value(column, at) {
+    let place = 0;
+    column.of.forEach((variable) => { place = place * model.controls[variable].values.length + at[variable]; });
+    return column.values[place];
+  }
+  // at: positions of the controls; groups: level of every grouping factor, -1 for an average one
+  function predict(at, groups) {
+    const x = model.columns.map((column) => value(column, at));
+    let eta = x.reduce((sum, v, j) => sum + v * model.beta[j], 0), variance = 0;
+    x.forEach((a, i) => x.forEach((b, j) => { variance += a * model.vcov[i][j] * b; }));
+    let average = true;
+    model.groups.forEach((group, g) => {
+      if (groups[g] < 0) return;
+      average = false;
+      group.columns.forEach((column, j) => { eta += value(column, at) * group.modes[j][groups[g]]; });
+    });
+    const error = average ? Math.sqrt(variance) : null, back = inverse[model.link];
+    const limits = average ? [back(eta - 1.959963984540054 * error), back(eta + 1.959963984540054 * error)] : null;
+    return { eta: eta, error: error, mean: back(eta), limits: limits };
+  }
+  window.remlaxPredict = predict;
+
+  function predictions() {
+    if (typeof model === "string") { byId("prediction").textContent = model; return; }
+    const at = model.controls.map((control) => control.start), groups = model.groups.map(() => -1);
+    let moved = -1; // the numeric variable with most positions is drawn first
+    model.controls.forEach((control, i) => { if (control.numeric && (moved < 0 || control.values.length > model.controls[moved].values.length)) moved = i; });
+    const box = byId("controls");
+    model.controls.forEach((control, i) => {
+      const label = make("label", control.name, box);
+      if (control.numeric) {
+        const slider = make("input", undefined, label), shown = make("output", number(control.values[at[i]]), label);
+        slider.type = "range"; slider.min = 0; slider.max = control.values.length - 1; slider.value = at[i];
+        slider.addEventListener("input", () => { at[i] = Number(slider.value); shown.textContent = number(control.values[at[i]]); slider.setAttribute("aria-valuetext", shown.textContent); moved = i; show(); });
+      } else {
+        const menu = make("select", undefined, label);
+        control.values.forEach((name, k) => { make("option", name, menu).value = k; });
+        menu.value = at[i];
+        menu.addEventListener("change", () => { at[i] = Number(menu.value); show(); });
+      }
+    });
+    model.groups.forEach((group, g) => {
+      const label = make("label", group.name, box), field = make("input", undefined, label), list = make("datalist", undefined, label);
+      field.type = "search"; field.placeholder = "average"; list.id = "levels-" + g; field.setAttribute("list", list.id);
+      group.levels.slice(0, 2000).forEach((name) => { make("option", undefined, list).value = name; });
+      field.addEventListener("input", () => { groups[g] = group.levels.indexOf(field.value); show(); });
+    });
+    function show() {
+      const found = predict(at, groups);
+      const limits = found.limits ? ` (95% interval ${number(found.limits[0])} to ${number(found.limits[1])})` : "";
+      byId("predicted").textContent = `Expected ${number(found.mean)}${limits}`;
+      if (moved >= 0) curve();
+    }
+    function curve() {
+      const svg = byId("curve"), width = 700, height = 240, left = 60, bottom = 40, control = model.controls[moved];
+      svg.textContent = ""; svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      const found = control.values.map((_, k) => { const there = at.slice(); there[moved] = k; return predict(there, groups); });
+      const all = found.flatMap((one) => one.limits ? [one.mean, ...one.limits] : [one.mean]);
+      const low = Math.min(...all), high = Math.max(...all), span = high - low || 1, first = control.values[0], last = control.values[control.values.length - 1];
+      const x = (v) => left + (v - first) / (last - first || 1) * (width - left - 20), y = (v) => height - bottom - (v - low) / span * (height - bottom - 20);
+      const draw = (tag, given, text) => {
+        const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+        Object.entries(given).forEach(([name, v]) => node.setAttribute(name, v));
+        if (text !== undefined) node.textContent = text;
+        svg.appendChild(node);
+      };
+      const line = (values) => values.map((v, k) => `${k ? "L" : "M"}${x(control.values[k])},${y(v)}`).join("");
+      if (found[0].limits) {
+        const upper = line(found.map((one) => one.limits[1]));
+        const lower = found.map((one, k) => `L${x(control.values[k])},${y(one.limits[0])}`).reverse().join("");
+        draw("path", { d: `${upper}${lower}Z`, fill: "var(--mark)", opacity: 0.18 });
+      }
+      draw("path", { d: line(found.map((one) => one.mean)), fill: "none", stroke: "var(--mark)", "stroke-width": 2 });
+      draw("circle", { cx: x(control.values[at[moved]]), cy: y(found[at[moved]].mean), r: 5, fill: "var(--mark)" });
+      const style = { fill: "var(--soft)", "font-size": 13 };
+      draw("text", { ...style, x: left, y: height - 20, "text-anchor": "middle" }, number(first));
+      draw("text", { ...style, x: width - 20, y: height - 20, "text-anchor": "end" }, number(last));
+      draw("text", { ...style, x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, control.name);
+      draw("text", { ...style, x: left - 6, y: y(low), "text-anchor": "end" }, number(low));
+      draw("text", { ...style, x: left - 6, y: y(high) + 10, "text-anchor": "end" }, number(high));
+    }
+    show();
+  }
+  predictions();
+
+  // -- group effects: only what is seen is drawn, so that many thousand levels scroll ----------------------------
+  const which = byId("which"), holder = byId("effects"), canvas = byId("dots"), search = byId("search"), ROW = 20;
+  data.effects.forEach((effect, i) => { make("option", `${effect.term} by ${effect.group}`, which).value = i; });
+  const filler = make("div", undefined, holder);
+  let order = [];
+  function sorted() {
+    const effect = data.effects[Number(which.value)], text = search.value.trim().toLowerCase();
+    order = effect.level.map((_, i) => i).filter((i) => effect.level[i].toLowerCase().includes(text));
+    order.sort((a, b) => effect.estimate[b] - effect.estimate[a]);
+    byId("count").textContent = `${order.length} of ${effect.level.length}`;
+    filler.style.height = `${Math.max(0, order.length * ROW - holder.clientHeight)}px`;
+    holder.scrollTop = 0;
+    paint();
+  }
+  function paint() {
+    const effect = data.effects[Number(which.value)], ratio = window.devicePixelRatio || 1;
+    const width = holder.clientWidth, height = holder.clientHeight;
+    canvas.width = width * ratio; canvas.height = height * ratio; canvas.style.height = `${height}px`;
+    const pen = canvas.getContext("2d"), style = getComputedStyle(document.body);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    pen.scale(ratio, ratio); pen.font = "13px system-ui, sans-serif"; pen.textBaseline = "middle";
+    const finite = (values) => values.filter((v) => v !== null);
+    const low = Math.min(0, ...range(finite(effect.conf_low), finite(effect.estimate), Math.min)), high = Math.max(0, ...range(finite(effect.conf_high), finite(effect.estimate), Math.max));
+    const names = Math.min(150, width / 3), x = (v) => names + 10 + (v - low) / (high - low || 1) * (width - names - 110);
+    pen.strokeStyle = colour("--line"); pen.beginPath(); pen.moveTo(x(0), 0); pen.lineTo(x(0), height); pen.stroke();
+    const first = Math.floor(holder.scrollTop / ROW), shift = first * ROW - holder.scrollTop;
+    for (let k = first; k < order.length && (k - first) * ROW + shift < height; k++) {
+      const i = order[k], y = (k - first) * ROW + shift + ROW / 2, from = effect.conf_low[i], to = effect.conf_high[i];
+      const apart = from !== null && (from > 0 || to < 0);
+      pen.fillStyle = colour("--ink"); pen.textAlign = "right"; pen.fillText(effect.level[i].slice(0, 22), names, y);
+      pen.fillStyle = pen.strokeStyle = colour(apart ? "--mark" : "--grey");
+      if (from !== null) { pen.lineWidth = 1.5; pen.beginPath(); pen.moveTo(x(from), y); pen.lineTo(x(to), y); pen.stroke(); }
+      pen.beginPath(); pen.arc(x(effect.estimate[i]), y, 4, 0, 7); pen.fill();
+      pen.fillStyle = colour("--soft"); pen.fillText(number(effect.estimate[i]), width - 20, y);
+    }
+  }
+  function range(values, otherwise, pick) { return [(values.length ? values : otherwise).reduce((a, b) => pick(a, b), 0)]; }
+  which.addEventListener("change", sorted);
+  search.addEventListener("input", sorted);
+  holder.addEventListener("scroll", paint);
+  window.addEventListener("resize", paint);
+  sorted();
+})();
