@@ -55,6 +55,18 @@ PUBLIC: list[Case] = [
         r"has visit '.*' twice in imputation 1",
     ),
     (
+        "lmer_survey: weights",
+        lambda: rx.lmer_survey("y ~ x + (1 | g)", base(), sampling_weights={"g": "x"}),
+        DataError,
+        "the sampling weights 'x' of 'g' are",
+    ),
+    (
+        "explore: a frame",
+        lambda: rx.explore(base()),  # type: ignore[arg-type]
+        DataError,
+        r"explore\(\) shows a fit or a pooled model with random effects, not DataFrame",
+    ),
+    (
         "lmer_many: rows",
         lambda: rx.lmer_many("~ x + (1 | g)", base(), np.ones((59, 2))),
         DataError,

@@ -63,8 +63,9 @@ TRIAL: dict[str, Callable[[], Any]] = {
     "reference": lambda: "a",
 }
 POWER: dict[str, Callable[[], Any]] = {"model": fit, "test": lambda: "x"}
-CALLS = {"anova": ANOVA, "reference": TRIAL, "power": POWER} | dict.fromkeys(
-    ("lmer", "lmer_list", "glmer", "glmer_list"), MODEL
+ARMS: dict[str, Callable[[], Any]] = {"arm": lambda: "arm", "reference": lambda: "a", "analysis": lambda: "y ~ arm"}
+CALLS = {"anova": ANOVA, "reference": TRIAL, "power": POWER, "ReferenceBased": ARMS} | dict.fromkeys(
+    ("lmer", "lmer_list", "lmer_survey", "glmer", "glmer_list"), MODEL
 )
 # arguments that are read with some values of another only
 ALSO = {("tidy", "scales"): {"effects": "ran_pars"}, ("tidy", "uncertainty"): {"effects": "ran_vals"}}

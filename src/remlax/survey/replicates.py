@@ -47,6 +47,8 @@ def read_replicates(
     ------
     DataError
     """
+    if method is not None:
+        checks.choice(method, Method, "method=")
     if given is None:
         if method is not None:
             raise DataError(f"method={method!r} says how replicate weights were made: give them as replicates=")
@@ -54,7 +56,6 @@ def read_replicates(
     if method is None:
         known = ", ".join(map(repr, get_args(Method)))
         raise DataError(f"replicates= needs method=, which says how they were made: one of {known}")
-    checks.choice(method, Method, "method=")
     values = _values(given, frame, kept)
     if not np.isfinite(values).all() or (values < 0).any():
         raise DataError(f"{int((~(values >= 0)).sum())} replicate weights are missing, infinite or negative")
