@@ -40,8 +40,9 @@ def explore(model: Model, path: str | os.PathLike[str] | None = None) -> Path:
 
     Notes
     -----
-    Predictions are those of `predict` at the positions of the controls, with intervals of 1.96 standard errors. Of an
-    average group the standard error is that of the coefficients; for a chosen group there is none. Covariates of a
+    Predictions are those of `predict` at the positions of the controls. Their limits are 1.96 standard errors to each
+    side, without the degrees of freedom of `predict`, and too narrow with few groups or imputations. Of an average
+    group the standard error is that of the coefficients; for a chosen group there is none. Covariates of a
     pooled model have the values of its first data set. Models with an offset, and of ordered categories, have no
     predictions in the page.
 

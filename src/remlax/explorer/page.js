@@ -112,7 +112,7 @@
     });
     function show() {
       const found = predict(at, groups);
-      const limits = found.limits ? ` (95% interval ${number(found.limits[0])} to ${number(found.limits[1])})` : "";
+      const limits = found.limits ? ` (1.96 standard errors to each side: ${number(found.limits[0])} to ${number(found.limits[1])})` : "";
       byId("predicted").textContent = `Expected ${number(found.mean)}${limits}`;
       if (moved >= 0) curve();
     }
