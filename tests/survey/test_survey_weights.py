@@ -1,9 +1,8 @@
-"""Sampling weights: integer weights are repeated units; WeMix's numbers; a dense pseudo-likelihood; what is refused."""
+"""Sampling weights: integer weights are repeated units; a dense pseudo-likelihood; what is refused."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,7 @@ import pytest
 import scipy
 
 import remlax as rx
-from remlax.engine.batch import run
-from remlax.survey import fit as survey_fit
-from remlax.survey.pseudo_likelihood import pseudo_information
-from survey_cases import MODELS, pupils, wemix
+from survey_cases import MODELS, pupils
 
 
 @cache
@@ -68,50 +64,6 @@ def test_without_weights_estimates_are_those_of_maximum_likelihood() -> None:
     np.testing.assert_allclose(ours.icc()["estimate"], icc, rtol=1e-7)
     r2 = plain.r2(n_sims=2, seed=1).query("level == 'all' and measure != 'snijders-bosker'")["estimate"].to_numpy()
     np.testing.assert_allclose(ours.r2()["estimate"], r2, rtol=1e-7)
-
-
-# -- against WeMix 4.0.4 ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", list(MODELS))
-def test_estimates_are_those_of_wemix(name: str) -> None:
-    ours, theirs = fitted(name), wemix()[name]
-    assert ours.criterion()[0] == pytest.approx(-2 * theirs["lnl"], rel=1e-12)
-    np.testing.assert_allclose(ours.fixef(), theirs["coef"], rtol=1e-7)
-    variances = ours.tidy("ran_pars", scales="vcov").query("not term.str.startswith('cov')")["estimate"]
-    np.testing.assert_allclose(variances, theirs["vars"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", list(MODELS))
-def test_standard_errors_of_wemix_are_those_of_a_block_of_the_sandwich(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # WeMix takes the coefficients for independent of the variances, so that its bread is a block of ours
-    found: list[Any] = []
-
-    def spied(kernel: Any, *arguments: Any, **options: Any) -> Any:
-        out = run(kernel, *arguments, **options)
-        if kernel is pseudo_information:
-            found.append(out)
-        return out
-
-    monkeypatch.setattr(survey_fit, "run", spied)
-    inverses: list[np.ndarray] = []
-    outside = survey_fit._outside
-
-    def kept(*arguments: Any) -> Any:
-        out = outside(*arguments)
-        inverses.append(out[1][0][:2, :2])
-        return out
-
-    monkeypatch.setattr(survey_fit, "_outside", kept)
-    formula, weights = MODELS[name]
-    ours = rx.lmer(formula, pupils(), sampling_weights=weights, conditional=False)
-    scores, bread = np.asarray(found[0].scores)[0, :24, :2], np.linalg.inv(np.asarray(found[0].information)[0, :2, :2])
-    half = inverses[0] @ bread @ scores.T
-    np.testing.assert_allclose(np.sqrt(24 / 23 * np.sum(half**2, axis=1)), wemix()[name]["se"], rtol=1e-5)
-    # the whole sandwich is another number, by less than 1 % here
-    np.testing.assert_allclose(ours.tidy()["std_error"], wemix()[name]["se"], rtol=0.01)
 
 
 # -- against a dense pseudo-likelihood -------------------------------------------------------------------------------
