@@ -55,6 +55,13 @@ PUBLIC: list[Case] = [
         r"has visit '.*' twice in imputation 1",
     ),
     (
+        "read_spss: no file",
+        lambda: rx.read_spss("/no/such/file.sav"),
+        FileFormatError,
+        "there is no file '/no/such/file",
+    ),
+    ("read_spss: number", lambda: rx.read_spss(3), FileFormatError, "path=3 must be the path of a file of SPSS"),
+    (
         "lmer_survey: weights",
         lambda: rx.lmer_survey("y ~ x + (1 | g)", base(), sampling_weights={"g": "x"}),
         DataError,

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from .data.archive import Archive, damaged, read_archive
 from .errors import FileFormatError
 from .results.load import Saved, built
+from .survey import SurveyFit
+from .survey.content import survey_from_content
 
 if TYPE_CHECKING:
     from .many.result import LmerMany
     from .power.curve import PowerCurve
 
 
-def load(path: str | os.PathLike[str]) -> Saved | LmerMany | PowerCurve:
-    """Read what ``save`` wrote: a fit, a list of fits, a pooled model, fits to many responses or a power curve.
+def load(path: str | os.PathLike[str]) -> Saved | SurveyFit | LmerMany | PowerCurve:
+    """Read what ``save`` wrote: a fit, a list of fits, a pooled model, many responses, a survey, a power curve.
 
     Parameters
     ----------
@@ -23,7 +25,7 @@ def load(path: str | os.PathLike[str]) -> Saved | LmerMany | PowerCurve:
 
     Returns
     -------
-    LmerFit, LmerFitList, PooledLmer, LmerMany or PowerCurve; GlmerFit, MmrmFit and their lists and pooled models
+    LmerFit, GlmerFit, MmrmFit, or a list of them or a pooled model; LmerMany, SurveyFit or PowerCurve
         It does all that the saved object did, with the same numbers: estimates are read, not estimated again.
 
     Raises
@@ -52,6 +54,8 @@ def load(path: str | os.PathLike[str]) -> Saved | LmerMany | PowerCurve:
     try:
         if archive.kind == "PowerCurve":
             return _power(archive)
+        if archive.kind == "SurveyFit":
+            return survey_from_content(archive.content)
         return _many(archive) if archive.kind == "LmerMany" else built(archive)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error

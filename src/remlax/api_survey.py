@@ -23,10 +23,11 @@ from .fitting.checks import check_groups, check_magnitudes
 from .fitting.layout import Layout, make_layout
 from .kernels.dense import CrossedStructure
 from .survey.combine import Combine
+from .survey.design import SurveyDesign
 from .survey.fit import SurveyEstimates, fit_survey
 from .survey.products import FixedColumns
 from .survey.replicates import Method, Replicates, read_replicates
-from .survey.result import SurveyDesign, SurveyFit
+from .survey.result import SurveyFit
 from .survey.weights import Scale, read_weights, with_replicates
 
 checks = Checks()
@@ -175,7 +176,9 @@ def lmer_survey(
     found = fit_survey(rows, layout, fixed, weights, units, given)
     _warn(found, rows, given)
     several = f"{rows.n_sets} plausible values" if values is not None else f"{rows.n_sets} imputed data sets"
-    design = SurveyDesign(weights, words, df, combine, several if rows.n_sets > 1 else "")
+    n_replicates = weights.n_versions - 1
+    responses = several if rows.n_sets > 1 else ""
+    design = SurveyDesign(weights.words, weights.size, n_replicates, words, df, combine, responses)
     return SurveyFit(rows, layout, fixed.keep, found, design, parsed.text)
 
 

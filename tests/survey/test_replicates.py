@@ -255,7 +255,7 @@ def test_files_of_spss_keep_labels_and_codes_of_missing_values(tmp_path: Path) -
         variable_value_labels={"girl": {1: "boy", 2: "girl", 9: "no answer"}},
         missing_ranges={"girl": [9]},
     )
-    read = pd.read_spss(tmp_path / "pupils.sav")
+    read = rx.read_spss(tmp_path / "pupils.sav")
     with pytest.warns(rx.DroppedRowsWarning, match=r"2 of \d+ rows .*girl 2"):
         fit = rx.lmer("y ~ x + girl + (1 | school)", read, sampling_weights={"pupil": "w1"})
     kept = frame[frame["girl"] < 9].assign(girl=lambda d: d["girl"] - 1)

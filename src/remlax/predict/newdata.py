@@ -19,8 +19,9 @@ from ..design.syntax import variables
 from ..design.tokens import nearest
 from ..design.tree import Expression
 from ..errors import DataError, FormulaError, shortened
-from ..fitting.assemble import z_columns
+from ..fitting.assemble import Assembled, z_columns
 from ..fitting.fit import Fitted
+from ..fitting.layout import Layout
 from ..fitting.selection import Selection
 from ..tables.checks import checks
 from .same_rows import require_same_new, require_same_rows
@@ -139,7 +140,7 @@ def rows_of_fit(fits: Selection, include: list[np.ndarray]) -> PredictionRows:
     require_same_rows(fits)
     rows, layout = fits.rows, fits.model.layout
     first = rows.index[fits.which[0]]
-    masks = _factor_masks(fits.fitted, include)
+    masks = _factor_masks(fits.model.layout, include)
     frames = []
     for k in fits.which:
         z = tuple(part * mask for part, mask in zip(z_columns(rows, layout, k), masks, strict=True))
@@ -179,11 +180,22 @@ def read_newdata(
     checks.choice(new_levels, NewLevels, "new_levels=")
     if newdata is None:
         return rows_of_fit(fits, include)
-    frames, labels = new_frames(fits, newdata)
-    reader = _Reader(fits.fitted, include, new_levels, given_offset)
+    return read_frames(fits.model, *new_frames(fits, newdata), include, new_levels, given_offset)
+
+
+def read_frames(
+    model: Assembled,
+    frames: Sequence[pd.DataFrame],
+    labels: Sequence[str],
+    include: list[np.ndarray],
+    new_levels: NewLevels,
+    given_offset: np.ndarray | None = None,
+) -> PredictionRows:
+    """Evaluate a model's formula on frames of the same rows; ``labels`` say which is which in messages."""
+    reader = _Reader(model, include, new_levels, given_offset)
     read = tuple(reader.read(frame, where) for frame, where in zip(frames, labels, strict=True))
     new = tuple(tuple(names) for names in reader.new)
-    return PredictionRows(read, frames[0].index, new, undetermined_rows(fits.model.ties, reader.broken, labels))
+    return PredictionRows(read, frames[0].index, new, undetermined_rows(model.ties, reader.broken, labels))
 
 
 def new_frames(fits: Selection, newdata: NewData) -> tuple[list[pd.DataFrame], list[str]]:
@@ -249,17 +261,17 @@ class _Reader:
     """Reads frames one after the other and numbers the new levels that they bring."""
 
     def __init__(
-        self, fitted: Fitted, include: list[np.ndarray], new_levels: NewLevels, given_offset: np.ndarray | None
+        self, model: Assembled, include: list[np.ndarray], new_levels: NewLevels, given_offset: np.ndarray | None
     ) -> None:
-        self.fitted, self.include, self.new_levels, self.given_offset = fitted, include, new_levels, given_offset
-        self.masks = _factor_masks(fitted, include)
-        self.variables = fitted.model.rows.formula.variables
-        self.known = [{name: i for i, name in enumerate(f.levels)} for f in fitted.model.layout.factors]
+        self.model, self.include, self.new_levels, self.given_offset = model, include, new_levels, given_offset
+        self.masks = _factor_masks(model.layout, include)
+        self.variables = model.rows.formula.variables
+        self.known = [{name: i for i, name in enumerate(f.levels)} for f in model.layout.factors]
         self.new: list[dict[str, int]] = [{} for _ in self.known]
         self.broken: list[np.ndarray] = []  # of each frame, `Ties.broken`
 
     def read(self, frame: pd.DataFrame, where: str) -> FrameRows:
-        model, rows = self.fitted.model, self.fitted.model.rows
+        model, rows = self.model, self.model.rows
         self.require(frame, rows.fixed.variables, "the fixed part", where)
         whole = _rebuild(rows.fixed, frame, where)
         if len(model.ties.dropped):
@@ -296,7 +308,7 @@ class _Reader:
 
     def levels(self, f: int, frame: pd.DataFrame, where: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes of the rows' levels, with z set to zero where a new level counts as the population mean."""
-        factor = self.fitted.model.layout.factors[f]
+        factor = self.model.layout.factors[f]
         names = self.group_names(factor.label, frame, where)
         uniques, inverse = np.unique(names, return_inverse=True)
         unseen = [name for name in uniques if name not in self.known[f]]
@@ -315,7 +327,7 @@ class _Reader:
 
     def group_names(self, label: str, frame: pd.DataFrame, where: str) -> np.ndarray:
         """Names of the rows' levels, as the fit writes them."""
-        columns = next(t.group for t in self.fitted.model.rows.formula.random if t.group_label == label)
+        columns = next(t.group for t in self.model.rows.formula.random if t.group_label == label)
         # without the column all rows are of one new group, unless another column looks like a misspelt one
         spare = [c for c in frame.columns if isinstance(c, str) and c not in self.variables]
         given = [c for c in columns if self.new_levels == "error" or c in frame.columns or nearest(c, spare)]
@@ -336,7 +348,7 @@ class _Reader:
         return np.asarray(out)
 
     def offset(self, frame: pd.DataFrame, where: str) -> np.ndarray:
-        rows = self.fitted.model.rows
+        rows = self.model.rows
         expressions: list[Expression] = list(rows.formula.offset_trees)
         if isinstance(rows.given_offset, str):
             expressions.append(rows.given_offset)
@@ -363,8 +375,7 @@ def _rebuild(matrix: MatrixSpec, frame: pd.DataFrame, where: str) -> np.ndarray:
         raise type(error)(f"newdata{where}: {error}") from None
 
 
-def _factor_masks(fitted: Fitted, include: list[np.ndarray]) -> list[np.ndarray]:
-    layout = fitted.model.layout
+def _factor_masks(layout: Layout, include: list[np.ndarray]) -> list[np.ndarray]:
     return [
         np.concatenate([m for t, m in zip(layout.terms, include, strict=True) if t.factor == f])
         for f in range(len(layout.factors))

@@ -19,32 +19,31 @@ WORDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Combined:
-    """Combined estimates: estimate (P,), covariance (P, P), its sampling and imputation parts, and df (P,)."""
+class CombinedEstimates:
+    """Combined estimates (P,), their standard errors and degrees of freedom."""
 
     estimate: np.ndarray
-    covariance: np.ndarray
-    sampling: np.ndarray
-    between: np.ndarray
+    std_error: np.ndarray
     df: np.ndarray
 
-    @property
-    def std_error(self) -> np.ndarray:
-        """Standard errors (P,)."""
-        return np.sqrt(np.diag(self.covariance))
+    def limits(self, conf_level: float) -> dict[str, np.ndarray]:
+        """Confidence limits, (P,) each."""
+        half = t_quantile(conf_level, self.df) * self.std_error
+        return {"conf_low": self.estimate - half, "conf_high": self.estimate + half}
 
     def tests(self, conf_level: float) -> dict[str, np.ndarray]:
-        """Statistic, p-value and limits, (P,) each."""
-        error = self.std_error
-        statistic = ratio(self.estimate, error, np.nan)
-        half = t_quantile(conf_level, self.df) * error
-        return {
-            "df": self.df,
-            "statistic": statistic,
-            "p_value": t_two_sided(statistic, self.df),
-            "conf_low": self.estimate - half,
-            "conf_high": self.estimate + half,
-        }
+        """Degrees of freedom, statistic, p-value and limits, (P,) each."""
+        statistic = ratio(self.estimate, self.std_error, np.nan)
+        p_value = t_two_sided(statistic, self.df)
+        return {"df": self.df, "statistic": statistic, "p_value": p_value, **self.limits(conf_level)}
+
+
+@dataclass(frozen=True, eq=False)
+class Combined(CombinedEstimates):
+    """The same with the covariance (P, P) and its part between the plausible values."""
+
+    covariance: np.ndarray
+    between: np.ndarray
 
 
 def combine(estimates: np.ndarray, covariances: np.ndarray, rule: Combine, df: float) -> Combined:
@@ -59,18 +58,27 @@ def combine(estimates: np.ndarray, covariances: np.ndarray, rule: Combine, df: f
         Degrees of freedom of the design.
     """
     m = len(estimates)
-    estimate = estimates.mean(axis=0)
-    sampling = covariances[0] if rule == "naep" else covariances.mean(axis=0)
-    centred = estimates - estimate
-    between = centred.T @ centred / (m - 1) if m > 1 else np.zeros_like(sampling)
-    total = sampling + (1 + 1 / m) * between
+    each = combine_each(estimates, np.diagonal(covariances, axis1=1, axis2=2), rule, df)
+    centred = estimates - each.estimate
+    between = centred.T @ centred / (m - 1) if m > 1 else np.zeros_like(covariances[0])
+    covariance = _sampling(covariances, rule) + (1 + 1 / m) * between
+    return Combined(each.estimate, each.std_error, each.df, covariance, between)
+
+
+def combine_each(estimates: np.ndarray, variances: np.ndarray, rule: Combine, df: float) -> CombinedEstimates:
+    """Combine estimates (M, P) and their sampling variances (M, P), each alone."""
+    m, estimate = len(estimates), estimates.mean(axis=0)
+    sampling = _sampling(variances, rule)
+    extra = (1 + 1 / m) * estimates.var(axis=0, ddof=1) if m > 1 else np.zeros_like(sampling)
+    total, design = sampling + extra, np.full(len(estimate), df)
     if rule != "rubin":
         own_df = np.full(len(estimate), np.inf)
     elif m == 1:
-        own_df = np.full(len(estimate), df)
+        own_df = design
     else:
-        within, whole = np.diag(sampling), np.diag(total)
-        extra = (1 + 1 / m) * np.diag(between)
-        dfcom = np.full(len(estimate), df)
-        own_df = barnard_rubin_df(m, ratio(extra, whole, 0.0), ratio(within, whole, 1.0), dfcom)
-    return Combined(estimate, total, sampling, between, own_df)
+        own_df = barnard_rubin_df(m, ratio(extra, total, 0.0), ratio(sampling, total, 1.0), design)
+    return CombinedEstimates(estimate, np.sqrt(total), own_df)
+
+
+def _sampling(each: np.ndarray, rule: Combine) -> np.ndarray:
+    return np.asarray(each[0] if rule == "naep" else each.mean(axis=0))

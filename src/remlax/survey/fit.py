@@ -33,27 +33,24 @@ class SurveyEstimates:
     Parameters
     ----------
     estimates : ndarray (M, p + r)
-        Coefficients, then the values of `Quantities`.
+        Coefficients, then the values that `labels` names.
     covariances : ndarray (M, p + r, p + r)
         Sampling covariances.
-    by_version : ndarray (R, M, p + r)
-        Under every version of the weights, the sample first; NaN where a fit failed.
     criterion : ndarray (M,)
         -2 log pseudo-likelihood, weights of the outermost units with mean 1.
     modes : tuple of ndarray (M, levels, q)
         Modes of the random effects per factor.
     singular : ndarray of bool (M,)
     failed : ndarray of bool (R, M)
+        Under every version of the weights, the sample first.
     """
 
     estimates: np.ndarray
     covariances: np.ndarray
-    by_version: np.ndarray
     criterion: np.ndarray
     modes: tuple[np.ndarray, ...]
     singular: np.ndarray
     failed: np.ndarray
-    quantities: Quantities
 
 
 def fit_survey(
@@ -110,7 +107,6 @@ def fit_survey(
     return SurveyEstimates(
         estimates=by_version[0],
         covariances=whole,
-        by_version=by_version,
         criterion=np.asarray(solution.value)[:m],
         modes=tuple(
             unit.effects(np.moveaxis(np.asarray(own)[:, :, :n], 1, 2)) * found.y_scale[:, None, None]
@@ -118,7 +114,6 @@ def fit_survey(
         ),
         singular=singular,
         failed=failed,
-        quantities=quantities,
     )
 
 

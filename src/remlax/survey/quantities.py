@@ -69,19 +69,20 @@ class Quantities:
                 out.append(self.values(step).imag / STEP)
         return np.stack(out, axis=-1)
 
-    def labels(self) -> pd.DataFrame:
-        """Block, group and name of every value: blocks sdcor, vcov, icc and r2."""
-        names = layout_labels(self.layout)
-        rows = []
-        for block, kinds in (("sdcor", ("sd", "cor")), ("vcov", ("var", "cov"))):
-            for label, term in zip(names, self.layout.terms, strict=True):
-                pairs = [(a, a) for a in range(term.q)] + list(combinations(range(term.q), 2))
-                rows += [(block, label, term.label(a, b, kinds)) for a, b in pairs]
-            rows.append((block, "Residual", f"{kinds[0]}__Observation"))
-        groups = dict.fromkeys(term.group for term in self.layout.terms)
-        rows += [("icc", group, kind) for group in groups for kind in ("adjusted", "unadjusted")]
-        rows += [("r2", "", kind) for kind in ("marginal", "conditional")]
-        return pd.DataFrame(rows, columns=["block", "group", "term"])
+
+def labels(layout: Layout) -> pd.DataFrame:
+    """Block, group and name of every value: blocks sdcor, vcov, icc and r2."""
+    names = layout_labels(layout)
+    rows = []
+    for block, kinds in (("sdcor", ("sd", "cor")), ("vcov", ("var", "cov"))):
+        for label, term in zip(names, layout.terms, strict=True):
+            pairs = [(a, a) for a in range(term.q)] + list(combinations(range(term.q), 2))
+            rows += [(block, label, term.label(a, b, kinds)) for a, b in pairs]
+        rows.append((block, "Residual", f"{kinds[0]}__Observation"))
+    groups = dict.fromkeys(term.group for term in layout.terms)
+    rows += [("icc", group, kind) for group in groups for kind in ("adjusted", "unadjusted")]
+    rows += [("r2", "", kind) for kind in ("marginal", "conditional")]
+    return pd.DataFrame(rows, columns=["block", "group", "term"])
 
 
 def _covariance(theta: np.ndarray, q: int) -> np.ndarray:

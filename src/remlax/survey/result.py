@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,47 +12,31 @@ import numpy as np
 import pandas as pd
 
 from ..checks import Checks
+from ..data.archive import write_archive
 from ..design.build import ModelRows
+from ..errors import RankDeficientWarning, quiet
+from ..fitting.assemble import Assembled, assemble
 from ..fitting.layout import Layout
 from ..names import UnknownNames
 from ..pooling.multiparameter import d1
-from ..pooling.tails import f_upper, t_quantile
+from ..pooling.tails import f_upper
+from ..results.model_table import ModelParts, one_model
 from ..tables.constraints import Constraints, read_constraints
 from ..tables.printing import Summary
 from ..tables.result_table import ResultTable, result_table
 from ..tables.varcorr import vcov_frame
-from .combine import Combine, Combined, combine
+from .combine import Combined, combine
+from .design import SurveyDesign
 from .fit import SurveyEstimates
+from .limits import with_limits
+from .parts import survey_parts
+from .prediction import Level, NewLevels, predict_survey
+from .quantities import labels as quantity_labels
 from .text import report_text, summary_text
-from .weights import SamplingWeights
 
 checks = Checks()
 # standard error, relative to the estimate, that only a parameter on the boundary has
 LEAST_ERROR = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class SurveyDesign:
-    """What was said of the survey, in words, and the degrees of freedom of its standard errors.
-
-    Parameters
-    ----------
-    weights : SamplingWeights
-        With those of the replicates.
-    errors : str
-        Where standard errors come from.
-    df : float
-    rule : {"rubin", "pisa", "naep"}
-        How plausible values are combined.
-    responses : str
-        Where responses come from; empty for one response.
-    """
-
-    weights: SamplingWeights
-    errors: str
-    df: float
-    rule: Combine
-    responses: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,6 +57,12 @@ class SurveyFit(UnknownNames):
     def combined(self) -> Combined:
         """Coefficients and all other estimates, combined."""
         return combine(self.found.estimates, self.found.covariances, self.design.rule, self.design.df)
+
+    @cached_property
+    def model(self) -> Assembled:
+        """The model as one without weights, which reads new rows."""
+        with quiet(RankDeficientWarning):
+            return assemble(self.rows, reml=False)
 
     @property
     def terms(self) -> list[str]:
@@ -113,7 +105,7 @@ class SurveyFit(UnknownNames):
 
     def criterion(self) -> np.ndarray:
         """-2 log pseudo-likelihood of every response, (M,). Its differences are no likelihood-ratio tests."""
-        return self.found.criterion * self.design.weights.size
+        return self.found.criterion * self.design.size
 
     def tidy(
         self,
@@ -157,7 +149,7 @@ class SurveyFit(UnknownNames):
         correlation = table["term"].str.startswith("cor__").to_numpy()
         covariance = table["term"].str.startswith("cov__").to_numpy()
         scale = np.where(correlation, "fisher", np.where(covariance, "", "log"))
-        return _with_limits(table, scale, conf_level)
+        return with_limits(table, scale, conf_level)
 
     def icc(self, *, conf_level: float = 0.95) -> pd.DataFrame:
         """Intraclass correlation of every grouping factor, with limits made on the logit scale.
@@ -169,17 +161,17 @@ class SurveyFit(UnknownNames):
             variance of a factor with random slopes is the weighted mean over the rows.
         """
         table = self._block("icc").rename(columns={"term": "kind"})
-        return _with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
+        return with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
 
     def r2(self, *, conf_level: float = 0.95) -> pd.DataFrame:
         """Explained variance of Nakagawa and Schielzeth (2013) and Johnson (2014), weighted as the rows are."""
         table = self._block("r2").rename(columns={"term": "measure"}).drop(columns="group")
-        return _with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
+        return with_limits(table, np.repeat("logit", len(table)), checks.level(conf_level))
 
     def _block(self, block: str) -> pd.DataFrame:
-        labels, p = self.found.quantities.labels(), len(self.keep)
-        chosen = np.flatnonzero(labels["block"] == block)
-        out = labels.iloc[chosen][["group", "term"]].reset_index(drop=True)
+        names, p = quantity_labels(self.layout), len(self.keep)
+        chosen = np.flatnonzero(names["block"] == block)
+        out = names.iloc[chosen][["group", "term"]].reset_index(drop=True)
         out["estimate"] = self.combined.estimate[p + chosen]
         error = self.combined.std_error[p + chosen]
         size = np.abs(out["estimate"])
@@ -284,7 +276,7 @@ class SurveyFit(UnknownNames):
             {
                 "nobs": [self.nobs],
                 "n_values": [self.n_values],
-                "n_replicates": [self.design.weights.n_versions - 1],
+                "n_replicates": [self.design.n_replicates],
                 "criterion": [float(self.criterion().mean())],
                 "sigma": [self.sigma],
                 "df": [self.design.df],
@@ -292,6 +284,76 @@ class SurveyFit(UnknownNames):
                 "failed_replicates": [int(self.found.failed[1:].any(axis=1).sum())],
             }
         )
+
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        level: Level = "group",
+        interval: Literal["confidence"] | None = None,
+        conf_level: float = 0.95,
+        new_levels: NewLevels = "error",
+    ) -> pd.DataFrame:
+        """Predict the response for new rows, or for those of the fit: the mean over the responses.
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame, optional
+            Rows with the columns of the fixed part, of the random terms for ``level="group"``, and of offsets.
+        level : {"group", "population"}, default "group"
+            With the modes of the random effects, or without.
+        interval : {"confidence"}, optional
+            Limits of the expected response by the standard errors of the survey, with ``level="population"``.
+        conf_level : float, default 0.95
+        new_levels : {"error", "mean"}, default "error"
+            Levels that the fit has not seen: refuse them, or predict the population mean.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate``, with an interval also ``std_error df conf_low conf_high``. Index as newdata's.
+
+        Raises
+        ------
+        DataError, FormulaError
+            A column is missing, a category or a level was not in the data, or an interval is asked for with
+            ``level="group"``.
+        """
+        return predict_survey(self, newdata, level, interval, conf_level, new_levels)
+
+    def to_frame(self, *, labels: Mapping[str, str] | None = None, digits: int = 2) -> pd.DataFrame:
+        """Table of the model as it is printed: texts, indexed by part and row.
+
+        Parameters
+        ----------
+        labels : dict, optional
+            Words for terms, variables and grouping factors.
+        digits : int, default 2
+            Least number of decimals.
+        """
+        return one_model(self._report_parts(), labels, digits).to_frame()
+
+    def _report_parts(self) -> ModelParts:
+        return survey_parts(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write this, with its data, to a file, for `remlax.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced, in one step.
+
+        Raises
+        ------
+        FileFormatError
+            The file cannot be written.
+        DataError
+            A column of the model is of a type that a file cannot keep.
+        """
+        from .content import survey_content
+
+        write_archive(path, type(self).__name__, survey_content(self))
 
     def summary(self) -> Summary:
         """Everything on a page."""
@@ -303,29 +365,3 @@ class SurveyFit(UnknownNames):
 
     def __repr__(self) -> str:
         return str(self.summary())
-
-
-def _with_limits(table: pd.DataFrame, scale: np.ndarray, conf_level: float) -> pd.DataFrame:
-    """Add limits, made on a scale for every row: log, logit, Fisher's z, or that of the estimate."""
-    value, error = table["estimate"].to_numpy(), table["std_error"].to_numpy()
-    half = t_quantile(conf_level, table["df"].to_numpy())
-    with np.errstate(all="ignore"):
-        slope = np.select(
-            [scale == "log", scale == "logit", scale == "fisher"],
-            [1 / value, 1 / (value * (1 - value)), 1 / (1 - value**2)],
-            1.0,
-        )
-        moved = np.select(
-            [scale == "log", scale == "logit", scale == "fisher"],
-            [np.log(value), np.log(value / (1 - value)), np.arctanh(value)],
-            value,
-        )
-        for name, sign in (("conf_low", -1.0), ("conf_high", 1.0)):
-            at = moved + sign * half * error * slope
-            back = np.select(
-                [scale == "log", scale == "logit", scale == "fisher"],
-                [np.exp(at), 1 / (1 + np.exp(-at)), np.tanh(at)],
-                at,
-            )
-            table[name] = np.where(np.isfinite(error), back, np.nan)
-    return table

@@ -17,7 +17,7 @@ def summary_text(fit: SurveyFit) -> Summary:
     """Everything on a page."""
     design, found = fit.design, fit.combined
     head = ["Linear mixed model fit by maximum pseudo-likelihood", f"Formula: {fit.formula}"]
-    head.append(f"Sampling weights: {design.weights.words or 'none'}")
+    head.append(f"Sampling weights: {design.weights or 'none'}")
     if fit.n_values > 1:
         head.append(f"{design.responses}, combined by {WORDS[design.rule]}")
     head.append(f"Standard errors: {design.errors}")
@@ -45,12 +45,13 @@ def summary_text(fit: SurveyFit) -> Summary:
         f"Random effects{over}:\n{random_effects_block(fit.varcorr())}\n{groups}",
         f"Intraclass correlation (standard error): {icc}",
         "Fixed effects:\n" + block(columns),
-        *_notes(fit),
+        *notes_of(fit),
     ]
     return Summary("\n\n".join(parts))
 
 
-def _notes(fit: SurveyFit) -> list[str]:
+def notes_of(fit: SurveyFit) -> list[str]:
+    """What must not be overlooked."""
     out = []
     if fit.is_singular:
         which = [str(label) for label, bad in zip(fit.rows.labels, fit.found.singular, strict=True) if bad]
@@ -68,7 +69,7 @@ def report_text(fit: SurveyFit) -> str:
     """A paragraph for methods and results."""
     design, found, p = fit.design, fit.combined, len(fit.keep)
     groups = " and ".join(f"{n} {name}" for name, n in fit.ngrps.items())
-    weights = f" Sampling weights were {design.weights.words}." if design.weights.words else ""
+    weights = f" Sampling weights were {design.weights}." if design.weights else ""
     values = f" {design.responses} were combined by {WORDS[design.rule]}." if fit.n_values > 1 else ""
     tests = found.tests(0.95)
     effects = "; ".join(
@@ -80,7 +81,7 @@ def report_text(fit: SurveyFit) -> str:
     icc = ", ".join(
         f"{value:.3f} for {group}" for group, value in shares[["group", "estimate"]].itertuples(index=False)
     )
-    notes = "".join(f" Note: {note}." for note in _notes(fit))
+    notes = "".join(f" Note: {note}." for note in notes_of(fit))
     return (
         f"A linear mixed model, {fit.formula}, was fitted to {fit.nobs} rows ({groups}) by maximum pseudo-likelihood."
         f"{weights} Standard errors came from {design.errors}.{values} Coefficients: {effects}. Intraclass "

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import FileFormatError, MissingExtraError, others_quiet
+from .labelled import categories_of, read_labelled, require
 from .rstream import part_names, without_code
 
 NA_STRINGS = ["", "NA", "NaN", "."]  # "None" and "null" are levels as good as others
@@ -49,12 +46,6 @@ def read_file(path: Path) -> Any:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200].removeprefix("ValueError: ")
         hint = f"; {R_HELP}" if suffix in (".rds", ".rda", ".rdata") else ""
         raise FileFormatError(f"{str(path)!r} cannot be read as {suffix}: {reason}{hint}") from error
-
-
-def require(library: str, what: str) -> None:
-    """Refuse to go on without an optional library that a type of file needs."""
-    if importlib.util.find_spec(library) is None:
-        raise MissingExtraError(f"{what} need {library}: pip install remlax[io]")
 
 
 def data_frame(path: Path, wanted: str) -> pd.DataFrame:
@@ -130,38 +121,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-# In a process of its own: pyreadstat ends the process where a damaged file has text of another encoding than it says
-_CHILD = """
-import sys
-import numpy as np
-import pandas as pd
-import pyreadstat
-function, path, out = sys.argv[1:]
-try:
-    frame, about = getattr(pyreadstat, function)(path)
-except Exception as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-# in the order of the codes, as pandas reads Stata's; SPSS labels the original in the column of numbers
-for name, labels in about.variable_value_labels.items():
-    shown = {code: labels.get(code, code) for code in sorted(frame[name].dropna().unique())}
-    if name != "Imputation_" and len(set(shown.values())) == len(shown):
-        frame[name] = pd.Categorical(frame[name].map(shown), list(shown.values()))
-frame.to_pickle(out)
-"""
+def _labelled(function: str) -> Callable[[Path], pd.DataFrame]:
+    """Read a file of SPSS or SAS; labelled values become categories, but for the column of SPSS's imputations."""
 
-
-def _pyreadstat(function: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        require("pyreadstat", f"{path.suffix} files")
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "frame"
-            command = [sys.executable, "-W", "ignore", "-c", _CHILD, function, str(path), str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode < 0:
-                raise FileFormatError(f"{str(path)!r} is damaged: pyreadstat, which reads such files, crashed on it")
-            if done.returncode:
-                raise ValueError(done.stderr.strip() or "pyreadstat gave no reason")
-            frame: pd.DataFrame = pd.read_pickle(out)
+        found = read_labelled(path, function)
+        frame = found.frame
+        for name, labels in found.value_labels.items():
+            categories = None if name == "Imputation_" else categories_of(frame[name], labels)
+            if categories is not None:
+                frame[name] = categories
         return frame
 
     return read
@@ -202,10 +171,10 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".tsv": _read_csv,
     ".dta": _read_stata,
     ".parquet": _read_parquet,
-    ".sav": _pyreadstat("read_sav"),
-    ".zsav": _pyreadstat("read_sav"),
-    ".sas7bdat": _pyreadstat("read_sas7bdat"),
-    ".xpt": _pyreadstat("read_xport"),
+    ".sav": _labelled("read_sav"),
+    ".zsav": _labelled("read_sav"),
+    ".sas7bdat": _labelled("read_sas7bdat"),
+    ".xpt": _labelled("read_xport"),
     ".rds": _read_r,
     ".rda": _read_r,
     ".rdata": _read_r,

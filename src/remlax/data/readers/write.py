@@ -14,7 +14,8 @@ from ..checks import column_kind
 from ..imputed import ImputedData
 from ..long import ID
 from .agreement import equal_cells
-from .files import CATEGORIES, NA_STRINGS, require
+from .files import CATEGORIES, NA_STRINGS
+from .labelled import require
 
 MAX_WHOLE = 2**53  # doubles hold whole numbers up to here
 
