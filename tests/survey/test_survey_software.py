@@ -1,4 +1,4 @@
-"""Numbers of other software for weighted models: WeMix's, and Stata's as WeMix's own tests quote them."""
+"""Numbers of other software for weighted models: WeMix's, and others' as its vignette and tests quote them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import remlax as rx
 from remlax.engine.batch import run
 from remlax.survey import fit as survey_fit
 from remlax.survey.pseudo_likelihood import pseudo_information
-from survey_cases import MODELS, pupils, wemix
+from survey_cases import FOLDER, MODELS, pupils, wemix
 
 
 def with_block_errors(monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> tuple[rx.SurveyFit, Any]:
@@ -105,3 +105,54 @@ def test_three_levels_of_weights_give_the_numbers_of_stata(formula: str, monkeyp
     np.testing.assert_allclose(blocks, errors, rtol=1e-4)
     # with four groups the whole sandwich and its block differ by 3 %
     np.testing.assert_allclose(ours.tidy()["std_error"], errors, rtol=0.03)
+
+
+# -- SAS, Mplus, GLLAMM ----------------------------------------------------------------------------------------------
+
+# Tables 1 and 2 of the vignette "Introduction to weighted mixed-effects models with WeMix" (Bailey, Kelley and Nguyen,
+# 2019): PISA 2012, United States. All programs give these log-likelihoods, variances and coefficients. Standard errors
+# here are those of SAS PROC GLIMMIX, which Mplus shares and which have no factor J / (J - 1); GLLAMM's have it.
+TERMS = "st29q03 + sc14q02 + st04q01 + escs"
+VIGNETTE: dict[str, dict[str, Any]] = {
+    f"pv1math ~ {TERMS} + (1 | schoolid)": {
+        "log_likelihood": -12789992.0,
+        "variances": (1413.81, 5264.80),
+        "variance_errors": (364.73, 151.93),
+        "coefficients": (486.80, -11.108, -41.542, -19.255, -26.913, -11.782, -21.340, 9.5077, 25.568),
+        "errors": (7.929, 5.6816, 6.84, 5.4400, 7.7714, 12.958, 17.239, 2.9754, 2.131),
+        "gllamm": (7.9545, 5.6998, 6.8629, 5.4574, 7.7959, 13.000, 17.294, 2.9850, 2.1373),
+    },
+    f"pv1math ~ {TERMS} + (1 | schoolid) + (0 + escs | schoolid)": {
+        "log_likelihood": -12741522.7,
+        "variances": (1354.71, 370.33, 4967.36),
+        "variance_errors": (311.72, 66.325, 137.36),
+        "coefficients": (483.89, -10.628, -38.708, -17.303, -39.941, -12.592, -20.064, 10.294, 28.016),
+        "errors": (7.4985, 5.4737, 6.7593, 5.3572, 7.4109, 12.831, 15.5911, 3.0188, 2.5341),
+    },
+}
+
+
+def pisa() -> pd.DataFrame:
+    data = pd.read_csv(FOLDER / "pisa2012_usa.csv.gz", dtype={"schoolid": str})
+    agreement = ["Strongly agree", "Agree", "Strongly disagree", "Disagree"]
+    shortage = ["Not at all", "A lot", "To some extent", "Very little"]
+    return data.assign(
+        st29q03=pd.Categorical(data["st29q03"], agreement), sc14q02=pd.Categorical(data["sc14q02"], shortage)
+    )
+
+
+@pytest.mark.parametrize("formula", list(VIGNETTE))
+def test_pisa_gives_the_numbers_of_sas_mplus_and_gllamm(formula: str) -> None:
+    # rtol 1e-4: half a unit of the last digit that the tables print
+    wanted, data = VIGNETTE[formula], pisa()
+    fit = rx.lmer(formula, data, sampling_weights={"schoolid": "w_fschwt", "pupil": "w_fstuwt"}, conditional=False)
+    random = fit.tidy("ran_pars", scales="vcov")
+    factor = np.sqrt(156 / 157)
+    assert -fit.criterion()[0] / 2 == pytest.approx(wanted["log_likelihood"], abs=0.051)
+    np.testing.assert_allclose(fit.fixef(), wanted["coefficients"], rtol=1e-4)
+    np.testing.assert_allclose(random["estimate"], wanted["variances"], rtol=1e-5)
+    np.testing.assert_allclose(random["std_error"] * factor, wanted["variance_errors"], rtol=1e-4)
+    errors = fit.tidy()["std_error"]
+    np.testing.assert_allclose(errors * factor, wanted["errors"], rtol=3e-4)  # 2.131 has four digits
+    if "gllamm" in wanted:
+        np.testing.assert_allclose(errors, wanted["gllamm"], rtol=1e-4)
