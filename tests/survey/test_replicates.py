@@ -11,6 +11,7 @@ import pytest
 
 import remlax as rx
 from remlax.pooling import pool_rubin
+from remlax.survey import fit as survey_fit
 from survey_cases import pupils, wemix
 
 FORMULA = "y ~ x + (1 | school)"
@@ -53,6 +54,15 @@ def test_jackknife_is_a_loop_over_fits_without_one_school() -> None:
     expected = np.sqrt(23 / 24 * np.sum(deviations**2, axis=0))
     np.testing.assert_allclose(errors(replicated())[:5], expected[:5], rtol=1e-6)
     np.testing.assert_allclose(errors(replicated())[5:], expected[5:], rtol=1e-2)
+
+
+def test_replicates_in_blocks_are_those_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_fit, "CHUNK_BYTES", 7 * survey_fit._lane_bytes(replicated().layout, 2))
+    assert [len(own) for own in survey_fit._chunks(25, survey_fit._lane_bytes(replicated().layout, 2))] == [8, 8, 8, 4]
+    blocks = rx.lmer(FORMULA, pupils(), sampling_weights=WEIGHTS, conditional=False, replicates=jackknife(),
+                     method="jk1")  # fmt: skip
+    np.testing.assert_allclose(parameters(blocks), parameters(replicated()), rtol=1e-12)
+    np.testing.assert_allclose(errors(blocks), errors(replicated()), rtol=1e-9)
 
 
 def test_degrees_of_freedom_are_those_of_the_package_survey() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..kernels.inference import solve
 from ..kernels.newton import CONVERGED, NO_RESIDUAL, Newton
 from ..kernels.restarts import on_boundary
 from ..kernels.theta import canonical_theta
+from ..progress import progress
 from .products import FixedColumns, SurveyBatch, survey_batch
 from .pseudo_likelihood import PseudoDeviance, pseudo_information, pseudo_modes
 from .quantities import Quantities
@@ -24,6 +25,8 @@ from .weights import SamplingWeights
 
 # eigenvalues of the information, relative to the largest, below which a parameter lies on the boundary
 EIGEN_TOL = 1e-10
+# cross-products of replicates that are fitted together
+CHUNK_BYTES = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,46 +78,102 @@ def fit_survey(
     FitError
         A response could not be fitted.
     """
-    found = survey_batch(rows, layout, fixed, weights)
-    batch, m, p = found.batch, rows.n_sets, len(fixed.keep)
-    opt = fit(batch, Newton(), PseudoDeviance())
-    theta_map = layout.structure.theta_map
-    theta = canonical_theta(np.asarray(opt.theta), theta_map)
-    solution = run(solve, batch, theta)
-    status = np.where(too_few_digits(solution), NO_RESIDUAL, np.asarray(opt.status))
-    failed = (status != CONVERGED).reshape(-1, m)
+    m, p = rows.n_sets, len(fixed.keep)
+    each = _chunks(weights.n_versions, m * _lane_bytes(layout, p))
+    parts = []
+    with progress(len(each), "block") as advance:
+        for k, versions in enumerate(each):
+            part = _fit_versions(rows, layout, fixed, weights.take(versions), scores=replicates is None)
+            parts.append(part if k == 0 else part.without_first())
+            advance(1)
+    first, found = parts[0], parts[0].batch
+    failed = np.concatenate([part.failed for part in parts])
     if failed[0].any():
         labels = shortened(str(rows.labels[k]) for k in np.flatnonzero(failed[0]))
         raise FitError(f"the model could not be fitted to {labels}: simplify the random terms")
-    gamma = np.asarray(solution.gamma)
-    inner = np.concatenate([gamma, theta, np.log(np.asarray(solution.sigma))[:, None]], axis=1)
-    outer, turn = _outside(inner, found)
-    s = inner.shape[1]
-    parameters = outer.reshape(-1, m, s)
-    quantities = Quantities(layout, found.x_spread, found.z_squares, found.units)
-    by_version = np.concatenate([parameters[..., :p], quantities.values(parameters)], axis=2)
+    by_version = np.concatenate([part.estimates for part in parts])
     by_version[failed] = np.nan
-    first = Quantities(layout, found.x_spread[0], tuple(squares[0] for squares in found.z_squares), found.units)
-    singular = on_boundary(theta[:m], theta_map)
+    s, inner = first.inner.shape[2], first.inner[0]
     if replicates is None:
-        covariances = _sandwich(found, inner[:m], turn, strata, layout.factors[-1].n_levels)
-        jacobian = np.concatenate([np.broadcast_to(np.eye(s)[:p], (m, p, s)), first.jacobian(parameters[0])], axis=1)
+        covariances = _sandwich(found, inner, first.turn, strata, layout.factors[-1].n_levels)
+        sample = Quantities(layout, found.x_spread[0], tuple(squares[0] for squares in found.z_squares), found.units)
+        own = sample.jacobian(first.parameters[0])
+        jacobian = np.concatenate([np.broadcast_to(np.eye(s)[:p], (m, p, s)), own], axis=1)
         whole = np.einsum("mis,mst,mjt->mij", jacobian, covariances, jacobian)
     else:
         whole = _replicated(by_version, replicates.factor)
     levels = [factor.n_levels for factor in layout.factors]
-    modes = run(pseudo_modes, batch.take(np.arange(m)), theta[:m], gamma[:m])
+    theta = inner[:, p:-1]
+    modes = run(pseudo_modes, found.batch.take(np.arange(m)), theta, inner[:, :p])
     return SurveyEstimates(
         estimates=by_version[0],
         covariances=whole,
-        criterion=np.asarray(solution.value)[:m],
+        criterion=first.criterion[0],
         modes=tuple(
             unit.effects(np.moveaxis(np.asarray(own)[:, :, :n], 1, 2)) * found.y_scale[:, None, None]
             for own, n, unit in zip(modes, levels, found.units, strict=True)
         ),
-        singular=singular,
+        singular=on_boundary(theta, layout.structure.theta_map),
         failed=failed,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _FittedVersions:
+    """Fits of some versions to all responses.
+
+    inner, parameters (R, M, s): inside, in the user's units; turn (M, s, s) takes differences from the first to the
+    second; estimates (R, M, P), criterion and failed (R, M).
+    """
+
+    batch: SurveyBatch
+    inner: np.ndarray
+    parameters: np.ndarray
+    turn: np.ndarray
+    estimates: np.ndarray
+    criterion: np.ndarray
+    failed: np.ndarray
+
+    def without_first(self) -> _FittedVersions:
+        """The same without the sample itself, which leads every chunk."""
+        names = ("inner", "parameters", "estimates", "criterion", "failed")
+        return replace(self, **{name: getattr(self, name)[1:] for name in names})
+
+
+def _fit_versions(
+    rows: ModelRows, layout: Layout, fixed: FixedColumns, weights: SamplingWeights, *, scores: bool
+) -> _FittedVersions:
+    found = survey_batch(rows, layout, fixed, weights, scores=scores)
+    batch, m, p = found.batch, rows.n_sets, len(fixed.keep)
+    opt = fit(batch, Newton(), PseudoDeviance())
+    theta = canonical_theta(np.asarray(opt.theta), layout.structure.theta_map)
+    solution = run(solve, batch, theta)
+    status = np.where(too_few_digits(solution), NO_RESIDUAL, np.asarray(opt.status))
+    inner = np.concatenate([np.asarray(solution.gamma), theta, np.log(np.asarray(solution.sigma))[:, None]], axis=1)
+    outer, turn = _outside(inner, found)
+    parameters = outer.reshape(-1, m, inner.shape[1])
+    values = Quantities(layout, found.x_spread, found.z_squares, found.units).values(parameters)
+    return _FittedVersions(
+        batch=found,
+        inner=inner.reshape(parameters.shape),
+        parameters=parameters,
+        turn=turn,
+        estimates=np.concatenate([parameters[..., :p], values], axis=2),
+        criterion=np.asarray(solution.value).reshape(-1, m),
+        failed=(status != CONVERGED).reshape(-1, m),
+    )
+
+
+def _lane_bytes(layout: Layout, p: int) -> int:
+    """Size of the cross-products of one response under one version of the weights."""
+    q = [sum(term.q for term in layout.terms if term.factor == f) for f in range(len(layout.factors))]
+    return 8 * sum(n * q[f] * (sum(q[f:]) + p + 1) for f, n in enumerate(layout.structure.n_levels))
+
+
+def _chunks(n_versions: int, size: int) -> list[list[int]]:
+    """Versions that are fitted together, of so many bytes each; all begin with the sample, which sets the scale."""
+    step = max(1, CHUNK_BYTES // size)
+    return [[0, *range(start, min(start + step, n_versions))] for start in range(1, max(n_versions, 2), step)]
 
 
 def _outside(inner: np.ndarray, found: SurveyBatch) -> tuple[np.ndarray, np.ndarray]:

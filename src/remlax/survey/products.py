@@ -30,7 +30,7 @@ class SurveyBatch:
     batch : Batch
         Version r of response m is data set r M + m.
     rows : UnitRows
-        Of the M data sets with the weights of the sample, (M, ...).
+        Of the M data sets with the weights of the sample, (M, ...); zeros where no scores are wanted.
     inverse : ndarray (M, p, p)
         beta = ols + inverse @ gamma * y_scale.
     ols : ndarray (M, p)
@@ -61,8 +61,10 @@ class FixedColumns(NamedTuple):
     keep: np.ndarray
 
 
-def survey_batch(rows: ModelRows, layout: Layout, fixed: FixedColumns, weights: SamplingWeights) -> SurveyBatch:
-    """Form the products of every version of the weights and every response.
+def survey_batch(
+    rows: ModelRows, layout: Layout, fixed: FixedColumns, weights: SamplingWeights, *, scores: bool
+) -> SurveyBatch:
+    """Form the products of every version of the weights and every response, and rows of the units for ``scores``.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def survey_batch(rows: ModelRows, layout: Layout, fixed: FixedColumns, weights: 
         if len(exact):
             label = rows.labels[sets[exact[0]]]
             raise DataError(f"the fixed part explains {label} exactly: there is no residual variance to estimate")
-        parts.append(part.products())
+        parts.append(part.products(scores=scores))
     return _joined(parts, layout, weights, units, fixed.turn)
 
 
@@ -123,21 +125,24 @@ class _Part:
         u = np.concatenate([x @ inverse, residual / y_scale], axis=1)
         return cls(u, z, x, inverse, ols, y_scale, layout, weights, total)
 
-    def products(self) -> dict[str, Any]:
-        """Arrays with leading axes (R, M)."""
+    def products(self, *, scores: bool) -> dict[str, Any]:
+        """Arrays with leading axes (R, M); those of the outermost units only where scores are wanted."""
         p, m = self.inverse.shape[0], len(self.y_scale)
         gram = np.stack([(self.u * own[:, None]).T @ self.u for own in self.total])
         blocks = [self._factor(f) for f in range(len(self.z))]
         top = self.layout.factors[-1]
-        by_unit = _indicator(top.codes, top.n_levels)
-        pairs = (self.u[:, :, None] * self.u[:, None, :]).reshape(len(self.u), -1)
-        unit_gram = (by_unit @ (pairs * self.total[0][:, None])).reshape(-1, p + m, p + m)
+        units, unit_n = np.zeros((m, p + 1, p + 1, 0)), np.zeros(0)
+        if scores:
+            by_unit = _indicator(top.codes, top.n_levels)
+            pairs = (self.u[:, :, None] * self.u[:, None, :]).reshape(len(self.u), -1)
+            gram_of = (by_unit @ (pairs * self.total[0][:, None])).reshape(-1, p + m, p + m)
+            units, unit_n = np.moveaxis(_by_response(gram_of, p, m), 0, 3), by_unit @ self.total[0]
         return {
             "ww": _by_response(gram, p, m),
             "zz": [np.repeat(zz[:, None], m, axis=1) for zz, _ in blocks],
             "zr": [np.stack([zr[:, :, _columns(zr.shape[2], j, m)] for j in range(m)], axis=1) for _, zr in blocks],
-            "units": np.moveaxis(_by_response(unit_gram, p, m), 0, 3),
-            "unit_n": by_unit @ self.total[0],
+            "units": units,
+            "unit_n": unit_n,
             "part": self,
         }
 
@@ -216,7 +221,7 @@ def _joined(
         "level_weight": tuple(level_weight),
     }
     structure = replace(layout.structure, n_fixed=p, reml=False)
-    pad = structure.n_levels[-1] - layout.factors[-1].n_levels
+    pad = structure.n_levels[-1] - parts[0]["unit_n"].size
     by_unit = UnitRows(
         np.pad(np.concatenate([part["units"] for part in parts]), [(0, 0)] * 3 + [(0, pad)]),  # type: ignore[arg-type]
         np.repeat(np.pad(parts[0]["unit_n"], (0, pad))[None], m, axis=0),  # type: ignore[arg-type]

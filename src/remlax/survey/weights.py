@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,6 +44,11 @@ class SamplingWeights:
     def n_versions(self) -> int:
         """Number R of versions."""
         return len(self.rows)
+
+    def take(self, versions: Sequence[int]) -> SamplingWeights:
+        """Some of the versions."""
+        at = list(versions)
+        return replace(self, rows=self.rows[at], levels=tuple(own[at] for own in self.levels))
 
     def above(self, factors: tuple[GroupingFactor, ...], f: int) -> np.ndarray:
         """Omega: product of the weights of the levels of a factor and of those that hold them, (R, L)."""
