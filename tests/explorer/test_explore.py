@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import remlax as rx
 from remlax.explorer.export import page_content
@@ -38,6 +39,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "numbers and categories": lambda: rx.lmer("y ~ x * kind + I(z^2) + (1 + x | g)", frame()),
     "polynomials": lambda: rx.lmer("y ~ poly(x, 2) + scale(z) + x:z + (1 | g)", frame()),
     "binary": lambda: rx.glmer("b ~ x + kind + (1 | g)", frame(), "binomial"),
+    "two terms and an offset": lambda: rx.lmer("y ~ x + offset(z) + (1 | g) + (0 + x | g) + (1 | kind)", frame()),
     "pooled": lambda: rx.lmer_list(
         "y ~ x + kind + (1 + x | g)", [frame().assign(x=frame()["x"] + 0.1 * frame(k)["y"]) for k in (1, 2, 3)]
     ).pool(),
@@ -70,6 +72,8 @@ def value(column: dict[str, Any], controls: list[dict[str, Any]], at: list[int])
 
 
 def predicted(name: str, new: pd.DataFrame, **options: Any) -> pd.DataFrame:
+    if options.get("new_levels") == "draw":  # without their columns all rows are of one new group
+        new = new.drop(columns=[c for c in ("g", "kind") if c in new and name.startswith("two")])
     given = [new] * model(name).selection.n_sets if name == "pooled" else new
     found: pd.DataFrame = model(name).predict(given, **options)
     return found
@@ -83,6 +87,8 @@ def test_tables_of_columns_give_predictions(name: str) -> None:
     new = rows_at(name, content, at)
     x = np.array([[value(c, found["controls"], own) for c in found["columns"]] for own in at])
     eta = x @ np.array(found["beta"])
+    for column in found["offset"]:
+        eta = eta + np.array([value(column, found["controls"], own) for own in at])
     expected = predicted(name, new, level="population")["estimate"]
     mean = 1 / (1 + np.exp(-eta)) if found["link"] == "logit" else eta
     np.testing.assert_allclose(mean, expected, rtol=1e-9)
@@ -90,7 +96,8 @@ def test_tables_of_columns_give_predictions(name: str) -> None:
     z = np.array([[value(c, found["controls"], own) for c in group["columns"]] for own in at])
     chosen = np.arange(len(at)) % len(group["levels"])
     eta = eta + np.sum(z * np.array(group["modes"]).T[chosen], axis=1)
-    expected = predicted(name, new.assign(g=np.array(group["levels"])[chosen]), level="group")["estimate"]
+    of_group = new.assign(**{group["name"]: np.array(group["levels"])[chosen]})
+    expected = predicted(name, of_group, level=[group["name"]])["estimate"]
     mean = 1 / (1 + np.exp(-eta)) if found["link"] == "logit" else eta
     np.testing.assert_allclose(mean, expected, rtol=1e-9)
 
@@ -115,20 +122,78 @@ def run_in_browser(page: Path, script: str) -> Any:
     return json.loads(found.group(1))
 
 
+# what is predicted in the page, and what `predict` calls it
+KINDS: dict[str, dict[str, Any]] = {
+    "mean": {"interval": "confidence"},
+    "observation": {"interval": "prediction"},
+    "new": {"interval": "prediction", "new_levels": "draw", "level": "group"},
+}
+
+
+def in_node(script: str, content: Any, tmp_path: Path) -> Any:
+    """What a script makes of the content, with the arithmetic of the page as ``numbers``."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node to run JavaScript in")
+    source = Path(rx.__file__).parent / "explorer" / "numbers.js"
+    (tmp_path / "content.json").write_text(json.dumps(content), encoding="utf-8")
+    text = (
+        f"const numbers = require({json.dumps(str(source))});"
+        f"const content = JSON.parse(require('fs').readFileSync({json.dumps(str(tmp_path / 'content.json'))}));"
+        f"console.log(JSON.stringify({script}))"
+    )
+    done = subprocess.run([node, "-e", text], capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
+def check_limits(found: list[dict[str, Any]], expected: pd.DataFrame) -> None:
+    # quadratic forms with 13 digits
+    np.testing.assert_allclose([one["mean"] for one in found], expected["estimate"], rtol=1e-9)
+    limits = np.array([one["limits"] for one in found])
+    width = np.array(expected["conf_high"] - expected["conf_low"])
+    assert np.abs(limits - expected[["conf_low", "conf_high"]].to_numpy()).max() < 1e-9 * width.min()
+    df = [np.inf if one["df"] is None else one["df"] for one in found]  # JSON has no infinity
+    np.testing.assert_allclose(df, expected["df"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_limits_are_those_of_predict(name: str, tmp_path: Path) -> None:
+    content = page_content(model(name))
+    at = states(content, 6)
+    new, groups = rows_at(name, content, at), content["prediction"]["groups"]
+    kinds = list(KINDS) if content["prediction"]["limits"]["residual"] else ["mean"]
+    average, third = [-1] * len(groups), [2] + [-1] * (len(groups) - 1)
+    script = (
+        f"(() => {{ const p = numbers.predictor(content); const at = {json.dumps(at)};"
+        f"return {json.dumps(kinds)}.map((kind) => [{json.dumps(average)}, {json.dumps(third)}]"
+        ".map((groups) => at.map((own) => p(own, groups, kind)))); })()"
+    )
+    for kind, (of_average, of_third) in zip(kinds, in_node(script, content["prediction"], tmp_path), strict=True):
+        check_limits(of_average, predicted(name, new, **{"level": "population", **KINDS[kind]}))
+        if kind != "new":
+            chosen = new.assign(**{groups[0]["name"]: groups[0]["levels"][2]})
+            check_limits(of_third, predicted(name, chosen, level=[groups[0]["name"]], **KINDS[kind]))
+
+
+def test_quantiles_of_t_are_those_of_scipy(tmp_path: Path) -> None:
+    df = [0.4, 1, 2, 3.3, 17, 60.5, 199, 200, 1234.5, 1e8]
+    found = in_node("content.map(numbers.tQuantile)", df, tmp_path)
+    np.testing.assert_allclose(found, scipy.stats.t.ppf(0.975, df), rtol=1e-11)
+
+
 @pytest.mark.parametrize("name", ["numbers and categories", "binary", "pooled"])
 def test_the_page_computes_what_predict_does(name: str, tmp_path: Path) -> None:
     page = rx.explore(model(name), tmp_path / "page.html")
     content = page_content(model(name))
     at = states(content, 6)
-    out = run_in_browser(page, f"JSON.stringify({json.dumps(at)}.map((at) => window.remlaxPredict(at, [-1])))")
+    script = (
+        f"JSON.stringify([-1, 2].map((g) => {json.dumps(at)}.map((own) => window.remlaxPredict(own, [g], 'mean'))))"
+    )
+    average, third = run_in_browser(page, script)
     new = rows_at(name, content, at)
-    expected = predicted(name, new, level="population", interval="confidence")
-    np.testing.assert_allclose([one["mean"] for one in out], expected["estimate"], rtol=1e-9)
-    if name != "binary":  # whose standard errors are of the mean
-        np.testing.assert_allclose([one["error"] for one in out], expected["std_error"], rtol=1e-6)
-    chosen = run_in_browser(page, f"JSON.stringify({json.dumps(at)}.map((at) => window.remlaxPredict(at, [2]).mean))")
+    check_limits(average, predicted(name, new, level="population", interval="confidence"))
     level = content["prediction"]["groups"][0]["levels"][2]
-    np.testing.assert_allclose(chosen, predicted(name, new.assign(g=level), level="group")["estimate"], rtol=1e-9)
+    check_limits(third, predicted(name, new.assign(g=level), level="group", interval="confidence"))
 
 
 def test_the_page_shows_its_parts_and_finds_levels(tmp_path: Path) -> None:
@@ -163,11 +228,57 @@ def test_the_page_loads_nothing_and_is_not_broken_by_labels(tmp_path: Path) -> N
 
 
 def test_without_predictions_the_page_says_why() -> None:
-    offset = page_content(rx.lmer("y ~ x + offset(z) + (1 | g)", frame()))
-    assert offset["prediction"] == "Models with an offset are not predicted in this page."
+    offset = page_content(rx.lmer("y ~ x + (1 | g)", frame(), offset=np.arange(120.0)))
+    assert offset["prediction"] == "Models with an offset that was given as an array are not predicted in this page."
     ordered = frame().assign(o=pd.cut(frame()["y"], 3, labels=["low", "middle", "high"]))
     fit = rx.glmer("o ~ x + (1 | g)", ordered, "ordinal")
     assert page_content(fit)["prediction"] == "Models of ordered categories are not predicted in this page."
+
+
+def test_where_the_data_determine_no_prediction_the_page_has_none(tmp_path: Path) -> None:
+    data = frame().assign(other=np.where(frame()["kind"] == "a", "p", np.where(frame()["x"] > 0, "p", "q")))
+    fit = rx.lmer("y ~ kind * other + (1 | g)", data)
+    content = page_content(fit)["prediction"]
+    cells = [[i, j] for i in range(3) for j in range(2)]
+    found = in_node(
+        f"{json.dumps(cells)}.map((at) => numbers.predictor(content)(at, [-1], 'mean').mean)", content, tmp_path
+    )
+    new = pd.DataFrame([[c["values"][at[i]] for i, c in enumerate(content["controls"])] for at in cells],
+                       columns=[c["name"] for c in content["controls"]])  # fmt: skip
+    expected = fit.predict(new.astype({"kind": data["kind"].dtype}), level="population")["estimate"]
+    assert expected.isna().sum() == 1
+    np.testing.assert_allclose(np.array(found, float), expected, rtol=1e-9)
+
+
+def test_every_imputation_says_how_its_fit_ended() -> None:
+    noise = np.random.default_rng(8).normal(size=120)
+    frames = [
+        frame(),
+        frame().assign(y=frame()["x"] + noise - pd.Series(noise).groupby(frame()["g"]).transform("mean")),
+    ]
+    pooled = rx.lmer_list("y ~ x + (1 | g)", frames).pool()
+    content = page_content(pooled)
+    assert content["sets"]["fit"] == ["converged", "singular"]
+    assert any("singular" in note for note in content["notes"])
+
+
+def test_many_thousand_groups_fit_in_a_page(tmp_path: Path) -> None:
+    rng, n_groups = np.random.default_rng(2), 10_000
+    group = np.repeat(np.arange(n_groups), 3)
+    y = rng.normal(size=n_groups)[group] + rng.normal(size=len(group))
+    page = rx.explore(rx.lmer("y ~ x + (1 | g)", pd.DataFrame({"g": group, "x": rng.normal(size=len(group)), "y": y})),
+                      tmp_path / "many.html")  # fmt: skip
+    assert page.stat().st_size < 3e6
+    script = """(() => {
+      const field = document.getElementById("search"); field.value = "999"; field.dispatchEvent(new Event("input"));
+      const listed = document.getElementById("listed"); listed.open = true; listed.dispatchEvent(new Event("toggle"));
+      return JSON.stringify([document.getElementById("count").textContent,
+        document.querySelectorAll("#list tr").length, document.getElementById("predicted").textContent]);
+    })()"""
+    count, listed, said = run_in_browser(page, script)
+    assert count == "19 of 10000"
+    assert listed == 1 + 19
+    assert "95% limits of the expected response" in said
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:

@@ -74,8 +74,11 @@ def explore(model: Model, path: str | os.PathLike[str] | None = None) -> Path:
 def page_text(content: dict[str, Any]) -> str:
     """Put the content into the page."""
     folder = files("remlax.explorer")
-    parts = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")}
+    parts = {
+        name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "numbers.js", "page.js")
+    }
     # in a script element only these letters could end it
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    script = parts["numbers.js"] + parts["page.js"]
     out = parts["page.html"].replace("{title}", escape(content["formula"]))
-    return out.replace("{css}", parts["page.css"]).replace("{js}", parts["page.js"]).replace("{data}", data)
+    return out.replace("{css}", parts["page.css"]).replace("{js}", script).replace("{data}", data)

@@ -7,17 +7,22 @@ A column of X or Z is tabulated over the positions of the variables that it depe
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..design.evaluate import evaluate
 from ..design.model_matrix import MatrixSpec
-from ..design.tree import columns_in
+from ..design.syntax import variables
+from ..design.tree import Expression, columns_in
 from ..errors import DataError
 from ..fitting.glmm import GlmmFitted
+from ..fitting.selection import Selection
 from ..results import LmerFit, PooledLmer
+from .limits import limits_content
 
 Model = LmerFit | PooledLmer
 # positions of a slider, and rows of a table of a column; with more variables positions are fewer
@@ -67,8 +72,18 @@ def page_content(model: Model) -> dict[str, Any]:
         "prediction": _prediction(model),
     }
     if fits.n_sets > 1:
-        content["sets"] = {"labels": [str(label) for label in fits.labels], "beta": fits.beta.T.tolist()}
+        content["sets"] = {
+            "labels": [str(label) for label in fits.labels],
+            "beta": fits.beta.T.tolist(),
+            "fit": [_verdict(fits, int(k)) for k in fits.index],
+        }
     return content
+
+
+def _verdict(fits: Selection, k: int) -> str:
+    if not fits.fitted.converged[k]:
+        return f"failed: {fits.fitted.verdict(k)}"
+    return "singular" if fits.fitted.singular[k] else "converged"
 
 
 def _table(table: pd.DataFrame, columns: list[str]) -> dict[str, list[Any]]:
@@ -96,25 +111,31 @@ def _prediction(model: Model) -> dict[str, Any] | str:
     rows, fitted = fits.rows, fits.fitted
     if fitted.has_thresholds:
         return "Models of ordered categories are not predicted in this page."
-    if rows.offset is not None:
-        return "Models with an offset are not predicted in this page."
+    if not (rows.given_offset is None or isinstance(rows.given_offset, str)):
+        return "Models with an offset that was given as an array are not predicted in this page."
     assert rows.data is not None  # every fit keeps its data
     frame = rows.data.frames[int(fits.index[0])]
     specs = [rows.fixed, *(rows.term_specs[term.source] for term in fits.model.layout.terms)]
-    needed = dict.fromkeys(name for spec in specs for name in spec.variables)
-    widest = max((len(names) for spec in specs for names in _variables(spec)), default=1)
+    offsets: list[Expression] = [*rows.formula.offset_trees, *([rows.given_offset] if rows.given_offset else [])]
+    asked = [names for spec in specs for names in _variables(spec)] + [tuple(variables(tree)) for tree in offsets]
     positions = POSITIONS
-    while positions**widest > MOST_ROWS and positions > 2:
+    while positions ** max(map(len, asked), default=1) > MOST_ROWS and positions > 2:
         positions = (positions + 1) // 2
-    controls = [_control(frame, name, positions) for name in needed]
-    keep = fits.model.keep.tolist()
+    controls = [_control(frame, name, positions) for name in dict.fromkeys(name for names in asked for name in names)]
+    columns, ties = _columns(rows.fixed, frame, controls), fits.model.ties
+    weights = ties.weights / ties.size[ties.keep][:, None]
     return {
         "controls": [control.content() for control in controls],
-        "columns": [column for j, column in enumerate(_columns(rows.fixed, frame, controls)) if j in keep],
-        "beta": model.fixef().to_numpy().tolist(),
-        "vcov": model.vcov().to_numpy().tolist(),
+        "columns": [columns[j] for j in fits.model.keep],
+        "ties": [
+            {"column": columns[j], "size": float(ties.size[j]), "weights": weights[:, d].tolist()}
+            for d, j in enumerate(ties.dropped)
+        ],
+        "offset": [_offset(tree, frame, controls) for tree in offsets],
+        "beta": model.fixef().to_numpy()[: len(fits.model.keep)].tolist(),
         "link": fitted.family.link if isinstance(fitted, GlmmFitted) else "identity",
         "groups": _groups(model, frame, controls),
+        "limits": limits_content(fits, model._dfcom),
     }
 
 
@@ -145,42 +166,49 @@ def _control(frame: pd.DataFrame, name: str, positions: int) -> Control:
 
 def _columns(spec: MatrixSpec, frame: pd.DataFrame, controls: list[Control]) -> list[dict[str, Any]]:
     """Every column: places of its variables among the controls, and its values, the last variable fastest."""
-    place = {control.name: i for i, control in enumerate(controls)}
     out = []
     for j, names in enumerate(_variables(spec)):
-        grids = [controls[place[name]].values for name in names]
-        combinations = list(itertools.product(*grids)) or [()]
-        out.append(
-            {"of": [place[name] for name in names], "values": _built(spec, frame, names, combinations)[:, j].tolist()}
-        )
+
+        def column(made: pd.DataFrame, j: int = j) -> np.ndarray:
+            return spec.build(made)[:, j]
+
+        out.append(_tabulated(names, frame, controls, column))
     return out
 
 
-def _built(spec: MatrixSpec, frame: pd.DataFrame, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> np.ndarray:
-    """Columns at combinations of variables; all others are those of the first row of the data."""
+def _offset(tree: Expression, frame: pd.DataFrame, controls: list[Control]) -> dict[str, Any]:
+    """An offset in the same form."""
+    return _tabulated(tuple(variables(tree)), frame, controls, lambda made: evaluate(tree, made, what="offset"))
+
+
+def _tabulated(
+    names: Sequence[str], frame: pd.DataFrame, controls: list[Control], of: Callable[[pd.DataFrame], np.ndarray]
+) -> dict[str, Any]:
+    place = {control.name: i for i, control in enumerate(controls)}
+    combinations = list(itertools.product(*(controls[place[name]].values for name in names))) or [()]
+    return {"of": [place[name] for name in names], "values": of(_at(frame, names, combinations)).tolist()}
+
+
+def _at(frame: pd.DataFrame, names: Sequence[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Combinations of variables; all others are those of the first row of the data."""
     made = frame.iloc[np.zeros(len(rows), int)].reset_index(drop=True)
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
         dtype = frame[name].dtype
         whole = pd.Series(list(values))
         made[name] = whole.astype(dtype) if not pd.api.types.is_integer_dtype(dtype) else whole
-    return spec.build(made)
+    return made
 
 
 def _groups(model: Model, frame: pd.DataFrame, controls: list[Control]) -> list[dict[str, Any]]:
-    """Random terms by grouping factor: their columns, and the modes of every level."""
-    fits, out = model.selection, dict[str, dict[str, Any]]()
-    modes = model.ranef()
-    for term in fits.model.layout.terms:
-        factor = fits.model.layout.factors[term.factor]
-        own = out.setdefault(
-            factor.label, {"name": factor.label, "levels": [str(v) for v in factor.levels], "columns": [], "modes": []}
-        )
-        spec = fits.rows.term_specs[term.source]
-        own["columns"] += _columns(spec, frame, controls)
-        values = modes[factor.label].to_numpy()
-        start = len(own["modes"])
-        own["modes"] += values[:, start : start + term.q].T.tolist()
-    return list(out.values())
+    """Grouping factors: columns of their random terms, and the modes of every level."""
+    fits, modes = model.selection, model.ranef()
+    out = []
+    for f, factor in enumerate(fits.model.layout.factors):
+        terms = sorted((term for term in fits.model.layout.terms if term.factor == f), key=lambda term: term.start)
+        columns = [column for t in terms for column in _columns(fits.rows.term_specs[t.source], frame, controls)]
+        own = {"name": factor.label, "levels": [str(v) for v in factor.levels], "columns": columns}
+        out.append(own | {"modes": modes[factor.label].to_numpy().T.tolist()})
+    return out
 
 
 def check_model(model: object) -> Model:

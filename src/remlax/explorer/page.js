@@ -35,59 +35,48 @@
   byId("about").textContent = about.concat(data.notes).join("\n");
   table(byId("fixed"), data.fixed);
   table(byId("variances"), data.variances);
+  const drawing = (parent) => (tag, given, text) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.entries(given).forEach(([name, v]) => node.setAttribute(name, v));
+    if (text !== undefined) node.textContent = text;
+    parent.appendChild(node);
+    return node;
+  };
   if (data.sets) {
-    const columns = { imputation: data.sets.labels };
+    const columns = { imputation: data.sets.labels, fit: data.sets.fit };
     data.fixed.term.forEach((term, j) => { columns[term] = data.sets.beta[j]; });
     table(byId("sets"), columns);
+    byId("spread").style.height = `${30 * data.fixed.term.length}px`;
+    spread();
   } else byId("sets-section").hidden = true;
 
-  // -- predictions ----------------------------------------------------------------------------------------------
-  const model = data.prediction;
-  const inverse = {
-    identity: (eta) => eta,
-    log: Math.exp,
-    logit: (eta) => 1 / (1 + Math.exp(-eta)),
-    probit: (eta) => normal(eta),
-    cloglog: (eta) => -Math.expm1(-Math.exp(eta)),
-  };
-  function normal(x) { // Hart's algorithm, as of West (2005), Wilmott Magazine, May, 70
-    const size = Math.abs(x);
-    if (size > 37) return x > 0 ? 1 : 0;
-    const power = Math.exp(-size * size / 2);
-    let tail;
-    if (size < 7.07106781186547) {
-      const top = [3.52624965998911e-2, 0.700383064443688, 6.37396220353165, 33.912866078383, 112.079291497871, 221.213596169931, 220.206867912376];
-      const low = [8.83883476483184e-2, 1.75566716318264, 16.064177579207, 86.7807322029461, 296.564248779674, 637.333633378831, 793.826512519948, 440.413735824752];
-      const at = (c) => c.reduce((sum, value) => sum * size + value, 0);
-      tail = power * at(top) / at(low);
-    } else tail = power / (size + 1 / (size + 2 / (size + 3 / (size + 4 / (size + 0.65))))) / 2.506628274631;
-    return x > 0 ? 1 - tail : tail;
-  }
-  function value(column, at) {
-    let place = 0;
-    column.of.forEach((variable) => { place = place * model.controls[variable].values.length + at[variable]; });
-    return column.values[place];
-  }
-  // at: positions of the controls; groups: level of every grouping factor, -1 for an average one
-  function predict(at, groups) {
-    const x = model.columns.map((column) => value(column, at));
-    let eta = x.reduce((sum, v, j) => sum + v * model.beta[j], 0), variance = 0;
-    x.forEach((a, i) => x.forEach((b, j) => { variance += a * model.vcov[i][j] * b; }));
-    let average = true;
-    model.groups.forEach((group, g) => {
-      if (groups[g] < 0) return;
-      average = false;
-      group.columns.forEach((column, j) => { eta += value(column, at) * group.modes[j][groups[g]]; });
+  function spread() { // every coefficient on a scale of its own: the imputations over the pooled interval
+    const svg = byId("spread"), row = 30, names = 210, width = 700, draw = drawing(svg);
+    svg.setAttribute("viewBox", `0 0 ${width} ${row * data.fixed.term.length}`);
+    data.fixed.term.forEach((term, j) => {
+      const beta = data.sets.beta[j], middle = row * (j + 0.5), from = data.fixed.conf_low[j], to = data.fixed.conf_high[j];
+      const all = [...beta, from, to].filter((v) => v !== null), low = Math.min(...all), span = Math.max(...all) - low || 1;
+      const x = (v) => names + 10 + (v - low) / span * (width - names - 30);
+      draw("text", { x: names, y: middle + 4, "text-anchor": "end", fill: "var(--ink)", "font-size": 13 }, term.length > 28 ? term.slice(0, 27) + "…" : term);
+      if (from !== null && to !== null) draw("line", { x1: x(from), x2: x(to), y1: middle, y2: middle, stroke: "var(--grey)", "stroke-width": 1.5 });
+      beta.forEach((v, k) => {
+        if (v === null) return;
+        const dot = draw("circle", { cx: x(v), cy: middle, r: 4, fill: "var(--mark)", opacity: 0.6 });
+        drawing(dot)("title", {}, `${data.sets.labels[k]}: ${number(v)}`);
+      });
+      draw("line", { x1: x(data.fixed.estimate[j]), x2: x(data.fixed.estimate[j]), y1: middle - 9, y2: middle + 9, stroke: "var(--ink)", "stroke-width": 2 });
     });
-    const error = average ? Math.sqrt(variance) : null, back = inverse[model.link];
-    const limits = average ? [back(eta - 1.959963984540054 * error), back(eta + 1.959963984540054 * error)] : null;
-    return { eta: eta, error: error, mean: back(eta), limits: limits };
   }
+
+  // -- predictions ----------------------------------------------------------------------------------------------
+  const model = data.prediction, predict = typeof model === "string" ? null : remlaxNumbers.predictor(model);
   window.remlaxPredict = predict;
+  const KINDS = { mean: "the expected response", observation: "a new observation", new: "a new observation in new groups" };
 
   function predictions() {
     if (typeof model === "string") { byId("prediction").textContent = model; return; }
     const at = model.controls.map((control) => control.start), groups = model.groups.map(() => -1);
+    let kind = "mean";
     let moved = -1; // the numeric variable with most positions is drawn first
     model.controls.forEach((control, i) => { if (control.numeric && (moved < 0 || control.values.length > model.controls[moved].values.length)) moved = i; });
     const box = byId("controls");
@@ -110,25 +99,30 @@
       group.levels.slice(0, 2000).forEach((name) => { make("option", undefined, list).value = name; });
       field.addEventListener("input", () => { groups[g] = group.levels.indexOf(field.value); show(); });
     });
+    if (model.limits.residual) {
+      const label = make("label", "Limits of", box), menu = make("select", undefined, label);
+      menu.id = "kind";
+      Object.entries(KINDS).forEach(([name, text]) => { make("option", text, menu).value = name; });
+      menu.addEventListener("change", () => { kind = menu.value; show(); });
+    }
     function show() {
-      const found = predict(at, groups);
-      const limits = found.limits ? ` (1.96 standard errors to each side: ${number(found.limits[0])} to ${number(found.limits[1])})` : "";
-      byId("predicted").textContent = `Expected ${number(found.mean)}${limits}`;
+      const found = predict(at, groups, kind), of = groups.some((level) => level >= 0) ? "" : kind === "new" ? "" : " for average groups";
+      let text = `Expected${of} ${number(found.mean)}`;
+      if (found.undetermined) text = "The data do not determine a prediction here: no row is in this combination";
+      else if (found.limits) text += ` (95% limits of ${KINDS[kind]}: ${number(found.limits[0])} to ${number(found.limits[1])}${found.df < 1e6 ? `, ${number(found.df)} degrees of freedom` : ""})`;
+      else text += kind === "new" ? " (new groups have limits where no group is chosen)" : " (no limits here: several groups are chosen, or the model has too many)";
+      byId("predicted").textContent = text;
       if (moved >= 0) curve();
     }
     function curve() {
       const svg = byId("curve"), width = 700, height = 240, left = 60, bottom = 40, control = model.controls[moved];
       svg.textContent = ""; svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-      const found = control.values.map((_, k) => { const there = at.slice(); there[moved] = k; return predict(there, groups); });
+      const found = control.values.map((_, k) => { const there = at.slice(); there[moved] = k; return predict(there, groups, kind); });
+      if (found.some((one) => one.undetermined)) return;
       const all = found.flatMap((one) => one.limits ? [one.mean, ...one.limits] : [one.mean]);
       const low = Math.min(...all), high = Math.max(...all), span = high - low || 1, first = control.values[0], last = control.values[control.values.length - 1];
       const x = (v) => left + (v - first) / (last - first || 1) * (width - left - 20), y = (v) => height - bottom - (v - low) / span * (height - bottom - 20);
-      const draw = (tag, given, text) => {
-        const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-        Object.entries(given).forEach(([name, v]) => node.setAttribute(name, v));
-        if (text !== undefined) node.textContent = text;
-        svg.appendChild(node);
-      };
+      const draw = drawing(svg);
       const line = (values) => values.map((v, k) => `${k ? "L" : "M"}${x(control.values[k])},${y(v)}`).join("");
       if (found[0].limits) {
         const upper = line(found.map((one) => one.limits[1]));
@@ -161,6 +155,7 @@
     filler.style.height = `${Math.max(0, order.length * ROW - holder.clientHeight)}px`;
     holder.scrollTop = 0;
     paint();
+    list();
   }
   function paint() {
     const effect = data.effects[Number(which.value)], ratio = window.devicePixelRatio || 1;
@@ -177,7 +172,7 @@
     for (let k = first; k < order.length && (k - first) * ROW + shift < height; k++) {
       const i = order[k], y = (k - first) * ROW + shift + ROW / 2, from = effect.conf_low[i], to = effect.conf_high[i];
       const apart = from !== null && (from > 0 || to < 0);
-      pen.fillStyle = colour("--ink"); pen.textAlign = "right"; pen.fillText(effect.level[i].slice(0, 22), names, y);
+      pen.fillStyle = colour("--ink"); pen.textAlign = "right"; pen.fillText(effect.level[i].length > 22 ? effect.level[i].slice(0, 21) + "…" : effect.level[i], names, y);
       pen.fillStyle = pen.strokeStyle = colour(apart ? "--mark" : "--grey");
       if (from !== null) { pen.lineWidth = 1.5; pen.beginPath(); pen.moveTo(x(from), y); pen.lineTo(x(to), y); pen.stroke(); }
       pen.beginPath(); pen.arc(x(effect.estimate[i]), y, 4, 0, 7); pen.fill();
@@ -185,6 +180,21 @@
     }
   }
   function range(values, otherwise, pick) { return [(values.length ? values : otherwise).reduce((a, b) => pick(a, b), 0)]; }
+  const said = (effect, i) => `${effect.level[i]}: ${number(effect.estimate[i])}${effect.conf_low[i] === null ? "" : ` (${number(effect.conf_low[i])} to ${number(effect.conf_high[i])})`}`;
+  holder.addEventListener("mousemove", (event) => {
+    const i = order[Math.floor((event.clientY - holder.getBoundingClientRect().top + holder.scrollTop) / ROW)];
+    holder.title = i === undefined ? "" : said(data.effects[Number(which.value)], i);
+  });
+  const MOST = 1000, listed = byId("listed");
+  function list() { // the same as text, for screen readers and for copying
+    const box = byId("list");
+    box.textContent = "";
+    if (!listed.open) return;
+    const effect = data.effects[Number(which.value)], shown = order.slice(0, MOST), pick = (values) => shown.map((i) => values[i]);
+    table(box, { level: pick(effect.level), estimate: pick(effect.estimate), conf_low: pick(effect.conf_low), conf_high: pick(effect.conf_high) });
+    if (order.length > MOST) make("p", `The first ${MOST} of ${order.length}: search for others`, box);
+  }
+  listed.addEventListener("toggle", list);
   which.addEventListener("change", sorted);
   search.addEventListener("input", sorted);
   holder.addEventListener("scroll", paint);
