@@ -224,7 +224,7 @@ PUBLIC: list[Case] = [
         "bootstrap: no fit",
         lambda: rx.bootstrap("fit"),
         DataError,
-        r"bootstrap\(\) needs one fit, not a str: take one by position, as in fits\[0\]",
+        r"bootstrap\(\) needs one fit, not a str \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     ("bootstrap: draws", lambda: rx.bootstrap(fit(), 0), DataError, "n_sims=0 must be a whole number of at least 2"),
     (
@@ -276,7 +276,7 @@ PUBLIC: list[Case] = [
         "simulate: no fit",
         lambda: rx.simulate(3),
         DataError,
-        r"simulate\(\) needs one fit, not a int: take one by position, as in fits\[0\]",
+        r"simulate\(\) needs one fit, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     ("simulate: draws", lambda: rx.simulate(fit(), 0), DataError, "n_sims=0 must be a whole number of at least 1"),
     (

@@ -36,6 +36,7 @@ from .fitting.record import record
 from .fitting.selection import Selection
 from .kernels.lbfgs import LBFGS
 from .kernels.newton import Newton
+from .names import SURVEY_ARGUMENTS, refuse_arguments
 from .priors import CovPrior, Normal, StudentT
 from .priors.coefficients import FixefPriorName, read_fixef_prior
 from .priors.distributions import PriorName, read_cov_prior
@@ -172,7 +173,8 @@ def lmer(
     >>> round(fit.criterion(), 4)
     1743.6283
     """
-    if survey:
+    refuse_arguments("lmer", [name for name in survey if name not in SurveyArguments.__annotations__], SURVEY_ARGUMENTS)
+    if any(value is not None for value in survey.values()):
         own = {"weights": weights, "cov_prior": cov_prior, "fixef_prior": fixef_prior}
         _refuse_with_survey(own | {"optimizer": optimizer, "device": device}, survey)
         return lmer_survey(formula, data, offset=offset, contrasts=contrasts, **survey)
@@ -270,10 +272,7 @@ def lmer_list(
 
 
 def _refuse_with_survey(own: Mapping[str, object], survey: Iterable[str]) -> None:
-    """Refuse arguments that a model of a survey does not have, or that nothing has."""
-    unknown = [name for name in survey if name not in SurveyArguments.__annotations__]
-    if unknown:
-        raise TypeError(f"lmer() got an unexpected keyword argument {unknown[0]!r}")
+    """Refuse arguments that a model of a survey does not have."""
     given = [name for name, value in own.items() if value is not None]
     if given:
         advice = ": precision weights are no sampling weights" if given == ["weights"] else ""

@@ -26,7 +26,7 @@ from .survey.combine import Combine
 from .survey.design import SurveyDesign
 from .survey.fit import SurveyEstimates, fit_survey
 from .survey.products import FixedColumns
-from .survey.replicates import Method, Replicates, read_replicates
+from .survey.replicates import Method, Replicates, check_sums, read_replicates, warn_method
 from .survey.result import SurveyFit
 from .survey.weights import Scale, read_weights, with_replicates
 
@@ -155,6 +155,8 @@ def lmer_survey(
     checks.flag(conditional, "conditional=")
     checks.choice(scale, Scale, "scale=")
     checks.choice(combine, Combine, "combine=")
+    if scale is not None and not sampling_weights:
+        raise DataError(f"scale={scale!r} is for weights: give them as sampling_weights=")
     parsed = replace(parse_formula(formula), contrasts=read_contrasts(contrasts))
     values = None if plausible_values is None else checks.names(plausible_values, "plausible_values=")
     if values is not None and len(set(values)) < len(values):
@@ -166,13 +168,17 @@ def lmer_survey(
     layout, fixed = _laid_out(rows)
     frame = sets.frames[0]
     weights = read_weights(levels, frame, layout, scale, conditional=conditional)
-    _same_in_all(sets, [*levels.values(), *([strata] if strata else [])])
     units, words, df = _strata(frame, strata, layout)
+    _same_in_all(sets, [*levels.values(), *([strata] if strata else [])])
     given = read_replicates(replicates, frame, kept, method, fay, replicate_factor)
     if given is not None:
         if strata is not None:
             raise DataError("strata= is for the sandwich, and replicates= has the strata in it: leave one of them out")
+        assert method is not None  # replicates need one
+        product = weights.product
+        check_sums(given.weights, product)
         weights, words, df = with_replicates(weights, given.weights, layout), given.words, given.df
+        warn_method(given.weights, product, method, fay)
     found = fit_survey(rows, layout, fixed, weights, units, given)
     _warn(found, rows, given)
     several = f"{rows.n_sets} plausible values" if values is not None else f"{rows.n_sets} imputed data sets"
@@ -212,7 +218,11 @@ def _of_one(
     frames: dict[Hashable, pd.DataFrame] = {
         value: _with_value(data, name, value) if value != name else data for value in values
     }
-    first, kept = complete_rows(next(iter(frames.values())), parsed, None, None)
+    first = next(iter(frames.values()))
+    holes = data[values].isna().any(axis=1) if all(value in data.columns for value in values) else None
+    if holes is not None and holes.any():
+        first = first.assign(**{name: first[name].mask(holes)})  # a row needs all of its plausible values
+    first, kept = complete_rows(first, parsed, None, None)
     columns = require_model_columns(parsed, first)
     if kept is not None:
         frames = {label: frame.loc[kept] for label, frame in frames.items()}
@@ -280,8 +290,8 @@ def _warn(found: SurveyEstimates, rows: ModelRows, replicates: Replicates | None
         warn(
             "singular fit"
             + (f" of {of}" if of else "")
-            + ": a variance is estimated as 0 or a correlation as +-1; it has "
-            "no standard error from the sandwich",
+            + ": a variance is estimated as 0 or a correlation as +-1"
+            + ("; it has no standard error from the sandwich" if replicates is None else ""),
             SingularFitWarning,
         )
     failed = np.flatnonzero(found.failed[1:].any(axis=1)) if replicates is not None else np.zeros(0, int)

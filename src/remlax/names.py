@@ -92,6 +92,20 @@ GLMM_ARGUMENTS = {
     "nAGQ": "use n_quad=",
     "reml REML": "reml= is for linear mixed models: a generalised one is fitted by maximum likelihood",
     "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
+    "sampling_weights replicates plausible_values": "models with sampling weights are linear ones, of rx.lmer",
+}
+
+
+# arguments of rx.lmer_survey, and of lme4 and WeMix, which rx.lmer may be given
+SURVEY_ARGUMENTS = {
+    "REML": "use reml=",
+    "family link": "generalised models are those of rx.glmer",
+    "replicate repweights": "use replicates=",
+    "plausible_value pv pvs": "use plausible_values=",
+    "sample_weights sampling_weight pweights": "use sampling_weights=",
+    "cWeights": "use conditional=",
+    "control start verbose": "use optimizer=rx.Newton(max_iter=...)",
+    "na_action subset": "choose the rows of the data before",
 }
 
 
@@ -156,6 +170,7 @@ class UnknownNames:
     _pooled: ClassVar[type] = object  # what a list is pooled to
     _fitted_by: ClassVar[str] = "rx.lmer"
     _each: ClassVar[str] = "each of its fits has: [fit.{0} for fit in fits]"
+    _scope: ClassVar[str] = ""  # models that lack much of what others have
 
     @classmethod
     def _addressed(cls, hint: str) -> str:
@@ -184,4 +199,8 @@ class UnknownNames:
                 hint = self._each.format(name)
                 hint += f"; the pooled model has fits.pool().{name}" if hasattr(self._pooled, name) else ""
             hint = hint or kind._addressed(_hint(name) or _of_fit(name, kind, self._element))
+            named = re.findall(r"\bfit\w*\.(?:pool\(\)\.)?(\w+)", hint)
+            lost = not hint and not get_close_matches(name, dir(kind), 1, 0.75)
+            if kind._scope and (lost or "rx." in hint or not all(hasattr(kind, own) for own in named)):
+                hint = f"not available for {kind._scope}"
             raise _unknown(owner, name, hint, dir(kind), self)

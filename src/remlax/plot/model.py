@@ -24,9 +24,8 @@ def selection_of(model: Model) -> Selection:
     """The fits that are drawn; DataError for anything but one fit or a pooled model."""
     if isinstance(model, LmerFit | PooledLmer):
         return model.selection
-    raise DataError(
-        f"a figure shows one fit or a pooled model, not a {type(model).__name__}: use fits.pool() or fits[0]"
-    )
+    hint = ": use fits.pool() or fits[0]" if hasattr(model, "pool") else " (of rx.lmer, rx.glmer or rx.mmrm)"
+    raise DataError(f"a figure shows one fit or a pooled model, not a {type(model).__name__}{hint}")
 
 
 def with_random_effects(model: Model) -> Selection:

@@ -208,7 +208,8 @@ def _refit_weights(fit: LmerFit, given: object) -> np.ndarray | None:
 def check_fit(fit: object, what: str) -> None:
     """Refuse what is not one fit."""
     if not isinstance(fit, LmerFit):
-        raise DataError(f"{what}() needs one fit, not a {type(fit).__name__}: take one by position, as in fits[0]")
+        hint = ": take one by position, as in fits[0]" if hasattr(fit, "pool") else " (of rx.lmer, rx.glmer or rx.mmrm)"
+        raise DataError(f"{what}() needs one fit, not a {type(fit).__name__}{hint}")
 
 
 def check_sims(n_sims: object, least: int, seed: object) -> None:

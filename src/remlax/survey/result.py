@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from ..checks import Checks
 from ..data.archive import write_archive
 from ..design.build import ModelRows
-from ..errors import RankDeficientWarning, quiet
+from ..errors import DataError, RankDeficientWarning, quiet
 from ..fitting.assemble import Assembled, assemble
 from ..fitting.layout import Layout
 from ..names import UnknownNames
@@ -45,6 +45,8 @@ class SurveyFit(UnknownNames):
 
     All estimates are means over the plausible values; standard errors come from the sandwich or from replicates.
     """
+
+    _scope: ClassVar[str] = "models of surveys"
 
     rows: ModelRows
     layout: Layout
@@ -175,7 +177,8 @@ class SurveyFit(UnknownNames):
         out["estimate"] = self.combined.estimate[p + chosen]
         error = self.combined.std_error[p + chosen]
         size = np.abs(out["estimate"])
-        known = (error > LEAST_ERROR * size) & (error > LEAST_ERROR**2 * size.max())
+        least = 1.0 if block in ("icc", "r2") else size.max()
+        known = (error > LEAST_ERROR * size) & (error > LEAST_ERROR**2 * least)
         out["std_error"] = np.where(known, error, np.nan)
         out["df"] = self.combined.df[p + chosen]
         return out
@@ -249,6 +252,11 @@ class SurveyFit(UnknownNames):
         """
         linear = read_constraints(constraints, self.terms, terms=self._term_names())
         matrix, p = linear.matrix, len(self.keep)
+        if len(matrix) > self.design.df:
+            raise DataError(
+                f"a test of {len(matrix)} hypotheses needs as many degrees of freedom, and the design has "
+                f"{self.design.df:g}"
+            )
         if self.n_values > 1 and self.design.rule == "rubin":
             covariances = np.einsum("ri,mij,sj->mrs", matrix, self.found.covariances[:, :p, :p], matrix)
             pooled = d1(self.found.estimates[:, :p] @ matrix.T, covariances, linear.null, dfcom=self.design.df)

@@ -36,7 +36,7 @@ def summary_text(fit: SurveyFit) -> Summary:
     }
     shares = fit.icc().query("kind == 'adjusted'")
     icc = "; ".join(
-        f"{group} {value:.3f} ({error:.3f})"
+        f"{group} {value:.3f}" + (f" ({error:.3f})" if np.isfinite(error) else "")
         for group, value, error in shares[["group", "estimate", "std_error"]].itertuples(index=False)
     )
     parts = [

@@ -29,6 +29,8 @@ class SamplingWeights:
     rows : ndarray (R, n)
     levels : tuple of ndarray (R, L)
         Per grouping factor, in elimination order; those of the outermost one have mean 1.
+    product : ndarray (n,)
+        Product of all weights of the sample before they were scaled, which replicates replicate.
     size : float
         Mean of the weights of the outermost units of the sample, as they were given.
     words : str
@@ -37,6 +39,7 @@ class SamplingWeights:
 
     rows: np.ndarray
     levels: tuple[np.ndarray, ...]
+    product: np.ndarray
     size: float
     words: str
 
@@ -60,6 +63,21 @@ class SamplingWeights:
     def total(self, factors: tuple[GroupingFactor, ...]) -> np.ndarray:
         """Product of all weights of every row, (R, n)."""
         return np.asarray(self.rows * self.above(factors, 0)[:, factors[0].codes])
+
+    @classmethod
+    def of_sample(
+        cls, rows: np.ndarray, levels: list[np.ndarray], factors: tuple[GroupingFactor, ...], scale: Scale, words: str
+    ) -> SamplingWeights:
+        """Weights (n,) and (L,) of the sample, conditional on the level above, to be scaled."""
+        size = float(levels[-1].mean())
+        plain = cls(rows[None], tuple(own[None] for own in levels), rows, size, words)
+        product = plain.total(factors)[0]
+        if scale is not None:
+            rows = _scaled(rows, factors[0].codes, scale)
+            lower = [_scaled(own, factors[f].parents(factors[f + 1]), scale) for f, own in enumerate(levels[:-1])]
+            levels = [*lower, levels[-1]]
+        scaled = (*(own[None] for own in levels[:-1]), levels[-1][None] / size)
+        return cls(rows[None], scaled, product, size, words)
 
 
 def read_weights(
@@ -90,16 +108,11 @@ def read_weights(
         rows, by_level = _made_conditional(rows, by_level, factors)
     elif rows is not None and scale is None and by_level[0] is not None:
         _warn_totals(rows, by_level[0], factors[0], columns)
+    if rows is not None:
+        _warn_rows(rows, factors[0], columns, scale, conditional=conditional)
     whole_rows = np.ones(n) if rows is None else rows
     levels = [np.ones(f.n_levels) if own is None else own for f, own in zip(factors, by_level, strict=True)]
-    if scale is not None:
-        whole_rows = _scaled(whole_rows, factors[0].codes, scale)
-        for f in range(len(factors) - 1):
-            levels[f] = _scaled(levels[f], factors[f].parents(factors[f + 1]), scale)
-    size = float(levels[-1].mean())
-    levels[-1] = levels[-1] / size
-    words = _words(columns, factors, scale, conditional)
-    return SamplingWeights(whole_rows[None], tuple(own[None] for own in levels), size, words)
+    return SamplingWeights.of_sample(whole_rows, levels, factors, scale, _words(columns, factors, scale, conditional))
 
 
 def with_replicates(weights: SamplingWeights, replicates: np.ndarray, layout: Layout) -> SamplingWeights:
@@ -113,12 +126,11 @@ def with_replicates(weights: SamplingWeights, replicates: np.ndarray, layout: La
     DataError
         Replicates that are none of the product of the sampling weights.
     """
-    total = weights.total(layout.factors)[0]
-    ratio = replicates / total
+    ratio = replicates / weights.product
     _check_ratios(ratio)
     top = layout.factors[-1]
-    base = np.bincount(top.codes, total)
-    unit = np.stack([np.bincount(top.codes, total * own) for own in ratio]) / base
+    base = np.bincount(top.codes, weights.product)
+    unit = np.stack([np.bincount(top.codes, own) for own in replicates]) / base
     within = np.divide(ratio, unit[:, top.codes], out=np.ones_like(ratio), where=unit[:, top.codes] > 0)
     # rounding error of a ratio that is the unit's own would make every version a different one
     within[np.abs(within - 1) < 1e-6] = 1.0
@@ -137,7 +149,7 @@ def _by_level(given: dict[str, str], factors: tuple[GroupingFactor, ...]) -> dic
     """Factor of every weight, -1 for the rows: its name as given, and its column."""
     out: dict[int, tuple[str, str]] = {}
     for name, column in given.items():
-        found = [f for f, factor in enumerate(factors) if name == factor.label]
+        found = [f for f, factor in enumerate(factors) if sorted(name.split(":")) == sorted(factor.label.split(":"))]
         found = found or [f for f, factor in enumerate(factors) if name in factor.label.split(":")]
         place = found[0] if len(found) == 1 else -1
         if place in out:
@@ -154,10 +166,11 @@ def _by_level(given: dict[str, str], factors: tuple[GroupingFactor, ...]) -> dic
         out[place] = name, column
     alone = out.get(-1)
     labels = [factor.label for factor in factors]
-    close = difflib.get_close_matches(alone[0], labels, 1, 0.8) if alone is not None else []
+    folded = {label.lower(): label for label in labels}
+    close = difflib.get_close_matches(alone[0].lower(), folded, 1, 0.8) if alone is not None else []
     if alone is not None and close:
         raise DataError(
-            f"sampling_weights= names {alone[0]!r}, which is no grouping factor: did you mean {close[0]!r}?"
+            f"sampling_weights= names {alone[0]!r}, which is no grouping factor: did you mean {folded[close[0]]!r}?"
         )
     return out
 
@@ -230,6 +243,32 @@ def _warn_totals(
         )
 
 
+def _warn_rows(
+    rows: np.ndarray,
+    factor: GroupingFactor,
+    columns: dict[int, tuple[str, str]],
+    scale: Scale,
+    *,
+    conditional: bool,
+) -> None:
+    """Say so where weights of the rows look like those of groups, or were divided although they were conditional."""
+    column = columns[-1][1]
+    first = np.zeros(factor.n_levels)
+    first[factor.codes] = rows
+    if len(columns) == 1 and np.ptp(first) > 0 and (np.abs(rows - first[factor.codes]) <= 1e-9 * rows).all():
+        warn(
+            f"the weights {column!r} are taken for those of the rows and differ between the levels of "
+            f"{factor.label!r} alone: if they are its weights, name it in sampling_weights=",
+            DataWarning,
+        )
+    if not conditional and scale is None and len(columns) > 1 and np.median(rows) < 1:
+        warn(
+            f"the weights {column!r}, divided by those of the groups, are below 1 in most rows, which no inverse "
+            "probability is: if they are weights within the groups already, leave out conditional=False",
+            DataWarning,
+        )
+
+
 def _scaled(weights: np.ndarray, within: np.ndarray, scale: Scale) -> np.ndarray:
     """Scale weights within their groups to a sum of the size of the group, or of its effective size."""
     total = np.bincount(within, weights)
@@ -239,10 +278,15 @@ def _scaled(weights: np.ndarray, within: np.ndarray, scale: Scale) -> np.ndarray
 
 
 def _check_ratios(ratio: np.ndarray) -> None:
-    """Refuse replicates that are not those of the weights of the sample: their ratios average to one number."""
+    """Refuse replicates that are not those of the weights of the sample: their ratios average to one number.
+
+    The mean of R ratios of a row is that number but for 10 percent, left to adjustments for nonresponse, and twice the
+    error of a mean, which balanced replicates do not have.
+    """
+    ratio = ratio / np.median(ratio.mean(axis=0))
     mean = ratio.mean(axis=0)
-    off = (mean < 0.4 * np.median(mean)) | (mean > 2.5 * np.median(mean))
-    if off.mean() > 0.05:
+    allowed = 0.1**2 + 4 * np.mean((ratio / np.where(mean > 0, mean, 1.0)).var(axis=0)) / len(ratio)
+    if np.mean((mean - 1) ** 2) > allowed:
         raise DataError(
             "the replicate weights are not replicates of the product of the sampling weights: their mean relative to "
             f"it goes from {mean.min():.3g} to {mean.max():.3g} over the rows. Agencies replicate the total weights of "
