@@ -220,6 +220,10 @@ def test_the_page_loads_nothing_and_is_not_broken_by_labels(tmp_path: Path) -> N
     assert text.count("</script>") == 2
     assert not re.findall(r"(?:src|href)=|@import|url\(", text)
     assert set(re.findall(r"https?://[^\"]*", text)) == {"http://www.w3.org/2000/svg"}
+    braces = rx.explore(
+        rx.lmer("y ~ `{data}` + (1 | g)", frame().assign(**{"{data}": frame()["x"]})), tmp_path / "b.html"
+    )
+    assert "<title>y ~ `{data}` + (1 | g)</title>" in braces.read_text(encoding="utf-8")
     levels = page_content(rx.lmer("y ~ x + (1 | g)", odd))["effects"][0]["level"]
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
     assert data
@@ -233,6 +237,16 @@ def test_without_predictions_the_page_says_why() -> None:
     ordered = frame().assign(o=pd.cut(frame()["y"], 3, labels=["low", "middle", "high"]))
     fit = rx.glmer("o ~ x + (1 | g)", ordered, "ordinal")
     assert page_content(fit)["prediction"] == "Models of ordered categories are not predicted in this page."
+
+
+def test_sliders_of_factors_stop_at_values_of_the_data() -> None:
+    data = frame().assign(i=np.arange(120) // 2)  # 60 values, more than a slider has positions
+    content = page_content(rx.lmer("y ~ factor(i) + (1 | g)", data))["prediction"]
+    (control,) = content["controls"]
+    assert len(control["values"]) == 41
+    assert set(control["values"]) <= set(range(60))
+    odd = page_content(rx.lmer("y ~ I(1 / w) + (1 | g)", frame().assign(w=np.linspace(-1, 1, 120))))["prediction"]
+    assert 0.0 not in odd["controls"][0]["values"]
 
 
 def test_where_the_data_determine_no_prediction_the_page_has_none(tmp_path: Path) -> None:
@@ -289,6 +303,8 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         rx.explore(frame(), tmp_path / "page.html")  # type: ignore[arg-type]
     with pytest.raises(rx.RemlaxError, match="cannot be written"):
         rx.explore(model("polynomials"), tmp_path / "missing" / "page.html")
+    with pytest.raises(rx.RemlaxError, match="path=5 must be the path of a file"):
+        rx.explore(model("polynomials"), 5)  # type: ignore[arg-type]
 
 
 def test_without_a_path_the_browser_opens_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import webbrowser
 from html import escape
@@ -40,11 +41,11 @@ def explore(model: Model, path: str | os.PathLike[str] | None = None) -> Path:
 
     Notes
     -----
-    Predictions are those of `predict` at the positions of the controls. Their limits are 1.96 standard errors to each
-    side, without the degrees of freedom of `predict`, and too narrow with few groups or imputations. Of an average
-    group the standard error is that of the coefficients; for a chosen group there is none. Covariates of a
-    pooled model have the values of its first data set. Models with an offset, and of ordered categories, have no
-    predictions in the page.
+    Predictions and their 95 percent limits are those of `predict` at the positions of the controls, with its degrees of
+    freedom: of the expected response, of a new observation, and of one in groups that the data do not have. For a
+    group that is chosen there are limits while the page stays small (60,000 numbers), and where it is the only one.
+    Covariates of a pooled model have the values of its first data set. A slider has 41 positions, fewer where three
+    variables meet in a column. Models of ordered categories, or with an offset that is an array, have no predictions.
 
     Examples
     --------
@@ -60,8 +61,10 @@ def explore(model: Model, path: str | os.PathLike[str] | None = None) -> Path:
         handle, name = tempfile.mkstemp(".html", "remlax-")
         os.close(handle)
         target = Path(name)
-    else:
+    elif isinstance(path, str | os.PathLike):
         target = Path(path)
+    else:
+        raise DataError(f"path={path!r} must be the path of a file")
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -80,5 +83,6 @@ def page_text(content: dict[str, Any]) -> str:
     # in a script element only these letters could end it
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     script = parts["numbers.js"] + parts["page.js"]
-    out = parts["page.html"].replace("{title}", escape(content["formula"]))
-    return out.replace("{css}", parts["page.css"]).replace("{js}", script).replace("{data}", data)
+    inserted = {"title": escape(content["formula"]), "css": parts["page.css"], "js": script, "data": data}
+    # in one pass: what is inserted may hold braces
+    return re.sub(r"\{(title|css|js|data)\}", lambda found: inserted[found[1]], parts["page.html"])

@@ -18,7 +18,7 @@ from ..design.evaluate import evaluate
 from ..design.model_matrix import MatrixSpec
 from ..design.syntax import variables
 from ..design.tree import Expression, columns_in
-from ..errors import DataError
+from ..errors import DataError, FormulaError
 from ..fitting.glmm import GlmmFitted
 from ..fitting.selection import Selection
 from ..results import LmerFit, PooledLmer
@@ -61,6 +61,7 @@ def page_content(model: Model) -> dict[str, Any]:
     fixed = pd.DataFrame(model.tidy("fixed"))
     content: dict[str, Any] = {
         "formula": model.formula,
+        "family": _family(model),
         "n_sets": fits.n_sets,
         "fixed": _table(fixed, ["term", *ESTIMATE, "df", "p_value", "fmi"]),
         "variances": _table(
@@ -78,6 +79,12 @@ def page_content(model: Model) -> dict[str, Any]:
             "fit": [_verdict(fits, int(k)) for k in fits.index],
         }
     return content
+
+
+def _family(model: Model) -> str:
+    """Distribution and link of a generalised model; empty for a linear one."""
+    fitted = model.selection.fitted
+    return f"{fitted.family.name} with {fitted.family.link} link" if isinstance(fitted, GlmmFitted) else ""
 
 
 def _verdict(fits: Selection, k: int) -> str:
@@ -121,7 +128,26 @@ def _prediction(model: Model) -> dict[str, Any] | str:
     positions = POSITIONS
     while positions ** max(map(len, asked), default=1) > MOST_ROWS and positions > 2:
         positions = (positions + 1) // 2
-    controls = [_control(frame, name, positions) for name in dict.fromkeys(name for names in asked for name in names)]
+    needed = list(dict.fromkeys(name for names in asked for name in names))
+    for observed in (False, True):
+        controls = [_control(frame, name, positions, observed=observed) for name in needed]
+        try:
+            return _content(model, frame, controls, offsets)
+        except (DataError, FormulaError) as error:
+            reason = str(error)
+    return f"There are no predictions in this page: {reason}"
+
+
+def _content(model: Model, frame: pd.DataFrame, controls: list[Control], offsets: list[Expression]) -> dict[str, Any]:
+    """Columns, coefficients and modes at the positions of the controls.
+
+    Raises
+    ------
+    DataError, FormulaError
+        The formula has no value at one of them, as ``factor(x)`` has none between the values of x.
+    """
+    fits = model.selection
+    rows, fitted = fits.rows, fits.fitted
     columns, ties = _columns(rows.fixed, frame, controls), fits.model.ties
     weights = ties.weights / ties.size[ties.keep][:, None]
     return {
@@ -146,7 +172,8 @@ def _variables(spec: MatrixSpec) -> list[tuple[str, ...]]:
     ]
 
 
-def _control(frame: pd.DataFrame, name: str, positions: int) -> Control:
+def _control(frame: pd.DataFrame, name: str, positions: int, *, observed: bool) -> Control:
+    """Control of a variable; a number with many values has equal steps, or some of those observed."""
     column = frame[name]
     if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column):
         counts = column.value_counts()
@@ -158,6 +185,8 @@ def _control(frame: pd.DataFrame, name: str, positions: int) -> Control:
     used = np.unique(column.to_numpy())
     if len(used) <= positions:
         values = used.tolist()
+    elif observed:
+        values = used[np.linspace(0, len(used) - 1, positions).astype(int)].tolist()
     else:
         values = np.linspace(float(used[0]), float(used[-1]), positions).tolist()
     start = int(np.argmin(np.abs(np.array(values, float) - float(column.median()))))

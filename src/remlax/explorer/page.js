@@ -26,14 +26,18 @@
       const row = make("tr", undefined, body);
       names.forEach((name) => {
         const value = columns[name][i], text = isText(name);
-        const cell = make("td", text ? value : number(value), row);
+        const cell = make("td", text ? value : name === "p_value" ? probability(value) : number(value), row);
         if (text) cell.className = "text";
       });
     }
   }
-  const about = data.n_sets > 1 ? [`Pooled over ${data.n_sets} data sets`] : ["One data set"];
-  byId("about").textContent = about.concat(data.notes).join("\n");
-  table(byId("fixed"), data.fixed);
+  const about = [data.n_sets > 1 ? `Pooled over ${data.n_sets} data sets` : "One data set"];
+  if (data.family) about.push(`Generalised linear mixed model, ${data.family}: coefficients and effects are on the scale of the link, predictions on that of the response`);
+  byId("about").textContent = about.join("\n");
+  data.notes.forEach((note) => { make("p", note, byId("notes")); });
+  const probability = (value) => (value === null ? "" : value < 0.0001 ? "<0.0001" : value.toFixed(4));
+  const fixed = Object.fromEntries(Object.entries(data.fixed).filter(([, values]) => values.some((v) => v !== null)));
+  table(byId("fixed"), fixed);
   table(byId("variances"), data.variances);
   const drawing = (parent) => (tag, given, text) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -48,16 +52,18 @@
     table(byId("sets"), columns);
     byId("spread").style.height = `${30 * data.fixed.term.length}px`;
     spread();
+    window.addEventListener("resize", spread);
   } else byId("sets-section").hidden = true;
 
   function spread() { // every coefficient on a scale of its own: the imputations over the pooled interval
-    const svg = byId("spread"), row = 30, names = 210, width = 700, draw = drawing(svg);
+    const svg = byId("spread"), row = 30, width = Math.max(280, svg.clientWidth || 700), names = Math.min(210, width * 0.4), draw = drawing(svg), most = Math.floor(names / 7.5);
+    svg.textContent = "";
     svg.setAttribute("viewBox", `0 0 ${width} ${row * data.fixed.term.length}`);
     data.fixed.term.forEach((term, j) => {
       const beta = data.sets.beta[j], middle = row * (j + 0.5), from = data.fixed.conf_low[j], to = data.fixed.conf_high[j];
       const all = [...beta, from, to].filter((v) => v !== null), low = Math.min(...all), span = Math.max(...all) - low || 1;
       const x = (v) => names + 10 + (v - low) / span * (width - names - 30);
-      draw("text", { x: names, y: middle + 4, "text-anchor": "end", fill: "var(--ink)", "font-size": 13 }, term.length > 28 ? term.slice(0, 27) + "…" : term);
+      draw("text", { x: names, y: middle + 4, "text-anchor": "end", fill: "var(--ink)", "font-size": 13 }, term.length > most ? term.slice(0, most - 1) + "…" : term);
       if (from !== null && to !== null) draw("line", { x1: x(from), x2: x(to), y1: middle, y2: middle, stroke: "var(--grey)", "stroke-width": 1.5 });
       beta.forEach((v, k) => {
         if (v === null) return;
@@ -79,6 +85,7 @@
     let kind = "mean";
     let moved = -1; // the numeric variable with most positions is drawn first
     model.controls.forEach((control, i) => { if (control.numeric && (moved < 0 || control.values.length > model.controls[moved].values.length)) moved = i; });
+    if (moved < 0) byId("curve").style.display = "none";
     const box = byId("controls");
     model.controls.forEach((control, i) => {
       const label = make("label", control.name, box);
@@ -97,7 +104,12 @@
       const label = make("label", group.name, box), field = make("input", undefined, label), list = make("datalist", undefined, label);
       field.type = "search"; field.placeholder = "average"; list.id = "levels-" + g; field.setAttribute("list", list.id);
       group.levels.slice(0, 2000).forEach((name) => { make("option", undefined, list).value = name; });
-      field.addEventListener("input", () => { groups[g] = group.levels.indexOf(field.value); show(); });
+      const told = make("output", "", label);
+      field.addEventListener("input", () => {
+        groups[g] = group.levels.indexOf(field.value);
+        told.textContent = field.value && groups[g] < 0 ? "no such level: an average one" : "";
+        show();
+      });
     });
     if (model.limits.residual) {
       const label = make("label", "Limits of", box), menu = make("select", undefined, label);
@@ -115,7 +127,7 @@
       if (moved >= 0) curve();
     }
     function curve() {
-      const svg = byId("curve"), width = 700, height = 240, left = 60, bottom = 40, control = model.controls[moved];
+      const svg = byId("curve"), width = Math.max(280, svg.clientWidth || 700), height = 240, left = 60, bottom = 40, control = model.controls[moved];
       svg.textContent = ""; svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       const found = control.values.map((_, k) => { const there = at.slice(); there[moved] = k; return predict(there, groups, kind); });
       if (found.some((one) => one.undetermined)) return;
@@ -138,6 +150,7 @@
       draw("text", { ...style, x: left - 6, y: y(low), "text-anchor": "end" }, number(low));
       draw("text", { ...style, x: left - 6, y: y(high) + 10, "text-anchor": "end" }, number(high));
     }
+    window.addEventListener("resize", () => { if (moved >= 0) curve(); });
     show();
   }
   predictions();
@@ -166,18 +179,26 @@
     pen.scale(ratio, ratio); pen.font = "13px system-ui, sans-serif"; pen.textBaseline = "middle";
     const finite = (values) => values.filter((v) => v !== null);
     const low = Math.min(0, ...range(finite(effect.conf_low), finite(effect.estimate), Math.min)), high = Math.max(0, ...range(finite(effect.conf_high), finite(effect.estimate), Math.max));
-    const names = Math.min(150, width / 3), x = (v) => names + 10 + (v - low) / (high - low || 1) * (width - names - 110);
+    const widest = effect.level.slice(0, 500).reduce((most, name) => Math.max(most, pen.measureText(name).width), 0);
+    const names = Math.min(220, width * 0.38, widest + 14), x = (v) => names + 10 + (v - low) / (high - low || 1) * (width - names - 110);
     pen.strokeStyle = colour("--line"); pen.beginPath(); pen.moveTo(x(0), 0); pen.lineTo(x(0), height); pen.stroke();
     const first = Math.floor(holder.scrollTop / ROW), shift = first * ROW - holder.scrollTop;
     for (let k = first; k < order.length && (k - first) * ROW + shift < height; k++) {
       const i = order[k], y = (k - first) * ROW + shift + ROW / 2, from = effect.conf_low[i], to = effect.conf_high[i];
       const apart = from !== null && (from > 0 || to < 0);
-      pen.fillStyle = colour("--ink"); pen.textAlign = "right"; pen.fillText(effect.level[i].length > 22 ? effect.level[i].slice(0, 21) + "…" : effect.level[i], names, y);
+      pen.fillStyle = colour("--ink"); pen.textAlign = "right"; pen.fillText(fitting(pen, effect.level[i], names - 6), names, y);
       pen.fillStyle = pen.strokeStyle = colour(apart ? "--mark" : "--grey");
       if (from !== null) { pen.lineWidth = 1.5; pen.beginPath(); pen.moveTo(x(from), y); pen.lineTo(x(to), y); pen.stroke(); }
       pen.beginPath(); pen.arc(x(effect.estimate[i]), y, 4, 0, 7); pen.fill();
       pen.fillStyle = colour("--soft"); pen.fillText(number(effect.estimate[i]), width - 20, y);
     }
+  }
+  function fitting(pen, text, width) { // the middle is left out: names often begin alike
+    if (pen.measureText(text).width <= width) return text;
+    let keep = text.length;
+    const cut = () => text.slice(0, Math.ceil(keep / 2)) + "…" + text.slice(text.length - Math.floor(keep / 2));
+    while (keep > 2 && pen.measureText(cut()).width > width) keep--;
+    return cut();
   }
   function range(values, otherwise, pick) { return [(values.length ? values : otherwise).reduce((a, b) => pick(a, b), 0)]; }
   const said = (effect, i) => `${effect.level[i]}: ${number(effect.estimate[i])}${effect.conf_low[i] === null ? "" : ` (${number(effect.conf_low[i])} to ${number(effect.conf_high[i])})`}`;
