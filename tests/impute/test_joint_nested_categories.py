@@ -114,7 +114,7 @@ def test_every_level_has_its_parameters_and_their_chains(result: JointResult) ->
 
 @pytest.mark.slow
 def test_an_unknown_chain_is_refused(result: JointResult) -> None:
-    with pytest.raises(ImputationError, match="no parameter is called .z.: take a name from the index"):
+    with pytest.raises(ImputationError, match=r"no parameter is called .z.: take a name from the index"):
         result.chain("z")
 
 
