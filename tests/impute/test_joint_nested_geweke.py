@@ -3,7 +3,7 @@ that alternate with new data, must give the prior again (Geweke 2004 JASA 99:799
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,42 +20,61 @@ from remlax.impute.kernels.small import cholesky, inverse
 
 N, SWEEPS = 4000, 12
 TOP, CLUSTERS, ROWS = 4, 8, 2  # top clusters, clusters, rows in each cluster
-# a binary column and a number in each level: random slopes of clusters, other ones of top clusters
-BLOCKS = LatentBlocks((1,), ())
-SPEC = JointSpec(BLOCKS, BLOCKS, False, BLOCKS)
-R, Q, Q3, P, S, U = 2, 2, 1, 2, 2, 1
-LOWER, EFFECTS = R * Q, R * Q3 + S
 
 
-def with_latents_first(rng: np.random.Generator, df: float, scale: np.ndarray, effects: int) -> np.ndarray:
+class Case(NamedTuple):
+    """Targets of each level, of `size` model columns; random slopes of clusters, other ones of top clusters."""
+
+    blocks: LatentBlocks
+    size: int
+
+    @property
+    def lower(self) -> int:
+        """Random effects of a cluster."""
+        return self.size * Q
+
+    @property
+    def effects(self) -> int:
+        """Random effects of a top cluster, with those on the targets of clusters."""
+        return self.size * Q3 + self.size
+
+
+Q, Q3, P, U = 2, 1, 2, 1
+NUMBERS = Case(LatentBlocks((1,), ()), 2)  # a binary column and a number
+CATEGORIES = Case(LatentBlocks((2,), ((2, 4),)), 3)  # three levels, and four ordered ones
+
+
+def with_latents_first(rng: np.random.Generator, law: dict[str, Any], effects: int, case: Case) -> np.ndarray:
     """A covariance of random effects and cluster-level residuals, of which the first has its scale fixed."""
-    order = [*range(effects, effects + S), *range(effects)]
-    cov = np.zeros_like(scale)
-    cov[np.ix_(order, order)] = covariance(rng, df, scale, BLOCKS.nominal)
+    order = [*range(effects, effects + case.size), *range(effects)]
+    cov = np.zeros_like(law["random_scale"])
+    cov[np.ix_(order, order)] = covariance(rng, law["random_df"], law["random_scale"], case.blocks.nominal)
     return cov
 
 
-def prior_state(rng: np.random.Generator, law: dict[str, Any], law3: dict[str, Any]) -> NestedState:
-    residual = covariance(rng, law["residual_df"], law["residual_scale"], BLOCKS.nominal)
-    psi = with_latents_first(rng, law["random_df"], law["random_scale"], LOWER)
-    psi3 = with_latents_first(rng, law3["random_df"], law3["random_scale"], EFFECTS)
-    b = rng.normal(size=(CLUSTERS, LOWER + S)) @ np.linalg.cholesky(psi).T
-    a = rng.normal(size=(TOP, EFFECTS + S)) @ np.linalg.cholesky(psi3).T
+def prior_state(rng: np.random.Generator, law: dict[str, Any], law3: dict[str, Any], case: Case) -> NestedState:
+    size, lower = case.size, case.lower
+    residual = covariance(rng, law["residual_df"], law["residual_scale"], case.blocks.nominal)
+    psi, psi3 = with_latents_first(rng, law, lower, case), with_latents_first(rng, law3, case.effects, case)
+    b = rng.normal(size=(CLUSTERS, len(psi))) @ np.linalg.cholesky(psi).T
+    a = rng.normal(size=(TOP, len(psi3))) @ np.linalg.cholesky(psi3).T
+    cuts = [tuple(np.array([-0.5, rng.uniform(-0.5, 1.0), 1.0]) for _ in case.blocks.ordinal) for _ in range(3)]
+    steps = (np.float64(-0.5),) * len(case.blocks.ordinal)
     joint = JointState(
-        np.zeros((CLUSTERS * ROWS, R)),
-        rng.normal(size=(P, R)),
-        b[:, :LOWER].reshape(CLUSTERS, R, Q),
+        np.zeros((CLUSTERS * ROWS, size)),
+        rng.normal(size=(P, size)),
+        b[:, :lower].reshape(CLUSTERS, size, Q),
         residual[None],
         psi,
-        np.zeros((CLUSTERS, S)),
-        rng.normal(size=(U, S)),
-        (),
-        (),
-        Hyper(np.float64(R + 9.0), residual),
-        Tuning((), (), np.float64(0.0)),
+        np.zeros((CLUSTERS, size)),
+        rng.normal(size=(U, size)),
+        cuts[0],
+        cuts[1],
+        Hyper(np.float64(size + 9.0), residual),
+        Tuning(steps, steps, np.float64(0.0)),
     )
-    effects, means = a[:, : R * Q3].reshape(TOP, R, Q3), a[:, R * Q3 : EFFECTS]
-    return NestedState(joint, effects, means, psi3, np.zeros((TOP, S)), rng.normal(size=(U, S)), (), ())
+    effects, means = a[:, : size * Q3].reshape(TOP, size, Q3), a[:, size * Q3 : case.effects]
+    return NestedState(joint, effects, means, psi3, np.zeros((TOP, size)), rng.normal(size=(U, size)), cuts[2], steps)
 
 
 def below(key: Any, psi: Any, effects: Any) -> Any:
@@ -78,48 +97,56 @@ def new_data(key: Any, state: NestedState, data: JointData, top: TopData) -> Nes
 
 
 @pytest.mark.slow
-def test_sweeps_of_three_levels_keep_the_prior() -> None:
+@pytest.mark.parametrize("case", [NUMBERS, CATEGORIES], ids=["binary and continuous", "nominal and ordinal"])
+def test_sweeps_of_three_levels_keep_the_prior(case: Case) -> None:
     rng = np.random.default_rng(6)
+    size, blocks, spec = case.size, case.blocks, JointSpec(case.blocks, case.blocks, False, case.blocks)
     law = {
-        "residual_df": R + 12.0,
-        "residual_scale": 6.0 * np.eye(R) + 1.0,
-        "random_df": LOWER + S + 8.0,
-        "random_scale": 3.0 * np.eye(LOWER + S) + 0.5,
+        "residual_df": size + 12.0,
+        "residual_scale": 6.0 * np.eye(size) + 1.0,
+        "random_df": case.lower + size + 8.0,
+        "random_scale": 3.0 * np.eye(case.lower + size) + 0.5,
         "coef_precision": 1.0,
         "df_mean": 6.0,
     }
-    law3 = {**law, "random_df": EFFECTS + S + 9.0, "random_scale": 4.0 * np.eye(EFFECTS + S) + 1.0}
+    top_size = case.effects + size
+    law3 = {**law, "random_df": top_size + 9.0, "random_scale": 4.0 * np.eye(top_size) + 1.0}
     n = CLUSTERS * ROWS
     x = np.column_stack([np.ones(n), rng.normal(size=n)])
     z = np.column_stack([np.ones(n), rng.normal(size=n)])
     cluster = np.repeat(np.arange(CLUSTERS), ROWS)
     parent = np.array([0, 0, 0, 1, 1, 2, 2, 3])
-    flags = [rng.random((count, R)) < 0.3 for count in (n, CLUSTERS, TOP)]
-    states = [prior_state(rng, law, law3) for _ in range(N)]
+    flags = [rng.random((count, size)) < 0.3 for count in (n, CLUSTERS, TOP)]
+    for own in flags:
+        own[:, : blocks.nominal[0]] = own[:, :1]
+    n_categories = len(blocks.nominal) + len(blocks.ordinal)
+    states = [prior_state(rng, law, law3, case) for _ in range(N)]
     with jax.enable_x64(True):
         priors, priors3 = (JointPriors(**{k: jnp.asarray(v) for k, v in own.items()}) for own in (law, law3))
-        cells = [make_cells(own, 1) for own in flags]
-        rows = (jnp.zeros((n, R)), jnp.asarray(x), jnp.asarray(z), jnp.asarray(cluster), jnp.ones(n))
+        cells = [make_cells(own, n_categories) for own in flags]
+        rows = (jnp.zeros((n, size)), jnp.asarray(x), jnp.asarray(z), jnp.asarray(cluster), jnp.ones(n))
         active = jnp.arange(n)
-        upper = (jnp.zeros((CLUSTERS, S)), jnp.ones((CLUSTERS, U)), cells[1])
+        upper = (jnp.zeros((CLUSTERS, size)), jnp.ones((CLUSTERS, U)), cells[1])
         base = reduce_rows(*rows, active, cells[0], CLUSTERS, False, upper)
-        own = (jnp.zeros((TOP, S)), jnp.ones((TOP, U)), cells[2])
+        own = (jnp.zeros((TOP, size)), jnp.ones((TOP, U)), cells[2])
         above = reduce_top(base, rows, jnp.asarray(x[:, 1:]), active, jnp.asarray(parent), own, priors3)
         stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
 
-        def known(y: Any, cells: Any) -> Any:
-            return cells._replace(category=categories(y, BLOCKS, (), cells.missing))
+        def known(y: Any, cells: Any, cuts: Any) -> Any:
+            return cells._replace(category=categories(y, blocks, cuts, cells.missing))
 
         def step(key: Any, state: NestedState) -> NestedState:
             keys = jax.random.split(key, 3)
             state = new_data(keys[0], state, base, above)
-            data = base._replace(cells=known(state.joint.y, base.cells), cells2=known(state.joint.y2, base.cells2))
-            top = above._replace(cells=known(state.y, above.cells))
+            joint = state.joint
+            lower, middle = known(joint.y, base.cells, joint.cuts), known(joint.y2, base.cells2, joint.cuts2)
+            data = base._replace(cells=lower, cells2=middle)
+            top = above._replace(cells=known(state.y, above.cells, state.cuts))
             noise = sweep_noise(keys[2], data)
-            return nested_sweep(keys[1], noise, state, data, top, SPEC, priors, jnp.zeros(()))
+            return nested_sweep(keys[1], noise, state, data, top, spec, priors, jnp.zeros(()))
 
         def row(state: NestedState) -> Any:
-            own = (parameters(state.joint, SPEC), top_parameters(state), jnp.square(state.means).reshape(-1))
+            own = (parameters(state.joint, spec), top_parameters(state), jnp.square(state.means).reshape(-1))
             return jnp.concatenate([*own, jnp.square(state.effects).reshape(-1)])
 
         @jax.jit

@@ -160,7 +160,8 @@ class Joint(MixedModelMethod):
     m
         Number of imputations, and of chains.
     cluster
-        Grouping factor of the imputation model; the design's first by default.
+        Grouping factor of the imputation model; the design's first by default. Two of them, the outermost first, as
+        ``["school", "class"]``, give random effects of both.
     targets
         Continuous columns of rows modelled together, with random intercepts: by default all columns of the analysis
         model that may have missing cells.
@@ -188,7 +189,7 @@ class Joint(MixedModelMethod):
     """
 
     m: int = 20
-    cluster: str | None = None
+    cluster: str | Sequence[str] | None = None
     targets: Sequence[str] | None = None
     fixed: Sequence[str] | None = None
     random: Sequence[str] = ()
@@ -199,19 +200,36 @@ class Joint(MixedModelMethod):
         super().__post_init__()
         checks.whole(self.m, "m=", 2)
         checks.whole(self.sweeps, "sweeps=")
-        for what, text in (("cluster=", self.cluster), ("by=", self.by)):
-            if text is not None:
-                checks.text(text, what)
+        if self.by is not None:
+            checks.text(self.by, "by=")
+        if isinstance(self.cluster, list | tuple):
+            checks.names(self.cluster, "cluster=")
+            if len(self.cluster) > 2:
+                raise SimulationError(
+                    f"cluster={self.cluster!r}: give one grouping factor, or two, the outermost first."
+                )
+        elif self.cluster is not None:
+            checks.text(self.cluster, "cluster=")
         for what, given in (("targets=", self.targets), ("fixed=", self.fixed), ("random=", self.random)):
             if given is not None and not (what != "targets=" and given in ((), [])):
                 checks.names(given, what)
 
     def _cluster(self, batch: BatchData) -> str:
-        name = super()._cluster(batch) if self.cluster is None else self.cluster
-        known = [factor.name for factor in batch.design.factors]
-        if name not in known:
-            raise SimulationError(f"cluster= names {name!r}; the design has {', '.join(map(repr, known))}.")
-        return name
+        return self._clusters(batch.design)[-1]
+
+    def _clusters(self, design: MultilevelDesign) -> list[str]:
+        """Grouping factors of the imputation model, the outermost first."""
+        factors = {factor.name: factor for factor in design.factors}
+        given = design.factors[0].name if self.cluster is None else self.cluster
+        names = [given] if isinstance(given, str) else list(given)
+        for name in names:
+            if name not in factors:
+                raise SimulationError(f"cluster= names {name!r}; the design has {', '.join(map(repr, factors))}.")
+        if len(names) == 2 and factors[names[1]].within != names[0]:
+            raise SimulationError(
+                f"cluster={names!r}: {names[1]!r} is not within {names[0]!r} in the design; the outer comes first."
+            )
+        return names
 
     def _terms(self, columns: Sequence[str], incomplete: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Targets, and terms with fixed coefficients."""
@@ -220,7 +238,7 @@ class Joint(MixedModelMethod):
         return tuple(targets), tuple(rest if self.fixed is None else self.fixed)
 
     def _treatment(self, batch: BatchData, model: ArrayModel) -> Treatment:
-        cluster = self._cluster(batch)
+        clusters = self._clusters(batch.design)
         targets, fixed = self._terms(without_trials(batch.design, model.columns), batch.mask)
         known = tuple(batch.complete.columns)
         checks.known(targets, known, "targets=")
@@ -246,16 +264,20 @@ class Joint(MixedModelMethod):
         levels = layout_of(structure_of(batch.design)).levels
         places = {factor.name: size for factor, size in zip(batch.design.factors, levels, strict=True)}
         sides = (products["fixed="], products["random="])
-        return JointTreatment(self.m, self.sweeps, targets, lost, *sides, places[cluster], split)
+        n_top = places[clusters[0]] if len(clusters) == 2 else 0
+        return JointTreatment(self.m, self.sweeps, targets, lost, *sides, places[clusters[-1]], split, n_top)
 
     def imputation_model(
         self, design: MultilevelDesign, columns: Sequence[str], incomplete: Collection[str]
     ) -> ImputationModel | None:
         targets, fixed = self._terms(without_trials(design, columns), incomplete)
         imputed = tuple(name for name in targets if name in incomplete)
-        cluster = self.cluster or design.factors[0].name
-        return (
-            ImputationModel(imputed, targets, fixed, tuple(self.random), cluster, by=self.by or "") if imputed else None
+        if not imputed:
+            return None
+        clusters, random = self._clusters(design), tuple(self.random)
+        top = (clusters[0], random) if len(clusters) == 2 else ("", ())
+        return ImputationModel(
+            imputed, targets, fixed, random, clusters[-1], by=self.by or "", top=top[0], top_random=top[1]
         )
 
     def advice(self, model: ImputationModel, found: Lacking) -> str:

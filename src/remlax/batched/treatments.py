@@ -12,6 +12,7 @@ from jax import Array
 from ..impute.kernels import all_patterns, emb_impute
 from ..impute.kernels.emb import quick_source
 from ..impute.kernels.joint_chain import joint_impute
+from ..impute.kernels.nested_impute import joint_impute_nested
 from ..impute.kernels.noise import fold_in, uniforms
 from .array_columns import Product, product_columns, product_names
 from .imputation_terms import Split
@@ -106,7 +107,8 @@ class JointTreatment:
     """Multiple imputation by a multilevel joint model: one chain of ``sweeps`` per imputation.
 
     ``targets`` are modelled together, of which ``incomplete`` may have missing cells; ``fixed`` and ``random`` are
-    terms of complete columns, beside the intercepts.
+    terms of complete columns, beside the intercepts. ``n_top`` clusters hold the same number each of the others (0: no
+    third level).
     """
 
     sets: int
@@ -117,6 +119,7 @@ class JointTreatment:
     random: tuple[Product, ...]
     n_clusters: int
     split: Split | None = None
+    n_top: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -130,20 +133,12 @@ class JointTreatment:
         patterns = jnp.concatenate([patterns, jnp.ones((1, len(self.targets)), bool)])  # rows of padding
 
         def fill(key: Array, columns: ReplicationColumns) -> Array:
-            y, missing = _targets(columns, self.targets)
-            filled, _ = joint_impute(
-                key,
-                y,
-                missing,
-                _with_ones(columns, self.fixed),
-                _with_ones(columns, self.random),
-                columns.cluster,
-                patterns,
-                self.n_clusters,
-                self.sets,
-                self.sweeps,
-            )
-            return filled
+            sides = (_with_ones(columns, self.fixed), _with_ones(columns, self.random))
+            rows = (key, *_targets(columns, self.targets), *sides, columns.cluster)
+            if self.n_top:
+                parent = jnp.arange(self.n_clusters, dtype=jnp.int32) // (self.n_clusters // self.n_top)
+                return joint_impute_nested(*rows, parent, patterns, self.n_top, self.sets, self.sweeps)[0]
+            return joint_impute(*rows, patterns, self.n_clusters, self.sets, self.sweeps)[0]
 
         filled = _by_values(self.split, fill, key, columns)
         imputed = {name: filled[:, :, place] for name, place in zip(self.incomplete, places, strict=True)}

@@ -61,18 +61,36 @@ def copy_within_clusters(
 
 def constant_within(data: pd.DataFrame, cluster: str, name: str) -> bool:
     """Tell whether the observed cells of a column have one value in each cluster."""
-    check_values(data[name])
     return constant_in(cluster_codes(data, cluster)[0], data[name])
 
 
 def constant_in(codes: npt.NDArray[np.intp], column: pd.Series[Any]) -> bool:
     """Tell whether the observed cells of a column have one value in each of the clusters `codes` (n,)."""
+    check_values(column)
     values = as_floats(column) if is_continuous(column) else pd.factorize(column)[0]
     seen = column.notna().to_numpy() & (codes >= 0)
     own, values = codes[seen], values[seen]
     last = np.empty(own.max(initial=-1) + 1, values.dtype)
     last[own] = values
     return bool((last[own] == values).all())
+
+
+def cluster_labels(data: pd.DataFrame, clusters: Sequence[str]) -> pd.Series[Any]:
+    """Labels (n,) of the last of some columns, the outermost first, with those of the others where they repeat.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"school": list("aabb"), "class": [1, 2, 1, 2]})
+    >>> cluster_labels(frame, ["school", "class"]).tolist()
+    ['a / 1', 'a / 2', 'b / 1', 'b / 2']
+    """
+    inner = clusters[-1]
+    pairs = data[[*clusters]].drop_duplicates()
+    if not pairs[inner].duplicated().any():
+        return data[inner]
+    codes, names = pd.factorize(pd.MultiIndex.from_frame(data[[*clusters]]))
+    labels = np.array([" / ".join(map(str, name)) for name in names], dtype=object)
+    return pd.Series(labels[codes], data.index, name=inner)
 
 
 def cluster_codes(data: pd.DataFrame, cluster: str) -> tuple[npt.NDArray[np.intp], pd.Index]:

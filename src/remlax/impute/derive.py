@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import ImputationError, ImputationWarning, warn
-from .clusters import cluster_codes, constant_in
+from .clusters import cluster_labels, constant_in
 from .columns import FloatArray, as_floats, is_continuous
 from .patterns import check_columns
 
@@ -23,12 +23,13 @@ class ClusterMean:
     """The mean of a column in each cluster, repeated on the cluster's rows: see `cluster_mean`."""
 
     column: str
-    cluster: str
+    cluster: str | tuple[str, ...]
 
     def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
         """Compute the means over the observed cells of the frame's clusters, (n,)."""
-        check_columns(frame, [self.column, self.cluster], "cluster_mean()")
-        return frame.groupby(self.cluster, observed=True)[self.column].transform("mean")
+        groups = _listed(self.cluster)
+        check_columns(frame, [self.column, *groups], "cluster_mean()")
+        return frame.groupby(groups, observed=True)[self.column].transform("mean")
 
 
 def _check_names(what: str, *names: object) -> None:
@@ -37,7 +38,20 @@ def _check_names(what: str, *names: object) -> None:
         raise ImputationError(f"{what} needs names of columns{f', not {wrong[0]!r}' if wrong else ''}")
 
 
-def cluster_mean(column: str, cluster: str) -> ClusterMean:
+def _listed(cluster: str | Sequence[str]) -> list[str]:
+    return [cluster] if isinstance(cluster, str) else list(cluster)
+
+
+def _cluster(what: str, cluster: object) -> str | tuple[str, ...]:
+    """Clusters of a derived column as they were given: one column, or several."""
+    if isinstance(cluster, list | tuple):
+        _check_names(what, *cluster)
+        return tuple(cluster)
+    _check_names(what, cluster)
+    return str(cluster)
+
+
+def cluster_mean(column: str, cluster: str | Sequence[str]) -> ClusterMean:
     """Mean of a column within clusters, for the `derive=` argument of the imputation functions.
 
     Parameters
@@ -45,7 +59,8 @@ def cluster_mean(column: str, cluster: str) -> ClusterMean:
     column
         Numeric column to average.
     cluster
-        Column that names the clusters.
+        Column that names the clusters; or several, where labels repeat, as ``["school", "class"]``. In `joint` with
+        clusters in clusters, the inner column by itself means the same.
 
     Returns
     -------
@@ -58,8 +73,8 @@ def cluster_mean(column: str, cluster: str) -> ClusterMean:
     >>> cluster_mean("x", "g")(frame).tolist()
     [1.5, 1.5, 5.0]
     """
-    _check_names("cluster_mean()", column, cluster)
-    return ClusterMean(column, cluster)
+    _check_names("cluster_mean()", column)
+    return ClusterMean(column, _cluster("cluster_mean()", cluster))
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class Centred:
     """A column minus its mean, over all rows or within clusters: see `centred`."""
 
     column: str
-    cluster: str | None
+    cluster: str | tuple[str, ...] | None
 
     def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
         """Compute the differences, (n,)."""
@@ -77,8 +92,8 @@ class Centred:
         return frame[self.column] - ClusterMean(self.column, self.cluster)(frame)
 
 
-def centred(column: str, cluster: str | None = None) -> Centred:
-    """Column minus its mean, for ``derive=``: over all rows, or within clusters.
+def centred(column: str, cluster: str | Sequence[str] | None = None) -> Centred:
+    """Column minus its mean, for ``derive=``: over all rows, or within clusters, named as for `cluster_mean`.
 
     Examples
     --------
@@ -86,8 +101,8 @@ def centred(column: str, cluster: str | None = None) -> Centred:
     >>> centred("x")(frame).tolist(), centred("x", "g")(frame).tolist()
     ([-2.0, -1.0, 3.0], [-0.5, 0.5, 0.0])
     """
-    _check_names("centred()", column, *(() if cluster is None else (cluster,)))
-    return Centred(column, cluster)
+    _check_names("centred()", column)
+    return Centred(column, None if cluster is None else _cluster("centred()", cluster))
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,20 @@ def scale_score(
     return ScaleScore(tuple(items), dict(reverse or {}), total)
 
 
+def nested_derivations(
+    derive: Mapping[str, Derivation] | None, clusters: Sequence[str]
+) -> Mapping[str, Derivation] | None:
+    """Derivations in which the inner of two clusters, the outermost first, lies in the outer: labels may repeat."""
+    if derive is None or len(clusters) < 2:
+        return derive
+    return {
+        name: replace(rule, cluster=tuple(clusters))
+        if isinstance(rule, ClusterMean | Centred) and rule.cluster == clusters[-1]
+        else rule
+        for name, rule in derive.items()
+    }
+
+
 def apply_derivations(frame: pd.DataFrame, derive: Mapping[str, Derivation] | None) -> pd.DataFrame:
     """Return the frame with the derived columns, computed in order: a later one may use an earlier."""
     for name, rule in (derive or {}).items():
@@ -175,17 +204,21 @@ def apply_derivations(frame: pd.DataFrame, derive: Mapping[str, Derivation] | No
     return frame
 
 
-def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared: Sequence[str]) -> None:
+def warn_undeclared_means(
+    data: pd.DataFrame, clusters: Sequence[str], declared: Sequence[str], *, nested: bool = False
+) -> None:
     """Warn about columns that look like the cluster mean of an incomplete one and are not in `derive=`.
 
     A column that is constant within clusters counts as a mean of x when it differs from the mean of the
     observed x by no more than the cells missing from the cluster explain (twice the standard error, finite
-    population), or by rounding.
+    population), or by rounding. With `nested` each cluster lies in one of the column before.
     """
     numeric = {c: as_floats(data[c]) for c in data.columns if is_continuous(data[c])}
     sources = [c for c, x in numeric.items() if np.isnan(x).any()]
-    for cluster in clusters if sources else ():
-        codes, groups = cluster_codes(data, cluster)
+    for number, cluster in enumerate(clusters if sources else ()):
+        codes, groups = pd.factorize(cluster_labels(data, clusters[: number + 1] if nested else [cluster]))
+        quoted = ", ".join(f'"{own}"' for own in clusters[: number + 1])
+        text = f"[{quoted}]" if nested and number else f'"{cluster}"'
         for name, x in numeric.items():
             if name in declared or name in clusters or not constant_in(codes, data[name]):
                 continue
@@ -197,7 +230,7 @@ def warn_undeclared_means(data: pd.DataFrame, clusters: Sequence[str], declared:
                     warn(
                         f"column {name!r} looks like the mean of {source!r} within {cluster!r}, and {source!r} is "
                         "incomplete: imputed data sets will keep its old values. Have it recomputed with "
-                        f'derive={{"{name}": cluster_mean("{source}", "{cluster}")}}.',
+                        f'derive={{"{name}": cluster_mean("{source}", {text})}}.',
                         ImputationWarning,
                     )
 

@@ -14,7 +14,7 @@ from ..data import ImputedData
 from ..data.checks import Label
 from ..errors import ImputationError
 from .arguments import checks
-from .clusters import check_cluster, constant_within
+from .clusters import check_cluster, cluster_labels, constant_in
 from .columns import FloatArray, as_floats, is_continuous, sorted_levels
 from .patterns import check_columns
 
@@ -235,7 +235,23 @@ def intraclass_correlation(values: npt.ArrayLike, clusters: npt.ArrayLike) -> fl
     return (between - within) / (between + (n0 - 1.0) * within)
 
 
-def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def _clusters(data: ImputedData, cluster: str | Sequence[str]) -> list[str]:
+    """Columns of the clusters, checked, the outermost first.
+
+    With the inner clusters of a model of three levels are those that they lie in: their labels may repeat.
+    """
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    model = data.imputed_by
+    if model is not None and model.top and names == [model.cluster]:
+        names = [model.top, *names]
+    for name in names:
+        check_cluster(_original(data), name)
+    if not names:
+        raise ImputationError("cluster= is empty: name the column of the clusters, or columns as ['school', 'class']")
+    return names
+
+
+def icc_table(data: ImputedData, cluster: str | Sequence[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Compare intraclass correlations of the observed cells with those of the completed data.
 
     A model without clusters shrinks them, by more the more cells are missing.
@@ -245,7 +261,8 @@ def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = N
     data
         Imputations with their original.
     cluster
-        Column that names the clusters.
+        Column that names the clusters; or several, the outermost first, where labels repeat, as ``["school",
+        "class"]``. After `joint` with clusters in clusters, the inner column by itself means the same.
     columns
         Numeric columns with missing cells that vary within clusters; default all of them.
 
@@ -260,15 +277,19 @@ def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = N
     ImputationError
         As in `observed_vs_imputed`; or the cluster column is incomplete.
     """
-    original = _original(data)
-    check_cluster(original, cluster)
+    original, clusters = _original(data), _clusters(data, cluster)
+    labels = cluster_labels(original, clusters)
+    own = [cluster_labels(frame, clusters) for frame in data.frames]
     rows = {}
     for name, gap in _incomplete(data, columns, numeric=True).items():
-        if name == cluster or constant_within(original, cluster, name):
+        if name in clusters or constant_in(pd.factorize(labels)[0], original[name]):
             continue
-        each = [intraclass_correlation(as_floats(frame[name]), frame[cluster]) for frame in data.frames]
+        each = [
+            intraclass_correlation(as_floats(frame[name]), groups)
+            for frame, groups in zip(data.frames, own, strict=True)
+        ]
         rows[name] = {
-            "observed": intraclass_correlation(as_floats(original[name]), original[cluster]),
+            "observed": intraclass_correlation(as_floats(original[name]), labels),
             "completed": float(np.mean(each)),
             "least": min(each),
             "greatest": max(each),
@@ -277,7 +298,9 @@ def icc_table(data: ImputedData, cluster: str, columns: Sequence[str] | None = N
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def level2_consistency(data: ImputedData, cluster: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def level2_consistency(
+    data: ImputedData, cluster: str | Sequence[str], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Count the clusters in which a variable of the clusters has several values after imputation.
 
     Arguments are those of `icc_table`; by default `columns` are those whose observed cells never vary within a cluster.
@@ -293,14 +316,16 @@ def level2_consistency(data: ImputedData, cluster: str, columns: Sequence[str] |
     ImputationError
         The imputations have no original, the cluster column is incomplete, or a column is not there.
     """
-    original = _original(data)
-    check_cluster(original, cluster)
-    others = [c for c in original.columns if c != cluster]
+    original, clusters = _original(data), _clusters(data, cluster)
+    codes = pd.factorize(cluster_labels(original, clusters))[0]
+    own = [cluster_labels(frame, clusters) for frame in data.frames]
+    others = [c for c in original.columns if c not in clusters]
     if columns is None:
-        columns = [c for c in others if original[c].notna().any() and constant_within(original, cluster, c)]
+        columns = [c for c in others if original[c].notna().any() and constant_in(codes, original[c])]
     rows, examples = {}, {}
     for name in check_columns(original, columns, "columns="):
-        counts = [frame.groupby(cluster, observed=True)[name].nunique() for frame in data.frames]
+        frames = zip(data.frames, own, strict=True)
+        counts = [frame[name].groupby(labels, observed=True).nunique() for frame, labels in frames]
         several = [count.index[count > 1] for count in counts]
         sizes = [len(found) for found in several]
         rows[name] = {"n_clusters": len(counts[0]), "inconsistent": float(np.mean(sizes)), "most": max(sizes)}

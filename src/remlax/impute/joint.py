@@ -11,7 +11,7 @@ from ..data.checks import check_frame
 from ..errors import ImputationError
 from ..progress import progress
 from .arguments import check_derive, checks
-from .derive import Derivation, warn_undeclared_means
+from .derive import Derivation, nested_derivations, warn_undeclared_means
 from .joint_model import Formulas, read_formulas
 from .joint_plan import JointPlan
 from .joint_result import JointResult, make_result
@@ -165,7 +165,9 @@ def joint(
     plan = JointPlan(formulas, roles, compatible_with, specific, m, burn, iter, law, by or "")
     model = plan.model(data) if by is None else None
     plan.check(data)
-    warn_undeclared_means(data, formulas.clusters, list(derive or {}))
+    outermost_first = formulas.clusters[::-1]
+    derive = nested_derivations(derive, outermost_first)
+    warn_undeclared_means(data, outermost_first, list(derive or {}), nested=True)
     if model is None:
         return joint_within(data, plan, derive, seed)
     chains = start(model, m, burn, plan.priors, plan.specific, seed)

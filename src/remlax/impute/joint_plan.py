@@ -64,7 +64,10 @@ class JointPlan:
             raise ImputationError("compatible_with= needs residual='common'")
         if self.formulas.top is not None and (self.specific or self.compatible_with is not None):
             name = "residual='cluster'" if self.specific else "compatible_with="
-            raise ImputationError(f"{name} needs one column in cluster=: it has no third level")
+            raise ImputationError(
+                f"{name} needs one column in cluster=: it has no third level; write cluster={self.formulas.cluster!r}, "
+                f"and enter what differs between groups of {self.formulas.top.cluster!r} as predictors"
+            )
 
     def model(self, data: pd.DataFrame) -> JointModel:
         """The model of some rows."""

@@ -37,8 +37,8 @@ class JointResult(UnknownNames):
     data
         The m completed data sets, labelled 1..m, with the incomplete data as `original`.
     draws
-        (m, T, P) parameters after each of the T recorded sweeps of each chain, in units of the data; the names
-        are those of `parameters`.
+        (m, T, P) parameters after each of the T recorded sweeps of each chain, in units of the data, those that are
+        fixed to identify the model included; `chain` gives one by its name.
     n_sweeps
         Sweeps made so far by each chain, burn-in included.
     """
@@ -75,6 +75,25 @@ class JointResult(UnknownNames):
         )
         moving: pd.DataFrame = table.loc[np.ptp(self.draws, axis=(0, 1)) > 0.0]
         return moving
+
+    def chain(self, name: str) -> FloatArray:
+        """Draws (m, T) of one parameter, for `remlax.plot.chain_plot` and the like.
+
+        Parameters
+        ----------
+        name
+            As in the index of `parameters`: "y ~ time", "y:Intercept | school".
+
+        Raises
+        ------
+        ImputationError
+            There is no such parameter.
+        """
+        known = [own for _, own in self._names]
+        if name not in known:
+            raise ImputationError(f"no parameter is called {name!r}: take a name from the index of .parameters")
+        out: FloatArray = self.draws[:, :, known.index(name)]
+        return out
 
     @property
     def rhat(self) -> float:

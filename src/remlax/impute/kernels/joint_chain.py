@@ -186,20 +186,12 @@ def joint_impute(
     >>> completed.shape
     (3, 20, 2)
     """
-    seen = jnp.logical_not(missing)
-    count = jnp.maximum(jnp.sum(seen, axis=0), 2).astype(y.dtype)
-    centre = jnp.sum(jnp.where(seen, y, 0.0), axis=0) / count
-    centred = jnp.where(seen, y - centre[None], 0.0)
-    scale = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (count - 1.0))
+    standard, centre, scale = standardised(y, missing)
     rows = jnp.arange(y.shape[0]) if active is None else active
     cells = row_cells(missing[rows], patterns, y.dtype)
-    weight = jnp.any(seen, axis=1).astype(y.dtype)
-    nothing = jnp.zeros((n_clusters, 0), y.dtype)
-    no_cells = row_cells(nothing > 0.0, jnp.zeros((1, 0), bool), y.dtype)
+    weight = jnp.any(jnp.logical_not(missing), axis=1).astype(y.dtype)
     spec = JointSpec()
-    data = reduce_rows(
-        centred / scale[None], x, z, cluster, weight, rows, cells, n_clusters, False, (nothing, nothing, no_cells)
-    )
+    data = reduce_rows(standard, x, z, cluster, weight, rows, cells, n_clusters, False, no_targets(n_clusters, y.dtype))
     law = default_priors(y.shape[1], y.shape[1] * z.shape[1], 0, y.dtype) if priors is None else priors
     zero, end = jnp.zeros((), jnp.int32), jnp.asarray(sweeps, jnp.int32)
 
@@ -215,6 +207,22 @@ def joint_impute(
         return jnp.where(missing, completed, y), record[0]
 
     return jax.vmap(one)(jnp.arange(m))
+
+
+def standardised(y: Array, missing: Array) -> tuple[Array, Array, Array]:
+    """Targets (n, r) less means and divided by SDs of the observed cells, zero where missing; means and SDs (r,)."""
+    seen = jnp.logical_not(missing)
+    count = jnp.maximum(jnp.sum(seen, axis=0), 2).astype(y.dtype)
+    centre = jnp.sum(jnp.where(seen, y, 0.0), axis=0) / count
+    centred = jnp.where(seen, y - centre[None], 0.0)
+    scale = jnp.sqrt(jnp.sum(centred * centred, axis=0) / (count - 1.0))
+    return centred / scale[None], centre, scale
+
+
+def no_targets(n_clusters: int, dtype: jnp.dtype) -> tuple[Array, Array, KnownCells]:
+    """Targets, predictors and cells of clusters that have none."""
+    nothing = jnp.zeros((n_clusters, 0), dtype)
+    return nothing, nothing, row_cells(nothing > 0.0, jnp.zeros((1, 0), bool), dtype)
 
 
 def row_cells(missing: Array, patterns: Array, dtype: jnp.dtype) -> KnownCells:

@@ -13,7 +13,7 @@ from ...design.formula import RandomEffectsTerm, parse_formula
 from ...design.syntax import variables
 from ...design.tree import Name
 from ...errors import ImputationError, RemlaxError
-from ..clusters import check_cluster, cluster_codes, constant_in, constant_within
+from ..clusters import check_cluster, cluster_codes, cluster_labels, constant_in, constant_within
 from ..joint_model import Formulas, TopFormulas, read_formulas, split_sides
 from ..patterns import check_columns
 
@@ -49,21 +49,8 @@ def _nested_in(formula: str) -> Pair | None:
 
 
 def nest(data: pd.DataFrame, outer: str, inner: str) -> pd.DataFrame:
-    """Give the inner clusters labels of their own where labels repeat between outer clusters.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"school": list("aabb"), "class": [1, 2, 1, 2]})
-    >>> nest(frame, "school", "class")["class"].tolist()
-    ['a / 1', 'a / 2', 'b / 1', 'b / 2']
-    """
-    pairs = data[[outer, inner]].drop_duplicates()
-    if not pairs[inner].duplicated().any():
-        return data
-    codes, _ = pd.factorize(pd.MultiIndex.from_frame(data[[outer, inner]]))
-    first = np.unique(codes, return_index=True)[1]
-    labels = [f"{a} / {b}" for a, b in zip(data[outer].iloc[first], data[inner].iloc[first], strict=True)]
-    return data.assign(**{inner: np.array(labels, dtype=object)[codes]})
+    """Give the inner clusters labels of their own where labels repeat between outer clusters."""
+    return data.assign(**{inner: cluster_labels(data, (outer, inner))})
 
 
 def check_nested(data: pd.DataFrame, outer: str, inner: str) -> None:
