@@ -2,7 +2,7 @@
 
 Data sets of 50 clusters of 20 rows. x is semi-continuous (a third are 0, the others skewed), bounded (0 to 100, with
 values at both ends) or skewed (log-normal); z is complete, y = x / 2 SD + 0.3 z + a cluster's effect + error. x is
-missing in two fifths of the rows, more where z and y are large; m = 10.
+missing in two fifths of the rows, more where z and y are large; m = 5.
 
 Imputed by impute.joint: x as it is, clipped to its range, after a logarithm, or by predictive mean matching; by mice in
 R: the normal model 2l.pan, and predictive mean matching with five donors on cluster means of y and z, on indicators of
@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from common import arguments, has_r, report
 import remlax as rx
 from remlax import impute
 
-CLUSTERS, SIZE, LOST, M, REPLICATIONS = 50, 20, 400, 10, 200
+CLUSTERS, SIZE, LOST, M, REPLICATIONS = 50, 20, 400, 5, 100
 N = CLUSTERS * SIZE
 G = np.repeat(np.arange(CLUSTERS), SIZE)
 KINDS = ("semi-continuous", "bounded", "skewed")
@@ -171,7 +172,7 @@ def filled(frame: pd.DataFrame, x: Floats, cells: Floats) -> list[pd.DataFrame]:
 
 def by_joint(frame: pd.DataFrame, x: Floats, kind: str, number: int) -> Iterator[tuple[str, list[pd.DataFrame]]]:
     """Data sets completed by impute.joint."""
-    call = {"cluster": "g", "m": M, "burn": 200, "iter": 100, "seed": number}
+    call = {"cluster": "g", "m": M, "burn": 100, "iter": 100, "seed": number}
     incomplete, clip = frame.assign(x=x), (0.0, 100.0 if kind == "bounded" else np.inf)
     plain = list(impute.joint(incomplete, **call).data.frames)
     yield "joint", plain
@@ -183,6 +184,7 @@ def by_joint(frame: pd.DataFrame, x: Floats, kind: str, number: int) -> Iterator
 
 def study(kind: str, replications: int) -> list[dict[str, Any]]:
     """Rows of the table: one per method and quantity."""
+    warnings.simplefilter("ignore")
     truth = truths(kind)
     sets = [simulated(kind, truth, number) for number in range(replications)]
     found: dict[str, list[dict[str, tuple[float, float, float]]]] = {}
@@ -248,15 +250,14 @@ def main() -> None:
     """Run the study and print its tables."""
     replications = 20 if arguments(__doc__ or "").quick else REPLICATIONS
     rows: list[dict[str, Any]] = []
-    for kind in KINDS:
-        start = time.perf_counter()
-        rows += study(kind, replications)
-        print(f"\n{kind}, {replications} data sets, {time.perf_counter() - start:.0f} s\n", flush=True)
-        for names in (TERMS, OTHERS):
-            print(table(rows, kind, names) + "\n", flush=True)
+    with ProcessPoolExecutor(len(KINDS), get_context("spawn")) as pool:
+        for kind, found in zip(KINDS, pool.map(study, KINDS, [replications] * len(KINDS)), strict=True):
+            rows += found
+            print(f"\n{kind}, {replications} data sets\n", flush=True)
+            for names in (TERMS, OTHERS):
+                print(table(rows, kind, names) + "\n", flush=True)
     report("chained", rows)
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
     main()

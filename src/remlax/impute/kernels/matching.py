@@ -45,7 +45,7 @@ class RowData(NamedTuple):
     x2: Array
 
 
-class Values(NamedTuple):
+class JointValues(NamedTuple):
     """Parameters: coef (p, r), coef2 (u, s), residual (r, r), psi (D, D)."""
 
     coef: Array
@@ -54,7 +54,7 @@ class Values(NamedTuple):
     psi: Array
 
 
-def expected_effects(y: Array, y2: Array, data: RowData, values: Values) -> Array:
+def expected_effects(y: Array, y2: Array, data: RowData, values: JointValues) -> Array:
     """Mean of the random effects given all targets and the parameters, (J, r, q)."""
     (n_clusters, _), r, q = y2.shape, y.shape[1], data.z.shape[1]
     mean, cov = given_upper(values.psi, y2 - data.x2 @ values.coef2, r * q)
@@ -124,8 +124,8 @@ def find_donors(
     active: Array,
     y2: Array,
     random: Array,
-    drawn: Values,
-    estimated: Values,
+    drawn: JointValues,
+    estimated: JointValues,
     data: RowData,
     columns: tuple[int, ...],
     columns2: tuple[int, ...],

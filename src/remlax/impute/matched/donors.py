@@ -18,7 +18,7 @@ from ..joint_model import JointModel, Targets
 from ..joint_run import Chains, padded_rows
 from ..kernels.joint import JointState
 from ..kernels.joint_chain import MATCH_STREAM
-from ..kernels.matching import N_DONORS, RowData, Values, find_donors
+from ..kernels.matching import N_DONORS, RowData, JointValues, find_donors
 
 IntArray = npt.NDArray[np.intp]
 
@@ -72,7 +72,7 @@ def _rows(model: JointModel, chains: Chains) -> RowData:
     return RowData(*map(jnp.asarray, (*arrays, cluster, weight, active.astype(np.int32), *above)))
 
 
-def _estimates(draws: FloatArray, model: JointModel) -> Values:
+def _estimates(draws: FloatArray, model: JointModel) -> JointValues:
     """Posterior means (m, ...) from the draws (m, T, P) of each chain, on the standardised scale."""
     r, p, q = len(model.lower.names), len(model.fixed.names), len(model.random.names)
     s, u = len(model.upper.names), len(model.upper_fixed.names)
@@ -87,14 +87,14 @@ def _estimates(draws: FloatArray, model: JointModel) -> Values:
         return jnp.asarray(out)
 
     coefs = [jnp.asarray(part.reshape(len(draws), d, w).mT) for part, d, w in ((coef, r, p), (coef2, s, u))]
-    return Values(coefs[0], coefs[1], full(residual, r), full(psi, size))
+    return JointValues(coefs[0], coefs[1], full(residual, r), full(psi, size))
 
 
 @program("columns", "columns2")
 def donors_of_chains(
     keys: Array,
     states: JointState,
-    estimated: Values,
+    estimated: JointValues,
     data: RowData,
     done: Array,
     *,
@@ -103,9 +103,9 @@ def donors_of_chains(
 ) -> tuple[Array, Array]:
     """Map `find_donors` over chains (m,)."""
 
-    def one(key: Array, state: JointState, means: Values) -> tuple[Array, Array]:
+    def one(key: Array, state: JointState, means: JointValues) -> tuple[Array, Array]:
         own = jax.random.fold_in(jax.random.fold_in(key, MATCH_STREAM), done)
-        drawn = Values(state.coef, state.coef2, state.residual[0], state.psi)
+        drawn = JointValues(state.coef, state.coef2, state.residual[0], state.psi)
         return find_donors(own, state.y, state.y2, state.random, drawn, means, data, columns, columns2)
 
     return jax.vmap(one)(keys, states, estimated)
