@@ -18,7 +18,7 @@ from ..joint_model import JointModel, Targets
 from ..joint_run import Chains, padded_rows
 from ..kernels.joint import JointState
 from ..kernels.joint_chain import MATCH_STREAM
-from ..kernels.matching import N_DONORS, RowData, JointValues, find_donors
+from ..kernels.matching import N_DONORS, JointValues, RowData, find_donors
 
 IntArray = npt.NDArray[np.intp]
 
