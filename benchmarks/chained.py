@@ -32,7 +32,7 @@ from common import arguments, has_r, report
 import remlax as rx
 from remlax import impute
 
-CLUSTERS, SIZE, LOST, M, REPLICATIONS = 50, 20, 400, 5, 100
+CLUSTERS, SIZE, LOST, M, REPLICATIONS = 50, 20, 400, 5, 200
 N = CLUSTERS * SIZE
 G = np.repeat(np.arange(CLUSTERS), SIZE)
 KINDS = ("semi-continuous", "bounded", "skewed")

@@ -59,26 +59,23 @@ def result(frame: pd.DataFrame) -> JointResult:
     return quiet(frame, m=2, **MODEL)
 
 
-def dense_effects(
-    y: Floats, y2: Floats, model: Any, coef: Floats, coef2: Floats, residual: Floats, psi: Floats
-) -> Floats:
-    """Mean of vec b given all targets, cluster by cluster, from their joint normal distribution."""
-    r, q = y.shape[1], model.random.x.shape[1]
+def dense_effects(model: Any, coef: Floats, coef2: Floats, residual: Floats, psi: Floats) -> Floats:
+    """Mean of vec b given the observed cells of a cluster, from their joint normal distribution."""
+    (n_clusters, _), r, q = model.upper.y.shape, model.lower.y.shape[1], model.random.x.shape[1]
     out = []
-    for j in range(len(y2)):
-        # a row without any observed target says nothing
-        rows = np.flatnonzero((model.cluster == j) & ~np.isnan(model.lower.y).all(axis=1))
+    for j in range(n_clusters):
+        rows = np.flatnonzero(model.cluster == j)
         # targets one after the other: vec of (k, r) by columns
         load = np.kron(np.eye(r), model.random.x[rows])
         cross = np.concatenate([load @ psi[: r * q, : r * q], psi[r * q :, : r * q]])
         corner = load @ psi[: r * q, r * q :]
         rows_cov = load @ psi[: r * q, : r * q] @ load.T + np.kron(residual, np.eye(len(rows)))
         cov = np.block([[rows_cov, corner], [corner.T, psi[r * q :, r * q :]]])
-        gap = np.concatenate(
-            [(y[rows] - model.fixed.x[rows] @ coef).T.reshape(-1), y2[j] - model.upper_fixed.x[j] @ coef2]
-        )
-        out.append(cross.T @ np.linalg.solve(cov, gap))
-    return np.array(out).reshape(len(y2), r, q)
+        below = (model.lower.y[rows] - model.fixed.x[rows] @ coef).T.reshape(-1)
+        gap = np.concatenate([below, model.upper.y[j] - model.upper_fixed.x[j] @ coef2])
+        seen = ~np.isnan(gap)
+        out.append(cross[seen].T @ np.linalg.solve(cov[np.ix_(seen, seen)], gap[seen]))
+    return np.array(out).reshape(n_clusters, r, q)
 
 
 def given_others(y: Floats, mean: Floats, cov: Floats, column: int) -> Floats:
@@ -103,7 +100,7 @@ def test_donors_are_among_the_five_nearest_of_a_dense_computation(result: JointR
         coef, coef2 = mean[: p * r].reshape(r, p).T, mean[p * r : p * r + s].reshape(1, s)
         y = np.array(model.lower.y)
         y[chains.rows] = state.y[: len(chains.rows)]
-        effects = dense_effects(y, state.y2, model, coef, coef2, residual, psi)
+        effects = dense_effects(model, coef, coef2, residual, psi)
         laws = []
         for b, own in ((effects, (coef, residual)), (state.random, (state.coef, state.residual[0]))):
             means = model.fixed.x @ own[0] + np.einsum("nrq,nq->nr", b[model.cluster], model.random.x)

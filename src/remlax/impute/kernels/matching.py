@@ -17,20 +17,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .joint import given_upper, upper_given_effects
+from .draws import pick
+from .joint import upper_given_effects
 from .joint_data import sum_clusters
 from .noise import normals, uniforms
-from .small import inverse, kron, whiten
+from .small import inverse, whiten
 
 N_DONORS = 5
 JITTER = 1e-8  # of the standardised predicted means: equal ones are in random order
 
 
 class RowData(NamedTuple):
-    """All rows: y (n, r) with any number in missing cells, missing (n, r), x (n, p), z (n, q), cluster and weight (n,).
+    """All rows: y (n, r) with any number in missing cells, missing (n, r), x (n, p), z (n, q), cluster (n,).
 
-    Rows of weight 0 say nothing of the random effects. y2 (J, s), missing2 and x2 (J, u) are the clusters'; active (k,)
-    are the rows that the chains hold, n where there is none.
+    ids (n,) is the pattern of each row's cells, observed (S, r) the patterns as 1.0 and 0.0. y2 (J, s), missing2 and x2
+    (J, u) are the clusters'; active (k,) are the rows that the chains hold, n where there is none.
     """
 
     y: Array
@@ -38,7 +39,8 @@ class RowData(NamedTuple):
     x: Array
     z: Array
     cluster: Array
-    weight: Array
+    ids: Array
+    observed: Array
     active: Array
     y2: Array
     missing2: Array
@@ -54,16 +56,32 @@ class JointValues(NamedTuple):
     psi: Array
 
 
-def expected_effects(y: Array, y2: Array, data: RowData, values: JointValues) -> Array:
-    """Mean of the random effects given all targets and the parameters, (J, r, q)."""
-    (n_clusters, _), r, q = y2.shape, y.shape[1], data.z.shape[1]
-    mean, cov = given_upper(values.psi, y2 - data.x2 @ values.coef2, r * q)
-    weight, prior = inverse(values.residual), inverse(cov)
-    zw = data.z * data.weight[:, None]
-    zz = sum_clusters(zw[:, :, None] * data.z[:, None, :], data.cluster, n_clusters)
-    zy = sum_clusters(zw[:, :, None] * (y - data.x @ values.coef)[:, None, :], data.cluster, n_clusters)
-    root = whiten(kron(jnp.broadcast_to(weight, (n_clusters, r, r)), zz) + prior[None])
-    information = jnp.einsum("jqk,kl->jlq", zy, weight).reshape(n_clusters, r * q) + mean @ prior
+def observed_weights(cov: Array, observed: Array) -> Array:
+    """Inverses of the blocks of cov (r, r) of observed cells, 0 elsewhere, (S, r, r) for observed (S, r)."""
+    both = observed[:, :, None] * observed[:, None, :]
+    eye = jnp.eye(cov.shape[0], dtype=cov.dtype)[None]
+    return inverse(cov[None] * both + eye * (1.0 - observed)[:, None, :]) * both
+
+
+def expected_effects(y: Array, data: RowData, values: JointValues) -> Array:
+    """Mean of the random effects given the observed cells of all targets and the parameters, (J, r, q)."""
+    (n_clusters, s), r, q, n_patterns = data.y2.shape, y.shape[1], data.z.shape[1], data.observed.shape[0]
+    size, psi = r * q, values.psi
+    mean, cov = jnp.zeros((n_clusters, size), y.dtype), psi[None, :size, :size]
+    if s:
+        weights2 = observed_weights(psi[size:, size:], 1.0 - data.missing2.astype(y.dtype))
+        gain = psi[None, :size, size:] @ weights2
+        mean = jnp.einsum("jds,js->jd", gain, data.y2 - data.x2 @ values.coef2)
+        cov = cov - gain @ psi[None, size:, :size]
+    prior, weights = inverse(cov), observed_weights(values.residual, data.observed)
+    cells = data.ids * n_clusters + data.cluster
+    zz = sum_clusters(data.z[:, :, None] * data.z[:, None, :], cells, n_patterns * n_clusters)
+    zz = zz.reshape(n_patterns, n_clusters, q, q)
+    precision = jnp.einsum("skl,sjab->jkalb", weights, zz).reshape(n_clusters, size, size) + prior
+    pulled = pick(y - data.x @ values.coef, weights, data.ids)
+    own = sum_clusters(pulled[:, :, None] * data.z[:, None, :], data.cluster, n_clusters).reshape(n_clusters, size)
+    information = own + jnp.sum(prior * mean[:, None, :], axis=2)
+    root = whiten(precision)
     centre = jnp.einsum("jki,jk->ji", root, jnp.einsum("jki,ji->jk", root, information))
     return centre.reshape(n_clusters, r, q)
 
@@ -136,7 +154,7 @@ def find_donors(
     """
     n_clusters = y2.shape[0]
     y = data.y.at[data.active].set(active, mode="drop")
-    effects = expected_effects(y, y2, data, estimated)
+    effects = expected_effects(y, data, estimated)
     laws = [(drawn, random), (estimated, effects)]
     upper, lower = [], []
     for values, b in laws:

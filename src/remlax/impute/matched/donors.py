@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jax import Array
 
 from ...engine.programs import float64, program
+from ...engine.shapes import bucket
 from ...errors import ImputationError
 from ..columns import FloatArray, slots
 from ..joint_model import JointModel, Targets
@@ -19,6 +20,7 @@ from ..joint_run import Chains, padded_rows
 from ..kernels.joint import JointState
 from ..kernels.joint_chain import MATCH_STREAM
 from ..kernels.matching import N_DONORS, JointValues, RowData, find_donors
+from ..patterns import index_patterns
 
 IntArray = npt.NDArray[np.intp]
 
@@ -53,12 +55,11 @@ def _columns(targets: Targets, names: Sequence[str]) -> dict[str, int]:
 
 
 def _rows(model: JointModel, chains: Chains) -> RowData:
-    """All rows, filled up to a size that data sets share with rows of weight 0."""
+    """All rows, filled up to a size that data sets share with rows without an observed cell."""
     lower, upper = model.lower, model.upper
     n = len(lower.y)
     more = padded_rows(n) - n
     missing = np.isnan(lower.y)
-    weight = np.pad((~missing.all(axis=1)).astype(np.float64), (0, more))
     active = np.full(len(chains.data.y), n + more)
     active[: len(chains.rows)] = chains.rows
 
@@ -66,10 +67,18 @@ def _rows(model: JointModel, chains: Chains) -> RowData:
         return np.pad(values, ((0, more), (0, 0)))
 
     gaps = np.pad(missing, ((0, more), (0, 0)), constant_values=True)
+    index = index_patterns(~gaps)
+    observed = np.zeros((bucket(len(index.counts), per_octave=1), gaps.shape[1]))
+    observed[: len(index.counts)] = index.observed
     arrays = (padded(np.nan_to_num(lower.y)), gaps, padded(model.fixed.x), padded(model.random.x))
     cluster = np.pad(model.cluster, (0, more)).astype(np.int32)
     above = (np.nan_to_num(upper.y), np.isnan(upper.y), model.upper_fixed.x)
-    return RowData(*map(jnp.asarray, (*arrays, cluster, weight, active.astype(np.int32), *above)))
+    return RowData(
+        *map(
+            jnp.asarray,
+            (*arrays, cluster, index.row_pattern.astype(np.int32), observed, active.astype(np.int32), *above),
+        )
+    )
 
 
 def _estimates(draws: FloatArray, model: JointModel) -> JointValues:
