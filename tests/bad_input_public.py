@@ -443,6 +443,12 @@ PUBLIC: list[Case] = [
     ),
     ("joint: m", lambda: impute.joint(base(), "gap ~ x + (1 | g)", 0), ImputationError, "m=0 must be a whole number"),
     (
+        "joint: match",
+        lambda: impute.joint(base()[["gap", "x", "g"]], cluster="g", match=["f"]),
+        ImputationError,
+        r"match= names 'f'",
+    ),
+    (
         "joint: nothing",
         lambda: impute.joint(base()),
         ImputationError,

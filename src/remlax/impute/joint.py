@@ -41,6 +41,7 @@ def joint(
     log: Sequence[str] = (),
     sqrt: Sequence[str] = (),
     logistic: Sequence[str] = (),
+    match: Sequence[str] = (),
     residual: Residual = "common",
     compatible_with: str | None = None,
     derive: Mapping[str, Derivation] | None = None,
@@ -92,6 +93,10 @@ def joint(
         level if all are negative. An ordinal one is one latent normal with cut points.
     log, sqrt, logistic
         Targets that enter as log(x - min(0, least x) + 1), square root or logit.
+    match
+        Continuous targets whose imputed values are observed ones (predictive mean matching): each missing cell takes
+        the value of one of the five rows, or clusters, whose means under the model, given the other targets and the
+        random effects, are nearest to its own. For columns with a point mass, bounds, or a long tail.
     residual
         "common": one residual covariance. "cluster": one for each cluster, S_j ~ IW(a, A) with a and A unknown;
         continuous targets only.
@@ -137,7 +142,7 @@ def joint(
     ----------
     Schafer & Yucel (2002), J Comput Graph Stat 11:437-457. Goldstein, Carpenter, Kenward & Levin (2009), Stat
     Modelling 9:173-197. Yucel (2011), Stat Modelling 11:351-370. Bartlett, Seaman, White & Carpenter (2015), Stat
-    Methods Med 24:462-487.
+    Methods Med 24:462-487. Little (1988), J Bus Econ Stat 6:287-296.
 
     Examples
     --------
@@ -162,7 +167,7 @@ def joint(
     formulas = _read(data, formula, (level1, level2, level3), cluster, sorted(ignored), terms)
     roles = {"nominal": nominal, "ordinal": ordinal, "log": log, "sqrt": sqrt, "logistic": logistic}
     specific, law = residual == "cluster", priors or JointPrior()
-    plan = JointPlan(formulas, roles, compatible_with, specific, m, burn, iter, law, by or "")
+    plan = JointPlan(formulas, roles, compatible_with, specific, m, burn, iter, law, by or "", match)
     model = plan.model(data) if by is None else None
     plan.check(data)
     outermost_first = formulas.clusters[::-1]

@@ -119,7 +119,7 @@ class TopModel:
 
 @dataclass(frozen=True)
 class JointModel:
-    """All arrays of the model; clusters are numbered in order of appearance."""
+    """All arrays of the model; clusters are numbered as they appear; cells of `matched` come from donors."""
 
     formulas: Formulas
     data: pd.DataFrame
@@ -132,6 +132,7 @@ class JointModel:
     first_rows: IntArray
     outcome: OutcomeModel | None = None
     top: TopModel | None = None
+    matched: tuple[str, ...] = ()
 
 
 def _target_names(left: str, role: str) -> tuple[str, ...]:

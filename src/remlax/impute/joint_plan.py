@@ -16,6 +16,7 @@ from ..errors import ImputationError
 from .columns import FloatArray, categories
 from .joint_model import Formulas, JointModel, build_model
 from .joint_run import Chains, JointPrior, run_sweeps
+from .matched.donors import with_matching
 from .patterns import check_columns
 from .three_levels.model import build_nested
 
@@ -33,6 +34,7 @@ class JointPlan:
     iter: int
     priors: JointPrior
     by: str
+    match: Sequence[str] = ()
 
     @property
     def targets(self) -> list[str]:
@@ -68,6 +70,14 @@ class JointPlan:
                 f"{name} needs one column in cluster=: it has no third level; write cluster={self.formulas.cluster!r}, "
                 f"and enter what differs between groups of {self.formulas.top.cluster!r} as predictors"
             )
+        others = {
+            "residual='cluster'": self.specific,
+            "compatible_with=": self.compatible_with is not None,
+            "two columns in cluster=": self.formulas.top is not None,
+        }
+        for name, given in others.items():
+            if self.match and given:
+                raise ImputationError(f"match= cannot be combined with {name}: leave one of them out")
 
     def model(self, data: pd.DataFrame) -> JointModel:
         """The model of some rows."""
@@ -78,7 +88,7 @@ class JointPlan:
             raise ImputationError(
                 "residual='cluster' needs continuous targets: categorical ones fix the scale of a residual"
             )
-        return model
+        return with_matching(model, check_columns(data, self.match, "match=")) if self.match else model
 
     def run(self, chains: Chains, advance: Callable[[int], None]) -> tuple[Chains, FloatArray]:
         """Make all sweeps; also the parameters after each that is recorded."""

@@ -23,6 +23,7 @@ from .derive import Derivation
 from .joint_model import JointModel, Predictors, Targets
 from .joint_outcome import outcome_in_units, outcome_names, pairs
 from .joint_run import Chains, completed_frames, run_sweeps
+from .matched.donors import find_rows
 from .result import completed_data
 
 RHAT_LIMIT = 1.05
@@ -111,8 +112,8 @@ class JointResult(UnknownNames):
         Returns
         -------
         JointResult
-            The same imputations as if the first call had asked for that many sweeps. Errors and warnings are those of
-            `joint`.
+            The same imputations as if the first call had asked for that many sweeps (with `match`, donors are found at
+            the mean of the parameters over the recorded sweeps). Errors and warnings are those of `joint`.
         """
         checks.whole(more, "more=", 4)
         with progress(len(self.draws) * more, "sweep") as advance:
@@ -164,7 +165,8 @@ def make_result(
             f"the sampler left the numbers in chain {', '.join(map(str, bad))}: targets may be collinear; leave one "
             "out, or set a stronger prior with priors=JointPrior(...)"
         )
-    frames: dict[Label, pd.DataFrame] = dict(enumerate(completed_frames(model, chains), start=1))
+    completed = completed_frames(model, chains, find_rows(model, chains, draws))
+    frames: dict[Label, pd.DataFrame] = dict(enumerate(completed, start=1))
     data = completed_data(frames, incomplete, derive, described)
     names, draws = in_units(model, chains, draws)
     result = JointResult(data, draws, chains.done, names, model, chains, incomplete, derive)

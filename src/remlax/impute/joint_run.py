@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -328,8 +328,10 @@ def _run_piece(
     return jax.device_get(state), np.concatenate(records, axis=1)
 
 
-def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
-    """Data frames with the missing cells as each chain has them now."""
+def completed_frames(
+    model: JointModel, chains: Chains, donors: Mapping[str, npt.NDArray[np.intp]]
+) -> list[pd.DataFrame]:
+    """Data frames with the missing cells as each chain has them now, or as their donors, rows (m, n), have them."""
     # where the cells of each row are among what the chains have: active rows, and clusters
     places = np.zeros(len(model.data), np.intp)
     places[chains.rows] = np.arange(len(chains.rows))
@@ -343,8 +345,13 @@ def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
         for targets, drawn, cuts, place in levels:
             for code, values in _decoded(targets, np.asarray(drawn[k]), [np.asarray(cut[k]) for cut in cuts]):
                 flags = data[code.name].isna().to_numpy()
-                if flags.any():
-                    frame[code.name] = fill(data[code.name], flags, _take(values, place[flags]))
+                if not flags.any():
+                    continue
+                if code.name in donors:
+                    cells = _take(_listed(data[code.name]), donors[code.name][k][flags])
+                else:
+                    cells = _take(values, place[flags])
+                frame[code.name] = fill(data[code.name], flags, cells)
         if outcome is not None and isinstance(chains.state, CompatibleState):
             flags = np.isnan(outcome.y)
             if flags.any():
@@ -356,6 +363,11 @@ def completed_frames(model: JointModel, chains: Chains) -> list[pd.DataFrame]:
 
 def _take(values: Any, where: npt.NDArray[np.intp]) -> Any:
     return values[where] if isinstance(values, np.ndarray) else [values[i] for i in where]
+
+
+def _listed(column: pd.Series[Any]) -> Any:
+    """Cells of a column, in the form that keeps its type in `fill`."""
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.tolist()
 
 
 def _decoded(targets: Targets, drawn: FloatArray, cuts: Sequence[FloatArray]) -> list[tuple[ColumnCode, Any]]:

@@ -231,13 +231,13 @@ def draw_missing(noise: Array, y: Array, mean: Array, cov: Array, cells: KnownCe
         regs = pattern_regressions(jnp.zeros_like(mean[0]), cov[0], cells.observed)
         eye = jnp.eye(y.shape[1], dtype=y.dtype)[None]
         factor = cholesky(regs.cov + eye * cells.observed[:, None, :])
-        drawn = mean + _pick(resid, regs.coef[:, 1:, 1:], cells.ids) + _pick(noise, factor.mT, cells.ids)
+        drawn = mean + pick(resid, regs.coef[:, 1:, 1:], cells.ids) + pick(noise, factor.mT, cells.ids)
     else:
         drawn = mean + _row_residuals(resid, noise, cov, cells.missing)
     return jnp.where(cells.missing, drawn, y)
 
 
-def _pick(rows: Array, tables: Array, ids: Array) -> Array:
+def pick(rows: Array, tables: Array, ids: Array) -> Array:
     """Multiply each of the rows (n, r) by its pattern's matrix, tables (S, r, r)."""
     r = rows.shape[1]
     if r > UNROLLED:

@@ -14,7 +14,7 @@ from .emb import match_patterns
 from .joint import Hyper, JointState, SweepNoise, Tuning, sweep, sweep_noise
 from .joint_data import JointData, JointPriors, JointSpec, reduce_rows
 
-START_STREAM, SWEEP_STREAM, NOISE_STREAM, OUTCOME_STREAM, TOP_STREAM = 0, 1, 2, 3, 4
+START_STREAM, SWEEP_STREAM, NOISE_STREAM, OUTCOME_STREAM, TOP_STREAM, MATCH_STREAM = 0, 1, 2, 3, 4, 5
 State = TypeVar("State")
 
 

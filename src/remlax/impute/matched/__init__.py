@@ -1,0 +1,1 @@
+"""Imputed values of the joint model taken from donors: predictive mean matching."""
