@@ -214,3 +214,26 @@ def test_products_are_columns_of_the_imputation_model() -> None:
     for column, raw in zip(x.T, (np.ones(160), visit, old, visit * old), strict=True):
         scaled = raw if raw.all() else (raw - raw.mean()) / raw.std()
         np.testing.assert_allclose(column, scaled, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        {"cluster": "site", "level2": ["budget"]},
+        {"cluster": ["site", "room"], "level2": ["size"], "level3": ["budget"]},
+    ],
+)
+def test_a_value_of_a_cluster_is_not_drawn_for_each_of_its_parts(levels: dict[str, Any]) -> None:
+    rng, site = np.random.default_rng(0), np.repeat(np.arange(20), 8)
+    frame = pd.DataFrame({"site": site, "room": np.repeat(np.arange(40), 4), "arm": np.tile(["a", "b"], 80)})
+    frame = frame.assign(
+        y=rng.normal(size=160), size=rng.normal(size=40)[frame["room"]], budget=rng.normal(size=20)[site]
+    )
+    frame.loc[frame["site"] == 3, "budget"] = np.nan
+    frame.loc[::5, "y"] = np.nan
+    with pytest.raises(
+        ImputationError, match="by='arm' divides 'site', and 'budget', which has one value in each of them"
+    ):
+        joint(frame, level1=["y"], **levels, by="arm", seed=1, **SHORT)
+    # a cluster in which the value is known has it in all parts
+    quiet(joint, frame.fillna({"budget": 0.0}), level1=["y"], **levels, by="arm", seed=1, **SHORT)

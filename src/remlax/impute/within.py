@@ -203,6 +203,7 @@ def joint_within(
 ) -> JointWithin:
     """Impute within the levels of a column; levels of one size share compiled programs."""
     levels = split_rows(data, plan.by, plan.used, seed)
+    _check_clusters(data, plan)
     incomplete = [level for level in levels if plan.lacks_cells(level.frame)]
     models = []
     for level in incomplete:
@@ -217,6 +218,24 @@ def joint_within(
                 chains, draws = plan.run(chains, advance)
                 results[level.name] = make_result(model, chains, draws, level.frame, None)
     return _bind(tuple(levels), results, data, derive, plan.described(data))
+
+
+def _check_clusters(data: pd.DataFrame, plan: JointPlan) -> None:
+    """Refuse to draw the value of a cluster once for each part of it that has a model of its own."""
+    formulas, top = plan.formulas, plan.formulas.top
+    levels = [([formulas.cluster] if top is None else [top.cluster, formulas.cluster], formulas.upper_targets)]
+    levels += [] if top is None else [([top.cluster], top.targets)]
+    for columns, targets in levels:
+        groups = data.groupby(columns, observed=True, sort=False)
+        divided = groups[plan.by].transform("nunique") > 1
+        for name in targets:
+            lost = divided & (groups[name].transform("count") == 0)
+            if lost.any():
+                raise ImputationError(
+                    f"by={plan.by!r} divides {' and '.join(map(repr, columns))}, and {name!r}, which has one value in "
+                    f"each of them, would get one in each part (row {data.index[lost][0]!r}): leave out by=, and take "
+                    f"{plan.by!r} for a predictor"
+                )
 
 
 def _bind(

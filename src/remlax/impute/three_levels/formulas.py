@@ -81,6 +81,12 @@ def check_nested(data: pd.DataFrame, outer: str, inner: str) -> None:
             f"{int(pairs.loc[repeats, inner].nunique())} of {n_inner}; correct the rows, or give different clusters "
             "different labels"
         )
+    if repeats.all() and n_outer < n_inner:
+        warn(
+            f"every {inner!r} is in several {outer!r}, of which there are fewer: its labels are taken to repeat between "
+            f"them. If {outer!r} lies within {inner!r}, write cluster=[{inner!r}, {outer!r}]",
+            ImputationWarning,
+        )
 
 
 def _terms(formula: str, right: str, clusters: Pair) -> tuple[str, str, str]:
