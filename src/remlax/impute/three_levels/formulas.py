@@ -12,7 +12,7 @@ import pandas as pd
 from ...design.formula import RandomEffectsTerm, parse_formula
 from ...design.syntax import variables
 from ...design.tree import Name
-from ...errors import ImputationError, RemlaxError
+from ...errors import ImputationError, ImputationWarning, RemlaxError, warn
 from ..clusters import check_cluster, cluster_codes, cluster_labels, constant_in, constant_within
 from ..joint_model import Formulas, TopFormulas, read_formulas, split_sides
 from ..patterns import check_columns
@@ -83,8 +83,8 @@ def check_nested(data: pd.DataFrame, outer: str, inner: str) -> None:
         )
     if repeats.all() and n_outer < n_inner:
         warn(
-            f"every {inner!r} is in several {outer!r}, of which there are fewer: its labels are taken to repeat between "
-            f"them. If {outer!r} lies within {inner!r}, write cluster=[{inner!r}, {outer!r}]",
+            f"every {inner!r} is in several {outer!r}, of which there are fewer: its labels are taken to repeat "
+            f"between them. If {outer!r} lies within {inner!r}, write cluster=[{inner!r}, {outer!r}]",
             ImputationWarning,
         )
 
