@@ -85,6 +85,8 @@ def _values(given: pd.DataFrame | Sequence[str], frame: pd.DataFrame, kept: np.n
         if not chosen.index.equals(frame.index):
             raise DataError("the rows of replicates= have other labels than those of the data, or another order")
     else:
+        if isinstance(given, np.ndarray) and given.ndim > 1:
+            raise DataError("replicates= is an array: give a DataFrame with the rows of the data, or names of columns")
         names = checks.names(given, "replicates=")
         unknown = [name for name in names if name not in frame.columns]
         if unknown:

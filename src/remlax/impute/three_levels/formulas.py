@@ -74,12 +74,12 @@ def check_nested(data: pd.DataFrame, outer: str, inner: str) -> None:
         raise ImputationError(f"no {outer!r} has more than one {inner!r}: {why}")
     repeats = pairs[inner].duplicated(keep=False)
     if repeats.any() and repeats.mean() < 0.5:
-        label = pairs.loc[repeats, inner].iloc[0]
-        where = " and ".join(repr(value) for value in pairs.loc[pairs[inner] == label, outer].iloc[:2])
+        label = pairs.loc[repeats, inner].tolist()[0]
+        where = " and ".join(map(repr, pairs.loc[pairs[inner] == label, outer].tolist()[:2]))
         raise ImputationError(
-            f"{inner!r} is not nested in {outer!r}: {inner} {label!r} is in {outer} {where}, and so are "
-            f"{int(pairs.loc[repeats, inner].nunique())} of {n_inner}; correct the rows, or give different clusters "
-            "different labels"
+            f"{inner!r} is not nested in {outer!r}: {inner} {label!r} is in {outer} {where}; "
+            f"{int(pairs.loc[repeats, inner].nunique())} of {n_inner} lie in several: correct the rows, or give "
+            "different clusters different labels"
         )
     if repeats.all() and n_outer < n_inner:
         warn(
