@@ -85,6 +85,10 @@ def test_parameters_are_named_by_level(result: JointResult) -> None:
     ):
         assert name in index
     assert result.draws.shape[2] == len(result._names)
+    for name in ("y ~ Intercept", "size | class:school", "size:Intercept | school", "kind ~ Intercept"):
+        np.testing.assert_allclose(result.chain(name).mean(), result.parameters.loc[name, "mean"], rtol=1e-12)
+    with pytest.raises(ImputationError, match="no parameter is called 'kind': take a name from the index"):
+        result.chain("kind")
 
 
 # one shape for several tests: one compilation
