@@ -761,7 +761,7 @@ PUBLIC: list[Case] = [
         "caterpillar: no fit",
         lambda: plot.caterpillar(3),
         DataError,
-        r"a figure shows one fit or a pooled model, not a int: use fits\.pool\(\) or fits\[0\]",
+        r"a figure shows one fit or a pooled model, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     (
         "caterpillar: group",
@@ -785,7 +785,7 @@ PUBLIC: list[Case] = [
         "forest: no fit",
         lambda: plot.forest(3),
         DataError,
-        r"a figure shows one fit or a pooled model, not a int: use fits\.pool\(\) or fits\[0\]",
+        r"a figure shows one fit or a pooled model, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     (
         "impact: group",
@@ -839,7 +839,7 @@ PUBLIC: list[Case] = [
         "qq_residuals: refused",
         lambda: plot.qq_residuals(3),
         DataError,
-        r"a figure shows one fit or a pooled model, not a int: use fits\.pool\(\) or fits\[0\]",
+        r"a figure shows one fit or a pooled model, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     (
         "residual_fitted: refused",
@@ -851,7 +851,7 @@ PUBLIC: list[Case] = [
         "scale_location: refused",
         lambda: plot.scale_location(3),
         DataError,
-        r"a figure shows one fit or a pooled model, not a int: use fits\.pool\(\) or fits\[0\]",
+        r"a figure shows one fit or a pooled model, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     (
         "spaghetti: refused",
@@ -881,7 +881,7 @@ PUBLIC: list[Case] = [
         "zeta: refused",
         lambda: plot.zeta(3),
         DataError,
-        r"a figure shows one fit or a pooled model, not a int: use fits\.pool\(\) or fits\[0\]",
+        r"a figure shows one fit or a pooled model, not a int \(of rx\.lmer, rx\.glmer or rx\.mmrm\)",
     ),
     (
         "pooling LOG: refused",
