@@ -60,7 +60,9 @@ R_PEERS = """
 suppressMessages({{library(jomo); library(mitml)}})
 d <- read.csv("{file}"); sweeps <- 300
 clock <- function(name, expr) cat(name, sweeps / system.time(invisible(capture.output(expr)))[["elapsed"]], "\\n")
-clock("jomo", jomo.MCMCchain(d[, c("y", "x")], Y2 = d["size"], clus = d["class"], nburn = sweeps, output = 0))
+half <- sweeps / 2
+clock("jomo", jomo(d[, c("y", "x")], Y2 = d["size"], clus = d["class"], nburn = half, nbetween = half, nimp = 2,
+                   output = 0))
 clock("pan", panImpute(d, formula = y + x ~ 1 + (1 | class), n.burn = sweeps - 10, n.iter = 10, m = 1, silent = TRUE))
 """
 
