@@ -40,6 +40,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "polynomials": lambda: rx.lmer("y ~ poly(x, 2) + scale(z) + x:z + (1 | g)", frame()),
     "binary": lambda: rx.glmer("b ~ x + kind + (1 | g)", frame(), "binomial"),
     "two terms and an offset": lambda: rx.lmer("y ~ x + offset(z) + (1 | g) + (0 + x | g) + (1 | kind)", frame()),
+    "structured": lambda: rx.lmer("y ~ x + cs(1 + x | g)", frame()),
     "pooled": lambda: rx.lmer_list(
         "y ~ x + kind + (1 + x | g)", [frame().assign(x=frame()["x"] + 0.1 * frame(k)["y"]) for k in (1, 2, 3)]
     ).pool(),
