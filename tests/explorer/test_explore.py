@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import scipy
 
 import remlax as rx
 from remlax.explorer.export import page_content
+from remlax.fitting.selection import Selection
+from remlax.kernels.newton import NOT_FINITE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 pytestmark = pytest.mark.filterwarnings("ignore::remlax.RemlaxWarning")
@@ -275,6 +278,17 @@ def test_every_imputation_says_how_its_fit_ended() -> None:
     content = page_content(pooled)
     assert content["sets"]["fit"] == ["converged", "singular"]
     assert any("singular" in note for note in content["notes"])
+
+
+def test_a_fit_without_estimates_has_a_page_without_predictions(tmp_path: Path) -> None:
+    found = rx.lmer("y ~ x + (1 | g)", frame()).selection
+    status, vcov = found.fitted.status.copy(), np.full_like(found.fitted.vcov, np.nan)
+    status[0] = NOT_FINITE
+    fit = rx.LmerFit(Selection(replace(found.fitted, status=status, vcov=vcov), found.which))
+    content = page_content(fit)
+    assert content["prediction"] == "A fit has no estimates: there are no predictions in this page."
+    assert any("not converge" in note.lower() for note in content["notes"])
+    assert rx.explore(fit, tmp_path / "page.html").exists()
 
 
 def test_many_thousand_groups_fit_in_a_page(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def page_content(model: Model) -> dict[str, Any]:
     if fits.n_sets > 1:
         content["sets"] = {
             "labels": [str(label) for label in fits.labels],
-            "beta": fits.beta.T.tolist(),
+            "beta": [_numbers(own) for own in fits.beta.T],
             "fit": [_verdict(fits, int(k)) for k in fits.index],
         }
     return content
@@ -101,7 +101,12 @@ def _plain(column: pd.Series) -> list[Any]:
     """Texts, or numbers with None where there is none."""
     if not pd.api.types.is_numeric_dtype(column):
         return [str(value) for value in column]
-    return [float(v) if np.isfinite(v) else None for v in column.to_numpy(np.float64)]
+    return _numbers(column.to_numpy(np.float64))
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """Numbers with None where there is none."""
+    return [float(v) if np.isfinite(v) else None for v in values]
 
 
 def _effects(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -118,6 +123,8 @@ def _prediction(model: Model) -> dict[str, Any] | str:
     rows, fitted = fits.rows, fits.fitted
     if fitted.has_thresholds:
         return "Models of ordered categories are not predicted in this page."
+    if not np.isfinite(fits.vcov).all() or not np.isfinite(fits.beta).all():
+        return "A fit has no estimates: there are no predictions in this page."
     if not (rows.given_offset is None or isinstance(rows.given_offset, str)):
         return "Models with an offset that was given as an array are not predicted in this page."
     assert rows.data is not None  # every fit keeps its data
