@@ -34,6 +34,8 @@ SLOW = {
     "docs/inference.md",
     "docs/predictions.md",
     "docs/how-to/degrees-of-freedom.md",
+    "docs/how-to/columns-far-from-normal.md",
+    "docs/how-to/reference-based-imputation.md",
     "docs/how-to/three-levels.md",
     "docs/how-to/imputations-differ-in-size.md",
     "docs/how-to/which-p-value.md",

@@ -235,5 +235,3 @@ def test_a_value_of_a_cluster_is_not_drawn_for_each_of_its_parts(levels: dict[st
         ImputationError, match="by='arm' divides 'site', and 'budget', which has one value in each of them"
     ):
         joint(frame, level1=["y"], **levels, by="arm", seed=1, **SHORT)
-    # a cluster in which the value is known has it in all parts
-    quiet(joint, frame.fillna({"budget": 0.0}), level1=["y"], **levels, by="arm", seed=1, **SHORT)

@@ -27,7 +27,7 @@ DIGITS = 13
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class ColumnBlock:
     """Columns that go together: those of X, or of the random terms of a factor.
 
     Parameters
@@ -42,7 +42,7 @@ class Block:
     centre: np.ndarray
 
     @classmethod
-    def of(cls, columns: np.ndarray) -> Block:
+    def of(cls, columns: np.ndarray) -> ColumnBlock:
         """Block of columns (n, q)."""
         ones = np.flatnonzero((columns == 1.0).all(axis=0))
         if not len(ones):
@@ -71,7 +71,7 @@ def limits_content(fits: Selection, dfcom: float | None) -> dict[str, Any]:
     """
     rows, layout, k = fits.rows, fits.model.layout, int(fits.index[0])
     z = z_columns(rows, layout, k)
-    blocks = [Block.of(rows.x.of(k)[:, fits.model.keep]), *(Block.of(own) for own in z)]
+    blocks = [ColumnBlock.of(rows.x.of(k)[:, fits.model.keep]), *(ColumnBlock.of(own) for own in z)]
     gaussian = not isinstance(fits.fitted, GlmmFitted)
     content: dict[str, Any] = {
         "dfcom": None if dfcom is None else "inf" if np.isinf(dfcom) else float(dfcom),
@@ -94,7 +94,7 @@ def limits_content(fits: Selection, dfcom: float | None) -> dict[str, Any]:
     return content
 
 
-def _levels(fits: Selection, blocks: list[Block], f: int) -> dict[str, Any]:
+def _levels(fits: Selection, blocks: list[ColumnBlock], f: int) -> dict[str, Any]:
     """Forms of (x, z) of every level of a factor without those of x alone, and its modes in every fit."""
     factor, bx, bz = fits.model.layout.factors[f], blocks[0].basis(), blocks[1 + f].basis()
     p, q, n = len(bx), len(bz), factor.n_levels
@@ -128,7 +128,7 @@ def _levels(fits: Selection, blocks: list[Block], f: int) -> dict[str, Any]:
     return {"forms": _short(np.moveaxis(forms, 2, 0)), "modes": _short(np.moveaxis(modes, 1, 0))}
 
 
-def _forms(fits: Selection, blocks: list[Block], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _forms(fits: Selection, blocks: list[ColumnBlock], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Lower triangles (K, 1 + r, q (q + 1) / 2), row by row, of the form of one block and of its derivatives."""
     ((place, (basis, codes)),) = at.items()
     q = len(basis)
@@ -151,7 +151,7 @@ def _scale(variances: np.ndarray) -> np.ndarray:
     return 1 / np.sqrt(np.where(mean > 0, mean, 1.0))
 
 
-def _values(fits: Selection, blocks: list[Block], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _values(fits: Selection, blocks: list[ColumnBlock], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Variance and its derivatives (K, 1 + r, R) of rows that are zero but in some blocks, with codes of levels."""
     n = len(next(iter(at.values()))[0])
     if not n:
@@ -161,7 +161,7 @@ def _values(fits: Selection, blocks: list[Block], at: dict[int, tuple[np.ndarray
     return np.concatenate([found.variance[:, None], np.moveaxis(found.gradient, 2, 1)], axis=1)
 
 
-def _rows(blocks: list[Block], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> PredictionRows:
+def _rows(blocks: list[ColumnBlock], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> PredictionRows:
     n = len(next(iter(at.values()))[0])
     none = [(np.zeros((n, len(block.centre))), np.full(n, -1)) for block in blocks]
     each = [at.get(place, otherwise) for place, otherwise in enumerate(none)]
