@@ -82,9 +82,9 @@ def limits_content(fits: Selection, dfcom: float | None) -> dict[str, Any]:
         "levels": [],
     }
     for place, block in enumerate(blocks):
-        q, basis = len(block.centre), block.basis()
+        basis = block.basis()
         n_levels = 0 if place == 0 else layout.factors[place - 1].n_levels
-        forms = _forms(fits, blocks, {place: (basis, np.full(q, n_levels))})
+        forms = _forms(fits, blocks, place, basis, n_levels)
         content["blocks"].append(block.content() | {"forms": _short(forms)})
     numbers = content["blocks"][0]["forms"]
     for f, factor in enumerate(layout.factors):
@@ -128,15 +128,14 @@ def _levels(fits: Selection, blocks: list[ColumnBlock], f: int) -> dict[str, Any
     return {"forms": _short(np.moveaxis(forms, 2, 0)), "modes": _short(np.moveaxis(modes, 1, 0))}
 
 
-def _forms(fits: Selection, blocks: list[ColumnBlock], at: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _forms(fits: Selection, blocks: list[ColumnBlock], place: int, basis: np.ndarray, code: int) -> np.ndarray:
     """Lower triangles (K, 1 + r, q (q + 1) / 2), row by row, of the form of one block and of its derivatives."""
-    ((place, (basis, codes)),) = at.items()
     q = len(basis)
-    own = _values(fits, blocks, at)
+    own = _values(fits, blocks, {place: (basis, np.full(q, code))})
     scale = _scale(own[:, 0])
     a, b = np.tril_indices(q, -1)
     scaled = basis * scale[:, None]
-    both = _values(fits, blocks, {place: (scaled[a] + scaled[b], np.full(len(a), codes[0]))})
+    both = _values(fits, blocks, {place: (scaled[a] + scaled[b], np.full(len(a), code))})
     square = own * scale**2
     triangle = np.zeros((*own.shape[:2], q, q))
     triangle[..., range(q), range(q)] = own
